@@ -1,0 +1,58 @@
+"""Run a network and take its loss, whatever its calling convention. Torch is imported by the caller already."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+OUTPUTS = {
+    "image-classification": ("logits",),
+    "text-classification": ("logits",),
+    "question-answering": ("start_logits", "end_logits"),
+}
+"""Names of a task's outputs, in the order in which exported models give them."""
+
+
+def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Return the arrays as tensors, without a copy."""
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: str) -> dict[str, torch.Tensor]:
+    """Return the task's outputs by name: logits of shape (N, classes), or start and end logits of shape (N, length).
+
+    A network that names its arguments as the data does is called by keyword (Hugging Face), any other by position.
+    """
+    accepted = inspect.signature(module.forward).parameters
+    result = module(**inputs) if set(inputs) <= set(accepted) else module(*inputs.values())
+    return {name: _output(result, name, index) for index, name in enumerate(OUTPUTS[task])}
+
+
+def _output(result: Any, name: str, index: int) -> torch.Tensor:
+    if hasattr(result, name):
+        return getattr(result, name)  # type: ignore[no-any-return]  # Hugging Face outputs are untyped
+    return result[index] if isinstance(result, tuple | list) else result
+
+
+def loss(
+    outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], task: str, *, label_smoothing: float = 0.0
+) -> torch.Tensor:
+    """Mean cross-entropy of the batch; for question answering the mean of the start and the end position's."""
+    from torch.nn import functional
+
+    if task == "question-answering":
+        length = outputs["start_logits"].shape[1]
+        both = [
+            # positions outside the window are ignored, as in BERT's question-answering head
+            functional.cross_entropy(outputs[f"{end}_logits"], targets[f"{end}_positions"].clamp(0, length), ignore_index=length)
+            for end in ("start", "end")
+        ]
+        return (both[0] + both[1]) / 2
+    return functional.cross_entropy(outputs["logits"], targets["labels"], label_smoothing=label_smoothing)

@@ -1,0 +1,83 @@
+"""Content-addressed results on disk.
+
+    root/ab/abcdef.../manifest.json   its presence means complete
+    root/ab/abcdef.../model.safetensors, model.onnx, predictions.npz, ...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.keys import Key
+
+MANIFEST = "manifest.json"
+
+
+class ArtifactStore:
+    """A folder of finished results, each in a folder named by its key."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: Key) -> Path:
+        """Where the artifact is, or would be."""
+        return self.root / key[:2] / key
+
+    def __contains__(self, key: Key) -> bool:
+        return (self.path(key) / MANIFEST).exists()
+
+    def manifest(self, key: Key) -> dict[str, Any]:
+        """Read what was published with the artifact."""
+        manifest: dict[str, Any] = json.loads((self.path(key) / MANIFEST).read_text())
+        return manifest
+
+    @contextmanager
+    def publish(self, key: Key, manifest: Mapping[str, Any]) -> Iterator[Path]:
+        """Give a scratch folder; on success it becomes the artifact in one rename.
+
+        `manifest` is read after the body has run, so the body may still add to it. Files are flushed to disk before the
+        rename: after a power cut an artifact is either whole or not there.
+        """
+        final = self.path(key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=".tmp-"))
+        try:
+            yield scratch
+            (scratch / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            scratch.chmod(0o755)
+            for file in scratch.rglob("*"):
+                _flush(file)
+            try:
+                scratch.rename(final)
+            except OSError:
+                if key not in self:  # lost a race to an equal result: keep theirs
+                    raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def remove(self, key: Key) -> None:
+        """Forget an artifact: the manifest goes first, so that it is never seen half removed."""
+        folder = self.path(key)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        for left in self.root.glob("*/.tmp-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _flush(file: Path) -> None:
+    if file.is_file():
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Data sets. Start at `pipeline.datasets.api`."""

@@ -1,0 +1,1 @@
+"""Architectures and pretrained models. Start at `pipeline.models.api`."""

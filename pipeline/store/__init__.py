@@ -1,0 +1,1 @@
+"""Results in DuckDB. Write with `writer.Store`, read with `reader.open_results`; SQL users read the views."""

@@ -1,0 +1,178 @@
+"""The facts that a run writes: one frozen dataclass per table, plain data only. `writer.Store.write` takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One `python -m pipeline` (or one import)."""
+
+    run_id: str
+    recipe: str
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+    host: Mapping[str, Any]
+    git_commit: str | None
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    run_id: str
+    finished_at: datetime
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One distinct model. Written once, whatever the number of runs that made it."""
+
+    model_key: str
+    parent_key: str | None
+    name: str
+    """Path of its step, e.g. `resnet50/magnitude[sparsity=0.5]/int8`."""
+    title: str
+    recipe: str
+    op: str
+    op_version: int
+    kind: str
+    format: str
+    params: Mapping[str, Any]
+    references: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happened to one job of a run. Also rows for steps whose model never came to be."""
+
+    run_id: str
+    path: str
+    job: str
+    """`operation`, `export`, `evaluate`, `layers` or `time`."""
+    model_key: str
+    parent_key: str | None
+    op: str
+    kind: str
+    params: Mapping[str, Any]
+    outcome: str
+    """`done`, `cached`, `failed` or `skipped`."""
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_bytes: int | None = None
+    error: str | None = None
+    traceback: str | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    dataset_key: str
+    """The data set's fingerprint."""
+    name: str
+    task: str
+    classes: Sequence[str]
+    splits: Mapping[str, int]
+    entry: Mapping[str, Any]
+    """The conf/dataset entry: opens the data set again, to show instances."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """All instances of one split of a data set, columnar."""
+
+    dataset_key: str
+    split: str
+    ids: Sequence[str]
+    labels: Sequence[str]
+    attributes: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSet:
+    """Predictions of one model on one target for one split, columnar, in the order of the split's instances."""
+
+    model_key: str
+    target: str
+    dataset_key: str
+    predicted: Sequence[str]
+    confidence: np.ndarray
+    """Probability of the prediction, float32 (N,)."""
+    label_probability: np.ndarray
+    """Probability of the true label, float32 (N,); NaN where it has none."""
+    correct: np.ndarray
+    """bool (N,)."""
+    score: np.ndarray
+    """Quality per instance in [0, 1]: 1/0 for classification, token F1 for question answering; float32 (N,)."""
+    probabilities: np.ndarray | None
+    """float32 (N, classes), or None where the task has no classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    metric: str
+    unit: str
+    format: str
+    better: str
+    primary: bool
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    device: str
+    """Short id: hash of the description."""
+    description: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    model_key: str
+    target: str
+    device: str
+    dataset_key: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    count: int | None
+    run_id: str
+    measured_at: datetime
+    evidence_key: str
+    """The artifact or the session that the number was computed from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Statistics of one tensor of one model. Histograms and comparisons are tables of their own."""
+
+    model_key: str
+    tensor: str
+    module: str
+    module_type: str
+    parameter: str
+    shape: Sequence[int]
+    dtype: str
+    bits: float
+    size: int
+    nonzeros: int
+    bytes: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    std: float | None
+    abs_sum: float | None
+    macs: int | None = None
+
+
+Record = (
+    Run | RunEnd | Model | Step | DatasetInfo | Instances | PredictionSet | Metric | Device | Measurement | Layer
+)

@@ -1,0 +1,1 @@
+"""Panel application over the published results. `panel serve viewer` runs `main.py`."""
