@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 ONNX_FILE = "model.onnx"
-_ARCHITECTURE, _EDITS, _TENSORS, _MASKS = "architecture.json", "edits.json", "model.safetensors", "masks.safetensors"
+ARCHITECTURE_FILE = "architecture.json"
+_EDITS, _TENSORS, _MASKS = "edits.json", "model.safetensors", "masks.safetensors"
 
 
 def format_of(folder: Path) -> Format:
@@ -29,7 +30,7 @@ def format_of(folder: Path) -> Format:
 
 def save(model: TorchModel | OnnxModel, folder: Path) -> None:
     """Write a model's files into `folder`. An ONNX file is moved there if it is a temporary one of the operation's."""
-    (folder / _ARCHITECTURE).write_text(json.dumps(asdict(model.architecture), indent=1, sort_keys=True))
+    (folder / ARCHITECTURE_FILE).write_text(json.dumps(asdict(model.architecture), indent=1, sort_keys=True))
     if isinstance(model, OnnxModel):
         model.path.replace(folder / ONNX_FILE)
         return
@@ -65,7 +66,7 @@ def load(folder: Path) -> TorchModel | OnnxModel:
 
 def load_architecture(folder: Path) -> Architecture:
     """Read only how the model is built."""
-    raw = json.loads((folder / _ARCHITECTURE).read_text())
+    raw = json.loads((folder / ARCHITECTURE_FILE).read_text())
     inputs = {name: (dtype, tuple(shape)) for name, (dtype, shape) in raw.pop("inputs").items()}
     return Architecture(**{**raw, "classes": tuple(raw["classes"])}, inputs=inputs)
 

@@ -1,0 +1,87 @@
+"""From a plan to jobs: the operations, and the evidence that every model in the tree gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ops.api import Format
+from pipeline.jobs import Job, What
+from pipeline.keys import Key, evidence_key
+from pipeline.plan import Plan, Step, export_key
+
+PREDICT_VERSION = 1
+LAYERS_VERSION = 1
+MEASURE_VERSION = 1
+
+
+def jobs_of(plan: Plan, *, targets: Mapping[str, Mapping[str, Any]], metrics: tuple[str, ...]) -> list[Job]:
+    """Return every job of the plan; a job comes after all that it needs.
+
+    `targets` are the conf/target entries of the recipe's targets, `metrics` the names of the registered metrics: a new
+    metric is computed from evidence that exists, and reruns no operation.
+    """
+    jobs: dict[Key, Job] = {}
+    steps = plan.by_key()
+    for step in plan.steps:
+        for job in (*_model_jobs(step, plan), *_evidence_jobs(step, steps, plan, targets, metrics)):
+            jobs.setdefault(job.key, job)
+    return list(jobs.values())
+
+
+def _model_jobs(step: Step, plan: Plan) -> Iterator[Job]:
+    source = step.export or step.parent
+    yield Job(
+        key=step.key,
+        what=What.OPERATION,
+        path=step.path,
+        model=step.key,
+        needs=tuple(dict.fromkeys([*([source] if source else []), *step.references.values()])),
+        details={
+            "op": step.op,
+            "version": step.version,
+            "params": dict(step.params),
+            "source": source,
+            "references": {str(step.params[name]): key for name, key in step.references.items()},
+        },
+    )
+    if step.format is Format.TORCH:
+        yield Job(export_key(step.key, plan.facts.export_version), What.EXPORT, step.path, step.key, (step.key,))
+
+
+def _evidence_jobs(
+    step: Step, steps: Mapping[Key, Step], plan: Plan, targets: Mapping[str, Mapping[str, Any]], metrics: tuple[str, ...]
+) -> Iterator[Job]:
+    layers = Job(evidence_key("layers", version=LAYERS_VERSION, model=step.key), What.LAYERS, step.path, step.key, (step.key,))
+    yield layers
+    for name in plan.recipe.targets:
+        predict = _predict(step, name, plan, targets)
+        if predict is None:
+            continue
+        yield predict
+        base = _predict(steps[step.root], name, plan, targets)
+        deployed = export_key(step.key, plan.facts.export_version) if step.format is Format.TORCH else step.key
+        evidence = {"predictions": predict.key, "layers": layers.key, "file": deployed}
+        evidence |= {"base": base.key} if base and base.key != predict.key else {}
+        yield Job(
+            key=evidence_key("measures", version=MEASURE_VERSION, model=step.key, evidence=evidence, metrics=sorted(metrics)),
+            what=What.MEASURE,
+            path=step.path,
+            model=step.key,
+            needs=tuple(dict.fromkeys(evidence.values())),
+            details={"target": name, **evidence},
+        )
+
+
+def _predict(step: Step, target: str, plan: Plan, targets: Mapping[str, Mapping[str, Any]]) -> Job | None:
+    """The job that runs a model on a target; None where the target cannot open that kind of model."""
+    accepts = plan.facts.accepts[target]
+    if accepts is Format.TORCH and step.format is Format.ONNX:
+        return None
+    exported = accepts is Format.ONNX and step.format is Format.TORCH
+    source = export_key(step.key, plan.facts.export_version) if exported else step.key
+    key = evidence_key(
+        "predictions", version=PREDICT_VERSION, model=step.key, source=source, target=dict(targets[target]),
+        data=plan.facts.data_fingerprint,
+    )  # fmt: skip
+    return Job(key, What.PREDICT, step.path, step.key, (source,), {"target": target, "source": source})

@@ -1,0 +1,1 @@
+"""One module per kind of job: `make(worker, job, folder, scratch)` writes the artifact."""
