@@ -17,7 +17,6 @@ from ops.model import Architecture, TorchModel
 if TYPE_CHECKING:
     import torch
 
-EXPORT_VERSION = 1  # raise when the exported graph changes: every ONNX result is then made anew
 OPSET = 18
 
 

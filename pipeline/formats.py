@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +30,10 @@ def format_of(folder: Path) -> Format:
 
 
 def save(model: TorchModel | OnnxModel, folder: Path) -> None:
-    """Write a model's files into `folder`. An ONNX file is moved there if it is a temporary one of the operation's."""
+    """Write a model's files into `folder`. An ONNX file is copied: it may be the user's own."""
     (folder / ARCHITECTURE_FILE).write_text(json.dumps(asdict(model.architecture), indent=1, sort_keys=True))
     if isinstance(model, OnnxModel):
-        model.path.replace(folder / ONNX_FILE)
+        shutil.copyfile(model.path, folder / ONNX_FILE)
         return
     from safetensors.torch import save_file
 

@@ -25,7 +25,8 @@ class Facts:
     """conf/model entries by name. An entry with local weights carries `content`, the digest of its files."""
     default_model: str | None
     accepts: Mapping[str, Format]
-    """Target name -> the format that it opens."""
+    """Target name -> the format that it opens, for the recipe's targets that exist."""
+    known_targets: tuple[str, ...]
     export_version: int
 
 
@@ -94,7 +95,7 @@ class _Planner:
         """Plan nodes parents first; one that names a model planned later waits for it."""
         for target in self.recipe.targets:
             if target not in self.facts.accepts:
-                known = self.facts.accepts
+                known = self.facts.known_targets
                 self.problems.append(f"recipe.targets: no target is called '{target}'.{nearest(target, known)} Known: {', '.join(sorted(known))}")
         paths = {node.path for node in self.recipe.nodes}
         waiting, failed = list(self.recipe.nodes), set[str]()

@@ -14,8 +14,8 @@ from pipeline.models.api import BUILDERS, ModelError, Need
 if TYPE_CHECKING:
     import torch
 
-RESERVED = ("name", "builder")
-"""Keys of a conf/model entry that are not arguments of its builder."""
+RESERVED = ("name", "builder", "content")
+"""Keys of a conf/model entry that are not arguments of its builder; `content` is the digest of its files."""
 
 
 def check_entry(entry: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ops.api import TorchModel
 from pipeline import formats
-from pipeline.export import EXPORT_VERSION, export_onnx
+from pipeline.export import export_onnx
+from pipeline.export_version import EXPORT_VERSION
 
 if TYPE_CHECKING:
     from pipeline.jobs import Job

@@ -1,0 +1,169 @@
+"""The command line: compose the configuration with Hydra, then leave Hydra behind.
+
+    python -m pipeline recipe=NAME [key=value ...]
+    python -m pipeline import compress-and-compare FILE
+    python -m pipeline export compress-and-compare FILE
+    python -m pipeline migrate
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.registry import nearest
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+COMMANDS = ("import", "export", "migrate")
+HELP = """\
+Compress models by recipe, measure what came out, and show it.
+
+  python -m pipeline recipe=quickstart                     run a recipe
+  python -m pipeline recipe=quickstart plan_only=true      show what it would do, and how long
+  python -m pipeline recipe=quickstart executor.workers=2 recipe.seed=1
+  python -m pipeline import compress-and-compare models.json
+  python -m pipeline export compress-and-compare models.json
+  python -m pipeline migrate                               bring an older results file up to date
+
+Any key of conf/config.yaml can be set as key=value; --config-dir DIR adds a folder of your own recipes, models and
+data sets (DIR/recipe/mine.yaml, ...). Afterwards: `panel serve viewer`, or any SQL client on results.duckdb.
+"""
+
+
+class UsageError(ValueError):
+    """The command line is wrong: the message says what would be right."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit: 0 if all went well, 1 if a step failed, 2 if nothing could be started."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command and return its exit code. Every mistake of the user's is one message, never a traceback."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(f"{HELP}\nRecipes: {', '.join(_recipe_names())}\n")
+        return 0 if arguments else 2
+    from pipeline.config import ConfigError
+    from pipeline.recipe import RecipeError
+
+    try:
+        if arguments[0] in COMMANDS:
+            from pipeline.commands import run_command
+
+            return run_command(arguments)
+        return _sweep(arguments)
+    except (UsageError, ConfigError, RecipeError) as error:
+        sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped. What is finished is kept: run the same command again to go on.\n")
+        return 130
+
+
+def _sweep(arguments: list[str]) -> int:
+    from pipeline.config import check
+    from pipeline.sweep import sweep
+
+    options, overrides = _options(arguments)
+    raw, entries = compose(overrides, extra=options.config_dir)
+    return sweep(check(raw), entries)
+
+
+def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(prog="python -m pipeline", add_help=False)
+    parser.add_argument("--config-dir", type=Path)
+    options, overrides = parser.parse_known_args(arguments)
+    for word in overrides:
+        if word.startswith("--"):
+            raise UsageError(f"unknown option '{word}'. Known: --config-dir DIR, --help; everything else is key=value")
+        if "=" not in word and not word.startswith("~"):
+            raise UsageError(f"'{word}' is not key=value.{nearest(word, [*COMMANDS, 'recipe=' + word])} Try: recipe={word}")
+    return options, overrides
+
+
+Entries = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Group (`model`, `target`) -> name -> entry: what a recipe may name besides its own model and data set."""
+
+
+def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[str, Any], Entries]:
+    """Compose conf/ with the overrides; the recipe's own `model` and `dataset` stand unless overridden.
+
+    Raises:
+        UsageError: for an unknown recipe, model or data set (with the nearest name) or a malformed override.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if extra is not None and not extra.is_dir():
+        raise UsageError(f"--config-dir {extra}: there is no such folder")
+    search = [f"hydra.searchpath=[{extra.resolve().as_uri()}]"] if extra else []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+
+        def composed(words: list[str]) -> dict[str, Any]:
+            with _hydra_errors(loader):
+                config = hydra_compose("config", overrides=[*search, *words])
+                plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            assert isinstance(plain, dict)
+            return {str(key): value for key, value in plain.items()}
+
+        recipe = composed([word for word in overrides if word.lstrip("+~").startswith("recipe")])["recipe"] or {}
+        chosen = [
+            f"{group}={recipe[group]}"
+            for group in ("model", "dataset")
+            if isinstance(recipe, dict) and recipe.get(group) and not any(word.startswith(f"{group}=") for word in overrides)
+        ]
+        try:
+            raw = composed([*chosen, *overrides])
+            entries = {group: _entries(group, loader, search) for group in ("model", "target")}
+        except OmegaConfBaseException as error:
+            raise UsageError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from None
+    return raw, entries
+
+
+def _entries(group: str, loader: ConfigLoader, search: list[str]) -> dict[str, dict[str, Any]]:
+    from hydra import compose as hydra_compose
+    from omegaconf import OmegaConf
+
+    found: dict[str, dict[str, Any]] = {}
+    for name in loader.get_group_options(group):
+        entry = OmegaConf.to_container(hydra_compose(f"{group}/{name}", overrides=search)[group], resolve=True)
+        assert isinstance(entry, dict)
+        found[name] = {str(key): value for key, value in entry.items()}
+    return found
+
+
+class _hydra_errors:  # noqa: N801 - a context manager reads as a function
+    """Turn Hydra's errors into one message of ours with the nearest name."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        from hydra.errors import HydraException, MissingConfigException
+
+        if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
+            group, _, name = error.missing_cfg_file.partition("/")
+            known = self._loader.get_group_options(group)
+            raise UsageError(f"No {group} is called '{name}'.{nearest(name, known)} Known: {', '.join(known)}") from None
+        if isinstance(error, HydraException):
+            text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
+            if "must specify 'recipe'" in text:
+                text = f"which recipe? Give recipe=NAME. Known: {', '.join(self._loader.get_group_options('recipe'))}"
+            raise UsageError(text) from None
+
+
+def _recipe_names() -> list[str]:
+    return sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))

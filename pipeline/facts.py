@@ -1,0 +1,95 @@
+"""Gather what planning must know of the world: the data's fingerprint, the models' files, the targets' formats."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import Config, ConfigError
+from pipeline.export_version import EXPORT_VERSION
+from pipeline.plan import Facts
+from pipeline.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pipeline.datasets.api import Dataset
+
+_CHUNK = 1 << 20
+
+
+def load_plugins(modules: Iterable[str]) -> None:
+    """Import the user's modules, which register operations, models, data sets, metrics and targets.
+
+    Raises:
+        ConfigError: naming the module that cannot be imported.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ConfigError(f"plugins: '{module}' cannot be imported: {error}") from None
+
+
+def open_data(config: Config) -> Dataset:
+    """Open the run's data set.
+
+    Raises:
+        ConfigError: if none is chosen, or it cannot be read.
+    """
+    from pipeline.datasets.api import DataError
+    from pipeline.datasets.open import open_dataset
+
+    if config.dataset is None:
+        raise ConfigError("dataset: none is chosen. Give `dataset:` in the recipe or dataset=NAME on the command line")
+    try:
+        return open_dataset(config.dataset, config.data_folder.expanduser())
+    except DataError as error:
+        raise ConfigError(f"dataset: {error}") from None
+
+
+def gather(config: Config, recipe: Recipe, data: Dataset, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Facts:
+    """Collect the facts of a run.
+
+    Raises:
+        ConfigError: if a model entry or a target cannot be used.
+    """
+    from pipeline.models.api import ModelError
+    from pipeline.models.build import check_entry
+    from pipeline.targets.api import TargetError
+    from pipeline.targets.open import target_class
+
+    models = dict(entries["model"])
+    if config.model is not None:
+        models[config.model.get("name", recipe.model or "model")] = config.model
+    try:
+        if config.model is not None:
+            check_entry(config.model)
+        accepts = {name: target_class(entry).accepts for name, entry in entries["target"].items() if name in recipe.targets}
+    except (ModelError, TargetError) as error:
+        raise ConfigError(str(error)) from None
+    return Facts(
+        task=data.task,
+        data_fingerprint=data.fingerprint,
+        models={name: _with_content(entry) for name, entry in models.items()},
+        default_model=config.model.get("name") if config.model else None,
+        accepts=accepts,
+        known_targets=tuple(entries["target"]),
+        export_version=EXPORT_VERSION,
+    )
+
+
+def _with_content(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add the digest of the entry's local files: other weights under the same path are another model."""
+    files = [Path(str(entry[key])).expanduser() for key in ("weights", "path") if entry.get(key)]
+    found = sorted(file for path in files for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    if not found:
+        return entry
+    digest = hashlib.sha256()
+    for file in found:
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    return {**entry, "content": digest.hexdigest()}
