@@ -13,17 +13,17 @@ function, never at the top.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError
 
 from ops.model import OnnxModel, TorchModel
-from ops.registry import Registry, nearest
+from ops.params import explain, params_model
+from ops.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -192,9 +192,7 @@ class OpSpec:
         try:
             return self.params.model_validate(dict(given)).model_dump(mode="json")
         except ValidationError as error:
-            known = list(self.params.model_fields)
-            problems = [_explain(problem, known) for problem in error.errors()]
-            raise BadParamsError(f"Operation '{self.name}': {'; '.join(problems)}") from None
+            raise BadParamsError(f"Operation '{self.name}': {explain(error, self.params)}") from None
 
     def marked(self, mark: Literal["model entry", "model reference"]) -> tuple[str, ...]:
         """Return the names of the parameters that are a ModelEntry, or a ModelRef."""
@@ -205,16 +203,6 @@ def _has_mark(field: Any, mark: str) -> bool:
     if mark in field.metadata:
         return True
     return any(mark in getattr(part, "__metadata__", ()) for part in getattr(field.annotation, "__args__", ()))
-
-
-def _explain(problem: Mapping[str, Any], known: list[str]) -> str:
-    where = ".".join(map(str, problem["loc"])) or "parameters"
-    if problem["type"] == "extra_forbidden":
-        hint = nearest(str(problem["loc"][0]), known)
-        return f"unknown parameter '{where}'.{hint} Known: {', '.join(known) or 'none'}"
-    if problem["type"] == "missing":
-        return f"'{where}' is required"
-    return f"{where}: {problem['msg']} (got {problem['input']!r})"
 
 
 OPERATIONS: Registry[OpSpec] = Registry("operation", "ops")
@@ -245,7 +233,7 @@ def operation(
             consumes=consumes,
             produces=produces or consumes or Format.TORCH,
             uses=frozenset(uses),
-            params=_params_model(fn, skip=1 if consumes is None else 2),
+            params=params_model(fn, skip=1 if consumes is None else 2),
             apply=fn,
             refuse=refuse,
         )
@@ -253,15 +241,3 @@ def operation(
         return fn
 
     return register
-
-
-def _params_model(fn: Callable[..., Any], *, skip: int) -> type[BaseModel]:
-    hints = get_type_hints(fn, include_extras=True)
-    fields: dict[str, Any] = {}
-    for p in list(inspect.signature(fn).parameters.values())[skip:]:
-        if p.kind is not p.KEYWORD_ONLY or p.name not in hints:
-            where = f"{fn.__module__}.{fn.__qualname__}"
-            raise TypeError(f"{where}: parameter '{p.name}' must be keyword-only and annotated")
-        fields[p.name] = (hints[p.name], ... if p.default is p.empty else p.default)
-    config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-    return create_model(fn.__name__, __config__=config, **fields)

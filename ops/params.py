@@ -1,0 +1,48 @@
+"""Parameters that a function's signature declares: how they are checked, and what is said of the wrong ones."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from ops.registry import nearest
+
+
+def params_model(fn: Callable[..., Any], *, skip: int) -> type[BaseModel]:
+    """Return a pydantic model of the parameters of `fn` after the first `skip`.
+
+    Raises:
+        TypeError: if one of them is not keyword-only and annotated.
+    """
+    declared = list(inspect.signature(fn).parameters.values())[skip:]
+    # not get_type_hints(fn): the skipped parameters and the result may name types that only the type checker imports
+    annotations = {p.name: p.annotation for p in declared if p.annotation is not p.empty}
+    namespace = inspect.unwrap(fn).__globals__
+    hints = get_type_hints(SimpleNamespace(__annotations__=annotations), namespace, include_extras=True)
+    fields: dict[str, Any] = {}
+    for p in declared:
+        if p.kind is not p.KEYWORD_ONLY or p.name not in hints:
+            where = f"{fn.__module__}.{fn.__qualname__}"
+            raise TypeError(f"{where}: parameter '{p.name}' must be keyword-only and annotated")
+        fields[p.name] = (hints[p.name], ... if p.default is p.empty else p.default)
+    config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    return create_model(fn.__name__, __config__=config, **fields)
+
+
+def explain(error: ValidationError, params: type[BaseModel]) -> str:
+    """Say what is wrong with each parameter: the nearest name, or the allowed values."""
+    return "; ".join(_explain(problem, list(params.model_fields)) for problem in error.errors())
+
+
+def _explain(problem: Mapping[str, Any], known: list[str]) -> str:
+    where = ".".join(map(str, problem["loc"])) or "parameters"
+    if problem["type"] == "extra_forbidden":
+        hint = nearest(str(problem["loc"][0]), known)
+        return f"unknown parameter '{where}'.{hint} Known: {', '.join(known) or 'none'}"
+    if problem["type"] == "missing":
+        return f"'{where}' is required"
+    return f"{where}: {problem['msg']} (got {problem['input']!r})"
