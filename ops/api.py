@@ -41,8 +41,8 @@ ModelEntry = Annotated[dict[str, Any] | str | None, _MODEL_ENTRY]
 ModelRef = Annotated[str, _MODEL_REF]
 """Another model of the recipe: `base` (the root of this branch), the name of an ancestor step, or the path of any step."""
 
-Include = Annotated[list[str], Field(description="layers to change: name globs, module types or groups")]
-Exclude = Annotated[list[str], Field(description="layers to leave alone: name globs, module types or groups")]
+Include = Annotated[Sequence[str], Field(description="layers to change: name globs, module types or groups")]
+Exclude = Annotated[Sequence[str], Field(description="layers to leave alone: name globs, module types or groups")]
 
 
 class OperationError(ValueError):

@@ -29,13 +29,15 @@ def params_model(fn: Callable[..., Any], *, skip: int) -> type[BaseModel]:
             where = f"{fn.__module__}.{fn.__qualname__}"
             raise TypeError(f"{where}: parameter '{p.name}' must be keyword-only and annotated")
         fields[p.name] = (hints[p.name], ... if p.default is p.empty else p.default)
-    config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # a parameter whose name in recipes is a Python keyword (`from`) has an alias
+    config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True)
     return create_model(fn.__name__, __config__=config, **fields)
 
 
 def explain(error: ValidationError, params: type[BaseModel]) -> str:
     """Say what is wrong with each parameter: the nearest name, or the allowed values."""
-    return "; ".join(_explain(problem, list(params.model_fields)) for problem in error.errors())
+    known = [field.alias or name for name, field in params.model_fields.items()]
+    return "; ".join(_explain(problem, known) for problem in error.errors())
 
 
 def _explain(problem: Mapping[str, Any], known: list[str]) -> str:
