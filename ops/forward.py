@@ -36,9 +36,9 @@ def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: s
 
 
 def _output(result: Any, name: str, index: int) -> torch.Tensor:
-    if hasattr(result, name):
-        return getattr(result, name)  # type: ignore[no-any-return]  # Hugging Face outputs are untyped
-    return result[index] if isinstance(result, tuple | list) else result
+    """Hugging Face gives an object with named tensors, other networks a tensor or a tuple of them."""
+    output: torch.Tensor = getattr(result, name, result)
+    return output[index] if isinstance(output, tuple | list) else output
 
 
 def loss(
@@ -51,7 +51,9 @@ def loss(
         length = outputs["start_logits"].shape[1]
         both = [
             # positions outside the window are ignored, as in BERT's question-answering head
-            functional.cross_entropy(outputs[f"{end}_logits"], targets[f"{end}_positions"].clamp(0, length), ignore_index=length)
+            functional.cross_entropy(
+                outputs[f"{end}_logits"], targets[f"{end}_positions"].clamp(0, length), ignore_index=length
+            )
             for end in ("start", "end")
         ]
         return (both[0] + both[1]) / 2

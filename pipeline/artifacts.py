@@ -1,7 +1,7 @@
 """Content-addressed results on disk.
 
-    root/ab/abcdef.../manifest.json   its presence means complete
-    root/ab/abcdef.../model.safetensors, model.onnx, predictions.npz, ...
+root/ab/abcdef.../manifest.json   its presence means complete
+root/ab/abcdef.../model.safetensors, model.onnx, predictions.npz, ...
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from pipeline.keys import Key
 
 MANIFEST = "manifest.json"
+_SCRATCH = ".tmp-"
 
 
 class ArtifactStore:
@@ -47,7 +48,7 @@ class ArtifactStore:
         """
         final = self.path(key)
         final.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=".tmp-"))
+        scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=f"{_SCRATCH}{os.getpid()}-"))
         try:
             yield scratch
             (scratch / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
@@ -69,9 +70,13 @@ class ArtifactStore:
         shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what killed processes left half written."""
-        for left in self.root.glob("*/.tmp-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        """Remove what killed processes left half written. What a living process writes stays."""
+        import psutil
+
+        for left in self.root.glob(f"*/{_SCRATCH}*"):
+            process = left.name.removeprefix(_SCRATCH).partition("-")[0]
+            if not (process.isdigit() and psutil.pid_exists(int(process))):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _flush(file: Path) -> None:

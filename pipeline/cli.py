@@ -1,9 +1,9 @@
 """The command line: compose the configuration with Hydra, then leave Hydra behind.
 
-    python -m pipeline recipe=NAME [key=value ...]
-    python -m pipeline import compress-and-compare FILE
-    python -m pipeline export compress-and-compare FILE
-    python -m pipeline migrate
+python -m pipeline recipe=NAME [key=value ...]
+python -m pipeline import compress-and-compare FILE
+python -m pipeline export compress-and-compare FILE
+python -m pipeline migrate
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         if word.startswith("--"):
             raise UsageError(f"unknown option '{word}'. Known: --config-dir DIR, --help; everything else is key=value")
         if "=" not in word and not word.startswith("~"):
-            raise UsageError(f"'{word}' is not key=value.{nearest(word, [*COMMANDS, 'recipe=' + word])} Try: recipe={word}")
+            raise UsageError(
+                f"'{word}' is not key=value.{nearest(word, [*COMMANDS, 'recipe=' + word])} Try: recipe={word}"
+            )
     return options, overrides
 
 
@@ -121,7 +123,9 @@ def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[st
         chosen = [
             f"{group}={recipe[group]}"
             for group in ("model", "dataset")
-            if isinstance(recipe, dict) and recipe.get(group) and not any(word.startswith(f"{group}=") for word in overrides)
+            if isinstance(recipe, dict)
+            and recipe.get(group)
+            and not any(word.startswith(f"{group}=") for word in overrides)
         ]
         try:
             raw = composed([*chosen, *overrides])
@@ -157,7 +161,9 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
         if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
             group, _, name = error.missing_cfg_file.partition("/")
             known = self._loader.get_group_options(group)
-            raise UsageError(f"No {group} is called '{name}'.{nearest(name, known)} Known: {', '.join(known)}") from None
+            raise UsageError(
+                f"No {group} is called '{name}'.{nearest(name, known)} Known: {', '.join(known)}"
+            ) from None
         if isinstance(error, HydraException):
             text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
             if "must specify 'recipe'" in text:

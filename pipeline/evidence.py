@@ -58,9 +58,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def classification_record(
-    predictions: Predictions, *, model: Key, target: str, dataset: str
-) -> PredictionSet:
+def classification_record(predictions: Predictions, *, model: Key, target: str, dataset: str) -> PredictionSet:
     """What the store keeps of a classifier's predictions. A row with NaN outputs predicts nothing and is wrong."""
     probabilities = softmax(predictions.outputs["logits"])
     labels = predictions.targets["labels"]

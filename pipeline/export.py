@@ -55,9 +55,11 @@ def export_onnx(model: TorchModel, path: Path) -> None:
                 optimize=True,
                 verbose=False,
             )
-    except Exception as error:  # noqa: BLE001 - the exporter raises anything from its many stages; the cause is kept
+    except Exception as error:
         reason = str(error).strip().splitlines()
-        raise ExportError(f"'{model.architecture.name}' cannot be exported to ONNX: {reason[0] if reason else error!r}") from error
+        raise ExportError(
+            f"'{model.architecture.name}' cannot be exported to ONNX: {reason[0] if reason else error!r}"
+        ) from error
 
 
 def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch.Tensor]:
@@ -69,7 +71,9 @@ def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch
     for name, (dtype, shape) in architecture.inputs.items():
         kind = getattr(torch, dtype)
         full = (batch, *shape)
-        made[name] = torch.randn(full, generator=generator).to(kind) if kind.is_floating_point else torch.ones(full, dtype=kind)
+        made[name] = (
+            torch.randn(full, generator=generator).to(kind) if kind.is_floating_point else torch.ones(full, dtype=kind)
+        )
     return made
 
 

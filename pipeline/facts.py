@@ -49,7 +49,9 @@ def open_data(config: Config) -> Dataset:
         raise ConfigError(f"dataset: {error}") from None
 
 
-def gather(config: Config, recipe: Recipe, data: Dataset, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Facts:
+def gather(
+    config: Config, recipe: Recipe, data: Dataset, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> Facts:
     """Collect the facts of a run.
 
     Raises:
@@ -66,7 +68,9 @@ def gather(config: Config, recipe: Recipe, data: Dataset, entries: Mapping[str, 
     try:
         if config.model is not None:
             check_entry(config.model)
-        accepts = {name: target_class(entry).accepts for name, entry in entries["target"].items() if name in recipe.targets}
+        accepts = {
+            name: target_class(entry).accepts for name, entry in entries["target"].items() if name in recipe.targets
+        }
     except (ModelError, TargetError) as error:
         raise ConfigError(str(error)) from None
     return Facts(

@@ -1,7 +1,7 @@
 """How models are stored: the only place that knows the file layout of a model artifact.
 
-    torch   architecture.json, edits.json, model.safetensors, masks.safetensors (if any weight is masked)
-    onnx    architecture.json, model.onnx
+torch   architecture.json, edits.json, model.safetensors, masks.safetensors (if any weight is masked)
+onnx    architecture.json, model.onnx
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def load_architecture(folder: Path) -> Architecture:
 
 def _untied(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Each storage once (safetensors refuses shared ones), contiguous."""
-    seen: set[tuple[int, int, tuple[int, ...]]] = set()
+    seen: set[tuple[int, int, torch.Size]] = set()
     kept = {}
     for name, tensor in state.items():
-        place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape))
+        place = (tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tensor.shape)
         if tensor.numel() and place in seen:
             continue
         seen.add(place)

@@ -65,6 +65,8 @@ class Workplace:
 
 @dataclass(frozen=True, slots=True)
 class Done:
+    """The artifact is there. `cached`: it was there before."""
+
     key: Key
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -74,6 +76,8 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
+    """The job did not give its artifact; nothing of it is kept but this record."""
+
     key: Key
     seconds: float
     error: str

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ops.api import Format
+from ops.api import Format, TorchModel
 from pipeline import formats
 from pipeline.keys import Key
 from pipeline.store.records import Layer
@@ -18,27 +19,36 @@ if TYPE_CHECKING:
 
 _QUANTIZED = "_quantized"
 _CONSTANTS = ("_scale", "_zero_point", "_QuantizeLinear_Input", "_DequantizeLinear_Output")
+_ZERO_POINT = 2  # which input of DequantizeLinear it is
 _SMALL = 1  # scalars are constants of the graph, not parameters
 
 
 def layers_of(folder: Path, model: Key) -> list[Layer]:
     """Return one record per parameter tensor of the artifact in `folder`."""
     found = _torch_tensors(folder) if formats.format_of(folder) is Format.TORCH else _onnx_tensors(folder)
-    return [_statistics(model, *tensor) for tensor in found]
+    return [_statistics(model, tensor) for tensor in found]
 
 
-_Tensor = tuple[str, str, str, np.ndarray, float, int]
-"""Name, module type, dtype as stored, values in float, bits per value, bytes as stored."""
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    name: str
+    module_type: str
+    dtype: str
+    """As stored."""
+    values: np.ndarray
+    """In float."""
+    bits: float
+    bytes: int
 
 
 def _torch_tensors(folder: Path) -> Iterator[_Tensor]:
     model = formats.load(folder)
-    assert not isinstance(model, formats.OnnxModel)
+    assert isinstance(model, TorchModel)
     types = {name: type(part).__name__ for name, part in model.module.named_modules()}
     for name, parameter in model.module.named_parameters():
         values = parameter.detach().float().numpy()
-        kind = types.get(name.rpartition(".")[0], "")
-        yield name, kind, str(parameter.dtype).removeprefix("torch."), values, 8 * parameter.element_size(), parameter.nbytes
+        kind, dtype = types.get(name.rpartition(".")[0], ""), str(parameter.dtype).removeprefix("torch.")
+        yield _Tensor(name, kind, dtype, values, 8 * parameter.element_size(), parameter.nbytes)
 
 
 def _onnx_tensors(folder: Path) -> Iterator[_Tensor]:
@@ -54,34 +64,49 @@ def _onnx_tensors(folder: Path) -> Iterator[_Tensor]:
         raw = numpy_helper.to_array(tensor)
         if raw.size <= _SMALL or name.endswith(_CONSTANTS):
             continue
+        dtype, bits = str(raw.dtype), 8 * raw.itemsize
         if name in dequantizers:
             node = dequantizers[name]
             values = _dequantized(raw, node, tensors)
-            yield name.removesuffix(_QUANTIZED), readers[node.output[0]], str(raw.dtype), values, 8 * raw.itemsize, raw.nbytes
+            yield _Tensor(name.removesuffix(_QUANTIZED), readers[node.output[0]], dtype, values, bits, raw.nbytes)
         elif raw.dtype.kind == "f":
-            yield name, users.get(name, ""), str(raw.dtype), raw.astype(np.float32), 8 * raw.itemsize, raw.nbytes
+            yield _Tensor(name, users.get(name, ""), dtype, raw.astype(np.float32), bits, raw.nbytes)
 
 
 def _dequantized(raw: np.ndarray, node: onnx.NodeProto, tensors: dict[str, Any]) -> np.ndarray:
     from onnx import numpy_helper
 
     scale = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float32)
-    zero = numpy_helper.to_array(tensors[node.input[2]]) if len(node.input) > 2 and node.input[2] in tensors else np.int32(0)  # noqa: PLR2004 - ONNX's third input
+    zero = np.float32(0)
+    if len(node.input) > _ZERO_POINT and node.input[_ZERO_POINT] in tensors:
+        zero = numpy_helper.to_array(tensors[node.input[_ZERO_POINT]]).astype(np.float32)
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
     shape = [-1 if index == axis else 1 for index in range(raw.ndim)] if scale.ndim else []
-    values: np.ndarray = (raw.astype(np.float32) - np.asarray(zero, np.float32).reshape(shape)) * scale.reshape(shape)
+    values: np.ndarray = (raw.astype(np.float32) - zero.reshape(shape)) * scale.reshape(shape)
     return values
 
 
-def _statistics(model: Key, name: str, kind: str, dtype: str, values: np.ndarray, bits: float, stored: int) -> Layer:
+def _statistics(model: Key, tensor: _Tensor) -> Layer:
     """Moments over the finite values, in float64: a float32 sum of millions of small values loses them."""
-    module, _, parameter = name.rpartition(".")
+    module, _, parameter = tensor.name.rpartition(".")
+    values = tensor.values
     finite = values[np.isfinite(values)].astype(np.float64)
     some = finite.size > 0
     return Layer(
-        model_key=model, tensor=name, module=module, module_type=kind, parameter=parameter, shape=list(values.shape),
-        dtype=dtype, bits=bits, size=values.size, nonzeros=int(np.count_nonzero(values)), bytes=stored,
-        minimum=float(finite.min()) if some else None, maximum=float(finite.max()) if some else None,
-        mean=float(finite.mean()) if some else None, std=float(finite.std()) if some else None,
+        model_key=model,
+        tensor=tensor.name,
+        module=module,
+        module_type=tensor.module_type,
+        parameter=parameter,
+        shape=list(values.shape),
+        dtype=tensor.dtype,
+        bits=tensor.bits,
+        size=values.size,
+        nonzeros=int(np.count_nonzero(values)),
+        bytes=tensor.bytes,
+        minimum=float(finite.min()) if some else None,
+        maximum=float(finite.max()) if some else None,
+        mean=float(finite.mean()) if some else None,
+        std=float(finite.std()) if some else None,
         abs_sum=float(np.abs(finite).sum()) if some else None,
-    )  # fmt: skip
+    )

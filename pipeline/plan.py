@@ -60,6 +60,7 @@ class Plan:
     aliases: Mapping[str, Key]
 
     def by_key(self) -> dict[Key, Step]:
+        """Steps by their key."""
         return {step.key: step for step in self.steps}
 
 
@@ -93,10 +94,7 @@ class _Planner:
 
     def plan_all(self) -> None:
         """Plan nodes parents first; one that names a model planned later waits for it."""
-        for target in self.recipe.targets:
-            if target not in self.facts.accepts:
-                known = self.facts.known_targets
-                self.problems.append(f"recipe.targets: no target is called '{target}'.{nearest(target, known)} Known: {', '.join(sorted(known))}")
+        self._check_names_of_targets()
         paths = {node.path for node in self.recipe.nodes}
         waiting, failed = list(self.recipe.nodes), set[str]()
         while waiting:
@@ -104,9 +102,9 @@ class _Planner:
             for node in waiting:
                 if node.parent in failed:
                     failed.add(node.path)
-                elif node.parent is not None and node.parent not in self.at:
-                    later.append(node)
-                elif (verdict := self._plan(node, paths)) is None:
+                elif (node.parent is not None and node.parent not in self.at) or (
+                    verdict := self._plan(node, paths)
+                ) is None:
                     later.append(node)
                 elif not verdict:
                     failed.add(node.path)
@@ -114,6 +112,14 @@ class _Planner:
                 self._report_circle(later, failed)
                 return
             waiting = later
+
+    def _check_names_of_targets(self) -> None:
+        known = self.facts.known_targets
+        self.problems.extend(
+            f"recipe.targets: no target is called '{target}'.{nearest(target, known)} Known: {', '.join(sorted(known))}"
+            for target in self.recipe.targets
+            if target not in self.facts.accepts
+        )
 
     def _report_circle(self, stuck: list[Node], failed: set[str]) -> None:
         """What is still waiting names itself, its own descendant, or a step that has a mistake of its own."""
@@ -152,14 +158,20 @@ class _Planner:
             if isinstance(wanted, Mapping):
                 continue
             if wanted is None:
-                raise BadParamsError(f"Operation '{spec.name}': which model? Give `model:` here or in the recipe, or model=NAME on the command line")
+                raise BadParamsError(
+                    f"Operation '{spec.name}': which model? Give `model:` here or in the recipe, or model=NAME on the command line"
+                )
             if wanted not in self.facts.models:
                 known = self.facts.models
-                raise UnknownNameError(f"No model is called '{wanted}'.{nearest(str(wanted), known)} Known: {', '.join(sorted(known))}")
+                raise UnknownNameError(
+                    f"No model is called '{wanted}'.{nearest(str(wanted), known)} Known: {', '.join(sorted(known))}"
+                )
             given[name] = dict(self.facts.models[wanted])
         return given
 
-    def _references(self, spec: OpSpec, params: Mapping[str, Any], node: Node, paths: set[str]) -> dict[str, Key] | None:
+    def _references(
+        self, spec: OpSpec, params: Mapping[str, Any], node: Node, paths: set[str]
+    ) -> dict[str, Key] | None:
         found: dict[str, Key] = {}
         for name in spec.marked("model reference"):
             if params.get(name) is None:
@@ -169,7 +181,9 @@ class _Planner:
                 return None
             found[name] = self.at[path].key
             if self.at[path].format is not Format.TORCH:
-                raise BadParamsError(f"Operation '{spec.name}': {name} '{path}' is an ONNX model; name a torch model, e.g. its parent")
+                raise BadParamsError(
+                    f"Operation '{spec.name}': {name} '{path}' is an ONNX model; name a torch model, e.g. its parent"
+                )
         return found
 
     def _resolve(self, reference: str, node: Node, paths: set[str]) -> str:
@@ -189,7 +203,9 @@ class _Planner:
             return lineage[-1]
         known = [*(path.rpartition("/")[2] for path in lineage), *sorted(paths)]
         shown = ", ".join(["base", *known[:8]])
-        raise BadParamsError(f"Operation '{node.op}': no step is called '{reference}'.{nearest(reference, known)} Known: {shown}")
+        raise BadParamsError(
+            f"Operation '{node.op}': no step is called '{reference}'.{nearest(reference, known)} Known: {shown}"
+        )
 
     def _check_chain(self, spec: OpSpec, parent: Step | None) -> None:
         if spec.consumes is None and parent is not None:

@@ -55,7 +55,9 @@ class _Reader:
             return {}
         for key in value:
             if key not in words:
-                self.problems.append(f"{where}: unknown word '{key}'.{nearest(str(key), words)} Known: {', '.join(words)}")
+                self.problems.append(
+                    f"{where}: unknown word '{key}'.{nearest(str(key), words)} Known: {', '.join(words)}"
+                )
         return {str(key): item for key, item in value.items()}
 
 
@@ -74,7 +76,12 @@ def parse(config: object) -> Recipe:
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         reader.problems.append(f"recipe.seed: expected a whole number from 0, got {_show(seed)}")
     targets = raw.get("targets", ["onnxruntime"])
-    if not isinstance(targets, Sequence) or isinstance(targets, str) or not targets or not all(isinstance(t, str) for t in targets):
+    if (
+        not isinstance(targets, Sequence)
+        or isinstance(targets, str)
+        or not targets
+        or not all(isinstance(t, str) for t in targets)
+    ):
         reader.problems.append(f"recipe.targets: expected a list of target names, got {_show(targets)}")
     for word in ("model", "dataset", "description"):
         if not isinstance(raw.get(word), str | None):
@@ -95,28 +102,36 @@ def _expand(tree: Any, reader: _Reader) -> Iterator[Node]:
     if not isinstance(tree, Mapping):
         reader.problems.append(f"recipe.tree: expected a mapping from names to steps, got {_show(tree)}")
         return
-    waiting = [(str(name), None, node) for name, node in reversed(tree.items())]
+    waiting: list[tuple[str, str | None, Any] | tuple[Node, Mapping[str, Any]]]
+    waiting = [(str(name), None, node) for name, node in reversed(list(tree.items()))]
     while waiting:
-        written, parent, node = waiting.pop()
-        path = f"{parent}/{written}" if parent else written
-        if any(mark in written for mark in "/[]") or not written:
-            reader.problems.append(f"Step '{path}': a step's name must not be empty or contain '/', '[' or ']'")
-            continue
-        raw = reader.mapping(node, f"Step '{path}'", NODE_WORDS)
-        if not isinstance(raw.get("op"), str):
-            if raw:
-                reader.problems.append(f"Step '{path}': `op` must name an operation, got {_show(raw.get('op'))}")
-            continue
-        then = raw.get("then") or {}
-        if not isinstance(then, Mapping):
-            reader.problems.append(f"Step '{path}': `then` must map names to steps, got {_show(then)}")
-            then = {}
-        branches = list(_each(raw.get("with") or {}, path, reader))
-        for suffix, params in branches:
-            yield Node(path + suffix, parent, raw["op"], params)
-        waiting.extend(
-            (str(name), path + suffix, child) for suffix, _ in reversed(branches) for name, child in reversed(then.items())
-        )
+        item = waiting.pop()
+        if len(item) == 2:  # noqa: PLR2004 - an expanded step with what comes below it
+            node, then = item
+            yield node
+            waiting.extend((str(name), node.path, child) for name, child in reversed(list(then.items())))
+        else:
+            waiting.extend(reversed(_branches(*item, reader)))
+
+
+def _branches(written: str, parent: str | None, raw_node: Any, reader: _Reader) -> list[tuple[Node, Mapping[str, Any]]]:
+    """Read one step as written: (step, its `then`) for every value of its `each`."""
+    path = f"{parent}/{written}" if parent else written
+    if any(mark in written for mark in "/[]") or not written:
+        reader.problems.append(f"Step '{path}': a step's name must not be empty or contain '/', '[' or ']'")
+        return []
+    known = len(reader.problems)
+    raw = reader.mapping(raw_node, f"Step '{path}'", NODE_WORDS)
+    if not isinstance(raw.get("op"), str):
+        if len(reader.problems) == known:
+            reader.problems.append(f"Step '{path}': `op` must name an operation, got {_show(raw.get('op'))}")
+        return []
+    then = raw.get("then") or {}
+    if not isinstance(then, Mapping):
+        reader.problems.append(f"Step '{path}': `then` must map names to steps, got {_show(then)}")
+        then = {}
+    branches = _each(raw.get("with") or {}, path, reader)
+    return [(Node(path + suffix, parent, raw["op"], params), then) for suffix, params in branches]
 
 
 def _each(params: Any, path: str, reader: _Reader) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -50,9 +50,15 @@ def _model_jobs(step: Step, plan: Plan) -> Iterator[Job]:
 
 
 def _evidence_jobs(
-    step: Step, steps: Mapping[Key, Step], plan: Plan, targets: Mapping[str, Mapping[str, Any]], metrics: tuple[str, ...]
+    step: Step,
+    steps: Mapping[Key, Step],
+    plan: Plan,
+    targets: Mapping[str, Mapping[str, Any]],
+    metrics: tuple[str, ...],
 ) -> Iterator[Job]:
-    layers = Job(evidence_key("layers", version=LAYERS_VERSION, model=step.key), What.LAYERS, step.path, step.key, (step.key,))
+    layers = Job(
+        evidence_key("layers", version=LAYERS_VERSION, model=step.key), What.LAYERS, step.path, step.key, (step.key,)
+    )
     yield layers
     for name in plan.recipe.targets:
         predict = _predict(step, name, plan, targets)
@@ -64,7 +70,9 @@ def _evidence_jobs(
         evidence = {"predictions": predict.key, "layers": layers.key, "file": deployed}
         evidence |= {"base": base.key} if base and base.key != predict.key else {}
         yield Job(
-            key=evidence_key("measures", version=MEASURE_VERSION, model=step.key, evidence=evidence, metrics=sorted(metrics)),
+            key=evidence_key(
+                "measures", version=MEASURE_VERSION, model=step.key, evidence=evidence, metrics=sorted(metrics)
+            ),
             what=What.MEASURE,
             path=step.path,
             model=step.key,

@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from pipeline.artifacts import ArtifactStore
 from pipeline.jobs import Done, Failed, Job, What, Workplace
 
@@ -51,6 +53,8 @@ class Worker:
         try:
             assert self._ready
             with self._scratch(job) as scratch:
+                if job.key in self.artifacts:  # another run made it while this one waited for the folder
+                    return Done(job.key, cached=True)
                 manifest: dict[str, Any] = {"what": job.what, "path": job.path, "model": job.model}
                 with self.artifacts.publish(job.key, manifest) as folder:
                     manifest |= _maker(job.what)(self, job, folder, scratch)
@@ -61,11 +65,17 @@ class Worker:
 
     @contextlib.contextmanager
     def _scratch(self, job: Job) -> Iterator[Path]:
-        """A folder for the job's checkpoints: kept while the job fails or is killed, removed when it is done."""
+        """A folder for the job's checkpoints: kept while the job fails or is killed, removed when it is done.
+
+        Locked, so that of two runs that want the same result one makes it and the other waits.
+        """
         folder = self.workplace.scratch / job.key
         folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        shutil.rmtree(folder, ignore_errors=True)
+        lock = FileLock(self.workplace.scratch / f"{job.key}.lock")
+        with lock:
+            yield folder
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 Maker = Callable[[Worker, Job, Path, Path], dict[str, Any]]

@@ -111,7 +111,11 @@ class _Process:
         code = self._process.exitcode
         self._process = None
         killed = code is not None and code < 0
-        why = f"by signal {-code} (signal 9 often means that the machine ran out of memory)" if killed and code else f"with exit code {code}"
+        why = (
+            f"by signal {-code} (signal 9 often means that the machine ran out of memory)"
+            if killed and code
+            else f"with exit code {code}"
+        )
         return Failed(job.key, time.monotonic() - start, f"The worker process ended {why}")
 
     def _over_limit(self, process: SpawnProcess, start: float, stopping: threading.Event) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.api import OnnxModel, TorchModel
@@ -35,7 +36,9 @@ def check_entry(entry: Mapping[str, Any]) -> None:
     for argument in arguments_of(entry):
         if argument not in known:
             hint = nearest(argument, known)
-            raise ModelError(f"Model '{name}': builder '{entry['builder']}' takes no '{argument}'.{hint} Known: {', '.join(known)}")
+            raise ModelError(
+                f"Model '{name}': builder '{entry['builder']}' takes no '{argument}'.{hint} Known: {', '.join(known)}"
+            )
 
 
 def arguments_of(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,15 +58,15 @@ def build(entry: Mapping[str, Any], need: Need) -> TorchModel | OnnxModel:
         inputs=need.inputs,
     )
     made = BUILDERS[entry["builder"]](need, **arguments_of(entry))
-    if hasattr(made, "parameters"):
-        return TorchModel(made.eval(), architecture)
-    return OnnxModel(made, architecture)
+    if isinstance(made, Path):
+        return OnnxModel(made, architecture)
+    return TorchModel(made.eval(), architecture)
 
 
 def build_structure(architecture: Architecture) -> torch.nn.Module:
     """Build the unedited network again; its weights are whatever initialisation gives, and are to be overwritten."""
     need = Need(architecture.task, architecture.classes, architecture.inputs, pretrained=False)
     made = BUILDERS[architecture.builder](need, **architecture.arguments)
-    if not hasattr(made, "parameters"):
+    if isinstance(made, Path):
         raise ModelError(f"Builder '{architecture.builder}' gives no torch module for '{architecture.name}'")
     return made

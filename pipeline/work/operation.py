@@ -51,7 +51,7 @@ def settle(seed: int, threads: int) -> None:
 
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries that operations call use the global generator
+    np.random.seed(seed % 2**32)
     random.seed(seed)
 
 

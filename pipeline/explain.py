@@ -1,0 +1,109 @@
+"""What a run would do, and why: the planned tree with keys and expected times, and the reason for a rerun."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from ops.registry import nearest
+from pipeline.artifacts import ArtifactStore
+from pipeline.config import ConfigError
+from pipeline.jobs import Job, What
+from pipeline.keys import Key
+from pipeline.plan import Plan, Step
+from pipeline.progress import Durations, format_seconds
+
+
+def print_plan(
+    plan: Plan, jobs: Sequence[Job], artifacts: ArtifactStore, durations: Durations, console: Console
+) -> None:
+    """Print every step with its key, whether its result is there, and its expected time from past runs."""
+    top = Tree("", hide_root=True)
+    nodes: dict[Key, Tree] = {}
+    total, unknown = 0.0, 0
+    for step in plan.steps:
+        line = Text.assemble((step.key[:12], "dim"), "  ", step.path.rpartition("/")[2], ("  " + step.op, "dim"))
+        expected = durations.get((What.OPERATION, step.op))
+        if step.key in artifacts:
+            line.append("  cached", "green")
+        elif expected is None:
+            unknown += 1
+            line.append("  never run here", "yellow")
+        else:
+            line.append(f"  about {format_seconds(expected)}", "cyan")
+        parent = nodes.get(step.parent, top) if step.parent else top
+        nodes[step.key] = parent.add(line)
+    for job in jobs:
+        if job.key not in artifacts:
+            op = plan.by_key()[job.model].op if job.what is What.OPERATION else ""
+            total += durations.get((job.what, op), 0.0)
+    console.print(top)
+    for path, key in plan.aliases.items():
+        console.print(f"{path}: the same model as {plan.by_key()[key].path}", markup=False, highlight=False)
+    missing = sum(job.key not in artifacts for job in jobs)
+    guess = f", about {format_seconds(total)} of work by past runs" if total else ""
+    more = f" ({unknown} steps never run here)" if unknown else ""
+    console.print(f"{len(plan.steps)} models; {missing} of {len(jobs)} jobs to do{guess}{more}", highlight=False)
+
+
+def step_at(plan: Plan, path: str) -> Step:
+    """Find a step by its path.
+
+    Raises:
+        ConfigError: with the nearest path.
+    """
+    by_path = {step.path: step for step in plan.steps}
+    by_path |= {alias: plan.by_key()[key] for alias, key in plan.aliases.items()}
+    if path not in by_path:
+        raise ConfigError(f"No step has the path '{path}'.{nearest(path, by_path)} Paths are shown by plan_only=true")
+    return by_path[path]
+
+
+def explain(plan: Plan, path: str, artifacts: ArtifactStore, past: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say why a step will run, or that it will not: sentences, the step's own reasons first, then its ancestors'.
+
+    `past` maps a path to what the last run of this recipe recorded there: `key`, `op`, `version`, `params`, `parent`,
+    `data`, `seed`.
+    """
+    step = step_at(plan, path)
+    if step.key in artifacts:
+        return [f"'{path}' will not run: its result {step.key[:12]} is there"]
+    lines = [f"'{path}' will run:"]
+    by_key = plan.by_key()
+    current: Step | None = step
+    while current is not None:
+        reasons = _differences(current, plan, past)
+        lines.extend(f"  {current.path}: {reason}" for reason in reasons)
+        current = by_key[current.parent] if current.parent else None
+    return lines if len(lines) > 1 else [*lines, "  its result was removed, or the last run did not finish it"]
+
+
+def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    before = past.get(step.path)
+    if before is None:
+        return ["no run of this recipe has had this step"] if step.path not in past else []
+    found = []
+    if before["op"] != step.op:
+        return [f"operation {before['op']} -> {step.op}"]
+    if before.get("version") not in (None, step.version):
+        found.append(f"version of {step.op} {before['version']} -> {step.version}")
+    found += _changed(f"{step.op} ", before["params"], step.params)
+    if before.get("data") not in (None, plan.facts.data_fingerprint):
+        found.append("the data set's content, splits or preprocessing changed")
+    if before.get("seed") not in (None, plan.recipe.seed):
+        found.append(f"seed {before['seed']} -> {plan.recipe.seed}")
+    return found
+
+
+def _changed(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    names = sorted(set(before) | set(now))
+    return [
+        f"{prefix}{name} {json.dumps(before.get(name))} -> {json.dumps(now.get(name))}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]

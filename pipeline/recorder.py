@@ -1,0 +1,120 @@
+"""From outcomes to facts in the store. Facts are collected and written together, so that steps stay cheap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.artifacts import ArtifactStore
+from pipeline.jobs import Done, Failed, Job, Outcome, Skipped, What
+from pipeline.plan import Plan
+from pipeline.progress import state_of
+from pipeline.store.records import Ingested, Measurement, Model, Record, Step
+
+if TYPE_CHECKING:
+    from pipeline.store.writer import Store
+
+_FLUSH_SECONDS = 2.0
+_PUBLISH_SHARE = 0.05
+"""Publishing copies the store; it may take this share of a run's time."""
+
+
+class Recorder:
+    """Writes what happens in one run."""
+
+    def __init__(self, store: Store, plan: Plan, artifacts: ArtifactStore, *, run_id: str, device: str) -> None:
+        self._store, self._plan, self._artifacts = store, plan, artifacts
+        self._run_id, self._device = run_id, device
+        self._steps = plan.by_key()
+        self._ingested = store.ingested()
+        self._records: list[Record] = []
+        self._flushed = time.monotonic()
+        self._published, self._publishing_took = time.monotonic(), 0.0
+
+    def record(self, job: Job, outcome: Outcome) -> None:
+        """Take note of an outcome; it reaches the store within seconds, and readers soon after."""
+        self._records.append(self._step(job, outcome))
+        if isinstance(outcome, Done):
+            self._records.extend(self._evidence(job))
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Write facts that do not come from a job."""
+        self._records.extend(records)
+
+    def flush(self, *, publish: bool = False) -> None:
+        """Write what was collected, and publish it if that is due or asked for."""
+        records, self._records = self._records, []
+        if records:
+            self._store.write(records)
+        now = time.monotonic()
+        if publish or (now - self._published) * _PUBLISH_SHARE > self._publishing_took:
+            self._store.publish()
+            self._published = time.monotonic()
+            self._publishing_took = self._published - now
+        self._flushed = time.monotonic()
+
+    def _step(self, job: Job, outcome: Outcome) -> Step:
+        step = self._steps[job.model]
+        common: dict[str, Any] = {
+            "run_id": self._run_id, "path": job.path, "job": job.what.value, "model_key": job.model,
+            "parent_key": step.parent, "op": step.op, "kind": step.kind, "params": dict(step.params),
+            "outcome": state_of(outcome), "finished_at": datetime.now(UTC),
+        }  # fmt: skip
+        if isinstance(outcome, Done):
+            common |= {"seconds": outcome.seconds, "cpu_seconds": outcome.cpu_seconds, "peak_bytes": outcome.peak_bytes}
+        elif isinstance(outcome, Failed):
+            common |= {"seconds": outcome.seconds, "error": outcome.error, "traceback": outcome.traceback}
+        elif isinstance(outcome, Skipped):
+            common |= {"error": outcome.because}
+        if job.details.get("target"):
+            common["target"] = job.details["target"]
+        return Step(**common)
+
+    def _evidence(self, job: Job) -> list[Record]:
+        """What the artifact adds to the store; nothing if it is there already."""
+        if job.key in self._ingested or job.what is What.EXPORT:
+            return []
+        self._ingested.add(job.key)
+        read = {What.OPERATION: self._model, What.PREDICT: self._predictions, What.LAYERS: self._layers,
+                What.MEASURE: self._measurements}[job.what]  # fmt: skip
+        return [*read(job), Ingested(job.key)]
+
+    def _model(self, job: Job) -> list[Record]:
+        step = self._steps[job.model]
+        manifest = self._artifacts.manifest(job.key)
+        return [
+            Model(
+                model_key=step.key, parent_key=step.parent, name=step.path, title="", recipe=self._plan.recipe.name,
+                op=step.op, op_version=step.version, kind=step.kind, format=step.format.value, params=dict(step.params),
+                references=dict(step.references), notes=manifest["notes"],
+            )
+        ]  # fmt: skip
+
+    def _predictions(self, job: Job) -> list[Record]:
+        from pipeline.evidence import load_predictions, prediction_record
+
+        predictions = load_predictions(self._artifacts.path(job.key))
+        data = self._plan.facts.data_fingerprint
+        return [prediction_record(predictions, model=job.model, target=job.details["target"], dataset=data)]
+
+    def _layers(self, job: Job) -> list[Record]:
+        from pipeline.evidence import load_layers
+
+        return list(load_layers(self._artifacts.path(job.key)))
+
+    def _measurements(self, job: Job) -> list[Record]:
+        manifest = self._artifacts.manifest(job.key)
+        now = datetime.now(UTC)
+        return [
+            Measurement(
+                model_key=job.model, target=job.details["target"], device=self._device,
+                dataset_key=self._plan.facts.data_fingerprint, metric=name, value=found["value"], low=found["low"],
+                high=found["high"], count=found["count"], run_id=self._run_id, measured_at=now,
+                evidence_key=found["evidence"],
+            )
+            for name, found in manifest["measures"].items()
+        ]  # fmt: skip

@@ -1,0 +1,148 @@
+"""Run a recipe from its composed configuration to the published results."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from pipeline import environment
+from pipeline.artifacts import ArtifactStore
+from pipeline.config import Config
+from pipeline.explain import explain, print_plan, step_at
+from pipeline.facts import gather, load_plugins, open_data
+from pipeline.jobs import Done, Job, Limits, Outcome, Workplace
+from pipeline.plan import Plan, make_plan
+from pipeline.progress import show_progress
+from pipeline.recipe import parse
+from pipeline.recorder import Recorder
+from pipeline.runner import run
+from pipeline.schedule import jobs_of
+from pipeline.store.records import Run, RunEnd
+from pipeline.store.writer import Store
+from pipeline.summary import print_failures, print_next, print_scores
+
+if TYPE_CHECKING:
+    from pipeline.datasets.api import Dataset
+    from pipeline.executors.api import Executor
+
+_GIGA = 1_000_000_000
+
+
+def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> int:
+    """Plan and run a recipe; return the exit code: 0, or 1 if a job failed.
+
+    Raises:
+        RecipeError, ConfigError: before anything runs, for every mistake that needs no computing.
+        StoreError: if the results cannot be read or written.
+    """
+    load_plugins(config.plugins)
+    recipe = parse(config.recipe)
+    data = open_data(config)
+    plan = make_plan(recipe, gather(config, recipe, data, entries))
+    targets = {name: entries["target"][name] for name in recipe.targets}
+    jobs = jobs_of(plan, targets=targets, metrics=_metrics())
+    artifacts = ArtifactStore(config.workspace / "artifacts")
+    store = Store(config.results)
+    console = Console()
+    if config.plan_only:
+        print_plan(plan, jobs, artifacts, store.durations(), console)
+        return 0
+    if config.explain:
+        console.print("\n".join(explain(plan, config.explain, artifacts, store.last_steps(recipe.name))), markup=False)
+        return 0
+    return _Sweep(
+        config=config, plan=plan, jobs=jobs, targets=targets, artifacts=artifacts, store=store, data=data
+    ).run(console)
+
+
+def _metrics() -> tuple[str, ...]:
+    from pipeline.metrics.api import METRICS
+
+    return tuple(METRICS)
+
+
+class _Sweep:
+    """One run of a plan."""
+
+    def __init__(
+        self, *, config: Config, plan: Plan, jobs: Sequence[Job], targets: Mapping[str, Mapping[str, Any]],
+        artifacts: ArtifactStore, store: Store, data: Dataset,
+    ) -> None:  # fmt: skip
+        self.config, self.plan, self.jobs, self.targets = config, plan, jobs, targets
+        self.artifacts, self.store, self.data = artifacts, store, data
+        self.workspace = config.workspace.resolve()
+        self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+    def run(self, console: Console) -> int:
+        """Run every job, record all outcomes, time the models, publish, and print what came out."""
+        force = {step_at(self.plan, path).key for path in self.config.forced()}
+        recorder = Recorder(self.store, self.plan, self.artifacts, run_id=self.run_id, device=environment.device_id())
+        recorder.add(self._opening())
+        workplace = self._workplace()
+        durations = self.store.durations()
+        outcomes: list[tuple[Job, Outcome]] = []
+        exit_code = 130
+        try:
+            progress = show_progress(self.plan, self.jobs, workplace.scratch, durations, self.config.executor.workers)
+            with self._executor(workplace) as executor, progress:
+                for job, outcome in run(self.jobs, executor, self.artifacts, force=force):
+                    progress.update(job, outcome)
+                    if outcome is not None:
+                        outcomes.append((job, outcome))
+                        recorder.record(job, outcome)
+            exit_code = 0 if all(isinstance(outcome, Done) for _, outcome in outcomes) else 1
+        finally:
+            recorder.add([RunEnd(self.run_id, datetime.now(UTC), exit_code)])
+            recorder.flush(publish=True)
+        for target in self.targets:
+            print_scores(self.plan, self.store.scores(target), target, console)
+        print_failures(outcomes, console)
+        print_next(self.config.results, console)
+        return exit_code
+
+    def _opening(self) -> list[Any]:
+        """The facts that hold for the whole run."""
+        from pipeline.describe import dataset_records, metric_records
+
+        config = self.config.model_dump(mode="json")
+        return [
+            Run(
+                run_id=self.run_id, recipe=self.plan.recipe.name, config=config, versions=environment.versions(),
+                host=environment.host(), git_commit=environment.git_commit(Path(__file__).parent),
+                started_at=datetime.now(UTC),
+            ),
+            *metric_records(),
+            *(dataset_records(self.data, self.config.dataset or {}) if self.data.fingerprint not in self.store.ingested() else ()),
+        ]  # fmt: skip
+
+    def _workplace(self) -> Workplace:
+        limits = self.config.limits
+        scratch = self.workspace / "scratch"
+        scratch.mkdir(parents=True, exist_ok=True)
+        self.artifacts.sweep()
+        return Workplace(
+            artifacts=self.artifacts.root.resolve(),
+            scratch=scratch,
+            data_folder=self.config.data_folder.expanduser(),
+            dataset=self.config.dataset or {},
+            targets=self.targets,
+            plugins=self.config.plugins,
+            seed=self.plan.recipe.seed,
+            threads=self.config.executor.inner_threads(),
+            batch_size=self.config.batch_size,
+            limits=Limits(limits.seconds, int(limits.memory_gb * _GIGA) if limits.memory_gb else None),
+        )
+
+    def _executor(self, workplace: Workplace) -> Executor:
+        if self.config.executor.executor == "inprocess":
+            from pipeline.executors.inprocess import InProcess
+
+            return InProcess(workplace)
+        from pipeline.executors.local import LocalPool
+
+        return LocalPool(workplace, workers=self.config.executor.workers)

@@ -1,0 +1,64 @@
+"""Plans of toy operations and the workplace to run them."""
+
+from pathlib import Path
+
+import pytest
+
+from ops.api import Format
+from pipeline.artifacts import ArtifactStore
+from pipeline.jobs import What, Workplace
+from pipeline.plan import Facts, make_plan
+from pipeline.recipe import parse
+from pipeline.schedule import jobs_of
+from tests.pipeline import toy
+
+
+@pytest.fixture
+def facts():
+    return Facts(
+        task="image-classification",
+        data_fingerprint="d0",
+        models={"toy": toy.ENTRY, "wide": {**toy.ENTRY, "name": "wide", "width": 5}},
+        default_model="toy",
+        accepts={"onnxruntime": Format.ONNX},
+        known_targets=("onnxruntime", "pytorch", "openvino"),
+        export_version=1,
+    )
+
+
+@pytest.fixture
+def planned(facts):
+    """Plan a tree with the given recipe words and facts."""
+
+    def make(tree, *, facts=facts, **words):
+        return make_plan(parse({"name": "toy", "tree": tree, **words}), facts)
+
+    return make
+
+
+@pytest.fixture
+def operations():
+    """Only the jobs that make models: evidence has tests of its own."""
+
+    def make(plan):
+        return [job for job in jobs_of(plan, targets={"onnxruntime": {}}, metrics=()) if job.what is What.OPERATION]
+
+    return make
+
+
+@pytest.fixture
+def workplace(tmp_path: Path):
+    (tmp_path / "scratch").mkdir()
+    return Workplace(
+        artifacts=tmp_path / "artifacts",
+        scratch=tmp_path / "scratch",
+        data_folder=tmp_path / "data",
+        dataset={"name": "digits", "dataset": "digits"},
+        targets={},
+        plugins=("tests.pipeline.toy",),
+    )
+
+
+@pytest.fixture
+def artifacts(workplace):
+    return ArtifactStore(workplace.artifacts)

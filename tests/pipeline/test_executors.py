@@ -1,0 +1,51 @@
+"""Both executors meet the contract; the pool survives whatever its jobs do."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from pipeline.executors.inprocess import InProcess
+from pipeline.executors.local import LocalPool
+from pipeline.jobs import Done, Failed, Limits
+from tests.pipeline.executor_contract import ExecutorContract, ends
+
+
+class TestInProcess(ExecutorContract):
+    @pytest.fixture
+    def executor(self, workplace):
+        return InProcess(workplace)
+
+    @pytest.fixture
+    def again(self):
+        return InProcess
+
+
+class TestLocalPool(ExecutorContract):
+    @pytest.fixture
+    def executor(self, workplace):
+        return LocalPool(workplace, workers=2)
+
+    @pytest.fixture
+    def again(self):
+        return LocalPool
+
+
+@pytest.mark.parametrize(
+    ("how", "limits", "message"),
+    [
+        ("kill", Limits(), r"The worker process ended by signal 9"),
+        ("hang", Limits(seconds=6), r"Stopped after its time limit of 6 s"),
+        ("memory", Limits(memory_bytes=1_200_000_000), r"over its limit of 1\.20 GB"),
+    ],
+)
+def test_a_job_that_does_not_come_back_is_a_failure_like_any_other(
+    workplace, planned, operations, artifacts, how, limits, message
+):
+    tree = {
+        "base": {"op": "toy_base", "then": {"bad": {"op": "toy_fail", "with": {"how": how}}, "good": {"op": "toy_add"}}}
+    }
+    outcomes = ends(operations(planned(tree)), LocalPool(replace(workplace, limits=limits)), artifacts)
+    assert isinstance(outcomes["base/bad"], Failed)
+    assert re.search(message, outcomes["base/bad"].error)
+    assert isinstance(outcomes["base/good"], Done)

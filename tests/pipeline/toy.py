@@ -1,0 +1,94 @@
+"""A builder and operations that cost nothing, and some that fail in every way: a plugin for the engine's tests."""
+
+import os
+import signal
+import time
+from typing import Annotated
+
+from pydantic import Field
+
+from ops.api import Context, Format, Fraction, Kind, ModelEntry, ModelRef, OnnxModel, TorchModel, Uses, operation
+from pipeline.models.api import Need, builder
+
+ENTRY = {"name": "toy", "builder": "toy_net"}
+
+
+@builder
+def toy_net(need: Need, *, width: int = 2):
+    """A linear classifier of any input."""
+    import torch
+
+    size = 1
+    for _, shape in need.inputs.values():
+        for side in shape:
+            size *= side
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(size, width), torch.nn.Linear(width, len(need.classes))
+    )
+
+
+@operation(kind=Kind.BASE, version=1, consumes=None, uses={Uses.SEED})
+def toy_base(ctx: Context, *, model: ModelEntry = None) -> TorchModel:
+    """A model with seeded weights."""
+    return ctx.build(model or ENTRY, pretrained=False)
+
+
+@operation(kind=Kind.PRUNE, version=1)
+def toy_add(model: TorchModel, ctx: Context, *, amount: float = 1.0, fraction: Fraction = 0.5) -> TorchModel:
+    """Add to every weight."""
+    import torch
+
+    model = model.copy()
+    with torch.no_grad():
+        for parameter in model.module.parameters():
+            parameter.add_(amount)
+    ctx.note("added", amount)
+    return model
+
+
+@operation(kind=Kind.FINETUNE, version=1, uses={Uses.DATA, Uses.SEED})
+def toy_tune(
+    model: TorchModel, ctx: Context, *, teacher: ModelRef | None = None, epochs: Annotated[int, Field(ge=1)] = 1
+) -> TorchModel:
+    """Depends on data, seed and, if asked, a teacher."""
+    import torch
+
+    model = model.copy()
+    with torch.no_grad():
+        for parameter in model.module.parameters():
+            parameter.add_(torch.randn(parameter.shape))
+        if teacher:
+            for mine, theirs in zip(model.module.parameters(), ctx.load(teacher).module.parameters(), strict=True):
+                mine.copy_(theirs)
+    return model
+
+
+@operation(kind=Kind.QUANTIZE, version=1, consumes=Format.ONNX)
+def toy_onnx(model: OnnxModel, ctx: Context) -> OnnxModel:
+    """Give the ONNX file back."""
+    return model
+
+
+@operation(kind=Kind.PRUNE, version=1)
+def toy_fail(model: TorchModel, ctx: Context, *, marker: str = "", how: str = "raise") -> TorchModel:
+    """Fail as told, unless the file `marker` exists."""
+    if marker and os.path.exists(marker):  # noqa: PTH110 - a plain question
+        return model.copy()
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "hang":
+        time.sleep(600)
+    if how == "memory":
+        hog = [bytearray(10_000_000) for _ in range(200)]
+        time.sleep(600)
+        del hog
+    raise RuntimeError("told to fail")
+
+
+@operation(kind=Kind.PRUNE, version=1)
+def toy_spin(model: TorchModel, ctx: Context, *, seconds: float = 0.1, label: int = 0) -> TorchModel:
+    """Use the processor for some seconds of its time, on one thread."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    return model.copy()
