@@ -4,8 +4,9 @@
     def accuracy(predictions: Predictions) -> Estimate:
         '''Share of instances whose most likely class is the label.'''
 
-The type of the argument says which evidence the metric needs. Return a float, an `Estimate` with its interval, or None
-where the metric does not apply. A person's own metric is such a function in a module listed under `plugins:`.
+The type of the argument says which evidence the metric needs; a second `Predictions` argument receives the base's, for
+metrics of what compression changed. Return a float, an `Estimate` with its interval, or None where the metric does not
+apply. A person's own metric is such a function in a module listed under `plugins:`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ops.registry import Registry
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["METRICS", "Better", "Estimate", "MetricSpec", "ModelFiles", "Predictions", "Timings", "metric"]
+__all__ = ["METRICS", "Better", "Estimate", "MetricSpec", "ModelFiles", "Predictions", "Scenario", "Timings", "metric"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,31 @@ class Predictions:
     attributes: Mapping[str, tuple[str, ...]] | None = None
 
 
+class Scenario(StrEnum):
+    """How a model is used while it is timed (the names are MLPerf's)."""
+
+    SINGLE_STREAM = "single_stream"
+    """One instance at a time; the next when the previous is done."""
+    OFFLINE = "offline"
+    """Everything is there: batches as fast as they go."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Raw samples of one model on one target, after warm-up; one row per run."""
+    """Raw samples of one model on one target under one condition, after warm-up; one element per run."""
 
     wall_seconds: np.ndarray
     cpu_seconds: np.ndarray
     batch_size: int
     threads: int
+    scenario: Scenario = Scenario.SINGLE_STREAM
+    load_seconds: float | None = None
+    """Opening the model, in a fresh process with the runtime imported."""
+    first_run_seconds: float | None = None
+    peak_bytes: int | None = None
+    """Peak memory of opening and running the model, above a process that has only imported the runtime."""
+    joules: float | None = None
+    """Energy of all runs by the processor's own counter; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +89,13 @@ class ModelFiles:
     layers: tuple[Mapping[str, Any], ...]
     """Statistics per tensor: rows of the `layers` view."""
     macs: int | None
+    kernels: Mapping[str, float] | None = None
+    """Share of the MACs per kernel class, as the target runs the model."""
 
 
 class Better(StrEnum):
+    """Which way a metric is to go."""
+
     HIGHER = "higher"
     LOWER = "lower"
     NEITHER = "neither"
@@ -89,25 +111,55 @@ class MetricSpec:
     better: Better
     primary: bool
     evidence: type
-    compute: Callable[[Any], Estimate | float | None]
+    compute: Callable[..., Estimate | float | None]
     description: str
+    relative: bool = False
+    """Takes the base's predictions too."""
+    scenario: Scenario | None = None
+    """Of metrics of timings: the condition that the metric is stated for (one thread, or all cores when offline)."""
 
 
 METRICS: Registry[MetricSpec] = Registry("metric", "pipeline.metrics")
-F = TypeVar("F", bound=Callable[[Any], Any])
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def metric(
-    *, unit: str, better: Better, format: str = ".3g", primary: bool = False  # noqa: A002 - the field's word
+    *,
+    unit: str,
+    better: Better,
+    format: str = ".3g",  # noqa: A002 - the field's word
+    primary: bool = False,
+    scenario: Scenario = Scenario.SINGLE_STREAM,
 ) -> Callable[[F], F]:
     """Register a function as a metric, and return it unchanged. `primary` metrics are shown first."""
 
     def register(fn: F) -> F:
-        evidence = next(iter(get_type_hints(fn).values()))
-        if evidence not in (Predictions, Timings, ModelFiles):
-            raise TypeError(f"{fn.__module__}.{fn.__qualname__}: a metric takes Predictions, Timings or ModelFiles")
-        description = (fn.__doc__ or "").strip().splitlines()[0] if fn.__doc__ else ""
-        METRICS.add(fn.__name__, MetricSpec(fn.__name__, unit, format, better, primary, evidence, fn, description))
+        evidence, relative = _evidence_of(fn)
+        spec = MetricSpec(
+            name=fn.__name__,
+            unit=unit,
+            format=format,
+            better=better,
+            primary=primary,
+            evidence=evidence,
+            compute=fn,
+            description=(fn.__doc__ or "").strip().partition("\n")[0],
+            relative=relative,
+            scenario=scenario if evidence is Timings else None,
+        )
+        METRICS.add(spec.name, spec)
         return fn
 
     return register
+
+
+def _evidence_of(fn: Callable[..., Any]) -> tuple[type, bool]:
+    hints = get_type_hints(fn)
+    hints.pop("return", None)
+    given = list(hints.values())
+    if given in ([Predictions], [Timings], [ModelFiles]):
+        return given[0], False
+    if given == [Predictions, Predictions]:
+        return Predictions, True
+    where = f"{fn.__module__}.{fn.__qualname__}"
+    raise TypeError(f"{where}: a metric takes Predictions, (Predictions, Predictions), Timings or ModelFiles")

@@ -1,14 +1,27 @@
 """What a target runtime is: something that opens a model file and runs batches.
 
 A target never times itself: `pipeline.bench` holds the one timing loop, so that numbers from two targets can be
-compared. A newcomer adds one file to `pipeline/targets/`, with one class under `@target`.
+compared. A newcomer adds one file to `pipeline/targets/`, with one class under `@target`:
+
+    @target("onnxruntime")
+    class OnnxRuntime:
+        '''ONNX Runtime on the CPU.'''
+
+        accepts = Format.ONNX
+        clock = "cpu"
+
+        def __init__(self, *, optimization: Literal["all", "basic"] = "all") -> None: ...
+
+The constructor's keyword-only parameters are what a conf/target entry may set. Making a target is cheap and imports no
+runtime; `require` and `open` do.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from ops.api import Format
 from ops.registry import Registry
@@ -16,20 +29,36 @@ from ops.registry import Registry
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["TARGETS", "Session", "Target", "TargetError", "target"]
+__all__ = ["TARGETS", "MissingRuntimeError", "Session", "Target", "TargetError", "needs_module", "target"]
 
 
 class TargetError(RuntimeError):
     """A runtime is missing or refuses a model: the message says which extra to install or what it refused."""
 
 
+class MissingRuntimeError(TargetError):
+    """This machine cannot run the target at all: its figures are skipped, with the message as the reason."""
+
+
 class Session(Protocol):
     """An open model."""
 
-    outputs: tuple[str, ...]
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what `run` takes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what `run` returns, in its order."""
+        ...
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Return the outputs, one row per instance; return only when the result is ready."""
+        """Return the outputs, one row per instance; return only when the result is ready.
+
+        Raises:
+            TargetError: if the runtime refuses the inputs or fails.
+        """
         ...
 
     def __enter__(self) -> Self: ...
@@ -39,16 +68,30 @@ class Session(Protocol):
 class Target(Protocol):
     """A runtime with its options."""
 
-    name: str
-    """What users see and SQL groups by: `onnxruntime`."""
-    accepts: Format
+    name: ClassVar[str]
+    """What users see and SQL groups by: `onnxruntime`. Given by `@target`."""
+    accepts: ClassVar[Format]
+    clock: ClassVar[Literal["cpu", "wall"]]
+    """What its speed is judged by: CPU time, or wall-clock time where the work is done by an accelerator."""
+
+    def require(self) -> None:
+        """Do nothing if the target can run here.
+
+        Raises:
+            MissingRuntimeError: saying what is missing and which extra installs it.
+        """
+        ...
 
     def describe(self) -> dict[str, Any]:
-        """Versions, CPU flags and options that explain a number: stored with each run."""
+        """Versions and options that explain a number: stored with each measurement."""
         ...
 
     def open(self, model: Path, *, threads: int) -> Session:
-        """Open a model file (ONNX) or artifact folder (torch). `threads` are the runtime's own; 0 means all cores."""
+        """Open a model file (ONNX) or artifact folder (torch). `threads` are the runtime's own; 0 means all cores.
+
+        Raises:
+            TargetError: if the runtime is missing, or refuses the model.
+        """
         ...
 
     def kernels(self, model: Path) -> Mapping[str, float]:
@@ -61,10 +104,21 @@ C = TypeVar("C", bound=type)
 
 
 def target(name: str) -> Callable[[C], C]:
-    """Register a class as a target; its constructor's keyword-only parameters are what conf/target may set."""
+    """Register a class as the target called `name`, and return it."""
 
     def register(cls: C) -> C:
+        cls.name = name  # type: ignore[attr-defined]  # the one place that gives a target its name
         TARGETS.add(name, cls)
         return cls
 
     return register
+
+
+def needs_module(module: str, *, install: str) -> None:
+    """Check, without importing it, that a module is installed.
+
+    Raises:
+        MissingRuntimeError: saying how to install it.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingRuntimeError(f"'{module}' is not installed. Install it with: {install}")

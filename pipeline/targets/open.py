@@ -1,42 +1,54 @@
-"""From a conf/target entry to a target."""
+"""From a conf/target entry to a target.
+
+name: onnxruntime          # given by the file's name
+target: onnxruntime        # a registered target
+optimization: all          # the target's own options
+"""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from ops.registry import UnknownNameError, nearest
+from pydantic import ValidationError
+
+from ops.params import explain, params_model
+from ops.registry import UnknownNameError
 from pipeline.targets.api import TARGETS, Target, TargetError
 
 RESERVED = ("name", "target")
-"""Keys of a conf/target entry that are not arguments of its class."""
+"""Keys of a conf/target entry that are not options of its target."""
 
 
-def target_class(entry: Mapping[str, Any]) -> type:
-    """Return the class that an entry names, its arguments checked by name; nothing is opened.
+def target_class(entry: Mapping[str, Any]) -> type[Target]:
+    """Return the entry's target after checking its options; imports no runtime.
 
     Raises:
-        TargetError: with the nearest target or argument name.
+        TargetError: for an unknown target or option, with the nearest name.
     """
-    name = entry.get("name", "?")
-    try:
-        cls = TARGETS[entry.get("target", name)]
-    except UnknownNameError as error:
-        raise TargetError(f"Target '{name}': {error}") from None
-    known = list(inspect.signature(cls).parameters)
-    for argument in entry:
-        if argument not in RESERVED and argument not in known:
-            raise TargetError(f"Target '{name}': it takes no '{argument}'.{nearest(argument, known)} Known: {', '.join(known)}")
+    cls, _ = _checked(entry)
     return cls
 
 
 def open_target(entry: Mapping[str, Any]) -> Target:
-    """Make the target that an entry describes. Its runtime is imported when a model is opened, or here.
+    """Make the entry's target.
 
     Raises:
-        TargetError: if the entry is wrong, or the runtime is not installed (naming the extra to install).
+        TargetError: for an unknown target or option, with the nearest name.
     """
-    arguments = {key: value for key, value in entry.items() if key not in RESERVED}
-    made: Target = target_class(entry)(**arguments)
-    return made
+    cls, options = _checked(entry)
+    return cls(**options)
+
+
+def _checked(entry: Mapping[str, Any]) -> tuple[type[Target], dict[str, Any]]:
+    name = entry.get("name", entry.get("target", "?"))
+    try:
+        cls: type[Target] = TARGETS[entry.get("target", name)]
+    except UnknownNameError as error:
+        raise TargetError(f"Target '{name}': {error}") from None
+    params = params_model(cls.__init__, skip=1)
+    given = {key: value for key, value in entry.items() if key not in RESERVED}
+    try:
+        return cls, params.model_validate(given).model_dump()
+    except ValidationError as error:
+        raise TargetError(f"Target '{name}': {explain(error, params)}") from None

@@ -1,0 +1,1 @@
+"""Measuring: what a model answers, how fast it runs, and what the figures are worth."""

@@ -1,0 +1,177 @@
+"""Statistics of measurements: every figure comes with what it is worth.
+
+Functions take and return plain numbers and NumPy arrays. SciPy is imported where it is needed, because it is slow to
+import and this module is loaded when metrics are planned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+
+CONFIDENCE = 0.95
+_BOUND_CONFIDENCE = 0.99
+_CHUNK = 1 << 22  # elements of one block of resampled values, so that memory stays small
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its two-sided interval (95 % unless said otherwise)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """A percentile as far as the samples carry it."""
+
+    value: float | None
+    """Nearest-rank percentile; None where there are fewer samples than `samples_for_percentile`."""
+    bound: float | None
+    """With 99 % confidence the true percentile is not above this; None where no sample can serve as such a bound."""
+
+
+@cache
+def samples_for_percentile(percent: float) -> int:
+    """Fewest samples with which a percentile may be stated: p50 11, p75 24, p90 64, p95 130, p99 662.
+
+    The rule of MLPerf's early stopping (LoadGen, `early_stopping.cc`): the largest sample is set aside, and the next
+    must bound the percentile from above with 99 % confidence: P(at most one of n samples lies above it) <= 1 %.
+    """
+    below = percent / 100
+    n = 2
+    while below**n + n * (1 - below) * below ** (n - 1) > 1 - _BOUND_CONFIDENCE:
+        n += 1
+    return n
+
+
+def percentile(samples: np.ndarray, percent: float) -> Percentile:
+    """Return the nearest-rank percentile, if there are enough samples for it, and its one-sided 99 % bound.
+
+    The bound is the smallest order statistic that lies above the true percentile with 99 % confidence, for independent
+    samples of any distribution.
+    """
+    ordered = np.sort(np.asarray(samples, dtype=np.float64))
+    n = len(ordered)
+    if n == 0:
+        return Percentile(None, None)
+    value = float(ordered[max(math.ceil(percent / 100 * n), 1) - 1]) if n >= samples_for_percentile(percent) else None
+    return Percentile(value, _upper_bound(ordered, percent / 100))
+
+
+def _upper_bound(ordered: np.ndarray, below: float) -> float | None:
+    from scipy.stats import binom
+
+    n = len(ordered)
+    # P(the k-th smallest >= the percentile) = P(fewer than k samples are below it), k counted from 1
+    rank = int(binom.ppf(_BOUND_CONFIDENCE, n, below)) + 1
+    return float(ordered[rank - 1]) if rank <= n else None
+
+
+def quantile_interval(samples: np.ndarray, percent: float) -> tuple[float, float] | None:
+    """95 % interval of a percentile from order statistics, for any distribution; None with too few samples for it."""
+    from scipy.stats import binom
+
+    ordered = np.sort(np.asarray(samples, dtype=np.float64))
+    n, tail = len(ordered), (1 - CONFIDENCE) / 2
+    if n < samples_for_percentile(percent):
+        return None
+    low, high = int(binom.ppf(tail, n, percent / 100)), int(binom.ppf(1 - tail, n, percent / 100)) + 1
+    return float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1])
+
+
+def wilson(successes: int, count: int) -> Interval:
+    """Interval of a share (Wilson, 1927): right also near 0 and 1 and for small counts.
+
+    Raises:
+        ValueError: if there is nothing to count.
+    """
+    if count <= 0:
+        raise ValueError("A share of zero observations is not a number")
+    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    share, spread = successes / count, z * z / count
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    # at 0 and 1 the formula reaches the edge exactly, rounding does not
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == count else centre + half
+    return Interval(share, low, high)
+
+
+def bootstrap_mean(values: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> Interval:
+    """Mean with its percentile-bootstrap interval (Efron, 1979).
+
+    For paired data give the differences per pair. NaN and infinities make the interval undefined and are refused.
+
+    Raises:
+        ValueError: if a value is not finite, or there is none.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise ValueError(
+            f"A bootstrap needs finite values, got {values.size} with {int((~np.isfinite(values)).sum())} not finite"
+        )
+    generator = np.random.default_rng(seed)
+    block = max(1, _CHUNK // values.size)
+    means = np.concatenate([
+        values[generator.integers(0, values.size, (min(block, resamples - done), values.size))].mean(axis=1)
+        for done in range(0, resamples, block)
+    ])  # fmt: skip
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """Exact two-sided p value that two models are right equally often on the same instances (McNemar, 1947).
+
+    Only the instances on which one is right and the other wrong count; their split is compared with a fair coin.
+    """
+    from scipy.stats import binomtest
+
+    first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    if only_first + only_second == 0:
+        return 1.0
+    return float(binomtest(min(only_first, only_second), only_first + only_second, 0.5).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """P values adjusted so that the chance of any false alarm keeps its level (Holm, 1979), in the order given."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return _in_place(np.minimum(adjusted, 1), order)
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:
+    """P values adjusted to control the share of false alarms among all alarms (Benjamini and Hochberg, 1995)."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
+    adjusted = np.minimum.accumulate(scaled[::-1])[::-1]
+    return _in_place(np.minimum(adjusted, 1), order)
+
+
+def _in_place(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    back = np.empty_like(values)
+    back[order] = values
+    return back
+
+
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int = 15) -> float:
+    """Mean distance of confidence and accuracy over equal-width bins, weighted by their size (Naeini et al., 2015).
+
+    `confidence` is the probability of the prediction, shape (N,); `correct` bool (N,). Bins are (low, high], as in Guo
+    et al., 2017.
+    """
+    confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(which, weights=confidence - correct, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence))

@@ -1,0 +1,116 @@
+"""What the targets on ONNX Runtime share: one way to open a session, whatever the execution provider."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pipeline.config import cores
+from pipeline.targets.api import MissingRuntimeError, TargetError, needs_module
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnxruntime as ort
+
+Optimization = Literal["all", "extended", "basic", "none"]
+_LEVELS = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "none": "ORT_DISABLE_ALL",
+}
+_ERRORS_ONLY = 3
+INSTALL = "pip install onnxruntime"
+
+
+def require_provider(provider: str, *, install: str = INSTALL) -> None:
+    """Check that ONNX Runtime is there with an execution provider.
+
+    Raises:
+        MissingRuntimeError: saying what to install.
+    """
+    needs_module("onnxruntime", install=install)
+    import onnxruntime as ort
+
+    available = ort.get_available_providers()
+    if provider not in available:
+        raise MissingRuntimeError(
+            f"This onnxruntime ({ort.__version__}) has no {provider}, only {', '.join(available)}. Install it with: {install}"
+        )
+
+
+def session_options(threads: int, optimization: Optimization) -> ort.SessionOptions:
+    """Options that are the same for predictions and for timings.
+
+    Threads of a pool that spin while they wait burn CPU time without doing work: with spinning, CPU time would say
+    nothing about the model.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or cores()
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[optimization])
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = _ERRORS_ONLY
+    return options
+
+
+@functools.cache
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises; its exceptions share no base class of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    found = (getattr(state, name) for name in dir(state))
+    own = (item for item in found if isinstance(item, type) and issubclass(item, Exception))
+    return (*own, ValueError, RuntimeError)  # the Python layer checks names and types of inputs itself
+
+
+def open_session(
+    model: Path, options: ort.SessionOptions, providers: Sequence[tuple[str, dict[str, Any]]]
+) -> ort.InferenceSession:
+    """Open a file.
+
+    Raises:
+        TargetError: naming the file and ONNX Runtime's reason.
+    """
+    import onnxruntime as ort
+
+    if not model.is_file():
+        raise TargetError(f"{model}: there is no such ONNX file")
+    try:
+        return ort.InferenceSession(model, options, providers=list(providers))
+    except runtime_errors() as error:
+        raise TargetError(f"{model}: ONNX Runtime refuses the model: {first_line(error)}") from None
+
+
+class OrtSession:
+    """An open model."""
+
+    def __init__(self, session: ort.InferenceSession, model: Path) -> None:
+        self._session = session
+        self._model = model
+        self.inputs = tuple(value.name for value in session.get_inputs())
+        self.outputs = tuple(value.name for value in session.get_outputs())
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return the outputs as NumPy arrays."""
+        try:
+            return tuple(self._session.run(None, inputs))
+        except runtime_errors() as error:
+            raise TargetError(f"{self._model}: ONNX Runtime fails: {first_line(error)}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        del self._session
+
+
+def first_line(error: Exception) -> str:
+    """The part of a runtime's message that people need."""
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,66 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ops.api import Format
+from pipeline.targets._onnxruntime import (
+    Optimization,
+    OrtSession,
+    first_line,
+    open_session,
+    require_provider,
+    runtime_errors,
+    session_options,
+)
+from pipeline.targets.api import TargetError, target
+
+_PROVIDER = "CPUExecutionProvider"
+
+
+@target("onnxruntime")
+class OnnxRuntime:
+    """ONNX Runtime's CPU provider: explicit threads, no spinning, sequential execution, all graph optimisations."""
+
+    name: ClassVar[str]
+    accepts: ClassVar[Format] = Format.ONNX
+    clock: ClassVar[Literal["cpu", "wall"]] = "cpu"
+
+    def __init__(self, *, optimization: Optimization = "all") -> None:
+        self._optimization = optimization
+
+    def require(self) -> None:
+        """Check that onnxruntime is installed."""
+        require_provider(_PROVIDER)
+
+    def describe(self) -> dict[str, Any]:
+        """Version and options."""
+        import onnxruntime as ort
+
+        return {
+            "runtime": "onnxruntime",
+            "version": ort.__version__,
+            "provider": _PROVIDER,
+            "optimization": self._optimization,
+            "execution": "sequential",
+            "inter_op_threads": 1,
+            "spinning": False,
+        }
+
+    def open(self, model: Path, *, threads: int) -> OrtSession:
+        """Open an ONNX file."""
+        self.require()
+        options = session_options(threads, self._optimization)
+        return OrtSession(open_session(model, options, [(_PROVIDER, {})]), model)
+
+    def kernels(self, model: Path) -> Mapping[str, float]:
+        """Share of the MACs per precision, read off the graph that ONNX Runtime made of the file."""
+        from ops.onnx_macs import count_macs, precision_shares
+
+        try:
+            return precision_shares(count_macs(model))
+        except runtime_errors() as error:
+            raise TargetError(f"{model}: ONNX Runtime refuses the model: {first_line(error)}") from None
