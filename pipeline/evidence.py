@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.keys import Key
+from pipeline.metrics._outcomes import correct_rows, log_softmax, predicted_classes, token_f1_rows, valid_rows
 from pipeline.metrics.api import Predictions
 from pipeline.store.records import Layer, PredictionSet
 
+INVALID = "(not a number)"
+"""What a model predicts for an instance whose outputs are not numbers."""
 _ARRAYS, _TEXTS, _LAYERS = "predictions.npz", "predictions.json", "layers.json"
 
 
@@ -50,32 +53,45 @@ def load_predictions(folder: Path) -> Predictions:
     )
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities along the last axis, in float64 where it matters; rows with NaN stay NaN."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    probabilities: np.ndarray = exponentials / exponentials.sum(axis=-1, keepdims=True)
-    return probabilities
+def prediction_record(predictions: Predictions, *, model: Key, target: str, dataset: str) -> PredictionSet:
+    """What the store keeps of a model's predictions, one row per instance."""
+    if "labels" in predictions.targets:
+        return _classes(predictions, model, target, dataset)
+    return _answers(predictions, model, target, dataset)
 
 
-def classification_record(predictions: Predictions, *, model: Key, target: str, dataset: str) -> PredictionSet:
-    """What the store keeps of a classifier's predictions. A row with NaN outputs predicts nothing and is wrong."""
-    probabilities = softmax(predictions.outputs["logits"])
-    labels = predictions.targets["labels"]
-    valid = np.isfinite(probabilities).all(axis=1)
-    best = np.where(valid, np.nan_to_num(probabilities).argmax(axis=1), -1)
-    rows = np.arange(len(labels))
-    correct = best == labels
+def _classes(predictions: Predictions, model: Key, target: str, dataset: str) -> PredictionSet:
+    """A row whose outputs are not valid predicts nothing, is wrong, and has NaN for probabilities."""
+    probabilities = np.exp(log_softmax(predictions.outputs["logits"])).astype(np.float32)
+    probabilities[~valid_rows(predictions)] = np.nan
+    best, rows = predicted_classes(predictions), np.arange(len(predictions.ids))
+    correct = correct_rows(predictions)
     return PredictionSet(
         model_key=model,
         target=target,
         dataset_key=dataset,
-        predicted=[predictions.classes[index] if index >= 0 else "(not a number)" for index in best],
-        confidence=probabilities[rows, best].astype(np.float32),
-        label_probability=probabilities[rows, labels].astype(np.float32),
+        predicted=[predictions.classes[index] if index >= 0 else INVALID for index in best],
+        confidence=probabilities[rows, best],
+        label_probability=probabilities[rows, predictions.targets["labels"]],
         correct=correct,
         score=correct.astype(np.float32),
-        probabilities=probabilities.astype(np.float32),
+        probabilities=probabilities,
+    )
+
+
+def _answers(predictions: Predictions, model: Key, target: str, dataset: str) -> PredictionSet:
+    """`score` is the token F1 to the nearest accepted answer. No probability is attached to a span of text."""
+    unknown = np.full(len(predictions.ids), np.nan, np.float32)
+    return PredictionSet(
+        model_key=model,
+        target=target,
+        dataset_key=dataset,
+        predicted=predictions.answers,
+        confidence=unknown,
+        label_probability=unknown,
+        correct=correct_rows(predictions),
+        score=token_f1_rows(predictions).astype(np.float32),
+        probabilities=None,
     )
 
 
