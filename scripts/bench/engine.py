@@ -1,0 +1,131 @@
+"""What the engine itself costs: planning, steps, reruns, parallelism, start-up.
+
+    python scripts/bench/engine.py [--workspace DIR]
+
+Operations here do nothing (or spin for a known CPU time), so that what is measured is ours. CPU seconds are those of this
+process and its children; ratios are taken within one run. The rerun needs a finished sweep: it runs `quickstart` first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("PYTHONPATH", str(ROOT))
+
+from ops.api import Format  # noqa: E402 - after the path is set
+from pipeline.artifacts import ArtifactStore  # noqa: E402
+from pipeline.executors.local import LocalPool  # noqa: E402
+from pipeline.jobs import Done, What, Workplace  # noqa: E402
+from pipeline.plan import Facts, Plan, make_plan  # noqa: E402
+from pipeline.recipe import parse  # noqa: E402
+from pipeline.recorder import Recorder  # noqa: E402
+from pipeline.runner import run  # noqa: E402
+from pipeline.schedule import jobs_of  # noqa: E402
+from pipeline.store.writer import Store  # noqa: E402
+
+PLUGIN = "tests.pipeline.toy"
+SMALL, LARGE = 20, 520
+
+
+def cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def plan_of(tree: dict) -> Plan:
+    import tests.pipeline.toy as toy
+
+    facts = Facts(
+        task="image-classification", data_fingerprint="d", models={"toy": toy.ENTRY}, default_model="toy",
+        accepts={"onnxruntime": Format.ONNX}, known_targets=("onnxruntime",), export_version=1,
+    )  # fmt: skip
+    return make_plan(parse({"name": "bench", "tree": {"base": {"op": "toy_base", "then": tree}}}), facts)
+
+
+def adds(count: int) -> dict:
+    return {"add": {"op": "toy_add", "with": {"amount": {"each": [float(i) for i in range(count)]}}}}
+
+
+def workplace_in(folder: Path) -> Workplace:
+    (folder / "scratch").mkdir(parents=True)
+    dataset = {"name": "digits", "dataset": "digits"}
+    return Workplace(folder / "artifacts", folder / "scratch", folder / "data", dataset, {}, (PLUGIN,))
+
+
+def run_all(plan: Plan, folder: Path, *, workers: int = 1) -> tuple[float, float]:
+    """Run and record every operation of a plan; return (CPU seconds, wall seconds)."""
+    workplace = workplace_in(folder)
+    artifacts = ArtifactStore(workplace.artifacts)
+    jobs = [job for job in jobs_of(plan, targets={"onnxruntime": {}}, metrics=()) if job.what is What.OPERATION]
+    start, cpu = time.perf_counter(), cpu_seconds()
+    recorder = Recorder(Store(folder / "results.duckdb"), plan, artifacts, run_id="bench", device="bench")
+    with LocalPool(replace(workplace, artifacts=artifacts.root), workers=workers) as pool:
+        for job, outcome in run(jobs, pool, artifacts):
+            if outcome is not None:
+                assert isinstance(outcome, Done), outcome
+                recorder.record(job, outcome)
+    recorder.flush(publish=True)
+    return cpu_seconds() - cpu, time.perf_counter() - start
+
+
+def bench_plan() -> None:
+    plan_of(adds(10))  # imports and registries are not planning
+    start = time.process_time()
+    plan = plan_of(adds(5000))
+    print(f"plan of {len(plan.steps):,} steps: {time.process_time() - start:.2f} s CPU (limit 2 s)")
+
+
+def bench_overhead(folder: Path) -> None:
+    small, _ = run_all(plan_of(adds(SMALL)), folder / "small")
+    large, _ = run_all(plan_of(adds(LARGE)), folder / "large")
+    print(f"overhead per step: {1000 * (large - small) / (LARGE - SMALL):.1f} ms CPU (limit 50 ms), over {LARGE - SMALL} steps")
+
+
+def bench_parallel(folder: Path) -> None:
+    spins = {"spin": {"op": "toy_spin", "with": {"seconds": 0.75, "label": {"each": list(range(24))}}}}
+    plan = plan_of(spins)
+    walls = {workers: run_all(plan, folder / f"workers{workers}", workers=workers)[1] for workers in (1, 2)}
+    print(f"local pool, 2 workers against 1: {walls[1] / walls[2]:.2f}x (limit 1.7x on 2 idle cores)")
+
+
+def bench_commands(folder: Path) -> None:
+    help_seconds = timed(["--help"], folder)
+    print(f"--help: {help_seconds:.2f} s CPU (limit 1 s)")
+    first = timed(["recipe=quickstart"], folder)
+    again = timed(["recipe=quickstart"], folder)
+    print(f"quickstart: {first:.1f} s CPU, again: {again:.2f} s CPU with imports (limit 3 s), {first / again:.0f}x less")
+
+
+def timed(arguments: list[str], folder: Path) -> float:
+    """CPU seconds of one command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    settings = [] if arguments == ["--help"] else [f"workspace={folder}/work", f"results={folder}/results.duckdb"]
+    subprocess.run([sys.executable, "-m", "pipeline", *arguments, *settings], check=True, capture_output=True, cwd=ROOT)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workspace", type=Path, help="where to run (default: a temporary folder)")
+    chosen = parser.parse_args().workspace
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen or Path(temporary)
+        bench_plan()
+        bench_overhead(folder / "overhead")
+        bench_parallel(folder / "parallel")
+        bench_commands(folder)
+
+
+if __name__ == "__main__":
+    main()
