@@ -26,6 +26,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
+    """How a run ended. A run without one is running, or was killed."""
+
     run_id: str
     finished_at: datetime
     exit_code: int
@@ -71,10 +73,14 @@ class Step:
     error: str | None = None
     traceback: str | None = None
     finished_at: datetime | None = None
+    target: str = ""
+    """The runtime, for jobs that use one."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
+    """A data set, as it was opened."""
+
     dataset_key: str
     """The data set's fingerprint."""
     name: str
@@ -114,10 +120,13 @@ class PredictionSet:
     """Quality per instance in [0, 1]: 1/0 for classification, token F1 for question answering; float32 (N,)."""
     probabilities: np.ndarray | None
     """float32 (N, classes), or None where the task has no classes."""
+    split: str = "evaluation"
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
+    """What a metric means. A changed definition is a new row; views show the newest."""
+
     metric: str
     unit: str
     format: str
@@ -128,6 +137,8 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Device:
+    """A machine that numbers were measured on."""
+
     device: str
     """Short id: hash of the description."""
     description: Mapping[str, Any]
@@ -135,8 +146,11 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
+    """One number."""
+
     model_key: str
     target: str
+    """Empty if the number does not depend on the runtime; likewise `device` and `dataset_key`."""
     device: str
     dataset_key: str
     metric: str
@@ -173,6 +187,57 @@ class Layer:
     macs: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TimingSamples:
+    """Every single run of one timing session of one model: what its latency figures were computed from."""
+
+    evidence_key: str
+    model_key: str
+    target: str
+    device: str
+    threads: int
+    batch_size: int
+    wall_seconds: np.ndarray
+    """float64 (N,)."""
+    cpu_seconds: np.ndarray
+    """float64 (N,)."""
+    conditions: Mapping[str, Any]
+    """The protocol, and what was seen of the machine meanwhile."""
+    measured_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """All records of one evidence artifact are in the store: write it in the same call as those records."""
+
+    evidence_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDetail:
+    """A piece of an imported file, verbatim, so that an export gives it back."""
+
+    run_id: str
+    part: str
+    position: int
+    content: str
+    """JSON."""
+    model_key: str | None = None
+
+
 Record = (
-    Run | RunEnd | Model | Step | DatasetInfo | Instances | PredictionSet | Metric | Device | Measurement | Layer
+    Run
+    | RunEnd
+    | Model
+    | Step
+    | DatasetInfo
+    | Instances
+    | PredictionSet
+    | Metric
+    | Device
+    | Measurement
+    | Layer
+    | TimingSamples
+    | Ingested
+    | ImportDetail
 )

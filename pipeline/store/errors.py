@@ -1,0 +1,43 @@
+"""What can be wrong with a results file. Every message names the file, the problem and what to do."""
+
+from __future__ import annotations
+
+
+class StoreError(RuntimeError):
+    """Base of all: show its text, nothing else is needed."""
+
+
+class NoResultsError(StoreError):
+    """There is no file."""
+
+
+class EmptyResultsError(StoreError):
+    """The file has no content."""
+
+
+class UnreadableResultsError(StoreError):
+    """Not a DuckDB file, a damaged one, or one that may not be read."""
+
+
+class ForeignFileError(StoreError):
+    """A DuckDB file of something else, or another store than expected."""
+
+
+class SchemaVersionError(StoreError):
+    """The file has a schema that this program does not read as it is."""
+
+
+class OlderSchemaError(SchemaVersionError):
+    """Written by an older Bouillon: can be migrated."""
+
+
+class NewerSchemaError(SchemaVersionError):
+    """Written by a newer Bouillon: this one must be updated."""
+
+
+class WriteError(StoreError):
+    """A write failed; everything written before is safe, and nothing of this write is in the store."""
+
+
+class InvalidRecordError(StoreError):
+    """A record contradicts the store, e.g. names a parent that nobody wrote."""

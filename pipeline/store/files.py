@@ -1,0 +1,118 @@
+"""The files of a store: the published results, the working file and the lock, and how one becomes the other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pipeline.store import schema
+from pipeline.store.database import Stamp, attached, connect, inspect
+from pipeline.store.errors import (
+    EmptyResultsError,
+    ForeignFileError,
+    NoResultsError,
+    WriteError,
+)
+
+FOLDER = ".bouillon"
+
+
+class StoreFiles:
+    """Paths, and the steps from one to the next. The caller holds the lock."""
+
+    def __init__(self, results: Path) -> None:
+        folder = results.parent / FOLDER
+        self.results = results
+        self.working = folder / f"{results.name}.working"
+        self.lock = folder / f"{results.name}.lock"
+        self._scratch = results.parent / f".{results.name}.publishing"
+
+    def prepare(self) -> None:
+        """Make the folder."""
+        try:
+            self.working.parent.mkdir(parents=True, exist_ok=True)
+            self.lock.touch()
+        except OSError as error:
+            raise WriteError(
+                f"{self.working.parent} cannot be written: {error.strerror}. Name a results file in a folder of yours: "
+                "results=PATH"
+            ) from None
+
+    def open_working(self) -> None:
+        """Make the working file if it is missing: from the published results if there are any, else a new one."""
+        if self.working.exists():
+            return
+        scratch = self.working.with_suffix(".making")
+        try:
+            for left in (scratch, _log(scratch), _log(self.working)):
+                left.unlink(missing_ok=True)
+            self._fill(scratch)
+            _flush(scratch)
+            scratch.replace(self.working)
+        except OSError as error:
+            scratch.unlink(missing_ok=True)
+            raise WriteError(self.explain(error)) from None
+
+    def published_stamp(self) -> Stamp | None:
+        """What the published results say of themselves; None if there are none, or only an empty file."""
+        try:
+            return inspect(self.results)
+        except (NoResultsError, EmptyResultsError):
+            return None
+
+    def check_published(self) -> None:
+        """Refuse to put this store in the place of anything but an earlier state of itself."""
+        published = self.published_stamp()
+        if published is None:
+            return
+        own = inspect(self.working)
+        if published.store_id != own.store_id or published.revision > own.revision:
+            raise ForeignFileError(
+                f"{self.results} is not what {self.working} was published as: publishing would overwrite results that "
+                f"are only there. To go on with {self.results.name}, remove {self.working}; to go on with the working "
+                f"file, move {self.results.name} away."
+            )
+
+    def publish(self) -> None:
+        """Put a copy of the working file, which must be checkpointed and closed, in the place of the results."""
+        try:
+            shutil.copyfile(self.working, self._scratch)
+            _flush(self._scratch)
+            self._scratch.replace(self.results)
+            _flush(self.results.parent)
+        except OSError as error:
+            self._scratch.unlink(missing_ok=True)
+            raise WriteError(f"{self.explain(error)} Readers see the state before.") from None
+
+    def explain(self, error: Exception) -> str:
+        """Say what went wrong while writing, and that nothing else was lost."""
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        advice = "Free some space and run again" if _is_full(reason or "") else "Run again when the cause is removed"
+        return f"{self.results}: writing failed: {reason}. {advice}: what was written before is safe in {self.working}."
+
+    def _fill(self, scratch: Path) -> None:
+        try:
+            inspect(self.results)
+        except (NoResultsError, EmptyResultsError):
+            with connect(threads=1) as db, attached(db, scratch, read_only=False):
+                schema.create(db)
+        else:
+            shutil.copyfile(self.results, scratch)
+
+
+def _log(database: Path) -> Path:
+    """DuckDB's write-ahead log of a file: a stray one must not be applied to a new file."""
+    return database.with_name(f"{database.name}.wal")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_full(reason: str) -> bool:
+    return any(sign in reason for sign in ("No space left", "File too large", "Disk quota"))

@@ -1,0 +1,55 @@
+"""Read-only access to published results: all that the viewer may import of `pipeline`.
+
+    db = open_results(Path("results.duckdb"))
+    db.sql("FROM scoreboard")
+
+Open readers never hinder a run, and keep seeing the results as they were when they opened them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from pipeline.store.database import attach_results, check_version, connect
+from pipeline.store.errors import (
+    EmptyResultsError,
+    ForeignFileError,
+    NewerSchemaError,
+    NoResultsError,
+    OlderSchemaError,
+    SchemaVersionError,
+    StoreError,
+    UnreadableResultsError,
+)
+
+__all__ = [
+    "EmptyResultsError", "ForeignFileError", "NewerSchemaError", "NoResultsError", "OlderSchemaError",
+    "SchemaVersionError", "StoreError", "UnreadableResultsError", "open_results", "snapshot_id",
+]  # fmt: skip
+
+
+def open_results(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open the results as they are now; raises a `StoreError` whose text says what to do.
+
+    Not `connect(path, read_only=True)`: DuckDB keeps one database per path and process, so in a process that still
+    holds the results of a minute ago that would return those again.
+    """
+    db = connect()
+    try:
+        check_version(path, attach_results(db, path))
+        db.execute("USE results")
+    except StoreError:
+        db.close()
+        raise
+    return db
+
+
+def snapshot_id(path: Path) -> tuple[int, int]:
+    """Changes whenever results are published; (0, 0) while there are none. Use it as a cache key."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return status.st_ino, status.st_mtime_ns

@@ -1,0 +1,130 @@
+"""The `scoreboard` view: one row per model, target, device and data set, one column per metric.
+
+Its columns are the metrics at hand, so it is written anew whenever a metric appears. Numbers that do not depend on a
+target, a device or a data set stand in every row of their model; numbers of two devices never stand in one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import duckdb
+
+from pipeline.store.database import one
+
+_FIXED = {
+    "model_key": "The model.",
+    "model": "Its name.",
+    "recipe": "The recipe that made it first.",
+    "op": "The operation that made it.",
+    "kind": "Kind of that operation.",
+    "depth": "Steps from the root.",
+    "target": "The runtime; NULL if the row holds only numbers that need none.",
+    "device": "The machine that the device-bound numbers were measured on; NULL if the row holds none.",
+    "dataset_key": "Fingerprint of the data set; NULL if the row holds only numbers that need none.",
+    "dataset": "Name of the data set.",
+}
+_VIEW = """\
+CREATE OR REPLACE VIEW scoreboard AS
+WITH newest AS (
+    SELECT model_key, target, device, dataset_key, metric, arg_max(value, (measured_at, recorded_at)) AS value
+    FROM measurement
+    GROUP BY ALL
+),
+targets AS (
+    SELECT DISTINCT model.model_key, coalesce(newest.target, '') AS target
+    FROM model LEFT JOIN newest ON newest.model_key = model.model_key AND newest.target <> ''
+),
+devices AS (
+    SELECT DISTINCT targets.*, coalesce(newest.device, '') AS device
+    FROM targets
+    LEFT JOIN newest ON newest.model_key = targets.model_key AND newest.target IN ('', targets.target)
+        AND newest.device <> ''
+),
+places AS (
+    SELECT DISTINCT devices.*, coalesce(newest.dataset_key, '') AS dataset_key
+    FROM devices
+    LEFT JOIN newest ON newest.model_key = devices.model_key AND newest.target IN ('', devices.target)
+        AND newest.device IN ('', devices.device) AND newest.dataset_key <> ''
+)
+SELECT model.model_key, any_value(model.name) AS model, any_value(model.recipe) AS recipe, any_value(model.op) AS op,
+       any_value(model.kind) AS kind, any_value(model.depth) AS depth,
+       nullif(places.target, '') AS target, nullif(places.device, '') AS device,
+       nullif(places.dataset_key, '') AS dataset_key, any_value(dataset.name) AS dataset{columns}
+FROM places
+JOIN model USING (model_key)
+LEFT JOIN dataset USING (dataset_key)
+LEFT JOIN newest ON newest.model_key = places.model_key AND newest.target IN ('', places.target)
+    AND newest.device IN ('', places.device) AND newest.dataset_key IN ('', places.dataset_key)
+GROUP BY model.model_key, places.target, places.device, places.dataset_key"""
+
+COMMENT = "One row per model, target, device and data set, one column per metric: the newest values."
+_NEW_METRICS = """\
+SELECT metric FROM metric ANTI JOIN scoreboard_column USING (metric)
+GROUP BY metric ORDER BY min(recorded_at), metric"""
+_COLUMNS = """\
+SELECT c.name, m.metric, m.unit, m.better, m.description
+FROM metrics m JOIN scoreboard_column c USING (metric)
+ORDER BY c.rowid"""
+
+
+class Column(NamedTuple):
+    """A metric as a column."""
+
+    name: str
+    metric: str
+    comment: str
+
+
+def column_name(metric: str, taken: Iterable[str]) -> str:
+    """Return the name of a metric's column: its own, unless SQL, which ignores case, would take it for another's."""
+    used = {name.casefold() for name in (*_FIXED, *taken)}
+    name, tries = metric, 1
+    while name.casefold() in used:
+        tries += 1
+        name = f"{metric}_{tries}"
+    return name
+
+
+def statements(made: Sequence[Column]) -> list[str]:
+    """The statements that make the view and its comments."""
+    selected = "".join(
+        f",\n       max(newest.value) FILTER (newest.metric = {_text(c.metric)}) AS {_name(c.name)}" for c in made
+    )
+    comments = {**_FIXED, **{c.name: c.comment for c in made}}
+    return [
+        _VIEW.format(columns=selected),
+        f"COMMENT ON VIEW scoreboard IS {_text(COMMENT)}",
+        *(f"COMMENT ON COLUMN scoreboard.{_name(name)} IS {_text(comment)}" for name, comment in comments.items()),
+    ]
+
+
+def refresh(db: duckdb.DuckDBPyConnection) -> None:
+    """Make the view fit the metrics in the default database, if it does not yet."""
+    for (metric,) in db.execute(_NEW_METRICS).fetchall():
+        taken = [name for (name,) in db.execute("SELECT name FROM scoreboard_column").fetchall()]
+        db.execute("INSERT INTO scoreboard_column VALUES (?, ?)", [metric, column_name(metric, taken)])
+    found = db.execute(_COLUMNS).fetchall()
+    wanted = statements([Column(name, metric, _comment(metric, *about)) for name, metric, *about in found])
+    text = ";\n".join(wanted)
+    if one(db, "SELECT value FROM meta WHERE key = 'scoreboard'") == text:
+        return
+    for statement in wanted:
+        db.execute(statement)
+    db.execute("INSERT INTO meta VALUES ('scoreboard', ?) ON CONFLICT DO UPDATE SET value = excluded.value", [text])
+
+
+def _comment(metric: str, unit: str, better: str, description: str) -> str:
+    facts = ", ".join(
+        filter(None, [f"in {unit}" if unit else "", "" if better == "neither" else f"{better} is better"])
+    )
+    return f"{description or metric}{f' ({facts})' if facts else ''}"
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,169 @@
+"""The one way into a store.
+
+Facts go to a private working file beside the results, `.bouillon/<results>.working`, in short transactions: DuckDB lets
+only one process have a file, so pipelines take turns by a file lock that is held for the length of one call.
+`publish` copies the working file beside the results and puts it in their place in one rename: readers never wait, never
+block a writer, and never see half of a call.
+
+    store = Store(Path("results.duckdb"))
+    store.write([run, model, measurement])
+    store.publish()
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from pipeline.store import schema, scoreboard
+from pipeline.store.database import attached, check_version, connect, read_stamp
+from pipeline.store.errors import ForeignFileError, InvalidRecordError, StoreError, WriteError
+from pipeline.store.files import StoreFiles
+from pipeline.store.incoming import Incoming
+from pipeline.store.records import Record
+
+_PATIENCE = 600.0
+"""Seconds to wait for other pipelines; one turn takes milliseconds, or seconds while a large store is published."""
+
+
+class Store:
+    """Results under construction. To be used by one thread; any number of processes may have one on the same file."""
+
+    def __init__(self, results: Path) -> None:
+        """Open the store of `results`, or make one. Raises a `StoreError` that says what is wrong with it."""
+        self.results = results.expanduser().resolve()
+        self._files = StoreFiles(self.results)
+        self._files.prepare()
+        self._lock = FileLock(self._files.lock)
+        self._db: duckdb.DuckDBPyConnection | None = None
+        with self._turn():
+            self._files.open_working()
+            with self._attached() as db:
+                schema.update(db)
+            self._files.check_published()
+
+    def write(self, records: Iterable[Record]) -> int:
+        """Add facts in one transaction: all of them or none. Returns the number of rows that were not there yet.
+
+        Writing a fact again changes nothing. The order does not matter, but a fact must not name a model, run, metric,
+        device or data set that is neither in the store nor among `records`.
+        """
+        incoming = Incoming(records)
+        if not incoming:
+            return 0
+        with self._turn(), self._attached() as db:
+            db.execute("BEGIN")
+            added = incoming.insert(db, datetime.now(UTC).replace(tzinfo=None))
+            if added:
+                db.execute("UPDATE meta SET value = (value::BIGINT + 1)::VARCHAR WHERE key = 'revision'")
+            db.execute("COMMIT")
+        return added
+
+    def publish(self) -> bool:
+        """Let readers see what was written so far. Returns False if they do already.
+
+        Costs a copy of the file: about a second per GB.
+        """
+        with self._turn():
+            with self._attached() as db:
+                db.execute("BEGIN")
+                scoreboard.refresh(db)
+                db.execute("COMMIT")
+                db.execute("CHECKPOINT store")
+                stamp = read_stamp(db, "store")
+            if stamp and self._files.published_stamp() == stamp:
+                return False
+            self._files.check_published()
+            self._files.publish()
+        return True
+
+    def ingested(self) -> set[str]:
+        """Keys of the evidence that is in the store."""
+        return {key for (key,) in self._read("SELECT evidence_key FROM ingestion")}
+
+    def durations(self) -> dict[tuple[str, str], float]:
+        """(job, operation) -> median seconds that it took."""
+        found = self._read("SELECT job, op, median(seconds) FROM step WHERE outcome = 'done' GROUP BY job, op")
+        return {(job, op): seconds for job, op, seconds in found if seconds is not None}
+
+    def last_steps(self, recipe: str) -> dict[str, dict[str, Any]]:
+        """Path -> what its operation was when a run of this recipe last had its result.
+
+        Each value has model_key, parent_key, op, op_version, kind, params, references, notes, run_id, config (of that
+        run) and finished_at.
+        """
+        columns = "path", "model_key", "parent_key", "op", "op_version", "kind", "run_id", "finished_at"
+        documents = "params", "references", "notes", "config"
+        found = self._read(_LAST_STEPS, recipe)
+        steps = {}
+        for row in found:
+            step = dict(zip(columns, row, strict=False))
+            step |= {name: json.loads(text) for name, text in zip(documents, row[len(columns) :], strict=True)}
+            steps[step.pop("path")] = step
+        return steps
+
+    def close(self) -> None:
+        """Let go of the files. Nothing is lost without it."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._turn(), self._attached() as db:
+            return db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Have the store alone."""
+        try:
+            self._lock.acquire(timeout=_PATIENCE)
+        except Timeout:
+            raise WriteError(
+                f"{self.results}: another pipeline has had the store for {_PATIENCE:.0f} s. Find it: "
+                f"fuser {self._files.lock}"
+            ) from None
+        except OSError as error:
+            raise WriteError(
+                f"{self._files.lock} cannot be made: {error.strerror}. Name another results file."
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The working file, open for this block. An error undoes the transaction and becomes a `StoreError`."""
+        if self._db is None:
+            self._db = connect(threads=1)  # parallel inserts would take the processors from the steps
+        working = self._files.working
+        try:
+            with attached(self._db, working, read_only=False):
+                stamp = read_stamp(self._db, "store")
+                if stamp is None:
+                    raise ForeignFileError(f"{working} is not a working file of a store. Move it away.")
+                check_version(self.results, stamp)
+                yield self._db
+        except (duckdb.Error, StoreError) as error:
+            self.close()  # rolls back; after some errors DuckDB refuses everything on the connection
+            if isinstance(error, StoreError):
+                raise
+            if isinstance(error, duckdb.ConstraintException):
+                raise InvalidRecordError(f"{self.results}: nothing was written: {error}") from None
+            raise WriteError(self._files.explain(error)) from error
+
+
+_LAST_STEPS = """
+SELECT path, step.model_key, step.parent_key, step.op, coalesce(model.op_version, 0), step.kind, run_id, step.finished_at,
+       step.params, coalesce(model.reference_keys, '{}'), coalesce(model.notes, '{}'), run.config
+FROM step JOIN run USING (run_id) LEFT JOIN model ON model.model_key = step.model_key
+WHERE run.recipe = ? AND job = 'operation' AND outcome IN ('done', 'cached')
+QUALIFY row_number() OVER (PARTITION BY path ORDER BY run.started_at DESC, step.recorded_at DESC) = 1
+"""
