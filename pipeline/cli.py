@@ -52,6 +52,7 @@ def run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     from pipeline.config import ConfigError
     from pipeline.recipe import RecipeError
+    from pipeline.store.errors import StoreError
 
     try:
         if arguments[0] in COMMANDS:
@@ -59,7 +60,7 @@ def run(arguments: list[str]) -> int:
 
             return run_command(arguments)
         return _sweep(arguments)
-    except (UsageError, ConfigError, RecipeError) as error:
+    except (UsageError, ConfigError, RecipeError, StoreError) as error:
         sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
         return 2
     except KeyboardInterrupt:

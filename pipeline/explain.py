@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from ops.api import OPERATIONS, Uses
 from ops.registry import nearest
 from pipeline.artifacts import ArtifactStore
 from pipeline.config import ConfigError
@@ -25,6 +26,7 @@ def print_plan(
     """Print every step with its key, whether its result is there, and its expected time from past runs."""
     top = Tree("", hide_root=True)
     nodes: dict[Key, Tree] = {}
+    steps = plan.by_key()
     total, unknown = 0.0, 0
     for step in plan.steps:
         line = Text.assemble((step.key[:12], "dim"), "  ", step.path.rpartition("/")[2], ("  " + step.op, "dim"))
@@ -40,11 +42,10 @@ def print_plan(
         nodes[step.key] = parent.add(line)
     for job in jobs:
         if job.key not in artifacts:
-            op = plan.by_key()[job.model].op if job.what is What.OPERATION else ""
-            total += durations.get((job.what, op), 0.0)
+            total += durations.get((job.what, steps[job.model].op), 0.0)
     console.print(top)
     for path, key in plan.aliases.items():
-        console.print(f"{path}: the same model as {plan.by_key()[key].path}", markup=False, highlight=False)
+        console.print(f"{path}: the same model as {steps[key].path}", markup=False, highlight=False)
     missing = sum(job.key not in artifacts for job in jobs)
     guess = f", about {format_seconds(total)} of work by past runs" if total else ""
     more = f" ({unknown} steps never run here)" if unknown else ""
@@ -67,8 +68,7 @@ def step_at(plan: Plan, path: str) -> Step:
 def explain(plan: Plan, path: str, artifacts: ArtifactStore, past: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Say why a step will run, or that it will not: sentences, the step's own reasons first, then its ancestors'.
 
-    `past` maps a path to what the last run of this recipe recorded there: `key`, `op`, `version`, `params`, `parent`,
-    `data`, `seed`.
+    `past` is `Store.last_steps`: path -> what its operation was when a run of this recipe last had its result.
     """
     step = step_at(plan, path)
     if step.key in artifacts:
@@ -86,17 +86,20 @@ def explain(plan: Plan, path: str, artifacts: ArtifactStore, past: Mapping[str, 
 def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) -> list[str]:
     before = past.get(step.path)
     if before is None:
-        return ["no run of this recipe has had this step"] if step.path not in past else []
+        return ["no run of this recipe has had this step"]
     found = []
     if before["op"] != step.op:
         return [f"operation {before['op']} -> {step.op}"]
-    if before.get("version") not in (None, step.version):
-        found.append(f"version of {step.op} {before['version']} -> {step.version}")
+    if before["op_version"] != step.version:
+        found.append(f"version of {step.op} {before['op_version']} -> {step.version}")
     found += _changed(f"{step.op} ", before["params"], step.params)
-    if before.get("data") not in (None, plan.facts.data_fingerprint):
-        found.append("the data set's content, splits or preprocessing changed")
-    if before.get("seed") not in (None, plan.recipe.seed):
-        found.append(f"seed {before['seed']} -> {plan.recipe.seed}")
+    uses, run = OPERATIONS[step.op].uses, before["config"]
+    if Uses.DATA in uses and (was := run.get("dataset_key")) not in (None, plan.facts.data_fingerprint):
+        found.append(
+            f"the data set's content, splits or preprocessing changed ({was[:12]} -> {plan.facts.data_fingerprint[:12]})"
+        )
+    if Uses.SEED in uses and (seed := run.get("recipe", {}).get("seed", 0)) != plan.recipe.seed:
+        found.append(f"seed {seed} -> {plan.recipe.seed}")
     return found
 
 

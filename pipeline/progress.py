@@ -67,12 +67,9 @@ class Board:
         self.total = len(jobs)
         self.failures = 0
         self._scratch, self._workers = scratch, workers
-        self._expected = {job.key: durations.get((job.what, self._op(job))) for job in jobs}
+        self._expected = {job.key: durations.get((job.what, self.steps[job.model].op)) for job in jobs}
         self._spent: dict[Key, float] = {}
         self._running: dict[Key, float] = {}
-
-    def _op(self, job: Job) -> str:
-        return self.steps[job.model].op if job.what is What.OPERATION else ""
 
     def update(self, job: Job, outcome: Outcome | None) -> None:
         """Take note of a start or an end."""

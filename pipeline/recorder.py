@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.store.writer import Store
 
 _FLUSH_SECONDS = 2.0
+_MEASURED = ("target", "device", "dataset_key", "value", "low", "high", "count", "evidence_key")
 _PUBLISH_SHARE = 0.05
 """Publishing copies the store; it may take this share of a run's time."""
 
@@ -24,9 +25,9 @@ _PUBLISH_SHARE = 0.05
 class Recorder:
     """Writes what happens in one run."""
 
-    def __init__(self, store: Store, plan: Plan, artifacts: ArtifactStore, *, run_id: str, device: str) -> None:
+    def __init__(self, store: Store, plan: Plan, artifacts: ArtifactStore, *, run_id: str) -> None:
         self._store, self._plan, self._artifacts = store, plan, artifacts
-        self._run_id, self._device = run_id, device
+        self._run_id = run_id
         self._steps = plan.by_key()
         self._ingested = store.ingested()
         self._records: list[Record] = []
@@ -111,10 +112,8 @@ class Recorder:
         now = datetime.now(UTC)
         return [
             Measurement(
-                model_key=job.model, target=job.details["target"], device=self._device,
-                dataset_key=self._plan.facts.data_fingerprint, metric=name, value=found["value"], low=found["low"],
-                high=found["high"], count=found["count"], run_id=self._run_id, measured_at=now,
-                evidence_key=found["evidence"],
+                model_key=job.model, run_id=self._run_id, measured_at=now, metric=name,
+                **{field: found[field] for field in _MEASURED},
             )
             for name, found in manifest["measures"].items()
         ]  # fmt: skip

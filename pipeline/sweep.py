@@ -22,7 +22,8 @@ from pipeline.recipe import parse
 from pipeline.recorder import Recorder
 from pipeline.runner import run
 from pipeline.schedule import jobs_of
-from pipeline.store.records import Run, RunEnd
+from pipeline.store.records import Device, Run, RunEnd
+from pipeline.store.scores import scores
 from pipeline.store.writer import Store
 from pipeline.summary import print_failures, print_next, print_scores
 
@@ -81,7 +82,7 @@ class _Sweep:
     def run(self, console: Console) -> int:
         """Run every job, record all outcomes, time the models, publish, and print what came out."""
         force = {step_at(self.plan, path).key for path in self.config.forced()}
-        recorder = Recorder(self.store, self.plan, self.artifacts, run_id=self.run_id, device=environment.device_id())
+        recorder = Recorder(self.store, self.plan, self.artifacts, run_id=self.run_id)
         recorder.add(self._opening())
         workplace = self._workplace()
         durations = self.store.durations()
@@ -100,7 +101,7 @@ class _Sweep:
             recorder.add([RunEnd(self.run_id, datetime.now(UTC), exit_code)])
             recorder.flush(publish=True)
         for target in self.targets:
-            print_scores(self.plan, self.store.scores(target), target, console)
+            print_scores(self.plan, scores(self.config.results, target, environment.device_id()), target, console)
         print_failures(outcomes, console)
         print_next(self.config.results, console)
         return exit_code
@@ -109,13 +110,14 @@ class _Sweep:
         """The facts that hold for the whole run."""
         from pipeline.describe import dataset_records, metric_records
 
-        config = self.config.model_dump(mode="json")
+        config = {**self.config.model_dump(mode="json"), "dataset_key": self.plan.facts.data_fingerprint}
         return [
             Run(
                 run_id=self.run_id, recipe=self.plan.recipe.name, config=config, versions=environment.versions(),
                 host=environment.host(), git_commit=environment.git_commit(Path(__file__).parent),
                 started_at=datetime.now(UTC),
             ),
+            Device(environment.device_id(), environment.device()),
             *metric_records(),
             *(dataset_records(self.data, self.config.dataset or {}) if self.data.fingerprint not in self.store.ingested() else ()),
         ]  # fmt: skip

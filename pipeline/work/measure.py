@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.api import Format
+from pipeline.environment import device_id
 from pipeline.evidence import load_layers, load_predictions
 from pipeline.formats import ONNX_FILE
 from pipeline.metrics.api import ModelFiles
@@ -17,20 +18,31 @@ if TYPE_CHECKING:
     from pipeline.jobs import Job
     from pipeline.worker import Worker
 
+_OF_THE_RUNTIME = ("integer_mac_share",)
+"""Metrics of files that depend on how the target runs them here; the others are properties of the file alone."""
+
 
 def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Return the measures: metric name -> value, interval, count, and the key of the evidence it came from."""
+    """Return the measures: metric name -> value with its interval, what it depends on, and the key of its evidence."""
     details = job.details
+    observed = worker.artifacts.manifest(details["predictions"])
     base = load_predictions(worker.artifacts.path(details["base"])) if "base" in details else None
     predictions = load_predictions(worker.artifacts.path(details["predictions"]))
-    found = {
-        spec.name: {**asdict(estimate), "evidence": details["predictions"]}
-        for spec, estimate in compute(predictions, base=base)
+    answered = {
+        "target": details["target"],
+        "device": observed["device"],
+        "dataset_key": observed["dataset"],
+        "evidence_key": details["predictions"],
     }
-    found |= {
-        spec.name: {**asdict(estimate), "evidence": details["file"]} for spec, estimate in compute(_files(worker, job))
-    }
-    return {"target": details["target"], "measures": found}
+    measures = {spec.name: {**asdict(found), **answered} for spec, found in compute(predictions, base=base)}
+    for spec, found in compute(_files(worker, job)):
+        runs = (
+            {"target": details["target"], "device": device_id()}
+            if spec.name in _OF_THE_RUNTIME
+            else {"target": "", "device": ""}
+        )
+        measures[spec.name] = {**asdict(found), **runs, "dataset_key": "", "evidence_key": details["file"]}
+    return {"measures": measures}
 
 
 def _files(worker: Worker, job: Job) -> ModelFiles:

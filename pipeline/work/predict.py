@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.api import Format
 from pipeline.bench.evaluate import predict
+from pipeline.environment import device_id
 from pipeline.evidence import save_predictions
 from pipeline.formats import ONNX_FILE
 from pipeline.targets.open import open_target
@@ -24,4 +25,4 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     file = source / ONNX_FILE if target.accepts is Format.ONNX else source
     with target.open(file, threads=workplace.threads) as session:
         save_predictions(predict(session, worker.dataset, batch_size=workplace.batch_size), folder)
-    return {"target": target.describe(), "dataset": worker.dataset.fingerprint}
+    return {"target": target.describe(), "dataset": worker.dataset.fingerprint, "device": device_id()}

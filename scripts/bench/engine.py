@@ -68,7 +68,7 @@ def run_all(plan: Plan, folder: Path, *, workers: int = 1) -> tuple[float, float
     artifacts = ArtifactStore(workplace.artifacts)
     jobs = [job for job in jobs_of(plan, targets={"onnxruntime": {}}, metrics=()) if job.what is What.OPERATION]
     start, cpu = time.perf_counter(), cpu_seconds()
-    recorder = Recorder(Store(folder / "results.duckdb"), plan, artifacts, run_id="bench", device="bench")
+    recorder = Recorder(Store(folder / "results.duckdb"), plan, artifacts, run_id="bench")
     with LocalPool(replace(workplace, artifacts=artifacts.root), workers=workers) as pool:
         for job, outcome in run(jobs, pool, artifacts):
             if outcome is not None:
