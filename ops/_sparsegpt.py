@@ -1,0 +1,90 @@
+"""SparseGPT: choose weights and correct the others, column block by column block.
+
+Frantar and Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot", ICML 2023, after the
+Optimal Brain Surgeon (Hassibi and Stork, 1993).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ops.api import OperationError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ops._layerwise import Rows
+
+_ATTEMPTS = 4
+
+
+def sparsegpt(rows: Rows, sparsity: float, *, dampening: float, block_size: int) -> torch.Tensor:
+    """Return which weights stay, and correct those in `rows.weights` in place.
+
+    `rows.moments` is the Hessian of the layer's squared output error up to a factor. Each block of columns loses its share,
+    made up so that the layer's total is round(sparsity * weights).
+    """
+    import torch
+
+    assert rows.moments is not None, "samples is at least 1"
+    weights, hessian = rows.weights, rows.moments
+    groups, _, inputs = weights.shape
+    dead = (
+        torch.diagonal(hessian, dim1=1, dim2=2) == 0
+    )  # inputs that are never anything but zero: their weights go first
+    factor = _inverse_factor(hessian, dead, dampening, rows.name)
+    keep = torch.ones_like(rows.kept)
+    removed = 0
+    for start in range(0, inputs, block_size):
+        end = min(start + block_size, inputs)
+        diagonal = torch.diagonal(factor[:, start:end, start:end], dim1=1, dim2=2)
+        scores = (weights[:, :, start:end] / diagonal.unsqueeze(1)).square()
+        scores.masked_fill_(dead[:, None, start:end], 0)
+        scores[~rows.kept[:, :, start:end]] = -1
+        goal = round(sparsity * groups * weights.shape[1] * end)
+        removed += _drop_lowest(scores, goal - removed, keep[:, :, start:end])
+        _correct(weights, keep, factor, start, end)
+    return keep
+
+
+def _drop_lowest(scores: torch.Tensor, count: int, keep: torch.Tensor) -> int:
+    """Mark the `count` lowest scores in `keep`, and those below 0 in any case; return how many were marked."""
+    import torch
+
+    gone = max(count, int((scores < 0).sum()))
+    marks = torch.ones(scores.numel(), dtype=torch.bool)
+    marks[scores.flatten().argsort(stable=True)[:gone]] = False
+    keep.copy_(marks.view_as(scores))
+    return gone
+
+
+def _correct(weights: torch.Tensor, keep: torch.Tensor, factor: torch.Tensor, start: int, end: int) -> None:
+    """Zero what goes from columns start:end, and spread each error over the columns to the right of it."""
+    import torch
+
+    errors = torch.empty_like(weights[:, :, start:end])
+    for column in range(start, end):
+        error = weights[:, :, column].masked_fill(keep[:, :, column], 0) / factor[:, column, column].unsqueeze(1)
+        weights[:, :, column:end] -= error.unsqueeze(2) * factor[:, column, column:end].unsqueeze(1)
+        weights[:, :, column].masked_fill_(~keep[:, :, column], 0)
+        errors[:, :, column - start] = error
+    weights[:, :, end:] -= errors @ factor[:, start:end, end:]
+
+
+def _inverse_factor(hessian: torch.Tensor, dead: torch.Tensor, dampening: float, name: str) -> torch.Tensor:
+    """Upper Cholesky factor of the inverse of each group's Hessian; more dampening where it is singular."""
+    import torch
+
+    diagonal = torch.diagonal(hessian, dim1=1, dim2=2)
+    diagonal[dead] = 1
+    mean = diagonal.mean(dim=1, keepdim=True)
+    for attempt in range(_ATTEMPTS):
+        diagonal += mean * dampening * (10**attempt)
+        lower, failed = torch.linalg.cholesky_ex(hessian)
+        if bool(failed.any()):
+            continue
+        upper: torch.Tensor
+        upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+        if not bool(failed.any()) and bool(upper.isfinite().all()):
+            return upper
+    raise OperationError(f"Layer '{name}': the second moments of its inputs cannot be inverted; raise `dampening`")
