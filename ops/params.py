@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -36,15 +36,26 @@ def params_model(fn: Callable[..., Any], *, skip: int) -> type[BaseModel]:
 
 def explain(error: ValidationError, params: type[BaseModel]) -> str:
     """Say what is wrong with each parameter: the nearest name, or the allowed values."""
-    known = [field.alias or name for name, field in params.model_fields.items()]
-    return "; ".join(_explain(problem, known) for problem in error.errors())
+    return "; ".join(_explain(problem, params) for problem in error.errors())
 
 
-def _explain(problem: Mapping[str, Any], known: list[str]) -> str:
+def _explain(problem: Mapping[str, Any], params: type[BaseModel]) -> str:
     where = ".".join(map(str, problem["loc"])) or "parameters"
     if problem["type"] == "extra_forbidden":
-        hint = nearest(str(problem["loc"][0]), known)
+        known = _known(params, problem["loc"][:-1])
+        hint = nearest(str(problem["loc"][-1]), known)
         return f"unknown parameter '{where}'.{hint} Known: {', '.join(known) or 'none'}"
     if problem["type"] == "missing":
         return f"'{where}' is required"
     return f"{where}: {problem['msg']} (got {problem['input']!r})"
+
+
+def _known(params: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """Names of the parameters beside the one at `path`."""
+    for part in path:
+        annotation = params.model_fields[str(part)].annotation
+        choices = [choice for choice in (annotation, *get_args(annotation)) if hasattr(choice, "model_fields")]
+        if not choices:
+            return []
+        params = choices[0]
+    return list(params.model_fields)

@@ -7,14 +7,17 @@ A newcomer adds one file to `pipeline/datasets/`:
         '''8x8 handwritten digits that ship inside scikit-learn.'''
 
 The keyword-only parameters are what a conf/dataset entry may set; `folder` is the cache folder of data files. Modules
-are imported when a recipe is planned: import numpy, PIL and the like inside the function.
+are imported when a recipe is planned: import torch, transformers, PIL and the like inside the function.
+`pipeline.datasets.splits.SplitDataset` does all that data sets have in common.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+
+from pydantic import Field
 
 from ops.api import Batch
 from ops.registry import Registry
@@ -22,10 +25,15 @@ from ops.registry import Registry
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["DATASETS", "Batch", "DataError", "Dataset", "DatasetFactory", "Split", "dataset"]
+__all__ = [
+    "DATASETS", "SPLITS", "Answers", "Batch", "Count", "DataError", "Dataset", "DatasetFactory", "QuestionDataset",
+    "Share", "Split", "dataset",
+]  # fmt: skip
 
 Split = Literal["train", "calibration", "evaluation"]
 SPLITS: tuple[Split, ...] = ("train", "calibration", "evaluation")
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataError(ValueError):
@@ -38,17 +46,26 @@ class Dataset(Protocol):
     name: str
     task: str
     """`image-classification`, `text-classification` or `question-answering`."""
-    classes: tuple[str, ...]
     fingerprint: str
     """sha256 over content, order, splits and preprocessing; part of the key of every step that uses data."""
-    inputs: Mapping[str, tuple[str, tuple[int, ...]]]
-    """Forward argument -> (NumPy dtype name, shape of one instance)."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits; empty for question answering."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+        """Forward argument -> (NumPy dtype name, shape of one instance)."""
+        ...
 
     def ids(self, split: Split) -> Sequence[str]:
         """Stable ids of the split's instances, in stored order."""
         ...
 
-    def size(self, split: Split) -> int: ...
+    def size(self, split: Split) -> int:
+        """Number of instances."""
+        ...
 
     def labels(self, split: Split) -> Sequence[str]:
         """The label of each instance as people read it (a class name; the answer texts for question answering)."""
@@ -67,15 +84,43 @@ class Dataset(Protocol):
         seed: int | None = None,
         augment: bool = False,
     ) -> Iterator[Batch]:
-        """Yield `samples` instances (default: all), in stored order or shuffled by `seed`.
+        """Yield `samples` instances (default, and at most: all), in stored order or shuffled by `seed`.
 
         With `samples`, the instances are the first of a fixed shuffle of the split, so that a small sample is spread
-        over the classes and a larger one contains it. `augment` only has an effect on training data.
+        over the classes and a larger one contains it. `augment` (shifts, crops, flips, drawn from `seed`) only has an
+        effect on training data.
         """
         ...
 
     def show(self, instance_id: str) -> Mapping[str, Any]:
         """What a person sees of an instance: {"image": PNG bytes} or {"text": str, ...}."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model answered to each question of the evaluation split, in its order."""
+
+    texts: tuple[str, ...]
+    """As they stand in the context; empty where the model finds none."""
+    rows: np.ndarray
+    """int64 (questions,): the row of `batches("evaluation")`, the window, that each answer was found in."""
+
+
+class QuestionDataset(Dataset, Protocol):
+    """Questions on contexts that may be longer than a model's input: each is cut into overlapping windows.
+
+    Operations train on windows, so in the training and calibration split a window is an instance (`ID#0`, `ID#1`, ...).
+    What is judged is a question, so in the evaluation split a question is an instance, and `batches` yields a row for
+    each of its windows, under the question's id.
+    """
+
+    def answers(self, outputs: Mapping[str, np.ndarray]) -> Answers:
+        """Turn `start_logits` and `end_logits` (rows, length), of all rows of the evaluation split, into texts."""
+        ...
+
+    def references(self) -> Sequence[tuple[str, ...]]:
+        """The accepted answers to each question of the evaluation split; `("",)` where the context holds none."""
         ...
 
 

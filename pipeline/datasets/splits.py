@@ -1,0 +1,229 @@
+"""What all data sets have in common: three disjoint splits, fixed samples, shuffles, batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipeline.datasets.api import SPLITS, Batch, DataError, Split
+from pipeline.keys import digest
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Reader(Protocol):
+    """Makes a model's inputs of instances; rows count over all splits."""
+
+    def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
+        """Return inputs and targets, one row per instance; `noise` draws the augmentation, None means none."""
+        ...
+
+    def show(self, row: int) -> Mapping[str, Any]:
+        """What a person sees of the instance."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """All instances of a data set, columnar."""
+
+    ids: np.ndarray
+    """str objects (N,)."""
+    labels: Sequence[str]
+    """As people read them."""
+    strata: np.ndarray
+    """int (N,): the class, over which samples are spread; all zero where there are no classes."""
+    splits: Mapping[Split, np.ndarray]
+    """Rows of each split, in stored order."""
+    classes: tuple[str, ...]
+    inputs: Mapping[str, tuple[str, tuple[int, ...]]]
+    reader: Reader
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class SplitDataset:
+    """A `Dataset`. Nothing but the fingerprint is known until instances are asked for; then `load` is called, once."""
+
+    def __init__(self, *, name: str, task: str, fingerprint: str, load: Callable[[], Instances]) -> None:
+        self.name = name
+        self.task = task
+        self.fingerprint = fingerprint
+        self._load = load
+
+    @cached_property
+    def _all(self) -> Instances:
+        try:
+            instances = self._load()
+            _check_disjoint(instances)
+        except DataError as error:
+            raise DataError(f"Data set '{self.name}': {error}") from None
+        return instances
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits; empty for question answering."""
+        return self._all.classes
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+        """Forward argument -> (NumPy dtype name, shape of one instance)."""
+        return self._all.inputs
+
+    def ids(self, split: Split) -> Sequence[str]:
+        """As `Dataset.ids`."""
+        return tuple(self._all.ids[self._rows(split)])
+
+    def size(self, split: Split) -> int:
+        """Number of instances."""
+        return len(self._rows(split))
+
+    def labels(self, split: Split) -> Sequence[str]:
+        """As `Dataset.labels`."""
+        return self._pick(self._all.labels, split)
+
+    def attributes(self, split: Split) -> Mapping[str, Sequence[str]]:
+        """As `Dataset.attributes`."""
+        return {name: self._pick(values, split) for name, values in self._all.attributes.items()}
+
+    def batches(
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        samples: int | None = None,
+        seed: int | None = None,
+        augment: bool = False,
+    ) -> Iterator[Batch]:
+        """As `Dataset.batches`."""
+        rows = self._chosen(split, samples)
+        if seed is not None:
+            rows = np.random.default_rng(seed).permutation(rows)
+        rows = self._expanded(rows, split)
+        noise = np.random.default_rng([seed or 0, 1]) if augment and split == "train" else None
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            inputs, targets = self._all.reader.read(part, noise)
+            yield Batch(tuple(self._all.ids[part]), inputs, targets)
+
+    def show(self, instance_id: str) -> Mapping[str, Any]:
+        """As `Dataset.show`.
+
+        Raises:
+            DataError: if there is no such instance.
+        """
+        if instance_id not in self._row_of:
+            raise DataError(f"Data set '{self.name}' has no instance '{instance_id}'")
+        return self._all.reader.show(self._row_of[instance_id])
+
+    def _rows(self, split: Split) -> np.ndarray:
+        return self._all.splits[split]
+
+    def _chosen(self, split: Split, samples: int | None) -> np.ndarray:
+        rows = self._rows(split)
+        return rows if samples is None else first_spread(rows, self._all.strata, samples)
+
+    def _expanded(self, rows: np.ndarray, split: Split) -> np.ndarray:
+        """Rows of `batches` for the rows of instances."""
+        return rows
+
+    def _pick(self, values: Sequence[str], split: Split) -> tuple[str, ...]:
+        return tuple(values[row] for row in self._rows(split))
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {str(self._all.ids[row]): int(row) for split in SPLITS for row in self._rows(split)}
+
+
+def _check_disjoint(instances: Instances) -> None:
+    """Prove that no id is in two splits, or twice in one."""
+    owner: dict[str, str] = {}
+    for split in SPLITS:
+        ids = instances.ids[instances.splits[split]]
+        before = len(owner)
+        twice = owner.keys() & set(ids)
+        owner |= dict.fromkeys(ids, split)
+        if len(owner) < before + len(ids):
+            example = min(twice) if twice else _repeated(ids)
+            where = f"in '{owner[example]}' and another split" if twice else f"twice in '{split}'"
+            raise DataError(f"the instance id '{example}' is {where}; ids must be unique")
+
+
+def _repeated(ids: np.ndarray) -> str:
+    values, counts = np.unique(ids, return_counts=True)
+    return str(values[counts > 1][0])
+
+
+def fingerprint(name: str, *, version: int, content: str, **settings: Any) -> str:
+    """Identity of a data set: its content, and every setting that changes what models see of it.
+
+    Raise `version` when the code of a data set gives other instances, splits or inputs than before.
+    """
+    return digest({"what": "dataset", "dataset": name, "version": version, "content": content, "settings": settings})
+
+
+def scrambled(count: int) -> np.ndarray:
+    """uint64 (count,): a fixed pseudo-random number for each row, the same in every version of NumPy.
+
+    Not `numpy.random`: its streams may change between versions, and with them the splits under one fingerprint. This is
+    the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+    """
+    state = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def spread_order(strata: np.ndarray) -> np.ndarray:
+    """A fixed shuffle of the rows in which every beginning holds the strata in proportion. int64 (N,)."""
+    shuffled = np.argsort(scrambled(len(strata)), kind="stable")
+    groups = strata[shuffled]
+    counts = np.bincount(groups)
+    by_group = np.argsort(groups, kind="stable")
+    rank = np.empty(len(strata))
+    rank[by_group] = np.arange(len(strata)) - np.repeat(np.cumsum(counts) - counts, counts)
+    offset = scrambled(len(counts)) / 2.0**64  # else a sample of few instances would take those of the first groups
+    place = (rank + offset[groups]) / counts[groups]
+    order: np.ndarray = shuffled[np.argsort(place, kind="stable")]
+    return order
+
+
+def first_spread(rows: np.ndarray, strata: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` of a fixed shuffle of `rows`, spread over their strata, in stored order."""
+    if count >= len(rows):
+        return rows
+    chosen: np.ndarray = rows[np.sort(spread_order(strata[rows])[:count])]
+    return chosen
+
+
+def hashed_split(groups: Sequence[str], *, evaluation: float, calibration: float) -> dict[Split, np.ndarray]:
+    """Give each row to a split by the hash of its group alone: a row stays where it is when others come or go.
+
+    Rows of one group (an id, a patient, a document) are never in two splits.
+    """
+    place = np.fromiter((_unit(group) for group in groups), dtype=np.float64, count=len(groups))
+    held_out = place < evaluation
+    calibrating = ~held_out & (place < evaluation + calibration)
+    return {
+        "train": np.flatnonzero(~held_out & ~calibrating),
+        "calibration": np.flatnonzero(calibrating),
+        "evaluation": np.flatnonzero(held_out),
+    }
+
+
+def _unit(text: str) -> float:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) / 2.0**64
+
+
+def limited(
+    splits: Mapping[Split, np.ndarray], strata: np.ndarray, limits: Mapping[Split, int | None]
+) -> dict[Split, np.ndarray]:
+    """Keep at most so many instances of each split, spread over the strata."""
+    return {
+        split: rows if (limit := limits.get(split)) is None else first_spread(rows, strata, limit)
+        for split, rows in splits.items()
+    }

@@ -1,0 +1,200 @@
+"""From a table's rows to a data set of its task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.datasets.api import DataError, Split
+from pipeline.datasets.images import Form
+from pipeline.datasets.pictures import PictureReader, default_resize, source_of
+from pipeline.datasets.questions import QuestionSet, WindowReader, parsed, windowed
+from pipeline.datasets.records import Records, attributes_of, encoded, groups_of, splits_of
+from pipeline.datasets.settings import Columns, Picture, Shares, Task, Text
+from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, limited
+from pipeline.datasets.text import TextReader, inputs_of, tokenised
+from pipeline.datasets.tokenizers import tokenizer_digest, tokenizer_folder
+from pipeline.hashes import content_digest
+from pipeline.keys import digest
+
+_VERSION = 1
+TEXT_TASKS = ("text-classification", "question-answering")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a table is to be read, whatever it comes from."""
+
+    task: Task
+    columns: Columns
+    text: Text | None
+    picture: Picture
+    shares: Shares
+    classes: Sequence[str] | None
+    limits: Mapping[Split, int | None]
+
+    def wanted(self) -> list[str]:
+        """Names of the columns to read."""
+        columns = self.columns
+        by_task = {
+            "image-classification": [columns.image, columns.label],
+            "text-classification": [*self.text_columns(), columns.label],
+            "question-answering": [columns.question, columns.context, columns.answers],
+        }
+        also = [name for name in (columns.id, columns.split, columns.group) if name]
+        return list(dict.fromkeys([*by_task[self.task], *also, *columns.attributes]))
+
+    def text_columns(self) -> list[str]:
+        """The one or two columns of a text."""
+        text = self.columns.text
+        return [text] if isinstance(text, str) else text
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            DataError: naming the parameter.
+        """
+        if self.task in TEXT_TASKS and self.text is None:
+            raise DataError(f"text: a data set for {self.task} needs `text: {{tokenizer: FOLDER or hub id}}`")
+        if self.task == "text-classification" and len(self.text_columns()) not in (1, 2):
+            raise DataError(f"columns.text: name one column, or two for pairs (got {len(self.text_columns())})")
+        if self.shares.evaluation + self.shares.calibration >= 1:
+            raise DataError("shares: evaluation and calibration together leave nothing to train on")
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-ready: all that decides what models see, but for the tokenizer, which counts by content."""
+        text = self.text.model_dump(exclude={"tokenizer"}) if self.text else None
+        used = (
+            {"picture": self.picture.model_dump(exclude={"root"})}
+            if self.task == "image-classification"
+            else {"text": text}
+        )
+        return {
+            "task": self.task, "columns": self.columns.model_dump(), "shares": self.shares.model_dump(),
+            "classes": self.classes, "limits": dict(self.limits), **used,
+        }  # fmt: skip
+
+
+def dataset_of(
+    name: str, rules: Rules, *, content: str, read: Callable[[], Records], folder: Path, root: Path
+) -> SplitDataset:
+    """Open a data set whose rows `read` gives when they are asked for; `content` is the digest of their files.
+
+    Relative picture paths start at `root`.
+    """
+    tokenizer = None
+    if rules.task in TEXT_TASKS and rules.text is not None:
+        tokenizer = tokenizer_folder(rules.text.tokenizer)
+        content = digest({"what": "table and tokenizer", "files": [content, tokenizer_digest(tokenizer, folder)]})
+    elif rules.task == "image-classification":
+        content = _with_pictures(rules, content, read, folder, root)
+    identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
+    if rules.task == "image-classification":
+        return SplitDataset(
+            name=name, task=rules.task, fingerprint=identity, load=lambda: _pictures(rules, read(), root)
+        )
+    assert tokenizer is not None, "Rules.check has seen to it"
+    key = digest(
+        {"what": "tokens", "version": _VERSION, "content": content, "rules": rules.identity() | {"limits": None}}
+    )
+    kind, make = (SplitDataset, _texts) if rules.task == "text-classification" else (QuestionSet, _questions)
+    return kind(
+        name=name, task=rules.task, fingerprint=identity, load=lambda: make(rules, read(), tokenizer, key, folder)
+    )
+
+
+def _with_pictures(rules: Rules, content: str, read: Callable[[], Records], folder: Path, root: Path) -> str:
+    """Add the content of the picture files that a table names; pictures inside the table are part of it already."""
+    values = read().columns[rules.columns.image]
+    if not isinstance(values, list):  # read piece by piece: a table that holds the pictures themselves
+        return content
+    names = {source for source in map(source_of, values) if isinstance(source, str)}
+    if not names:
+        return content
+    try:
+        pictures = content_digest(root, sorted(names), folder / "hashes")
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: there is no such picture; paths start at {root} (picture.root)") from None
+    return digest({"what": "table and pictures", "files": [content, pictures]})
+
+
+def _pictures(rules: Rules, records: Records, root: Path) -> Instances:
+    names = records.texts(rules.columns.label)
+    labels, classes = encoded(names, rules.classes, records.places)
+    picture = rules.picture
+    form = Form.of(size=picture.size, channels=picture.channels, mean=picture.mean, std=picture.std)
+    resize = picture.resize or default_resize(picture.size)
+    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
+    return Instances(
+        ids=np.array(records.ids, object),
+        labels=names,
+        strata=labels,
+        splits=limited(splits, labels, rules.limits),
+        classes=classes,
+        inputs=form.inputs,
+        reader=PictureReader(records.columns[rules.columns.image], root, labels, form, resize, picture.flip),
+        attributes=attributes_of(records, rules.columns),
+    )
+
+
+def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+    assert rules.text is not None, "Rules.check has seen to it"
+    texts = list(zip(*(records.texts(column) for column in rules.text_columns()), strict=True))
+    names = records.texts(rules.columns.label)
+    labels, classes = encoded(names, rules.classes, records.places)
+    tokens = tokenised(texts, rules.text, tokenizer=tokenizer, key=key, folder=folder)
+    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
+    return Instances(
+        ids=np.array(records.ids, object),
+        labels=names,
+        strata=labels,
+        splits=limited(splits, labels, rules.limits),
+        classes=classes,
+        inputs=inputs_of(tokens),
+        reader=TextReader(texts, tokens, labels),
+        attributes=attributes_of(records, rules.columns),
+    )
+
+
+def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+    """Questions on one context stay in one split, so that no context is both trained on and judged."""
+    assert rules.text is not None, "Rules.check has seen to it"
+    columns = rules.columns
+    asked, contexts = records.texts(columns.question), records.texts(columns.context)
+    answers = records.columns[columns.answers]
+    questions = [parsed(*one) for one in zip(asked, contexts, answers, records.places, strict=True)]
+    windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
+    groups = groups_of(records, columns) if columns.group else contexts
+    splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups)
+    splits = limited(splits, np.zeros(len(records), np.int64), rules.limits)
+    number = windows["question"]
+    heads = np.unique(number, return_index=True)[1]
+    of_window = [int(one) for one in number]
+    evaluated = np.isin(number, splits["evaluation"])
+    part = np.arange(len(number)) - heads[number]
+    ids = [
+        records.ids[question] if whole else f"{records.ids[question]}#{index}"
+        for question, whole, index in zip(of_window, evaluated, part, strict=True)
+    ]
+    return Instances(
+        ids=np.array(ids, object),
+        labels=[(questions[question].answers or ("",))[0] for question in of_window],
+        strata=np.zeros(len(number), np.int64),
+        splits={
+            "train": np.flatnonzero(np.isin(number, splits["train"])),
+            "calibration": np.flatnonzero(np.isin(number, splits["calibration"])),
+            "evaluation": heads[splits["evaluation"]],
+        },
+        classes=(),
+        inputs=inputs_of({name: windows[name] for name in names}),
+        reader=WindowReader(questions, windows, names, rules.text.answer_tokens),
+        attributes={
+            name: [values[question] for question in of_window]
+            for name, values in attributes_of(records, columns).items()
+        },
+    )
