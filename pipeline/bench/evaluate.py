@@ -75,8 +75,8 @@ def _predictions(
         ids=tuple(dataset.ids(_SPLIT)),
         outputs={name: array[rows] for name, array in outputs.items()},
         targets={name: array[rows] for name, array in targets.items()},
-        answers=questions.answers(_SPLIT, outputs).texts,
-        references=tuple(questions.references(_SPLIT)),
+        answers=questions.answers(outputs).texts,
+        references=tuple(questions.references()),
         **common,
     )
 

@@ -1,0 +1,123 @@
+"""How thoroughly to measure: a conf/bench entry, checked.
+
+The cost of a session on one target is about
+
+    sum over models m and conditions c of
+        start + load(m) + warm-up(m, c) + min(max_seconds, max(seconds, runs * t(m, c)))
+
+where t is the time of one run. Added to the models asked for are, per group of models that are alive together, the base,
+its twins, and parents from outside the group. If the sum exceeds `budget_seconds`, the timed runs are cut in proportion,
+down to one per round; so a session ends within the budget plus the starts, whatever the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ops.params import explain
+from pipeline.config import cores
+from pipeline.metrics.api import Scenario
+
+
+class PresetError(ValueError):
+    """A conf/bench entry is wrong: the message names the key, the problem and the nearest fix."""
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Condition(_Checked):
+    """What is held fixed while a model is timed; it belongs to the identity of the figure."""
+
+    scenario: Scenario
+    batch: int = Field(default=1, ge=1)
+    threads: int | Literal["all"] = 1
+    runs: int = Field(default=64, ge=1)
+    """Fewest timed runs."""
+
+    @property
+    def cores(self) -> int:
+        """Threads as a number."""
+        return cores() if self.threads == "all" else self.threads
+
+
+class Warmup(_Checked):
+    """Untimed runs, until the median of the last five is within 2 % of that of the five before."""
+
+    runs: int = Field(default=10, ge=1)
+    seconds: float = Field(default=0.5, ge=0)
+    cap: float = Field(default=5, ge=0)
+    """Seconds after which it ends, stable or not."""
+
+
+class Limits(_Checked):
+    """From where on a figure is flagged."""
+
+    wall_over_cpu: float = Field(default=1.15, gt=1)
+    """On one thread: a burst that waits this much longer than it computes is contended."""
+    foreign_cores: float = Field(default=0.25, gt=0)
+    """Cores kept busy by others beside a burst; at least `foreign_share` of the machine's."""
+    foreign_share: float = Field(default=0.05, ge=0)
+    drift: float = Field(default=0.05, gt=0)
+    """Change of the base's CPU time from the first third of the rounds to the last."""
+    spread: float = Field(default=0.05, gt=0)
+    """Interquartile range over median of the runs: above it, more rounds are added."""
+
+    def foreign(self) -> float:
+        """Cores that others may keep busy on this machine."""
+        return max(self.foreign_cores, self.foreign_share * cores())
+
+
+class Preset(_Checked):
+    """A conf/bench entry."""
+
+    name: str = "custom"
+    conditions: tuple[Condition, ...] = Field(min_length=1)
+    rounds: int = Field(default=12, ge=1)
+    max_rounds: int = Field(default=18, ge=1)
+    """Rounds are added up to here while some were contended, the base drifts or the runs spread."""
+    launches: int = Field(default=1, ge=1)
+    """Fresh processes per model and condition; the rounds are done in each."""
+    seconds: float = Field(default=1, gt=0)
+    """Fewest seconds of timed runs."""
+    max_seconds: float = Field(default=3, gt=0)
+    max_runs: int = Field(default=1000, ge=1)
+    warmup: Warmup = Warmup()
+    compare: bool = True
+    """Measure parents and bases beside the models, for speed-ups; otherwise the models alone."""
+    twins: int = Field(default=3, ge=0)
+    """Further processes of the base in each group: what they differ by is the noise floor."""
+    samples: int = Field(default=32, ge=1)
+    """Distinct inputs, cycled through."""
+    budget_seconds: float | None = Field(default=None, gt=0)
+    """Of a session on one target."""
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.max_rounds < self.rounds:
+            raise ValueError(f"max_rounds ({self.max_rounds}) is below rounds ({self.rounds})")
+        if self.max_seconds < self.seconds:
+            raise ValueError(f"max_seconds ({self.max_seconds}) is below seconds ({self.seconds})")
+        return self
+
+    def distinct_conditions(self) -> tuple[Condition, ...]:
+        """The conditions of this machine: with one core, all cores are one thread."""
+        found = {(c.scenario, c.batch, c.cores): c for c in reversed(self.conditions)}
+        return tuple(reversed(found.values()))
+
+
+def parse_preset(entry: Mapping[str, Any]) -> Preset:
+    """Check a conf/bench entry.
+
+    Raises:
+        PresetError: for each wrong key, with the nearest name or the allowed values.
+    """
+    try:
+        return Preset.model_validate(dict(entry))
+    except ValidationError as error:
+        raise PresetError(f"bench '{entry.get('name', 'custom')}': {explain(error, Preset)}") from None
