@@ -42,21 +42,23 @@ def prune_layers(
     *,
     samples: int,
     full: bool = False,
+    unchanged: Mapping[str, str] | None = None,
 ) -> TorchModel:
     """Return a copy whose layers are pruned in the order in which they run, each with inputs from the pruned ones before.
 
-    `samples` 0 asks for no data at all. Layers that cannot be handled are noted with the reason, not silently left.
+    `samples` 0 asks for no data at all. Layers that cannot be handled are noted with the reason, beside those that are
+    `unchanged` already; none is silently left.
 
     Raises:
         OperationError: no layer can be handled, a layer would lose all its weights, or the calibration data is unfit.
     """
     result = model.copy()
-    unchanged = {name: reason for name, layer in layers.items() if (reason := unsuitable(layer))}
-    able = {name: result.module.get_submodule(name) for name in layers if name not in unchanged}
+    left = {name: reason for name, layer in layers.items() if (reason := unsuitable(layer))}
+    able = {name: result.module.get_submodule(name) for name in layers if name not in left}
     order = call_order(result, able, ctx) if samples else list(able)
-    unchanged |= {name: "the network never calls it" for name in able if name not in order}
+    left |= {name: "the network never calls it" for name in able if name not in order}
     if not order:
-        raise OperationError(f"None of the chosen layers can be pruned this way: {unchanged}")
+        raise OperationError(f"None of the chosen layers can be pruned this way: {left}")
     done = 0
     for wave in waves(order, able, largest=WAVE_BYTES):
         moments = _moments(result, wave, ctx, samples=samples, full=full) if samples else {}
@@ -64,8 +66,8 @@ def prune_layers(
             _prune_one(result, name, layer, moments.pop(name, None), prune)
         done += len(wave)
         ctx.progress(done, len(order), next(iter(wave)))
-    if unchanged:
-        ctx.note("unchanged", unchanged)
+    if left or unchanged:
+        ctx.note("unchanged", {**(unchanged or {}), **left})
     return result
 
 
