@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from ops.model import Architecture
+
 OUTPUTS = {
     "image-classification": ("logits",),
     "text-classification": ("logits",),
@@ -23,6 +25,21 @@ def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
     import torch
 
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch.Tensor]:
+    """Inputs of the right names, types and shapes: normal noise for floats, ones for integers."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    made = {}
+    for name, (dtype, shape) in architecture.inputs.items():
+        kind = getattr(torch, dtype)
+        full = (batch, *shape)
+        made[name] = (
+            torch.randn(full, generator=generator).to(kind) if kind.is_floating_point else torch.ones(full, dtype=kind)
+        )
+    return made
 
 
 def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: str) -> dict[str, torch.Tensor]:

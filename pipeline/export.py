@@ -9,13 +9,10 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ops.forward import OUTPUTS
-from ops.model import Architecture, TorchModel
-
-if TYPE_CHECKING:
-    import torch
+from ops.forward import OUTPUTS, example_inputs
+from ops.model import TorchModel
 
 OPSET = 18
 
@@ -60,21 +57,6 @@ def export_onnx(model: TorchModel, path: Path) -> None:
         raise ExportError(
             f"'{model.architecture.name}' cannot be exported to ONNX: {reason[0] if reason else error!r}"
         ) from error
-
-
-def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch.Tensor]:
-    """Inputs of the right names, types and shapes: normal noise for floats, ones for integers."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    made = {}
-    for name, (dtype, shape) in architecture.inputs.items():
-        kind = getattr(torch, dtype)
-        full = (batch, *shape)
-        made[name] = (
-            torch.randn(full, generator=generator).to(kind) if kind.is_floating_point else torch.ones(full, dtype=kind)
-        )
-    return made
 
 
 @contextlib.contextmanager
