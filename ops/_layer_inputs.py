@@ -45,7 +45,7 @@ def visit_inputs(
     def check(name: str, values: torch.Tensor) -> None:
         if not bool(values.isfinite().all()):
             raise OperationError(f"Layer '{name}': its input has NaN or infinity on the calibration split")
-        for columns in _columns(layers[name], values):
+        for columns in columns_of(layers[name], values):
             visit(name, columns)
 
     _run(model, layers, check, ctx, samples=samples, batch_size=batch_size)
@@ -97,7 +97,8 @@ def _run(model: TorchModel, layers: Layers, visit: Visit, ctx: Context, *, sampl
                 forward(model.module, tensors(batch.inputs), model.architecture.task)
 
 
-def _columns(layer: torch.nn.Module, values: torch.Tensor) -> Iterator[torch.Tensor]:
+def columns_of(layer: torch.nn.Module, values: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield a layer's input as columns, in pieces, in the order in which its output lists instances and positions."""
     from torch import nn
 
     if isinstance(layer, nn.Conv2d):
