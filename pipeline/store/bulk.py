@@ -17,7 +17,7 @@ from pipeline.store.tables import digest
 
 _MILLI = 1000
 _FLOOR = -32767
-_SLICE = 4_000_000
+_SLICE = 16_000_000
 """Values of probabilities in one insert: bounds the memory of a large set to some tens of MB."""
 
 
@@ -77,11 +77,11 @@ def insert_predictions(db: duckdb.DuckDBPyConnection, record: PredictionSet, rec
 
 
 def milli_log(probabilities: np.ndarray) -> np.ndarray:
-    """1000 x ln p as int16, of an array of any shape; 0 and everything below 6e-15 becomes -32767."""
-    with np.errstate(divide="ignore"):
+    """1000 x ln p as int16, of an array of any shape; everything below 6e-15, and what is not a number, is -32767."""
+    with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(probabilities, dtype=np.float32)
     logs *= _MILLI
-    np.maximum(logs, _FLOOR, out=logs)
+    np.fmax(logs, np.float32(_FLOOR), out=logs)
     rounded: np.ndarray = np.rint(logs, out=logs).astype(np.int16)
     return rounded
 
@@ -100,8 +100,9 @@ def _columns(record: PredictionSet, number: int, part: slice) -> dict[str, Any]:
     }
     if record.probabilities is not None:
         rows = record.probabilities[part]
-        ends = np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32)
-        columns["log_probabilities"] = pa.ListArray.from_arrays(ends, pa.array(milli_log(rows).reshape(-1)))
+        ends = pa.array(np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32))
+        unknown = pa.array(np.isnan(rows).any(axis=1))  # outputs that are not numbers have no probabilities: NULL
+        columns["log_probabilities"] = pa.ListArray.from_arrays(ends, pa.array(milli_log(rows).ravel()), mask=unknown)
     return columns
 
 

@@ -22,6 +22,9 @@ from pipeline.store.errors import (
 APPLICATION = "bouillon"
 SCHEMA_VERSION = 1
 _MAGIC = slice(8, 12)
+_ROW_GROUP = 16384
+"""Rows that are compressed together. An append rewrites the last, unfilled group: with DuckDB's 122,880, writing the
+predictions of 50,000 instances with 1,000 classes each took twice the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ def attached(db: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> I
 
     After an exception, close `db`: only that undoes an open transaction and lets go of the file.
     """
-    db.execute(f"ATTACH {quoted(path)} AS store {'(READ_ONLY)' if read_only else ''}")
+    mode = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {_ROW_GROUP}"
+    db.execute(f"ATTACH {quoted(path)} AS store ({mode})")
     db.execute("USE store")
     yield
     db.execute("USE memory")
@@ -93,10 +97,10 @@ def inspect(path: Path) -> Stamp:
 
 def read_stamp(db: duckdb.DuckDBPyConnection, name: str) -> Stamp | None:
     """Return the stamp of an attached file; None if it is not a store."""
-    tables = "SELECT count(*) FROM duckdb_columns() WHERE database_name = ? AND table_name = 'meta'"
-    if one(db, tables, name) != 2:  # noqa: PLR2004 - key and value
+    try:
+        meta = dict(db.execute(f"SELECT key, value FROM {name}.meta").fetchall())
+    except (duckdb.CatalogException, duckdb.BinderException):
         return None
-    meta = dict(db.execute(f"SELECT key, value FROM {name}.meta").fetchall())
     if meta.get("application") != APPLICATION:
         return None
     return Stamp(meta["store_id"], int(meta["schema_version"]), int(meta["revision"]))

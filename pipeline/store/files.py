@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from pipeline.store import schema
 from pipeline.store.database import Stamp, attached, connect, inspect
@@ -16,6 +20,8 @@ from pipeline.store.errors import (
 )
 
 FOLDER = ".bouillon"
+_PATIENCE = 600.0
+"""Seconds to wait for other pipelines; one turn takes milliseconds, or seconds while a large store is published."""
 
 
 class StoreFiles:
@@ -25,19 +31,32 @@ class StoreFiles:
         folder = results.parent / FOLDER
         self.results = results
         self.working = folder / f"{results.name}.working"
-        self.lock = folder / f"{results.name}.lock"
+        self._lock = FileLock(folder / f"{results.name}.lock")
         self._scratch = results.parent / f".{results.name}.publishing"
 
     def prepare(self) -> None:
         """Make the folder."""
         try:
             self.working.parent.mkdir(parents=True, exist_ok=True)
-            self.lock.touch()
         except OSError as error:
+            raise self._unwritable(error) from None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the store alone, for the length of the block. Turns may be nested."""
+        try:
+            self._lock.acquire(timeout=_PATIENCE)
+        except Timeout:
             raise WriteError(
-                f"{self.working.parent} cannot be written: {error.strerror}. Name a results file in a folder of yours: "
-                "results=PATH"
+                f"{self.results}: another pipeline has had the store for {_PATIENCE:.0f} s. Find it: "
+                f"fuser {self._lock.lock_file}"
             ) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def open_working(self) -> None:
         """Make the working file if it is missing: from the published results if there are any, else a new one."""
@@ -90,6 +109,23 @@ class StoreFiles:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         advice = "Free some space and run again" if _is_full(reason or "") else "Run again when the cause is removed"
         return f"{self.results}: writing failed: {reason}. {advice}: what was written before is safe in {self.working}."
+
+    def back_up(self, version: int) -> Path:
+        """Copy the working file, beside it, as the last state of a schema version."""
+        backup = self.working.with_suffix(f".version-{version}")
+        try:
+            shutil.copyfile(self.working, backup)
+            _flush(backup)
+        except OSError as error:
+            backup.unlink(missing_ok=True)
+            raise WriteError(self.explain(error)) from None
+        return backup
+
+    def _unwritable(self, error: OSError) -> WriteError:
+        return WriteError(
+            f"{self.working.parent} cannot be written: {error.strerror}. Name a results file in a folder of yours: "
+            "results=PATH"
+        )
 
     def _fill(self, scratch: Path) -> None:
         try:

@@ -23,10 +23,18 @@ from pipeline.store.errors import (
     StoreError,
     UnreadableResultsError,
 )
+from pipeline.store.probabilities import (
+    LogProbabilities,
+    js_divergence,
+    kl_divergence,
+    log_probabilities,
+    margin,
+)
 
 __all__ = [
-    "EmptyResultsError", "ForeignFileError", "NewerSchemaError", "NoResultsError", "OlderSchemaError",
-    "SchemaVersionError", "StoreError", "UnreadableResultsError", "open_results", "snapshot_id",
+    "EmptyResultsError", "ForeignFileError", "LogProbabilities", "NewerSchemaError", "NoResultsError",
+    "OlderSchemaError", "SchemaVersionError", "StoreError", "UnreadableResultsError", "js_divergence", "kl_divergence",
+    "log_probabilities", "margin", "open_results", "snapshot_id",
 ]  # fmt: skip
 
 

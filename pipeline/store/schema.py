@@ -45,12 +45,22 @@ def update(db: duckdb.DuckDBPyConnection) -> None:
     if one(db, "SELECT value FROM meta WHERE key = 'schema'") == fingerprint():
         return
     db.execute("BEGIN")
+    renew(db)
+    db.execute("COMMIT")
+
+
+def renew(db: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables that are missing, and every view anew, within the caller's transaction."""
     _apply(db)
     db.execute("DELETE FROM meta WHERE key = 'scoreboard'")
     scoreboard.refresh(db)
     db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", [fingerprint()])
+    count_revision(db)
+
+
+def count_revision(db: duckdb.DuckDBPyConnection) -> None:
+    """Note that the content has changed."""
     db.execute("UPDATE meta SET value = (value::BIGINT + 1)::VARCHAR WHERE key = 'revision'")
-    db.execute("COMMIT")
 
 
 def _apply(db: duckdb.DuckDBPyConnection) -> None:

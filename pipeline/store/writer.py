@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from filelock import FileLock, Timeout
 
 from pipeline.store import schema, scoreboard
 from pipeline.store.database import attached, check_version, connect, read_stamp
@@ -28,9 +27,6 @@ from pipeline.store.errors import ForeignFileError, InvalidRecordError, StoreErr
 from pipeline.store.files import StoreFiles
 from pipeline.store.incoming import Incoming
 from pipeline.store.records import Record
-
-_PATIENCE = 600.0
-"""Seconds to wait for other pipelines; one turn takes milliseconds, or seconds while a large store is published."""
 
 
 class Store:
@@ -41,9 +37,8 @@ class Store:
         self.results = results.expanduser().resolve()
         self._files = StoreFiles(self.results)
         self._files.prepare()
-        self._lock = FileLock(self._files.lock)
         self._db: duckdb.DuckDBPyConnection | None = None
-        with self._turn():
+        with self._files.turn():
             self._files.open_working()
             with self._attached() as db:
                 schema.update(db)
@@ -58,11 +53,11 @@ class Store:
         incoming = Incoming(records)
         if not incoming:
             return 0
-        with self._turn(), self._attached() as db:
+        with self._files.turn(), self._attached() as db:
             db.execute("BEGIN")
             added = incoming.insert(db, datetime.now(UTC).replace(tzinfo=None))
             if added:
-                db.execute("UPDATE meta SET value = (value::BIGINT + 1)::VARCHAR WHERE key = 'revision'")
+                schema.count_revision(db)
             db.execute("COMMIT")
         return added
 
@@ -71,7 +66,7 @@ class Store:
 
         Costs a copy of the file: about a second per GB.
         """
-        with self._turn():
+        with self._files.turn():
             with self._attached() as db:
                 db.execute("BEGIN")
                 scoreboard.refresh(db)
@@ -116,27 +111,8 @@ class Store:
             self._db = None
 
     def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._turn(), self._attached() as db:
+        with self._files.turn(), self._attached() as db:
             return db.execute(query, values).fetchall()
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Have the store alone."""
-        try:
-            self._lock.acquire(timeout=_PATIENCE)
-        except Timeout:
-            raise WriteError(
-                f"{self.results}: another pipeline has had the store for {_PATIENCE:.0f} s. Find it: "
-                f"fuser {self._files.lock}"
-            ) from None
-        except OSError as error:
-            raise WriteError(
-                f"{self._files.lock} cannot be made: {error.strerror}. Name another results file."
-            ) from None
-        try:
-            yield
-        finally:
-            self._lock.release()
 
     @contextmanager
     def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
