@@ -1,0 +1,137 @@
+"""Linear layers and convolutions as a product of smaller ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+RankOf = Callable[[int, torch.Tensor], int]
+"""From the mode (0: outputs, 1: inputs) and the falling singular values of that unfolding, to the rank to keep."""
+_SWEEPS = 3
+
+
+_GEOMETRY = ("kernel_size", "stride", "padding", "dilation")
+
+
+class Factors(nn.Sequential):
+    """Layers that replace one, for code around it that asks about the layer: its geometry, its weight's type or device."""
+
+    def __init__(self, layer: nn.Module, *parts: nn.Module) -> None:
+        super().__init__(*parts)
+        for name in _GEOMETRY:
+            if hasattr(layer, name):
+                setattr(self, name, getattr(layer, name))
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """Weight of the last factor: a stand-in for questions of type and device, not the product."""
+        last = self[-1].weight
+        assert isinstance(last, torch.Tensor), "factors are linear layers or convolutions"
+        return last
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """Bias of the product, which the last factor adds."""
+        bias = self[-1].bias
+        return bias if isinstance(bias, torch.Tensor) else None
+
+
+def factors(layer: nn.Module, ranks: list[int]) -> Factors:
+    """Return untrained factors in the place of `layer`: two for one rank, three (Tucker-2) for two."""
+    if isinstance(layer, nn.Linear):
+        (rank,) = ranks
+        made: list[nn.Module] = [
+            nn.Linear(layer.in_features, rank, bias=False),
+            nn.Linear(rank, layer.out_features, bias=layer.bias is not None),
+        ]
+        return Factors(layer, *made)
+    assert isinstance(layer, nn.Conv2d), "checked by the operation"
+    where: dict[str, Any] = {
+        "stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "padding_mode": layer.padding_mode,
+    }  # fmt: skip
+    if len(ranks) == 1:
+        made = [nn.Conv2d(layer.in_channels, ranks[0], 1, bias=False, **where)]
+    else:
+        enter = nn.Conv2d(layer.in_channels, ranks[0], 1, bias=False)
+        made = [enter, nn.Conv2d(ranks[0], ranks[1], layer.kernel_size, bias=False, **where)]  # type: ignore[arg-type]
+    return Factors(layer, *made, nn.Conv2d(ranks[-1], layer.out_channels, 1, bias=layer.bias is not None))
+
+
+def ranks_for_ratio(layer: nn.Module, ratio: float) -> dict[int, int]:
+    """Return the largest rank per mode with which the factors have at most `ratio` of the layer's weights; 0 if none is."""
+    weight = layer.get_parameter("weight")
+    outputs, inputs, kernel = weight.shape[0], weight.shape[1], weight.shape[2:].numel()
+    budget = ratio * weight.numel()
+    if kernel == 1:
+        return {0: int(budget / (outputs + inputs))}
+    # r = b * channels in both modes: kernel * o * i * b^2 + (o^2 + i^2) * b = budget
+    square, linear = kernel * outputs * inputs, outputs**2 + inputs**2
+    share = ((linear**2 + 4 * square * budget) ** 0.5 - linear) / (2 * square)
+    return {0: int(share * outputs), 1: int(share * inputs)}
+
+
+def ranks_for_energy(energy: float, *, modes: int) -> RankOf:
+    """Choose the smallest ranks that keep `energy` of the squared weights; with two modes the loss is divided."""
+
+    def rank(_: int, values: torch.Tensor) -> int:
+        squares = values.double().square()
+        enough = squares.cumsum(0) >= squares.sum() * (1 - (1 - energy) / modes) * (1 - 1e-12)
+        return int(enough.int().argmax()) + 1
+
+    return rank
+
+
+def decompose(layer: nn.Module, rank_of: RankOf) -> tuple[list[torch.Tensor], float]:
+    """Return the factors' weights, first to last, and the share of the squared weights that their product keeps.
+
+    Matrices (Linear, 1x1 convolutions) are cut by SVD (Eckart and Young, 1936); other convolutions by Tucker-2 with
+    alternating projections from the truncated SVDs of their unfoldings (Kim et al., "Compression of Deep Convolutional
+    Neural Networks for Fast and Low Power Mobile Applications", ICLR 2016; De Lathauwer et al., 2000).
+    """
+    weight = layer.get_parameter("weight").detach().float()
+    if weight[0, 0].numel() == 1:
+        return _svd(weight, rank_of)
+    return _tucker(weight, rank_of)
+
+
+def _svd(weight: torch.Tensor, rank_of: RankOf) -> tuple[list[torch.Tensor], float]:
+    matrix = weight.flatten(1)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    rank = rank_of(0, values)
+    sign = _sign(left[:, :rank])
+    root = values[:rank].sqrt()  # shared between the factors: both have weights of like size, good for rounding
+    second, first = left[:, :rank] * (root * sign), right[:rank] * (root * sign).unsqueeze(1)
+    energy = float(values[:rank].square().sum() / values.square().sum().clamp_min(torch.finfo(values.dtype).tiny))
+    shape = weight.shape[2:]
+    return [first.reshape(rank, -1, *shape), second.reshape(-1, rank, *shape)], energy
+
+
+def _tucker(weight: torch.Tensor, rank_of: RankOf) -> tuple[list[torch.Tensor], float]:
+    outputs, inputs = (_basis(weight, mode, rank_of) for mode in (0, 1))
+    for _ in range(_SWEEPS):
+        outputs = _leading(torch.einsum("oixy,ir->orxy", weight, inputs).flatten(1), outputs.shape[1])
+        inputs = _leading(torch.einsum("oixy,or->rixy", weight, outputs).transpose(0, 1).flatten(1), inputs.shape[1])
+    outputs, inputs = outputs * _sign(outputs), inputs * _sign(inputs)
+    core = torch.einsum("oixy,or,is->rsxy", weight, outputs, inputs)
+    energy = float(core.square().sum() / weight.square().sum().clamp_min(torch.finfo(weight.dtype).tiny))
+    return [inputs.T[:, :, None, None], core, outputs[:, :, None, None]], energy
+
+
+def _basis(weight: torch.Tensor, mode: int, rank_of: RankOf) -> torch.Tensor:
+    basis: torch.Tensor
+    basis, values, _ = torch.linalg.svd(weight.transpose(0, mode).flatten(1), full_matrices=False)
+    return basis[:, : rank_of(mode, values)]
+
+
+def _leading(matrix: torch.Tensor, rank: int) -> torch.Tensor:
+    basis: torch.Tensor = torch.linalg.svd(matrix, full_matrices=False)[0]
+    return basis[:, :rank]
+
+
+def _sign(basis: torch.Tensor) -> torch.Tensor:
+    """Signs that make each column's largest entry positive: a decomposition leaves them open."""
+    largest = basis.abs().argmax(dim=0, keepdim=True)
+    return torch.where(basis.gather(0, largest).squeeze(0) < 0, -1.0, 1.0)
