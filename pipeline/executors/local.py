@@ -61,7 +61,10 @@ class LocalPool:
         try:
             while (item := self._queue.get()) is not None and not self._stopping.is_set():
                 job, future = item
-                future.set_result(process.run(job, self._stopping))
+                try:
+                    future.set_result(process.run(job, self._stopping))
+                except (OSError, RuntimeError) as error:  # no process could be started: a job must still get its outcome
+                    future.set_result(Failed(job.key, 0.0, f"No worker process could be started: {error}"))
         finally:
             process.stop()
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +32,7 @@ from pipeline.recipe import parse  # noqa: E402
 from pipeline.recorder import Recorder  # noqa: E402
 from pipeline.runner import run  # noqa: E402
 from pipeline.schedule import jobs_of  # noqa: E402
+from pipeline.store.records import Run  # noqa: E402
 from pipeline.store.writer import Store  # noqa: E402
 
 PLUGIN = "tests.pipeline.toy"
@@ -69,6 +71,7 @@ def run_all(plan: Plan, folder: Path, *, workers: int = 1) -> tuple[float, float
     jobs = [job for job in jobs_of(plan, targets={"onnxruntime": {}}, metrics=()) if job.what is What.OPERATION]
     start, cpu = time.perf_counter(), cpu_seconds()
     recorder = Recorder(Store(folder / "results.duckdb"), plan, artifacts, run_id="bench")
+    recorder.add([Run("bench", "bench", {}, {}, {}, None, datetime.now(UTC))])
     with LocalPool(replace(workplace, artifacts=artifacts.root), workers=workers) as pool:
         for job, outcome in run(jobs, pool, artifacts):
             if outcome is not None:
