@@ -102,6 +102,7 @@ def compare(
         rounds=rounds,
         noise=noise.sd,
         contended=any(member.contended or member.drifted for member in (*model, *against)),
+        process=model[0].process,
     )
 
 

@@ -127,6 +127,8 @@ class Comparison:
     """Standard deviation of what equal processes differ by, relative; it is part of the interval."""
     contended: bool
     """Too much of one of the two was contended, or the base drifted."""
+    process: int = 0
+    """Number of the model's process in its group: tells twins apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,18 @@ from ops.registry import Registry
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["METRICS", "Better", "Estimate", "MetricSpec", "ModelFiles", "Predictions", "Scenario", "Timings", "metric"]
+__all__ = [
+    "METRICS",
+    "Better",
+    "Estimate",
+    "MetricSpec",
+    "ModelFiles",
+    "Predictions",
+    "Scenario",
+    "Speedups",
+    "Timings",
+    "metric",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,14 @@ class Timings:
     """Peak memory of opening and running the model, above a process that has only imported the runtime."""
     joules: float | None = None
     """Energy of all runs by the processor's own counter; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speedups:
+    """How many times faster a model is than others, single stream on one thread, by the clock that suits the target."""
+
+    base: Estimate | None
+    parent: Estimate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +176,9 @@ def _evidence_of(fn: Callable[..., Any]) -> tuple[type, bool]:
     hints = get_type_hints(fn)
     hints.pop("return", None)
     given = list(hints.values())
-    if given in ([Predictions], [Timings], [ModelFiles]):
+    if given in ([Predictions], [Timings], [Speedups], [ModelFiles]):
         return given[0], False
     if given == [Predictions, Predictions]:
         return Predictions, True
     where = f"{fn.__module__}.{fn.__qualname__}"
-    raise TypeError(f"{where}: a metric takes Predictions, (Predictions, Predictions), Timings or ModelFiles")
+    raise TypeError(f"{where}: a metric takes Predictions, (Predictions, Predictions), Timings, Speedups or ModelFiles")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pipeline.metrics.api import METRICS, Estimate, MetricSpec, ModelFiles, Predictions, Timings
+from pipeline.metrics.api import METRICS, Estimate, MetricSpec, ModelFiles, Predictions, Speedups, Timings
 
 
 def compute(
-    evidence: Predictions | Timings | ModelFiles,
+    evidence: Predictions | Timings | Speedups | ModelFiles,
     *,
     base: Predictions | None = None,
     names: Collection[str] | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.metrics.api import Better, Estimate, Scenario, Timings, metric
+from pipeline.metrics.api import Better, Estimate, Scenario, Speedups, Timings, metric
 from pipeline.stats import percentile, quantile_interval
 
 
@@ -38,6 +38,18 @@ def throughput(timings: Timings) -> Estimate | None:
     total = float(timings.wall_seconds.sum())
     runs = len(timings.wall_seconds)
     return Estimate(runs * timings.batch_size / total, count=runs) if total > 0 else None
+
+
+@metric(unit="x", format=".2f", better=Better.HIGHER, primary=True)
+def speedup(speedups: Speedups) -> Estimate | None:
+    """How many times faster than the base: CPU time of one instance on one thread."""
+    return speedups.base
+
+
+@metric(unit="x", format=".2f", better=Better.HIGHER)
+def speedup_to_parent(speedups: Speedups) -> Estimate | None:
+    """How many times faster than the parent: CPU time of one instance on one thread."""
+    return speedups.parent
 
 
 @metric(unit="ms", format=".3g", better=Better.LOWER)

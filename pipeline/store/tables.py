@@ -29,6 +29,7 @@ class Table:
 
 
 _MODEL, _RUN, _DATASET = ("model_key", "model"), ("run_id", "run"), ("dataset_key", "dataset")
+_DEVICE = ("device", "device")
 
 TABLES: dict[type, Table] = {  # in the order of writing
     records.Run: Table("run", key="run_id"),
@@ -38,10 +39,13 @@ TABLES: dict[type, Table] = {  # in the order of writing
     records.Device: Table("device", key="device"),
     records.Step: Table("step", recorded=True, refers=(_RUN,)),
     records.Measurement: Table(
-        "measurement", recorded=True, refers=(_MODEL, _RUN, _DATASET, ("metric", "metric"), ("device", "device"))
+        "measurement", recorded=True, refers=(_MODEL, _RUN, _DATASET, ("metric", "metric"), _DEVICE)
     ),
     records.Layer: Table("layer", recorded=True, refers=(_MODEL,)),
-    records.TimingSamples: Table("timing", recorded=True, refers=(_MODEL, ("device", "device"))),
+    records.TimingSamples: Table("timing_process", recorded=True, refers=(_MODEL, _DEVICE)),
+    records.TimingFailure: Table("timing_failure", recorded=True, refers=(_DEVICE,)),
+    records.Speedup: Table("speedup", recorded=True, refers=(_MODEL, ("against_key", "model"), _DEVICE)),
+    records.Lint: Table("lint", recorded=True, refers=(_MODEL, _RUN)),
     records.ImportDetail: Table("import_detail", recorded=True, refers=(_RUN,)),
     records.Ingested: Table("ingestion", key="evidence_key", recorded=True),
     records.RunEnd: Table("run_end", key="run_id", refers=(_RUN,)),

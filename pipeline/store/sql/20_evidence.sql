@@ -39,21 +39,6 @@ CREATE TABLE IF NOT EXISTS layer (
     recorded_at TIMESTAMP NOT NULL
 );
 
-CREATE TABLE IF NOT EXISTS timing (
-    fact UUID PRIMARY KEY,
-    evidence_key VARCHAR NOT NULL,
-    model_key VARCHAR NOT NULL,
-    target VARCHAR NOT NULL,
-    device VARCHAR NOT NULL,
-    threads INTEGER NOT NULL,
-    batch_size INTEGER NOT NULL,
-    wall_seconds DOUBLE[] NOT NULL,
-    cpu_seconds DOUBLE[] NOT NULL,
-    conditions JSON NOT NULL,
-    measured_at TIMESTAMP NOT NULL,
-    recorded_at TIMESTAMP NOT NULL
-);
-
 -- Bulk rows have no index: a whole set is written in one transaction, or not at all.
 CREATE TABLE IF NOT EXISTS instance_set (
     instance_set INTEGER PRIMARY KEY,

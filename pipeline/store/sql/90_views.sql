@@ -75,7 +75,7 @@ COMMENT ON VIEW steps IS 'What happened to each job of each run, also where no m
 COMMENT ON COLUMN steps.run_id IS 'The run.';
 COMMENT ON COLUMN steps.recipe IS 'Recipe of the run.';
 COMMENT ON COLUMN steps.path IS 'Path of the step in the recipe.';
-COMMENT ON COLUMN steps.job IS 'operation (makes the model), or export, evaluate, layers, time (observe it).';
+COMMENT ON COLUMN steps.job IS 'operation (makes the model), or export, predict, layers, measure (observe it).';
 COMMENT ON COLUMN steps.target IS 'The runtime, for jobs that use one.';
 COMMENT ON COLUMN steps.model_key IS 'The model made or observed; of a failed step, the one that would have been made.';
 COMMENT ON COLUMN steps.parent_key IS 'The model that the step starts from; NULL for a root.';
@@ -218,7 +218,7 @@ COMMENT ON COLUMN predictions.confidence IS 'Probability of the answer.';
 COMMENT ON COLUMN predictions.label_probability IS 'Probability of the label; NULL where it has none.';
 COMMENT ON COLUMN predictions.correct IS 'Whether the answer is right.';
 COMMENT ON COLUMN predictions.score IS 'Quality from 0 to 1: 1 or 0 for classification, token F1 for question answering.';
-COMMENT ON COLUMN predictions.probabilities IS 'List of probabilities in the order of datasets.classes, exact to 0.05 %, nothing below 6e-15; NULL without classes.';
+COMMENT ON COLUMN predictions.probabilities IS 'List of probabilities in the order of datasets.classes, exact to 0.05 %, nothing below 6e-15; NULL without classes, or where the outputs are not numbers.';
 
 CREATE OR REPLACE VIEW layers AS
 WITH newest AS (
@@ -251,23 +251,3 @@ COMMENT ON COLUMN layers.std IS 'Standard deviation.';
 COMMENT ON COLUMN layers.abs_sum IS 'Sum of absolute values.';
 COMMENT ON COLUMN layers.mean_abs IS 'Mean of absolute values.';
 COMMENT ON COLUMN layers.macs IS 'Multiply-accumulates of the module for one instance, if known.';
-
-CREATE OR REPLACE VIEW timings AS
-SELECT t.evidence_key, t.model_key, model.name AS model, t.target, t.device, t.threads, t.batch_size, t.measured_at,
-       t.conditions, sample.position, t.wall_seconds[sample.position + 1] AS wall_seconds,
-       t.cpu_seconds[sample.position + 1] AS cpu_seconds
-FROM timing t
-JOIN model USING (model_key), unnest(range(len(t.wall_seconds))) AS sample(position);
-COMMENT ON VIEW timings IS 'Every single timed run: the raw samples behind the latency figures.';
-COMMENT ON COLUMN timings.evidence_key IS 'The session, as in measurements.';
-COMMENT ON COLUMN timings.model_key IS 'The model.';
-COMMENT ON COLUMN timings.model IS 'Its name.';
-COMMENT ON COLUMN timings.target IS 'The runtime.';
-COMMENT ON COLUMN timings.device IS 'The machine.';
-COMMENT ON COLUMN timings.threads IS 'Threads that the runtime was given.';
-COMMENT ON COLUMN timings.batch_size IS 'Instances per run.';
-COMMENT ON COLUMN timings.measured_at IS 'Time of the session, UTC.';
-COMMENT ON COLUMN timings.conditions IS 'JSON: the protocol, and what was seen of the machine meanwhile.';
-COMMENT ON COLUMN timings.position IS 'Place of the run in the session, from 0, after warm-up.';
-COMMENT ON COLUMN timings.wall_seconds IS 'Wall-clock time of the run.';
-COMMENT ON COLUMN timings.cpu_seconds IS 'CPU time of the run, all threads.';

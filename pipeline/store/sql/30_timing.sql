@@ -1,0 +1,238 @@
+-- How fast models run: every single run of every measuring process, what was compared, and what was found odd.
+
+CREATE TABLE IF NOT EXISTS timing_process (
+    fact UUID PRIMARY KEY,
+    evidence_key VARCHAR NOT NULL,
+    preset VARCHAR NOT NULL,
+    model_key VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    device VARCHAR NOT NULL,
+    scenario VARCHAR NOT NULL,
+    batch_size INTEGER NOT NULL,
+    threads INTEGER NOT NULL,
+    role VARCHAR NOT NULL CHECK (role IN ('model', 'reference', 'twin')),
+    group_number INTEGER NOT NULL,
+    launch INTEGER NOT NULL,
+    process INTEGER NOT NULL,
+    wall_seconds DOUBLE[] NOT NULL,
+    cpu_seconds DOUBLE[] NOT NULL,
+    rounds INTEGER[] NOT NULL,
+    kept BOOLEAN[] NOT NULL,
+    load_seconds DOUBLE NOT NULL,
+    first_run_seconds DOUBLE NOT NULL,
+    peak_bytes BIGINT,
+    joules DOUBLE,
+    valid BOOLEAN NOT NULL,
+    warmed_up BOOLEAN NOT NULL,
+    contended BOOLEAN NOT NULL,
+    foreign_cores DOUBLE NOT NULL,
+    drifted BOOLEAN NOT NULL,
+    drift DOUBLE NOT NULL,
+    conditions JSON NOT NULL,
+    measured_at TIMESTAMP NOT NULL,
+    recorded_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS timing_failure (
+    fact UUID PRIMARY KEY,
+    evidence_key VARCHAR NOT NULL,
+    preset VARCHAR NOT NULL,
+    model_key VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    device VARCHAR NOT NULL,
+    scenario VARCHAR NOT NULL,
+    batch_size INTEGER NOT NULL,
+    threads INTEGER NOT NULL,
+    error VARCHAR NOT NULL,
+    measured_at TIMESTAMP NOT NULL,
+    recorded_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS speedup (
+    fact UUID PRIMARY KEY,
+    evidence_key VARCHAR NOT NULL,
+    model_key VARCHAR NOT NULL,
+    against_key VARCHAR NOT NULL,
+    relation VARCHAR NOT NULL CHECK (relation IN ('base', 'parent', 'itself')),
+    target VARCHAR NOT NULL,
+    device VARCHAR NOT NULL,
+    scenario VARCHAR NOT NULL,
+    batch_size INTEGER NOT NULL,
+    threads INTEGER NOT NULL,
+    clock VARCHAR NOT NULL CHECK (clock IN ('cpu', 'wall')),
+    ratio DOUBLE NOT NULL,
+    low DOUBLE,
+    high DOUBLE,
+    verdict VARCHAR NOT NULL CHECK (verdict IN ('faster', 'slower', 'no difference', 'unknown')),
+    rounds INTEGER NOT NULL,
+    noise DOUBLE NOT NULL,
+    contended BOOLEAN NOT NULL,
+    process INTEGER NOT NULL,
+    measured_at TIMESTAMP NOT NULL,
+    recorded_at TIMESTAMP NOT NULL
+);
+
+-- A row without a lint says that the model was checked and nothing found: it takes back what was found before.
+CREATE TABLE IF NOT EXISTS lint (
+    fact UUID PRIMARY KEY,
+    model_key VARCHAR NOT NULL,
+    lint VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    message VARCHAR NOT NULL,
+    advice VARCHAR NOT NULL,
+    evidence JSON NOT NULL,
+    run_id VARCHAR NOT NULL,
+    found_at TIMESTAMP NOT NULL,
+    recorded_at TIMESTAMP NOT NULL
+);
+
+CREATE OR REPLACE VIEW timing_runs AS
+SELECT t.evidence_key, t.model_key, model.name AS model, t.target, t.device, t.scenario, t.batch_size, t.threads, t.role,
+       t.group_number, t.launch, t.process, sample.position, t.rounds[sample.position + 1] AS round,
+       t.wall_seconds[sample.position + 1] AS wall_seconds, t.cpu_seconds[sample.position + 1] AS cpu_seconds,
+       t.kept[sample.position + 1] AS kept, t.measured_at
+FROM timing_process t
+JOIN model USING (model_key), unnest(range(len(t.wall_seconds))) AS sample(position);
+COMMENT ON VIEW timing_runs IS 'Every single timed run of every session: the raw samples behind timings and speedups.';
+COMMENT ON COLUMN timing_runs.evidence_key IS 'The session, as in measurements, timings and speedups.';
+COMMENT ON COLUMN timing_runs.model_key IS 'The model.';
+COMMENT ON COLUMN timing_runs.model IS 'Its name.';
+COMMENT ON COLUMN timing_runs.target IS 'The runtime.';
+COMMENT ON COLUMN timing_runs.device IS 'The machine.';
+COMMENT ON COLUMN timing_runs.scenario IS 'single_stream (one instance after the other) or offline (batches).';
+COMMENT ON COLUMN timing_runs.batch_size IS 'Instances per run.';
+COMMENT ON COLUMN timing_runs.threads IS 'Threads that the runtime was given.';
+COMMENT ON COLUMN timing_runs.role IS 'model; reference (a parent or base measured again beside others); twin (the base against itself).';
+COMMENT ON COLUMN timing_runs.group_number IS 'Processes of one group were alive together and ran in turn.';
+COMMENT ON COLUMN timing_runs.launch IS 'Which of the fresh processes of the same model, where a preset asks for several.';
+COMMENT ON COLUMN timing_runs.process IS 'Number of the process in its group and launch.';
+COMMENT ON COLUMN timing_runs.position IS 'Place of the run in its process, from 0, after warm-up.';
+COMMENT ON COLUMN timing_runs.round IS 'Round of the group: two models are compared round by round.';
+COMMENT ON COLUMN timing_runs.wall_seconds IS 'Wall-clock time of the run.';
+COMMENT ON COLUMN timing_runs.cpu_seconds IS 'CPU time of the run, all threads.';
+COMMENT ON COLUMN timing_runs.kept IS 'False for runs of contended rounds that were set aside.';
+COMMENT ON COLUMN timing_runs.measured_at IS 'Start of the session, UTC.';
+
+CREATE OR REPLACE VIEW timings AS
+WITH newest AS (
+    SELECT * FROM timing_process WHERE role <> 'twin'
+    QUALIFY dense_rank() OVER (
+        PARTITION BY model_key, target, device, scenario, batch_size, threads ORDER BY measured_at DESC, evidence_key) = 1
+),
+facts AS (
+    SELECT evidence_key, model_key, target, device, scenario, batch_size, threads,
+           any_value(preset) AS preset, count(*) AS processes,
+           median(load_seconds) AS load_seconds, median(first_run_seconds) AS first_run_seconds,
+           max(peak_bytes) AS peak_bytes, bool_and(valid) AS valid, bool_or(contended) AS contended,
+           bool_or(drifted) AS drifted, avg(foreign_cores) AS foreign_cores, any_value(conditions) AS conditions,
+           any_value(measured_at) AS measured_at
+    FROM newest GROUP BY ALL
+),
+runs AS (
+    SELECT evidence_key, model_key, target, device, scenario, batch_size, threads,
+           unnest(wall_seconds) AS wall, unnest(cpu_seconds) AS cpu, unnest(kept) AS is_kept
+    FROM newest
+),
+sorted AS (
+    SELECT evidence_key, model_key, target, device, scenario, batch_size, threads,
+           count(*) AS n, list_sort(list(wall)) AS wall, list_sort(list(cpu)) AS cpu, sum(wall) AS total
+    FROM runs WHERE is_kept GROUP BY ALL
+)
+SELECT s.model_key, model.name AS model, s.target, s.device, s.scenario, s.batch_size, s.threads, s.n AS runs,
+       CASE WHEN s.n >= 11 THEN 1000 * s.wall[ceil(0.50 * s.n)::INTEGER] END AS p50_ms,
+       CASE WHEN s.n >= 64 THEN 1000 * s.wall[ceil(0.90 * s.n)::INTEGER] END AS p90_ms,
+       CASE WHEN s.n >= 662 THEN 1000 * s.wall[ceil(0.99 * s.n)::INTEGER] END AS p99_ms,
+       CASE WHEN s.n < 11 AND pow(0.50, s.n) <= 0.01 THEN 1000 * s.wall[s.n] END AS p50_bound_ms,
+       CASE WHEN s.n < 64 AND pow(0.90, s.n) <= 0.01 THEN 1000 * s.wall[s.n] END AS p90_bound_ms,
+       CASE WHEN s.n < 662 AND pow(0.99, s.n) <= 0.01 THEN 1000 * s.wall[s.n] END AS p99_bound_ms,
+       CASE WHEN s.n >= 11 THEN 1000 * s.cpu[ceil(0.50 * s.n)::INTEGER] END AS cpu_p50_ms,
+       s.n * s.batch_size / nullif(s.total, 0) AS instances_per_second,
+       1000 * f.load_seconds AS load_ms, 1000 * f.first_run_seconds AS first_run_ms, f.peak_bytes,
+       f.valid, f.contended, f.drifted, f.foreign_cores, f.processes, f.preset, f.conditions, f.evidence_key, f.measured_at
+FROM sorted s
+JOIN facts f USING (evidence_key, model_key, target, device, scenario, batch_size, threads)
+JOIN model USING (model_key);
+COMMENT ON VIEW timings IS 'How fast each model runs per target, device and condition: the newest session.';
+COMMENT ON COLUMN timings.model_key IS 'The model.';
+COMMENT ON COLUMN timings.model IS 'Its name.';
+COMMENT ON COLUMN timings.target IS 'The runtime.';
+COMMENT ON COLUMN timings.device IS 'The machine. Figures of two machines do not compare.';
+COMMENT ON COLUMN timings.scenario IS 'single_stream (one instance after the other) or offline (batches).';
+COMMENT ON COLUMN timings.batch_size IS 'Instances per run.';
+COMMENT ON COLUMN timings.threads IS 'Threads that the runtime was given.';
+COMMENT ON COLUMN timings.runs IS 'Timed runs that were kept.';
+COMMENT ON COLUMN timings.p50_ms IS 'Median wall-clock time of a run; NULL with fewer than 11 runs.';
+COMMENT ON COLUMN timings.p90_ms IS '90th percentile of the wall-clock time; NULL with fewer than 64 runs.';
+COMMENT ON COLUMN timings.p99_ms IS '99th percentile of the wall-clock time; NULL with fewer than 662 runs.';
+COMMENT ON COLUMN timings.p50_bound_ms IS 'Where p50_ms is NULL: with 99 % confidence the median is not above this; NULL with too few runs even for that.';
+COMMENT ON COLUMN timings.p90_bound_ms IS 'Likewise for p90_ms.';
+COMMENT ON COLUMN timings.p99_bound_ms IS 'Likewise for p99_ms.';
+COMMENT ON COLUMN timings.cpu_p50_ms IS 'Median CPU time of a run, all threads: hardly disturbed by what else the machine does.';
+COMMENT ON COLUMN timings.instances_per_second IS 'Instances divided by the wall-clock time of all runs.';
+COMMENT ON COLUMN timings.load_ms IS 'Time to open the model in a fresh process.';
+COMMENT ON COLUMN timings.first_run_ms IS 'Time of the first run.';
+COMMENT ON COLUMN timings.peak_bytes IS 'Peak memory of opening and running it, above a process that has only imported the runtime.';
+COMMENT ON COLUMN timings.valid IS 'False if outputs were NaN or infinite: the time is then worth nothing.';
+COMMENT ON COLUMN timings.contended IS 'True if others used the machine meanwhile, in too many rounds to set them aside.';
+COMMENT ON COLUMN timings.drifted IS 'True if the base itself became faster or slower meanwhile.';
+COMMENT ON COLUMN timings.foreign_cores IS 'Cores that others kept busy, on average.';
+COMMENT ON COLUMN timings.processes IS 'Fresh processes that it was measured in.';
+COMMENT ON COLUMN timings.preset IS 'Entry of conf/bench.';
+COMMENT ON COLUMN timings.conditions IS 'JSON: the whole preset, and versions and options of the runtime.';
+COMMENT ON COLUMN timings.evidence_key IS 'The session, as in timing_runs and measurements.';
+COMMENT ON COLUMN timings.measured_at IS 'Start of the session, UTC.';
+
+CREATE OR REPLACE VIEW speedups AS
+WITH newest AS (
+    SELECT * FROM speedup
+    QUALIFY dense_rank() OVER (
+        PARTITION BY model_key, against_key, relation, target, device, scenario, batch_size, threads, clock
+        ORDER BY measured_at DESC, evidence_key) = 1
+)
+SELECT s.model_key, model.name AS model, s.relation, s.against_key, against.name AS against, s.target, s.device,
+       s.scenario, s.batch_size, s.threads, s.clock, s.ratio, s.low, s.high, s.verdict, s.rounds, s.noise, s.contended,
+       s.evidence_key, s.measured_at
+FROM newest s
+JOIN model USING (model_key)
+JOIN model against ON against.model_key = s.against_key;
+COMMENT ON VIEW speedups IS 'How many times faster each model is than its base and its parent, with 95 % intervals: the newest session.';
+COMMENT ON COLUMN speedups.model_key IS 'The model.';
+COMMENT ON COLUMN speedups.model IS 'Its name.';
+COMMENT ON COLUMN speedups.relation IS 'base, parent, or itself: the base against a second process of its own, which shows the noise.';
+COMMENT ON COLUMN speedups.against_key IS 'The model that it is compared with.';
+COMMENT ON COLUMN speedups.against IS 'Its name.';
+COMMENT ON COLUMN speedups.target IS 'The runtime of both.';
+COMMENT ON COLUMN speedups.device IS 'The machine.';
+COMMENT ON COLUMN speedups.scenario IS 'single_stream or offline.';
+COMMENT ON COLUMN speedups.batch_size IS 'Instances per run.';
+COMMENT ON COLUMN speedups.threads IS 'Threads that the runtime was given.';
+COMMENT ON COLUMN speedups.clock IS 'cpu or wall: the time that was compared. CPU time hardly feels the neighbours; users feel wall-clock time.';
+COMMENT ON COLUMN speedups.ratio IS 'Time of the other divided by time of the model: above 1 the model is faster.';
+COMMENT ON COLUMN speedups.low IS 'Lower end of the 95 % interval; NULL with fewer than 6 rounds.';
+COMMENT ON COLUMN speedups.high IS 'Upper end of the 95 % interval.';
+COMMENT ON COLUMN speedups.verdict IS 'faster, slower, no difference (the interval holds 1) or unknown (no interval).';
+COMMENT ON COLUMN speedups.rounds IS 'Rounds in which both were measured, one after the other.';
+COMMENT ON COLUMN speedups.noise IS 'What processes of one and the same model differ by (relative standard deviation); it widens the interval.';
+COMMENT ON COLUMN speedups.contended IS 'True if one of the two was contended, or the base drifted.';
+COMMENT ON COLUMN speedups.evidence_key IS 'The session, as in timing_runs.';
+COMMENT ON COLUMN speedups.measured_at IS 'Start of the session, UTC.';
+
+CREATE OR REPLACE VIEW lints AS
+WITH newest AS (
+    SELECT * FROM lint QUALIFY dense_rank() OVER (PARTITION BY model_key ORDER BY found_at DESC) = 1
+)
+SELECT l.model_key, model.name AS model, l.lint, nullif(l.target, '') AS target, l.message, l.advice, l.evidence,
+       l.run_id, l.found_at
+FROM newest l
+JOIN model USING (model_key)
+WHERE l.lint <> '';
+COMMENT ON VIEW lints IS 'What is odd about a model, with the measurement that shows it and what to try: the newest check.';
+COMMENT ON COLUMN lints.model_key IS 'The model.';
+COMMENT ON COLUMN lints.model IS 'Its name.';
+COMMENT ON COLUMN lints.lint IS 'Name of the rule.';
+COMMENT ON COLUMN lints.target IS 'The runtime, for rules about one.';
+COMMENT ON COLUMN lints.message IS 'What was found, with the figures.';
+COMMENT ON COLUMN lints.advice IS 'What to try.';
+COMMENT ON COLUMN lints.evidence IS 'JSON: the measurements that the rule looked at.';
+COMMENT ON COLUMN lints.run_id IS 'The run that checked.';
+COMMENT ON COLUMN lints.found_at IS 'When, UTC.';
