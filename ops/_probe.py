@@ -1,0 +1,58 @@
+"""What flows into and out of single layers during a forward pass that stops after the last of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from ops.api import Batch, TorchModel
+from ops.forward import forward, tensors
+
+Seen = dict[str, list[tuple[torch.Tensor, torch.Tensor]]]
+"""Layer -> (input, output) of each of its calls, in order."""
+
+
+class _EnoughError(Exception):
+    """All layers have run: the rest of the forward pass is not needed."""
+
+
+class Probe:
+    """Watches layers of a network that is in evaluation mode."""
+
+    def __init__(self, model: TorchModel, layers: Mapping[str, torch.nn.Module]) -> None:
+        self._model, self._layers = model, layers
+        self._calls: dict[str, int] | None = None
+        """How often each layer runs, known after the first pass."""
+
+    def run(self, batch: Batch) -> Seen:
+        """Return what the layers saw and gave; those that the network never calls are absent."""
+        seen: Seen = {}
+
+        def visit(name: str, values: torch.Tensor, output: torch.Tensor) -> None:
+            seen.setdefault(name, []).append((values.detach(), output.detach()))
+            if self._calls is not None and all(len(seen.get(key, ())) >= n for key, n in self._calls.items()):
+                raise _EnoughError
+
+        with torch.no_grad(), _watched(self._layers, visit), contextlib.suppress(_EnoughError):
+            forward(self._model.module, tensors(batch.inputs), self._model.architecture.task)
+        self._calls = {name: len(calls) for name, calls in seen.items()}
+        return seen
+
+
+@contextlib.contextmanager
+def _watched(
+    layers: Mapping[str, torch.nn.Module], visit: Callable[[str, torch.Tensor, torch.Tensor], None]
+) -> Iterator[None]:
+    def hook(name: str) -> Callable[..., None]:
+        def run(_: Any, given: tuple[Any, ...], named: dict[str, Any], output: torch.Tensor) -> None:
+            visit(name, given[0] if given else next(iter(named.values())), output)
+
+        return run
+
+    with contextlib.ExitStack() as stack:
+        for name, layer in layers.items():
+            stack.callback(layer.register_forward_hook(hook(name), with_kwargs=True).remove)
+        yield

@@ -1,0 +1,171 @@
+"""Quantization of an ONNX model for ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ops._quantize_request import Report, Request, Settings
+from ops.api import Ancestry, Context, Exclude, Format, Include, Kind, OnnxModel, OperationError, Uses, operation
+
+if TYPE_CHECKING:
+    from ops._onnx_layers import MatrixNode
+
+Method = Literal["static", "dynamic", "weight_only", "float16", "bfloat16"]
+_DEFAULT = {"static": ("conv", "linear"), "dynamic": ("linear",), "weight_only": ("linear",)}
+_ABLE = {"static": (), "dynamic": ("conv", "linear"), "weight_only": ("linear",)}
+_SLOW_SHARE = 0.8  # below it, conversions between float and int8 may cost more than the integer kernels save
+
+
+def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
+    if any(name == "quantize" for name, _ in ancestry.operations):
+        return "the model is quantized already; put the second `quantize` beside the first, not below it"
+    return None
+
+
+@operation(kind=Kind.QUANTIZE, version=1, consumes=Format.ONNX, uses={Uses.DATA}, refuse=_refuse)
+def quantize(
+    model: OnnxModel,
+    ctx: Context,
+    *,
+    method: Method = "static",
+    include: Include = (),
+    exclude: Exclude = (),
+    samples: Annotated[int, Field(ge=1, description="static: calibration instances")] = 256,
+    calibration: Annotated[
+        Literal["minmax", "entropy", "percentile"], Field(description="static: how activation ranges are found")
+    ] = "minmax",
+    percentile: Annotated[float, Field(gt=50, le=100, description="of `calibration: percentile`")] = 99.99,
+    activations: Annotated[
+        Literal["auto", "uint8", "int8"], Field(description="static: type of activations; auto: by CPU")
+    ] = "auto",
+    reduce_range: Annotated[
+        bool | None, Field(description="static, dynamic: weights of 7 bits; null: where the CPU has no VNNI")
+    ] = None,
+    per_channel: Annotated[bool, Field(description="static, dynamic: a scale per output channel")] = True,
+    bits: Annotated[Literal[8, 4], Field(description="weight_only")] = 8,
+    block_size: Annotated[
+        Literal[16, 32, 64, 128, 256], Field(description="weight_only: inputs that share a scale")
+    ] = 64,
+    compute: Annotated[
+        Literal["float32", "float16"], Field(description="float16: store only, or convert the whole graph")
+    ] = "float32",
+) -> OnnxModel:
+    """Round weights, and activations where the method says so, to few bits.
+
+    `static` (int8 weights and activations, ranges from the calibration split) is the fast one for convolutional
+    networks and good for transformers; `dynamic` (int8, ranges found while running) needs no data and suits
+    transformers; `weight_only` (4 or 8 bits per block) shrinks linear layers; `float16` and `bfloat16` halve the file.
+    Recorded: what was chosen, which layers stay in float and why, and the share of multiply-accumulates in integer
+    kernels of the graph that ONNX Runtime runs.
+
+    Raises:
+        OperationError: the calibration split is empty or has NaN, a pattern matches no layer, or there is nothing to
+            quantize.
+    """
+    import onnx
+
+    from ops._onnx_layers import drop_records, matrix_nodes, name_after_layers
+
+    settings = Settings(
+        samples, calibration, percentile, activations, reduce_range, per_channel, bits, block_size, compute
+    )
+    proto = onnx.load(model.path)
+    name_after_layers(proto)
+    nodes = _float_nodes(proto, matrix_nodes(proto))
+    drop_records(proto)
+    chosen = _choose(proto, nodes, method, include, exclude)
+    request = Request(proto, nodes, frozenset(chosen), settings, ctx, ctx.scratch / "quantized.onnx")
+    report = _apply(request, method)
+    ctx.note("method", method)
+    for name, value in report.notes.items():
+        ctx.note(name, value)
+    _note_kernels(ctx, request, report, method)
+    return OnnxModel(request.result, model.architecture)
+
+
+def _float_nodes(proto: Any, nodes: Sequence[MatrixNode]) -> list[MatrixNode]:
+    """Leave out what is quantized already."""
+    import onnx
+
+    floats = {t.name for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
+    left = [found for found in nodes if found.weight is None or found.weight in floats]
+    if not any(found.weight for found in left):
+        raise OperationError(
+            "The model has no convolution or linear layer with float32 weights: it is quantized already, or has no "
+            "layers that `quantize` knows"
+        )
+    return left
+
+
+def _choose(
+    proto: Any, nodes: Sequence[MatrixNode], method: Method, include: Sequence[str], exclude: Sequence[str]
+) -> list[str]:
+    from ops._quantize_half import storable
+    from ops.selector import choose
+
+    able, default = _ABLE.get(method, ()), _DEFAULT.get(method, ())
+    # products of two activations have no weight: only static quantization can take them, when asked to
+    layers = [found.layer for found in nodes if found.weight or method == "static"]
+    if method in ("float16", "bfloat16"):
+        layers = storable(proto, nodes)
+    return [layer.name for layer in choose(layers, include, exclude, default=default, able=able)]
+
+
+def _apply(request: Request, method: Method) -> Report:
+    if method == "static":
+        from ops._quantize_static import quantize_static
+
+        return quantize_static(request)
+    if method == "dynamic":
+        from ops._quantize_dynamic import quantize_dynamic
+
+        return quantize_dynamic(request)
+    if method == "weight_only":
+        from ops._quantize_weight_only import quantize_weight_only
+
+        return quantize_weight_only(request)
+    from ops._quantize_half import quantize_half
+
+    return quantize_half(request, method)
+
+
+def _note_kernels(ctx: Context, request: Request, report: Report, method: Method) -> None:
+    """Record what ONNX Runtime makes of the result: by layer, and as shares of the multiply-accumulates."""
+    from ops.onnx_macs import count_macs, precision_shares
+
+    rows = count_macs(request.result)
+    shares = precision_shares(rows)
+    integer = [row.layer for row in rows if row.precision.startswith("int")]
+    ctx.note("mac_shares", shares)
+    ctx.note("integer_mac_share", shares.get("int8", 0.0))
+    if method in _DEFAULT:
+        ctx.note("layers_quantized", integer)
+        ctx.note("layers_in_float", _reasons(request, report, integer))
+    warnings = list(report.warnings)
+    if method == "static" and shares.get("int8", 0.0) < _SLOW_SHARE:
+        warnings.append(
+            f"Only {shares.get('int8', 0.0):.0%} of the multiply-accumulates run in integer kernels: the model may be no "
+            "faster than float"
+        )
+    if warnings:
+        ctx.note("warnings", warnings)
+
+
+def _reasons(request: Request, report: Report, integer: Collection[str]) -> dict[str, str]:
+    reasons = {}
+    for found in request.nodes:
+        name = found.layer.name
+        if name in integer:
+            continue
+        if name in report.left:
+            reasons[name] = report.left[name]
+        elif name in request.chosen:
+            reasons[name] = "ONNX Runtime has no integer kernel for it here"
+        elif found.weight is None:
+            reasons[name] = "a product of two activations; include it by name or with the group attention"
+        else:
+            reasons[name] = "not chosen"
+    return reasons
