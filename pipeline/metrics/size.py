@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,18 @@ def integer_mac_share(files: ModelFiles) -> float | None:
     if files.kernels is None:
         return None
     return files.kernels.get("int8", 0.0)  # weight-only kinds (`int4_weights`) multiply in float
+
+
+@metric(unit="", format=",.0f", better=Better.LOWER)
+def unfused_batch_norms(files: ModelFiles) -> float | None:
+    """Batch normalisations left beside quantized layers: the file was not pre-processed. None of float files."""
+    if files.file.suffix != ".onnx":
+        return None
+    import onnx
+
+    kinds = Counter(node.op_type for node in onnx.load(files.file, load_external_data=False).graph.node)
+    quantized = any(kinds[kind] for kind in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"))
+    return kinds["BatchNormalization"] if quantized else None
 
 
 def _all_files(path: Path) -> list[Path]:

@@ -1,0 +1,50 @@
+"""The rows that lints look at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from pipeline.store.reader import open_results
+
+_QUERIES = {
+    "models": "SELECT model_key, name, parent_key, op, kind, params FROM models WHERE model_key IN $models",
+    "measurements": """
+        SELECT model_key, target, metric, value, low, high FROM measurements
+        WHERE model_key IN $models AND coalesce(device, $device) = $device""",
+    "timings": """
+        SELECT model_key, target, scenario, batch_size, threads, p50_ms, p90_ms, contended, drifted, foreign_cores,
+               evidence_key
+        FROM timings WHERE model_key IN $models AND device = $device""",
+    "speedups": """
+        SELECT model_key, target, relation, scenario, threads, clock, ratio, low, high, verdict, evidence_key
+        FROM speedups WHERE model_key IN $models AND device = $device""",
+    "answers": """
+        WITH given AS (
+            SELECT model_key, target, predicted, count(*) AS n FROM predictions
+            WHERE model_key IN $models AND split = 'evaluation' AND probabilities IS NOT NULL GROUP BY ALL
+        ),
+        wanted AS (
+            SELECT model_key, target, label, count(*) AS n FROM predictions
+            WHERE model_key IN $models AND split = 'evaluation' AND probabilities IS NOT NULL GROUP BY ALL
+        ),
+        given_most AS (SELECT model_key, target, max(n) / sum(n) AS most_frequent FROM given GROUP BY ALL),
+        wanted_most AS (SELECT model_key, target, max(n) / sum(n) AS most_frequent_label FROM wanted GROUP BY ALL)
+        SELECT * FROM given_most JOIN wanted_most USING (model_key, target)""",
+}
+
+
+def lint_rows(results: Path, *, models: Collection[str], device: str) -> dict[str, list[dict[str, Any]]]:
+    """Return models, measurements, timings, speedups and answers of some models, as measured on one machine."""
+    db = open_results(results)
+    try:
+        rows = {}
+        for name, query in _QUERIES.items():
+            values = {"models": list(models)} | ({"device": device} if "$device" in query else {})
+            found = db.execute(query, values)
+            names = [column[0] for column in found.description or ()]
+            rows[name] = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return rows
+    finally:
+        db.close()
