@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.jobs import Failed, Job, Outcome, Skipped
 from pipeline.plan import Plan
+from pipeline.store.scores import Score
 
-Scores = Mapping[str, Mapping[str, Any]]
-"""Model key -> metric name -> value, for one target; `latency_ratio` and its bounds are against the root."""
+Scores = Mapping[str, Mapping[str, Score]]
+"""Model key -> metric -> its newest score, on one target."""
 
 
 def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> None:
     """Print one row per model: operation path, accuracy, p50 latency and its ratio to base, file size, sparsity."""
-    table = Table(title=f"{plan.recipe.name} on {target}", title_justify="left", header_style="bold", pad_edge=False)
+    table = Table(
+        title=f"{plan.recipe.name} on {target}",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     quality = "f1" if plan.facts.task == "question-answering" else "accuracy"
     table.add_column("model", overflow="fold")
-    for name in (quality, "p50", "speed-up", "file", "zeros"):
+    for name in (quality, "p50", "speed-up (95 %)", "file", "zeros"):
         table.add_column(name, justify="right", no_wrap=True)
     for step in plan.steps:
         found = scores.get(step.key)
@@ -32,7 +39,7 @@ def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> N
             Text("  " * step.depth + step.path.rpartition("/")[2]),
             _format(found.get(quality), "{:.1%}"),
             _format(found.get("latency_p50"), "{:.2f} ms"),
-            _speedup(found),
+            _speedup(found.get("speedup")),
             _bytes(found.get("file_bytes")),
             _format(found.get("sparsity"), "{:.0%}"),
         )
@@ -45,7 +52,7 @@ def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) ->
     skipped = [(job, outcome) for job, outcome in outcomes if isinstance(outcome, Skipped)]
     if not failed:
         return
-    table = Table(title="Failures", title_justify="left", header_style="bold red", pad_edge=False)
+    table = Table(title="Failures", title_justify="left", header_style="bold red", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("step", overflow="fold")
     table.add_column("job")
     table.add_column("error", overflow="fold")
@@ -71,22 +78,25 @@ def print_next(results: Path, console: Console) -> None:
     )  # fmt: skip
 
 
-def _format(value: float | None, template: str) -> str:
-    return "" if value is None else template.format(value)
+def _format(score: Score | None, template: str) -> str:
+    return "" if score is None else template.format(score.value)
 
 
-def _speedup(found: Mapping[str, Any]) -> str:
-    ratio, low, high = (found.get(f"latency_ratio{suffix}") for suffix in ("", "_low", "_high"))
-    if ratio is None:
+def _speedup(score: Score | None) -> str:
+    """A ratio whose interval holds 1 is no difference, and is not to be read as one."""
+    if score is None:
         return ""
-    if low is not None and high is not None and low <= 1 <= high:
-        return f"{ratio:.2f}x (same)"
-    return f"{ratio:.2f}x"
+    if score.low is None or score.high is None:
+        return f"{score.value:.2f}x"
+    if score.low <= 1 <= score.high:
+        return "no difference"
+    return f"{score.value:.2f}x ({score.low:.2f}-{score.high:.2f})"
 
 
-def _bytes(value: float | None) -> str:
-    if value is None:
+def _bytes(score: Score | None) -> str:
+    if score is None:
         return ""
+    value = score.value
     for unit in ("B", "kB", "MB"):
         if value < 1000:  # noqa: PLR2004 - SI prefixes
             return f"{value:.3g} {unit}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,8 @@ from rich.console import Console
 
 from pipeline import environment
 from pipeline.artifacts import ArtifactStore
-from pipeline.config import Config
+from pipeline.bench.preset import Preset, PresetError, parse_preset
+from pipeline.config import Config, ConfigError
 from pipeline.explain import explain, print_plan, step_at
 from pipeline.facts import gather, load_plugins, open_data
 from pipeline.jobs import Done, Job, Limits, Outcome, Workplace
@@ -26,12 +28,14 @@ from pipeline.store.records import Device, Run, RunEnd
 from pipeline.store.scores import scores
 from pipeline.store.writer import Store
 from pipeline.summary import print_failures, print_next, print_scores
+from pipeline.timing import Timing
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
     from pipeline.executors.api import Executor
 
 _GIGA = 1_000_000_000
+_WIDTH = 130  # of tables in pipes and logs
 
 
 def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> int:
@@ -42,6 +46,7 @@ def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]
         StoreError: if the results cannot be read or written.
     """
     load_plugins(config.plugins)
+    preset = _preset(config)
     recipe = parse(config.recipe)
     data = open_data(config)
     plan = make_plan(recipe, gather(config, recipe, data, entries))
@@ -49,7 +54,7 @@ def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]
     jobs = jobs_of(plan, targets=targets, metrics=_metrics())
     artifacts = ArtifactStore(config.workspace / "artifacts")
     store = Store(config.results)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     if config.plan_only:
         print_plan(plan, jobs, artifacts, store.durations(), console)
         return 0
@@ -57,8 +62,16 @@ def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]
         console.print("\n".join(explain(plan, config.explain, artifacts, store.last_steps(recipe.name))), markup=False)
         return 0
     return _Sweep(
-        config=config, plan=plan, jobs=jobs, targets=targets, artifacts=artifacts, store=store, data=data
+        config=config, plan=plan, jobs=jobs, targets=targets, artifacts=artifacts, store=store, data=data, preset=preset
     ).run(console)
+
+
+def _preset(config: Config) -> Preset | None:
+    """How to time models; None: not at all."""
+    try:
+        return parse_preset(config.bench) if config.bench is not None else None
+    except PresetError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _metrics() -> tuple[str, ...]:
@@ -73,9 +86,10 @@ class _Sweep:
     def __init__(
         self, *, config: Config, plan: Plan, jobs: Sequence[Job], targets: Mapping[str, Mapping[str, Any]],
         artifacts: ArtifactStore, store: Store, data: Dataset,
+        preset: Preset | None,
     ) -> None:  # fmt: skip
         self.config, self.plan, self.jobs, self.targets = config, plan, jobs, targets
-        self.artifacts, self.store, self.data = artifacts, store, data
+        self.artifacts, self.store, self.data, self.preset = artifacts, store, data, preset
         self.workspace = config.workspace.resolve()
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
 
@@ -96,6 +110,7 @@ class _Sweep:
                     if outcome is not None:
                         outcomes.append((job, outcome))
                         recorder.record(job, outcome)
+            self._time(recorder, console)
             exit_code = 0 if all(isinstance(outcome, Done) for _, outcome in outcomes) else 1
         finally:
             recorder.add([RunEnd(self.run_id, datetime.now(UTC), exit_code)])
@@ -105,6 +120,21 @@ class _Sweep:
         print_failures(outcomes, console)
         print_next(self.config.results, console)
         return exit_code
+
+    def _time(self, recorder: Recorder, console: Console) -> None:
+        """Time what lacks figures, alone on the machine."""
+        if self.preset is None:
+            return
+        recorder.flush()
+        timing = Timing(self.plan, self.targets, self.artifacts, self.preset, self.config.plugins)
+        with console.status("timing") as status:
+            records = timing.run(
+                self.store.ingested(),
+                self.data,
+                run_id=self.run_id,
+                progress=lambda done, total, text: status.update(f"timing: {done} of {total} groups done; {text}"),
+            )
+        recorder.add(records)
 
     def _opening(self) -> list[Any]:
         """The facts that hold for the whole run."""

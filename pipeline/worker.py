@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pipeline.artifacts import ArtifactStore
+from pipeline.bench.lock import working
 from pipeline.jobs import Done, Failed, Job, What, Workplace
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Worker:
         _reset_peak()
         try:
             assert self._ready
-            with self._scratch(job) as scratch:
+            with working(), self._scratch(job) as scratch:
                 if job.key in self.artifacts:  # another run made it while this one waited for the folder
                     return Done(job.key, cached=True)
                 manifest: dict[str, Any] = {"what": job.what, "path": job.path, "model": job.model}

@@ -63,7 +63,10 @@ class LocalPool:
                 job, future = item
                 try:
                     future.set_result(process.run(job, self._stopping))
-                except (OSError, RuntimeError) as error:  # no process could be started: a job must still get its outcome
+                except (
+                    OSError,
+                    RuntimeError,
+                ) as error:  # no process could be started: a job must still get its outcome
                     future.set_result(Failed(job.key, 0.0, f"No worker process could be started: {error}"))
         finally:
             process.stop()
@@ -76,8 +79,16 @@ class _Process:
         self._workplace = workplace
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
+        self._busy = False
 
     def run(self, job: Job, stopping: threading.Event) -> Done | Failed:
+        """Run one job to its end, whatever that is."""
+        self._busy = True
+        outcome = self._run(job, stopping)
+        self._busy = False
+        return outcome
+
+    def _run(self, job: Job, stopping: threading.Event) -> Done | Failed:
         start = time.monotonic()
         process, pipe = self._ensure()
         try:
@@ -135,6 +146,11 @@ class _Process:
         return None
 
     def stop(self) -> None:
+        """End the process: an idle one by closing its pipe, so that it frees what it holds; a busy one is terminated."""
+        if self._pipe is not None:
+            self._pipe.close()
+        if self._process is not None and self._process.is_alive() and not self._busy:
+            self._process.join(_GRACE_SECONDS)
         if self._process is not None and self._process.is_alive():
             self._process.terminate()
             self._process.join(_GRACE_SECONDS)

@@ -1,23 +1,36 @@
-"""The scoreboard of a run, for its summary."""
+"""The newest figures of models, for a run's summary."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from pipeline.store.reader import open_results
 
 
-def scores(results: Path, target: str, device: str) -> dict[str, dict[str, Any]]:
-    """Return model_key -> the scoreboard's columns, for one target as measured on one machine.
+class Score(NamedTuple):
+    """A value with its 95 % interval, where one is known."""
 
-    Numbers that were taken on no particular machine are in every row; a model that this machine has not measured is
-    left out.
+    value: float
+    low: float | None
+    high: float | None
+
+
+def scores(results: Path, target: str, device: str) -> dict[str, dict[str, Score]]:
+    """Return model_key -> metric -> score, on one target as measured on one machine.
+
+    Numbers that depend on no target, or on no machine, belong to all.
     """
     db = open_results(results)
     try:
-        found = db.execute("SELECT * FROM scoreboard WHERE target = ? AND device = ?", [target, device])
-        names = [column[0] for column in found.description or ()]
-        return {row["model_key"]: row for row in (dict(zip(names, row, strict=True)) for row in found.fetchall())}
+        rows = db.execute(
+            "SELECT model_key, metric, value, low, high FROM measurements"
+            " WHERE coalesce(target, ?) = ? AND coalesce(device, ?) = ?",
+            [target, target, device, device],
+        ).fetchall()
     finally:
         db.close()
+    found: dict[str, dict[str, Score]] = {}
+    for model, metric, *score in rows:
+        found.setdefault(model, {})[metric] = Score(*score)
+    return found

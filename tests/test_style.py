@@ -1,0 +1,53 @@
+"""Rules of the house that no linter knows."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LONGEST = 400
+
+
+def tracked(*patterns):
+    listed = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", *patterns], check=True, capture_output=True, text=True
+    ).stdout
+    return [ROOT / name for name in listed.splitlines() if (ROOT / name).exists()]
+
+
+def test_no_module_is_longer_than_four_hundred_lines():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in tracked("*.py")
+        if (lines := len(path.read_text().splitlines())) > LONGEST
+    }
+    assert not long
+
+
+def test_nothing_names_one_machine():
+    machine = re.compile(r"(?<![\w.])/(root|home/\w+|work|Users/\w+)/\w")
+    found = []
+    for path in tracked("*.py", "*.md", "*.yaml", "*.toml", "*.sql", "scripts/*", ".ci/*"):
+        if path.suffix != ".png":
+            found += [
+                f"{path.relative_to(ROOT)}: {line}" for line in path.read_text().splitlines() if machine.search(line)
+            ]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param("from ops.api import OPERATIONS; list(OPERATIONS)", id="operations"),
+        pytest.param("import pipeline.cli, pipeline.plan, pipeline.sweep", id="command line"),
+    ],
+)
+def test_planning_and_help_import_no_heavy_library(code):
+    """Torch alone takes seconds: a typo in a recipe must not cost them."""
+    heavy = "torch", "onnxruntime", "transformers", "panel", "sklearn"
+    code = f"{code}; import sys; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert run.stdout.strip() == "[]"
