@@ -31,14 +31,16 @@ from pipeline.store.probabilities import (
     margin,
 )
 
+Connection = duckdb.DuckDBPyConnection
+
 __all__ = [
-    "EmptyResultsError", "ForeignFileError", "LogProbabilities", "NewerSchemaError", "NoResultsError",
+    "Connection", "EmptyResultsError", "ForeignFileError", "LogProbabilities", "NewerSchemaError", "NoResultsError",
     "OlderSchemaError", "SchemaVersionError", "StoreError", "UnreadableResultsError", "js_divergence", "kl_divergence",
     "log_probabilities", "margin", "open_results", "snapshot_id",
 ]  # fmt: skip
 
 
-def open_results(path: Path) -> duckdb.DuckDBPyConnection:
+def open_results(path: Path) -> Connection:
     """Open the results as they are now; raises a `StoreError` whose text says what to do.
 
     Not `connect(path, read_only=True)`: DuckDB keeps one database per path and process, so in a process that still

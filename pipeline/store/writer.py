@@ -26,7 +26,7 @@ from pipeline.store.database import attached, check_version, connect, read_stamp
 from pipeline.store.errors import ForeignFileError, InvalidRecordError, StoreError, WriteError
 from pipeline.store.files import StoreFiles
 from pipeline.store.incoming import Incoming
-from pipeline.store.records import Record
+from pipeline.store.records import Metric, Record
 
 
 class Store:
@@ -82,6 +82,11 @@ class Store:
     def ingested(self) -> set[str]:
         """Keys of the evidence that is in the store."""
         return {key for (key,) in self._read("SELECT evidence_key FROM ingestion")}
+
+    def metrics(self) -> dict[str, Metric]:
+        """Name -> what the metric means now."""
+        found = self._read("SELECT metric, unit, format, better, is_primary, description FROM metrics")
+        return {row[0]: Metric(*row) for row in found}
 
     def durations(self) -> dict[tuple[str, str], float]:
         """(job, operation) -> median seconds that it took."""
