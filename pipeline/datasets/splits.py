@@ -144,13 +144,14 @@ def _check_disjoint(instances: Instances) -> None:
     owner: dict[str, str] = {}
     for split in SPLITS:
         ids = instances.ids[instances.splits[split]]
-        before = len(owner)
         twice = owner.keys() & set(ids)
+        if twice:
+            one = min(twice)
+            raise DataError(f"the instance id '{one}' is in '{owner[one]}' and in '{split}'; ids must be unique")
+        before = len(owner)
         owner |= dict.fromkeys(ids, split)
         if len(owner) < before + len(ids):
-            example = min(twice) if twice else _repeated(ids)
-            where = f"in '{owner[example]}' and another split" if twice else f"twice in '{split}'"
-            raise DataError(f"the instance id '{example}' is {where}; ids must be unique")
+            raise DataError(f"the instance id '{_repeated(ids)}' is twice in '{split}'; ids must be unique")
 
 
 def _repeated(ids: np.ndarray) -> str:
@@ -203,16 +204,24 @@ def first_spread(rows: np.ndarray, strata: np.ndarray, count: int) -> np.ndarray
 def hashed_split(groups: Sequence[str], *, evaluation: float, calibration: float) -> dict[Split, np.ndarray]:
     """Give each row to a split by the hash of its group alone: a row stays where it is when others come or go.
 
-    Rows of one group (an id, a patient, a document) are never in two splits.
+    Rows of one group (an id, a patient, a document) are never in two splits. Where there are so few groups that a wanted
+    split would be empty, it gets the group that comes nearest.
     """
     place = np.fromiter((_unit(group) for group in groups), dtype=np.float64, count=len(groups))
-    held_out = place < evaluation
-    calibrating = ~held_out & (place < evaluation + calibration)
+    held_out = _lowest(place, evaluation, np.ones(len(place), bool))
+    calibrating = _lowest(place, evaluation + calibration if calibration else 0, ~held_out)
     return {
         "train": np.flatnonzero(~held_out & ~calibrating),
         "calibration": np.flatnonzero(calibrating),
         "evaluation": np.flatnonzero(held_out),
     }
+
+
+def _lowest(place: np.ndarray, share: float, among: np.ndarray) -> np.ndarray:
+    chosen: np.ndarray = among & (place < share)
+    if share and among.any() and not chosen.any():
+        chosen = among & (place == place[among].min())
+    return chosen
 
 
 def _unit(text: str) -> float:

@@ -1,0 +1,355 @@
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.datasets.api import DataError
+from pipeline.datasets.open import open_dataset
+from tests.pipeline.dataset_contract import DatasetContract
+
+PRAISE, BLAME = "the film was good and fun", "a dull bad film"
+
+
+def _reviews(count=80):
+    """Rows of texts of two classes; every text is different."""
+    return [
+        {
+            "key": f"r{row:03d}",
+            "text": f"{PRAISE if row % 3 else BLAME} . number {row}",
+            "label": "praise" if row % 3 else "blame",
+            "source": "city" if row % 2 else "river",
+        }
+        for row in range(count)
+    ]
+
+
+def _save(file: Path, rows):
+    """Write rows as the file's ending says."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if file.suffix in (".csv", ".tsv"):
+        with file.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), delimiter="\t" if file.suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+    elif file.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), file)
+    else:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
+
+
+@pytest.fixture
+def text(tokenizer):
+    return {"tokenizer": str(tokenizer), "max_length": 16}
+
+
+class TestTexts(DatasetContract):
+    @pytest.fixture
+    def rows(self):
+        return _reviews()
+
+    @pytest.fixture
+    def entry(self, tmp_path, rows, text):
+        return {
+            "name": "reviews", "dataset": "table", "path": _save(tmp_path / "reviews.csv", rows),
+            "task": "text-classification", "text": text, "columns": {"id": "key", "attributes": ["source"]},
+        }  # fmt: skip
+
+    @pytest.fixture
+    def variants(self, text, tmp_path, tokenizer):
+        other = tmp_path / "tokenizer"
+        other.mkdir()
+        for file in tokenizer.iterdir():
+            (other / file.name).write_text(file.read_text().replace('"film"', '"movie"'))
+        return [
+            {"text": {**text, "max_length": 12}}, {"text": {**text, "token_type_ids": False}},
+            {"text": {**text, "tokenizer": str(other)}}, {"columns": {"id": "key", "text": "source"}},
+            {"columns": {"id": "key", "group": "label"}}, {"columns": {"id": "key"}}, {"classes": ["praise", "blame"]},
+            {"shares": {"evaluation": 0.4}}, {"train": 10}, {"evaluation": 5},
+        ]  # fmt: skip
+
+    @pytest.fixture
+    def changed_content(self, entry, tmp_path, rows):
+        def change():
+            rows[3]["text"] += " ?"
+            _save(tmp_path / "reviews.csv", rows)
+            return entry
+
+        return change
+
+    def test_texts_become_padded_tokens(self, data, rows):
+        assert data.classes == ("blame", "praise")
+        assert data.inputs == dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ("int64", (16,)))
+        batch = next(data.batches("evaluation", batch_size=1))
+        row = next(row for row in rows if row["key"] == batch.ids[0])
+        ids, mask = batch.inputs["input_ids"][0], batch.inputs["attention_mask"][0]
+        assert data.show(batch.ids[0]) == {"text": row["text"]}
+        assert ids[0] == 2  # [CLS]
+        assert ids[mask.sum() - 1] == 3  # [SEP]
+        assert not ids[mask.sum() :].any()
+        known = [4, 6, 7, 9, 1, 12] if row["label"] == "praise" else [5, 11, 10, 6]
+        assert list(ids[1 : 1 + len(known)]) == known
+
+    def test_attributes_are_those_of_the_rows(self, data, rows):
+        source = {row["key"]: row["source"] for row in rows}
+        assert list(data.attributes("train")["source"]) == [source[one] for one in data.ids("train")]
+
+    def test_tokens_are_kept_and_the_tokenizer_is_not_needed_again(self, entry, folder, data, monkeypatch):
+        data.size("train")
+        import transformers
+
+        monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", None)
+        again = open_dataset({**entry, "train": 7}, folder)
+        assert len(next(again.batches("train", batch_size=10))) == 7
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
+def test_every_format_gives_the_same_instances(ending, tmp_path, text):
+    rows = _reviews(30)
+    rows[0]["text"] = 'a film,\nby "the" city'  # needs quoting
+    path = _save(tmp_path / f"reviews.{ending}", rows)
+    entry = {"dataset": "table", "path": path, "task": "text-classification", "text": text, "columns": {"id": "key"}}
+    data = open_dataset(entry, tmp_path / "cache")
+    shown = {one: data.show(one)["text"] for split in ("train", "calibration", "evaluation") for one in data.ids(split)}
+    assert shown == {row["key"]: row["text"] for row in rows}
+
+
+def test_pairs_of_texts_are_two_segments(tmp_path, text):
+    rows = [{"a": "the film", "b": f"was good {row}", "label": str(row % 11)} for row in range(60)]
+    entry = {
+        "dataset": "table", "path": _save(tmp_path / "pairs.csv", rows), "task": "text-classification", "text": text,
+        "columns": {"text": ["a", "b"]},
+    }  # fmt: skip
+    data = open_dataset(entry, tmp_path / "cache")
+    batch = next(data.batches("train", batch_size=1))
+    assert list(batch.inputs["input_ids"][0][:7]) == [2, 4, 6, 3, 7, 9, 1]
+    assert list(batch.inputs["token_type_ids"][0][:8]) == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert data.classes == tuple(map(str, range(11)))  # numbers by value, not as text
+    assert set(data.show(batch.ids[0])) == {"text", "text_pair"}
+
+
+def test_a_split_column_decides_and_calibration_is_taken_from_training(tmp_path, text):
+    rows = [{**row, "part": "test" if number < 20 else "train"} for number, row in enumerate(_reviews())]
+    entry = {
+        "dataset": "table", "path": _save(tmp_path / "reviews.csv", rows), "task": "text-classification", "text": text,
+        "columns": {"id": "key", "split": "part"},
+    }  # fmt: skip
+    data = open_dataset(entry, tmp_path / "cache")
+    assert list(data.ids("evaluation")) == [f"r{row:03d}" for row in range(20)]
+    assert data.size("train") + data.size("calibration") == 60
+    assert data.size("calibration") > 0
+    _save(tmp_path / "reviews.csv", [{**row, "part": "tset"} for row in rows])
+    with pytest.raises(DataError, match=r"reviews.csv row 1: 'tset' is no split. Did you mean 'test'\? Known: train, "):
+        open_dataset(entry, tmp_path / "cache").size("train")
+
+
+def test_a_file_for_each_split(tmp_path, text):
+    rows = _reviews(30)
+    paths = {
+        "train": _save(tmp_path / "train.jsonl", rows[:15]),
+        "validation": _save(tmp_path / "dev.parquet", rows[15:25]),
+        "calibration": _save(tmp_path / "extra.csv", rows[25:]),
+    }
+    entry = {"dataset": "table", "path": paths, "task": "text-classification", "text": text}
+    data = open_dataset(entry, tmp_path / "cache")
+    assert [data.size(split) for split in ("train", "calibration", "evaluation")] == [15, 5, 10]
+    assert data.ids("evaluation")[0] == "evaluation/000001"
+    with pytest.raises(DataError, match=re.escape("path: two of val, test mean the same split")):
+        open_dataset({**entry, "path": {"val": paths["train"], "test": paths["train"]}}, tmp_path / "cache")
+
+
+def test_rows_of_one_group_stay_together(tmp_path, text):
+    rows = [{**row, "writer": f"w{number // 4}"} for number, row in enumerate(_reviews())]
+    entry = {
+        "dataset": "table", "path": _save(tmp_path / "reviews.csv", rows), "task": "text-classification", "text": text,
+        "columns": {"id": "key", "group": "writer", "attributes": ["writer"]},
+    }  # fmt: skip
+    data = open_dataset(entry, tmp_path / "cache")
+    writers = [set(data.attributes(split)["writer"]) for split in ("train", "calibration", "evaluation")]
+    assert sum(map(len, writers)) == 20
+
+
+class TestPictures(DatasetContract):
+    @pytest.fixture
+    def files(self, tmp_path, save_digits):
+        return save_digits(tmp_path / "pictures", count=25)
+
+    @pytest.fixture
+    def entry(self, tmp_path, files):
+        rows = [
+            {"image": f"pictures/{file.parent.name}/{file.name}", "label": file.parent.name, "even": str(row % 2 == 0)}
+            for row, file in enumerate(files)
+        ]
+        return {
+            "name": "drawn", "dataset": "table", "path": _save(tmp_path / "pictures.csv", rows),
+            "task": "image-classification", "picture": {"size": 14, "channels": 1, "mean": 0.3, "std": 0.3},
+            "columns": {"attributes": ["even"]},
+        }  # fmt: skip
+
+    @pytest.fixture
+    def variants(self, entry):
+        return [
+            {"picture": {**entry["picture"], "size": 12}}, {"picture": {**entry["picture"], "flip": False}},
+            {"picture": {"size": 14}}, {"shares": {"calibration": 0.2}}, {"calibration": 2},
+        ]  # fmt: skip
+
+    @pytest.fixture
+    def changed_content(self, entry, files):
+        def change():
+            Image.open(files[4]).rotate(90).save(files[4])
+            return entry
+
+        return change
+
+    def test_a_missing_picture_is_named(self, entry, files, folder, tmp_path):
+        files[2].unlink()
+        with pytest.raises(
+            DataError, match=re.escape(f"{files[2]}: there is no such picture; paths start at {tmp_path}")
+        ):
+            open_dataset(entry, folder)
+
+
+def test_pictures_inside_a_parquet_table(tmp_path, save_digits):
+    files = save_digits(tmp_path / "pictures", count=12)
+    rows = [
+        {
+            "image": {"bytes": file.read_bytes(), "path": None} if row % 2 else {"bytes": None, "path": str(file)},
+            "label": file.parent.name,
+        }
+        for row, file in enumerate(files)
+    ]
+    entry = {
+        "dataset": "table", "path": _save(tmp_path / "pictures.parquet", rows), "task": "image-classification",
+        "picture": {"size": 16, "resize": 16, "channels": 1, "mean": 0, "std": 1},
+    }  # fmt: skip
+    data = open_dataset(entry, tmp_path / "cache")
+    batch = next(data.batches("train", batch_size=50))
+    expected = [np.asarray(Image.open(files[int(one) - 1])) / 255 for one in batch.ids]
+    assert np.allclose(batch.inputs["pixel_values"][:, 0], expected, atol=1e-6)
+    rows[1]["image"]["bytes"] = b"broken"
+    _save(tmp_path / "pictures.parquet", rows)
+    broken = open_dataset({**entry, "shares": {"evaluation": 0.99, "calibration": 0}}, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"the picture in row 2: cannot be decoded"):
+        next(broken.batches("evaluation", batch_size=100))
+    with Image.open(io.BytesIO(data.show(batch.ids[0])["image"])) as picture:
+        assert picture.size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"task": "text-clasification"},
+            "task: Input should be 'image-classification', 'text-classification' or 'question",
+        ),
+        (
+            {"columns": {"lable": "label"}},
+            "unknown parameter 'columns.lable'. Did you mean 'label'? Known: id, split, group",
+        ),
+        ({"text": {"max_length": 10}}, "'text.tokenizer' is required"),
+        ({"text": None}, "text: a data set for text-classification needs `text: {tokenizer: FOLDER or hub id}`"),
+        ({"columns": {"text": ["text", "label", "key"]}}, "columns.text: name one column, or two for pairs (got 3)"),
+        (
+            {"shares": {"evaluation": 0.7, "calibration": 0.3}},
+            "shares: evaluation and calibration together leave nothing",
+        ),
+        ({"path": "nowhere.csv"}, "nowhere.csv: there is no such file"),
+        ({"text": {"tokenizer": "./nowhere"}}, "tokenizer: ./nowhere: there is no such folder"),
+        ({"path": {"training": "a", "trian": "b"}}, "path: 'trian' is no split. Did you mean 'train'?"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(changes, message, tmp_path, text):
+    path = _save(tmp_path / "reviews.csv", _reviews())
+    entry = {"name": "mine", "dataset": "table", "path": path, "task": "text-classification", "text": text}
+    with pytest.raises(DataError, match=re.escape(f"Data set 'mine': {message}")):
+        open_dataset({**entry, **changes}, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        ("text,label\n", {}, "reviews.csv: the table has no rows"),
+        ("", {}, "reviews.csv: cannot be read as CSV (Empty CSV file)"),
+        (
+            "text,label\na,b,c\n",
+            {},
+            "reviews.csv: cannot be read as CSV (CSV parse error: Row #2: Expected 2 columns, got 3",
+        ),
+        ("text,lable\na,b\n", {}, "reviews.csv: no column is called 'label'. Did you mean 'lable'? Known: text, lable"),
+        ("text,label\na,x\nb,\n", {}, "reviews.csv row 2: 'label' is empty"),
+        ("text,label\na,x\n,y\n", {}, "reviews.csv row 2: 'text' is empty"),
+        ("text,label\na,x\nb,x\n", {}, "only one class (x): classification needs two"),
+        (
+            "k,text,label\n" + "".join(f"{row % 19},a,{row % 2}\n" for row in range(20)),
+            {"id": "k"},
+            "the instance id '0' is twice in '",
+        ),
+    ],
+)
+def test_a_table_with_mistakes_is_refused_with_the_row(content, columns, message, tmp_path, text):
+    (tmp_path / "reviews.csv").write_text(content)
+    entry = {
+        "name": "mine", "dataset": "table", "path": str(tmp_path / "reviews.csv"), "task": "text-classification",
+        "text": text, "columns": columns, "shares": {"evaluation": 0.5},
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"^Data set 'mine': .*" + re.escape(message)):
+        open_dataset(entry, tmp_path / "cache").size("train")
+
+
+@pytest.mark.parametrize(
+    ("ending", "content", "message"),
+    [
+        ("jsonl", b'{"text": "a", "label": "x"}\n{"text": "b"\n', "reviews.jsonl line 2: not JSON ("),
+        (
+            "jsonl",
+            b'{"text": "a", "label": "x"}\n[1]\n',
+            "reviews.jsonl line 2: must be an object with a value for each",
+        ),
+        ("jsonl", b'{"text": "\xff"}\n', "reviews.jsonl line 1: not JSON ("),
+        ("jsonl", b"\n", "reviews.jsonl: the table has no rows"),
+        ("parquet", b"PAR1 but cut off", "reviews.parquet: cannot be read as Parquet ("),
+        ("xlsx", b"", "reviews.xlsx: a table must be one of .csv, .tsv, .parquet, .jsonl, .ndjson"),
+    ],
+)
+def test_damaged_files_of_other_formats_are_named(ending, content, message, tmp_path, text):
+    (tmp_path / f"reviews.{ending}").write_bytes(content)
+    entry = {
+        "dataset": "table",
+        "path": str(tmp_path / f"reviews.{ending}"),
+        "task": "text-classification",
+        "text": text,
+    }
+    with pytest.raises(DataError, match=re.escape(message)):
+        open_dataset(entry, tmp_path / "cache").size("train")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer.json", "{half", ": no tokenizer can be made of these files ("),
+        (
+            "tokenizer_config.json",
+            '{"tokenizer_class": "PreTrainedTokenizerFast"}',
+            ": the tokenizer has no padding token; set",
+        ),
+    ],
+)
+def test_a_damaged_tokenizer_is_named(name, content, message, tmp_path, tokenizer):
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    for file in tokenizer.iterdir():
+        (folder / file.name).write_text(file.read_text())
+    (folder / name).write_text(content)
+    entry = {
+        "dataset": "table", "path": _save(tmp_path / "reviews.csv", _reviews()), "task": "text-classification",
+        "text": {"tokenizer": str(folder)},
+    }  # fmt: skip
+    with pytest.raises(DataError, match=re.escape(f"{folder}{message}")):
+        open_dataset(entry, tmp_path / "cache").size("train")
