@@ -11,7 +11,7 @@ from pipeline.artifacts import ArtifactStore
 from pipeline.jobs import Done, Failed, Job, Outcome, Skipped, What
 from pipeline.plan import Plan
 from pipeline.progress import state_of
-from pipeline.store.records import Ingested, Measurement, Model, Record, Step
+from pipeline.store.records import Change, Distribution, Finding, Ingested, Measurement, Model, Record, Step
 
 if TYPE_CHECKING:
     from pipeline.store.writer import Store
@@ -30,6 +30,8 @@ class Recorder:
         self._run_id = run_id
         self._steps = plan.by_key()
         self._ingested = store.ingested()
+        self.news = False
+        """Whether this run has added anything to what was known of its models."""
         self._records: list[Record] = []
         self._flushed = time.monotonic()
         self._published, self._publishing_took = time.monotonic(), 0.0
@@ -80,7 +82,9 @@ class Recorder:
         if job.key in self._ingested or job.what is What.EXPORT:
             return []
         self._ingested.add(job.key)
+        self.news = True
         read = {What.OPERATION: self._model, What.PREDICT: self._predictions, What.LAYERS: self._layers,
+                What.ACTIVATIONS: self._activations, What.COMPARE: self._changes,
                 What.MEASURE: self._measurements}[job.what]  # fmt: skip
         return [*read(job), Ingested(job.key)]
 
@@ -105,7 +109,18 @@ class Recorder:
     def _layers(self, job: Job) -> list[Record]:
         from pipeline.evidence import load_layers
 
-        return list(load_layers(self._artifacts.path(job.key)))
+        return [*load_layers(self._artifacts.path(job.key)), *self._activations(job)]
+
+    def _activations(self, job: Job) -> list[Record]:
+        from pipeline.layers.files import DISTRIBUTIONS, load_records
+
+        return list(load_records(Distribution, self._artifacts.path(job.key) / DISTRIBUTIONS))
+
+    def _changes(self, job: Job) -> list[Record]:
+        from pipeline.layers.files import CHANGES, FINDINGS, load_records
+
+        folder = self._artifacts.path(job.key)
+        return [*load_records(Change, folder / CHANGES), *load_records(Finding, folder / FINDINGS)]
 
     def _measurements(self, job: Job) -> list[Record]:
         manifest = self._artifacts.manifest(job.key)

@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.jobs import Failed, Job, Outcome, Skipped
+from pipeline.keys import Key
 from pipeline.plan import Plan
+from pipeline.store.records import Lint
 from pipeline.store.scores import Score
 
 Scores = Mapping[str, Mapping[str, Score]]
@@ -65,6 +67,18 @@ def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) ->
     console.print(
         "Tracebacks: SELECT path, error, traceback FROM steps WHERE outcome = 'failed'", highlight=False, markup=False
     )
+
+
+def print_findings(plan: Plan, findings: Sequence[Lint], console: Console) -> None:
+    """Print what is odd about models, with the figures that show it and what to try."""
+    odd = [finding for finding in findings if finding.lint]
+    if not odd:
+        return
+    paths = {step.key: step.path for step in plan.steps}
+    console.print(Text("Worth a look", style="bold yellow"))
+    for finding in odd:
+        console.print(Text.assemble((f"  {paths[Key(finding.model_key)]}: ", "bold"), finding.message))
+        console.print(Text(f"    {finding.advice}", style="dim"))
 
 
 def print_next(results: Path, console: Console) -> None:

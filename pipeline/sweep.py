@@ -18,16 +18,19 @@ from pipeline.config import Config, ConfigError
 from pipeline.explain import explain, print_plan, step_at
 from pipeline.facts import gather, load_plugins, open_data
 from pipeline.jobs import Done, Job, Limits, Outcome, Workplace
+from pipeline.lints.check import Evidence, check
+from pipeline.lints.overlap import calibration_overlap
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import show_progress
 from pipeline.recipe import parse
 from pipeline.recorder import Recorder
 from pipeline.runner import run
 from pipeline.schedule import jobs_of
-from pipeline.store.records import Device, Run, RunEnd
+from pipeline.store.lint_rows import lint_rows
+from pipeline.store.records import Device, Lint, Run, RunEnd
 from pipeline.store.scores import scores
 from pipeline.store.writer import Store
-from pipeline.summary import print_failures, print_next, print_scores
+from pipeline.summary import print_failures, print_findings, print_next, print_scores
 from pipeline.timing import Timing
 
 if TYPE_CHECKING:
@@ -111,6 +114,7 @@ class _Sweep:
                         outcomes.append((job, outcome))
                         recorder.record(job, outcome)
             self._time(recorder, console)
+            findings = self._lint(recorder)
             exit_code = 0 if all(isinstance(outcome, Done) for _, outcome in outcomes) else 1
         finally:
             recorder.add([RunEnd(self.run_id, datetime.now(UTC), exit_code)])
@@ -118,6 +122,7 @@ class _Sweep:
         for target in self.targets:
             print_scores(self.plan, scores(self.config.results, target, environment.device_id()), target, console)
         print_failures(outcomes, console)
+        print_findings(self.plan, findings, console)
         print_next(self.config.results, console)
         return exit_code
 
@@ -135,6 +140,19 @@ class _Sweep:
                 progress=lambda done, total, text: status.update(f"timing: {done} of {total} groups done; {text}"),
             )
         recorder.add(records)
+        recorder.news |= bool(records)
+
+    def _lint(self, recorder: Recorder) -> list[Lint]:
+        """Look for what is odd, if anything is new."""
+        if not recorder.news:
+            return []
+        recorder.flush(publish=True)
+        device = environment.device_id()
+        rows = lint_rows(self.config.results, models=[step.key for step in self.plan.steps], device=device)
+        overlap = calibration_overlap(self.data)
+        findings = check(Evidence(**rows), run_id=self.run_id, at=datetime.now(UTC), overlap=overlap)
+        recorder.add(findings)
+        return findings
 
     def _opening(self) -> list[Any]:
         """The facts that hold for the whole run."""
