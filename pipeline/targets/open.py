@@ -7,6 +7,7 @@ optimization: all          # the target's own options
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,9 +47,13 @@ def _checked(entry: Mapping[str, Any]) -> tuple[type[Target], dict[str, Any]]:
         cls: type[Target] = TARGETS[entry.get("target", name)]
     except UnknownNameError as error:
         raise TargetError(f"Target '{name}': {error}") from None
-    params = params_model(cls.__init__, skip=1)
+    params = params_model(cls.__init__ if inspect.isfunction(cls.__init__) else _without_options, skip=1)
     given = {key: value for key, value in entry.items() if key not in RESERVED}
     try:
         return cls, params.model_validate(given).model_dump()
     except ValidationError as error:
         raise TargetError(f"Target '{name}': {explain(error, params)}") from None
+
+
+def _without_options(self: object) -> None:
+    """Signature of a target that defines no constructor."""
