@@ -13,7 +13,7 @@ from pipeline.store import bulk
 from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
 from pipeline.store.records import Instances, Metric, Model, PredictionSet, Record
-from pipeline.store.tables import KEY_COLUMN, TABLES, Row, Table, row
+from pipeline.store.tables import KEY_COLUMN, TABLES, Row, Table, digest, row
 
 
 class Incoming:
@@ -32,7 +32,7 @@ class Incoming:
     def insert(self, db: duckdb.DuckDBPyConnection, now: datetime) -> int:
         """Insert what the default database lacks; returns the number of rows. The caller commits."""
         _place(db, self._rows[Model])
-        _drop_known_metrics(db, self._rows[Metric])
+        _drop_known_metrics(db, self._rows[Metric], now)
         added = sum(_insert(db, TABLES[kind], rows, now) for kind, rows in self._rows.items() if rows)
         added += sum(bulk.insert_instances(db, record) for record in self._instances)
         return added + sum(bulk.insert_predictions(db, record, now) for record in self._predictions)
@@ -106,8 +106,8 @@ def _unplaced(key: str, models: dict[str, Row], places: dict[str, tuple[str, int
     return list(chain)
 
 
-def _drop_known_metrics(db: duckdb.DuckDBPyConnection, metrics: dict[str, Row]) -> None:
-    """Leave only definitions that differ from the ones in force, so that going back to an older one works too."""
+def _drop_known_metrics(db: duckdb.DuckDBPyConnection, metrics: dict[str, Row], now: datetime) -> None:
+    """Leave only definitions that differ from the ones in force: going back to an older one is a new fact."""
     if not metrics:
         return
     columns = "metric", "unit", "format", "better", "is_primary", "description"
@@ -115,3 +115,5 @@ def _drop_known_metrics(db: duckdb.DuckDBPyConnection, metrics: dict[str, Row]) 
     for fact, metric in list(metrics.items()):
         if tuple(metric[name] for name in columns) in known:
             del metrics[fact]
+        else:
+            metric["fact"] = digest({**metric, "recorded_at": now})
