@@ -23,17 +23,17 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("PYTHONPATH", str(ROOT))
 
-from ops.api import Format  # noqa: E402 - after the path is set
-from pipeline.artifacts import ArtifactStore  # noqa: E402
-from pipeline.executors.local import LocalPool  # noqa: E402
-from pipeline.jobs import Done, What, Workplace  # noqa: E402
-from pipeline.plan import Facts, Plan, make_plan  # noqa: E402
-from pipeline.recipe import parse  # noqa: E402
-from pipeline.recorder import Recorder  # noqa: E402
-from pipeline.runner import run  # noqa: E402
-from pipeline.schedule import jobs_of  # noqa: E402
-from pipeline.store.records import Run  # noqa: E402
-from pipeline.store.writer import Store  # noqa: E402
+from ops.api import Format
+from pipeline.artifacts import ArtifactStore
+from pipeline.executors.local import LocalPool
+from pipeline.jobs import Done, What, Workplace
+from pipeline.plan import Facts, Plan, make_plan
+from pipeline.recipe import parse
+from pipeline.recorder import Recorder
+from pipeline.runner import run
+from pipeline.schedule import jobs_of
+from pipeline.store.records import Run
+from pipeline.store.writer import Store
 
 PLUGIN = "tests.pipeline.toy"
 SMALL, LARGE = 20, 520
@@ -45,7 +45,7 @@ def cpu_seconds() -> float:
 
 
 def plan_of(tree: dict) -> Plan:
-    import tests.pipeline.toy as toy
+    from tests.pipeline import toy
 
     facts = Facts(
         task="image-classification", data_fingerprint="d", models={"toy": toy.ENTRY}, default_model="toy",
@@ -91,7 +91,9 @@ def bench_plan() -> None:
 def bench_overhead(folder: Path) -> None:
     small, _ = run_all(plan_of(adds(SMALL)), folder / "small")
     large, _ = run_all(plan_of(adds(LARGE)), folder / "large")
-    print(f"overhead per step: {1000 * (large - small) / (LARGE - SMALL):.1f} ms CPU (limit 50 ms), over {LARGE - SMALL} steps")
+    print(
+        f"overhead per step: {1000 * (large - small) / (LARGE - SMALL):.1f} ms CPU (limit 50 ms), over {LARGE - SMALL} steps"
+    )
 
 
 def bench_parallel(folder: Path) -> None:
@@ -106,7 +108,9 @@ def bench_commands(folder: Path) -> None:
     print(f"--help: {help_seconds:.2f} s CPU (limit 1 s)")
     first = timed(["recipe=quickstart"], folder)
     again = timed(["recipe=quickstart"], folder)
-    print(f"quickstart: {first:.1f} s CPU, again: {again:.2f} s CPU with imports (limit 3 s), {first / again:.0f}x less")
+    print(
+        f"quickstart: {first:.1f} s CPU, again: {again:.2f} s CPU with imports (limit 3 s), {first / again:.0f}x less"
+    )
 
 
 def timed(arguments: list[str], folder: Path) -> float:

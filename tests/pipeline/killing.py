@@ -1,0 +1,62 @@
+"""Kill a sweep again and again, and compare what it leaves with an undisturbed one."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+
+import psutil
+
+from tests.pipeline.command import Place
+
+WORDS = ("recipe=small", "bench=null", "recipe.tree.base.with.samples=256", "executor.workers=2", "executor.threads=1")
+
+
+def kill_and_resume(place: Place, kills: int, *, seed: int, longest: float = 9.0) -> int:
+    """Start the sweep and kill -9 its driver or one of its workers at a random moment, `kills` times; then let it finish.
+
+    Returns how many of the kills hit a process that was still at work.
+    """
+    chance = random.Random(seed)
+    hits = 0
+    for _ in range(kills):
+        process = place.start(*WORDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + chance.uniform(0.5, longest)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        hits += _kill(process, chance)
+        process.wait(timeout=300)
+    code, _, err = place.run(*WORDS)
+    assert code == 0, err
+    return hits
+
+
+def _kill(process: subprocess.Popen, chance: random.Random) -> bool:
+    """Kill the driver, or a worker (the driver then reports it as failed and ends by itself)."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+        os.kill(chance.choice(family), signal.SIGKILL)
+        return True
+    return False
+
+
+def fingerprint(place: Place) -> dict[str, object]:
+    """Everything a sweep leaves that does not depend on when it ran: artifact files and rows of the store."""
+    files = {
+        str(path.relative_to(place.artifacts)): path.read_bytes()
+        for path in sorted(place.artifacts.rglob("*"))
+        if path.is_file()
+    }
+    rows = {
+        "models": place.sql("SELECT model_key, name, parent_key, op, params, notes FROM models ORDER BY ALL"),
+        "measurements": place.sql(
+            "SELECT model_key, target, metric, value, low, high, count, evidence_key FROM measurements ORDER BY ALL"
+        ),
+        "predictions": place.sql(
+            "SELECT model_key, target, instance_id, predicted, confidence FROM predictions ORDER BY ALL"
+        ),
+        "layers": place.sql("SELECT model_key, tensor, nonzeros, mean FROM layers ORDER BY ALL"),
+    }
+    return {"files": files, **rows}

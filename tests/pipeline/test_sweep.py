@@ -1,0 +1,222 @@
+"""A small sweep on real data, from the command line to SQL: what it leaves, what a second run does, what goes wrong."""
+
+import json
+import os
+import re
+import shutil
+
+import pytest
+
+from tests.pipeline.command import Place
+
+NO_TIMING = "bench=null"
+PATHS = ["base", "base/int8", "base/pruned", "base/pruned/tuned"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished sweep, timed by the smoke preset."""
+    place = Place(tmp_path_factory.mktemp("swept"))
+    code, out, err = place.run("recipe=small", "bench=smoke")
+    assert code == 0, err
+    return place, out
+
+
+def test_every_model_is_in_the_store_with_its_evidence(swept):
+    place, _ = swept
+    assert [path for (path,) in place.sql("SELECT name FROM models ORDER BY name")] == PATHS
+    evaluated = place.sql("SELECT model, count(*) FROM predictions GROUP BY ALL ORDER BY 1")
+    assert [path for path, _ in evaluated] == PATHS
+    assert {count for _, count in evaluated} == {place.sql("SELECT count(*) FROM instances")[0][0]}
+    assert [path for (path,) in place.sql("SELECT DISTINCT model FROM layers ORDER BY 1")] == PATHS
+    for metric in ("accuracy", "file_bytes", "sparsity", "latency_p50", "agreement"):
+        measured = {path for (path,) in place.sql("SELECT DISTINCT model FROM measurements WHERE metric = ?", metric)}
+        assert measured == set(PATHS) - ({"base"} if metric == "agreement" else set()), metric
+
+
+def test_accuracy_in_the_store_is_that_of_the_stored_predictions(swept):
+    place, _ = swept
+    rows = place.sql(
+        "SELECT m.value, avg(p.correct::INT) FROM measurements m JOIN predictions p USING (model_key)"
+        " WHERE metric = 'accuracy' GROUP BY m.model_key, m.value"
+    )
+    assert len(rows) == len(PATHS)
+    assert all(value == pytest.approx(counted) for value, counted in rows)
+
+
+def test_the_size_is_that_of_a_file(swept):
+    place, _ = swept
+    sizes = {path.stat().st_size for path in place.artifacts.rglob("model.onnx")}
+    assert {value for (value,) in place.sql("SELECT value FROM measurements WHERE metric = 'file_bytes'")} == sizes
+
+
+def test_int8_runs_in_integer_kernels_and_pruned_zeros_stay(swept):
+    place, _ = swept
+    assert place.sql(
+        "SELECT value > 0.9 FROM measurements WHERE metric = 'integer_mac_share' AND model = 'base/int8'"
+    ) == [(True,)]
+    zeros = place.sql(
+        "SELECT sum(size) - sum(nonzeros) FROM layers WHERE model LIKE 'base/pruned%' AND module_type IN ('Conv2d', 'Linear') GROUP BY model"
+    )
+    assert len(zeros) == 2
+    assert len(set(zeros)) == 1
+
+
+def test_the_summary_names_every_model_and_the_next_commands(swept):
+    _, out = swept
+    for word in ("base", "int8", "pruned", "tuned", "accuracy", "panel serve viewer", "FROM scoreboard"):
+        assert word in out
+
+
+def test_a_second_run_does_nothing_and_changes_nothing(swept):
+    place, _ = swept
+    before = place.sql("SELECT count(*) FROM measurements")
+    code, _, err = place.run("recipe=small", "bench=smoke")
+    assert code == 0, err
+    latest = (
+        "SELECT outcome, count(*) FROM steps WHERE run_id = (SELECT max_by(run_id, started_at) FROM runs) GROUP BY ALL"
+    )
+    assert [outcome for outcome, _ in place.sql(latest)] == ["cached"]
+    assert place.sql("SELECT count(*) FROM measurements") == before
+
+
+def test_plan_only_shows_keys_cache_and_expected_times(swept):
+    place, _ = swept
+    code, out, _ = place.run(
+        "recipe=small", "plan_only=true", "+recipe.tree.base.then.more={op: magnitude_prune, with: {sparsity: 0.9}}"
+    )
+    assert code == 0
+    key = place.sql("SELECT model_key FROM models WHERE name = 'base'")[0][0]
+    assert re.search(rf"{key[:12]}  base  train  cached", out)
+    assert re.search(r"more  magnitude_prune  about [\d.]+ s", out)
+    assert "5 models" in out
+
+
+def test_explain_names_what_changed(swept):
+    place, _ = swept
+    _, out, _ = place.run("recipe=small", "explain=base/int8")
+    assert "will not run" in out
+    _, out, _ = place.run("recipe=small", "explain=base/int8", "recipe.tree.base.then.int8.with.samples=32")
+    assert "base/int8: quantize samples 64 -> 32" in out
+    _, out, _ = place.run("recipe=small", "explain=base/pruned/tuned", "recipe.seed=3")
+    assert "seed 0 -> 3" in out
+    code, _, err = place.run("recipe=small", "explain=base/int4")
+    assert code == 2
+    assert "No step has the path 'base/int4'. Did you mean 'base/int8'?" in err
+
+
+def test_force_runs_a_step_again(swept):
+    place, _ = swept
+    assert place.run("recipe=small", "bench=smoke", "force=base/pruned")[0] == 0
+    latest = "SELECT path FROM steps WHERE outcome = 'done' AND run_id = (SELECT max_by(run_id, started_at) FROM runs)"
+    assert place.sql(latest) == [("base/pruned",)]
+
+
+def test_a_failed_step_is_reported_and_tried_again(swept, tmp_path):
+    place, _ = swept
+    mended = tmp_path / "mended"
+    bad = f"+recipe.tree.base.then.bad={{op: toy_fail, with: {{marker: {mended}}}, then: {{int8: {{op: quantize}}}}}}"
+    words = ["recipe=small", "plugins=[tests.pipeline.toy]", NO_TIMING, bad]
+    code, out, _ = place.run(*words)
+    assert code == 1
+    assert "RuntimeError: told to fail" in out
+    assert place.sql(
+        "SELECT path, outcome, error FROM steps WHERE outcome IN ('failed', 'skipped') AND job = 'operation' ORDER BY path"
+    ) == [
+        ("base/bad", "failed", "RuntimeError: told to fail"),
+        ("base/bad/int8", "skipped", "operation of 'base/bad' failed"),
+    ]
+    mended.touch()
+    assert place.run(*words)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["recipe=smal"], "No recipe is called 'smal'. Did you mean 'small'?"),
+        ([], "which recipe? Give recipe=NAME"),
+        (["small"], "'small' is not key=value. Try: recipe=small"),
+        (["recipe=small", "dataset=digit"], "No dataset is called 'digit'. Did you mean 'digits'?"),
+        (["recipe=small", "model=digits_resne"], "No model is called 'digits_resne'. Did you mean 'digits_resnet'?"),
+        (
+            [
+                "recipe=small",
+                "dataset.colour=3",
+            ],
+            "colour",
+        ),
+        (
+            ["recipe=small", "recipe.tree.base.then.int8.op=quantise"],
+            "Step 'base/int8': No operation is called 'quantise'. Did you mean 'quantize'?",
+        ),
+        (
+            ["recipe=small", "recipe.tree.base.then.pruned.with.sparsity=1.5"],
+            "Step 'base/pruned': Operation 'magnitude_prune': sparsity",
+        ),
+        (
+            ["recipe=small", "+recipe.tree.base.then.pruned.with.sparsty=0.5"],
+            "unknown parameter 'sparsty'. Did you mean 'sparsity'?",
+        ),
+        (
+            ["recipe=small", "recipe.tree.base.then.pruned.with.sparsity={each: []}"],
+            "Step 'base/pruned': `sparsity: each` needs a list",
+        ),
+        (
+            ["recipe=small", "+recipe.tree.base.then.int8.then.t={op: finetune}"],
+            "Step 'base/int8/t': 'finetune' takes a torch model, but 'quantize' gives an ONNX model",
+        ),
+        (["recipe=small", "recipe.targets=[openvno]"], "no target is called 'openvno'. Did you mean 'openvino'?"),
+        (
+            ["recipe=small", "executor.workers=0"],
+            "executor.workers: Input should be greater than or equal to 1 (got 0)",
+        ),
+        (["recipe=small", "plugins=[no.such.module]"], "plugins: 'no.such.module' cannot be imported"),
+        (["recipe=small", "bench.rounds=0"], "bench 'default': rounds"),
+        (["--resume", "recipe=small"], "unknown option '--resume'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_message(tmp_path, words, message):
+    code, out, err = Place(tmp_path).run(*words)
+    if words:
+        assert code == 2
+        assert message in err
+    else:
+        assert "recipe=" in out
+    assert "Traceback" not in err + out
+    assert not (tmp_path / ".bouillon" / "artifacts").exists()
+
+
+def test_a_results_file_of_something_else_is_refused_and_untouched(tmp_path):
+    import duckdb
+
+    place = Place(tmp_path)
+    with duckdb.connect(str(place.results)) as db:
+        db.execute("CREATE TABLE customers AS SELECT 1 AS id")
+    code, _, err = place.run("recipe=small", NO_TIMING)
+    assert code == 2
+    assert "results.duckdb" in err
+    assert "Traceback" not in err
+    assert place.sql("SELECT id FROM customers") == [(1,)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_write_permission_is_named(tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    code, _, err = Place(tmp_path).run("recipe=small", f"workspace={locked}/w", NO_TIMING)
+    assert code == 2
+    assert "locked" in err
+
+
+def test_a_damaged_artifact_is_named_not_read(swept, tmp_path):
+    place, _ = swept
+    copy = Place(tmp_path / "copy")
+    shutil.copytree(place.folder, copy.folder)
+    key = place.sql("SELECT model_key FROM models WHERE name = 'base'")[0][0]
+    weights = copy.artifacts / key[:2] / key / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    more = "+recipe.tree.base.then.more={op: magnitude_prune, with: {sparsity: 0.9}}"
+    code, out, _ = copy.run("recipe=small", NO_TIMING, more)
+    assert code == 1
+    assert "base/more" in out
+    assert json.loads((weights.parent / "manifest.json").read_text())["path"] == "base"
