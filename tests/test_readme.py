@@ -1,0 +1,120 @@
+"""Every command in the README works as written (the long ones are planned, not run)."""
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+SCRIPTS_THAT_CALL_THIS_TEST = ("scripts/test", "scripts/check", ".ci/run")
+LONG = ("resnet50_sweep", "user_study", "bias_study", "repair_study")
+TEMPLATES = re.compile(r"\b[A-Z_]{4,}\b")  # a word that the reader is to replace
+
+
+def commands():
+    """Every line of the README's shell blocks, continued lines joined."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    text = "\n".join(blocks).replace("\\\n", " ")
+    return list(
+        dict.fromkeys(
+            line.partition(" #")[0].strip() for line in text.splitlines() if line.strip() and not line.startswith("#")
+        )
+    )
+
+
+def runs(*programs):
+    return [line for line in commands() if line.startswith(programs)]
+
+
+def call(words, folder, **variables):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "BOUILLON_VENV": str(Path(sys.prefix)), **variables}
+    return subprocess.run(words, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("readme")
+
+
+def test_every_command_is_of_a_kind_that_is_tested_here():
+    known = ("scripts/run ", "scripts/view", "python -m pipeline ", "panel serve viewer", *SCRIPTS_THAT_CALL_THIS_TEST)
+    assert [line for line in commands() if not line.startswith(known)] == []
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith(SCRIPTS_THAT_CALL_THIS_TEST)])
+def test_scripts_exist(line):
+    script = ROOT / shlex.split(line)[0]
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", runs("scripts/run ", "python -m pipeline "))
+def test_pipeline_commands_run(line, place):
+    words = shlex.split(line)
+    if TEMPLATES.search(line):
+        words = [TEMPLATES.sub("placeholder", word) for word in words]
+    words = [sys.executable, *words[1:]] if words[0] == "python" else [str(ROOT / words[0]), *words[1:]]
+    if any(word.startswith("recipe=") for word in words):
+        words += [f"workspace={place}/work", f"results={place}/results.duckdb"]
+        if any(name in line for name in LONG):
+            words.append("plan_only=true")
+        elif "bench=" not in line:
+            words.append("bench=smoke")
+    else:
+        words += ["--results", f"{place}/results.duckdb"]
+    done = call(words, place)
+    if TEMPLATES.search(line):
+        assert "Traceback" not in done.stderr
+        assert "placeholder" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", runs("panel serve viewer", "scripts/view"))
+def test_viewer_commands_serve(line, place):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = shlex.split(line)
+    program = Path(sys.executable).with_name("panel") if words[0] == "panel" else ROOT / words[0]
+    variables = {
+        "BOUILLON_RESULTS": f"{place}/results.duckdb",
+        "BOUILLON_VENV": str(Path(sys.prefix)),
+        "BROWSER": "true",
+    }
+    server = subprocess.Popen(
+        [program, *words[1:], "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert _answers(f"http://127.0.0.1:{port}/viewer", server) == 200
+    finally:
+        server.terminate()
+        server.communicate(timeout=20)
+
+
+def _answers(address, server):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            pytest.fail(f"The server ended: {server.stdout.read()}")
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return answer.status
+        except OSError:
+            time.sleep(0.3)
+    return None
