@@ -1,0 +1,92 @@
+"""Registering metrics, and computing those that some evidence allows."""
+
+import re
+
+import numpy as np
+import pytest
+
+from ops.registry import UnknownNameError
+from pipeline.metrics.api import METRICS, Better, Estimate, Predictions, Scenario, Timings, metric
+from pipeline.metrics.compute import compute
+
+
+@pytest.fixture
+def predictions():
+    return Predictions(
+        "image-classification", ("a", "b"), ("1", "2"), {"logits": np.eye(2, dtype=np.float32)},
+        {"labels": np.array([0, 0])},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """A registry that forgets what a test adds."""
+    list(METRICS)
+    monkeypatch.setattr(METRICS, "_items", dict(METRICS._items))
+    return metric
+
+
+def values(found):
+    return {spec.name: estimate.value for spec, estimate in found}
+
+
+def test_a_persons_own_metric_is_one_function(register, predictions):
+    @register(unit="", format=".1%", better=Better.HIGHER)
+    def first_class_share(predictions: Predictions) -> float:
+        """Share of instances that get the first class.
+
+        More about it.
+        """
+        return float((predictions.outputs["logits"].argmax(axis=1) == 0).mean())
+
+    assert values(compute(predictions))["first_class_share"] == 0.5
+    assert METRICS["first_class_share"].description == "Share of instances that get the first class."
+    assert first_class_share(predictions) == 0.5  # returned unchanged
+
+
+def test_metrics_of_change_need_a_base(register, predictions):
+    @register(unit="", better=Better.NEITHER)
+    def moved(predictions: Predictions, base: Predictions) -> Estimate:
+        """How far logits moved."""
+        return Estimate(float(np.abs(predictions.outputs["logits"] - base.outputs["logits"]).max()), 0, 1, 2)
+
+    assert "moved" not in values(compute(predictions))
+    found = {spec.name: estimate for spec, estimate in compute(predictions, base=predictions)}
+    assert found["moved"] == Estimate(0.0, 0, 1, 2)
+
+
+def test_metrics_of_timings_are_stated_for_one_scenario():
+    single = Timings(np.full(20, 0.5), np.full(20, 0.4), batch_size=1, threads=1)
+    offline = Timings(np.full(20, 0.5), np.full(20, 0.4), batch_size=8, threads=2, scenario=Scenario.OFFLINE)
+    assert values(compute(single)) == {"cpu_time_p50": 400, "latency_p50": 500}
+    assert values(compute(offline)) == {"throughput": pytest.approx(16)}
+
+
+def test_a_metric_that_does_not_apply_is_left_out(predictions):
+    assert {"f1", "exact_match", "top5_accuracy", "worst_group_accuracy"}.isdisjoint(values(compute(predictions)))
+
+
+def test_an_unknown_name_gets_the_nearest(predictions):
+    with pytest.raises(UnknownNameError, match=re.escape("No metric is called 'acuracy'. Did you mean 'accuracy'?")):
+        compute(predictions, names=["acuracy"])
+
+
+def test_what_takes_no_evidence_is_refused(register):
+    message = "a metric takes Predictions, (Predictions, Predictions), Timings, Speedups or ModelFiles"
+    with pytest.raises(TypeError, match=re.escape(message)):
+
+        @register(unit="", better=Better.HIGHER)
+        def wrong(count: int) -> float:
+            return count
+
+
+def test_every_metric_says_what_it_is():
+    for name in METRICS:
+        spec = METRICS[name]
+        assert spec.description.endswith("."), name
+        assert len(spec.description) > 15, name
+        assert format(1.0, spec.format), name
+        assert spec.unit in ("", "B", "ms", "nat", "J", "1/s", "x"), name
+    assert [name for name in METRICS if METRICS[name].primary] == [
+        "accuracy", "f1", "file_bytes", "latency_p50", "sparsity", "speedup",
+    ]  # fmt: skip
