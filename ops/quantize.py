@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from ops._onnx_layers import MatrixNode
 
 Method = Literal["static", "dynamic", "weight_only", "float16", "bfloat16"]
-_DEFAULT = {"static": ("conv", "linear"), "dynamic": ("linear",), "weight_only": ("linear",)}
-_ABLE = {"static": (), "dynamic": ("conv", "linear"), "weight_only": ("linear",)}
+_DEFAULT = {
+    "static": ("conv", "linear", "embedding"),
+    "dynamic": ("linear", "embedding"),
+    "weight_only": ("linear", "embedding"),
+}
+_ABLE = {"static": (), "dynamic": ("conv", "linear", "embedding"), "weight_only": ("linear", "embedding")}
 _SLOW_SHARE = 0.8  # below it, conversions between float and int8 may cost more than the integer kernels save
 
 
@@ -68,6 +72,7 @@ def quantize(
     import onnx
 
     from ops._onnx_layers import drop_records, matrix_nodes, name_after_layers
+    from ops._quantize_embeddings import quantize_embeddings
 
     settings = Settings(
         samples, calibration, percentile, activations, reduce_range, per_channel, bits, block_size, compute
@@ -79,6 +84,8 @@ def quantize(
     chosen = _choose(proto, nodes, method, include, exclude)
     request = Request(proto, nodes, frozenset(chosen), settings, ctx, ctx.scratch / "quantized.onnx")
     report = _apply(request, method)
+    if method in _DEFAULT:
+        report.notes["embeddings_quantized"] = quantize_embeddings(request.result, request.chosen)
     ctx.note("method", method)
     for name, value in report.notes.items():
         ctx.note(name, value)
@@ -103,12 +110,13 @@ def _float_nodes(proto: Any, nodes: Sequence[MatrixNode]) -> list[MatrixNode]:
 def _choose(
     proto: Any, nodes: Sequence[MatrixNode], method: Method, include: Sequence[str], exclude: Sequence[str]
 ) -> list[str]:
+    from ops._quantize_embeddings import embedding_layers
     from ops._quantize_half import storable
     from ops.selector import choose
 
     able, default = _ABLE.get(method, ()), _DEFAULT.get(method, ())
     # products of two activations have no weight: only static quantization can take them, when asked to
-    layers = [found.layer for found in nodes if found.weight or method == "static"]
+    layers = [found.layer for found in nodes if found.weight or method == "static"] + embedding_layers(proto)
     if method in ("float16", "bfloat16"):
         layers = storable(proto, nodes)
     return [layer.name for layer in choose(layers, include, exclude, default=default, able=able)]
