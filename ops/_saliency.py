@@ -93,6 +93,18 @@ def _gradients(
         for name, p in module.named_parameters():
             p.requires_grad_(required[name])
             p.grad = None
+        drop_graphs(module)
+
+
+def drop_graphs(module: torch.nn.Module) -> None:
+    """Detach what layers cached of a run with gradients (LeViT's position biases): it could not be copied."""
+    import torch
+
+    for part in module.modules():
+        for cache in (vars(part), *(value for value in vars(part).values() if type(value) is dict)):
+            for key, value in cache.items():
+                if isinstance(value, torch.Tensor) and value.grad_fn is not None:
+                    cache[key] = value.detach()
 
 
 def _grad(p: torch.nn.Parameter) -> torch.Tensor:
