@@ -89,10 +89,29 @@ def attach_results(db: duckdb.DuckDBPyConnection, path: Path, name: str = "resul
     return stamp
 
 
-def inspect(path: Path) -> Stamp:
-    """Return what the store at `path` says of itself, or raise the `StoreError` that says what is wrong with it."""
-    with connect(threads=1) as db:
-        return attach_results(db, path)
+class Inspector:
+    """Looks at stores, one after the other, with one connection: making one costs more than a look."""
+
+    def __init__(self) -> None:
+        self._db: duckdb.DuckDBPyConnection | None = None
+
+    def look(self, path: Path) -> Stamp:
+        """Return what the store at `path` says of itself, or raise the `StoreError` that says what is wrong with it."""
+        if self._db is None:
+            self._db = connect(threads=1)
+        try:
+            stamp = attach_results(self._db, path)
+            self._db.execute("DETACH results")
+        except (ForeignFileError, UnreadableResultsError):
+            self.close()
+            raise
+        return stamp
+
+    def close(self) -> None:
+        """Let go of the connection; another look makes a new one."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
 
 def read_stamp(db: duckdb.DuckDBPyConnection, name: str) -> Stamp | None:

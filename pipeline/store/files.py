@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.store import schema
-from pipeline.store.database import Stamp, attached, connect, inspect
+from pipeline.store.database import Inspector, Stamp, attached, connect
 from pipeline.store.errors import (
     EmptyResultsError,
     ForeignFileError,
@@ -32,6 +32,7 @@ class StoreFiles:
         self.results = results
         self.working = folder / f"{results.name}.working"
         self._lock = FileLock(folder / f"{results.name}.lock")
+        self._inspector = Inspector()
         self._scratch = results.parent / f".{results.name}.publishing"
 
     def prepare(self) -> None:
@@ -76,16 +77,18 @@ class StoreFiles:
     def published_stamp(self) -> Stamp | None:
         """What the published results say of themselves; None if there are none, or only an empty file."""
         try:
-            return inspect(self.results)
+            return self._inspector.look(self.results)
         except (NoResultsError, EmptyResultsError):
             return None
 
-    def check_published(self) -> None:
+    def working_stamp(self) -> Stamp:
+        """What the working file says of itself."""
+        return self._inspector.look(self.working)
+
+    def check_published(self, published: Stamp | None, own: Stamp) -> None:
         """Refuse to put this store in the place of anything but an earlier state of itself."""
-        published = self.published_stamp()
         if published is None:
             return
-        own = inspect(self.working)
         if published.store_id != own.store_id or published.revision > own.revision:
             raise ForeignFileError(
                 f"{self.results} is not what {self.working} was published as: publishing would overwrite results that "
@@ -129,7 +132,7 @@ class StoreFiles:
 
     def _fill(self, scratch: Path) -> None:
         try:
-            inspect(self.results)
+            self._inspector.look(self.results)
         except (NoResultsError, EmptyResultsError):
             with connect(threads=1) as db, attached(db, scratch, read_only=False):
                 schema.create(db)

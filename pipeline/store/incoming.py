@@ -50,7 +50,7 @@ class Incoming:
 
 def _insert(db: duckdb.DuckDBPyConnection, table: Table, rows: dict[str, Row], now: datetime) -> int:
     listed = list(rows.values())
-    columns: dict[str, Any] = {name: pa.array([item[name] for item in listed]) for name in listed[0]}
+    columns: dict[str, Any] = {name: _column(table.name, name, [item[name] for item in listed]) for name in listed[0]}
     if table.recorded:
         columns["recorded_at"] = pa.array([now] * len(listed))
     added = bulk.insert(db, table.name, columns)
@@ -58,6 +58,13 @@ def _insert(db: duckdb.DuckDBPyConnection, table: Table, rows: dict[str, Row], n
         for column, referred in table.refers:
             _check(db, table.name, column, referred, {item[column] for item in listed})
     return added
+
+
+def _column(table: str, name: str, values: list[Any]) -> Any:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InvalidRecordError(f"A {table} has a {name} that does not fit the others: {error}") from None
 
 
 def _check(db: duckdb.DuckDBPyConnection, table: str, column: str, referred: str, values: set[str]) -> None:

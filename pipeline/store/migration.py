@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from pipeline.store import schema
-from pipeline.store.database import SCHEMA_VERSION, attached, check_version, connect, inspect
+from pipeline.store.database import SCHEMA_VERSION, attached, check_version, connect
 from pipeline.store.errors import NoResultsError, OlderSchemaError, WriteError
 from pipeline.store.files import StoreFiles
 
@@ -41,13 +41,13 @@ def migrate(results: Path, steps: Mapping[int, str] | None = None) -> Path | Non
     store.prepare()
     with store.turn():
         store.open_working()
-        stamp = inspect(store.working)
+        stamp = store.working_stamp()
         if stamp.schema_version == SCHEMA_VERSION:
             return None
         if stamp.schema_version > SCHEMA_VERSION:
             check_version(store.results, stamp)
         scripts = _path(store.results, stamp.schema_version, migrations() if steps is None else steps)
-        store.check_published()
+        store.check_published(store.published_stamp(), stamp)
         backup = store.back_up(stamp.schema_version)
         _apply(store, scripts)
         store.publish()

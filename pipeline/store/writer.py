@@ -22,8 +22,8 @@ from typing import Any
 import duckdb
 
 from pipeline.store import schema, scoreboard
-from pipeline.store.database import attached, check_version, connect, read_stamp
-from pipeline.store.errors import ForeignFileError, InvalidRecordError, StoreError, WriteError
+from pipeline.store.database import Stamp, attached, check_version, connect, read_stamp
+from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteError
 from pipeline.store.files import StoreFiles
 from pipeline.store.incoming import Incoming
 from pipeline.store.records import Metric, Record
@@ -42,7 +42,7 @@ class Store:
             self._files.open_working()
             with self._attached() as db:
                 schema.update(db)
-            self._files.check_published()
+            self._files.check_published(self._files.published_stamp(), self._files.working_stamp())
 
     def write(self, records: Iterable[Record]) -> int:
         """Add facts in one transaction: all of them or none. Returns the number of rows that were not there yet.
@@ -72,10 +72,11 @@ class Store:
                 scoreboard.refresh(db)
                 db.execute("COMMIT")
                 db.execute("CHECKPOINT store")
-                stamp = read_stamp(db, "store")
-            if stamp and self._files.published_stamp() == stamp:
+                stamp = self._stamp(db)
+            published = self._files.published_stamp()
+            if published == stamp:
                 return False
-            self._files.check_published()
+            self._files.check_published(published, stamp)
             self._files.publish()
         return True
 
@@ -133,21 +134,26 @@ class Store:
         """The working file, open for this block. An error undoes the transaction and becomes a `StoreError`."""
         if self._db is None:
             self._db = connect(threads=1)  # parallel inserts would take the processors from the steps
-        working = self._files.working
+        done = False
         try:
-            with attached(self._db, working, read_only=False):
-                stamp = read_stamp(self._db, "store")
-                if stamp is None:
-                    raise ForeignFileError(f"{working} is not a working file of a store. Move it away.")
-                check_version(self.results, stamp)
+            with attached(self._db, self._files.working, read_only=False):
+                self._stamp(self._db)
                 yield self._db
-        except (duckdb.Error, StoreError) as error:
-            self.close()  # rolls back; after some errors DuckDB refuses everything on the connection
-            if isinstance(error, StoreError):
-                raise
-            if isinstance(error, duckdb.ConstraintException):
-                raise InvalidRecordError(f"{self.results}: nothing was written: {error}") from None
+            done = True
+        except duckdb.ConstraintException as error:
+            raise InvalidRecordError(f"{self.results}: nothing was written: {error}") from None
+        except duckdb.Error as error:
             raise WriteError(self._files.explain(error)) from error
+        finally:
+            if not done:  # a closed connection has no open transaction and no attached file, whatever went wrong
+                self.close()
+
+    def _stamp(self, db: duckdb.DuckDBPyConnection) -> Stamp:
+        stamp = read_stamp(db, "store")
+        if stamp is None:
+            raise ForeignFileError(f"{self._files.working} is not a working file of a store. Move it away.")
+        check_version(self.results, stamp)
+        return stamp
 
 
 _LAST_STEPS = """
