@@ -1,7 +1,7 @@
 """The stored class probabilities of whole models, and what they say of two models. NumPy, in blocks that fit the cache.
 
 The unit of storage is 1/1000 of the natural logarithm, in int16. Rows are normalised again before use, so that the
-divergence of two equal rows is 0, and rounding changes a divergence by less than 1e-6.
+divergence of two equal rows is 0, and rounding changes a divergence by less than 0.1 %, or 2e-6 where it is near 0.
 """
 
 from __future__ import annotations

@@ -47,4 +47,6 @@ def predictions(name, probabilities, *, target="ort", data="data1", labels=(0, 1
 
 
 def layer(name, tensor, *, nonzeros=5):
-    return records.Layer(name, tensor, "net", "Conv2d", "weight", [5, 2], "float32", 32.0, 10, nonzeros, 40, -1.0, 1.0, 0.0, 0.5, 4.0)
+    return records.Layer(
+        name, tensor, "net", "Conv2d", "weight", [5, 2], "float32", 32.0, 10, nonzeros, 40, -1.0, 1.0, 0.0, 0.5, 4.0
+    )

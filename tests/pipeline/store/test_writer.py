@@ -13,7 +13,18 @@ from pipeline.store.errors import ForeignFileError, InvalidRecordError
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
 from tests.pipeline.store import facts
-from tests.pipeline.store.facts import ACCURACY, GROUND, INSTANCES, RUN, START, layer, measurement, model, predictions, step
+from tests.pipeline.store.facts import (
+    ACCURACY,
+    GROUND,
+    INSTANCES,
+    RUN,
+    START,
+    layer,
+    measurement,
+    model,
+    predictions,
+    step,
+)
 
 EVERYTHING = [
     *GROUND,
@@ -147,7 +158,9 @@ def test_results_of_another_store_are_never_overwritten(store, path, tmp_path):
     other.write([model("theirs")])
     other.publish()
     (tmp_path / "other.duckdb").replace(path)
-    message = "is not what .*results.duckdb.working was published as: publishing would overwrite results that are only there"
+    message = (
+        "is not what .*results.duckdb.working was published as: publishing would overwrite results that are only there"
+    )
     with pytest.raises(ForeignFileError, match=message):
         Store(path)
     store.write([model("another")])
@@ -165,11 +178,15 @@ def test_two_stores_take_turns_in_one_process(path):
 
 
 def test_what_the_driver_asks(store, path):
-    store.write([*GROUND, model("base", op="load"), step("base", recipe_op="load", seconds=2.0), records.Ingested("e1")])
+    store.write(
+        [*GROUND, model("base", op="load"), step("base", recipe_op="load", seconds=2.0), records.Ingested("e1")]
+    )
     store.write([step("base", recipe_op="load", seconds=4.0, job="predict")])
     later = replace(RUN, run_id="run2", started_at=START + timedelta(days=1), config={"seed": 1})
     changed = replace(model("base2", samples=256), op_version=2, notes={"kept": [1]})
-    store.write([later, changed, replace(step("base", run="run2", seconds=8.0), model_key="base2", params={"samples": 256})])
+    store.write(
+        [later, changed, replace(step("base", run="run2", seconds=8.0), model_key="base2", params={"samples": 256})]
+    )
     store.write([replace(step("base", run="run2", outcome="failed"), model_key="base3")])
     assert store.ingested() == {"e1"}
     assert store.durations() == {("operation", "load"): 2.0, ("predict", "load"): 4.0, ("operation", "prune"): 8.0}
@@ -192,7 +209,9 @@ def test_definitions_of_metrics_can_change_and_change_back(store, query):
 
 def test_newer_evidence_is_shown_and_older_kept(store, query):
     store.write([*GROUND, model("base"), measurement("base", "accuracy", 0.8, days=1)])
-    store.write([measurement("base", "accuracy", 0.7), layer("base", "w"), INSTANCES, predictions("base", [[1, 0]] * 4)])
+    store.write(
+        [measurement("base", "accuracy", 0.7), layer("base", "w"), INSTANCES, predictions("base", [[1, 0]] * 4)]
+    )
     store.write([layer("base", "w", nonzeros=10), predictions("base", [[0, 1]] * 4)])
     store.publish()
     assert query("SELECT value FROM measurements") == [(0.8,)]
@@ -238,7 +257,7 @@ def test_steps_in_batches_cost_little(store):
 
 
 def test_names_of_files_may_hold_anything(tmp_path):
-    path = tmp_path / "it's a \"test\"; über %s" / "my results.db"
+    path = tmp_path / 'it\'s a "test"; über %s' / "my results.db"
     store = Store(path)
     store.write([model("base")])
     store.publish()

@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+
+import duckdb
+
+from pipeline.store import schema
+from pipeline.store.database import SCHEMA_VERSION, connect
+from pipeline.store.migration import migrations
+from pipeline.store.writer import Store
+from tests.pipeline.store.facts import model
+
+GOLDEN = Path(__file__).with_name("schema.json")
+
+
+def tables():
+    with connect() as db:
+        schema.create(db)
+        rows = db.execute(
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables() USING (table_name) "
+            "WHERE NOT duckdb_tables.internal ORDER BY table_name, column_index"
+        ).fetchall()
+    found = {}
+    for table, column, kind in rows:
+        found.setdefault(table, {})[column] = kind
+    return found
+
+
+def test_a_changed_table_has_a_migration():
+    """Stores in the field have the tables of this file. Changed one? See pipeline/store/migrations/README.md."""
+    golden = json.loads(GOLDEN.read_text())
+    assert golden["version"] == SCHEMA_VERSION
+    assert {name: tables().get(name) for name in golden["tables"]} == golden["tables"]
+    assert set(range(2, SCHEMA_VERSION + 1)) == set(migrations())
+
+
+def test_a_table_that_this_program_adds_is_made_in_a_store_that_lacks_it(store, path, query):
+    store.write([model("base")])
+    store.publish()
+    store.close()
+    with duckdb.connect(str(path.parent / ".bouillon" / "results.duckdb.working")) as db:
+        db.execute("DROP VIEW layers; DROP TABLE layer; UPDATE meta SET value = 'another' WHERE key = 'schema'")
+    Store(path).publish()
+    assert query("SELECT count(*) FROM layers") == [(0,)]
+    assert query("SELECT model FROM scoreboard") == [("base",)]

@@ -1,0 +1,151 @@
+from dataclasses import replace
+
+import pytest
+
+from pipeline.store import document
+from pipeline.store.scoreboard import column_name
+from tests.pipeline.store.facts import ACCURACY, DATA, DEVICE, GROUND, INSTANCES, measurement, model, predictions, step
+
+
+def scoreboard(query, columns, order="model, target, device, dataset"):
+    return query(f"SELECT {columns} FROM scoreboard ORDER BY {order} NULLS FIRST")
+
+
+def test_every_view_and_column_has_a_comment():
+    bare = [view.name for view in document.public() if not view.comment]
+    bare += [
+        f"{view.name}.{column.name}" for view in document.public() for column in view.columns if not column.comment
+    ]
+    assert bare == []
+
+
+def test_the_promised_columns_are_there():
+    found = {view.name: {column.name for column in view.columns} for view in document.public()}
+    promised = {
+        "models": "model_key name parent_key root_key depth op kind params recipe",
+        "scoreboard": "model_key model target device dataset",
+        "measurements": "model_key target device dataset metric value low high unit better run_id measured_at",
+        "lineage": "model_key ancestors",
+        "steps": "run_id path outcome seconds error",
+        "predictions": "model_key target instance_id label predicted confidence correct",
+        "instances": "instance_id label attributes",
+        "layers": "model_key tensor",
+        "runs": "run_id config versions host git_commit",
+    }
+    assert {view: set(columns.split()) - found[view] for view, columns in promised.items()} == dict.fromkeys(
+        promised, set()
+    )
+
+
+def test_numbers_of_two_devices_never_stand_in_one_row(store, query):
+    store.write([*GROUND, replace(DEVICE, device="server"), replace(ACCURACY, metric="bytes"), model("base")])
+    store.write(
+        [
+            measurement("base", "latency", 1.0, device="laptop"),
+            measurement("base", "latency", 2.0, device="server"),
+            measurement("base", "latency", 9.0, target="openvino", device="server"),
+            measurement("base", "accuracy", 0.9, data="data1"),
+            measurement("base", "bytes", 100.0, target=""),
+        ]
+    )
+    store.publish()
+    assert scoreboard(query, "target, device, dataset, latency, accuracy, bytes") == [
+        ("openvino", "server", None, 9.0, None, 100.0),
+        ("ort", "laptop", "digits", 1.0, 0.9, 100.0),
+        ("ort", "server", "digits", 2.0, 0.9, 100.0),
+    ]
+
+
+def test_numbers_of_two_data_sets_never_stand_in_one_row(store, query):
+    store.write([*GROUND, replace(DATA, dataset_key="data2", name="photos"), model("base")])
+    store.write(
+        [measurement("base", "accuracy", 0.9, data="data1"), measurement("base", "accuracy", 0.4, data="data2")]
+    )
+    store.write([measurement("base", "latency", 1.0, device="laptop")])
+    store.publish()
+    assert scoreboard(query, "dataset, accuracy, latency") == [("digits", 0.9, 1.0), ("photos", 0.4, 1.0)]
+
+
+def test_every_model_is_in_the_scoreboard(store, query):
+    store.write([*GROUND, model("base"), model("bare", "base"), measurement("base", "accuracy", 0.9, target="")])
+    store.publish()
+    assert scoreboard(query, "model, target, device, accuracy") == [
+        ("bare", None, None, None),
+        ("base", None, None, 0.9),
+    ]
+
+
+def test_only_the_newest_values_count(store, query):
+    store.write([*GROUND, model("base")])
+    store.write([measurement("base", "accuracy", value, days=day) for day, value in ((2, 0.7), (3, 0.6), (1, 0.9))])
+    store.publish()
+    assert scoreboard(query, "accuracy") == [(0.6,)]
+
+
+@pytest.mark.parametrize("name", ['we"ird', "it's", "Top-1 Accuracy", "select", "a;b", "<b>", "model"])
+def test_a_metric_may_have_any_name(store, query, name):
+    store.write([*GROUND, replace(ACCURACY, metric=name), model("base"), measurement("base", name, 0.9)])
+    store.publish()
+    [(column,)] = query("SELECT scoreboard_column FROM metrics WHERE metric = ?", name)
+    assert column == ("model_2" if name == "model" else name)
+    quoted = column.replace('"', '""')
+    assert query(f'SELECT "{quoted}" FROM scoreboard') == [(0.9,)]
+    [(comment,)] = query(
+        "SELECT comment FROM duckdb_columns() WHERE table_name = 'scoreboard' AND column_name = ?", column
+    )
+    assert comment == "Share of right answers. (higher is better)"
+
+
+def test_names_that_differ_in_case_get_columns_of_their_own_for_good(store, query):
+    store.write([*GROUND, model("base"), measurement("base", "accuracy", 0.9)])
+    store.publish()
+    store.write([replace(ACCURACY, metric="Accuracy"), measurement("base", "Accuracy", 90.0)])
+    store.publish()
+    assert query("SELECT metric, scoreboard_column FROM metrics WHERE metric ILIKE 'accuracy' ORDER BY ALL") == [
+        ("Accuracy", "Accuracy_2"), ("accuracy", "accuracy"),
+    ]  # fmt: skip
+    assert scoreboard(query, "accuracy, accuracy_2") == [(0.9, 90.0)]
+
+
+def test_column_names_skip_what_is_taken():
+    assert column_name("A", []) == "A"
+    assert column_name("A", ["a", "A_2"]) == "A_3"
+
+
+def test_a_model_of_two_recipes_is_one_model(store, query):
+    run2 = replace(GROUND[0], run_id="run2", recipe="other")
+    store.write(
+        [*GROUND, run2, model("base"), step("base", outcome="done"), step("base", outcome="cached", run="run2")]
+    )
+    store.publish()
+    assert query("SELECT name, recipe, recipes FROM models") == [("base", "study", ["other", "study"])]
+
+
+def test_lineage_lists_ancestors_from_the_root(store, query):
+    store.write([model("a"), model("b", "a"), model("c", "b"), model("z")])
+    store.publish()
+    assert query("SELECT model_key, depth, ancestors, path FROM lineage ORDER BY model_key") == [
+        ("a", 0, [], ["a"]), ("b", 1, ["a"], ["a", "b"]), ("c", 2, ["a", "b"], ["a", "b", "c"]), ("z", 0, [], ["z"]),
+    ]  # fmt: skip
+
+
+def test_predictions_join_their_instances(store, query):
+    store.write([*GROUND, model("base"), INSTANCES])
+    store.write([predictions("base", [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]])])
+    store.publish()
+    assert query("SELECT instance_id, label, predicted, correct FROM predictions ORDER BY position") == [
+        ("a", "cat", "cat", True), ("b", "dog", "dog", True), ("c", "cat", "dog", False), ("d", "dog", "cat", False),
+    ]  # fmt: skip
+    assert query("SELECT probabilities FROM predictions WHERE position = 0") == [
+        ([pytest.approx(0.9, rel=5e-4), pytest.approx(0.1, rel=5e-4)],)
+    ]
+    assert query(
+        "SELECT attributes['sex'], avg(correct::INT) FROM predictions JOIN instances USING (dataset_key, split, position) GROUP BY ALL ORDER BY ALL"
+    ) == [("f", 0.5), ("m", 0.5)]
+
+
+def test_markdown_lists_all_and_survives_bars():
+    view = document.View("v", "One | two.", (document.Column("c", "INTEGER", "a | b"),))
+    assert document.markdown([view]) == (
+        "#### `v`\n\nOne \\| two.\n\n| column | type | |\n|---|---|---|\n| `c` | INTEGER | a \\| b |\n"
+    )
