@@ -1,6 +1,6 @@
 """How models are stored: the only place that knows the file layout of a model artifact.
 
-torch   architecture.json, edits.json, model.safetensors, masks.safetensors (if any weight is masked)
+torch   architecture.json, edits.json, structure.json, model.safetensors, masks.safetensors (if any weight is masked)
 onnx    architecture.json, model.onnx
 """
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 ONNX_FILE = "model.onnx"
 ARCHITECTURE_FILE = "architecture.json"
-_EDITS, _TENSORS, _MASKS = "edits.json", "model.safetensors", "masks.safetensors"
+TENSORS_FILE = "model.safetensors"
+_EDITS, _MASKS, _STRUCTURE = "edits.json", "masks.safetensors", "structure.json"
 
 
 def format_of(folder: Path) -> Format:
@@ -38,7 +39,8 @@ def save(model: TorchModel | OnnxModel, folder: Path) -> None:
     from safetensors.torch import save_file
 
     (folder / _EDITS).write_text(json.dumps(model.edits))
-    save_file(_untied(model.module.state_dict()), folder / _TENSORS)
+    (folder / _STRUCTURE).write_text(json.dumps(_structure(model.module)))
+    save_file(_untied(model.module.state_dict()), folder / TENSORS_FILE)
     if model.masks:
         save_file({name: mask.contiguous() for name, mask in model.masks.items()}, folder / _MASKS)
 
@@ -53,10 +55,10 @@ def load(folder: Path) -> TorchModel | OnnxModel:
     from ops.edits import replay
     from pipeline.models.build import build_structure
 
-    edits: list[dict[str, Any]] = json.loads((folder / _EDITS).read_text())
+    edits = load_edits(folder)
     module = replay(build_structure(architecture), architecture, edits)
     try:
-        missing, unexpected = module.load_state_dict(load_file(folder / _TENSORS), strict=False)
+        missing, unexpected = module.load_state_dict(load_file(folder / TENSORS_FILE), strict=False)
     except RuntimeError as error:
         raise ModelError(f"{folder}: the tensors do not fit the recorded structure: {error}") from None
     if unexpected or set(missing) - _tied(module):
@@ -70,6 +72,32 @@ def load_architecture(folder: Path) -> Architecture:
     raw = json.loads((folder / ARCHITECTURE_FILE).read_text())
     inputs = {name: (dtype, tuple(shape)) for name, (dtype, shape) in raw.pop("inputs").items()}
     return Architecture(**{**raw, "classes": tuple(raw["classes"])}, inputs=inputs)
+
+
+def load_edits(folder: Path) -> list[dict[str, Any]]:
+    """Read only the structural edits of a torch model, in order."""
+    edits: list[dict[str, Any]] = json.loads((folder / _EDITS).read_text())
+    return edits
+
+
+def load_structure(folder: Path) -> dict[str, Any]:
+    """Read only what the tensors of a torch model belong to.
+
+    `modules` maps the path of every module to its class, in the order of the code; `parameters` lists the names of the
+    parameters (all other tensors in the file are buffers); `eps` maps normalisations to their epsilon.
+    """
+    structure: dict[str, Any] = json.loads((folder / _STRUCTURE).read_text())
+    return structure
+
+
+def _structure(module: torch.nn.Module) -> dict[str, Any]:
+    return {
+        "modules": {name: type(part).__name__ for name, part in module.named_modules()},
+        "parameters": [name for name, _ in module.named_parameters(remove_duplicate=False)],
+        "eps": {
+            name: part.eps for name, part in module.named_modules() if isinstance(getattr(part, "eps", None), float)
+        },
+    }
 
 
 def _untied(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

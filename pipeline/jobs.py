@@ -18,6 +18,8 @@ class What(StrEnum):
     EXPORT = "export"
     PREDICT = "predict"
     LAYERS = "layers"
+    ACTIVATIONS = "activations"
+    COMPARE = "compare"
     MEASURE = "measure"
 
 

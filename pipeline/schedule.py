@@ -8,10 +8,13 @@ from typing import Any
 from ops.api import Format
 from pipeline.jobs import Job, What
 from pipeline.keys import Key, evidence_key
+from pipeline.layers.api import Sources
 from pipeline.plan import Plan, Step, export_key
 
 PREDICT_VERSION = 1
-LAYERS_VERSION = 1
+LAYERS_VERSION = 2
+ACTIVATIONS_VERSION = 1
+COMPARE_VERSION = 1
 MEASURE_VERSION = 1
 
 
@@ -60,6 +63,7 @@ def _evidence_jobs(
         evidence_key("layers", version=LAYERS_VERSION, model=step.key), What.LAYERS, step.path, step.key, (step.key,)
     )
     yield layers
+    yield from _comparison_jobs(step, steps, plan)
     for name in plan.recipe.targets:
         predict = _predict(step, name, plan, targets)
         if predict is None:
@@ -79,6 +83,52 @@ def _evidence_jobs(
             needs=tuple(dict.fromkeys(evidence.values())),
             details={"target": name, **evidence},
         )
+
+
+def _comparison_jobs(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Iterator[Job]:
+    """What the layers give, and how they differ from those of the parent and the root."""
+    sources = _sources(step, steps, plan)
+    files = (step.key, step.root, sources.origin, *([sources.export] if sources.export else []))
+    yield Job(
+        key=sources.activations,
+        what=What.ACTIVATIONS,
+        path=step.path,
+        model=step.key,
+        needs=tuple(dict.fromkeys(files)),
+        details={"sources": sources.plain()},
+    )
+    relatives = [steps[key] for key in dict.fromkeys((step.parent, step.root)) if key not in (None, step.key)]
+    references = [_sources(relative, steps, plan) for relative in relatives]
+    everything = [key for each in (sources, *references) for key in (each.model, each.layers, each.activations)]
+    yield Job(
+        key=evidence_key("compare", version=COMPARE_VERSION, model=step.key, evidence=everything),
+        what=What.COMPARE,
+        path=step.path,
+        model=step.key,
+        needs=tuple(dict.fromkeys([*files, *everything])),
+        details={
+            "op": step.op,
+            "sources": sources.plain(),
+            "references": [reference.plain() for reference in references],
+        },
+    )
+
+
+def _sources(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Sources:
+    origin = step
+    while origin.format is not Format.TORCH and origin.parent is not None:
+        origin = steps[origin.parent]
+    export = export_key(origin.key, plan.facts.export_version) if origin.format is Format.TORCH else None
+    return Sources(
+        model=step.key,
+        root=step.root,
+        layers=evidence_key("layers", version=LAYERS_VERSION, model=step.key),
+        activations=evidence_key(
+            "activations", version=ACTIVATIONS_VERSION, model=step.key, data=plan.facts.data_fingerprint, export=export
+        ),
+        origin=origin.key,
+        export=export,
+    )
 
 
 def _predict(step: Step, target: str, plan: Plan, targets: Mapping[str, Mapping[str, Any]]) -> Job | None:

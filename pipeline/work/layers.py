@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.evidence import save_layers
-from pipeline.layers import layers_of
+from pipeline.layers.describing import statistics
+from pipeline.layers.files import DISTRIBUTIONS, save_records
 
 if TYPE_CHECKING:
     from pipeline.jobs import Job
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 
 def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Write layers.json."""
-    save_layers(layers_of(worker.artifacts.path(job.model), job.model), folder)
+    """Write layers.json and the distributions of all tensors."""
+    layers, distributions = statistics(worker.artifacts.path(job.model), job.model)
+    save_layers(layers, folder)
+    save_records(distributions, folder / DISTRIBUTIONS)
     return {}

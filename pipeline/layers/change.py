@@ -1,0 +1,189 @@
+"""What became of a tensor: the same values in two models, compared one by one."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.layers.values import BLOCK, ROWS, Summary, blocks, rows_of
+
+__all__ = ["CLASSES", "EDGES", "Difference", "compare"]
+
+EDGES = (0.0, 0.01, 0.1, 0.5, 1.0)
+"""Relative change |new - old| / |old|: unchanged, up to 1 %, up to 10 %, up to 50 %, below 100 %, and 100 % or more."""
+CLASSES = len(EDGES) + 1
+_EXACT = 1 << 20
+"""Tensors with more values have their value-by-change counts taken from evenly spaced blocks of this many in all."""
+_SERIAL = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Of a tensor to the same tensor of a reference. Pairs in which either value is not finite are counted and left out.
+
+    `sqnr_db` is 10 log10 of the reference's energy over the difference's (signal-to-quantization-noise ratio): inf where
+    nothing changed, -inf where the reference is all zeros. `cosine` is None where one side is all zeros.
+    """
+
+    count: int
+    nonfinite: int
+    zero_both: int
+    zero_here: int
+    """Zero in the model only."""
+    zero_there: int
+    """Zero in the reference only."""
+    mean_abs_change: float | None
+    relative_change: float | None
+    """Sum of the absolute changes over the sum of the reference's absolute values; None where that is zero."""
+    sqnr_db: float | None
+    cosine: float | None
+    counts: tuple[int, ...]
+    """Value by relative change: `ROWS` x `CLASSES`, row by row, in the rows of the model's own histogram."""
+    counted: int
+    """Pairs behind `counts`: all of `count`, or a sample of large tensors."""
+
+
+def compare(
+    new: np.ndarray, old: np.ndarray, *, limits: tuple[float, float], known: tuple[Summary, Summary] | None = None,
+    threads: int = 1,
+) -> Difference:  # fmt: skip
+    """Compare float32 arrays of one shape; `limits` are those of the new one's histogram.
+
+    `known` are the summaries of (new, old), if they are at hand: of finite tensors their sums need not be taken again,
+    which makes the comparison twice as fast.
+    """
+    if new.shape != old.shape:
+        raise ValueError(f"Only equal shapes can be compared, not {new.shape} and {old.shape}")
+    pairs = list(zip(blocks(new.reshape(-1)), blocks(old.reshape(-1)), strict=True))
+    every = max(1, math.ceil(new.size / _EXACT))
+    trusted = known is not None and not any(side.nans or side.infs for side in known)
+    workers = 1 if new.size < _SERIAL else threads
+    parts = [range(start, len(pairs), workers) for start in range(workers)]
+
+    def work(part: range) -> _Sums:
+        sums = _Sums(limits, light=trusted)
+        for index in part:
+            sums.add(*pairs[index], cross=index % every == 0)
+        return sums
+
+    if workers == 1:
+        total = work(parts[0])
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            total = _Sums(limits, light=trusted)
+            for sums in pool.map(work, parts):
+                total.merge(sums)
+    if trusted and known is not None:
+        total.trust(*known)
+    return total.result(new.size)
+
+
+class _Sums:
+    """Sums over blocks of pairs, in float64."""
+
+    def __init__(self, limits: tuple[float, float], *, light: bool) -> None:
+        self.limits, self.light = limits, light
+        self.finite = self.counted = 0
+        self.zero_new = self.zero_old = self.zero_both = 0
+        self.absolute = self.squares = self.old_absolute = self.old_squares = self.new_squares = 0.0
+        self.counts = np.zeros(ROWS * CLASSES, np.int64)
+        self._change = np.empty(BLOCK, np.float32)
+        self._wide = np.empty(BLOCK, np.float64)
+
+    def add(self, new: np.ndarray, old: np.ndarray, *, cross: bool) -> None:
+        """Take one block into account; `cross`: also value by change."""
+        change, wide = self._change[: new.size], self._wide[: new.size]
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.subtract(new, old, out=change)
+        np.copyto(wide, change)
+        squares = float(np.dot(wide, wide))
+        if not math.isfinite(squares):
+            new, old = _both_finite(new, old)
+            # float64: the difference of two large float32 values may overflow
+            wide = new.astype(np.float64) - old
+            change = wide
+            squares = float(np.dot(wide, wide))
+        self.finite += new.size
+        self.squares += squares
+        magnitude = np.abs(wide, out=wide)
+        self.absolute += float(magnitude.sum())
+        self._zeros(new, old)
+        if not self.light:
+            self._energies(new, old)
+        if cross and new.size:
+            self.counted += new.size
+            joint = rows_of(new, *self.limits).astype(np.int64) * CLASSES + _classes(magnitude, old)
+            self.counts += np.bincount(joint, minlength=ROWS * CLASSES)
+
+    def merge(self, other: _Sums) -> None:
+        """Add what another part found."""
+        for name in (
+            "finite", "counted", "zero_new", "zero_old", "zero_both", "absolute", "squares", "old_absolute",
+            "old_squares", "new_squares", "counts",
+        ):  # fmt: skip
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def trust(self, new: Summary, old: Summary) -> None:
+        """Take the sums of each side from their summaries."""
+        self.zero_new, self.zero_old = new.zeros, old.zeros
+        self.new_squares, self.old_squares, self.old_absolute = new.square_sum, old.square_sum, old.abs_sum
+
+    def result(self, size: int) -> Difference:
+        """Finish."""
+        some = self.finite > 0
+        # the sum of products follows from the squares; in float64 the cancellation costs nothing that shows
+        products = (self.new_squares + self.old_squares - self.squares) / 2
+        norms = math.sqrt(self.new_squares) * math.sqrt(self.old_squares)
+        return Difference(
+            count=size,
+            nonfinite=size - self.finite,
+            zero_both=self.zero_both,
+            zero_here=self.zero_new - self.zero_both,
+            zero_there=self.zero_old - self.zero_both,
+            mean_abs_change=self.absolute / self.finite if some else None,
+            relative_change=self.absolute / self.old_absolute if self.old_absolute > 0 else None,
+            sqnr_db=decibels(self.old_squares, self.squares) if some else None,
+            cosine=max(-1.0, min(1.0, products / norms)) if norms > 0 else None,
+            counts=tuple(self.counts.tolist()),
+            counted=self.counted,
+        )
+
+    def _zeros(self, new: np.ndarray, old: np.ndarray) -> None:
+        new_zero, old_zero = new == 0, old == 0
+        if not self.light:
+            self.zero_new += int(np.count_nonzero(new_zero))
+            self.zero_old += int(np.count_nonzero(old_zero))
+        np.logical_and(new_zero, old_zero, out=new_zero)
+        self.zero_both += int(np.count_nonzero(new_zero))
+
+    def _energies(self, new: np.ndarray, old: np.ndarray) -> None:
+        wide = new.astype(np.float64)
+        self.new_squares += float(np.dot(wide, wide))
+        wide = old.astype(np.float64)
+        self.old_squares += float(np.dot(wide, wide))
+        self.old_absolute += float(np.abs(wide, out=wide).sum())
+
+
+def decibels(signal: float, noise: float) -> float:
+    """10 log10(signal / noise): inf without noise, -inf without signal."""
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
+def _both_finite(new: np.ndarray, old: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    known = np.isfinite(new) & np.isfinite(old)
+    return new[known], old[known]
+
+
+def _classes(magnitude: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Return the class of each relative change; a value that was zero and is not any more changed by 100 % or more."""
+    reference = np.abs(old).astype(np.float64)
+    found = (magnitude > 0).astype(np.uint8)
+    for edge in EDGES[1:-1]:
+        found += magnitude > edge * reference
+    found += (magnitude >= EDGES[-1] * reference) & (magnitude > 0)
+    return found

@@ -1,0 +1,103 @@
+"""What structural edits say of single tensors: which channels are left, and which tensors are factors of which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["Edited", "Factored", "Kept", "follow", "kept_axes", "multiply"]
+
+Kept = tuple[np.ndarray | None, ...]
+"""Per axis the sorted places of the original that are left, or None for all."""
+Side = Literal["out", "in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Factored:
+    """A layer that became a sequence of smaller ones."""
+
+    layer: str
+    parts: tuple[str, ...]
+    """The layers that it is now, in the order of computation; the last has its bias."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What all edits of a network amount to."""
+
+    kept: Mapping[tuple[str, Side], np.ndarray]
+    """(layer, side) -> the original's channels that are left; a side that lost nothing is absent."""
+    factored: tuple[Factored, ...]
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Last part of a factorised layer -> the layer: it gives the layer's outputs and has its bias."""
+        return {found.parts[-1]: found.layer for found in self.factored}
+
+
+def follow(edits: Sequence[Mapping[str, Any]]) -> Edited:
+    """Go through the edits in order: later ones name channels of what earlier ones left."""
+    kept: dict[tuple[str, Side], np.ndarray] = {}
+    factored: list[Factored] = []
+    for edit in edits:
+        if edit["edit"] == "channels":
+            _narrow(kept, edit["layers"])
+        elif edit["edit"] == "factorize":
+            factored.extend(_factorize(kept, edit["layers"]))
+    return Edited(kept, tuple(factored))
+
+
+def _narrow(kept: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Mapping[Side, Sequence[int]]]) -> None:
+    for layer, sides in layers.items():
+        for side, indices in sides.items():
+            before = kept.get((layer, side))
+            chosen = np.asarray(indices, np.int64)
+            kept[layer, side] = chosen if before is None else before[chosen]
+
+
+def _factorize(kept: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Sequence[int]]) -> Iterator[Factored]:
+    """What a layer had lost, its first factor has lost of the inputs and its last of the outputs."""
+    for layer, ranks in layers.items():
+        found = Factored(layer, tuple(f"{layer}.{part}" for part in range(len(ranks) + 1)))
+        ends: tuple[tuple[Side, str], ...] = (("in", found.parts[0]), ("out", found.parts[-1]))
+        for side, part in ends:
+            if (before := kept.pop((layer, side), None)) is not None:
+                kept[part, side] = before
+        yield found
+
+
+def kept_axes(edited: Edited, name: str, shape: tuple[int, ...], original: tuple[int, ...] | None) -> Kept:
+    """Return what is left along each axis of a tensor of `shape`, which was `original` in the unedited network."""
+    layer, _, parameter = name.rpartition(".")
+    out, into = edited.kept.get((layer, "out")), edited.kept.get((layer, "in"))
+    axes: list[np.ndarray | None] = [None] * len(shape)
+    if out is not None and shape:
+        # an embedding's channels lie along its second axis; its first, the vocabulary, stays
+        across = len(shape) > 1 and original is not None and shape[0] == original[0] and shape[1] == len(out)
+        axis = 1 if across and parameter == "weight" and shape[0] != len(out) else 0
+        if shape[axis] == len(out):
+            axes[axis] = out
+    if into is not None and parameter == "weight" and len(shape) > 1 and shape[1] <= len(into):
+        axes[1] = into[: shape[1]]  # of a grouped convolution every group keeps the same ones
+    return tuple(axes)
+
+
+def multiply(readers: Sequence[Callable[[], np.ndarray]]) -> np.ndarray:
+    """Return the weight that a sequence of factors amounts to: (out, in) or (out, in, height, width), float32.
+
+    Two factors are a matrix product, of linear layers or 1x1 convolutions; three are Tucker-2: a convolution between two
+    1x1 convolutions.
+    """
+    first, *rest = (read().astype(np.float64) for read in readers)
+    product = first
+    for factor in rest:
+        if factor.ndim > 2 and factor.shape[2:] != (1, 1):  # noqa: PLR2004 - channels before space
+            entering = product.reshape(product.shape[0], -1)
+            product = np.einsum("bahw,ai->bihw", factor, entering)
+        else:
+            product = np.tensordot(factor.reshape(factor.shape[0], -1), product, axes=1)
+    found: np.ndarray = product.astype(np.float32)
+    return found

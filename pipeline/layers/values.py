@@ -1,0 +1,149 @@
+"""The distribution of a tensor's values: exact counts and moments, and a histogram that outliers cannot flatten."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["BINS", "ROWS", "Histogram", "Summary", "blocks", "robust_range", "rows_of", "summarize"]
+
+BINS = 32
+ROWS = BINS + 3
+"""Rows of a histogram: below the range, the bins, above the range, exactly zero. NaN and infinities are counted apart."""
+BELOW, ABOVE, ZERO = 0, BINS + 1, BINS + 2
+BLOCK = 1 << 15
+"""Values that are worked on at once: they and their temporaries stay in the processor's cache."""
+_SAMPLE = 1 << 16
+_TAIL = 0.001
+_NEAR = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of finite values; row 0 holds what is below `low`, the last but one what is above `high`, the last zeros."""
+
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Of one tensor. Moments are over the finite values, in float64; None where there are none."""
+
+    count: int
+    zeros: int
+    nans: int
+    infs: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    std: float | None
+    abs_sum: float
+    square_sum: float
+    histogram: Histogram
+
+
+def summarize(values: np.ndarray, *, limits: tuple[float, float] | None = None) -> Summary:
+    """Return the distribution of float32 values of any shape; `limits` are those of the histogram (default: robust)."""
+    flat = values.reshape(-1)
+    low, high = limits or robust_range(flat)
+    counts = np.zeros(ROWS, np.int64)
+    total = _Moments()
+    for block in blocks(flat):
+        finite = total.add(block)
+        counts += np.bincount(rows_of(finite, low, high), minlength=ROWS)
+    mean = total.sum / total.finite if total.finite else None
+    return Summary(
+        count=flat.size,
+        zeros=int(counts[ZERO]),
+        nans=total.nans,
+        infs=flat.size - total.finite - total.nans,
+        minimum=total.minimum if total.finite else None,
+        maximum=total.maximum if total.finite else None,
+        mean=mean,
+        std=_std(flat, mean, total.finite) if mean is not None else None,
+        abs_sum=total.abs_sum,
+        square_sum=total.square_sum,
+        histogram=Histogram(low, high, tuple(counts.tolist())),
+    )
+
+
+def blocks(flat: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
+    """Yield consecutive parts of a flat array."""
+    for start in range(0, flat.size, size):
+        yield flat[start : start + size]
+
+
+def rows_of(finite: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return the histogram row of each finite value: uint8, of the same shape."""
+    scale = BINS / (high - low)
+    with np.errstate(over="ignore", invalid="ignore"):
+        places = np.floor((finite.astype(np.float64) - low) * scale) + 1
+    places[finite == np.float32(high)] = BINS  # the last bin includes its upper edge
+    np.clip(places, BELOW, ABOVE, out=places)
+    places[finite == 0] = ZERO
+    rows: np.ndarray = places.astype(np.uint8)
+    return rows
+
+
+def robust_range(flat: np.ndarray) -> tuple[float, float]:
+    """Return the limits of a histogram: those of the values, but without far outliers.
+
+    The central 99.8 % of the non-zero values set the scale (from 65,536 evenly spaced values); the range reaches to the
+    extremes where these are near, within four times that width, and stops at the quantiles otherwise.
+    """
+    sample = flat[:: max(1, flat.size // _SAMPLE)]
+    sample = sample[np.isfinite(sample) & (sample != 0)].astype(np.float64)
+    if not sample.size:
+        return -1.0, 1.0
+    first, last = (float(edge) for edge in np.quantile(sample, [_TAIL, 1 - _TAIL]))
+    smallest, largest = float(sample.min()), float(sample.max())
+    reach = _NEAR * (last - first)
+    low = smallest if smallest >= first - reach else first
+    high = largest if largest <= last + reach else last
+    if high - low > 1e-6 * max(abs(low), abs(high)):
+        return low, high
+    width = max(abs(low) * 0.1, math.ulp(0.0) * 2**60)  # one value over and over: a range around it
+    return low - width, high + width
+
+
+class _Moments:
+    """Sums over blocks in float64: a float32 sum of millions of small values loses them."""
+
+    def __init__(self) -> None:
+        self.finite = self.nans = 0
+        self.sum = self.abs_sum = self.square_sum = 0.0
+        self.minimum, self.maximum = math.inf, -math.inf
+
+    def add(self, block: np.ndarray) -> np.ndarray:
+        """Take a block into account and return its finite values."""
+        wide = block.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # inf - inf
+            total = float(wide.sum())
+        if not math.isfinite(total):
+            known = np.isfinite(block)
+            self.nans += int(np.isnan(block).sum())
+            block = block[known]
+            wide = wide[known]
+            total = float(wide.sum())
+        if block.size:
+            self.finite += block.size
+            self.sum += total
+            self.square_sum += float(np.dot(wide, wide))
+            self.abs_sum += float(np.abs(wide, out=wide).sum())
+            self.minimum = min(self.minimum, float(block.min()))
+            self.maximum = max(self.maximum, float(block.max()))
+        return block
+
+
+def _std(flat: np.ndarray, mean: float, finite: int) -> float:
+    """A second pass: the difference of two large sums would lose a small spread around a large mean."""
+    total = 0.0
+    for block in blocks(flat):
+        away = block[np.isfinite(block)].astype(np.float64) - mean
+        total += float(np.dot(away, away))
+    return math.sqrt(total / finite)

@@ -1,0 +1,34 @@
+"""Compare a model's layers with those of its parent and of its root, and put what is conspicuous into words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.layers.api import Sources
+from pipeline.layers.comparing import changes, divergence
+from pipeline.layers.files import CHANGES, FINDINGS, save_records
+from pipeline.layers.findings import find
+from pipeline.layers.sources import open_side
+
+if TYPE_CHECKING:
+    from pipeline.jobs import Job
+    from pipeline.store.records import Change, Finding
+    from pipeline.worker import Worker
+
+
+def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
+    """Write changes against every reference, and findings."""
+    model = open_side(worker.artifacts, Sources(**job.details["sources"]))
+    found: list[Change] = list(divergence(model, model))
+    conspicuous: list[Finding] = find(model.key, list(model.known.values()), found)
+    for raw in job.details["references"]:
+        reference = open_side(worker.artifacts, Sources(**raw))
+        changed = list(changes(model, reference, threads=worker.workplace.threads))
+        conspicuous += find(
+            reference.key, list(model.known.values()), changed, list(reference.known.values()), op=job.details["op"]
+        )
+        found += changed
+    save_records(found, folder / CHANGES)
+    save_records(conspicuous, folder / FINDINGS)
+    return {}
