@@ -36,7 +36,7 @@ class NewerSchemaError(SchemaVersionError):
 
 
 class WriteError(StoreError):
-    """A write failed; everything written before is safe, and nothing of this write is in the store."""
+    """A write failed. Everything written before is safe; of this write, all is in the store or nothing."""
 
 
 class InvalidRecordError(StoreError):

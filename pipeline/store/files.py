@@ -109,7 +109,7 @@ class StoreFiles:
 
     def explain(self, error: Exception) -> str:
         """Say what went wrong while writing, and that nothing else was lost."""
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        reason = error.strerror if isinstance(error, OSError) else _reason(error)
         advice = "Free some space and run again" if _is_full(reason or "") else "Run again when the cause is removed"
         return f"{self.results}: writing failed: {reason}. {advice}: what was written before is safe in {self.working}."
 
@@ -151,6 +151,11 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    """DuckDB wraps what the system said: `Checkpoint failed ... Original error: ... No space left on device`."""
+    return str(error).rpartition("Original error: ")[2].partition("\n")[0]
 
 
 def _is_full(reason: str) -> bool:

@@ -74,7 +74,7 @@ def test_a_newer_store_is_refused(store, path):
     with duckdb.connect(str(working(path))) as db:
         db.execute("UPDATE meta SET value = '7' WHERE key = 'schema_version'")
     for attempt in (lambda: migrate(path), lambda: Store(path)):
-        with pytest.raises(NewerSchemaError, match="schema version 7.*Update this one"):
+        with pytest.raises(NewerSchemaError, match=r"schema version 7.*Update this one"):
             attempt()
 
 
@@ -88,7 +88,7 @@ def test_a_migration_that_fails_changes_nothing(older):
 
 
 def test_a_gap_in_the_migrations_is_named(older):
-    with pytest.raises(OlderSchemaError, match="this program knows no way from 0 to 1. Migrate it with an earlier"):
+    with pytest.raises(OlderSchemaError, match="this program knows no way from 0 to 1"):
         migrate(older)
 
 
