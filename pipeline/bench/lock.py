@@ -49,7 +49,7 @@ def measuring(
             lock.acquire_write(-1 if timeout < 0 else timeout - first)
         except Timeout:
             raise BusyError(
-                f"Other work of this program has kept the machine busy for {timeout:.0f} s: nothing can be timed beside it"
+                f"Other work of this program has kept the machine busy for {timeout:g} s: nothing can be timed beside it"
             ) from None
     try:
         yield

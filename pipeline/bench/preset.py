@@ -82,9 +82,9 @@ class Preset(_Checked):
     """Rounds are added up to here while some were contended, the base drifts or the runs spread."""
     launches: int = Field(default=1, ge=1)
     """Fresh processes per model and condition; the rounds are done in each."""
-    seconds: float = Field(default=1, gt=0)
+    seconds: float = Field(default=1.0, gt=0)
     """Fewest seconds of timed runs."""
-    max_seconds: float = Field(default=3, gt=0)
+    max_seconds: float = Field(default=3.0, gt=0)
     max_runs: int = Field(default=1000, ge=1)
     warmup: Warmup = Warmup()
     compare: bool = True

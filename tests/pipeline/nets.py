@@ -81,10 +81,10 @@ def _make_torch(nets: Nets) -> None:
 
     from pipeline.export import export_onnx
     from pipeline.formats import save
-    from pipeline.models.build import build_structure
 
     torch.manual_seed(0)
-    model = TorchModel(build_structure(ARCHITECTURE).eval(), ARCHITECTURE)
+    need = Need(ARCHITECTURE.task, CLASSES, ARCHITECTURE.inputs, pretrained=False)
+    model = TorchModel(small_test_net(need, **ARCHITECTURE.arguments).eval(), ARCHITECTURE)
     for module in model.module.modules():  # fresh statistics would make the exporter's folding of norms trivial
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(std=0.2)

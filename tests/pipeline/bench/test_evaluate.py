@@ -1,0 +1,134 @@
+"""Predictions on the evaluation split: order, windows of questions, NaN, and what does not fit."""
+
+import re
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from ops.api import Batch
+from pipeline.bench.evaluate import EvaluationError, predict
+from pipeline.datasets.api import Answers
+from pipeline.metrics.quality import accuracy, invalid_outputs
+from pipeline.targets.open import open_target
+from tests.pipeline.nets import CLASSES, samples
+
+
+class Pictures:
+    name, task, classes = "pictures", "image-classification", CLASSES
+    inputs: ClassVar = {"pixel_values": ("float32", (3, 24, 24))}
+
+    def __init__(self, count=20):
+        self._count = count
+
+    def ids(self, split):
+        return tuple(f"p{row}" for row in range(self._count))
+
+    def attributes(self, split):
+        return {"colour": ["red"] * self._count}
+
+    def batches(self, split, *, batch_size):
+        assert split == "evaluation"
+        pixels, labels = samples(self._count), np.arange(self._count) % 7
+        for start in range(0, self._count, batch_size):
+            part = slice(start, min(start + batch_size, self._count))
+            yield Batch(self.ids(split)[part], {"pixel_values": pixels[part]}, {"labels": labels[part]})
+
+
+class Echo:
+    """A session whose outputs are given."""
+
+    def __init__(self, inputs=("x",), **outputs):
+        self.inputs, self._arrays, self._at = inputs, outputs, 0
+        self.outputs = tuple(outputs)
+
+    def run(self, inputs):
+        count = len(inputs[self.inputs[0]])
+        part = slice(self._at, self._at + count)
+        self._at += count
+        return tuple(array[part] for array in self._arrays.values())
+
+
+class Questions:
+    """Two questions; the first has two windows, and its answer is in the second."""
+
+    name, task, classes = "questions", "question-answering", ()
+    inputs: ClassVar = {"x": ("float32", (1,))}
+
+    def ids(self, split):
+        return ("q1", "q2")
+
+    def attributes(self, split):
+        return {}
+
+    def batches(self, split, *, batch_size):
+        yield Batch(("q1", "q1", "q2"), {"x": np.zeros((3, 1))}, {
+            "start_positions": np.array([0, 2, 0]), "end_positions": np.array([0, 3, 0]),
+        })  # fmt: skip
+
+    def answers(self, outputs):
+        assert outputs["start_logits"].shape == (3, 4)
+        return Answers(("Paris", ""), np.array([0, 2]))
+
+    def references(self):
+        return (("Paris",), ("",))
+
+
+def test_every_instance_is_answered_in_order(nets):
+    with open_target({"target": "onnxruntime"}).open(nets.float32, threads=1) as session:
+        found = predict(session, Pictures(), batch_size=8)
+        (expected,) = session.run({"pixel_values": samples(20)})
+    assert found.ids == tuple(f"p{row}" for row in range(20))
+    np.testing.assert_allclose(found.outputs["logits"], expected, atol=1e-5)
+    assert found.targets["labels"].tolist() == [row % 7 for row in range(20)]
+    assert found.attributes == {"colour": ("red",) * 20}
+
+
+def test_two_targets_agree(nets):
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    found = []
+    for name, model in (("onnxruntime", nets.float32), ("pytorch", nets.folder), ("openvino", nets.float32)):
+        with open_target({"target": name}).open(model, threads=1) as session:
+            found.append(predict(session, Pictures(), batch_size=6))
+    for other in found[1:]:
+        np.testing.assert_allclose(found[0].outputs["logits"], other.outputs["logits"], atol=2e-5)
+        assert accuracy(found[0]) == accuracy(other)
+
+
+def test_nan_is_recorded_as_such(nets):
+    with open_target({"target": "onnxruntime"}).open(nets.nan, threads=1) as session:
+        found = predict(session, Pictures(), batch_size=8)
+    assert np.isnan(found.outputs["logits"]).any()
+    assert invalid_outputs(found).value == 1
+    assert accuracy(found).value == 0
+
+
+def test_an_empty_split_is_refused(nets):
+    with (
+        open_target({"target": "onnxruntime"}).open(nets.float32, threads=1) as session,
+        pytest.raises(
+            EvaluationError, match="The evaluation split of 'pictures' is empty: there is nothing to evaluate"
+        ),
+    ):
+        predict(session, Pictures(0), batch_size=8)
+
+
+def test_a_model_of_other_inputs_is_refused():
+    message = "The model takes tokens, which 'pictures' does not give. It gives: pixel_values"
+    with pytest.raises(EvaluationError, match=re.escape(message)):
+        predict(Echo(("tokens",), logits=np.zeros((20, 7))), Pictures(), batch_size=8)
+
+
+def test_an_output_of_other_length_is_refused():
+    with pytest.raises(EvaluationError, match="Output 'logits' has 1 rows for a batch of 8 instances"):
+        predict(Echo(("pixel_values",), logits=np.zeros((1, 7))), Pictures(), batch_size=8)
+
+
+def test_a_question_is_judged_once_and_by_the_window_of_its_answer():
+    rows = np.arange(12.0, dtype=np.float32).reshape(3, 4)
+    found = predict(Echo(start_logits=rows, end_logits=rows + 1), Questions(), batch_size=8)
+    assert found.ids == ("q1", "q2")
+    assert found.answers == ("Paris", "")
+    assert found.references == (("Paris",), ("",))
+    np.testing.assert_array_equal(found.outputs["start_logits"], rows[[1, 2]])
+    assert found.targets["start_positions"].tolist() == [2, 0]

@@ -1,0 +1,234 @@
+"""Sessions with real processes: what is measured, what is refused, and what is noticed."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.bench.facts import measures_of, records_of, timings_of
+from pipeline.bench.preset import parse_preset
+from pipeline.bench.results import Candidate, Role, Verdict, load_session, save_session
+from pipeline.bench.session import SessionError, run_session
+from pipeline.metrics.api import Scenario
+from pipeline.store.records import Measurement
+from tests.pipeline.bench import odd_targets
+
+ORT = {"ort": {"target": "onnxruntime"}}
+
+
+def preset(**changes):
+    return parse_preset({
+        "name": "test", "conditions": [{"scenario": "single_stream", "runs": 12}], "rounds": 6, "max_rounds": 6,
+        "seconds": 0.05, "max_seconds": 1, "warmup": {"runs": 2, "seconds": 0, "cap": 0.2}, "twins": 1, **changes,
+    })  # fmt: skip
+
+
+@pytest.fixture
+def session(nets, tmp_path):
+    def run(candidates, *, targets=ORT, inputs=nets.inputs, **options):
+        return run_session(
+            candidates, targets=targets, inputs=inputs, folder=tmp_path, lock=tmp_path / "lock",
+            plugins=(odd_targets.PLUGIN,), **{"preset": preset(), **options},
+        )  # fmt: skip
+
+    return run
+
+
+def candidate(key, path, parent="base", target="ort"):
+    return Candidate(key, "base", None if key == "base" else parent, target, path)
+
+
+@pytest.fixture(scope="module")
+def measured(nets, tmp_path_factory):
+    """One session of a base, its int8, a model that gives NaN and one that the runtime rejects."""
+    folder = tmp_path_factory.mktemp("session")
+    candidates = [
+        candidate("base", nets.float32), candidate("int8", nets.int8), candidate("nan", nets.nan, "int8"),
+        candidate("broken", nets.broken),
+    ]  # fmt: skip
+    conditions = [{"scenario": "single_stream", "runs": 12}, {"scenario": "offline", "batch": 8, "runs": 6}]
+    told = []
+    result = run_session(
+        candidates, targets=ORT, inputs=nets.inputs, folder=folder, lock=folder / "lock",
+        preset=preset(conditions=conditions), progress=lambda *facts: told.append(facts),
+    )  # fmt: skip
+    return result, told
+
+
+class TestMeasured:
+    def test_every_model_is_measured_under_every_condition(self, measured):
+        result, _ = measured
+        found = {(s.case.model_key, s.case.scenario.value, s.role.value) for s in result.samples}
+        assert found == {
+            (key, scenario, role)
+            for scenario in ("single_stream", "offline")
+            for key, role in (("base", "model"), ("base", "twin"), ("int8", "model"), ("nan", "model"))
+        }
+
+    def test_every_run_is_there_with_its_round(self, measured):
+        for samples in measured[0].samples:
+            assert len(samples.wall_ns) == len(samples.cpu_ns) == len(samples.round) == len(samples.kept) >= 6
+            assert sorted(set(samples.round)) == list(range(6))
+            assert (samples.wall_ns > 0).all()
+            assert samples.load_seconds > 0
+            assert samples.peak_bytes > 0
+            assert samples.runtime["runtime"] == "onnxruntime"
+            if samples.case.scenario is Scenario.SINGLE_STREAM:
+                assert len(samples.wall_ns) >= 12
+
+    def test_a_model_that_the_runtime_rejects_fails_alone(self, measured):
+        result, _ = measured
+        assert {failure.case.model_key for failure in result.failures} == {"broken"}
+        assert len(result.failures) == 2
+        assert "ONNX Runtime refuses the model" in result.failures[0].error
+
+    def test_outputs_that_are_not_numbers_get_no_latency(self, measured):
+        result, _ = measured
+        assert {s.case.model_key for s in result.samples if not s.valid} == {"nan"}
+        measures = measures_of(result)
+        assert ("nan", "ort") not in measures
+        assert {spec.name for spec, _ in measures["int8", "ort"]} >= {
+            "latency_p50", "cpu_time_p50", "throughput", "load_time", "first_run_time", "peak_memory", "speedup",
+            "speedup_to_parent",
+        }  # fmt: skip
+
+    def test_the_models_are_compared_with_base_parent_and_twin(self, measured):
+        relations = {(c.case.model_key, c.relation, c.against_key, c.clock) for c in measured[0].comparisons}
+        expected = {("int8", "base", "base"), ("int8", "parent", "base"), ("nan", "base", "base"),
+                    ("nan", "parent", "int8"), ("base", "itself", "base")}  # fmt: skip
+        assert relations == {(*relation, clock) for relation in expected for clock in ("cpu", "wall")}
+
+    def test_int8_is_faster_by_cpu_time(self, measured):
+        """Where the machine has integer units; the net is small, so much less is gained than on a large one."""
+        speedup = {spec.name: found for spec, found in measures_of(measured[0])["int8", "ort"]}["speedup"]
+        assert speedup.low <= speedup.value <= speedup.high
+        assert speedup.value > 1.2
+
+    def test_progress_tells_what_is_measured(self, measured):
+        assert measured[1] == [
+            (0, 2, "5 processes on ort, batch 1, 1 thread"), (1, 2, "5 processes on ort, batch 8, 1 thread"),
+        ]  # fmt: skip
+
+    def test_a_session_survives_the_disk(self, measured, tmp_path):
+        result, _ = measured
+        save_session(result, tmp_path)
+        again = load_session(tmp_path)
+        assert again.comparisons == result.comparisons
+        assert again.failures == result.failures
+        for name in ("session", "preset", "started_at", "finished_at"):
+            assert getattr(again, name) == getattr(result, name)
+        for mine, other in zip(again.samples, result.samples, strict=True):
+            assert (mine.case, mine.role, mine.joules) == (other.case, other.role, other.joules)
+            for name in ("wall_ns", "cpu_ns", "round", "kept"):
+                np.testing.assert_array_equal(getattr(mine, name), getattr(other, name))
+
+    def test_a_figure_is_that_of_its_runs(self, measured):
+        result, _ = measured
+        own = [s for s in result.samples if s.case.model_key == "int8" and s.case.batch == 1]
+        timings = timings_of(own)
+        kept = np.concatenate([s.wall_ns[s.kept] for s in own])
+        records = records_of(result, device="d", run_id="r")
+        latency = next(
+            r for r in records if isinstance(r, Measurement) and (r.metric, r.model_key) == ("latency_p50", "int8")
+        )
+        assert latency.value == pytest.approx(np.percentile(kept, 50, method="inverted_cdf") / 1e6)
+        assert latency.count == len(kept) == len(timings.wall_seconds)
+        assert latency.evidence_key == result.session
+
+
+def test_only_what_is_wanted_is_measured_and_its_relatives_beside_it(session, nets):
+    candidates = [candidate("base", nets.float32), candidate("p", nets.int8), candidate("c", nets.float32, "p")]
+    result = session(candidates, wanted={"c"})
+    roles = {(s.case.model_key, s.role) for s in result.samples}
+    assert roles == {("c", Role.MODEL), ("p", Role.REFERENCE), ("base", Role.REFERENCE), ("base", Role.TWIN)}
+    assert set(measures_of(result)) == {("c", "ort")}
+
+
+def test_a_smoke_session_measures_models_alone(session, nets):
+    result = session(
+        [candidate("base", nets.float32), candidate("int8", nets.int8)], preset=preset(compare=False), wanted={"int8"}
+    )
+    assert [(s.case.model_key, s.role) for s in result.samples] == [("int8", Role.MODEL)]
+    assert result.comparisons == ()
+
+
+def test_each_launch_is_a_fresh_process(session, nets):
+    result = session([candidate("base", nets.float32)], preset=preset(launches=2, twins=0))
+    assert [(s.launch, len(set(s.round))) for s in result.samples] == [(0, 6), (1, 6)]
+
+
+def odd(name, key="base", target=None):
+    return candidate(key, Path(__file__), target=target or name)
+
+
+def odd_session(session, name, **changes):
+    entries = {name: {"target": f"{name}_test_target"}}
+    return session([odd(name)], targets=entries, preset=preset(twins=0, **changes))
+
+
+def test_a_model_that_waits_for_its_core_is_contended(session):
+    (samples,) = odd_session(session, "waiting", max_rounds=8).samples
+    assert samples.contended
+    assert samples.kept.all()  # nothing better is there
+    assert len(set(samples.round)) == 8  # rounds were added, up to the most
+
+
+def test_waiting_for_an_accelerator_is_no_contention(session):
+    result = odd_session(session, "gpu", limits={"foreign_cores": 1000})
+    assert not result.samples[0].contended
+    assert {c.clock for c in result.comparisons} <= {"wall"}
+
+
+def test_a_base_that_becomes_slower_has_drifted(session):
+    (samples,) = odd_session(session, "slowing", max_rounds=7).samples
+    assert samples.drifted
+    assert samples.drift > 0.05
+    assert len(set(samples.round)) == 7
+
+
+def test_a_process_that_dies_is_a_failure_and_the_others_go_on(session):
+    entries = {"t": {"target": "steady_test_target"}, "d": {"target": "dying_test_target"}}
+    result = session([odd("steady", target="t"), odd("dying", target="d")], targets=entries, preset=preset(twins=0))
+    assert [s.case.target for s in result.samples] == ["t"]
+    assert [failure.error for failure in result.failures] == ["The measuring process was killed by signal 9"]
+
+
+def test_what_a_runtime_prints_does_not_disturb_the_answers(session, tmp_path):
+    assert len(odd_session(session, "printing").samples) == 1
+    assert "noise on standard output" in (tmp_path / "0-0-0.log").read_text()
+
+
+def test_a_budget_shortens_the_runs(session, nets):
+    generous = session([candidate("base", nets.float32)], preset=preset(twins=0, seconds=1, max_runs=100_000))
+    tight = session(
+        [candidate("base", nets.float32)], preset=preset(twins=0, seconds=1, max_runs=100_000, budget_seconds=0.5)
+    )
+    assert len(tight.samples[0].wall_ns) < len(generous.samples[0].wall_ns) / 2
+    assert len(set(tight.samples[0].round)) == 6
+
+
+@pytest.mark.parametrize("name", ["onnxruntime_cuda"])
+def test_a_target_that_is_not_here_fails_with_its_reason(session, nets, name):
+    result = session([candidate("base", nets.float32, target="gpu")], targets={"gpu": {"target": name}})
+    assert result.samples == ()
+    assert all("has no CUDAExecutionProvider" in failure.error for failure in result.failures)
+
+
+def test_no_samples_to_run_on_is_said(session, nets, tmp_path):
+    np.savez(tmp_path / "none.npz", pixel_values=np.zeros((0, 3, 24, 24), np.float32))
+    result = session([candidate("base", nets.float32)], inputs=tmp_path / "none.npz", preset=preset(twins=0))
+    assert [failure.error.partition(": ")[2] for failure in result.failures] == [
+        "there are no samples to run a model on"
+    ]
+
+
+def test_wrong_candidates_are_refused_before_anything_runs(session, nets):
+    with pytest.raises(SessionError, match=re.escape("Model base: target 'other' has no entry")):
+        session([candidate("base", nets.float32, target="other")])
+    with pytest.raises(SessionError, match=re.escape("Model base is given twice for target 'ort'")):
+        session([candidate("base", nets.float32)] * 2)
+
+
+def test_verdicts_are_the_words_of_the_store():
+    assert {verdict.value for verdict in Verdict} == {"faster", "slower", "no difference", "unknown"}

@@ -1,0 +1,179 @@
+"""What a session adds to the store: views with gates and intervals, every number traceable to its raw runs."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from pipeline import environment
+from pipeline.bench.compare import compare_all
+from pipeline.bench.facts import records_of
+from pipeline.bench.results import Candidate, Failure, Role, SessionResult
+from pipeline.describe import metric_records
+from pipeline.store.reader import open_results
+from pipeline.store.records import Device, Lint, Model, Run
+from pipeline.store.writer import Store
+from tests.pipeline.bench.test_compare import process
+
+DEVICE = environment.device_id()
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def model(key, parent=None):
+    return Model(key, parent, key, "", "r", "train", 1, "base", "torch", {})
+
+
+def session(samples, *, name="s1", at=NOW, failures=()):
+    known = [Candidate("base", "base", None, "ort", None), Candidate("int8", "base", "base", "ort", None)]
+    found = [c for clock in ("cpu", "wall") for c in compare_all(samples, known, clock)]
+    return SessionResult(name, {"name": "default"}, at, at, tuple(samples), tuple(failures), tuple(found))
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A function that stores sessions and opens the results."""
+    path = tmp_path / "results.duckdb"
+    store = Store(path)
+    store.write([
+        Run("run", "r", {}, {}, {}, None, NOW), model("base"), model("int8", "base"), *metric_records(),
+        Device(DEVICE, environment.device()),
+    ])  # fmt: skip
+    opened = []
+
+    def add(*sessions, lints=()):
+        for found in sessions:
+            store.write(records_of(found, device=DEVICE, run_id="run"))
+        store.write(lints)
+        store.publish()
+        opened.append(open_results(path))
+        return opened[-1]
+
+    yield add
+    for db in opened:
+        db.close()
+    store.close()
+
+
+def samples(runs_per_round=6, **fields):
+    generator = np.random.default_rng(0)
+    base, int8, twin = (np.log(cost) + generator.normal(0, 0.01, 12) for cost in (3e6, 1e6, 3e6))
+    made = [
+        process("base", base), process("int8", int8, number=1, **fields), process("base", twin, Role.TWIN, number=2),
+    ]  # fmt: skip
+    return [repeat(found, runs_per_round) for found in made]
+
+
+def repeat(found, runs_per_round):
+    """The same process with more runs in each round."""
+    from dataclasses import replace
+
+    each = {
+        name: np.repeat(getattr(found, name)[::3], runs_per_round) for name in ("wall_ns", "cpu_ns", "round", "kept")
+    }
+    return replace(found, **each)
+
+
+def one(db, query):
+    return db.execute(query).fetchall()
+
+
+def test_every_number_is_traced_to_its_raw_runs_by_one_query(results):
+    db = results(session(samples()))
+    traced = one(db, """
+        SELECT m.model, m.value, m.count, count(*), list_sort(list(1000 * t.wall_seconds))[ceil(0.5 * count(*))::INTEGER]
+        FROM measurements m JOIN timing_runs t USING (evidence_key, model_key, target)
+        WHERE m.metric = 'latency_p50' AND t.role = 'model' AND t.scenario = 'single_stream' AND t.kept
+        GROUP BY ALL""")  # fmt: skip
+    assert len(traced) == 2
+    for _, value, count, runs, median in traced:
+        assert value == pytest.approx(median)
+        assert count == runs == 72
+
+
+def test_a_speedup_is_traced_to_the_rounds_of_both(results):
+    db = results(session(samples()))
+    ((stored, traced),) = one(db, """
+        WITH rounds AS (
+            SELECT evidence_key, model_key, round, ln(median(cpu_seconds)) AS time FROM timing_runs
+            WHERE role = 'model' AND kept GROUP BY ALL)
+        SELECT s.ratio, exp(avg(b.time - m.time)) FROM speedups s
+        JOIN rounds m ON m.evidence_key = s.evidence_key AND m.model_key = s.model_key
+        JOIN rounds b ON b.evidence_key = s.evidence_key AND b.model_key = s.against_key AND b.round = m.round
+        WHERE s.relation = 'base' AND s.clock = 'cpu' GROUP BY ALL""")  # fmt: skip
+    assert stored == pytest.approx(traced)
+    assert stored == pytest.approx(3, rel=0.05)
+
+
+def test_percentiles_are_null_with_too_few_runs(results):
+    few, many = samples(runs_per_round=8), samples(runs_per_round=56)  # 96 and 672 runs
+    db = results(session(few))
+    query = "SELECT runs, p50_ms IS NULL, p90_ms IS NULL, p99_ms IS NULL FROM timings WHERE model = 'int8'"
+    assert one(db, query) == [(96, False, False, True)]
+    db = results(session(many, name="s2", at=datetime(2026, 1, 3, tzinfo=UTC)))
+    assert one(db, query) == [(672, False, False, False)]
+
+
+@pytest.mark.parametrize(("per_round", "bound"), [(1, False), (4, True)])
+def test_where_p90_is_null_its_bound_stands(results, per_round, bound):
+    """12 runs cannot bound the 90th percentile; the largest of 48 does."""
+    db = results(session(samples(runs_per_round=per_round)))
+    ((p90, found, largest),) = one(db, """
+        SELECT any_value(p90_ms), any_value(p90_bound_ms), max(1000 * r.wall_seconds)
+        FROM timings t JOIN timing_runs r USING (evidence_key, model_key) WHERE t.model = 'int8'""")  # fmt: skip
+    assert p90 is None
+    assert found == (pytest.approx(largest) if bound else None)
+
+
+def test_the_newest_session_is_shown(results):
+    slow = [repeat(process("base", np.log([9e6] * 12)), 6)]
+    db = results(session(samples()), session(slow, name="s2", at=datetime(2026, 1, 3, tzinfo=UTC)))
+    assert one(db, "SELECT evidence_key, p50_ms FROM timings WHERE model = 'base'") == [
+        ("s2", pytest.approx(18, rel=1e-3))
+    ]
+    assert one(db, "SELECT evidence_key FROM timings WHERE model = 'int8'") == [("s1",)]
+    assert one(db, "SELECT DISTINCT evidence_key FROM timing_runs ORDER BY 1") == [("s1",), ("s2",)]
+
+
+def test_runs_that_were_set_aside_are_kept_out_of_figures_but_not_of_the_store(results):
+    kept = [True] * 11 + [False]
+    model = process("base", np.log([1e6] * 11 + [99e6]), kept=kept)
+    db = results(session([repeat(model, 6)]))
+    assert one(db, "SELECT runs, round(instances_per_second) FROM timings") == [(66, 500)]
+    assert one(db, "SELECT count(*), max(wall_seconds) > 0.1 FROM timing_runs") == [(72, True)]
+
+
+def test_flags_are_there_for_sql(results):
+    db = results(session(samples(contended=True, valid=False)))
+    assert one(db, "SELECT valid, contended FROM timings WHERE model = 'int8'") == [(False, True)]
+    assert one(db, "SELECT DISTINCT contended FROM speedups WHERE model = 'int8'") == [(True,)]
+    assert one(db, "SELECT count(*) FROM measurements WHERE model = 'int8' AND metric LIKE 'latency%'") == [(0,)]
+
+
+def test_models_that_were_timed_are_known(results, tmp_path):
+    found = session(samples(), failures=[Failure(samples()[1].case, "refused")])
+    results(found)
+    store = Store(tmp_path / "results.duckdb")
+    assert store.timed(DEVICE, "default") == {("base", "ort"), ("int8", "ort")}
+    assert store.timed(DEVICE, "publish") == set()
+    assert store.timed("elsewhere", "default") == set()
+    store.close()
+
+
+def test_a_check_without_findings_takes_back_what_was_found(results):
+    finding = Lint("base", "contended", "ort", "message", "advice", {"foreign_cores": 0.7}, "run", NOW)
+    db = results(lints=[finding])
+    assert one(db, "SELECT model, lint, target, message, advice FROM lints") == [
+        ("base", "contended", "ort", "message", "advice")
+    ]
+    db = results(lints=[Lint("base", "", "", "", "", {}, "run", datetime(2026, 1, 3, tzinfo=UTC))])
+    assert one(db, "SELECT * FROM lints") == []
+
+
+def test_every_view_and_column_is_commented(results):
+    db = results()
+    views = ("timings", "timing_runs", "speedups", "lints")
+    missing = one(db, f"SELECT view_name FROM duckdb_views() WHERE view_name IN {views} AND comment IS NULL")
+    missing += one(
+        db, f"SELECT table_name, column_name FROM duckdb_columns() WHERE table_name IN {views} AND comment IS NULL"
+    )
+    assert missing == []
