@@ -1,0 +1,269 @@
+"""Each lint fires on the measurement that it is about, says what to try, and is silent otherwise."""
+
+import re
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from ops.api import Batch
+from ops.registry import UnknownNameError
+from pipeline.lints.api import LINTS
+from pipeline.lints.check import Evidence, check
+from pipeline.lints.overlap import calibration_overlap
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+ISSUE = {
+    "slower_with_fewer_macs", "int8_slower_than_float", "low_integer_share", "larger_at_higher_ratio",
+    "quantized_without_preprocessing", "unsteady_latency", "contended", "target_disagrees",
+    "calibration_overlaps_evaluation", "constant_predictor", "not_a_number",
+}  # fmt: skip
+
+
+class Sweep:
+    """Rows as the views give them; a test says what is odd."""
+
+    def __init__(self):
+        self.models, self.measurements, self.timings, self.speedups, self.answers = [], [], [], [], []
+
+    def model(self, key, parent="base", *, op="magnitude_prune", kind="prune", params="{}", **metrics):
+        self.models.append({
+            "model_key": key, "name": key, "parent_key": None if key == "base" else parent, "op": op, "kind": kind,
+            "params": params,
+        })  # fmt: skip
+        return self.measure(key, "ort", accuracy=0.9, **metrics)
+
+    def measure(self, key, target, **metrics):
+        for name, value in metrics.items():
+            row = {"model_key": key, "target": target, "metric": name, "value": value, "low": None, "high": None}
+            self.measurements.append(row)
+        return self
+
+    def timing(self, key, *, p50=1.0, p90=1.1, contended=False, drifted=False, **fields):
+        self.timings.append({
+            "model_key": key, "target": "ort", "scenario": "single_stream", "batch_size": 1, "threads": 1, "p50_ms": p50,
+            "p90_ms": p90, "contended": contended, "drifted": drifted, "foreign_cores": 0.6, "evidence_key": "s", **fields,
+        })  # fmt: skip
+        return self
+
+    def speedup(self, key, ratio, *, relation="parent", verdict=None, clock="cpu", threads=1, width=0.05):
+        low, high = ratio - width, ratio + width
+        verdict = verdict or ("faster" if low > 1 else "slower" if high < 1 else "no difference")
+        self.speedups.append({
+            "model_key": key, "target": "ort", "relation": relation, "scenario": "single_stream", "threads": threads,
+            "clock": clock, "ratio": ratio, "low": low, "high": high, "verdict": verdict, "evidence_key": "s",
+        })  # fmt: skip
+        return self
+
+    def answer(self, key, share, label=0.1):
+        self.answers.append(
+            {"model_key": key, "target": "ort", "most_frequent": share, "most_frequent_label": label}
+        )  # fmt: skip
+        return self
+
+    def check(self, overlap=None):
+        evidence = Evidence(self.models, self.measurements, self.timings, self.speedups, self.answers)
+        return check(evidence, run_id="run", at=NOW, overlap=overlap)
+
+    def findings(self, **options):
+        return {(found.model_key, found.lint): found for found in self.check(**options) if found.lint}
+
+
+@pytest.fixture
+def sweep():
+    made = Sweep()
+    made.model("base", op="train", kind="base", macs=100.0, file_bytes=4e6)
+    return made
+
+
+def test_all_are_registered():
+    assert set(LINTS) == ISSUE
+    with pytest.raises(UnknownNameError, match="Did you mean 'contended'"):
+        LINTS["contendet"]
+
+
+def test_nothing_odd_is_said_too(sweep):
+    sweep.model("m", macs=50.0).speedup("m", 1.8).timing("m").answer("m", 0.12)
+    found = sweep.check(overlap=0.0)
+    assert [(fact.model_key, fact.lint, fact.run_id) for fact in found] == [("base", "", "run"), ("m", "", "run")]
+
+
+def test_fewer_macs_but_slower(sweep):
+    sweep.model("m", macs=50.0).speedup("m", 0.66)
+    found = sweep.findings()["m", "slower_with_fewer_macs"]
+    assert found.message == "50% of the parent's MACs, yet 0.66x (0.61 to 0.71) as fast on ort"
+    assert "round_to: 8" in found.advice
+    assert found.evidence == {
+        "macs": 50, "macs_of_parent": 100, "speedup": 0.66, "low": 0.61, "high": pytest.approx(0.71), "evidence_key": "s",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("macs", "ratio"), [(50.0, 0.99), (50.0, 1.5), (99.5, 0.6)])
+def test_a_difference_within_the_noise_or_in_macs_alone_is_none(sweep, macs, ratio):
+    assert sweep.model("m", macs=macs).speedup("m", ratio).findings() == {}
+
+
+def test_int8_slower_than_float(sweep):
+    sweep.model("m", op="quantize", kind="quantize", integer_mac_share=0.9).speedup("m", 0.7)
+    found = sweep.findings()
+    assert set(found) == {("m", "int8_slower_than_float")}
+    message = "0.70x (0.65 to 0.75) as fast as its parent on ort, with 90% of the MACs in integer kernels"
+    assert found["m", "int8_slower_than_float"].message == message
+
+
+def test_cpu_time_on_one_thread_decides(sweep):
+    sweep.model("m", op="quantize", kind="quantize", integer_mac_share=0.9)
+    sweep.speedup("m", 0.7, clock="wall").speedup("m", 0.7, threads=4).speedup("m", 1.5)
+    assert sweep.findings() == {}
+
+
+@pytest.mark.parametrize(
+    ("share", "params", "fires"),
+    [
+        (0.5, "{}", True),
+        (0.8, "{}", False),
+        (0.0, '{"method": "weight_only"}', False),
+        (0.1, '{"method": "dynamic"}', True),
+    ],
+)
+def test_low_integer_share(sweep, share, params, fires):
+    sweep.model("m", op="quantize", kind="quantize", params=params, integer_mac_share=share)
+    found = sweep.findings()
+    assert (("m", "low_integer_share") in found) is fires
+    if fires:
+        assert found["m", "low_integer_share"].message == f"Only {share:.0%} of the MACs run in integer kernels on ort"
+
+
+class TestSweepsOfOneParameter:
+    def two(self, sweep, low, high, scope="global"):
+        for key, sparsity, metrics in (("low", 0.5, low), ("high", 0.75, high)):
+            sweep.model(key, params={"sparsity": sparsity, "scope": scope if key == "high" else "global"}, **metrics)
+        return sweep
+
+    def test_larger_at_a_higher_ratio(self, sweep):
+        found = self.two(sweep, {"file_bytes": 2e6}, {"file_bytes": 3e6}).findings()
+        assert set(found) == {("high", "larger_at_higher_ratio")}
+        assert found["high", "larger_at_higher_ratio"].message == "3 MB at sparsity 0.75, 2 MB at 0.5"
+
+    def test_slower_at_a_higher_ratio(self, sweep):
+        self.two(sweep, {"file_bytes": 2e6}, {"file_bytes": 2e6})
+        sweep.speedup("low", 2.0, relation="base").speedup("high", 1.5, relation="base")
+        message = sweep.findings()["high", "larger_at_higher_ratio"].message
+        assert message == "1.50x as fast as the base at sparsity 0.75, 2.00x at 0.5"
+
+    def test_equal_sizes_are_fine(self, sweep):
+        self.two(sweep, {"file_bytes": 2e6}, {"file_bytes": 2.005e6})
+        sweep.speedup("low", 1.52, relation="base").speedup("high", 1.5, relation="base")
+        assert sweep.findings() == {}
+
+    def test_models_that_differ_in_more_are_not_compared(self, sweep):
+        assert self.two(sweep, {"file_bytes": 2e6}, {"file_bytes": 3e6}, scope="layer").findings() == {}
+
+
+def test_quantized_without_preprocessing(sweep):
+    sweep.model("m", op="quantize", kind="quantize", integer_mac_share=0.9, unfused_batch_norms=20.0)
+    sweep.model("fine", op="quantize", kind="quantize", integer_mac_share=0.9, unfused_batch_norms=0.0)
+    found = sweep.findings()
+    assert set(found) == {("m", "quantized_without_preprocessing")}
+    assert found["m", "quantized_without_preprocessing"].message.startswith("20 batch normalisations stand unfused")
+
+
+def test_unsteady_latency(sweep):
+    sweep.timing("base", p50=2.0, p90=3.2)
+    message = sweep.findings()["base", "unsteady_latency"].message
+    assert message == "p90 is 3.2 ms where p50 is 2 ms (1.6 times) on 1 thread(s)"
+
+
+@pytest.mark.parametrize(
+    "timing", [{"p90": 1.4}, {"p90": None}, {"p50": None, "p90": 9.0}, {"p90": 9, "scenario": "offline"}]
+)
+def test_steady_or_unknown_latency(sweep, timing):
+    assert sweep.timing("base", **timing).findings() == {}
+
+
+@pytest.mark.parametrize("flag", ["contended", "drifted"])
+def test_contended(sweep, flag):
+    sweep.timing("base").timing("base", threads=2, **{flag: True})
+    found = sweep.findings()["base", "contended"]
+    assert re.search(r"0\.60 cores busy \(1 of 2 conditions\)", found.message)
+    assert found.evidence["drifted"] is (flag == "drifted")
+
+
+def test_target_disagrees(sweep):
+    sweep.model("m").measure("m", "pytorch", accuracy=0.95).measure("m", "openvino", accuracy=0.905)
+    found = sweep.findings()
+    assert {key for key in found if key[0] == "m"} == {("m", "target_disagrees")}
+    texts = {fact.target: fact.message for fact in sweep.check() if fact.lint}
+    assert texts == {
+        "ort": "accuracy 90.0% on ort and 95.0% on pytorch",
+        "openvino": "accuracy 90.5% on openvino and 95.0% on pytorch",
+    }
+
+
+def test_constant_predictor(sweep):
+    sweep.answer("base", 0.999)
+    assert sweep.findings()["base", "constant_predictor"].message == (
+        "99.9% of the instances get one and the same prediction"
+    )
+
+
+def test_data_of_one_class_make_no_constant_predictor(sweep):
+    assert sweep.answer("base", 1.0, label=1.0).findings() == {}
+    assert Sweep().model("base", op="train", kind="base").answer("base", 0.5).findings() == {}
+
+
+def test_not_a_number(sweep):
+    sweep.measure("base", "ort", invalid_outputs=0.02)
+    assert sweep.findings()["base", "not_a_number"].message == "2.00% of the instances get NaN or infinity on ort"
+
+
+def test_calibration_overlaps_evaluation(sweep):
+    sweep.model("m", op="quantize", kind="quantize", integer_mac_share=0.9).model("pruned")
+    found = sweep.findings(overlap=0.05)
+    assert set(found) == {("m", "calibration_overlaps_evaluation")}
+    message = found["m", "calibration_overlaps_evaluation"].message
+    assert message == "5.0% of the calibration instances also stand in the evaluation split"
+
+
+class Copies:
+    """One of four calibration instances is also an evaluation instance, under another id."""
+
+    def batches(self, split, *, batch_size):
+        rows = {"evaluation": [0, 1, 2], "calibration": [7, 8, 9, 1]}[split]
+        yield Batch(tuple(f"{split}{row}" for row in rows), {"x": np.array(rows, np.float32)[:, None]}, {})
+
+
+class Nothing:
+    def batches(self, split, *, batch_size):
+        return iter(())
+
+
+def test_the_overlap_is_one_of_contents():
+    assert calibration_overlap(Copies()) == 0.25
+    assert calibration_overlap(Nothing()) is None
+
+
+def test_lints_read_what_the_store_gives(tmp_path):
+    """The whole way: a session in the store, its rows read back, and the finding stored."""
+    from pipeline import environment
+    from pipeline.store.lint_rows import lint_rows
+    from pipeline.store.writer import Store
+    from tests.pipeline.bench import test_store
+
+    path = tmp_path / "results.duckdb"
+    store = Store(path)
+    store.write([
+        test_store.Run("run", "r", {}, {}, {}, None, NOW), test_store.model("base"), test_store.model("int8", "base"),
+        *test_store.metric_records(), test_store.Device(environment.device_id(), environment.device()),
+    ])  # fmt: skip
+    session = test_store.session(test_store.samples(contended=True))
+    store.write(test_store.records_of(session, device=environment.device_id(), run_id="run"))
+    store.publish()
+    rows = lint_rows(path, models=["base", "int8"], device=environment.device_id())
+    found = check(Evidence(**rows), run_id="run", at=NOW)
+    assert {(fact.model_key, fact.lint) for fact in found} == {("int8", "contended"), ("base", "")}
+    store.write(found)
+    store.publish()
+    with test_store.open_results(path) as db:
+        assert db.execute("SELECT model, lint, target FROM lints").fetchall() == [("int8", "contended", "ort")]
+    store.close()
