@@ -3,8 +3,8 @@
 A newcomer adds one file to `pipeline/models/`:
 
     @builder
-    def huggingface(need: Need, *, architecture: str, config: dict | None = None, weights: str | None = None) -> Built:
-        '''A Hugging Face transformers model.'''
+    def residual_cnn(need: Need, *, depths: list[int] = [1, 1, 1]) -> Built:
+        '''A small residual net.'''
 
 The keyword-only parameters are what a conf/model entry may set besides `builder`. Import torch inside the function.
 """
@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ops.registry import Registry
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BUILDERS", "Builder", "ModelError", "Need", "builder"]
+__all__ = ["BUILDERS", "Builder", "Built", "ModelError", "Need", "builder"]
 
 
 class ModelError(ValueError):
@@ -38,10 +38,31 @@ class Need:
     """Forward argument -> (NumPy dtype name, shape of one instance)."""
     pretrained: bool
     """Load the entry's weights; False: structure only, the weights are initialised (from torch's global seed) or loaded later."""
+    initialise: bool = True
+    """Whether the initial weights count; False: all of them will be overwritten, so that initialising is a waste."""
+
+    @property
+    def picture(self) -> tuple[int, int, int] | None:
+        """(channels, height, width) of the pictures, if the inputs are pictures."""
+        shapes = [shape for _, shape in self.inputs.values()]
+        return (shapes[0][0], shapes[0][1], shapes[0][2]) if len(shapes) == 1 and len(shapes[0]) == 3 else None  # noqa: PLR2004 - axes
 
 
-Builder = Callable[..., "torch.nn.Module | Path"]
-"""Takes a Need and keyword-only arguments; returns a module in float32, or the path of an ONNX file."""
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A network, and how to build its structure again where the files that it came from are gone."""
+
+    module: torch.nn.Module
+    """In float32."""
+    arguments: Mapping[str, Any]
+    """JSON-ready arguments of the same builder that need no file and no network."""
+
+
+Builder = Callable[..., "torch.nn.Module | Built | Path"]
+"""Takes a Need and keyword-only arguments.
+
+Returns a module in float32 (its arguments build its structure again), a Built, or the path of an ONNX file.
+"""
 BUILDERS: Registry[Builder] = Registry("model builder", "pipeline.models")
 F = TypeVar("F", bound=Builder)
 

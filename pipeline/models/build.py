@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from ops.api import OnnxModel, TorchModel
+from ops.forward import OUTPUTS, forward
 from ops.model import Architecture
-from ops.registry import UnknownNameError, nearest
-from pipeline.models.api import BUILDERS, ModelError, Need
+from ops.params import explain, params_model
+from ops.registry import UnknownNameError
+from pipeline.models.api import BUILDERS, Built, ModelError, Need
 
 if TYPE_CHECKING:
     import torch
 
 RESERVED = ("name", "builder", "content")
 """Keys of a conf/model entry that are not arguments of its builder; `content` is the digest of its files."""
+_MISSING = "???"
 
 
-def check_entry(entry: Mapping[str, Any]) -> None:
-    """Refuse an entry whose builder or arguments do not exist, before anything is built.
+def check_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checked arguments that an entry sets, JSON-ready. Nothing is built.
 
     Raises:
-        ModelError: with the nearest builder or argument name.
+        ModelError: for an unknown builder or argument (with the nearest name), or a value of the wrong type or range.
     """
     name = entry.get("name", "?")
     if "builder" not in entry:
@@ -32,41 +37,100 @@ def check_entry(entry: Mapping[str, Any]) -> None:
         function = BUILDERS[entry["builder"]]
     except UnknownNameError as error:
         raise ModelError(f"Model '{name}': {error}") from None
-    known = list(inspect.signature(function).parameters)[1:]
-    for argument in arguments_of(entry):
-        if argument not in known:
-            hint = nearest(argument, known)
-            raise ModelError(
-                f"Model '{name}': builder '{entry['builder']}' takes no '{argument}'.{hint} Known: {', '.join(known)}"
-            )
-
-
-def arguments_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of an entry that goes to its builder."""
-    return {key: value for key, value in entry.items() if key not in RESERVED}
+    given = {key: value for key, value in entry.items() if key not in RESERVED}
+    unset = [key for key, value in given.items() if value == _MISSING]
+    if unset:
+        raise ModelError(f"Model '{name}': '{unset[0]}' must be set, e.g. model.{unset[0]}=... on the command line")
+    params = params_model(function, skip=1)
+    try:
+        return params.model_validate(given).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        raise ModelError(f"Model '{name}': {explain(error, params)}") from None
 
 
 def build(entry: Mapping[str, Any], need: Need) -> TorchModel | OnnxModel:
-    """Build a conf/model entry to fit `need`, with pretrained weights if `need` says so."""
-    check_entry(entry)
+    """Build a conf/model entry to fit `need`, with pretrained weights if `need` says so.
+
+    Raises:
+        ModelError: naming the entry, and the file, the tensor or the output that is wrong.
+    """
+    arguments = check_entry(entry)
+    name = entry.get("name", entry["builder"])
+    try:
+        made = BUILDERS[entry["builder"]](need, **arguments)
+        if isinstance(made, Built):
+            arguments, made = dict(made.arguments), made.module
+        if not isinstance(made, Path):
+            _check_fit(made.eval(), need)
+    except ModelError as error:
+        raise ModelError(f"Model '{name}': {error}") from None
     architecture = Architecture(
-        name=entry.get("name", entry["builder"]),
+        name=name,
         builder=entry["builder"],
-        arguments=arguments_of(entry),
+        arguments=arguments,
         task=need.task,
         classes=need.classes,
         inputs=need.inputs,
     )
-    made = BUILDERS[entry["builder"]](need, **arguments_of(entry))
-    if isinstance(made, Path):
-        return OnnxModel(made, architecture)
-    return TorchModel(made.eval(), architecture)
+    return OnnxModel(made, architecture) if isinstance(made, Path) else TorchModel(made, architecture)
 
 
 def build_structure(architecture: Architecture) -> torch.nn.Module:
-    """Build the unedited network again; its weights are whatever initialisation gives, and are to be overwritten."""
-    need = Need(architecture.task, architecture.classes, architecture.inputs, pretrained=False)
-    made = BUILDERS[architecture.builder](need, **architecture.arguments)
+    """Build the unedited network again; its weights are meaningless, and are to be overwritten."""
+    need = Need(architecture.task, architecture.classes, architecture.inputs, pretrained=False, initialise=False)
+    with _uninitialised():
+        made = BUILDERS[architecture.builder](need, **architecture.arguments)
     if isinstance(made, Path):
         raise ModelError(f"Builder '{architecture.builder}' gives no torch module for '{architecture.name}'")
-    return made
+    return made.module if isinstance(made, Built) else made
+
+
+@contextlib.contextmanager
+def _uninitialised() -> Iterator[None]:
+    """Let `torch.nn.init` do nothing: to fill ResNet-50 with random numbers takes fifty times as long as to make it."""
+    from torch.nn import init
+
+    originals = {name: getattr(init, name) for name in dir(init) if name.endswith("_") and not name.startswith("_")}
+    try:
+        for name in originals:
+            setattr(init, name, _untouched)
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(init, name, original)
+
+
+def _untouched(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    return tensor
+
+
+def _check_fit(module: torch.nn.Module, need: Need) -> None:
+    """Run two instances of zeros through the network, and compare its outputs with what the task needs."""
+    import torch
+
+    inputs = {
+        name: torch.zeros((2, *shape), dtype=getattr(torch, dtype)) for name, (dtype, shape) in need.inputs.items()
+    }
+    described = ", ".join(f"{name} {list(shape)}" for name, (_, shape) in need.inputs.items())
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs = forward(module, inputs, need.task)
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        reason = str(error).strip().splitlines()
+        raise ModelError(f"the network does not run on {described}: {reason[0] if reason else error!r}") from None
+    for name in OUTPUTS[need.task]:
+        check_output(name, tuple(outputs[name].shape), need)
+
+
+def check_output(name: str, shape: tuple[int, ...], need: Need) -> None:
+    """Compare the shape of an output for two instances with what the task needs.
+
+    Raises:
+        ModelError: with both shapes.
+    """
+    width = len(need.classes) if name == "logits" else next(iter(need.inputs.values()))[1][0]
+    meaning = "classes" if name == "logits" else "tokens"
+    if shape != (2, width):
+        raise ModelError(
+            f"output '{name}' has shape {list(shape)} for 2 instances; the data has {width} {meaning}, so it must be [2, {width}]"
+        )

@@ -1,0 +1,142 @@
+"""Weights from files, without running code from them, and whether they fit."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ops.registry import nearest
+from pipeline.models.api import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+Match = Literal["names", "order"]
+"""Whether tensors belong together by name, or by their order (weights of another library's version of the network)."""
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_COUNTERS = "num_batches_tracked"
+_SHOWN = 4
+
+
+def read_tensors(path: str) -> dict[str, torch.Tensor]:
+    """Read name -> tensor from a safetensors file, or from a torch file of tensors only.
+
+    Raises:
+        ModelError: if the file is missing, damaged, or holds anything that could run code.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ModelError(f"{file}: there is no such file")
+    found = _safetensors(file) if file.suffix == ".safetensors" else _torch_file(file)
+    for wrapper in _WRAPPERS:
+        if isinstance(found.get(wrapper), Mapping):
+            found = dict(found[wrapper])
+    wrong = [name for name, value in found.items() if not hasattr(value, "shape")]
+    if wrong or not found:
+        raise ModelError(
+            f"{file}: holds no named tensors (found '{', '.join(wrong[:_SHOWN])}'); save the network's state_dict()"
+        )
+    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def _safetensors(file: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(file))
+    except SafetensorError as error:
+        raise ModelError(f"{file}: damaged or no safetensors file ({error})") from None
+
+
+def _torch_file(file: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ModelError(
+            f"{file}: holds pickled Python objects, which could run code, or is damaged. "
+            "Save the network's state_dict(), best as safetensors"
+        ) from None
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise ModelError(f"{file}: damaged or no file of torch.save ({str(error).splitlines()[0]})") from None
+    if not isinstance(found, Mapping):
+        raise ModelError(f"{file}: holds a {type(found).__name__}, not named tensors; save the network's state_dict()")
+    return dict(found)
+
+
+def load_into(
+    module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, source: str, new_head: bool, match: Match
+) -> None:
+    """Copy tensors into a network. The head (its last layer with parameters) keeps its initial weights if `new_head`.
+
+    Raises:
+        ModelError: naming the tensors that do not fit, with their shapes.
+    """
+    own = module.state_dict()
+    head = head_tensors(module)
+    if match == "order":
+        tensors = _renamed(tensors, own, head if new_head else (), source)
+    fitting = {name: tensor for name, tensor in tensors.items() if name in own and tensor.shape == own[name].shape}
+    misfits = describe(own, tensors, without=fitting)
+    if misfits and not (new_head and set(own) - set(fitting) - _counters(own) <= head):
+        raise ModelError(f"{source}: {misfits}.{_advice(misfits, new_head)}")
+    module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fitting.items()}, strict=False)
+
+
+def head_tensors(module: torch.nn.Module) -> set[str]:
+    """Names of the tensors of the last layer that has parameters of its own."""
+    owners = [name for name, part in module.named_modules() if any(True for _ in part.parameters(recurse=False))]
+    prefix = f"{owners[-1]}." if owners and owners[-1] else ""
+    return {name for name in module.state_dict() if name.startswith(prefix)}
+
+
+def describe(own: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], *, without: Collection[str]) -> str:
+    """Say which tensors differ, are missing or are too many; empty if none."""
+    differing = [
+        f"'{name}' is {list(found[name].shape)} there and {list(own[name].shape)} here"
+        for name in own
+        if name in found and name not in without
+    ]
+    missing = [
+        f"'{name}' {list(own[name].shape)} is not there" for name in own if name not in found and _COUNTERS not in name
+    ]
+    extra = [
+        f"'{name}' {list(found[name].shape)} has no place here{nearest(name, own)}" for name in found if name not in own
+    ]
+    return listed([*differing, *missing, *extra])
+
+
+def listed(problems: Iterable[str]) -> str:
+    """The first few, and how many more."""
+    problems = list(problems)
+    more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return "; ".join(problems[:_SHOWN]) + more
+
+
+def _advice(misfits: str, new_head: bool) -> str:
+    if new_head:
+        return " More than the head does not fit: these are weights of another architecture or of other arguments"
+    return " If it is only the head, `new_head: true` starts it anew from random weights, to be trained; else check the architecture"
+
+
+def _counters(own: Mapping[str, torch.Tensor]) -> set[str]:
+    return {name for name in own if _COUNTERS in name}
+
+
+def _renamed(
+    tensors: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], head: Collection[str], source: str
+) -> dict[str, torch.Tensor]:
+    """Give tensors this network's names, in order; batch counters, which not every library stores, are left out."""
+    names = [name for name in own if _COUNTERS not in name]
+    values = [tensor for name, tensor in tensors.items() if _COUNTERS not in name]
+    if len(values) == len([name for name in names if name not in head]):  # weights without a head
+        names = [name for name in names if name not in head]
+    if len(names) != len(values):
+        raise ModelError(
+            f"{source}: {len(values)} tensors, but the network has {len(names)}: they cannot be matched by order"
+        )
+    return dict(zip(names, values, strict=True))
