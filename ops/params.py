@@ -58,4 +58,4 @@ def _known(params: type[BaseModel], path: Sequence[int | str]) -> list[str]:
         if not choices:
             return []
         params = choices[0]
-    return list(params.model_fields)
+    return [field.alias or name for name, field in params.model_fields.items()]
