@@ -165,7 +165,7 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
             raise UsageError(
                 f"No {group} is called '{name}'.{nearest(name, known)} Known: {', '.join(known)}"
             ) from None
-        if isinstance(error, HydraException):
+        if isinstance(error, HydraException | ValueError) and not isinstance(error, UsageError):
             text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
             if "must specify 'recipe'" in text:
                 text = f"which recipe? Give recipe=NAME. Known: {', '.join(self._loader.get_group_options('recipe'))}"

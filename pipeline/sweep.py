@@ -70,9 +70,11 @@ def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def _preset(config: Config) -> Preset | None:
-    """How to time models; None: not at all."""
+    """How to time models; None (`bench=none`): not at all."""
+    if config.bench in (None, {"name": "none"}):
+        return None
     try:
-        return parse_preset(config.bench) if config.bench is not None else None
+        return parse_preset(config.bench or {})
     except PresetError as error:
         raise ConfigError(str(error)) from None
 

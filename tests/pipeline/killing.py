@@ -11,7 +11,7 @@ import psutil
 
 from tests.pipeline.command import Place
 
-WORDS = ("recipe=small", "bench=null", "recipe.tree.base.with.samples=256", "executor.workers=2", "executor.threads=1")
+WORDS = ("recipe=small", "bench=none", "recipe.tree.base.with.samples=256", "executor.workers=2", "executor.threads=1")
 
 
 def kill_and_resume(place: Place, kills: int, *, seed: int, longest: float = 9.0) -> int:

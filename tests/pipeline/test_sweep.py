@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipeline.command import Place
 
-NO_TIMING = "bench=null"
+NO_TIMING = "bench=none"
 PATHS = ["base", "base/int8", "base/pruned", "base/pruned/tuned"]
 
 
@@ -172,6 +172,7 @@ def test_a_failed_step_is_reported_and_tried_again(swept, tmp_path):
         ),
         (["recipe=small", "plugins=[no.such.module]"], "plugins: 'no.such.module' cannot be imported"),
         (["recipe=small", "bench.rounds=0"], "bench 'default': rounds"),
+        (["recipe=small", "model=null"], "Config group override must be a string"),
         (["--resume", "recipe=small"], "unknown option '--resume'"),
     ],
 )
