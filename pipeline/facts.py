@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,8 +14,6 @@ from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
-
-_CHUNK = 1 << 20
 
 
 def load_plugins(modules: Iterable[str]) -> None:
@@ -76,7 +73,7 @@ def gather(
     return Facts(
         task=data.task,
         data_fingerprint=data.fingerprint,
-        models={name: _with_content(entry) for name, entry in models.items()},
+        models={name: _with_content(entry, config.data_folder) for name, entry in models.items()},
         default_model=config.model.get("name") if config.model else None,
         accepts=accepts,
         known_targets=tuple(entries["target"]),
@@ -84,16 +81,9 @@ def gather(
     )
 
 
-def _with_content(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add the digest of the entry's local files: other weights under the same path are another model."""
-    files = [Path(str(entry[key])).expanduser() for key in ("weights", "path") if entry.get(key)]
-    found = sorted(file for path in files for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
-    if not found:
-        return entry
-    digest = hashlib.sha256()
-    for file in found:
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-    return {**entry, "content": digest.hexdigest()}
+def _with_content(entry: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """Add the digest of the entry's local files."""
+    from pipeline.models.files import content_of
+
+    content = content_of(entry, folder)
+    return entry if content is None else {**entry, "content": content}

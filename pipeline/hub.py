@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.reasons import reason
+
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SECONDS = 10.0
 
@@ -72,8 +74,7 @@ def _fetched(name: str, patterns: Sequence[str], revision: str | None) -> Path:
     except RepositoryNotFoundError:
         raise HubError(f"{here}, and the hub has no public repository of that name") from None
     except (HTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()
         raise HubError(
-            f"{here}, and the hub cannot be reached ({reason[0] if reason else type(error).__name__}): "
+            f"{here}, and the hub cannot be reached ({reason(error)}): "
             "give a local folder, or fetch it once while online"
         ) from None

@@ -10,6 +10,7 @@ from typing import Any
 from ops.registry import nearest
 from pipeline.datasets.api import DataError
 from pipeline.datasets.records import shown
+from pipeline.reasons import reason
 
 
 def read_columns(file: Path, wanted: Sequence[str] | None) -> dict[str, list[Any]]:
@@ -50,7 +51,7 @@ def _csv(file: Path, wanted: Sequence[str] | None) -> dict[str, list[Any]]:
         )
         return dict(csv.read_csv(file, parse_options=parse, convert_options=as_text).to_pydict())
     except pa.ArrowInvalid as error:
-        raise DataError(f"{file}: cannot be read as CSV ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{file}: cannot be read as CSV ({reason(error)})") from None
 
 
 def _parquet(file: Path, wanted: Sequence[str] | None) -> dict[str, list[Any]]:
@@ -61,7 +62,7 @@ def _parquet(file: Path, wanted: Sequence[str] | None) -> dict[str, list[Any]]:
         chosen = _chosen(file, wanted, parquet.read_schema(file).names)
         return dict(parquet.read_table(file, columns=chosen).to_pydict())
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{file}: cannot be read as Parquet ({reason(error)})") from None
 
 
 def _json_lines(file: Path, wanted: Sequence[str] | None) -> dict[str, list[Any]]:

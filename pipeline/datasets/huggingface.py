@@ -16,6 +16,7 @@ from pipeline.datasets.splits import SplitDataset
 from pipeline.datasets.tasks import Rules, dataset_of
 from pipeline.hashes import file_digests
 from pipeline.keys import digest
+from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     from datasets import Dataset as HubDataset
@@ -76,8 +77,7 @@ def _parts(path: str, subset: str | None, revision: str | None, folder: Path) ->
         else:
             loaded = datasets.load_dataset(path, subset, revision=revision, cache_dir=str(folder / "huggingface"))
     except (DatasetsError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()
-        raise DataError(f"Hugging Face data set '{path}': {reason[0] if reason else type(error).__name__}") from None
+        raise DataError(f"Hugging Face data set '{path}': {reason(error)}") from None
     if not isinstance(loaded, Mapping):
         return {None: loaded}
     names = ["train", "calibration", *[name for name in _EVALUATION if name in loaded][:1]]

@@ -12,6 +12,7 @@ from pipeline.datasets.api import DataError
 from pipeline.datasets.settings import Text
 from pipeline.hashes import content_digest
 from pipeline.hub import HubError, local_folder
+from pipeline.reasons import reason
 
 _FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
@@ -54,7 +55,7 @@ def open_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), use_fast=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{folder}: no tokenizer can be made of these files ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{folder}: no tokenizer can be made of these files ({reason(error)})") from None
     if not tokenizer.is_fast:
         raise DataError(f"{folder}: this is a slow tokenizer; save it as tokenizer.json (`convert_slow_tokenizer`)")
     if tokenizer.pad_token is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ops.model import Architecture
 from ops.params import explain, params_model
 from ops.registry import UnknownNameError
 from pipeline.models.api import BUILDERS, Built, ModelError, Need
+from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     import torch
@@ -111,15 +113,28 @@ def _check_fit(module: torch.nn.Module, need: Need) -> None:
     inputs = {
         name: torch.zeros((2, *shape), dtype=getattr(torch, dtype)) for name, (dtype, shape) in need.inputs.items()
     }
+    _check_names(module, need)
     described = ", ".join(f"{name} {list(shape)}" for name, (_, shape) in need.inputs.items())
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             outputs = forward(module, inputs, need.task)
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()
-        raise ModelError(f"the network does not run on {described}: {reason[0] if reason else error!r}") from None
+        raise ModelError(f"the network does not run on {described}: {reason(error)}") from None
     for name in OUTPUTS[need.task]:
         check_output(name, tuple(outputs[name].shape), need)
+
+
+def _check_names(module: torch.nn.Module, need: Need) -> None:
+    """Several inputs go by name: by position they could run, and mean something else."""
+    taken = inspect.signature(module.forward).parameters
+    unknown = [name for name in need.inputs if name not in taken]
+    if unknown and len(need.inputs) > 1:
+        fix = (
+            "set `text.token_type_ids: false` in the data set"
+            if unknown == ["token_type_ids"]
+            else "rename its parameters"
+        )
+        raise ModelError(f"the network takes no {', '.join(unknown)}; {fix}")
 
 
 def check_output(name: str, shape: tuple[int, ...], need: Need) -> None:

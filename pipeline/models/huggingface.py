@@ -11,6 +11,7 @@ from ops.registry import nearest
 from pipeline.hub import HubError, local_folder
 from pipeline.models.api import Built, ModelError, Need, builder
 from pipeline.models.weights import Match, listed, load_into, read_tensors
+from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     import torch
@@ -198,19 +199,21 @@ def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Pa
         name: f"'{name}' has no place here" for name in sorted(report["unexpected_keys"]) if not _of_head(module, name)
     }
     problems = {**differing, **missing, **extra}
-    if not problems or (new_head and all(_of_head(module, name) for name in problems)):
+    body = {name: problem for name, problem in problems.items() if not _of_head(module, name)}
+    if not problems or (new_head and not body):
         return
-    only_head = all(_of_head(module, name) for name in problems)
     advice = (
-        "`new_head: true` starts the head anew from random weights, to be trained" if only_head
-        else "give the data the size of the weights (e.g. `size` of the data set), and leave `config` as it is there"
+        "Give the data the size of the weights (e.g. `size` of the data set), and leave `config` as it is there" if body
+        else "`new_head: true` starts the head anew from random weights, to be trained"
     )  # fmt: skip
-    raise ModelError(f"{folder}: the weights do not fit: {listed(problems.values())}. {advice[0].upper() + advice[1:]}")
+    raise ModelError(f"{folder}: the weights do not fit: {listed((body or problems).values())}. {advice}")
 
 
 def _of_head(module: torch.nn.Module, name: str) -> bool:
     """Whether a tensor is outside the body that tasks share; BERT's pooler serves some heads only."""
-    return not name.startswith(f"{module.base_model_prefix}.") or ".pooler." in name
+    first, *rest = name.split(".")
+    in_body = bool(rest) and (first == module.base_model_prefix or hasattr(module.base_model, first))
+    return not in_body or ".pooler." in f".{name}"
 
 
 def _check_class_order(base: Any, need: Need, new_head: bool) -> None:
@@ -245,9 +248,17 @@ def _refused(what: str) -> Iterator[None]:
         raise ModelError(
             f"{what}: they are pickled Python objects, which could run code, or damaged. Save them as safetensors"
         ) from None
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, StrictDataclassError, SafetensorError) as error:
-        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-        raise ModelError(f"{what} ({lines[0] if lines else repr(error)})") from None
+    except (
+        ImportError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        KeyError,
+        StrictDataclassError,
+        SafetensorError,
+    ) as error:
+        raise ModelError(f"{what} ({reason(error)})") from None
 
 
 def _quiet() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from ops.forward import OUTPUTS
 from pipeline.models.api import ModelError, Need, builder
 from pipeline.models.build import check_output
+from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -49,8 +50,7 @@ def _checked(file: Path) -> ModelProto:
         model = library.load(str(file))
         library.checker.check_model(str(file))
     except (DecodeError, library.checker.ValidationError, OSError, ValueError) as error:
-        lines = str(error).strip().splitlines()
-        raise ModelError(f"{file}: damaged or no ONNX model ({lines[0] if lines else type(error).__name__})") from None
+        raise ModelError(f"{file}: damaged or no ONNX model ({reason(error)})") from None
     return model
 
 
@@ -113,9 +113,7 @@ def _run(file: Path, need: Need) -> None:
         names = [one.name for one in session.get_outputs()]
         outputs = dict(zip(names, session.run(None, _zeros(need)), strict=True))
     except _runtime_errors() as error:
-        raise ModelError(
-            f"{file}: ONNX Runtime refuses the model or the data's inputs ({str(error).splitlines()[0]})"
-        ) from None
+        raise ModelError(f"{file}: ONNX Runtime refuses the model or the data's inputs ({reason(error)})") from None
     for name in OUTPUTS[need.task]:
         check_output(name, outputs[name].shape, need)
 

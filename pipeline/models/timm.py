@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ops.registry import nearest
 from pipeline.models.api import Built, ModelError, Need, builder
 from pipeline.models.weights import Match, load_into, read_tensors
+from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +44,8 @@ def _created(
         import timm as library
     except ImportError:
         raise ModelError("timm models need the package `timm`: pip install timm") from None
+    except RuntimeError as error:  # a torchvision for another torch, which timm imports
+        raise ModelError(f"timm is installed but cannot be imported: {reason(error)}") from None
     if need.picture is None:
         raise ModelError(f"timm's models classify pictures; the data is for {need.task}")
     if not library.is_model(architecture):
@@ -51,8 +54,7 @@ def _created(
     try:
         return library.create_model(architecture, **{**sizes, **config, **more})  # type: ignore[no-any-return]
     except (TypeError, ValueError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()
-        raise ModelError(f"timm cannot make '{architecture}': {reason[0] if reason else error!r}") from None
+        raise ModelError(f"timm cannot make '{architecture}': {reason(error)}") from None
 
 
 def _fetched(architecture: str, config: dict[str, Any], need: Need) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ops.registry import nearest
 from pipeline.models.api import Built, ModelError, Need, builder
 from pipeline.models.weights import Match, load_into, read_tensors
+from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,7 @@ def torchvision(
     try:
         module = models.get_model(architecture, weights=None, num_classes=len(need.classes), **(config or {}))
     except (TypeError, ValueError) as error:
-        raise ModelError(f"torchvision cannot make '{architecture}': {str(error).splitlines()[0]}") from None
+        raise ModelError(f"torchvision cannot make '{architecture}': {reason(error)}") from None
     if need.pretrained:
         load_into(module, _tensors(models, architecture, weights), source=str(weights), new_head=new_head, match=match)
     return Built(module, {"architecture": architecture, "config": config or {}})
@@ -47,9 +48,7 @@ def _library() -> Any:
     except ImportError:
         raise ModelError("torchvision models need the package `torchvision`: pip install torchvision") from None
     except RuntimeError as error:  # a build for another torch
-        raise ModelError(
-            f"torchvision is installed but does not fit this torch: {str(error).splitlines()[0]}"
-        ) from None
+        raise ModelError(f"torchvision is installed but does not fit this torch: {reason(error)}") from None
     return models
 
 
@@ -67,5 +66,6 @@ def _tensors(models: Any, architecture: str, weights: str | None) -> dict[str, t
     try:
         return dict(published[weights].get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
-        raise ModelError(f"{published[weights].url}: {reason}; fetch it once while online, or give a file") from None
+        raise ModelError(
+            f"{published[weights].url}: {reason(error)}; fetch it once while online, or give a file"
+        ) from None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ops.registry import nearest
 from pipeline.models.api import ModelError
+from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     import torch
@@ -55,14 +57,16 @@ def _torch_file(file: Path) -> dict[str, Any]:
     import torch
 
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickle protocols, before what matters is raised
+            warnings.simplefilter("ignore")
+            found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
             f"{file}: holds pickled Python objects, which could run code, or is damaged. "
             "Save the network's state_dict(), best as safetensors"
         ) from None
     except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise ModelError(f"{file}: damaged or no file of torch.save ({str(error).splitlines()[0]})") from None
+        raise ModelError(f"{file}: damaged or no file of torch.save ({reason(error)})") from None
     if not isinstance(found, Mapping):
         raise ModelError(f"{file}: holds a {type(found).__name__}, not named tensors; save the network's state_dict()")
     return dict(found)
