@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from pipeline.keys import Key
 from pipeline.plan import Plan
 from pipeline.store.records import Lint
 from pipeline.store.scores import Score
+
+_SHOWN = 3  # findings of one kind; the others are in the store
 
 Scores = Mapping[str, Mapping[str, Score]]
 """Model key -> metric -> its newest score, on one target."""
@@ -70,15 +73,21 @@ def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) ->
 
 
 def print_findings(plan: Plan, findings: Sequence[Lint], console: Console) -> None:
-    """Print what is odd about models, with the figures that show it and what to try."""
-    odd = [finding for finding in findings if finding.lint]
-    if not odd:
-        return
+    """Print what is odd about models, with the figures that show it and what to try: one paragraph per lint."""
     paths = {step.key: step.path for step in plan.steps}
-    console.print(Text("Worth a look", style="bold yellow"))
-    for finding in odd:
-        console.print(Text.assemble((f"  {paths[Key(finding.model_key)]}: ", "bold"), finding.message))
-        console.print(Text(f"    {finding.advice}", style="dim"))
+    by_lint: dict[str, list[Lint]] = defaultdict(list)
+    for finding in findings:
+        if finding.lint:
+            by_lint[finding.lint].append(finding)
+    if by_lint:
+        console.print(Text("Worth a look", style="bold yellow"))
+    for name, found in by_lint.items():
+        console.print(Text.assemble(f"  {name} ", (f"({len(found)})" if len(found) > 1 else "", "dim")))
+        for finding in found[:_SHOWN]:
+            console.print(Text.assemble((f"    {paths[Key(finding.model_key)]}: ", "bold"), finding.message))
+        if len(found) > _SHOWN:
+            console.print(Text(f"    and {len(found) - _SHOWN} more: FROM lints WHERE lint = '{name}'", style="dim"))
+        console.print(Text(f"    Try: {found[0].advice}", style="dim"))
 
 
 def print_next(results: Path, console: Console) -> None:
