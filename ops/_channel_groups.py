@@ -72,7 +72,7 @@ def channel_groups(model: TorchModel, chosen: Collection[str]) -> tuple[list[Cha
     for raw in graph.get_all_groups(root_module_types=[nn.modules.conv._ConvNd, nn.Linear]):
         root = graph._module2name[raw[0].dep.target.module]
         members = tuple(_members(graph, raw))
-        reason = anatomy.fixed(members)
+        reason = anatomy.fixed(root, members)
         made = reason or anatomy.group(root, members)
         if isinstance(made, str):
             left[root] = made
@@ -110,8 +110,10 @@ class _Anatomy:
         self._makers = {layer.name for layer in layers if layer.groups & {"conv", "linear", "embedding"}}
         self._attention = {_base(layer.name) for layer in layers if "attention" in layer.groups}
 
-    def fixed(self, members: tuple[Member, ...]) -> str | None:
+    def fixed(self, root: str, members: tuple[Member, ...]) -> str | None:
         """Return why the group of these members keeps its channels, or None."""
+        if root not in self._chosen:
+            return "it is not among the chosen layers"
         for member in members:
             if not member.layer:
                 return "it shares its channels with a parameter outside any known layer"
