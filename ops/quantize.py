@@ -146,7 +146,8 @@ def _note_kernels(ctx: Context, request: Request, report: Report, method: Method
 
     rows = count_macs(request.result)
     shares = precision_shares(rows)
-    integer = [row.layer for row in rows if row.precision.startswith("int")]
+    kernels = {row.layer for row in rows if row.precision.startswith("int")}
+    integer = [found.layer.name for found in request.nodes if found.layer.name in kernels]
     ctx.note("mac_shares", shares)
     ctx.note("integer_mac_share", shares.get("int8", 0.0))
     if method in _DEFAULT:

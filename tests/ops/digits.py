@@ -162,12 +162,12 @@ def bert():
         max_position_embeddings=16, num_labels=2, initializer_range=0.2,
     )  # fmt: skip
     architecture = Architecture("bert", "", {}, Sentences.task, Sentences.classes, Sentences.inputs)
-    return TorchModel(_livened(BertForSequenceClassification(config)), architecture)
+    return TorchModel(_livened(BertForSequenceClassification(config), outlier=1), architecture)
 
 
 @cache
 def vit():
-    """A small ViT on digits."""
+    """A small ViT on digits, with a channel that spoils the 8-bit scale of the others."""
     from transformers import ViTConfig, ViTForImageClassification
 
     torch.manual_seed(0)
@@ -176,15 +176,15 @@ def vit():
         num_channels=1, num_labels=10, initializer_range=0.2,
     )  # fmt: skip
     architecture = Architecture("vit", "", {}, "image-classification", tuple(digits().classes), digits().inputs)
-    return TorchModel(_livened(ViTForImageClassification(config)), architecture)
+    return TorchModel(_livened(ViTForImageClassification(config), outlier=20), architecture)
 
 
-def _livened(module):
+def _livened(module, outlier):
     """Scales and biases as after training: equal ones would be merged on export, and hide mistakes."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if parameter.ndim == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.3)
             if "norm" in name.lower() and name.endswith("weight"):
-                parameter[3] *= 20  # an outlier channel
+                parameter[3] *= outlier
     return module.eval()
