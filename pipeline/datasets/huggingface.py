@@ -21,7 +21,7 @@ from pipeline.reasons import reason
 if TYPE_CHECKING:
     from datasets import Dataset as HubDataset
 
-_COLUMNS, _PICTURE, _SHARES = Columns(), Picture(), Shares()
+_COLUMNS, _TEXT, _PICTURE, _SHARES = Columns(), Text(), Picture(), Shares()
 _EVALUATION = ("evaluation", "validation", "test")
 
 
@@ -34,7 +34,7 @@ def huggingface(
     revision: str | None = None,
     task: Task,
     columns: Columns = _COLUMNS,
-    text: Text | None = None,
+    text: Text = _TEXT,
     picture: Picture = _PICTURE,
     shares: Shares = _SHARES,
     classes: list[str] | None = None,

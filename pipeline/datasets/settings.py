@@ -43,8 +43,8 @@ class Columns(_Group):
 class Text(_Group):
     """How text becomes a model's input."""
 
-    tokenizer: str
-    """A folder or a Hugging Face hub id."""
+    tokenizer: str | None = None
+    """A folder or a Hugging Face hub id. Tasks on text need one."""
     max_length: Annotated[int, Field(ge=4)] = 128
     stride: Count = 64
     """Question answering: tokens that neighbouring windows of a long context share."""

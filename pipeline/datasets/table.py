@@ -15,7 +15,7 @@ from pipeline.datasets.tasks import Rules, dataset_of
 from pipeline.hashes import file_digests
 from pipeline.keys import digest
 
-_COLUMNS, _PICTURE, _SHARES = Columns(), Picture(), Shares()
+_COLUMNS, _TEXT, _PICTURE, _SHARES = Columns(), Text(), Picture(), Shares()
 
 
 @dataset
@@ -25,7 +25,7 @@ def table(
     path: str | dict[str, str],
     task: Task,
     columns: Columns = _COLUMNS,
-    text: Text | None = None,
+    text: Text = _TEXT,
     picture: Picture = _PICTURE,
     shares: Shares = _SHARES,
     classes: list[str] | None = None,

@@ -22,7 +22,6 @@ from pipeline.hashes import content_digest
 from pipeline.keys import digest
 
 _VERSION = 1
-TEXT_TASKS = ("text-classification", "question-answering")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Rules:
 
     task: Task
     columns: Columns
-    text: Text | None
+    text: Text
     picture: Picture
     shares: Shares
     classes: Sequence[str] | None
@@ -59,8 +58,8 @@ class Rules:
         Raises:
             DataError: naming the parameter.
         """
-        if self.task in TEXT_TASKS and self.text is None:
-            raise DataError(f"text: a data set for {self.task} needs `text: {{tokenizer: FOLDER or hub id}}`")
+        if self.task != "image-classification" and self.text.tokenizer is None:
+            raise DataError(f"text.tokenizer: {self.task} needs one, a folder or a Hugging Face hub id")
         if self.task == "text-classification" and len(self.text_columns()) not in (1, 2):
             raise DataError(f"columns.text: name one column, or two for pairs (got {len(self.text_columns())})")
         if self.shares.evaluation + self.shares.calibration >= 1:
@@ -68,15 +67,11 @@ class Rules:
 
     def identity(self) -> dict[str, Any]:
         """JSON-ready: all that decides what models see, but for the tokenizer, which counts by content."""
-        text = self.text.model_dump(exclude={"tokenizer"}) if self.text else None
-        used = (
-            {"picture": self.picture.model_dump(exclude={"root"})}
-            if self.task == "image-classification"
-            else {"text": text}
-        )
+        part = "picture" if self.task == "image-classification" else "text"
         return {
             "task": self.task, "columns": self.columns.model_dump(), "shares": self.shares.model_dump(),
-            "classes": self.classes, "limits": dict(self.limits), **used,
+            "classes": self.classes, "limits": dict(self.limits),
+            part: getattr(self, part).model_dump(exclude={"root", "tokenizer"}),
         }  # fmt: skip
 
 
@@ -87,21 +82,17 @@ def dataset_of(
 
     Relative picture paths start at `root`.
     """
-    tokenizer = None
-    if rules.task in TEXT_TASKS and rules.text is not None:
-        tokenizer = tokenizer_folder(rules.text.tokenizer)
-        content = digest({"what": "table and tokenizer", "files": [content, tokenizer_digest(tokenizer, folder)]})
-    elif rules.task == "image-classification":
-        content = _with_pictures(rules, content, read, folder, root)
-    identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
     if rules.task == "image-classification":
+        content = _with_pictures(rules, content, read, folder, root)
+        identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
         return SplitDataset(
             name=name, task=rules.task, fingerprint=identity, load=lambda: _pictures(rules, read(), root)
         )
-    assert tokenizer is not None, "Rules.check has seen to it"
-    key = digest(
-        {"what": "tokens", "version": _VERSION, "content": content, "rules": rules.identity() | {"limits": None}}
-    )
+    tokenizer = tokenizer_folder(str(rules.text.tokenizer))
+    content = digest({"what": "table and tokenizer", "files": [content, tokenizer_digest(tokenizer, folder)]})
+    identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
+    made_of = {**rules.identity(), "limits": None, "shares": None, "classes": None}
+    key = digest({"what": "tokens", "version": _VERSION, "content": content, "rules": made_of})
     kind, make = (SplitDataset, _texts) if rules.task == "text-classification" else (QuestionSet, _questions)
     return kind(
         name=name, task=rules.task, fingerprint=identity, load=lambda: make(rules, read(), tokenizer, key, folder)
@@ -143,7 +134,6 @@ def _pictures(rules: Rules, records: Records, root: Path) -> Instances:
 
 
 def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
-    assert rules.text is not None, "Rules.check has seen to it"
     texts = list(zip(*(records.texts(column) for column in rules.text_columns()), strict=True))
     names = records.texts(rules.columns.label)
     labels, classes = encoded(names, rules.classes, records.places)
@@ -163,7 +153,6 @@ def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Pa
 
 def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
     """Questions on one context stay in one split, so that no context is both trained on and judged."""
-    assert rules.text is not None, "Rules.check has seen to it"
     columns = rules.columns
     asked, contexts = records.texts(columns.question), records.texts(columns.context)
     answers = records.columns[columns.answers]

@@ -253,8 +253,14 @@ def test_pictures_inside_a_parquet_table(tmp_path, save_digits):
             {"columns": {"lable": "label"}},
             "unknown parameter 'columns.lable'. Did you mean 'label'? Known: id, split, group",
         ),
-        ({"text": {"max_length": 10}}, "'text.tokenizer' is required"),
-        ({"text": None}, "text: a data set for text-classification needs `text: {tokenizer: FOLDER or hub id}`"),
+        (
+            {"text": {"max_length": 10}},
+            "text.tokenizer: text-classification needs one, a folder or a Hugging Face hub id",
+        ),
+        (
+            {"text": {"tokeniser": "x"}},
+            "unknown parameter 'text.tokeniser'. Did you mean 'tokenizer'? Known: tokenizer, max_length",
+        ),
         ({"columns": {"text": ["text", "label", "key"]}}, "columns.text: name one column, or two for pairs (got 3)"),
         (
             {"shares": {"evaluation": 0.7, "calibration": 0.3}},
