@@ -1,0 +1,98 @@
+"""Units of measurement: choosing a readable multiple, and understanding what a person typed."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+__all__ = ["Multiple", "QuantityError", "parse_quantity", "readable"]
+
+
+class QuantityError(ValueError):
+    """A typed quantity makes no sense in the unit asked for; the message says what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Multiple:
+    """A unit to show values in: shown = stored / divisor."""
+
+    unit: str
+    divisor: float
+
+
+_BYTES = {
+    "b": 1.0, "byte": 1.0, "bytes": 1.0,
+    "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12,
+    "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40,
+}  # fmt: skip
+_SECONDS = {
+    "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9,
+    "min": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0,
+}  # fmt: skip
+_COUNTS = {"%": 0.01, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "x": 1.0, "": 1.0}
+_FAMILIES = (_BYTES, _SECONDS)
+_SHOWN = {
+    "b": [Multiple("B", 1.0), Multiple("kB", 1e3), Multiple("MB", 1e6), Multiple("GB", 1e9), Multiple("TB", 1e12)],
+    "s": [Multiple("ns", 1e-9), Multiple("µs", 1e-6), Multiple("ms", 1e-3), Multiple("s", 1.0)],
+}
+_OTHERS = {"bytes": "b", "byte": "b", "seconds": "s", "sec": "s"}
+_MINUS = "\N{MINUS SIGN}"
+_NUMBER = re.compile(rf"\s*([-+{_MINUS}]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*")
+
+
+def readable(value: float, unit: str) -> Multiple:
+    """Choose the multiple of `unit` that gives `value` one to three digits before the point (bytes and seconds only).
+
+    Other units, and values without a size, keep their unit. ms stay ms below a second: 0.4 ms is 400 µs.
+    """
+    family = _SHOWN.get(_OTHERS.get(unit.casefold(), unit.casefold()))
+    if family is None and unit == "ms":
+        shown = readable(value / 1000, "s")
+        return Multiple(shown.unit, shown.divisor * 1000)
+    if family is None or not math.isfinite(value) or value == 0:
+        return Multiple(unit, 1.0)
+    fitting = [multiple for multiple in family if abs(value) >= multiple.divisor * 0.9995]  # 999.95 kB reads as 1 MB
+    return fitting[-1] if fitting else family[0]
+
+
+def parse_quantity(text: str, unit: str = "") -> float:
+    """Return what a person typed, in `unit`: "25 MB" in "B" is 25e6, "90%" in "" is 0.9, "2 s" in "ms" is 2000.
+
+    A number alone is in `unit`. Raises `QuantityError`.
+    """
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        raise QuantityError(f"'{text.strip()}' is not a number{_hint(unit)}")
+    number = float(re.sub("[,_]", "", found[1]).replace(_MINUS, "-"))
+    if not math.isfinite(number):
+        raise QuantityError(f"'{text.strip()}' is too large")
+    return number * _factor(found[2], unit, text)
+
+
+def _factor(typed: str, unit: str, text: str) -> float:
+    low, base = typed.casefold(), unit.casefold()
+    if low in ("", base):
+        return 1.0
+    for family in _FAMILIES:
+        if base in family and low in family:
+            return family[low] / family[base]
+    if base == "%" or base not in {*_BYTES, *_SECONDS}:
+        return _count_factor(typed, low, base, unit, text)
+    raise QuantityError(f"'{text.strip()}': the unit '{typed}' does not fit{_hint(unit)}")
+
+
+def _count_factor(typed: str, low: str, base: str, unit: str, text: str) -> float:
+    prefix = low.removesuffix(base.removeprefix("1")) if base else low  # throughput: "120/s" in "1/s"
+    if prefix in _COUNTS and not (base == "%" and low == "%"):
+        return _COUNTS[prefix]
+    raise QuantityError(f"'{text.strip()}': the unit '{typed}' does not fit{_hint(unit)}")
+
+
+def _hint(unit: str) -> str:
+    base = unit.casefold()
+    if base in _BYTES:
+        return "; write for example '25 MB' or '25e6'"
+    if base in _SECONDS:
+        return "; write for example '10 ms' or '0.5 s'"
+    return f"; it is measured in '{unit}'" if unit else "; write for example '0.9' or '90%'"
