@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ops._threshold import Keeper, Scores, blocks, emptied, largest_count, smallest
+from ops._threshold import Keeper, Scores, blocks, empties, largest_count, smallest
 from ops.api import Context, OperationError, TorchModel
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def remove_weights(model: TorchModel, groups: list[Group], ctx: Context) -> Torc
     masks: dict[str, torch.Tensor] = {}
     for group in groups:
         cut = smallest(group.scores, group.count)
-        if (name := emptied(group.scores, cut)) is not None:
-            raise _too_much(name, group)
+        if empties(group.scores, cut):
+            raise _too_much(group)
         keeper = Keeper(cut)
         while group.scores:
             part = group.scores.pop(0)
@@ -113,10 +113,10 @@ def _zeroed(weights: torch.Tensor, part: Scores, keeper: Keeper) -> tuple[torch.
     return torch.from_numpy(result.view(np.float32)).view(shape), torch.from_numpy(kept).view(shape)
 
 
-def _too_much(name: str, group: Group) -> OperationError:
+def _too_much(group: Group) -> OperationError:
     total = sum(part.size for part in group.scores)
-    largest = int(largest_count(group.scores) / total * 10_000) / 10_000
+    count, name = largest_count(group.scores)
     return OperationError(
         f"sparsity {group.count / total:.4g} would remove every weight of '{name}'. "
-        f"Largest possible: {largest:.4f}; or exclude that layer"
+        f"Largest possible: {int(count / total * 10_000) / 10_000:.4f}; or exclude that layer"
     )

@@ -121,12 +121,14 @@ class Keeper:
 def smallest(parts: Sequence[Scores], count: int) -> Cut:
     """Return the cut that takes the `count` smallest scores of all parts together, 0 <= count <= their number.
 
+    What is PRUNED goes in any case, even if that is more than `count`.
+
     Raises:
         OperationError: a score is NaN; names the tensor.
     """
     total = sum(part.size for part in parts)
     if count <= 0:
-        return Cut(-np.inf, 0, 0, 0, np.inf)
+        return Cut(float(PRUNED), 0, 0, 0, np.inf)
     if count >= total:
         return Cut(np.inf, 0, 0, total, -np.inf)
     sample = np.sort(_sample(parts, total))
@@ -137,9 +139,8 @@ def smallest(parts: Sequence[Scores], count: int) -> Cut:
         high = sample[int(rank + margin)] if rank + margin < sample.size else np.float32(np.inf)
         below, up_to, inside, peak = _pass(parts, low, high)
         if below < count <= up_to:
-            if low < high:
-                return _select(inside, count - below, count, peak)
-            return Cut(float(low), count - below, up_to - below, count, peak)
+            value, ties, equal = _select(inside, count - below) if low < high else (low, count - below, up_to - below)
+            return Cut(float(value), equal if value == PRUNED else ties, equal, count, peak)
         margin *= 8
 
 
@@ -151,18 +152,20 @@ def blocks(part: Scores) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         yield where, part.block(where, scratch[: where.stop - start])
 
 
-def emptied(parts: Sequence[Scores], cut: Cut) -> str | None:
-    """Return the name of the first part that would lose its last weight, or None."""
+def empties(parts: Sequence[Scores], cut: Cut) -> bool:
+    """Whether a part would lose its last weight."""
     if cut.peak > cut.value:
-        return None
+        return False
     keeper = Keeper(cut)
-    return next((part.name for part in parts if not keeper.part(part).any()), None)
+    return not all(keeper.part(part).any() for part in parts)
 
 
-def largest_count(parts: Sequence[Scores]) -> int:
-    """Return how many of the smallest scores can go before a part loses its last weight."""
-    peak = min(max(float(scores.max()) for _, scores in blocks(part)) for part in parts)
-    return sum(int(np.count_nonzero(scores < peak)) for part in parts for _, scores in blocks(part))
+def largest_count(parts: Sequence[Scores]) -> tuple[int, str]:
+    """Return how many of the smallest scores can go before a part loses its last weight, and the name of that part."""
+    peaks = {part.name: max(float(scores.max()) for _, scores in blocks(part)) for part in parts}
+    first = min(peaks, key=lambda name: peaks[name])
+    count = sum(int(np.count_nonzero(scores < peaks[first])) for part in parts for _, scores in blocks(part))
+    return count, first
 
 
 def _sample(parts: Sequence[Scores], total: int) -> NDArray[np.float32]:
@@ -199,7 +202,7 @@ def _pass(parts: Sequence[Scores], low: Any, high: Any) -> tuple[int, int, NDArr
     return below, up_to, np.concatenate(inside), lowest_peak
 
 
-def _select(inside: NDArray[np.float32], rank: int, count: int, peak: float) -> Cut:
+def _select(inside: NDArray[np.float32], rank: int) -> tuple[np.float32, int, int]:
+    """Return the value at a rank from 1, how many equal ones the rank takes, and how many there are."""
     value = np.partition(inside, rank - 1)[rank - 1]
-    equal = int(np.count_nonzero(inside == value))
-    return Cut(float(value), rank - int(np.count_nonzero(inside < value)), equal, count, peak)
+    return value, rank - int(np.count_nonzero(inside < value)), int(np.count_nonzero(inside == value))

@@ -1,0 +1,79 @@
+import re
+
+import pytest
+import torch
+
+from ops.api import OperationError
+from ops.forward import forward, loss, tensors
+from ops.selector import choose_parameters
+from tests.ops.apply import base
+from tests.ops.digits import Changed, apply, context, digits, with_nan
+
+
+def gradients(model, count, batch_size):
+    """Gradients of the mean loss of each batch, by plain autograd."""
+    weights = choose_parameters(model.module)
+    for batch in digits().batches("train", batch_size=batch_size, samples=count):
+        outputs = forward(model.module, tensors(batch.inputs), model.architecture.task)
+        value = loss(outputs, tensors(batch.targets), model.architecture.task)
+        yield dict(zip(weights, torch.autograd.grad(value, list(weights.values())), strict=True))
+
+
+def expected(model, criterion):
+    weights = {name: weight.detach() for name, weight in choose_parameters(model.module).items()}
+    found = list(gradients(model, 48, batch_size=16))
+    match criterion:
+        case "taylor":
+            return {name: sum((w * g[name]).abs() for g in found) for name, w in weights.items()}
+        case "snip":
+            return {name: (w * sum(g[name] for g in found)).abs() for name, w in weights.items()}
+        case "fisher":
+            return {name: w**2 * sum(g[name] ** 2 for g in found) for name, w in weights.items()}
+
+
+@pytest.mark.parametrize("criterion", ["taylor", "snip", "fisher"])
+@pytest.mark.parametrize("net", ["residual", "transformer"])
+def test_the_scores_are_those_of_plain_autograd(net, criterion):
+    model = base(net)
+    found = apply(
+        "gradient_prune", model, context(), sparsity=0.4, scope="layer", criterion=criterion, samples=48, batch_size=16
+    )
+    for name, scores in expected(model, criterion).items():
+        threshold = scores.flatten().kthvalue(round(0.4 * scores.numel())).values
+        near = (scores - threshold).abs() <= 1e-4 * threshold  # sums in another order
+        assert torch.equal((scores > threshold)[~near], found.masks[name][~near]), name
+
+
+def test_only_the_stated_number_of_training_instances_is_read():
+    seen = []
+
+    def spy(split, batch, _):
+        seen.append((split, len(batch)))
+        return batch
+
+    ctx = context(data=Changed(spy))
+    apply("gradient_prune", base("depthwise"), ctx, sparsity=0.5, samples=40, batch_size=16)
+    assert {split for split, _ in seen} == {"train"}
+    assert sum(count for _, count in seen) == 40
+    assert ctx.notes["samples"] == 40
+
+
+def test_earlier_zeros_count():
+    first = apply("magnitude_prune", base("residual"), context(), sparsity=0.3)
+    ctx = context()
+    second = apply("gradient_prune", first, ctx, sparsity=0.6, samples=32)
+    assert not any((second.masks[name] & ~mask).any() for name, mask in first.masks.items())
+    assert ctx.notes["achieved"]["zeros"] == round(0.6 * ctx.notes["achieved"]["weights"])
+
+
+def test_without_training_data_it_says_so():
+    with pytest.raises(OperationError, match="The training split is empty: gradients need labelled training instances"):
+        apply("gradient_prune", base("residual"), context(data=Changed(empty=("train",))), sparsity=0.5)
+
+
+def test_a_gradient_that_is_no_number_is_refused():
+    data = Changed(lambda split, batch, _: with_nan(batch) if split == "train" else batch)
+    message = re.escape("The gradient of 'stem.0.weight' is not finite on the training data")
+    with pytest.raises(OperationError, match=message):
+        apply("gradient_prune", base("residual"), context(data=data), sparsity=0.5)
+    assert all(p.grad is None and p.requires_grad for p in base("residual").module.parameters())
