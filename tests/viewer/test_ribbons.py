@@ -1,0 +1,53 @@
+"""Geometry of the ribbons between parents and children."""
+
+import time
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from viewer.ribbons import ribbons
+
+finite = st.floats(-100, 100, width=32)
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda n: st.tuples(
+            *[arrays.arrays(float, (n, 2), elements=finite)] * 2,
+            *[arrays.arrays(float, n, elements=st.floats(0.1, 5))] * 2,
+        )
+    )
+)
+def test_a_ribbon_joins_both_ends_with_their_widths_and_has_no_gap(given_):
+    start, end, w0, w1 = given_
+    made = ribbons(start, end, w0, w1, pieces=4)
+    for index in range(len(start)):
+        own = made.ribbon == index
+        xs, ys = made.xs[own], made.ys[own]
+        assert np.allclose(xs[0, 0], start[index, 0], atol=1e-3)
+        assert np.allclose([ys[0, 0], ys[0, -1]], [start[index, 1] - w0[index], start[index, 1] + w0[index]], atol=1e-3)
+        side = xs.shape[1] // 2
+        assert np.allclose(
+            [ys[-1, side - 1], ys[-1, side]], [end[index, 1] - w1[index], end[index, 1] + w1[index]], atol=1e-3
+        )
+        assert np.allclose(xs[1:, 0], xs[:-1, side - 1], atol=1e-4)
+    assert (np.diff(made.along[made.ribbon == 0]) > 0).all()
+
+
+def test_a_ribbon_never_turns_back():
+    made = ribbons(np.zeros((1, 2)), np.array([[1.0, 5.0]]), np.ones(1), np.ones(1))
+    lower = made.xs[:, : made.xs.shape[1] // 2].ravel()
+    assert (np.diff(lower) >= -1e-6).all()
+
+
+def test_five_thousand_ribbons_cost_little():
+    start, end = np.random.default_rng(0).normal(size=(2, 5000, 2))
+    width = np.ones(5000)
+    ribbons(start, end, width, width)
+    begin = time.process_time()
+    ribbons(start, end, width, width)
+    plain = time.process_time()
+    np.sort(np.random.default_rng(0).normal(size=5_000_000))  # a yardstick of this machine, about half a second
+    assert plain - begin < time.process_time() - plain

@@ -1,0 +1,189 @@
+"""Budgets: bounds on metrics as data, with what they mean as a predicate, as SQL and in words."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from viewer.metrics import MetricSpec, format_value
+
+__all__ = ["Bins", "Budget", "BudgetError", "histogram", "parse_budget", "passing", "sentence", "sql", "tightest"]
+
+
+class BudgetError(ValueError):
+    """What was typed is no budget: the message says what is wrong and gives the nearest metric or an example."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A closed interval of one metric; None: no bound on that side."""
+
+    metric: str
+    low: float | None = None
+    high: float | None = None
+
+
+class Bins(NamedTuple):
+    """A histogram: `edges` has one more element than the counts."""
+
+    edges: list[float]
+    counts: list[int]
+    within: list[int]
+    """Of the counted models, those that pass all budgets."""
+
+
+def passing(budgets: Iterable[Budget], columns: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """Return which of `count` models pass every budget: bool (count,). Without a value a model passes no budget on it."""
+    mask = np.ones(count, dtype=bool)
+    for budget in budgets:
+        values = columns.get(budget.metric)
+        mask &= np.zeros(count, dtype=bool) if values is None else _inside(values, budget)
+    return mask
+
+
+def _inside(values: np.ndarray, budget: Budget) -> np.ndarray:
+    low = -math.inf if budget.low is None else budget.low
+    high = math.inf if budget.high is None else budget.high
+    with np.errstate(invalid="ignore"):
+        inside: np.ndarray = (values >= low) & (values <= high)
+    return inside
+
+
+def tightest(budgets: Sequence[Budget], columns: Mapping[str, np.ndarray], count: int) -> Budget | None:
+    """Of budgets that no model passes together, return the one without which most would; None if some pass.
+
+    Of several equal ones the one that its best candidate misses by least, relative to the values' spread.
+    """
+    if not budgets or passing(budgets, columns, count).any():
+        return None
+
+    def freed(index: int) -> tuple[int, float]:
+        others = passing([*budgets[:index], *budgets[index + 1 :]], columns, count)
+        return int(others.sum()), -_miss(budgets[index], columns.get(budgets[index].metric), others)
+
+    return budgets[max(range(len(budgets)), key=freed)]
+
+
+def _miss(budget: Budget, values: np.ndarray | None, among: np.ndarray) -> float:
+    """By how much of the values' spread the nearest model misses the budget."""
+    if values is None or not np.isfinite(values).any():
+        return math.inf
+    spread = float(np.nanmax(values) - np.nanmin(values)) or 1.0
+    near = values[among & np.isfinite(values)]
+    if not near.size:
+        return math.inf
+    low = 0.0 if budget.low is None else np.maximum(budget.low - near, 0)
+    high = 0.0 if budget.high is None else np.maximum(near - budget.high, 0)
+    return float(np.min(low + high)) / spread
+
+
+def sentence(budget: Budget, spec: MetricSpec) -> str:
+    """Say a budget in words, e.g. "file bytes at most 25 MB"."""
+    low = None if budget.low is None else format_value(budget.low, spec)
+    high = None if budget.high is None else format_value(budget.high, spec)
+    if low is not None and high is not None:
+        return f"{spec.label} from {low} to {high}"
+    if low is not None:
+        return f"{spec.label} at least {low}"
+    return f"{spec.label} at most {high}" if high is not None else f"any {spec.label}"
+
+
+def sql(budgets: Iterable[Budget]) -> tuple[str, list[float]]:
+    """Return a condition on the scoreboard's columns with its parameters; "true" without budgets."""
+    parts: list[str] = []
+    values: list[float] = []
+    for budget in budgets:
+        column = '"' + budget.metric.replace('"', '""') + '"'
+        for bound, sign in ((budget.low, ">="), (budget.high, "<=")):
+            if bound is not None:
+                parts.append(f"{column} {sign} ?")
+                values.append(bound)
+    return " AND ".join(parts) or "true", values
+
+
+def histogram(values: np.ndarray, within: np.ndarray, *, bins: int = 20) -> Bins:
+    """Count the finite values, and those of models `within` the budgets, in at most `bins` bins.
+
+    Few distinct whole numbers get a bin each; equal values get one bin around them. Edges enclose every finite value.
+    """
+    finite = np.isfinite(values)
+    if not finite.any():
+        return Bins([], [], [])
+    some = values[finite].astype(np.float64)
+    edges = _edges(some, bins)
+    counts = np.histogram(some, edges)[0]
+    passed = np.histogram(values[finite & within].astype(np.float64), edges)[0]
+    return Bins(edges.tolist(), counts.tolist(), passed.tolist())
+
+
+def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    distinct = np.unique(values)
+    if distinct.size == 1:
+        margin = abs(low) * 0.05 or 0.5
+        return np.array([low - margin, low + margin])
+    if np.all(distinct == np.round(distinct)) and high - low < bins:
+        return np.arange(low - 0.5, high + 1)
+    edges = np.linspace(low, high, min(bins, max(2, distinct.size)) + 1)
+    edges[0], edges[-1] = low, high  # linspace may round them away from the values that they must enclose
+    return edges
+
+
+_SIGNS = {"<=": "high", "≤": "high", "<": "high", ">=": "low", "≥": "low", ">": "low"}
+_TYPED = re.compile(
+    r"\s*(?P<metric>.+?)\s*(?P<sign><=|>=|<|>|≤|≥)\s*(?P<number>[-+]?[\d.,]+(?:e[-+]?\d+)?)\s*(?P<unit>\S*)\s*"
+)
+_PREFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0}
+
+
+def parse_budget(text: str, specs: Sequence[MetricSpec]) -> Budget:
+    """Read a typed budget: "file bytes <= 25 MB", "latency p50 < 10 ms", "accuracy >= 90 %".
+
+    Raises:
+        BudgetError: if it cannot be read, with the nearest metric or an example.
+    """
+    match = _TYPED.fullmatch(text)
+    if not match:
+        raise BudgetError(f"'{text}' is no budget. Write a metric, <= or >=, and a value: accuracy >= 0.9")
+    spec = _metric(match["metric"], specs)
+    try:
+        number = float(match["number"].replace(",", ""))
+    except ValueError:
+        raise BudgetError(f"'{match['number']}' is no number. Write it like 0.9 or 25") from None
+    value = number * _factor(match["unit"], spec)
+    return Budget(spec.name, **{_SIGNS[match["sign"]]: value})
+
+
+def _metric(typed: str, specs: Sequence[MetricSpec]) -> MetricSpec:
+    by_label = {spec.label.casefold(): spec for spec in specs} | {spec.name.casefold(): spec for spec in specs}
+    wanted = typed.casefold()
+    if wanted in by_label:
+        return by_label[wanted]
+    starting = {spec.name: spec for label, spec in by_label.items() if label.startswith(wanted)}
+    if len(starting) == 1:
+        return next(iter(starting.values()))
+    close = difflib.get_close_matches(wanted, by_label, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(spec.label for spec in specs)}"
+    raise BudgetError(f"There is no metric '{typed}'.{hint}")
+
+
+def _factor(unit: str, spec: MetricSpec) -> float:
+    """What a number with this unit is to be multiplied by to be in the metric's own unit."""
+    if unit == spec.unit:
+        return 1.0
+    if unit == "%" and not spec.unit:
+        return 0.01
+    if spec.unit in _SECONDS and unit in _SECONDS:
+        return _SECONDS[unit] / _SECONDS[spec.unit]
+    stem = unit.removesuffix(spec.unit) if spec.unit else unit
+    if stem in _PREFIXES and (stem != unit or not spec.unit or not unit):
+        return _PREFIXES[stem]
+    known = f"{spec.unit}, k{spec.unit}, M{spec.unit}" if spec.unit else "%"
+    raise BudgetError(f"'{unit}' is no unit of {spec.label}. Use {known} or none")
