@@ -4,6 +4,8 @@ python -m pipeline recipe=NAME [key=value ...]
 python -m pipeline import compress-and-compare FILE
 python -m pipeline export compress-and-compare FILE
 python -m pipeline migrate
+python -m pipeline compare MODEL REFERENCE
+python -m pipeline show DATASET
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-COMMANDS = ("import", "export", "migrate")
+COMMANDS = ("import", "export", "migrate", "compare", "show")
 HELP = """\
 Compress models by recipe, measure what came out, and show it.
 
@@ -30,6 +32,7 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline import compress-and-compare models.json
   python -m pipeline export compress-and-compare models.json
   python -m pipeline migrate                               bring an older results file up to date
+  python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
 
 Any key of conf/config.yaml can be set as key=value; --config-dir DIR adds a folder of your own recipes, models and
 data sets (DIR/recipe/mine.yaml, ...). Afterwards: `panel serve viewer`, or any SQL client on results.duckdb.

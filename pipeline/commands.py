@@ -1,4 +1,4 @@
-"""Commands other than a sweep: import, export, migrate."""
+"""Commands other than a sweep: import, export, migrate, and compare and show, which the viewer uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ FORMATS = ("compress-and-compare",)
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run `import FORMAT FILE`, `export FORMAT FILE` or `migrate`; return the exit code.
+    """Run `import FORMAT FILE`, `export FORMAT FILE`, `migrate`, `compare MODEL REFERENCE` or `show DATASET`.
+
+    Returns the exit code.
 
     Raises:
         StoreError: naming the file, the problem and what to do.
@@ -22,13 +24,21 @@ def run_command(arguments: list[str]) -> int:
         ("import", "load experiments of another program into the store", _import),
         ("export", "write a recipe's models and metrics as a file of another program", _export),
         ("migrate", "bring a store of an older version up to date; a backup is kept", _migrate),
+        ("compare", "compare the layers of any two models; the result goes to a file beside the results", _compare),
+        ("show", "print instances of a data set as JSON, one for each id on standard input", _show),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(act=act)
         command.add_argument("--results", type=Path, default=Path("results.duckdb"), help="default: results.duckdb")
-        if name != "migrate":
+        if name in ("import", "export"):
             command.add_argument("format", choices=FORMATS)
             command.add_argument("file", type=Path)
+        if name == "compare":
+            command.add_argument("model", help="name or key (its beginning is enough)")
+            command.add_argument("reference", help="likewise")
+            command.add_argument("--workspace", type=Path, help="where the models are; default: that of the last run")
+        if name == "show":
+            command.add_argument("dataset", help="key of the data set, as in the view `datasets`")
         if name == "export":
             command.add_argument("--recipe", help="which recipe, if the store holds several")
     chosen = parser.parse_args(arguments)
@@ -64,3 +74,23 @@ def _migrate(chosen: argparse.Namespace) -> str:
         if backup
         else f"{chosen.results} is up to date"
     )
+
+
+def _compare(chosen: argparse.Namespace) -> str:
+    from pipeline.layers.on_demand import compare_models
+
+    def tell(done: int, total: int) -> None:
+        sys.stdout.write(f"progress {done} {total}\n")
+        sys.stdout.flush()
+
+    path, count = compare_models(chosen.results, chosen.model, chosen.reference, chosen.workspace, tell)
+    return f"{count} comparisons of layers are in {path}"
+
+
+def _show(chosen: argparse.Namespace) -> str:
+    from pipeline.show import answer, open_recorded
+
+    for line in answer(open_recorded(chosen.results, chosen.dataset), iter(sys.stdin.readline, "")):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    return ""

@@ -9,12 +9,10 @@ from ops.api import Format
 from pipeline.jobs import Job, What
 from pipeline.keys import Key, evidence_key
 from pipeline.layers.api import Sources
+from pipeline.layers.versions import ACTIVATIONS_VERSION, COMPARE_VERSION, LAYERS_VERSION
 from pipeline.plan import Plan, Step, export_key
 
 PREDICT_VERSION = 1
-LAYERS_VERSION = 2
-ACTIVATIONS_VERSION = 1
-COMPARE_VERSION = 1
 MEASURE_VERSION = 1
 
 

@@ -1,0 +1,5 @@
+"""Versions of the evidence about layers: raised when what a job writes changes, so that it is made again."""
+
+LAYERS_VERSION = 2
+ACTIVATIONS_VERSION = 1
+COMPARE_VERSION = 1

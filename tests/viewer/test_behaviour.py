@@ -1,0 +1,209 @@
+"""Behaviours: means, changes, intervals and tests against NumPy, SciPy and the arithmetic of the paper's figure."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import stats
+from viewer.behaviour import (
+    MEASURES,
+    Answers,
+    agreement,
+    cells,
+    changed_in,
+    flip_matrix,
+    flips,
+    histogram,
+    holm,
+    mcnemar_exact,
+    members,
+    negative_flips,
+    wilson_bounds,
+)
+from viewer.behaviour_table import edges_of, everything, marked, order_rows, overall, read_brush, relative_text
+
+
+def answers(predicted, labels, probabilities=None, score=None):
+    predicted, labels = np.asarray(predicted, np.int32), np.asarray(labels)
+    correct = predicted == labels
+    table = None if probabilities is None else np.asarray(probabilities, np.float32)
+    label = np.full(len(labels), np.nan, np.float32) if table is None else table[np.arange(len(labels)), labels]
+    return Answers(
+        predicted, label, label, correct, correct.astype(np.float32) if score is None else score, lambda: table
+    )
+
+
+def errors(rate, count):
+    values = np.zeros(count, np.float32)
+    values[: round(rate * count)] = 1
+    return values
+
+
+def test_the_change_of_figure_7_is_124_percent_not_135():
+    count = 10_000
+    base, model = errors(0.0562, count), errors(0.126, count)
+    found = overall(model, base, np.ones(count, bool), of_pair=False)
+    assert found.relative[0] == pytest.approx(0.126 / 0.0562 - 1)
+    assert relative_text(float(found.relative[0])) == "+124%"
+    # a mean of the classes' ratios, weighted by size, is what gave the +135 %
+    sizes, bases = np.array([4141, 4848, 15114, 15821]), np.array([0.044, 0.0590, 0.0553, 0.05])
+    assert found.relative[0] != pytest.approx((sizes * (0.126 / bases - 1)).sum() / sizes.sum())
+
+
+def test_an_instance_with_several_labels_counts_once_overall():
+    rows = members(["young|blond", "young", "blond|tall|young"])
+    assert rows.names == ("blond", "tall", "young")
+    values = np.array([1, 0, 1], np.float32)
+    shown = np.ones(3, bool)
+    assert cells(values, values, rows, shown).count.tolist() == [2, 1, 3]
+    assert overall(values, values, shown, of_pair=False).count.tolist() == [3]
+    assert overall(values, values, shown, of_pair=False).mean[0] == pytest.approx(2 / 3)
+
+
+def test_a_class_whose_name_has_a_bar_is_one_class():
+    assert members(["a|b", "c"], whole=("a|b", "c")).names == ("a|b", "c")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_cells_against_loops(rows):
+    names = [f"c{group}" for group, *_ in rows]
+    model = np.array([float(m) for _, m, _, _ in rows], np.float32)
+    base = np.array([float(b) for _, _, b, _ in rows], np.float32)
+    shown = np.array([s for *_, s in rows])
+    belongs = members(names)
+    found = cells(model, base, belongs, shown)
+    for place, name in enumerate(belongs.names):
+        mine = [at for at, other in enumerate(names) if other == name and shown[at]]
+        assert found.count[place] == len(mine)
+        if not mine:
+            assert np.isnan(found.mean[place])
+            continue
+        m, b = model[mine].astype(float), base[mine].astype(float)
+        assert found.mean[place] == pytest.approx(m.mean())
+        assert found.change[place] == pytest.approx((m - b).mean())
+        expected = stats.wilson(int(m.sum()), len(mine))
+        assert found.low[place] == pytest.approx(expected.low, abs=1e-9)
+        assert found.high[place] == pytest.approx(expected.high, abs=1e-9)
+        assert found.only_base[place] == ((b == 1) & (m == 0)).sum()
+        if b.sum():
+            assert found.relative[place] == pytest.approx(m.mean() / b.mean() - 1)
+        else:
+            assert np.isnan(found.relative[place])
+
+
+def test_the_interval_of_a_change_is_that_of_paired_differences():
+    rng = np.random.default_rng(0)
+    base = rng.random(500).astype(np.float32)
+    model = (base + rng.normal(0.02, 0.1, 500)).astype(np.float32)
+    found = overall(model, base, np.ones(500, bool), of_pair=False)
+    away = model.astype(float) - base
+    half = 1.959964 * away.std(ddof=1) / np.sqrt(500)
+    assert found.change_low[0] == pytest.approx(away.mean() - half, abs=1e-7)
+    assert found.change_high[0] == pytest.approx(away.mean() + half, abs=1e-7)
+
+
+def test_nothing_known_is_left_out_and_not_zero():
+    values = np.array([np.nan, 0.5, 0.7], np.float32)
+    found = overall(values, values, np.ones(3, bool), of_pair=False)
+    assert found.count[0] == 2
+    assert found.mean[0] == pytest.approx(0.6)
+
+
+def test_divergences_against_scipy():
+    from scipy.spatial.distance import jensenshannon
+    from scipy.stats import entropy
+
+    rng = np.random.default_rng(0)
+    p, q = (rng.dirichlet(np.ones(7), 40).astype(np.float32) for _ in range(2))
+    model, base = answers(q.argmax(1), np.zeros(40, int), q), answers(p.argmax(1), np.zeros(40, int), p)
+    kl = MEASURES["kl"].compute(model, base)
+    assert kl == pytest.approx(entropy(p.astype(float), q.astype(float), base=2, axis=1), rel=1e-4)
+    js = MEASURES["js"].compute(model, base)
+    assert js == pytest.approx(jensenshannon(p.astype(float), q.astype(float), base=2, axis=1) ** 2, rel=1e-4)
+    margin = MEASURES["margin"].compute(model, base)
+    ordered = np.sort(q, axis=1)
+    assert margin == pytest.approx(ordered[:, -1] - ordered[:, -2])
+    assert MEASURES["kl"].compute(base, base).max() == 0
+
+
+def test_a_model_that_is_sure_of_something_else_has_a_large_divergence_not_an_infinite_one():
+    p, q = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    kl = MEASURES["kl"].compute(answers([1], [0], q), answers([0], [0], p))
+    assert 40 < kl[0] < 60
+    js = MEASURES["js"].compute(answers([1], [0], q), answers([0], [0], p))
+    assert js[0] == pytest.approx(1, abs=1e-6)
+
+
+def test_flips_agreement_and_exemplars():
+    labels = [0, 0, 1, 1, 2, 2]
+    base = answers([0, 0, 1, 1, 2, 0], labels)
+    first, second = answers([1, 1, 1, 0, 2, 0], labels), answers([1, 0, 1, 0, 2, 2], labels)
+    everyone = np.ones(6, bool)
+    found = flips(first, base, everyone)
+    assert [(f.before, f.after, f.count) for f in found] == [(0, 1, 2), (1, 0, 1)]
+    assert negative_flips(first, base, everyone) == 3
+    assert agreement(first, base, everyone) == pytest.approx(3 / 6)
+    assert changed_in([first, second], base).tolist() == [2, 1, 0, 2, 0, 1]
+    codes, table = flip_matrix(first, base, everyone)
+    assert codes == [0, 1]
+    assert table.tolist() == [[0, 2], [1, 0]]
+    assert flips(base, base, everyone) == []
+    assert agreement(base, base, np.zeros(6, bool)) is None
+
+
+def test_tests_of_groups_agree_with_the_exact_ones():
+    rng = np.random.default_rng(0)
+    first, second = rng.random(80) < 0.8, rng.random(80) < 0.6
+    expected = stats.mcnemar(first, second)
+    only_first, only_second = (first & ~second).sum(), (~first & second).sum()
+    assert mcnemar_exact(np.array([only_first]), np.array([only_second]))[0] == pytest.approx(expected)
+    assert mcnemar_exact(np.array([0]), np.array([0]))[0] == 1
+    p = rng.random((3, 4)) ** 3
+    assert holm(p).reshape(-1) == pytest.approx(stats.holm(p.reshape(-1)))
+
+
+def test_wilson_of_many_at_once():
+    low, high = wilson_bounds(np.array([0.0, 5, 10]), np.array([10.0, 10, 10]))
+    for at, successes in enumerate((0, 5, 10)):
+        expected = stats.wilson(successes, 10)
+        assert (low[at], high[at]) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_sorting_tells_improvements_from_regressions():
+    model = np.array([1, 1, 0, 0, 1, 0], np.float32)
+    base = np.array([0, 0, 1, 1, 1, 0], np.float32)
+    found = cells(model, base, members(["a", "a", "b", "b", "c", "d"]), np.ones(6, bool))
+    names = ["a", "b", "c", "d"]
+    assert order_rows(found, names, "change", descending=True, relative=False) == [0, 2, 3, 1]
+    assert order_rows(found, names, "change", descending=False, relative=False) == [1, 2, 3, 0]
+    assert order_rows(found, names, "size", descending=True, relative=False)[:2] == [0, 1]
+    assert order_rows(None, names, "change", descending=True, relative=False) == [3, 2, 1, 0]
+
+
+def test_histograms_have_zero_on_an_edge_and_lose_nothing():
+    values = np.array([-1, 0, 0.3, 1], np.float32)
+    edges = edges_of([values])
+    assert 0 in edges
+    assert histogram(values, np.ones(4, bool), edges).sum() == 4
+    assert len(edges_of([np.array([np.nan])])) == 21
+    assert len(set(edges_of([np.array([2.0])]))) == 21
+
+
+def test_what_became_of_an_answer():
+    parts = marked("in the year 1998", "in year 1999")
+    assert "".join(text for kind, text in parts if kind != "new") == "in the year 1998"
+    assert "".join(text for kind, text in parts if kind != "gone") == "in year 1999"
+    assert parts[-2:] == [("gone", "1998"), ("new", "1999")]
+    assert marked("", "x") == [("new", "x")]
+    assert marked("same", "same") == [("same", "same")]
+
+
+@pytest.mark.parametrize("text", ["", "m~1", "m~x~2", "m~nan~1", "m~1~inf"])
+def test_a_range_that_makes_no_sense_is_no_range(text):
+    assert read_brush(text) is None
+
+
+def test_everything_is_one_row():
+    assert everything(3).row.tolist() == [0, 0, 0]

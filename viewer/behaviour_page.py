@@ -1,0 +1,357 @@
+"""Puts a visitor's Behaviours page together: state and answers in, what the template draws out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from viewer.behaviour import (
+    MEASURES,
+    Answers,
+    Cells,
+    Measure,
+    Members,
+    agreement,
+    cells,
+    changed_in,
+    flip_matrix,
+    flips,
+    histogram,
+    holm,
+    mcnemar_exact,
+    negative_flips,
+)
+from viewer.behaviour_source import SEPARATOR, Sheet
+from viewer.behaviour_table import Brush, cell, edges_of, marked, order_rows, overall, read_brush, relative_text
+from viewer.notes import Notes
+from viewer.state import ViewState
+
+__all__ = ["PAGE", "BehaviourPage"]
+
+PAGE = 50
+_ALPHA = 0.05
+_FLIPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    key: str
+    answers: Answers
+    values: np.ndarray
+    shown: np.ndarray
+    """What the histogram shows: values, or differences to the base."""
+
+
+class BehaviourPage:
+    """One drawing of the page."""
+
+    def __init__(
+        self, sheet: Sheet, state: ViewState, models: Sequence[str], names: Mapping[str, str], notes: Notes
+    ) -> None:
+        """`models` has the base first; `names` gives every model's name for people."""
+        self.sheet, self.state, self.models, self.names, self.notes = sheet, state, list(models), names, notes
+        sheet.load(self.models)
+        self.measures = [m for m in MEASURES.values() if self._fits(m)]
+        known = {m.name: m for m in self.measures}
+        self.measure = known.get(state.b_measure) or self.measures[0]
+        base = sheet.answers(self.models[0])
+        self.base_values = self._compute(base, base)
+        self.columns = [self._column(key, base) for key in self.models]
+        self.base = self.columns[0]
+
+    # ---- which instances
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """Instances that pass every filter, bool (N,)."""
+        found = self._members_mask(self.state.b_class, ())
+        found &= self._members_mask(self.state.b_group, tuple(self.state.b_groups))
+        if self.state.b_text:
+            found &= self.sheet.matching(self.state.b_text)
+        found &= self._only()
+        for brush in self.brushes:
+            column = next((c for c in self.columns if c.key == brush.model), None)
+            if column is not None:
+                found &= (column.shown >= brush.low) & (column.shown <= brush.high)
+        return found
+
+    @cached_property
+    def brushes(self) -> list[Brush]:
+        """Ranges chosen on histograms."""
+        return [brush for text in self.state.b_brush if (brush := read_brush(text)) is not None]
+
+    @cached_property
+    def exemplars(self) -> np.ndarray:
+        """In how many of the models each answer is not the base's."""
+        return changed_in([column.answers for column in self.columns[1:]], self.base.answers)
+
+    def _members_mask(self, name: str, attributes: tuple[str, ...]) -> np.ndarray:
+        found = np.ones(self.sheet.size, bool)
+        if name and (attributes or self.sheet.classes):
+            belongs = self.sheet.members(attributes)
+            found[:] = False
+            if name in belongs.names:
+                found[belongs.instance[belongs.row == belongs.names.index(name)]] = True
+        return found
+
+    def _only(self) -> np.ndarray:
+        kind, base = self.state.b_only, self.base.answers
+        if kind == "all":
+            return np.ones(self.sheet.size, bool)
+        if kind == "exemplars":
+            return np.asarray(self.exemplars >= self.state.b_least)
+        if kind == "flagged":
+            found = np.zeros(self.sheet.size, bool)
+            found[self.sheet.positions(list(self.notes.of("instance", self.sheet.dataset_key)))] = True
+            return found
+        chosen = [c for c in self.columns[1:] if self.state.b_of in ("", c.key)] or self.columns[1:]
+        tests = {
+            "changed": lambda model: model.predicted != base.predicted,
+            "broken": lambda model: base.correct & ~model.correct,
+            "mended": lambda model: ~base.correct & model.correct,
+        }
+        found = np.zeros(self.sheet.size, bool)
+        for column in chosen:
+            found |= tests[kind](column.answers)
+        return found
+
+    # ---- headers
+    def headers(self) -> list[dict[str, Any]]:
+        """One per model: overall value, flips, histogram."""
+        edges = edges_of([column.shown for column in (self.columns[1:] or self.columns)])
+        base_edges = edges_of([self.base.shown])
+        tallest = 1
+        made = []
+        for column in self.columns:
+            own = base_edges if column is self.base else edges
+            counts = histogram(column.shown, self.mask, own)
+            everyone = histogram(column.shown, np.ones_like(self.mask), own)
+            tallest = max(tallest, int(everyone.max(initial=1)))
+            made.append((column, own, counts, everyone))
+        return [self._header(*parts) for parts in made]
+
+    def _header(self, column: _Column, edges: np.ndarray, counts: np.ndarray, everyone: np.ndarray) -> dict[str, Any]:
+        is_base = column is self.base
+        whole = overall(column.values, self.base_values, self.mask, of_pair=self.measure.of_pair)
+        answers, base, count = column.answers, self.base.answers, int(self.mask.sum())
+        same = agreement(answers, base, self.mask)
+        brush = next((b for b in self.brushes if b.model == column.key), None)
+        return {
+            "key": column.key,
+            "name": self.names[column.key],
+            "base": is_base,
+            "cell": cell(whole, 0, self.measure, base=is_base, relative=self.state.b_relative, top=self._top),
+            "flips": [] if is_base else self._flip_texts(answers, count),
+            "negative": f"{negative_flips(answers, base, self.mask):,}",
+            "negative_share": f"{negative_flips(answers, base, self.mask) / count:.2%}" if count else "—",
+            "agreement": "—" if same is None else f"{same:.1%}",
+            "bars": _bars(counts, everyone),
+            "edges": [float(edge) for edge in edges],
+            "brush": None if brush is None else _place(brush, edges),
+            "low": f"{edges[0]:.3g}",
+            "high": f"{edges[-1]:.3g}",
+            "differences": not is_base and not self.measure.of_pair,
+            "sorted": self.state.b_order == column.key or (self.state.b_order == "" and column is self._sorted_by),
+            "note": self.notes.of("model").get(column.key),
+        }
+
+    def _flip_texts(self, answers: Answers, count: int) -> list[dict[str, str]]:
+        found = flips(answers, self.base.answers, self.mask, most=_FLIPS)
+        texts = self.sheet.texts
+        return [
+            {
+                "before": texts[f.before],
+                "after": texts[f.after],
+                "share": f"{f.count / count:.1%}",
+                "count": f"{f.count:,}",
+            }
+            for f in found
+        ]
+
+    def matrix(self, key: str) -> dict[str, Any]:
+        """The flip matrix of one model: answers that change most, before by after."""
+        column = next(c for c in self.columns if c.key == key)
+        codes, table = flip_matrix(column.answers, self.base.answers, self.mask)
+        top = max(1, int(table.max(initial=1)))
+        return {
+            "names": [self.sheet.texts[code] for code in codes],
+            "rows": [
+                [{"count": f"{n:,}" if n else "", "shade": round(n / top, 3)} for n in row] for row in table.tolist()
+            ],
+        }
+
+    # ---- rows
+    @cached_property
+    def belongs(self) -> Members:
+        """Rows of the table: classes or groups."""
+        return self.sheet.members(tuple(self.state.b_groups) if self.rows_are == "groups" else ())
+
+    @property
+    def rows_are(self) -> str:
+        """`classes`, `groups` or `instances`, as far as the data set has them."""
+        wanted = self.state.b_rows
+        if wanted == "groups" and not self.state.b_groups:
+            wanted = "classes"
+        return "instances" if wanted == "classes" and not self.sheet.classes else str(wanted)
+
+    @cached_property
+    def table(self) -> list[Cells]:
+        """One column of means per model."""
+        return [
+            cells(column.values, self.base_values, self.belongs, self.mask, of_pair=self.measure.of_pair)
+            for column in self.columns
+        ]
+
+    def rows(self) -> tuple[list[dict[str, Any]], int]:
+        """Return the rows on this page, and how many there are in all."""
+        if self.rows_are == "instances":
+            return self._instances()
+        names = self.belongs.names
+        place = self.columns.index(self._sorted_by)
+        found = None if self.state.b_order == "name" else self.table[place]
+        by = "value" if self._sorted_by is self.base or self.measure.of_pair else self.state.b_by
+        order = order_rows(found, names, by, descending=self.state.b_descending, relative=self.state.b_relative)
+        order = [row for row in order if self.table[0].count[row]]
+        start = page_start(self.state.b_from, len(order))
+        flagged = self.notes.of("class", self.sheet.dataset_key)
+        return [self._row(row, names[row], flagged) for row in order[start : start + PAGE]], len(order)
+
+    def _row(self, row: int, name: str, flagged: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "name": name,
+            "count": f"{int(self.table[0].count[row]):,}",
+            "cells": [
+                cell(found, row, self.measure, base=at == 0, relative=self.state.b_relative, top=self._top)
+                for at, found in enumerate(self.table)
+            ],
+            "note": flagged.get(name),
+        }
+
+    def _instances(self) -> tuple[list[dict[str, Any]], int]:
+        positions = np.flatnonzero(self.mask)
+        if self.state.b_order != "name":
+            column = self._sorted_by
+            keys = column.shown[positions]
+            keys = np.abs(keys) if self.state.b_by == "size" else keys
+            keys = np.where(np.isfinite(keys), -keys if self.state.b_descending else keys, np.inf)
+            positions = positions[np.lexsort((-self.exemplars[positions], keys))]
+        elif self.state.b_descending:
+            positions = positions[::-1]
+        start = page_start(self.state.b_from, len(positions))
+        page = self.sheet.page(positions[start : start + PAGE].tolist(), self.models)
+        flagged = self.notes.of("instance", self.sheet.dataset_key)
+        return [self._instance(found, flagged) for found in page], len(positions)
+
+    def _instance(self, found: Any, flagged: Mapping[str, Any]) -> dict[str, Any]:
+        at, base_text = found.position, found.answers.get(self.models[0], "")
+        made = []
+        for column in self.columns:
+            text = found.answers.get(column.key, "")
+            value = float(column.values[at])
+            made.append(
+                {
+                    "text": text,
+                    "parts": marked(base_text, text)
+                    if column is not self.base and text != base_text
+                    else [("same", text)],
+                    "free": not self.sheet.classes,
+                    "value": f"{value:{self.measure.format}}" if np.isfinite(value) else "—",
+                    "correct": bool(column.answers.correct[at]),
+                    "changed": text != base_text,
+                }
+            )
+        return {
+            "id": found.id,
+            "label": found.label,
+            "attributes": sorted(found.attributes.items()),
+            "changed_in": int(self.exemplars[at]),
+            "cells": made,
+            "note": flagged.get(found.id),
+        }
+
+    # ---- groups at one look
+    def group_panel(self) -> dict[str, Any] | None:
+        """Error rates per group and model, relative increases, and tests corrected for their number."""
+        attributes = tuple(self.state.b_groups)
+        if not attributes:
+            return None
+        belongs = self.sheet.members(attributes)
+        measure = MEASURES["error"]
+        base = measure.compute(self.base.answers, self.base.answers)
+        found = [cells(measure.compute(c.answers, self.base.answers), base, belongs, self.mask) for c in self.columns]
+        p = np.array([mcnemar_exact(part.only_base, part.only_model) for part in found[1:]]).reshape(len(found) - 1, -1)
+        adjusted = holm(p) if p.size else p
+        rows = []
+        for row, name in enumerate(belongs.names):
+            if not found[0].count[row]:
+                continue
+            parts = [cell(part, row, measure, base=at == 0, relative=False, top=1) for at, part in enumerate(found)]
+            tests = [
+                {
+                    "relative": relative_text(float(found[at + 1].relative[row])),
+                    "p": f"{adjusted[at, row]:.2g}",
+                    "told": bool(adjusted[at, row] < _ALPHA),
+                }
+                for at in range(len(found) - 1)
+            ]
+            rows.append(
+                {
+                    "name": name,
+                    "count": parts[0].count,
+                    "base": parts[0],
+                    "others": list(zip(parts[1:], tests, strict=True)),
+                }
+            )
+        return {"title": SEPARATOR.join(attributes), "rows": rows, "tests": int(p.size)}
+
+    # ---- parts
+    @cached_property
+    def _sorted_by(self) -> _Column:
+        named = [column for column in self.columns if column.key == self.state.b_order]
+        return named[0] if named else self.columns[min(1, len(self.columns) - 1)]
+
+    @cached_property
+    def _top(self) -> float:
+        """The value of a full bar."""
+        if self.measure.format.endswith("%"):
+            return 1.0
+        finite = [column.values[np.isfinite(column.values)] for column in self.columns]
+        return max((float(part.max()) for part in finite if part.size), default=1.0) or 1.0
+
+    def _fits(self, measure: Measure) -> bool:
+        if measure.needs == "score":
+            return not self.sheet.classes
+        return bool(self.sheet.classes) if measure.needs else True
+
+    def _compute(self, answers: Answers, base: Answers) -> np.ndarray:
+        return np.asarray(self.measure.compute(answers, base), np.float32)
+
+    def _column(self, key: str, base: Answers) -> _Column:
+        answers = self.sheet.answers(key)
+        values = self._compute(answers, base)
+        shown = values if key == self.models[0] or self.measure.of_pair else values - self.base_values
+        return _Column(key, answers, values, shown)
+
+
+def page_start(asked: int, total: int) -> int:
+    """Return the first row of the page that was asked for, within what there is."""
+    return min(asked // PAGE * PAGE, max(0, (total - 1) // PAGE * PAGE))
+
+
+def _bars(counts: np.ndarray, everyone: np.ndarray) -> list[dict[str, float]]:
+    """Heights by the square root: single changed instances among thousands stay visible."""
+    top = float(np.sqrt(everyone.max(initial=1)))
+    return [
+        {"all": float(np.sqrt(a)) / top * 100, "now": float(np.sqrt(n)) / top * 100, "count": int(n)}
+        for n, a in zip(counts, everyone, strict=True)
+    ]
+
+
+def _place(brush: Brush, edges: np.ndarray) -> dict[str, float]:
+    """Return where a range lies on a histogram, in percent."""
+    first, width = float(edges[0]), float(edges[-1] - edges[0])
+    low, high = (max(0.0, min(1.0, (value - first) / width)) for value in (brush.low, brush.high))
+    return {"x": 100 * low, "width": 100 * (high - low)}

@@ -1,0 +1,124 @@
+"""Flags and notes of people: a file of its own beside the results, which stay as they were published.
+
+One JSON line per note, appended and never changed; taking a flag away is a line too. Any number of viewers may write.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Note", "Notes", "notes_path"]
+
+_LONGEST = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Who flagged what, when and why."""
+
+    kind: Literal["instance", "class", "model", "layer"]
+    about: str
+    """Id of the instance, name of the class or layer, key of the model."""
+    why: str
+    who: str
+    when: str
+    """UTC, ISO 8601."""
+    dataset_key: str = ""
+    removed: bool = False
+
+
+def notes_path(results: Path) -> Path:
+    """Where the notes on some results are: `results.notes.jsonl`."""
+    return results.with_suffix(".notes.jsonl")
+
+
+class Notes:
+    """The notes beside one results file."""
+
+    def __init__(self, results: Path) -> None:
+        self.path = notes_path(results)
+        self._seen: tuple[int, int] | None = None
+        self._now: dict[tuple[str, str, str], Note] = {}
+
+    def add(
+        self, kind: Literal["instance", "class", "model", "layer"], about: str, why: str, *, dataset_key: str = ""
+    ) -> None:
+        """Flag something, or change what was said of it.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        self._append(Note(kind, about, why.strip()[:_LONGEST], _user(), _now(), dataset_key))
+
+    def remove(
+        self, kind: Literal["instance", "class", "model", "layer"], about: str, *, dataset_key: str = ""
+    ) -> None:
+        """Take a flag away.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        self._append(Note(kind, about, "", _user(), _now(), dataset_key, removed=True))
+
+    def all(self) -> list[Note]:
+        """The flags that stand, oldest first."""
+        self._refresh()
+        return sorted(self._now.values(), key=lambda note: note.when)
+
+    def of(self, kind: str, dataset_key: str = "") -> dict[str, Note]:
+        """About -> note, of one kind; those on instances and classes belong to a data set."""
+        self._refresh()
+        return {note.about: note for (k, key, _), note in self._now.items() if k == kind and key in ("", dataset_key)}
+
+    def _append(self, note: Note) -> None:
+        line = json.dumps(asdict(note), ensure_ascii=False) + "\n"
+        # one write of one line: of two viewers that write at once both lines arrive whole
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def _refresh(self) -> None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            self._seen, self._now = None, {}
+            return
+        if self._seen == (status.st_mtime_ns, status.st_size):
+            return
+        self._seen, self._now = (status.st_mtime_ns, status.st_size), {}
+        for note in _read(self.path):
+            place = (note.kind, note.dataset_key, note.about)
+            if note.removed:
+                self._now.pop(place, None)
+            else:
+                self._now[place] = note
+
+
+def _read(path: Path) -> Iterator[Note]:
+    """A line that is no note (of a newer version, or edited by hand) is passed over."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            raw = json.loads(line)
+            yield Note(**raw)
+        except (ValueError, TypeError):
+            continue
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "someone"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
