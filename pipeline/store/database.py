@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def check_version(path: Path, stamp: Stamp) -> None:
     if stamp.schema_version < SCHEMA_VERSION:
         raise OlderSchemaError(
             f"{path} has schema version {stamp.schema_version}, this program reads {SCHEMA_VERSION}. "
-            f"Migrate it: python -m pipeline migrate {path}"
+            f"Migrate it: python -m pipeline migrate --results {shlex.quote(str(path))}"
         )
     if stamp.schema_version > SCHEMA_VERSION:
         raise NewerSchemaError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ def views(db: Connection) -> list[View]:
 
 
 def markdown(found: list[View]) -> str:
-    """Return one table of columns per view."""
+    """Return one folded table of columns per view."""
     return "\n".join(line for view in found for line in _section(view))
 
 
@@ -55,11 +56,12 @@ def public() -> list[View]:
 
 def _section(view: View) -> list[str]:
     rows = [f"| `{column.name}` | {column.type} | {_cell(column.comment)} |" for column in view.columns]
-    return [f"#### `{view.name}`", "", _cell(view.comment), "", "| column | type | |", "|---|---|---|", *rows, ""]
+    summary = f"<details><summary><code>{view.name}</code> {html.escape(view.comment or '', quote=False)}</summary>"
+    return [summary, "", "| column | type | |", "|---|---|---|", *rows, "", "</details>", ""]
 
 
 def _cell(comment: str | None) -> str:
-    return (comment or "").replace("|", "\\|")
+    return html.escape(comment or "", quote=False).replace("|", "\\|")
 
 
 if __name__ == "__main__":

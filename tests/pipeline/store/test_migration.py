@@ -61,7 +61,7 @@ def test_an_older_store_comes_forward(older, query, lost):
 
 
 def test_an_older_store_is_refused_with_the_command(older):
-    command = re.escape(f"Migrate it: python -m pipeline migrate {older}")
+    command = re.escape(f"Migrate it: python -m pipeline migrate --results {older}")
     with pytest.raises(OlderSchemaError, match=command):
         Store(older)
     with pytest.raises(OlderSchemaError, match=command):

@@ -143,8 +143,9 @@ def test_predictions_join_their_instances(store, query):
     ) == [("f", 0.5), ("m", 0.5)]
 
 
-def test_markdown_lists_all_and_survives_bars():
-    view = document.View("v", "One | two.", (document.Column("c", "INTEGER", "a | b"),))
+def test_markdown_lists_all_and_survives_bars_and_tags():
+    view = document.View("v", "One & two.", (document.Column("c", "INTEGER", "a | b < c"),))
     assert document.markdown([view]) == (
-        "#### `v`\n\nOne \\| two.\n\n| column | type | |\n|---|---|---|\n| `c` | INTEGER | a \\| b |\n"
+        "<details><summary><code>v</code> One &amp; two.</summary>\n\n| column | type | |\n|---|---|---|\n"
+        "| `c` | INTEGER | a \\| b &lt; c |\n\n</details>\n"
     )
