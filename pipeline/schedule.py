@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ops.api import Format
+from ops.api import Format, Kind
 from pipeline.jobs import Job, What
 from pipeline.keys import Key, evidence_key
 from pipeline.layers.api import Sources
@@ -14,6 +14,8 @@ from pipeline.plan import Plan, Step, export_key
 
 PREDICT_VERSION = 1
 MEASURE_VERSION = 1
+_LOSSY = (Kind.PRUNE, Kind.QUANTIZE, Kind.FACTORIZE, Kind.CLUSTER)
+"""Operations that take something away, so that leaving a layer out is a remedy."""
 
 
 def jobs_of(plan: Plan, *, targets: Mapping[str, Mapping[str, Any]], metrics: tuple[str, ...]) -> list[Job]:
@@ -105,7 +107,8 @@ def _comparison_jobs(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Itera
         model=step.key,
         needs=tuple(dict.fromkeys([*files, *everything])),
         details={
-            "op": step.op,
+            "op": step.op if step.kind in _LOSSY else "",
+            "parent": step.parent,
             "sources": sources.plain(),
             "references": [reference.plain() for reference in references],
         },

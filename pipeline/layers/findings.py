@@ -30,6 +30,8 @@ def find(
 ) -> list[Finding]:  # fmt: skip
     """Return what stands out in a model's distributions (`here`) and in its changes against a reference.
 
+    `op` is the operation that a proposal is about, where one step lies between the two models.
+
     Without `there`, the reference is the model itself: what its export changed, and what needs no reference.
     """
     if not there:
@@ -90,7 +92,7 @@ def _flattened(
         text = f"The scale of the normalisation '{record.module}' was flattened: {what}"
         yield Finding(
             change.model_key, change.reference_key, "flattened_norm", change.site, max(lost, zeroed), text,
-            f"{op or 'the operation'}: {{exclude: [norm]}}",
+            _proposal(op, "exclude: [norm]"),
         )  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def _over_pruned(here: Sequence[Distribution], changes: Sequence[Change], op: st
         text = f"{sparsity:.0%} of '{record.module}' is zero while it holds {share:.2%} of the parameters"
         yield Finding(
             change.model_key, change.reference_key, "over_pruned", change.site, sparsity * (1 - share), text,
-            f"{op or 'the operation'}: {{{_exclude(record.module)}}}",
+            _proposal(op, _exclude(record.module)),
         )  # fmt: skip
 
 
@@ -130,7 +132,7 @@ def _dead(
         )
         yield Finding(
             record.model_key, reference, "dead_channels", record.site, grown, text,
-            f"{op or 'the operation'}: {{{_exclude(record.module)}}}   # or remove them: channel_prune",
+            f"{_proposal(op, _exclude(record.module))}   # or remove them: channel_prune",
         )  # fmt: skip
 
 
@@ -157,7 +159,7 @@ def _divergence(change: Change, stage: str, level: float, best: float, op: str, 
     where = "the exported file" if stage == "onnx" else "the network"
     than = "its own network" if exported else "the reference"
     text = f"Outputs of {where} first diverge from {than} at '{change.site}': {level:.0f} dB signal-to-noise, {before} before it"
-    proposal = f"{op or 'quantize'}: {{{_exclude(change.site)}}}" if not exported else ""
+    proposal = _proposal(op, _exclude(change.site)) if not exported else ""
     return Finding(
         change.model_key, change.reference_key, "diverges", change.site, max(0.0, min(1.0, (_LOW_DB - level) / 40)),
         text, proposal,
@@ -178,6 +180,10 @@ def _outliers(here: Sequence[Distribution], changes: Sequence[Change]) -> Iterat
                 change.model_key, change.reference_key, "outliers", record.site, min(1.0, reach / 100), text,
                 f"quantize: {{per_channel: true, {_exclude(record.module)}}}",
             )  # fmt: skip
+
+
+def _proposal(op: str, words: str) -> str:
+    return f"{op}: {{{words}}}" if op else words
 
 
 def _exclude(module: str) -> str:

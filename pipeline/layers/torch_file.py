@@ -35,8 +35,10 @@ def torch_tensors(folder: Path) -> Sequence[StoredTensor]:
         if entry["dtype"] not in _NUMPY or (role == "buffer" and name.rpartition(".")[2] not in _BUFFERS):
             continue
         found.append(_stored(file, start, name, entry, role=role, modules=structure["modules"]))
+    modules = {name: place for place, name in enumerate(structure["modules"])}
     order = {name: place for place, name in enumerate(structure["parameters"])}
-    return sorted(found, key=lambda tensor: order.get(tensor.name, len(order)))
+    # as in the code: modules in order, in each the parameters before the buffers
+    return sorted(found, key=lambda t: (modules.get(t.module, len(modules)), order.get(t.name, len(order)), t.name))
 
 
 def read_raw(file: Path, offset: int, length: int) -> np.ndarray:

@@ -1,5 +1,5 @@
 """Versions of the evidence about layers: raised when what a job writes changes, so that it is made again."""
 
-LAYERS_VERSION = 2
+LAYERS_VERSION = 3
 ACTIVATIONS_VERSION = 1
-COMPARE_VERSION = 1
+COMPARE_VERSION = 2

@@ -24,10 +24,9 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     conspicuous: list[Finding] = find(model.key, list(model.known.values()), found)
     for raw in job.details["references"]:
         reference = open_side(worker.artifacts, Sources(**raw))
+        op = job.details["op"] if reference.key == job.details["parent"] else ""
         changed = list(changes(model, reference, threads=worker.workplace.threads))
-        conspicuous += find(
-            reference.key, list(model.known.values()), changed, list(reference.known.values()), op=job.details["op"]
-        )
+        conspicuous += find(reference.key, list(model.known.values()), changed, list(reference.known.values()), op=op)
         found += changed
     save_records(found, folder / CHANGES)
     save_records(conspicuous, folder / FINDINGS)

@@ -169,6 +169,7 @@ class Bench:
         """Run the job that compares a model with others."""
         details = {
             "op": op,
+            "parent": self.sources[references[0]].model if references else None,
             "sources": self.sources[name].plain(),
             "references": [self.sources[reference].plain() for reference in references],
         }

@@ -1,0 +1,77 @@
+"""Comparisons that were asked for on the page: a process of the pipeline's makes them, the page shows how far it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock, Thread
+
+__all__ = ["Comparison", "comparison_of"]
+
+_jobs: dict[tuple[Path, str, str], Comparison] = {}
+_starting = Lock()
+
+
+@dataclass
+class Comparison:
+    """One model against one base."""
+
+    results: Path
+    model: str
+    base: str
+    done: int = 0
+    total: int = 0
+    finished: bool = False
+    problem: str = ""
+    """Why it failed: one sentence."""
+
+    @property
+    def text(self) -> str:
+        """How far it is."""
+        if self.problem:
+            return self.problem
+        return f"{self.done:,} of {self.total:,} tensors" if self.total else "starting"
+
+    def run(self, told: Callable[[], None]) -> None:
+        """Do it; `told` is called now and then, and at the end."""
+        command = [sys.executable, "-m", "pipeline", "compare", self.model, self.base, "--results", str(self.results)]
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        except OSError as error:
+            self.problem = f"The comparison could not be started: {error.strerror}"
+            told()
+            return
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("progress "):
+                self.done, self.total = (int(part) for part in line.split()[1:3])
+                if self.done % max(1, self.total // 8) == 0:
+                    told()
+        _, errors = process.communicate()
+        if process.returncode:
+            said = [line for line in errors.splitlines() if line.strip()]
+            self.problem = said[-1].removeprefix("error: ") if said else "The comparison failed without a word"
+        self.finished = True
+        told()
+
+
+def comparison_of(results: Path, model: str, base: str, told: Callable[[], None]) -> Comparison:
+    """Return the comparison of two models, started if nobody has asked for it yet."""
+    with _starting:
+        where = (results.absolute(), model, base)
+        if where not in _jobs:
+            _jobs[where] = Comparison(*where)
+            Thread(target=_one_at_a_time, args=(_jobs[where], told), daemon=True, name="compare").start()
+        return _jobs[where]
+
+
+_turn = Lock()
+
+
+def _one_at_a_time(job: Comparison, told: Callable[[], None]) -> None:
+    """Two would hold four models' pages, and slow each other down."""
+    with _turn:
+        job.run(told)

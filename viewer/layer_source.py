@@ -1,0 +1,169 @@
+"""Queries for what is inside models: distributions, changes and findings of the models on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from pipeline.store.reader import StoreError, open_results
+
+__all__ = ["Found", "LayerData", "Site", "able_models", "load_layers", "side_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One tensor, or one layer's output, of one model."""
+
+    site: str
+    module: str
+    module_type: str
+    position: int
+    place: str
+    stage: str
+    shape: tuple[int, ...]
+    numbers: Mapping[str, float | None]
+    """count, zeros, nans, infs, minimum, maximum, mean_abs, dead_share, saturated, bits, bytes, macs, ..."""
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One site of a model against the base's."""
+
+    status: str
+    reason: str
+    how: tuple[str, ...]
+    position: int
+    numbers: Mapping[str, float | None]
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding in words."""
+
+    model_key: str
+    kind: str
+    site: str
+    weight: float
+    text: str
+    proposal: str
+
+
+Key = tuple[str, str, str]
+"""Place (`tensor` or `activation`), stage, site."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerData:
+    """Everything about some models beside a base."""
+
+    sites: Mapping[str, Mapping[Key, Site]]
+    """Model key -> its sites, in the order of the network."""
+    changes: Mapping[str, Mapping[Key, Changed]]
+    """Model key -> its changes against the base; empty where the two were never compared."""
+    findings: Sequence[Found]
+    along: Mapping[tuple[str, str], Sequence[tuple[str, float]]] = field(default_factory=dict)
+    """(model key, stage) -> layers along the network with the SQNR of their outputs against the base's, in dB."""
+
+
+def side_file(results: Path) -> Path:
+    """Where comparisons that were asked for on the page are kept."""
+    return results.with_suffix(".layers.duckdb")
+
+
+def able_models(path: Path) -> frozenset[str]:
+    """Keys of the models whose tensors are known."""
+    with open_results(path) as db:
+        return frozenset(key for (key,) in db.execute("SELECT DISTINCT model_key FROM distribution").fetchall())
+
+
+def load_layers(path: Path, models: Sequence[str], base: str) -> LayerData:
+    """Read what is known of models (the base among them) from the results and from comparisons on demand.
+
+    Raises:
+        StoreError: if the results cannot be read.
+    """
+    with open_results(path) as db:
+        sites = _sites(db, models)
+        changes, along = _changes(db, models, base)
+        findings = _findings(db, models, base)
+    missing = [key for key in models if key != base and not changes.get(key)]
+    extra = side_file(path)
+    if missing and extra.exists():
+        try:
+            with open_results(extra) as db:
+                more, farther = _changes(db, missing, base)
+                findings += _findings(db, missing, base)
+        except StoreError:
+            more, farther = {}, {}  # the comparison is made again
+        changes, along = {**changes, **more}, {**along, **farther}
+    return LayerData(sites, changes, sorted(findings, key=lambda found: -found.weight), along)
+
+
+_NUMBERS = (
+    "count", "zeros", "nans", "infs", "minimum", "maximum", "mean", "std", "mean_abs", "abs_sum", "dead_channels",
+    "channels", "dead_share", "saturated", "macs",
+)  # fmt: skip
+_CHANGES = (
+    "count", "nonfinite", "zero_both", "zero_here", "zero_there", "mean_abs_change", "relative_change", "sqnr_db", "cosine",
+    "counted",
+)  # fmt: skip
+
+
+def _sites(db: duckdb.DuckDBPyConnection, models: Sequence[str]) -> dict[str, dict[Key, Site]]:
+    query = f"""
+        SELECT d.model_key, d.site, d.module, d.module_type, d.position, d.place, d.stage, d.shape, d.low, d.high, d.counts,
+               {", ".join(f"d.{name}" for name in _NUMBERS)}, l.bits, l.bytes
+        FROM distributions d
+        LEFT JOIN layers l ON l.model_key = d.model_key AND l.tensor = d.site AND d.place = 'parameter'
+        WHERE d.model_key IN (SELECT unnest(?::VARCHAR[]))
+        ORDER BY d.model_key, d.place = 'activation', d.stage, d.position"""
+    found: dict[str, dict[Key, Site]] = {key: {} for key in models}
+    for row in db.execute(query, [list(models)]).fetchall():
+        key, site, module, kind, position, place, stage, shape, low, high, counts, *numbers = row
+        named = dict(zip((*_NUMBERS, "bits", "bytes"), numbers, strict=True))
+        found[key][_key(place, stage, site)] = Site(
+            site, module, kind, position, place, stage, tuple(shape), named, low, high, tuple(counts)
+        )
+    return found
+
+
+def _changes(
+    db: duckdb.DuckDBPyConnection, models: Sequence[str], base: str
+) -> tuple[dict[str, dict[Key, Changed]], dict[tuple[str, str], list[tuple[str, float]]]]:
+    query = f"""
+        SELECT model_key, place, stage, site, status, reason, how, position, low, high, counts, {", ".join(_CHANGES)}
+        FROM changes
+        WHERE reference_key = ? AND (model_key IN (SELECT unnest(?::VARCHAR[])))
+        ORDER BY model_key, place, stage, position"""
+    found: dict[str, dict[Key, Changed]] = {}
+    along: dict[tuple[str, str], list[tuple[str, float]]] = {}
+    for row in db.execute(query, [base, list(models)]).fetchall():
+        key, place, stage, site, status, reason, how, position, low, high, counts, *numbers = row
+        named = dict(zip(_CHANGES, numbers, strict=True))
+        found.setdefault(key, {})[_key(place, stage, site)] = Changed(
+            status, reason, tuple(how), position, named, low or 0.0, high or 0.0, tuple(counts)
+        )
+        if place == "activation" and status == "compared" and named["sqnr_db"] is not None:
+            along.setdefault((key, stage), []).append((site, named["sqnr_db"]))
+    return found, along
+
+
+def _findings(db: duckdb.DuckDBPyConnection, models: Sequence[str], base: str) -> list[Found]:
+    query = """
+        SELECT model_key, kind, site, weight, text, proposal FROM findings
+        WHERE model_key IN (SELECT unnest(?::VARCHAR[])) AND reference_key IN (?, model_key)"""
+    return [Found(*row) for row in db.execute(query, [list(models), base]).fetchall()]
+
+
+def _key(place: str, stage: str, site: str) -> Key:
+    """Whether a tensor is a parameter or a buffer does not tell it apart from another model's."""
+    return ("activation" if place == "activation" else "tensor", stage, site)
