@@ -7,6 +7,7 @@ and Ito's, which people with any of the common forms of colour blindness can tel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -35,13 +36,16 @@ _DARK = ("#24425c", "#2b5f86", "#347eae", "#4b9dc9", "#77bad9", "#a8d5e5", "#dcf
 _FULL, _LINEAR_BELOW, _GAMMA = 255, 0.04045, 2.4
 
 
+Values: TypeAlias = Sequence[float] | np.ndarray
+
+
 def kind_color(kind: str) -> str:
     """Return the colour of a kind of operation."""
     return KINDS.get(kind, MISSING)
 
 
 def scale(
-    values: Sequence[float], better: Better, *, low: float | None = None, high: float | None = None, dark: bool = False
+    values: Values, better: Better, *, low: float | None = None, high: float | None = None, dark: bool = False
 ) -> list[str]:
     """Return one colour per value: the better, the stronger (darker on light ground, lighter on dark).
 

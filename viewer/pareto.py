@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from viewer.metrics import Better
 
 __all__ = ["Bought", "best_within", "dominators", "front"]
+
+
+Values: TypeAlias = Sequence[float] | np.ndarray
 
 
 class Bought(NamedTuple):
@@ -20,7 +23,7 @@ class Bought(NamedTuple):
     row: int
 
 
-def front(x: Sequence[float], y: Sequence[float], x_better: Better, y_better: Better) -> list[int]:
+def front(x: Values, y: Values, x_better: Better, y_better: Better) -> list[int]:
     """Return the rows that no other row dominates, by x and then by row.
 
     A row dominates another if it is at least as good in both metrics and better in one; equals are both on the front.
@@ -40,7 +43,7 @@ def front(x: Sequence[float], y: Sequence[float], x_better: Better, y_better: Be
     return sorted(found, key=lambda row: (x[row], row))
 
 
-def dominators(row: int, x: Sequence[float], y: Sequence[float], x_better: Better, y_better: Better) -> list[int]:
+def dominators(row: int, x: Values, y: Values, x_better: Better, y_better: Better) -> list[int]:
     """Return the rows that dominate `row`, best in y first."""
     across, up = _oriented(x, x_better), _oriented(y, y_better)
     with np.errstate(invalid="ignore"):
@@ -50,7 +53,7 @@ def dominators(row: int, x: Sequence[float], y: Sequence[float], x_better: Bette
 
 
 def best_within(
-    budget: Sequence[float], goal: Sequence[float], budget_better: Better, goal_better: Better, among: np.ndarray
+    budget: Values, goal: Values, budget_better: Better, goal_better: Better, among: np.ndarray
 ) -> list[Bought]:
     """Return how the best value of the goal grows as the budget relaxes: one entry per improvement, tightest first.
 
@@ -69,7 +72,7 @@ def best_within(
     return steps
 
 
-def _oriented(values: Sequence[float], better: Better) -> np.ndarray:
+def _oriented(values: Values, better: Better) -> np.ndarray:
     """The values so that more is better: float64."""
     array = np.asarray(values, dtype=np.float64)
     return -array if better is Better.LOWER else array

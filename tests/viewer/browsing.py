@@ -1,0 +1,127 @@
+"""A served viewer and a real Chromium for tests and benchmarks."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+READY = "window.bouillonReady !== undefined"
+VIEWER = Path(__file__).parents[2] / "viewer"
+
+
+def why_not() -> str:
+    """Why no browser can be driven here; empty if one can."""
+    if not CHROMIUM.exists():
+        return f"{CHROMIUM} is missing: apt-get install chromium"
+    try:
+        import playwright.sync_api  # noqa: F401
+    except ImportError:
+        return "playwright is missing: pip install playwright"
+    return ""
+
+
+@contextmanager
+def served(results: Path, log: Path) -> Iterator[str]:
+    """Run `panel serve viewer` on a free port of this machine; yields the page's address. The log has its output."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "panel", "serve", str(VIEWER), "--port", str(port), "--address", "127.0.0.1"],
+            env={**os.environ, "BOUILLON_RESULTS": str(results)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait(f"http://127.0.0.1:{port}/static/js/bokeh.min.js", server, log)
+        yield f"http://127.0.0.1:{port}/viewer"
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait(address: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=2).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"The server did not come up:\n{log.read_text()}")
+
+
+class Visitor:
+    """A page in the browser, and everything it complained about."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+
+    def _heard(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def open(self, address: str) -> Visitor:
+        """Go there and wait until the map is drawn."""
+        self.page.goto(address, wait_until="commit")
+        self.page.wait_for_function(READY, timeout=30_000)
+        return self
+
+    def run(self, code: str) -> Any:
+        """Evaluate JavaScript."""
+        return self.page.evaluate(code)
+
+    def until(self, code: str, seconds: float = 10) -> None:
+        """Wait until an expression is true."""
+        self.page.wait_for_function(code, timeout=seconds * 1000)
+
+    def point(self, plot: str, key: str) -> tuple[float, float]:
+        """Where a model is drawn, in pixels of the page."""
+        source = "nodes" if plot == "map" else "models"
+        x, y = self.run(
+            f"""(() => {{
+                const data = bouillon.model("{source}").data, at = data.key.indexOf("{key}");
+                const frame = bouillon.view("{plot}").frame, box = document.getElementById("{plot}").getBoundingClientRect();
+                return [box.left + frame.x_scale.compute(data.x[at]), box.top + frame.y_scale.compute(data.y[at])];
+            }})()"""
+        )
+        return x, y
+
+    def click(self, plot: str, key: str, **options: Any) -> None:
+        """Click a model in a plot."""
+        x, y = self.point(plot, key)
+        modifiers = options.pop("modifiers", [])
+        for name in modifiers:
+            self.page.keyboard.down(name)
+        self.page.mouse.click(x, y, **options)
+        for name in modifiers:
+            self.page.keyboard.up(name)
+
+    def drag(self, start: tuple[float, float], stop: tuple[float, float], steps: int = 8) -> None:
+        """Press, move, release."""
+        self.page.mouse.move(*start)
+        self.page.mouse.down()
+        self.page.mouse.move(*stop, steps=steps)
+        self.page.mouse.up()
+
+    def texts(self, selector: str) -> list[str]:
+        """Visible texts of all matching elements."""
+        return [text.strip() for text in self.page.locator(selector).all_inner_texts()]

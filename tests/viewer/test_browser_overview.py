@@ -1,0 +1,243 @@
+"""Every interaction of the overview, in a real Chromium on a real server."""
+
+import json
+import re
+from urllib.parse import parse_qs, unquote, urlparse
+
+import pytest
+
+from tests.studies import study
+from tests.viewer.browsing import CHROMIUM, FLAGS, Visitor, served, why_not
+from tests.viewer.stores import key_of, publish
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+ROOT, INT8, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-int8", "-mag50", "-mag75"))
+MAGNITUDE = [key_of(f"resnet50trained-mag{amount}") for amount in (50, 75, 90)]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    publish(folder / "results.duckdb", study(52), failures=1).close()
+    with served(folder / "results.duckdb", folder / "server.log") as url:
+        yield url
+    log = (folder / "server.log").read_text()
+    assert "Traceback" not in log, log
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visitor(chromium, address):
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light", accept_downloads=True)
+    person = Visitor(context.new_page())
+    person.open(address)
+    yield person
+    context.close()
+    assert person.complaints == []
+
+
+def selected(visitor):
+    """Keys in the address, as prefixes."""
+    found = parse_qs(urlparse(visitor.page.url).query).get("selected", [""])[0]
+    return {part for part in found.split(",") if part}
+
+
+def shorts(visitor, *keys):
+    length = 6
+    return {key[:length] for key in keys}
+
+
+def expect_selected(visitor, *keys):
+    wanted = sorted(key[:6] for key in keys)
+    code = f"""JSON.stringify((new URLSearchParams(location.search).get("selected") ?? "").split(",").filter(Boolean).map((k) => k.slice(0, 6)).sort()) === '{json.dumps(wanted, separators=(",", ":"))}'"""
+    try:
+        visitor.until(code)
+    except Exception as error:
+        raise AssertionError(f"selected {selected(visitor)}, expected {wanted}") from error
+
+
+def test_click_selects_shift_click_adds_and_the_address_says_so(visitor):
+    visitor.click("map", MAG50)
+    expect_selected(visitor, MAG50)
+    visitor.page.get_by_text("magnitude prune").first.wait_for()
+    visitor.click("map", MAG75, modifiers=["Shift"])
+    expect_selected(visitor, MAG50, MAG75)
+    visitor.page.get_by_role("heading", name="2 models selected").wait_for()
+
+
+def test_a_click_in_the_scatterplot_selects_in_the_map_too(visitor):
+    visitor.click("scatter", INT8)
+    expect_selected(visitor, INT8)
+    visitor.until(
+        f"bouillon.model('nodes').selected.indices.map((i) => bouillon.model('nodes').data.key[i])[0] === '{INT8}'"
+    )
+    visitor.page.mouse.click(*[sum(pair) for pair in zip(visitor.point("map", ROOT), (0, 24), strict=True)])
+    expect_selected(visitor)
+
+
+def test_rectangle_and_lasso(visitor):
+    visitor.page.locator("[data-plot=map][data-tool=box]").click()
+    x, y = visitor.point("map", MAG50)
+    visitor.drag((x - 15, y - 12), (x + 15, y + 12))
+    expect_selected(visitor, MAG50)
+    visitor.page.locator("[data-plot=map][data-tool=lasso]").click()
+    x, y = visitor.point("map", MAG75)
+    visitor.page.mouse.move(x - 14, y - 12)
+    visitor.page.mouse.down()
+    for dx, dy in [(14, -12), (14, 12), (-14, 12), (-14, -10)]:
+        visitor.page.mouse.move(x + dx, y + dy, steps=3)
+    visitor.page.mouse.up()
+    expect_selected(visitor, MAG75)
+
+
+def test_column_headers_and_relatives(visitor):
+    visitor.click("map", MAG50)
+    expect_selected(visitor, MAG50)
+    visitor.page.get_by_role("button", name="+ Parents").click()
+    expect_selected(visitor, MAG50, ROOT)
+    visitor.page.get_by_role("button", name="Clear").click()
+    expect_selected(visitor)
+    visitor.click("map", MAG50)
+    visitor.page.get_by_role("button", name="+ Children").click()
+    children = [key_of(f"resnet50trained-mag50{end}") for end in ("-calibrated", "-retrained", "-int8")]
+    expect_selected(visitor, MAG50, *children)
+    visitor.page.get_by_role("button", name=re.compile("^Select the models of column 1:")).click()
+    expect_selected(visitor, ROOT, key_of("mobilenetv2trained"))
+    visitor.page.get_by_role("button", name="+ Descendants").click()
+    visitor.page.get_by_role("heading", name="52 models selected").wait_for()
+
+
+def test_the_hover_card_tells_metrics_and_the_change_with_its_noise(visitor):
+    visitor.page.mouse.move(*visitor.point("map", MAG50))
+    card = visitor.page.locator("#hover")
+    card.get_by_text("magnitude prune").wait_for()
+    text = card.inner_text()
+    assert "75.3% (75.0% to 75.6%)" in text
+    assert "5.0 ± 0.4 pp" in text
+    assert "no difference" in text  # latency: within its noise
+    visitor.until("bouillon.model('spot').data.x.length === 1 && bouillon.model('kin').data.x0.length === 4")
+    box = card.bounding_box()
+    assert min(box["x"], box["y"]) >= 0
+    assert box["x"] + box["width"] <= 1440
+    assert box["y"] + box["height"] <= 900
+    visitor.page.mouse.move(700, 20)
+    card.wait_for(state="hidden")
+
+
+def test_a_failed_and_a_skipped_step_are_drawn_with_their_reason(visitor):
+    visitor.page.mouse.move(*visitor.point("map", key_of("failed-0")))
+    visitor.page.locator("#hover").get_by_text("Failed: RuntimeError: shapes do not match in layer conv1").wait_for()
+    visitor.page.mouse.move(*visitor.point("map", key_of("below-0")))
+    visitor.page.locator("#hover").get_by_text(re.compile("Skipped: .* failed")).wait_for()
+
+
+def test_search_finds_and_selects(visitor):
+    box = visitor.page.get_by_role("searchbox", name="Find a model by name")
+    box.fill("mag75-int8")
+    visitor.page.locator("#pane-found button", has_text="resnet50trained-mag75-int8").first.click()
+    expect_selected(visitor, key_of("resnet50trained-mag75-int8"))
+    box.fill("no such model")
+    visitor.page.get_by_text("No model is called that.").wait_for()
+
+
+def test_arrangement_colour_and_size_are_redrawn_and_in_the_address(visitor):
+    before = visitor.run("JSON.stringify([...bouillon.model('nodes').data.x])")
+    visitor.page.get_by_role("button", name="By step").click()
+    visitor.until(f"JSON.stringify([...bouillon.model('nodes').data.x]) !== '{before}'")
+    colors = visitor.run("bouillon.model('nodes').data.color.join()")
+    visitor.page.get_by_label("Colour", exact=True).select_option("Latency")
+    visitor.until(f"bouillon.model('nodes').data.color.join() !== '{colors}'")
+    visitor.page.locator("#pane-legend").get_by_text("lower is better").first.wait_for()
+    visitor.page.get_by_label("Size", exact=True).select_option("none")
+    visitor.until("new Set(bouillon.model('models').data.size).size === 1")
+    visitor.until(
+        "location.search.includes('arrange=step') && location.search.includes('color=Latency') && location.search.includes('size=-')"
+    )
+
+
+def test_zoom_pan_and_fit(visitor):
+    rows = "Math.abs(bouillon.model('map').y_range.end - bouillon.model('map').y_range.start)"
+    whole = visitor.run(rows)
+    visitor.page.get_by_role("button", name="Zoom in").click()
+    visitor.until(f"{rows} < {whole} * 0.9")
+    start = visitor.run("bouillon.model('map').y_range.start")
+    visitor.page.mouse.move(400, 400)
+    visitor.page.mouse.wheel(0, 120)
+    visitor.until(f"bouillon.model('map').y_range.start !== {start}")
+    visitor.page.get_by_role("button", name="Fit").click()
+    visitor.until(f"Math.abs({rows} - {whole}) < 0.01")
+
+
+def test_axes_logarithms_and_the_front(visitor):
+    visitor.page.get_by_text("Pareto front:").wait_for()
+    visitor.page.get_by_label("X", exact=True).select_option("Model Size")
+    visitor.until("bouillon.model('scatter').below[0].axis_label.startsWith('Model Size')")
+    visitor.page.locator("#set-x-log").check()
+    visitor.until("bouillon.model('scatter').x_scale.type === 'LogScale' && location.search.includes('x_log=1')")
+    visitor.page.get_by_label("Dim the dominated").check()
+    visitor.until("bouillon.model('models').data.alpha.filter((a) => a < 0.5).length > 20")
+
+
+def test_keyboard_alone_selects_models(visitor):
+    visitor.page.locator("#map").focus()
+    visitor.page.keyboard.press("ArrowDown")
+    visitor.page.keyboard.press("ArrowRight")
+    visitor.until("bouillon.model('pointer').data.x.length === 1")
+    visitor.page.keyboard.press("Enter")
+    visitor.until("new URLSearchParams(location.search).get('selected')")
+    visitor.page.keyboard.press("ArrowDown")
+    visitor.page.keyboard.press("Shift+Enter")
+    visitor.page.get_by_role("heading", name="2 models selected").wait_for()
+    assert visitor.run("document.getElementById('live').textContent") != ""
+
+
+def test_the_address_restores_the_view(visitor, address):
+    visitor.open(f"{address}?selected={MAG50[:8]},{MAG75[:8]}&arrange=step&filters=~9000~Latency&pane=budgets")
+    assert visitor.run("bouillon.model('nodes').selected.indices.length") == 2
+    assert visitor.page.locator("#set-arrange-step").get_attribute("aria-pressed") == "true"
+    assert visitor.page.get_by_label("Highest Latency").input_value() == "9000"
+    visitor.page.go_back()
+
+
+def test_a_nonsense_address_shows_the_default_view_and_a_notice(visitor, address):
+    visitor.open(f"{address}?selected=zzz&color=gone&filters=x~y~z&page=nowhere&theme=pink&colour=1&budgets=%7B")
+    notice = visitor.page.locator("#pane-notice").inner_text()
+    for part in (
+        "no metric 'gone'",
+        "no page 'nowhere'",
+        "theme=pink",
+        "unknown part 'colour'",
+        "1 of the 1 models",
+        "filters=",
+    ):
+        assert part in notice
+    assert visitor.run("bouillon.model('nodes').data.x.length") == 54
+    visitor.page.get_by_role("button", name="Close").click()
+    visitor.until("document.querySelector('#pane-notice').childElementCount === 0")
+
+
+def test_themes(visitor):
+    background = "getComputedStyle(document.querySelector('.card')).backgroundColor"
+    assert visitor.run(background) == "rgb(255, 255, 255)"
+    visitor.page.get_by_label("Colours of the page").click()
+    visitor.page.get_by_role("button", name="Dark").click()
+    visitor.until(f"{background} !== 'rgb(255, 255, 255)'")
+    visitor.until("location.search.includes('theme=dark')")
+    assert (
+        unquote(
+            visitor.run(
+                "bouillon.model('map-labels').glyph.text_color.value ?? bouillon.model('map-labels').glyph.text_color"
+            )
+        )
+        != "#1c2733"
+    )

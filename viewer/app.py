@@ -1,0 +1,246 @@
+"""Puts the results, the state and the views together: the only module that knows them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from bokeh.document import Document
+from bokeh.models import Column
+
+from viewer.bridge import Bridge, Courier
+from viewer.desk import Desk
+from viewer.link import Keys, read_link, write_link
+from viewer.markup import asset
+from viewer.source import StoreError, snapshot_id
+from viewer.state import ViewState
+from viewer.study import Study, open_study
+from viewer.views.behaviours import Behaviours
+from viewer.views.budgets import Budgets
+from viewer.views.compare import Compare
+from viewer.views.details import Details
+from viewer.views.header import Header
+from viewer.views.hover_card import HoverCard
+from viewer.views.layers import Layers
+from viewer.views.model_map import ModelMap
+from viewer.views.report import Report
+from viewer.views.scatterplot import Scatterplot
+from viewer.views.startup import startup_page
+from viewer.views.table import Table
+from viewer.views.view import STUDY, View
+
+__all__ = ["PAGES", "open_app", "results_path", "warm_up"]
+
+PAGES: dict[str, type[View] | None] = {
+    "overview": None,  # in the page from the start
+    "table": Table,
+    "compare": Compare,
+    "behaviours": Behaviours,
+    "layers": Layers,
+}
+"""Every page: its name in the address, and the view whose `draw_page` makes it."""
+
+_REPORTED: dict[str, type[View]] = {
+    "header": Header, "map": ModelMap, "scatter": Scatterplot, "details": Details, "card": HoverCard, "table": Table,
+}  # fmt: skip
+_POLL_MS = 2000
+_SCRIPTS = ("page.js", "map.js", "brush.js", "hover.js", "export.js", "inside.js")
+
+
+def results_path(arguments: Sequence[str]) -> Path:
+    """The file to show: of `--args FILE`, else the environment's, else the current folder's."""
+    return Path(arguments[0] if arguments else os.environ.get("BOUILLON_RESULTS") or "results.duckdb")
+
+
+def warm_up(arguments: Sequence[str]) -> None:
+    """Read the results before the first visitor comes; what is wrong with them is that visitor's page to say."""
+    try:
+        open_study(results_path(arguments)).prepare()
+    except StoreError:
+        return
+
+
+def open_app(document: Document, arguments: Sequence[str]) -> App | None:
+    """Fill a visitor's document; returns None where there is nothing but a page that says what to do."""
+    path = results_path(arguments)
+    try:
+        study = open_study(path)
+    except StoreError as problem:
+        _plain_page(document, startup_page(path, problem))
+        return None
+    return App(document, path, study)
+
+
+class App:
+    """One visitor's page."""
+
+    def __init__(self, document: Document, path: Path, study: Study) -> None:
+        self._document = document
+        self.state = ViewState()
+        self._bridge = Bridge(name="bridge")
+        courier = Courier(self._bridge, self._handle)
+        query = _query(document)
+        values, notices = read_link(query, Keys(study.forest.nodes))
+        study = study.within(str(values.get("setting", "")))
+        kept, more = study.accept(values, set(PAGES))
+        self.state.change(kept)
+        self.desk = Desk(path, self.state, study, courier)
+        self.desk.notices = notices + more
+        self.desk.dark = self.state.theme == "dark" or (self.state.theme == "auto" and _prefers_dark(document))
+        self.desk.repaint = lambda: self._redraw({"color", "theme"})
+        self._views = self._make_views()
+        self._pages = {name: self._view_of(kind) for name, kind in PAGES.items()}
+        self._actions = {"set": self._set, "link": self._link}
+        for view in self._views:
+            self._actions.update(view.actions())
+        self.state.param.watch(self._changed, self.state.fields())
+        self._fill()
+
+    def _make_views(self) -> list[View]:
+        header = Header(self.desk)
+        header.titles = {name: getattr(kind, "title", name.capitalize()) for name, kind in PAGES.items()}
+        self.map, self.scatter = ModelMap(self.desk), Scatterplot(self.desk)
+        known: list[View] = [
+            header, self.map, self.scatter, Details(self.desk), Budgets(self.desk), HoverCard(self.desk),
+            Table(self.desk), Report(self.desk, _REPORTED),
+        ]  # fmt: skip
+        kinds = {type(view) for view in known}
+        return known + [kind(self.desk) for kind in PAGES.values() if kind is not None and kind not in kinds]
+
+    def _view_of(self, kind: type[View] | None) -> View | None:
+        return next((view for view in self._views if type(view) is kind), None)
+
+    # ---- drawing
+    def _fill(self) -> None:
+        document, courier = self._document, self.desk.courier
+        with document.models.freeze():  # one walk through all models instead of one per root
+            for root in (self.map.figure, self.scatter.figure, Column(name="stage"), self._bridge):
+                document.add_root(root)
+        panes = {name: markup for view in self._views for name, markup in view.markup().items()}
+        for view in self._views:
+            view.begin()
+        courier.add("state", self._shown_state())
+        courier.first()
+        document.template_variables.update(_page(panes | {"page": self._draw_page()}, self.state, self._title()))
+        document.title = self._title()
+        document.template = _template()
+        document.add_periodic_callback(self._look_again, _POLL_MS)
+
+    def _title(self) -> str:
+        return f"Bouillon · {self.desk.path.name}"
+
+    def _draw_page(self) -> str:
+        page = self._pages.get(self.state.page)
+        return page.draw_page() if page is not None else ""
+
+    def _changed(self, *events: Any) -> None:
+        changed = {event.name for event in events}
+        if "setting" in changed:
+            self.desk.renew(self.desk.study.within(self.state.setting))
+            changed.add(STUDY)
+        self._redraw(changed, push="page" in changed)
+
+    def _redraw(self, changed: set[str], *, push: bool = False) -> None:
+        for view in self._views:
+            view.update(changed)
+        page = self._pages.get(self.state.page)
+        if "page" in changed or (page is not None and changed & (page.shows | {STUDY})):
+            self.desk.send("panes", {"page": self._draw_page()})
+        self.desk.send("state", self._shown_state())
+        self.desk.send("link", {"query": write_link(self.state, self.desk.keys), "push": push})
+
+    def _shown_state(self) -> dict[str, Any]:
+        return {"page": self.state.page, "theme": self.state.theme}
+
+    # ---- what comes from the page
+    def _handle(self, kind: str, message: Mapping[str, Any]) -> None:
+        action = self._actions.get(kind)
+        if action is not None:
+            with self.state.together():
+                action(message)
+
+    def _set(self, message: Mapping[str, Any]) -> None:
+        """A control of the page was changed: the value is checked like one from an address."""
+        field, value = str(message.get("field")), message.get("value")
+        text = {True: "1", False: "0"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+        self._accept(urlencode({field: text}))
+
+    def _link(self, message: Mapping[str, Any]) -> None:
+        """Back or forward in the browser's history: everything the address does not name is as at the start."""
+        fresh = ViewState()
+        start = {name: getattr(fresh, name) for name in fresh.fields()}
+        self._accept(str(message.get("query", "")), start)
+
+    def _accept(self, query: str, start: Mapping[str, Any] | None = None) -> None:
+        values, notices = read_link(query, self.desk.keys)
+        kept, more = self.desk.study.accept({**(start or {}), **values}, set(PAGES))
+        self.state.change(kept)
+        if notices + more:
+            self.desk.notices = notices + more
+            self._views[0].update({STUDY})
+
+    # ---- results that are published while the page is open
+    def _look_again(self) -> None:
+        if snapshot_id(self.desk.path) in (self.desk.study.snapshot.id, (0, 0)):
+            return
+        try:
+            study = open_study(self.desk.path).within(self.state.setting)
+        except StoreError:
+            return  # being replaced by something else: what is on the page stays
+        self.desk.renew(study)
+        with self.state.together():
+            self.state.change(
+                study.accept({name: getattr(self.state, name) for name in self.state.fields()}, set(PAGES))[0]
+            )
+        self._redraw({STUDY})
+        self.desk.courier.send()
+
+
+def _query(document: Document) -> str:
+    context = document.session_context
+    arguments = getattr(getattr(context, "request", None), "arguments", None) or {}
+    pairs = [(name, value.decode("utf-8", "replace")) for name, values in arguments.items() for value in values]
+    return urlencode(pairs)
+
+
+def _prefers_dark(document: Document) -> bool:
+    """What the browser of an earlier visit said; it says so again once the page is open."""
+    request = getattr(document.session_context, "request", None)
+    return (getattr(request, "cookies", None) or {}).get("bouillon_ground") == "dark"
+
+
+def _template() -> Any:
+    from viewer.markup import page_template
+
+    return page_template()
+
+
+def _plain_page(document: Document, markup: str) -> None:
+    document.template = _template()
+    document.title = "Bouillon"
+    document.template_variables.update(
+        figures=False, panes={"startup": markup}, theme="auto", page="", page_title="Bouillon", css=asset("page.css"),
+        theme_js=asset("theme.js"),
+    )  # fmt: skip
+
+
+def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, Any]:
+    scripts = "\n".join(asset(name) for name in _SCRIPTS)
+    return {
+        "figures": True,
+        "panes": panes,
+        "theme": state.theme,
+        "page": state.page,
+        "page_title": title,
+        "css": asset("page.css") + asset("inside.css"),
+        "theme_js": asset("theme.js"),
+        "js": scripts,
+        "bokeh_script": _BOKEH,
+    }
+
+
+_BOKEH = '<script src="static/js/bokeh.min.js"></script>'
+"""BokehJS without widgets, tables, WebGL and Panel's own models: a third of what a browser would have to read."""

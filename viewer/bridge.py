@@ -1,0 +1,54 @@
+"""Messages between the page and the server: one model, two properties, every update in one piece.
+
+The page's own elements are plain HTML: a widget model costs the browser milliseconds before anything is drawn, and there
+are a hundred controls. Markup is made on the server from templates that escape every value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bokeh.core.properties import Any as AnyValue
+from bokeh.model import DataModel
+
+__all__ = ["Bridge", "Courier"]
+
+
+class Bridge(DataModel):
+    """The ends of the wire; `viewer/static/page.js` holds the other ones."""
+
+    message = AnyValue(default=None, help="what a person did: {number, kind, ...}; from the page")
+    update = AnyValue(default=None, help="what changed: {kind: content}; to the page")
+    first = AnyValue(default=None, help="the update that the page starts with")
+
+
+class Courier:
+    """Collects what changed while a message is handled, and sends it as one update."""
+
+    def __init__(self, bridge: Bridge, handle: Callable[[str, Mapping[str, Any]], None]) -> None:
+        self._bridge = bridge
+        self._handle = handle
+        self._pending: dict[str, Any] = {}
+        bridge.on_change("message", self._arrived)
+
+    def add(self, kind: str, content: Any) -> None:
+        """Put something in the next update; panes and columns of values are merged, other kinds replaced."""
+        if kind in ("panes", "values"):
+            self._pending.setdefault(kind, {}).update(content)
+        else:
+            self._pending[kind] = content
+
+    def send(self) -> None:
+        """Send what was collected, if anything."""
+        if self._pending:
+            self._bridge.update, self._pending = self._pending, {}
+
+    def first(self) -> None:
+        """What was collected so far is what the page starts with."""
+        self._bridge.first, self._pending = self._pending, {}
+
+    def _arrived(self, attr: str, old: Any, new: Any) -> None:
+        if isinstance(new, Mapping) and isinstance(new.get("kind"), str):
+            self._handle(new["kind"], new)
+            self.send()

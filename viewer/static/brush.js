@@ -1,0 +1,90 @@
+// Budgets: dragging over a histogram narrows what passes, in every view, without a journey to the server;
+// when the pointer is released the server is told and its answer is what counts.
+(() => {
+  const {send, listen, model} = bouillon;
+  const FAINT = 0.12;
+  let values = {}, ranges = [], visible = null, drag = null;
+
+  const within = (value, low, high) => value >= (low ?? -Infinity) && value <= (high ?? Infinity);   // NaN never is
+
+  function passing() {
+    const size = model("models").data.key.length, mask = new Uint8Array(size).fill(1);
+    for (const [metric, low, high] of ranges) {
+      const column = values[metric];
+      if (!column) continue;
+      for (let i = 0; i < size; i++) if (mask[i] && !within(column[i], low, high)) mask[i] = 0;
+    }
+    if (visible) for (let i = 0; i < size; i++) mask[i] &= visible[i];
+    return mask;
+  }
+
+  function show(mask) {
+    const models = model("models"), nodes = model("nodes"), ribbons = model("ribbons");
+    models.data.alpha = Float32Array.from(mask, (pass) => pass ? 0.9 : FAINT);
+    models.change.emit();
+    const {model: index, members} = nodes.data;
+    const passes = Array.from(index, (at, i) => at >= 0 ? mask[at] : (members[i].length ? members[i].some((m) => mask[m]) : 1));
+    nodes.data.alpha = Float32Array.from(passes, (pass) => pass ? 1 : FAINT);
+    nodes.change.emit();
+    // Ribbons that pass are the "selected" ones: that repaints, where new alphas would rebuild thousands of patches
+    const {parent, child} = ribbons.data, kept = [];
+    let all = true;
+    for (let i = 0; i < child.length; i++) if (passes[child[i]] && passes[parent[i]]) kept.push(i); else all = false;
+    ribbons.selected.setv({indices: all ? [] : kept.length ? kept : [-1]}, {sync: false});
+  }
+
+  const fraction = (svg, event) => {
+    const box = svg.getBoundingClientRect();
+    return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+  };
+  const valueAt = (edges, part) => {            // bins are equally wide on screen, whatever their values
+    const at = part * (edges.length - 1), bin = Math.min(edges.length - 2, Math.floor(at));
+    return edges[bin] + (edges[bin + 1] - edges[bin]) * (at - bin);
+  };
+
+  function move(event) {
+    if (!drag) return;
+    const part = fraction(drag.svg, event);
+    const [from, to] = drag.shift !== undefined
+      ? [drag.start[0] + part - drag.shift, drag.start[1] + part - drag.shift].map((v) => Math.min(1, Math.max(0, v)))
+      : [Math.min(drag.anchor, part), Math.max(drag.anchor, part)];
+    const low = from <= 0 ? null : valueAt(drag.edges, from), high = to >= 1 ? null : valueAt(drag.edges, to);
+    Object.assign(drag, {from, to, low, high, moved: drag.moved || Math.abs(part - drag.first) > 0.01});
+    drag.rect.setAttribute("x", from * 100 + "%");
+    drag.rect.setAttribute("width", (to - from) * 100 + "%");
+    const short = (v) => v === null ? "" : String(Number(v.toPrecision(4)));
+    const fields = drag.svg.closest("[data-filter]").querySelectorAll("input[data-end]");
+    if (fields.length === 2) { fields[0].value = short(low); fields[1].value = short(high); }
+    ranges = ranges.map((range, i) => i === drag.index ? [range[0], low, high] : range);
+    if (!drag.waiting) {
+      drag.waiting = true;
+      requestAnimationFrame(() => { if (drag) drag.waiting = false; show(passing()); });
+    }
+  }
+
+  document.addEventListener("pointerdown", (event) => {
+    const svg = event.target.closest?.("svg[data-edges]");
+    if (!svg || event.button) return;
+    event.preventDefault();
+    const edges = JSON.parse(svg.dataset.edges), rect = svg.querySelector(".brush"), first = fraction(svg, event);
+    const [a, b] = [parseFloat(rect.getAttribute("x")) / 100, (parseFloat(rect.getAttribute("x")) + parseFloat(rect.getAttribute("width"))) / 100];
+    drag = {svg, edges, rect, first, index: Number(svg.closest("[data-filter]").dataset.filter), anchor: first, start: [a, b]};
+    if (Math.abs(first - a) < 0.025) drag.anchor = b;            // an end is taken
+    else if (Math.abs(first - b) < 0.025) drag.anchor = a;
+    else if (first > a && first < b && b - a < 0.999) drag.shift = first;   // the whole range is taken
+    svg.setPointerCapture(event.pointerId);
+  });
+  document.addEventListener("pointermove", move);
+  document.addEventListener("pointerup", (event) => {
+    if (!drag) return;
+    move(event);
+    const {index, low, high, moved} = drag;
+    drag = null;
+    send("range", moved ? {index, low, high} : {index, low: null, high: null});   // a click clears
+  });
+
+  listen("values", (more) => Object.assign(values, more));
+  listen("filters", (next) => { if (!drag) { ranges = next.ranges; visible = next.visible; show(passing()); } });
+  listen("forget", () => { values = {}; });
+  bouillon.passing = passing;
+})();

@@ -1,0 +1,287 @@
+// The map in the browser: where it is looked at from, its column headers, the labels that fit, and its keyboard.
+(() => {
+  const {send, listen, model, view, byId} = bouillon;
+  const ROW = {comfortable: 30, least: 17, most: 46}, COLUMN = {least: 46, most: 190}, HEADER = 46;
+  let content = null, cursor = -1, touched = false;
+
+  const nodes = () => model("nodes").data;
+  const set = (range, start, end) => range.setv({start, end}, {sync: false});
+
+  function frame() {
+    const {x_scale: x, y_scale: y, bbox: {left, top, width, height}} = view("map").frame;
+    return {x, y, left, top, width, height};
+  }
+
+  // Rows are at least ROW.least pixels high: a map that does not fit then starts at its top left corner.
+  function look(everything) {
+    if (!content) return;
+    const {width, height} = frame(), map = model("map");
+    const {columns, rows, left, right} = content;
+    const usable = Math.max(50, width - left - right), tall = Math.max(50, height - HEADER - 14);
+    let column = usable / Math.max(1, columns - 1), row = tall / Math.max(1, rows);
+    column = Math.min(COLUMN.most, column);
+    row = Math.min(ROW.most, row);
+    if (!everything) { column = Math.max(COLUMN.least, column); row = Math.max(ROW.least, row); }
+    set(map.x_range, -left / column, (width - left) / column);
+    const top = -0.5 - HEADER / row, spare = Math.max(0, height - HEADER - 14 - rows * row);
+    const first = top - Math.min(spare / 2, 30) / row;
+    set(map.y_range, first + height / row, first);
+  }
+
+  function zoom(factor, px, py) {
+    const {x, y, left, top, width, height} = frame(), map = model("map");
+    const at = [px ?? left + width / 2, py ?? top + height / 2];
+    const perRow = Math.abs(y.compute(1) - y.compute(0)) * factor;
+    if (perRow > 220 || perRow < 0.5) return;
+    const [cx, cy] = [x.invert(at[0]), y.invert(at[1])];
+    const scaled = (range, center) => set(range, center + (range.start - center) / factor, center + (range.end - center) / factor);
+    scaled(map.x_range, cx);
+    scaled(map.y_range, cy);
+    touched = true;
+  }
+
+  function pan(dx, dy) {
+    const {x, y} = frame(), map = model("map");
+    const moveX = x.invert(dx) - x.invert(0), moveY = y.invert(dy) - y.invert(0);
+    set(map.x_range, map.x_range.start + moveX, map.x_range.end + moveX);
+    set(map.y_range, map.y_range.start + moveY, map.y_range.end + moveY);
+    touched = true;
+  }
+
+  function bring(index) {                       // pan just enough that a node is seen
+    const {x, y, left, top, width, height} = frame(), {x: xs, y: ys} = nodes();
+    const px = x.compute(xs[index]), py = y.compute(ys[index]), margin = 30;
+    const over = (value, low, high) => value < low ? value - low : value > high ? value - high : 0;
+    const dx = over(px, left + margin, left + width - margin), dy = over(py, top + HEADER + margin, top + height - margin);
+    if (dx || dy) pan(dx, dy);
+  }
+
+  const pen = document.createElement("canvas").getContext("2d");
+
+  // ---- headers: real buttons over the canvas
+  function headers() {
+    const box = byId("map-headers");
+    if (!content) { box.replaceChildren(); return; }
+    const {x, left, width} = frame();
+    const step = x.compute(1) - x.compute(0);
+    pen.font = `600 ${getComputedStyle(document.body).getPropertyValue("--label-font")}`;
+    const widest = Math.max(0, ...content.headers.flatMap(({text}) => text.split(" ").map((word) => pen.measureText(word).width)));
+    const steep = step < Math.min(150, widest + 10);
+    box.classList.toggle("steep", steep);
+    box.classList.toggle("steepest", step < 20);
+    while (box.children.length > content.headers.length) box.lastChild.remove();
+    content.headers.forEach((header, at) => {
+      const button = box.children[at] ?? box.appendChild(document.createElement("button"));
+      const px = x.compute(at);
+      Object.assign(button.dataset, {do: "column", column: at});
+      button.textContent = header.text;
+      button.title = header.title;
+      button.setAttribute("aria-label", `Select the models of column ${at + 1}: ${header.title}`);
+      button.hidden = px < left - 5 || px > left + width + 5;
+      button.style.left = px + "px";
+      button.style.maxWidth = steep ? "" : Math.max(40, step - 4) + "px";
+    });
+  }
+
+  // ---- labels: a label is drawn where it meets neither a node nor another label
+  const widths = new Map();
+  function measured(text) {
+    let width = widths.get(text);
+    if (width === undefined) { width = pen.measureText(text).width; widths.set(text, width); }
+    return width;
+  }
+
+  class Taken {                                 // rectangles in a coarse grid: each test looks at a few neighbours
+    constructor() { this.cells = new Map(); }
+    * near(box) {
+      for (let cx = box[0] >> 6; cx <= box[2] >> 6; cx++) for (let cy = box[1] >> 5; cy <= box[3] >> 5; cy++) yield cx * 65536 + cy;
+    }
+    add(box) { for (const cell of this.near(box)) (this.cells.get(cell) ?? this.cells.set(cell, []).get(cell)).push(box); }
+    free(box) {
+      for (const cell of this.near(box)) for (const other of this.cells.get(cell) ?? [])
+        if (box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]) return false;
+      return true;
+    }
+  }
+
+  function shorten(text, room) {
+    if (measured(text) <= room) return text;
+    for (let length = text.length - 1; length >= 4; length--) {
+      const shorter = text.slice(0, length).trimEnd() + "…";
+      if (measured(shorter) <= room) return shorter;
+    }
+    return "";
+  }
+
+  function labels() {
+    const source = model("labels"), {x, y, left, top, width, height} = frame();
+    const {x: xs, y: ys, r, label, brief, name, inside} = nodes(), out = {x: [], y: [], text: [], align: [], shift: []};
+    pen.font = getComputedStyle(document.body).getPropertyValue("--label-font");
+    const perRow = Math.abs(y.compute(1) - y.compute(0)), perColumn = x.compute(1) - x.compute(0);
+    const taken = new Taken(), seen = [];
+    for (let i = 0; i < xs.length; i++) {
+      const px = x.compute(xs[i]), py = y.compute(ys[i]), radius = r[i] * perRow;
+      if (px < left - 20 || px > left + width + 200 || py < top - 10 || py > top + height + 10) continue;
+      taken.add([px - radius, py - radius, px + radius, py + radius]);
+      seen.push([i, px, py, radius]);
+    }
+    const place = (i, text, px, py, align, shift) => {
+      const wide = measured(text), start = align === "left" ? px : align === "right" ? px - wide : px - wide / 2;
+      const box = [start - 1, py - 11, start + wide + 1, py + 1];
+      if (!text || box[0] < left || box[2] > left + width || !taken.free(box)) return false;
+      taken.add(box);
+      out.x.push(xs[i]); out.y.push(ys[i]); out.text.push(text); out.align.push(align); out.shift.push(shift);
+      return true;
+    };
+    // `shift` is [dx, dy] in pixels from the node's centre; the column is split below, Bokeh takes two columns
+    for (const [i, px, py, radius] of seen)
+      if (inside[i] && radius > 7) place(i, inside[i], px, py + 4, "center", [0, 4]);
+    if (perRow >= 15) for (const [i, px, py, radius] of seen) {
+      if (name[i]) {
+        const text = shorten(name[i], perColumn * 1.6);
+        if (!place(i, text, px, py - radius - 4, "center", [0, -radius - 4])) place(i, text, px - radius, py - radius - 4, "left", [-radius, -radius - 4]);
+      }
+    }
+    if (perRow >= 15) for (const [i, px, py, radius] of seen) {
+      if (!label[i]) continue;
+      const above = Math.min(radius * 0.55, 6) + 3, room = perColumn - radius - 14;
+      const text = measured(label[i]) <= room ? label[i] : shorten(brief[i], room);
+      if (place(i, text, px - radius - 3, py - above, "right", [-radius - 3, -above])) continue;
+      if (place(i, text, px, py - radius - 3, "center", [0, -radius - 3])) continue;
+      place(i, shorten(brief[i], perColumn - radius - 6), px + radius + 4, py + 4, "left", [radius + 4, 4]);
+    }
+    Object.assign(source.data, {
+      x: out.x, y: out.y, text: out.text, align: out.align,
+      dx: out.shift.map((s) => s[0]), dy: out.shift.map((s) => s[1]),
+    });
+    source.change.emit();
+  }
+
+  // ---- names on the Pareto front, beside their points, where they meet no other name
+  let front = [];
+  function frontNames() {
+    const {x_scale, y_scale, bbox: {left, top, width, height}} = view("scatter").frame;
+    const source = model("front_labels"), out = {x: [], y: [], text: [], align: [], dx: [], dy: []}, taken = new Taken();
+    pen.font = getComputedStyle(document.body).getPropertyValue("--label-font");
+    for (const {x, y, text} of front) {
+      const px = x_scale.compute(x), py = y_scale.compute(y), wide = measured(text);
+      for (const [dx, dy, align] of [[9, -5, "left"], [-9, -5, "right"], [9, 14, "left"], [-9, 14, "right"]]) {
+        const start = align === "left" ? px + dx : px + dx - wide, box = [start - 2, py + dy - 11, start + wide + 2, py + dy + 2];
+        if (box[0] < left || box[2] > left + width || box[1] < top || box[3] > top + height || !taken.free(box)) continue;
+        taken.add(box);
+        out.x.push(x); out.y.push(y); out.text.push(text); out.align.push(align); out.dx.push(dx); out.dy.push(dy);
+        break;
+      }
+    }
+    Object.assign(source.data, out);
+    source.change.emit();
+  }
+  let naming = false;
+  function name() {
+    if (naming) return;
+    naming = true;
+    requestAnimationFrame(() => { naming = false; frontNames(); });
+  }
+
+  let waiting = false;
+  function settle() {                            // once per frame, however many ranges changed
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; headers(); labels(); shown(); });
+  }
+
+  function shown() {                            // says when part of the map is out of sight
+    const note = byId("map-more"); if (!note || !content) return;
+    const {y, height, top} = frame();
+    const first = Math.max(0, Math.ceil(y.invert(top + HEADER))), last = Math.min(content.rows - 1, Math.floor(y.invert(top + height)));
+    note.textContent = first > 0 || last < content.rows - 1 ? `Rows ${first + 1} to ${last + 1} of ${content.rows}` : "";
+  }
+
+  // ---- colours of text follow the page's theme
+  function paint() {
+    const style = getComputedStyle(document.documentElement), ink = (name) => style.getPropertyValue(name).trim();
+    for (const [name, changes] of Object.entries({
+      "map-labels": {text_color: ink("--ink"), background_fill_color: ink("--card")},
+      "front-labels": {text_color: ink("--ink"), background_fill_color: ink("--card")},
+    })) model(name)?.glyph?.setv(changes, {sync: false});
+    for (const name of ["map", "scatter"]) view(name)?.request_paint();
+  }
+
+  // ---- wheel pans, with Ctrl it zooms, as people know it from maps of their editor
+  function wheel(event) {
+    event.preventDefault();
+    event.stopPropagation();
+    const box = byId("map").getBoundingClientRect();
+    if (event.ctrlKey || event.metaKey) zoom(Math.exp(-event.deltaY / 300), event.clientX - box.left, event.clientY - box.top);
+    else pan(event.shiftKey ? event.deltaY : event.deltaX, event.shiftKey ? 0 : event.deltaY);
+  }
+
+  // ---- keyboard
+  function nearest(dx, dy) {
+    const {x: xs, y: ys} = nodes();
+    if (cursor < 0 || cursor >= xs.length) return xs.length ? 0 : -1;
+    let best = -1, least = Infinity;
+    for (let i = 0; i < xs.length; i++) {
+      const along = (xs[i] - xs[cursor]) * dx + (ys[i] - ys[cursor]) * dy;
+      const aside = Math.abs((xs[i] - xs[cursor]) * dy) + Math.abs((ys[i] - ys[cursor]) * dx);
+      if (along > 1e-6 && along + 3 * aside < least) { least = along + 3 * aside; best = i; }
+    }
+    return best < 0 ? cursor : best;
+  }
+
+  function key(event) {
+    if (event.target !== byId("map")) return;
+    const moves = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
+    if (moves[event.key]) {
+      cursor = nearest(...moves[event.key]);
+      if (cursor >= 0) { bring(cursor); point(cursor); send("hover", {key: nodes().key[cursor], aloud: true}); }
+    } else if ((event.key === "Enter" || event.key === " ") && cursor >= 0) {
+      send("node", {key: nodes().key[cursor], add: event.shiftKey});
+    } else if (event.key === "+" || event.key === "=") zoom(1.25);
+    else if (event.key === "-") zoom(0.8);
+    else if (event.key === "Escape") send("clear");
+    else if (event.key === "0") look(false);
+    else return;
+    event.preventDefault();
+  }
+
+  function point(index) {
+    const source = model("pointer"), {x, y, r} = nodes();
+    const there = index >= 0 && index < x.length;
+    Object.assign(source.data, there ? {x: [x[index]], y: [y[index]], r: [r[index] * 1.35]} : {x: [], y: [], r: []});
+    source.change.emit();
+  }
+
+  listen("map", (next) => { content = next; widths.clear(); cursor = -1; if (!touched || next.fresh) { look(false); touched = false; } settle(); });
+  listen("front", (next) => { front = next; name(); });
+  listen("bring", (key_) => { const at = nodes().key.indexOf(key_); if (at >= 0) { bring(at); cursor = at; point(at); } });
+  listen("do fit", () => { look(true); touched = false; });
+  listen("do closer", () => zoom(1.3));
+  listen("do farther", () => zoom(1 / 1.3));
+  listen("do tool", (button) => {
+    const {plot, tool} = button.dataset, toolbar = model(plot).toolbar;
+    const wanted = toolbar.tools.find((t) => t.name === tool);
+    toolbar.setv({active_drag: wanted}, {sync: false});
+    toolbar.tools.forEach((t) => { if (["pan", "box", "lasso"].includes(t.name)) t.active = t === wanted; });
+    document.querySelectorAll(`[data-here=tool][data-plot=${plot}]`).forEach((b) => b.setAttribute("aria-pressed", b === button));
+  });
+  const ground = () => send("ground", {dark: document.documentElement.dataset.theme === "dark"});
+  listen("theme", () => { paint(); ground(); });
+  listen("start", () => {
+    const map = model("map"), box = byId("map");
+    for (const range of [map.x_range, map.y_range]) range.change.connect(settle);
+    map.properties.inner_width.change.connect(() => { if (!touched) look(false); settle(); });
+    map.properties.inner_height.change.connect(() => { if (!touched) look(false); settle(); });
+    const scatter = model("scatter");
+    for (const each of [scatter.x_range, scatter.y_range, scatter.properties.inner_width, scatter.properties.inner_height]) each.change.connect(name);
+    box.addEventListener("wheel", wheel, {passive: false, capture: true});
+    box.addEventListener("keydown", key);
+    box.addEventListener("pointerdown", () => { touched = true; });
+    box.addEventListener("dblclick", () => { const at = model("nodes").inspected.indices[0]; if (at !== undefined) send("fold", {key: nodes().key[at]}); });
+    box.addEventListener("blur", () => point(-1));
+    paint();
+    ground();
+    settle();
+  });
+  Object.assign(bouillon, {look, zoom, pan, frame, headersOf: () => content?.headers ?? []});
+})();

@@ -1,0 +1,127 @@
+// The page's side of the viewer: what a person does goes to the server as a message; what the server answers is put in
+// its place. Markup comes from the server, escaped there; nothing here builds markup from data.
+window.bouillon = (() => {
+  const on = {};                     // kind of update -> functions that take it
+  let bridge = null, count = 0, state = {};
+  const byId = (id) => document.getElementById(id);
+  const model = (name) => Bokeh.documents[0].get_model_by_name(name);
+  const view = (name) => { const found = model(name); return found && Bokeh.index.find_one(found); };
+
+  function send(kind, content = {}) {
+    if (bridge) bridge.setv({message: {number: ++count, kind, ...content}});
+  }
+
+  function listen(kind, take) { (on[kind] ??= []).push(take); }
+
+  function focusPath(pane) {
+    const at = document.activeElement;
+    return at && pane.contains(at) && at.id ? at.id : null;
+  }
+
+  listen("panes", (panes) => {
+    for (const [name, html] of Object.entries(panes)) {
+      const pane = byId("pane-" + name);
+      if (!pane) continue;
+      const focused = focusPath(pane), top = pane.scrollTop;
+      const open = [...pane.querySelectorAll("details[open][id]")].map((d) => d.id);
+      pane.innerHTML = html;
+      open.forEach((id) => { const again = byId(id); if (again) again.open = true; });
+      pane.scrollTop = top;
+      if (focused) byId(focused)?.focus();
+    }
+  });
+  listen("state", (next) => {
+    state = next;
+    byId("overview")?.classList.toggle("away", next.page !== "overview");
+    if (document.documentElement.dataset.choice !== next.theme) setTheme(next.theme);
+  });
+  listen("link", ({query, push}) => {
+    const url = query ? "?" + query : location.pathname;
+    if (location.search !== (query ? "?" + query : "")) history[push ? "pushState" : "replaceState"](null, "", url);
+  });
+  listen("say", (text) => { byId("live").textContent = text; });
+  listen("title", (text) => { document.title = text; });
+  async function copy(text) {
+    try { await navigator.clipboard.writeText(text); flash("Copied"); }
+    catch { flash("The browser does not allow copying"); }
+  }
+  function flash(text) {
+    const note = byId("live");
+    note.textContent = text;
+    note.classList.add("flash");
+    setTimeout(() => note.classList.remove("flash"), 1800);
+  }
+  listen("copy", copy);
+  listen("copy_link", (query) => copy(location.origin + location.pathname + (query ? "?" + query : "")));
+  listen("flash", flash);
+  listen("save", ({name, type, text}) => save(name, new Blob([text], {type})));
+
+  function save(name, blob) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  function receive(update) {
+    if (!update) return;
+    for (const [kind, content] of Object.entries(update)) for (const take of on[kind] ?? []) take(content);
+    window.bouillonUpdates = (window.bouillonUpdates ?? 0) + 1;
+  }
+
+  function valueOf(element) {
+    if (element.type === "checkbox") return element.checked;
+    return element.dataset.value ?? element.value;
+  }
+
+  // `input` and `click` only: they cross shadow roots, `change` does not
+  document.addEventListener("input", (event) => {
+    const {set, typed} = event.target.dataset;
+    if (set) send("set", {field: set, value: valueOf(event.target)});
+    else if (typed) send(typed, {text: event.target.value});
+  });
+  document.addEventListener("change", (event) => {
+    const {commit} = event.target.dataset;
+    if (commit) send(commit, {...event.target.dataset, value: event.target.value});
+  });
+  document.addEventListener("submit", (event) => {
+    const {submit} = event.target.dataset;
+    if (!submit) return;
+    event.preventDefault();
+    send(submit, {...event.target.dataset, ...Object.fromEntries(new FormData(event.target)), submitted: true});
+  });
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest?.("[data-do],button[data-set],[data-here]");
+    document.querySelectorAll("details.menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
+    if (!target) return;
+    if (target.dataset.set) send("set", {field: target.dataset.set, value: valueOf(target)});
+    else if (target.dataset.here) (on["do " + target.dataset.here] ?? []).forEach((take) => take(target, event));
+    else send(target.dataset.do, {...target.dataset, add: event.shiftKey});
+    if (target.closest("details.menu")) target.closest("details.menu").open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    const target = event.target.closest?.("svg [data-do]");
+    if (target && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      send(target.dataset.do, {...target.dataset, add: event.shiftKey});
+    }
+    if (event.key === "Escape") document.querySelectorAll("details.menu[open]").forEach((menu) => { menu.open = false; });
+  });
+  window.addEventListener("popstate", () => send("link", {query: location.search.slice(1)}));
+  window.addEventListener("bouillon-theme", () => (on.theme ?? []).forEach((take) => take()));
+
+  function start() {
+    const document_ = window.Bokeh?.documents[0];
+    const ready = document_ && model("map") && view("map") && model("scatter") && view("scatter");
+    if (!ready || !document_.is_idle) { requestAnimationFrame(start); return; }
+    bridge = model("bridge");
+    bridge?.properties.update.change.connect(() => receive(bridge.update));
+    const first = bridge?.first ?? window.bouillonFirst;
+    receive(first);
+    (on.start ?? []).forEach((take) => take());
+    window.bouillonReady = performance.now();
+  }
+  if (window.Bokeh) requestAnimationFrame(start);
+  return {send, listen, model, view, byId, save, state: () => state, live: () => bridge !== null};
+})();

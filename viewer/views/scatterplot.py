@@ -1,0 +1,191 @@
+"""Any metric against any other, with the Pareto front, intervals, and the map's colours, sizes and selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import ClassVar
+
+import numpy as np
+from bokeh.models import BasicTicker, CustomJSTickFormatter, LinearScale, LogScale, LogTicker
+
+from viewer.desk import Desk
+from viewer.drawing import FAINT, packed
+from viewer.markup import render
+from viewer.metrics import Better, MetricSpec
+from viewer.plots import scatter_plot
+from viewer.source import Column
+from viewer.views.view import STUDY, Action, View
+
+__all__ = ["Scatterplot", "extent"]
+
+_MOST_NAMED = 60
+_MOST_BARS = 300
+"""Intervals of more models than this would be a grey mist."""
+
+_TICKS = """
+const size = Math.abs(tick);
+if (percent) return (tick * 100).toPrecision(4).replace(/\\.?0+$/, "") + "%";
+if (size !== 0 && (size >= 1000 || size < 0.001)) {
+  const power = Math.max(-4, Math.min(4, Math.floor(Math.log10(size) / 3 + 1e-9)));
+  const prefix = {"-4": "p", "-3": "n", "-2": "µ", "-1": "m", "0": "", "1": "k", "2": "M", "3": "G", "4": "T"}[power];
+  return Number((tick / 1000 ** power).toPrecision(4)) + prefix;
+}
+return String(Number(tick.toPrecision(4)));
+"""
+
+
+class Scatterplot(View):
+    """Owns the source `models`: one row per model of the study, in its order."""
+
+    panes: ClassVar[Mapping[str, frozenset[str]]] = {
+        "scatter_tools": frozenset({"x", "y", "x_log", "y_log"}),
+        "front": frozenset({"x", "y", "x_log", "y_log", "dim_dominated"}),
+    }
+
+    def begin(self) -> None:
+        self.desk.send("front", self.named)
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        plot = scatter_plot()
+        self.figure, self._sources = plot.figure, plot.sources
+        self.models = plot.sources["models"]
+        self._echo = False
+        self._draw_points()
+        self._show_selection()
+        self.models.selected.on_change("indices", self._picked)
+
+    def actions(self) -> dict[str, Action]:
+        return {}
+
+    def update(self, changed: Set[str]) -> None:
+        super().update(changed)
+        if changed & {"x", "y", "x_log", "y_log", "color", "size", STUDY}:
+            self._draw_points()
+            self.desk.send("front", self.named)
+        if changed & {"selected", STUDY}:
+            self._show_selection()
+
+    def draw_scatter_tools(self) -> str:
+        study, state = self.desk.study, self.state
+        return render(
+            "scatter_tools", metrics=study.choices, x=study.chosen("x", state), y=study.chosen("y", state),
+            x_log=state.x_log, y_log=state.y_log,
+        )  # fmt: skip
+
+    def draw_front(self) -> str:
+        study, state = self.desk.study, self.state
+        x, y = study.chosen("x", state), study.chosen("y", state)
+        if not x or not y:
+            return ""
+        xs, ys = self._values("x"), self._values("y")
+        missing = int((~(np.isfinite(xs) & np.isfinite(ys))).sum())
+        front = self.front()
+        directions = [f"{study.better(metric)} {study.label(metric)}" for metric in (y, x) if study.direction(metric)]
+        text = f"Pareto front: {len(front)} models" if front else "No Pareto front"
+        why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
+        note = f"{missing} not measured" if missing else ""
+        return render("front", text=text, why=why, can_dim=bool(front), dim=state.dim_dominated, missing=note)
+
+    def front(self) -> list[int]:
+        """Rows that nothing beats on both axes, by x; empty where no axis has a better end."""
+        study, state = self.desk.study, self.state
+        return study.front(study.chosen("x", state), study.chosen("y", state))
+
+    def _values(self, axis: str) -> np.ndarray:
+        values = self.desk.study.values(self.desk.study.chosen(axis, self.state))
+        log = getattr(self.state, f"{axis}_log")
+        return np.where(values > 0, values, np.nan) if log else values
+
+    def _draw_points(self) -> None:
+        study, state = self.desk.study, self.state
+        xs, ys = self._values("x"), self._values("y")
+        self.models.data = {
+            "x": xs,
+            "y": ys,
+            "size": (5.0 + 12.0 * study.sizes(study.chosen("size", state))).astype(np.float32),
+            "color": packed(study.rgb(study.chosen("color", state), dark=self.desk.dark)),
+            "alpha": np.where(study.shown(state), 0.9, FAINT).astype(np.float32),
+            "key": study.keys,
+            "parent": study.parent_rows,
+        }
+        self._axis("x", xs)
+        self._axis("y", ys)
+        front = self.front()
+        self._sources["front"].data = {"x": xs[front], "y": ys[front]}
+        self._name_front(front, xs, ys)
+        self._draw_bars(xs, ys)
+
+    def _axis(self, name: str, values: np.ndarray) -> None:
+        study, state = self.desk.study, self.state
+        metric = study.chosen(name, state)
+        log = getattr(state, f"{name}_log")
+        axis = self.figure.xaxis[0] if name == "x" else self.figure.yaxis[0]
+        axis.axis_label = _axis_label(study.spec(metric)) if metric else ""
+        axis.ticker = LogTicker() if log else BasicTicker(desired_num_ticks=6)
+        axis.formatter = CustomJSTickFormatter(args={"percent": study.spec(metric).is_share}, code=_TICKS)
+        setattr(self.figure, f"{name}_scale", LogScale() if log else LinearScale())
+        span = getattr(self.figure, f"{name}_range")
+        span.start, span.end = extent(values, log=log)
+
+    def _name_front(self, front: list[int], xs: np.ndarray, ys: np.ndarray) -> None:
+        """The page draws those names that meet no other."""
+        study = self.desk.study
+        named = [{"x": float(xs[row]), "y": float(ys[row]), "text": study.short_name(row)} for row in front]
+        self.named = named if len(named) <= _MOST_NAMED else []
+
+    def _draw_bars(self, xs: np.ndarray, ys: np.ndarray) -> None:
+        study, state = self.desk.study, self.state
+        bars: dict[str, list[float]] = {"x0": [], "y0": [], "x1": [], "y1": []}
+        if len(study.keys) <= _MOST_BARS:
+            for axis in ("x", "y"):
+                metric = study.chosen(axis, state)
+                if metric:
+                    _segments(bars, axis, xs, ys, study.column(metric))
+        self._sources["bars"].data = bars
+
+    def _picked(self, attr: str, old: list[int], new: list[int]) -> None:
+        if self._echo:
+            return
+        shown = self.desk.study.shown(self.state)
+        with self.state.together():
+            self.state.pick([self.desk.study.keys[row] for row in new if shown[row]])
+        self._show_selection()
+        self.desk.courier.send()
+
+    def _show_selection(self) -> None:
+        rows = [self.desk.study.row[key] for key in self.state.selected if key in self.desk.study.row]
+        if rows != self.models.selected.indices:
+            self._echo = True
+            self.models.selected.indices = rows
+            self._echo = False
+
+
+def extent(values: np.ndarray, *, log: bool) -> tuple[float, float]:
+    """Return an axis's ends, with a margin; constant and absent values have a range too."""
+    known = values[np.isfinite(values)]
+    if known.size == 0:
+        return (1.0, 10.0) if log else (0.0, 1.0)
+    low, high = float(known.min()), float(known.max())
+    if log:
+        factor = (high / low) ** 0.06 if high > low else 1.5
+        return low / factor, high * factor
+    margin = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    return low - margin, high + margin
+
+
+def _axis_label(spec: MetricSpec) -> str:
+    """Name, unit, and the better end; the arrow turns with the label of the upright axis."""
+    arrow = {Better.HIGHER: "  better →", Better.LOWER: "  ← better", Better.NEITHER: ""}[spec.better]
+    return f"{spec.label} [{spec.unit}]{arrow}" if spec.unit else f"{spec.label}{arrow}"
+
+
+def _segments(bars: dict[str, list[float]], axis: str, xs: np.ndarray, ys: np.ndarray, column: Column) -> None:
+    other = "y" if axis == "x" else "x"
+    at = ys if axis == "x" else xs
+    known = np.isfinite(column.low) & np.isfinite(column.high) & np.isfinite(xs) & np.isfinite(ys)
+    for row in np.flatnonzero(known):
+        bars[f"{axis}0"].append(float(column.low[row]))
+        bars[f"{axis}1"].append(float(column.high[row]))
+        bars[f"{other}0"].append(float(at[row]))
+        bars[f"{other}1"].append(float(at[row]))
