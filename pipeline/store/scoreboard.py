@@ -59,7 +59,9 @@ LEFT JOIN newest ON newest.model_key = places.model_key AND newest.target IN (''
     AND newest.device IN ('', places.device) AND newest.dataset_key IN ('', places.dataset_key)
 GROUP BY model.model_key, places.target, places.device, places.dataset_key"""
 
-COMMENT = "One row per model, target, device and data set, one column per metric: the newest values."
+COMMENT = (
+    "One row per model, target, device and data set, one column per metric: the newest values, NULL if not a number."
+)
 _NEW_METRICS = """\
 SELECT metric FROM metric ANTI JOIN scoreboard_column USING (metric)
 GROUP BY metric ORDER BY min(recorded_at), metric"""
@@ -90,7 +92,8 @@ def column_name(metric: str, taken: Iterable[str]) -> str:
 def statements(made: Sequence[Column]) -> list[str]:
     """The statements that make the view and its comments."""
     selected = "".join(
-        f",\n       max(newest.value) FILTER (newest.metric = {_text(c.metric)}) AS {_name(c.name)}" for c in made
+        f",\n       max(newest.value) FILTER (newest.metric = {_text(c.metric)} AND NOT isnan(newest.value)) AS {_name(c.name)}"
+        for c in made
     )
     comments = {**_FIXED, **{c.name: c.comment for c in made}}
     return [

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,8 @@ from pipeline.store.scoreboard import column_name
 from tests.pipeline.store.facts import ACCURACY, DATA, DEVICE, GROUND, INSTANCES, measurement, model, predictions, step
 
 
-def scoreboard(query, columns, order="model, target, device, dataset"):
-    return query(f"SELECT {columns} FROM scoreboard ORDER BY {order} NULLS FIRST")
+def scoreboard(query, columns, order="model, target NULLS FIRST, device NULLS FIRST, dataset NULLS FIRST"):
+    return query(f"SELECT {columns} FROM scoreboard ORDER BY {order} ")
 
 
 def test_every_view_and_column_has_a_comment():
@@ -72,6 +73,14 @@ def test_every_model_is_in_the_scoreboard(store, query):
         ("bare", None, None, None),
         ("base", None, None, 0.9),
     ]
+
+
+def test_what_is_not_a_number_never_ranks_first(store, query):
+    store.write([*GROUND, model("base"), model("broken", "base")])
+    store.write([measurement("base", "accuracy", 0.9), measurement("broken", "accuracy", math.nan)])
+    store.publish()
+    assert scoreboard(query, "model, accuracy", "accuracy DESC NULLS LAST, model") == [("base", 0.9), ("broken", None)]
+    assert query("SELECT count(*) FROM measurements WHERE isnan(value)") == [(1,)]
 
 
 def test_only_the_newest_values_count(store, query):
