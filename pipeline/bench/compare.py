@@ -17,7 +17,8 @@ import numpy as np
 from pipeline.bench.results import Candidate, Comparison, ProcessSamples, Role, Verdict
 
 _RESAMPLES = 4000
-_FEWEST_ROUNDS = 6
+FEWEST_ROUNDS = 6
+"""Below it a comparison has no interval."""
 _PAIR = 2
 _TAILS = (0.025, 0.975)
 
@@ -89,7 +90,7 @@ def compare(
     differences = list(_differences(model, against, clock))
     rounds = sum(map(len, differences))
     centre = float(np.mean([launch.mean() for launch in differences])) if differences else math.nan
-    low, high = _interval(differences, noise) if rounds >= _FEWEST_ROUNDS else (None, None)
+    low, high = _interval(differences, noise) if rounds >= FEWEST_ROUNDS else (None, None)
     return Comparison(
         case=model[0].case,
         against_key=against[0].case.model_key,

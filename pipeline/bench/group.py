@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.bench.compare import FEWEST_ROUNDS
 from pipeline.bench.contention import LoadMeter
 from pipeline.bench.energy import EnergyMeter
 from pipeline.bench.member import Member, Plan, samples_of
@@ -51,21 +52,20 @@ def measure_group(
     `seconds` is what the launch may take (None: no limit); timed runs are cut to fit.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
+    waits = place.clock == "cpu" and group.condition.cores == 1
     with ExitStack() as stack:
         members = list(_open(group, place, preset, launch, stack))
+        rounds = min(preset.rounds, group.condition.runs)
         for member in members:
-            member.plan = Plan.of(member.warmed.run_seconds, group.condition, preset)
-        _cut_to(members, preset.rounds, deadline)
-        foreign = _Rounds(group, members, preset, place.clock == "cpu" and group.condition.cores == 1).run(
-            generator, deadline
-        )
+            member.plan = Plan.of(member.warmed.run_seconds, group.condition, preset, rounds)
+        rounds = _fit(members, rounds, deadline)
+        foreign = _Rounds(group, members, preset, rounds=rounds, waits=waits).run(generator, deadline)
         for member in members:
             member.peak_bytes = member.process.peak_bytes()
-    waits = place.clock == "cpu" and group.condition.cores == 1
     drift = drift_of(members)
     group.samples.extend(
         samples_of(member, group.condition, group=group.number, launch=launch, foreign=foreign, drift=drift,
-                   preset=preset, waits=waits)
+                   rounds=rounds, limits=preset.limits, waits=waits)
         for member in members
     )  # fmt: skip
 
@@ -105,20 +105,29 @@ def _case(candidate: Candidate, condition: Condition) -> Case:
     return Case(candidate.model_key, candidate.target, condition.scenario, condition.batch, condition.cores)
 
 
-def _cut_to(members: Sequence[Member], rounds: int, deadline: float | None) -> None:
-    """Shorten all bursts in proportion, so that the rounds fit."""
+def _fit(members: Sequence[Member], rounds: int, deadline: float | None) -> int:
+    """Shorten all bursts in proportion, down to one run, and then the rounds, to those that an interval needs.
+
+    Returns the number of rounds.
+    """
+    if deadline is None or not members:
+        return rounds
+    left = max(0.0, deadline - time.monotonic())
     wanted = rounds * sum(member.expected() for member in members)
-    left = wanted if deadline is None else max(0.0, deadline - time.monotonic())
-    if left < wanted:
-        for member in members:
-            member.plan.cut(left / wanted)
+    if left >= wanted:
+        return rounds
+    for member in members:
+        member.plan.cut(left / wanted)
+    possible = int(left / sum(member.expected() for member in members))
+    return max(min(rounds, FEWEST_ROUNDS), min(rounds, possible))
 
 
 class _Rounds:
     """The rounds of one launch."""
 
-    def __init__(self, group: Group, members: list[Member], preset: Preset, waits: bool) -> None:
-        self._group, self._members, self._preset, self._waits = group, members, preset, waits
+    def __init__(self, group: Group, members: list[Member], preset: Preset, *, rounds: int, waits: bool) -> None:
+        self._group, self._members, self._limits, self._waits = group, members, preset.limits, waits
+        self._rounds, self._most = rounds, rounds + preset.max_rounds - preset.rounds
         self._processes = [member.process for member in members]
         self._load, self._energy = LoadMeter(), EnergyMeter()
         self._foreign: list[float] = []
@@ -146,17 +155,17 @@ class _Rounds:
         self._load.mark(time.process_time() + sum(process.cpu_seconds for process in self._processes))
 
     def _settled(self, started: float, deadline: float | None) -> bool:
-        done, preset = len(self._foreign), self._preset
-        if done < preset.rounds:
+        done, limits = len(self._foreign), self._limits
+        if done < self._rounds:
             return False
-        if done >= preset.max_rounds:
+        if done >= self._most:
             return True
         now = time.monotonic()
         if deadline is not None and now + (now - started) / done > deadline:
             return True
-        clean = (sum(member.clean(self._foreign, preset.limits, waits=self._waits)) for member in self._members)
+        clean = (sum(member.clean(self._foreign, limits, waits=self._waits)) for member in self._members)
         return (
-            min(clean) >= preset.rounds
-            and drift_of(self._members) <= preset.limits.drift
-            and max(member.spread() for member in self._members) <= preset.limits.spread
+            min(clean) >= self._rounds
+            and drift_of(self._members) <= limits.drift
+            and max(member.spread() for member in self._members) <= limits.spread
         )

@@ -39,13 +39,13 @@ class Plan:
     prime: int
 
     @classmethod
-    def of(cls, run_seconds: float, condition: Condition, preset: Preset) -> Plan:
+    def of(cls, run_seconds: float, condition: Condition, preset: Preset, rounds: int) -> Plan:
         """Divide a measurement into rounds."""
         most = run_seconds * preset.max_runs
         return cls(
-            runs=math.ceil(min(condition.runs, preset.max_runs) / preset.rounds),
-            seconds=min(preset.seconds, most) / preset.rounds,
-            max_seconds=preset.max_seconds / preset.rounds,
+            runs=math.ceil(min(condition.runs, preset.max_runs) / rounds),
+            seconds=min(preset.seconds, most) / rounds,
+            max_seconds=preset.max_seconds / rounds,
             prime=1 if run_seconds < _PRIMED_BELOW else 0,
         )
 
@@ -110,12 +110,12 @@ class Member:
 
 
 def samples_of(
-    member: Member, condition: Condition, *, group: int, launch: int, foreign: list[float], drift: float, preset: Preset,
-    waits: bool,
+    member: Member, condition: Condition, *, group: int, launch: int, foreign: list[float], drift: float, rounds: int,
+    limits: Limits, waits: bool,
 ) -> ProcessSamples:  # fmt: skip
-    """Gather what a member measured. Contended bursts are set aside if enough others are left, else all is flagged."""
-    clean = member.clean(foreign, preset.limits, waits=waits)
-    contended = sum(clean) < preset.rounds
+    """Gather what a member measured. Contended bursts are set aside if `rounds` others are left, else all is flagged."""
+    clean = member.clean(foreign, limits, waits=waits)
+    contended = sum(clean) < rounds
     per_run = [len(burst.samples.wall_ns) for burst in member.bursts]
     joules = [burst.joules for burst in member.bursts if burst.joules is not None]
     candidate = member.candidate
@@ -138,7 +138,7 @@ def samples_of(
         contended=contended,
         foreign_cores=float(np.mean(foreign)),
         drift=drift,
-        drifted=drift > preset.limits.drift,
+        drifted=drift > limits.drift,
         peak_bytes=member.peak_bytes,
         joules=sum(joules) if joules else None,
         runtime=member.opened.description,

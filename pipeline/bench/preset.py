@@ -5,9 +5,10 @@ The cost of a session on one target is about
     sum over models m and conditions c of
         start + load(m) + warm-up(m, c) + min(max_seconds, max(seconds, runs * t(m, c)))
 
-where t is the time of one run. Added to the models asked for are, per group of models that are alive together, the base,
-its twins, and parents from outside the group. If the sum exceeds `budget_seconds`, the timed runs are cut in proportion,
-down to one per round; so a session ends within the budget plus the starts, whatever the models.
+where t is the time of one run, and start about 0.4 s. Added to the models asked for are, per group of at most sixteen that
+are alive together, the base, its twins, and parents from outside the group. If the sum exceeds `budget_seconds`, timed
+runs are cut in proportion, down to one per round, and then rounds, down to the six that an interval needs: what is left
+is start + load + warm-up + 6 t. Rounds beyond `rounds` are added only while the budget lasts.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Condition(_Checked):
     batch: int = Field(default=1, ge=1)
     threads: int | Literal["all"] = 1
     runs: int = Field(default=64, ge=1)
-    """Fewest timed runs."""
+    """Fewest timed runs; with fewer than `rounds`, there are as few rounds, of one run."""
 
     @property
     def cores(self) -> int:

@@ -16,7 +16,7 @@ _QUERIES = {
     "timings": """
         SELECT model_key, target, scenario, batch_size, threads, p50_ms, p90_ms, contended, drifted, foreign_cores,
                evidence_key
-        FROM timings WHERE model_key IN $models AND device = $device""",
+        FROM timings WHERE model_key IN $models AND device = $device AND error IS NULL""",
     "speedups": """
         SELECT model_key, target, relation, scenario, threads, clock, ratio, low, high, verdict, evidence_key
         FROM speedups WHERE model_key IN $models AND device = $device""",

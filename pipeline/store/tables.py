@@ -46,7 +46,7 @@ TABLES: dict[type, Table] = {  # in the order of writing
     records.Change: Table("change", recorded=True, refers=(_MODEL, ("reference_key", "model"))),
     records.Finding: Table("finding", recorded=True, refers=(_MODEL,)),
     records.TimingSamples: Table("timing_process", recorded=True, refers=(_MODEL, _DEVICE)),
-    records.TimingFailure: Table("timing_failure", recorded=True, refers=(_DEVICE,)),
+    records.TimingFailure: Table("timing_failure", recorded=True, refers=(_MODEL, _DEVICE)),
     records.Speedup: Table("speedup", recorded=True, refers=(_MODEL, ("against_key", "model"), _DEVICE)),
     records.Lint: Table("lint", recorded=True, refers=(_MODEL, _RUN)),
     records.ImportDetail: Table("import_detail", recorded=True, refers=(_RUN,)),

@@ -94,15 +94,6 @@ class Store:
         found = self._read("SELECT job, op, median(seconds) FROM step WHERE outcome = 'done' GROUP BY job, op")
         return {(job, op): seconds for job, op, seconds in found if seconds is not None}
 
-    def timed(self, device: str, preset: str) -> set[tuple[str, str]]:
-        """(model key, target) of what sessions with a conf/bench entry have timed on a machine, under its conditions."""
-        found = self._read(
-            "SELECT DISTINCT model_key, target FROM timing_process WHERE role = 'model' AND device = ? AND preset = ?",
-            device,
-            preset,
-        )
-        return {(model, target) for model, target in found}
-
     def last_steps(self, recipe: str) -> dict[str, dict[str, Any]]:
         """Path -> what its operation was when a run of this recipe last had its result.
 

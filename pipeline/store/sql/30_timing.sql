@@ -151,7 +151,15 @@ SELECT s.model_key, model.name AS model, s.target, s.device, s.scenario, s.batch
        f.valid, f.contended, f.drifted, f.foreign_cores, f.processes, f.preset, f.conditions, f.evidence_key, f.measured_at
 FROM sorted s
 JOIN facts f USING (evidence_key, model_key, target, device, scenario, batch_size, threads)
-JOIN model USING (model_key);
+JOIN model USING (model_key)
+UNION ALL BY NAME
+SELECT f.model_key, model.name AS model, f.target, f.device, f.scenario, f.batch_size, f.threads, 0 AS runs,
+       f.preset, f.evidence_key, f.measured_at, f.error
+FROM timing_failure f
+JOIN model USING (model_key)
+ANTI JOIN timing_process USING (model_key, target, device, scenario, batch_size, threads)
+QUALIFY row_number() OVER (
+    PARTITION BY f.model_key, f.target, f.device, f.scenario, f.batch_size, f.threads ORDER BY f.measured_at DESC) = 1;
 COMMENT ON VIEW timings IS 'How fast each model runs per target, device and condition: the newest session.';
 COMMENT ON COLUMN timings.model_key IS 'The model.';
 COMMENT ON COLUMN timings.model IS 'Its name.';
@@ -181,6 +189,7 @@ COMMENT ON COLUMN timings.preset IS 'Entry of conf/bench.';
 COMMENT ON COLUMN timings.conditions IS 'JSON: the whole preset, and versions and options of the runtime.';
 COMMENT ON COLUMN timings.evidence_key IS 'The session, as in timing_runs and measurements.';
 COMMENT ON COLUMN timings.measured_at IS 'Start of the session, UTC.';
+COMMENT ON COLUMN timings.error IS 'Why the model could not be timed; the row then holds no figures. NULL otherwise.';
 
 CREATE OR REPLACE VIEW speedups AS
 WITH newest AS (

@@ -64,23 +64,23 @@ class TestPlan:
     preset = Preset(conditions=(condition,), rounds=12, max_rounds=12, seconds=1, max_seconds=3, max_runs=1000)
 
     def test_a_slow_model_gets_its_runs_and_a_fast_one_its_seconds(self):
-        slow, fast = Plan.of(0.04, self.condition, self.preset), Plan.of(0.001, self.condition, self.preset)
+        slow, fast = Plan.of(0.04, self.condition, self.preset, 12), Plan.of(0.001, self.condition, self.preset, 12)
         assert slow.runs == 6
         assert slow.expected(0.04) == pytest.approx(0.24)
         assert fast.expected(0.001) == pytest.approx(1 / 12 + 0.001)
 
     def test_a_very_fast_model_stops_at_the_most_runs(self):
-        plan = Plan.of(0.00005, self.condition, self.preset)
+        plan = Plan.of(0.00005, self.condition, self.preset, 12)
         assert plan.seconds == pytest.approx(1000 * 0.00005 / 12)
 
     def test_a_very_slow_model_stops_at_the_longest_time(self):
-        assert Plan.of(2.0, self.condition, self.preset).expected(2.0) == 2.0  # a single run a round
+        assert Plan.of(2.0, self.condition, self.preset, 12).expected(2.0) == 2.0  # a single run a round
 
     def test_only_short_runs_are_primed(self):
-        assert [Plan.of(t, self.condition, self.preset).prime for t in (0.001, 0.1)] == [1, 0]
+        assert [Plan.of(t, self.condition, self.preset, 12).prime for t in (0.001, 0.1)] == [1, 0]
 
     def test_a_budget_cuts_to_one_run_at_the_least(self):
-        plan = Plan.of(0.04, self.condition, self.preset)
+        plan = Plan.of(0.04, self.condition, self.preset, 12)
         plan.cut(0.5)
         assert plan.runs == 3
         plan.cut(0.01)

@@ -208,6 +208,18 @@ def test_a_budget_shortens_the_runs(session, nets):
     assert len(set(tight.samples[0].round)) == 6
 
 
+def test_no_budget_at_all_leaves_one_run_in_each_of_six_rounds(session):
+    """The rounds that an interval needs are the least, however slow the models are."""
+    (samples,) = odd_session(session, "steady", rounds=12, max_rounds=12, budget_seconds=1e-3).samples
+    assert samples.round.tolist() == list(range(6))
+
+
+def test_few_runs_are_as_few_rounds(session):
+    conditions = [{"scenario": "offline", "batch": 8, "runs": 4}]
+    (samples,) = odd_session(session, "steady", conditions=conditions, seconds=1e-6).samples
+    assert samples.round.tolist() == list(range(4))
+
+
 @pytest.mark.parametrize("name", ["onnxruntime_cuda"])
 def test_a_target_that_is_not_here_fails_with_its_reason(session, nets, name):
     result = session([candidate("base", nets.float32, target="gpu")], targets={"gpu": {"target": name}})

@@ -149,14 +149,13 @@ def test_flags_are_there_for_sql(results):
     assert one(db, "SELECT count(*) FROM measurements WHERE model = 'int8' AND metric LIKE 'latency%'") == [(0,)]
 
 
-def test_models_that_were_timed_are_known(results, tmp_path):
-    found = session(samples(), failures=[Failure(samples()[1].case, "refused")])
-    results(found)
-    store = Store(tmp_path / "results.duckdb")
-    assert store.timed(DEVICE, "default") == {("base", "ort"), ("int8", "ort")}
-    assert store.timed(DEVICE, "publish") == set()
-    assert store.timed("elsewhere", "default") == set()
-    store.close()
+def test_a_model_that_could_not_be_timed_says_why(results):
+    base, int8, twin = samples()
+    db = results(session([base, twin], failures=[Failure(int8.case, "refused")]))
+    query = "SELECT model, runs, p50_ms IS NULL, error FROM timings ORDER BY model"
+    assert one(db, query) == [("base", 72, False, None), ("int8", 0, True, "refused")]
+    db = results(session([base, int8, twin], name="s2", at=datetime(2026, 1, 3, tzinfo=UTC)))
+    assert one(db, query) == [("base", 72, False, None), ("int8", 72, False, None)]
 
 
 def test_a_check_without_findings_takes_back_what_was_found(results):
