@@ -15,7 +15,7 @@ import torch
 import torch_pruning
 from torch import nn
 
-from ops._channels import HEADS, Side, can_cut, is_depthwise
+from ops._channels import HEADS, Side, can_cut, is_depthwise, width
 from ops._saliency import drop_graphs
 from ops.api import OperationError, TorchModel
 from ops.forward import example_inputs, forward
@@ -78,6 +78,8 @@ def channel_groups(model: TorchModel, chosen: Collection[str]) -> tuple[list[Cha
             left[root] = made
         else:
             groups.append(made)
+    if not groups and not left:
+        raise _cannot_follow(model, "it finds no layer behind the outputs")
     return groups, left
 
 
@@ -114,23 +116,28 @@ class _Anatomy:
         """Return why the group of these members keeps its channels, or None."""
         if root not in self._chosen:
             return "it is not among the chosen layers"
-        for member in members:
-            if not member.layer:
-                return "it shares its channels with a parameter outside any known layer"
-            if None in member.roots:
-                return f"the tracer cannot tell which channels of '{member.layer}' belong to it"
-            layer = self._module.get_submodule(member.layer)
-            if not can_cut(layer):
-                return f"it shares its channels with '{member.layer}', and a {type(layer).__name__} cannot be narrowed"
-            if member.side == "out" and member.layer in self._heads:
-                return "it gives the network's outputs"
-            if member.side == "out" and member.layer in self._makers and member.layer not in self._chosen:
-                return f"it shares its channels with '{member.layer}', which is not among the chosen layers"
+        return next((reason for member in members if (reason := self._reason(member))), None)
+
+    def _reason(self, member: Member) -> str | None:
+        if not member.layer:
+            return "it shares its channels with a parameter outside any known layer"
+        layer = self._module.get_submodule(member.layer)
+        if not can_cut(layer):
+            return f"it shares its channels with '{member.layer}', and a {type(layer).__name__} cannot be narrowed"
+        if None in member.roots or max(member.channels) >= width(layer, member.side):
+            return f"the tracer cannot tell which channels of '{member.layer}' go with it"
+        return self._kept_output(member.layer) if member.side == "out" else None
+
+    def _kept_output(self, name: str) -> str | None:
+        if name in self._heads:
+            return "it gives the network's outputs"
+        if name in self._makers and name not in self._chosen:
+            return f"it shares its channels with '{name}', which is not among the chosen layers"
         return None
 
     def group(self, root: str, members: tuple[Member, ...]) -> ChannelGroup | str:
         """Return the group with its units, or why it has none."""
-        size = max(len(member.channels) for member in members if member.layer == root)
+        size = width(self._module.get_submodule(root), "out")
         makers = {_base(member.layer) for member in members if member.side == "out" and member.layer in self._makers}
         users = {_base(member.layer) for member in members if member.side == "in"}
         if makers <= self._attention and not makers & users:  # both: between the low-rank factors of one projection
@@ -174,14 +181,18 @@ def _graph(model: TorchModel) -> Any:
                 verbose=False,
             )
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError) as error:
-        raise OperationError(
-            f"'{architecture.name}': Torch-Pruning cannot follow how this architecture uses its channels "
-            f"({type(error).__name__}: {error}). Unstructured pruning and factorization do not need to"
-        ) from None
+        raise _cannot_follow(model, f"{type(error).__name__}: {error}") from None
     finally:
         for name, p in model.module.named_parameters():
             p.requires_grad_(required[name])
         drop_graphs(model.module)
+
+
+def _cannot_follow(model: TorchModel, why: str) -> OperationError:
+    return OperationError(
+        f"'{model.architecture.name}': Torch-Pruning cannot follow how this architecture uses its channels ({why}). "
+        "Unstructured pruning and factorization do not need to"
+    )
 
 
 def _members(graph: Any, raw: Any) -> Iterator[Member]:

@@ -153,19 +153,24 @@ def blocks(part: Scores) -> Iterator[tuple[slice, NDArray[np.float32]]]:
 
 
 def empties(parts: Sequence[Scores], cut: Cut) -> bool:
-    """Whether a part would lose its last weight."""
+    """Whether a part would lose its last weight; a layer can do without its bias."""
     if cut.peak > cut.value:
         return False
     keeper = Keeper(cut)
-    return not all(keeper.part(part).any() for part in parts)
+    lost = [part.name for part in parts if not keeper.part(part).any()]
+    return any(map(_vital, lost))
 
 
 def largest_count(parts: Sequence[Scores]) -> tuple[int, str]:
     """Return how many of the smallest scores can go before a part loses its last weight, and the name of that part."""
-    peaks = {part.name: max(float(scores.max()) for _, scores in blocks(part)) for part in parts}
+    peaks = {part.name: max(float(scores.max()) for _, scores in blocks(part)) for part in parts if _vital(part.name)}
     first = min(peaks, key=lambda name: peaks[name])
     count = sum(int(np.count_nonzero(scores < peaks[first])) for part in parts for _, scores in blocks(part))
     return count, first
+
+
+def _vital(name: str) -> bool:
+    return not name.endswith("bias")
 
 
 def _sample(parts: Sequence[Scores], total: int) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _ROUNDS = 100
 _BLOCK = 1 << 20
 _BINS = 256
+_FEW = 256
 
 
 @operation(kind=Kind.CLUSTER, version=1)
@@ -44,7 +45,7 @@ def palettize(
     Raises:
         OperationError: a pattern matches nothing, or a tensor holds NaN or infinity.
 
-    Han et al., "Deep Compression", ICLR 2016; the best of three initialisations is taken.
+    Han et al., "Deep Compression", ICLR 2016; optimal up to 256 distinct values, else the best of three starts.
     """
     import torch
 
@@ -104,15 +105,41 @@ def _share(values: NDArray[np.float32], kept: NDArray[np.bool_] | None, count: i
 
 
 def _table(ordered: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Return up to `count` centres of the sorted values, by Lloyd's algorithm."""
+    """Return up to `count` centres of the sorted values: the best ones of few values, of many by Lloyd's algorithm."""
     import numpy as np
 
     distinct = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
     if distinct.size <= count:
         return np.asarray(distinct, dtype=np.float32)
+    if distinct.size <= _FEW:
+        return _exact(ordered, distinct, count)
     points = _Points.of(ordered)
     found = [points.lloyd(np.unique(start)) for start in _starts(ordered, count)]
     return max(found, key=lambda pair: pair[0])[1]
+
+
+def _exact(ordered: NDArray[np.float32], distinct: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The best table of all, by dynamic programming over where clusters begin (Wang and Song, "Ckmeans.1d.dp", 2011)."""
+    import numpy as np
+
+    ends = np.searchsorted(ordered, distinct, side="right")
+    sizes = np.append(0, ends).astype(np.float64)
+    values = ordered.astype(np.float64)
+    sums, squares = (np.append(0.0, part.cumsum())[np.append(0, ends)] for part in (values, values**2))
+    members = np.maximum(sizes[None] - sizes[:, None], 1)
+    costs = squares[None] - squares[:, None] - (sums[None] - sums[:, None]) ** 2 / members
+    costs[np.tril_indices(len(costs))] = np.inf  # a cluster begins before it ends
+    best, begins = costs[0], []
+    for _ in range(count - 1):
+        totals = best[:, None] + costs
+        begins.append(totals.argmin(axis=0))
+        best = totals.min(axis=0)
+    edges = [distinct.size]
+    for begin in reversed(begins):
+        edges.append(int(begin[edges[-1]]))
+    edges = [0, *reversed(edges)]
+    table: NDArray[np.float32] = (np.diff(sums[edges]) / np.diff(sizes[edges])).astype(np.float32)
+    return table
 
 
 def _starts(ordered: NDArray[np.float32], count: int) -> list[NDArray[np.float64]]:

@@ -1,7 +1,7 @@
 """Pinned results: an operation whose result changes must say so by a raised version, for cached results to be left alone.
 
-`python -m tests.ops.test_golden` writes the figures of new examples and of raised versions; those of a version that stays
-it does not touch.
+`python -m tests.ops.test_golden [OPERATION ...]` writes the figures of new examples and of raised versions; those of a
+version that stays it does not touch.
 """
 
 import json
@@ -54,20 +54,23 @@ def test_nothing_is_pinned_that_is_no_longer_an_example():
     assert set(json.loads(FILE.read_text())) <= {key(*case) for case in CASES}
 
 
-def regenerate() -> int:
+def regenerate(only: list[str]) -> int:
     """Write the golden file; return how many figures of an unraised version changed and were left alone."""
     old = json.loads(FILE.read_text()) if FILE.exists() else {}
     new, refused = {}, []
     with tempfile.TemporaryDirectory() as folder:
         for op, number, net in CASES:
             name, version = key(op, number, net), OPERATIONS[op].version
-            scratch = Path(folder, f"{op}-{number}-{net}")
-            case = apply(op, EXAMPLES[op][number], net, folder=Path(folder), scratch=scratch)
-            new[name] = {"version": version, "figures": figures(case.after)}
             before = old.get(name)
+            if only and op not in only:
+                new |= {name: before} if before else {}
+                continue
+            scratch = Path(folder, f"{op}-{number}-{net}")
+            found = figures(apply(op, EXAMPLES[op][number], net, folder=Path(folder), scratch=scratch).after)
+            new[name] = {"version": version, "figures": found}
             if before and before["version"] == version:
                 new[name] = before
-                if figures(case.after) != pytest.approx(before["figures"], rel=EXAMPLES[op][number].tolerance):
+                if found != pytest.approx(before["figures"], rel=EXAMPLES[op][number].tolerance):
                     refused.append(name)
     FILE.write_text(json.dumps(new, indent=1, sort_keys=True) + "\n")
     sys.stderr.writelines(
@@ -77,4 +80,4 @@ def regenerate() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if regenerate() else 0)
+    sys.exit(1 if regenerate(sys.argv[1:]) else 0)

@@ -142,6 +142,11 @@ def test_a_tensor_never_loses_everything(scope):
             pruned(model, sparsity=largest + 2e-4)
 
 
+def test_a_bias_may_lose_everything():
+    found, _ = pruned(base("residual"), sparsity=0.5, include=["conv", "linear", "*.bias"])
+    assert not all(mask.any() for name, mask in found.masks.items() if name.endswith("bias"))
+
+
 def test_sparsity_one_is_refused():
     with pytest.raises(OperationError, match=re.escape("sparsity 1 would remove every weight of 'stem.0.weight'")):
         pruned(base("residual"), sparsity=1)
