@@ -1,0 +1,64 @@
+"""The README's section on SQL: every query gives an answer on a small sweep, every view and column is listed."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.store import document
+from pipeline.store.reader import open_results
+from tests.pipeline.command import Place
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+QUERIES = re.findall(r"```sql\n(.*?)```", README, flags=re.DOTALL)
+TITLES = re.findall(r"\*\*([^*]+)\*\*[^`]*?```sql\n", README)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A finished sweep, timed by the smoke preset, in which one step failed."""
+    place = Place(tmp_path_factory.mktemp("sql"))
+    code, _, err = place.run(
+        "recipe=small", "bench=smoke", "plugins=[tests.pipeline.toy]", "+recipe.tree.base.then.bad={op: toy_fail}"
+    )
+    assert (code, place.results.exists()) == (1, True), err
+    return place
+
+
+def test_there_are_ten_queries_and_more():
+    assert len(QUERIES) >= 10
+    assert len(set(TITLES)) == len(QUERIES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("query", QUERIES, ids=TITLES)
+def test_the_query_gives_an_answer(place, query):
+    with open_results(place.results) as db:
+        found = db.sql(query)
+        rows = found.fetchall()
+    assert rows
+    assert all(any(row[at] is not None for row in rows) for at in range(len(found.columns))), found.columns
+
+
+@pytest.mark.slow
+def test_a_figure_is_that_of_its_raw_samples(place):
+    [query] = [query for query in QUERIES if "timing_runs" in query]
+    with open_results(place.results) as db:
+        rows = db.sql(query).fetchall()
+    assert [row[-1] for row in rows] == pytest.approx([row[1] for row in rows])
+
+
+@pytest.mark.slow
+def test_the_python_example_runs(place, monkeypatch):
+    [example] = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "duckdb" in block]
+    monkeypatch.chdir(place.folder)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(example, "README.md", "exec"), {})
+    assert "base/int8" in printed.getvalue()
+
+
+def test_every_view_and_column_is_listed():
+    """Print the list anew: python -m pipeline.store.document."""
+    assert document.markdown(document.public()) in README
