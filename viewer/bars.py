@@ -7,13 +7,16 @@ number of bars has room. A group is a value of the first variable, a colour one 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from viewer.metrics import Measured
 
 __all__ = ["Bar", "Chart", "Entry", "Label", "chart"]
 
 WIDTH, LABEL, VALUE = 260.0, 92.0, 52.0
-_BAR, _GAP, _FACET = 13.0, 5.0, 18.0
+_BAR, _THIN, _GAP, _FACET = 13.0, 4.0, 5.0, 18.0
+_MANY = 80
 _CHARACTER = 5.3
 """Mean width of a character at 10 px, for shortening names."""
 
@@ -27,9 +30,7 @@ class Entry:
     group: str
     color: str
     facet: str
-    value: float
-    low: float = math.nan
-    high: float = math.nan
+    measured: Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,18 @@ class Chart:
     height: float
 
 
-def chart(entries: Sequence[Entry], colors: dict[str, str], show: Callable[[float], str]) -> Chart:
-    """Place the entries in their order: facet by facet, group by group, one bar each. Missing values keep their place."""
+def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[float], str]) -> Chart:
+    """Place the entries in their order: facet by facet, group by group, one bar each. Missing values keep their place.
+
+    Very many get bars without numbers, so that they stay one picture.
+    """
     scale = _scale(entries)
+    many = len(entries) > _MANY
+    height = _THIN if many else _BAR
     bars: list[Bar] = []
     groups: list[Label] = []
     facets: list[Label] = []
-    y = 2.0
+    y = start = 2.0
     facet = group = None
     for entry in entries:
         if entry.facet != facet:
@@ -86,16 +92,16 @@ def chart(entries: Sequence[Entry], colors: dict[str, str], show: Callable[[floa
                 facets.append(_label(facet, 0.0, y + 11, int(WIDTH / _CHARACTER)))
                 y += _FACET
         if entry.group != group:
-            y += _GAP if group is not None else 0.0
-            group = entry.group
+            y = max(y + _GAP, start + _BAR) if group is not None else y
+            group, start = entry.group, y
             groups.append(_label(group, LABEL - 6, y + _BAR - 3, int((LABEL - 6) / _CHARACTER)))
-        bars.append(_bar(entry, colors[entry.color], show, scale, y))
-        y += _BAR + 1
-    return Chart(bars, groups, facets, scale(0.0), WIDTH, y + 3)
+        bars.append(_bar(entry, colors[entry.color], show, scale, (y, height)))
+        y += height + 1
+    return Chart(bars, groups, facets, scale(0.0), WIDTH, max(y, start + _BAR) + 3)
 
 
 def _scale(entries: Sequence[Entry]) -> Callable[[float], float]:
-    known = [v for e in entries for v in (e.value, e.low, e.high) if math.isfinite(v)]
+    known = [v for e in entries for v in (e.measured.value, e.measured.low, e.measured.high) if math.isfinite(v)]
     least, most = min([0.0, *known]), max([0.0, *known])
     span = (most - least) or 1.0
     room = WIDTH - LABEL - VALUE
@@ -106,13 +112,16 @@ def _scale(entries: Sequence[Entry]) -> Callable[[float], float]:
     return scale
 
 
-def _bar(entry: Entry, color: str, show: Callable[[float], str], scale: Callable[[float], float], y: float) -> Bar:
-    known, zero = math.isfinite(entry.value), scale(0.0)
-    end = scale(entry.value) if known else zero
-    low, high = (scale(v) if math.isfinite(v) else None for v in (entry.low, entry.high))
+def _bar(
+    entry: Entry, color: str, show: Callable[[float], str], scale: Callable[[float], float], at: tuple[float, float]
+) -> Bar:
+    known, zero = math.isfinite(entry.measured.value), scale(0.0)
+    end = scale(entry.measured.value) if known else zero
+    low, high = (scale(v) if math.isfinite(v) else None for v in (entry.measured.low, entry.measured.high))
     reach = max(end, zero, high or 0.0)
     return Bar(
-        entry.key, entry.name, color, min(end, zero), y, abs(end - zero), _BAR, show(entry.value),
+        entry.key, entry.name, color, min(end, zero), at[0], abs(end - zero), at[1],
+        show(entry.measured.value) if at[1] == _BAR else "",
         reach + 4, low, high,
     )  # fmt: skip
 

@@ -38,8 +38,8 @@ RIBBON_COLUMNS = ("corners_x", "corners_y", "color", "parent", "child")
 """Of `ribbons`, one row per piece: a row of the two matrices has its corners; `parent` and `child` are nodes."""
 MODEL_COLUMNS = ("x", "y", "size", "color", "alpha", "key", "parent")
 """Of `models`: one row per model of the study, in its order; `parent` is a row, or -1."""
-ACCENT = "#1f77d0"
-"""The ring of what is selected: 4:1 and better on both themes."""
+ACCENT = "#e0218a"
+"""What is selected or pointed at: a hue that neither the colour scales nor the kinds of operation use."""
 _HOVERED = "window.bouillon && bouillon.hovered('{name}', cb_data.index.indices.at(-1) ?? -1)"
 _FONT = '"Inter", "Segoe UI", system-ui, "DejaVu Sans", sans-serif'
 

@@ -1,7 +1,7 @@
 // The map in the browser: where it is looked at from, its column headers, the labels that fit, and its keyboard.
 (() => {
   const {send, listen, model, view, byId} = bouillon;
-  const ROW = {comfortable: 30, least: 17, most: 46}, COLUMN = {least: 46, most: 190}, HEADER = 46;
+  const ROW = {least: 16, most: 46}, COLUMN = {least: 44, most: 190};
   let content = null, cursor = -1, touched = false;
 
   const nodes = () => model("nodes").data;
@@ -12,18 +12,28 @@
     return {x, y, left, top, width, height};
   }
 
+  // Names above narrow columns stand at a slant and need more height.
+  const pen = document.createElement("canvas").getContext("2d");
+  function slanted(step) {
+    pen.font = `600 ${getComputedStyle(document.body).getPropertyValue("--label-font")}`;
+    const widest = Math.max(0, ...content.headers.flatMap(({text}) => text.split(" ").map((word) => pen.measureText(word).width)));
+    return step < Math.min(150, widest + 10);
+  }
+  const headerHeight = (step) => step < 20 ? 92 : slanted(step) ? 84 : 46;
+  const columnStep = () => { const {x} = frame(); return x.compute(1) - x.compute(0); };
+
   // Rows are at least ROW.least pixels high: a map that does not fit then starts at its top left corner.
   function look(everything) {
     if (!content) return;
     const {width, height} = frame(), map = model("map");
     const {columns, rows, left, right} = content;
-    const usable = Math.max(50, width - left - right), tall = Math.max(50, height - HEADER - 14);
-    let column = usable / Math.max(1, columns - 1), row = tall / Math.max(1, rows);
-    column = Math.min(COLUMN.most, column);
-    row = Math.min(ROW.most, row);
-    if (!everything) { column = Math.max(COLUMN.least, column); row = Math.max(ROW.least, row); }
+    let column = Math.min(COLUMN.most, Math.max(50, width - left - right) / Math.max(1, columns - 1));
+    if (!everything) column = Math.max(COLUMN.least, column);
+    const header = headerHeight(column), tall = Math.max(50, height - header - 14);
+    let row = Math.min(ROW.most, tall / Math.max(1, rows));
+    if (!everything) row = Math.max(ROW.least, row);
     set(map.x_range, -left / column, (width - left) / column);
-    const top = -0.5 - HEADER / row, spare = Math.max(0, height - HEADER - 14 - rows * row);
+    const top = -0.5 - header / row, spare = Math.max(0, tall - rows * row);
     const first = top - Math.min(spare / 2, 30) / row;
     set(map.y_range, first + height / row, first);
   }
@@ -52,11 +62,9 @@
     const {x, y, left, top, width, height} = frame(), {x: xs, y: ys} = nodes();
     const px = x.compute(xs[index]), py = y.compute(ys[index]), margin = 30;
     const over = (value, low, high) => value < low ? value - low : value > high ? value - high : 0;
-    const dx = over(px, left + margin, left + width - margin), dy = over(py, top + HEADER + margin, top + height - margin);
+    const dx = over(px, left + margin, left + width - margin), dy = over(py, top + headerHeight(columnStep()) + margin, top + height - margin);
     if (dx || dy) pan(dx, dy);
   }
-
-  const pen = document.createElement("canvas").getContext("2d");
 
   // ---- headers: real buttons over the canvas
   function headers() {
@@ -64,9 +72,7 @@
     if (!content) { box.replaceChildren(); return; }
     const {x, left, width} = frame();
     const step = x.compute(1) - x.compute(0);
-    pen.font = `600 ${getComputedStyle(document.body).getPropertyValue("--label-font")}`;
-    const widest = Math.max(0, ...content.headers.flatMap(({text}) => text.split(" ").map((word) => pen.measureText(word).width)));
-    const steep = step < Math.min(150, widest + 10);
+    const steep = slanted(step);
     box.classList.toggle("steep", steep);
     box.classList.toggle("steepest", step < 20);
     while (box.children.length > content.headers.length) box.lastChild.remove();
@@ -135,7 +141,7 @@
     };
     // `shift` is [dx, dy] in pixels from the node's centre; the column is split below, Bokeh takes two columns
     for (const [i, px, py, radius] of seen)
-      if (inside[i] && radius > 7) place(i, inside[i], px, py + 4, "center", [0, 4]);
+      if (inside[i]) place(i, inside[i], px + radius + 4, py + 4, "left", [radius + 4, 4]);
     if (perRow >= 15) for (const [i, px, py, radius] of seen) {
       if (name[i]) {
         const text = shorten(name[i], perColumn * 1.6);
@@ -193,7 +199,7 @@
   function shown() {                            // says when part of the map is out of sight
     const note = byId("map-more"); if (!note || !content) return;
     const {y, height, top} = frame();
-    const first = Math.max(0, Math.ceil(y.invert(top + HEADER))), last = Math.min(content.rows - 1, Math.floor(y.invert(top + height)));
+    const first = Math.max(0, Math.ceil(y.invert(top + headerHeight(columnStep())))), last = Math.min(content.rows - 1, Math.floor(y.invert(top + height)));
     note.textContent = first > 0 || last < content.rows - 1 ? `Rows ${first + 1} to ${last + 1} of ${content.rows}` : "";
   }
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 from viewer.bars import Entry, chart
+from viewer.comparability import Comparison, Mark, compare, narrow
 from viewer.markup import render
+from viewer.metrics import MetricSpec
+from viewer.palette import SERIES
+from viewer.variables import NONE, Variable, VariableKind
 from viewer.views.hover_card import model_card
 from viewer.views.view import Action, SideView
 
 __all__ = ["Details"]
 
-_MOST_DRAWN = 60
+_MOST_DRAWN = 600
 
 
 class Details(SideView):
@@ -42,51 +46,65 @@ class Details(SideView):
         return self._several(self.desk.known(chosen))
 
     def _several(self, keys: list[str]) -> str:
-        study = self.desk.study
-        kept = self._refined() if self.state.refine else keys
-        x = {key: study.forest[key].label for key in kept}
-        color: dict[str, str] | None = None
-        facet: dict[str, str] | None = None
-        shown = kept[:_MOST_DRAWN]
-        colors = dict.fromkeys(color[k] for k in shown) if color else {"": None}
-        inks = {name: _INKS[at % len(_INKS)] for at, name in enumerate(colors)}
-        charts = [
-            {
-                "label": study.label(metric.name),
-                "note": study.direction(metric.name),
-                "drawn": chart(
-                    [
-                        Entry(k, study.forest[k].name, x[k] if x else "", color[k] if color else "", facet[k] if facet else "",
-                              *study.column(metric.name).row(study.row[k]))
-                        for k in shown
-                    ],
-                    inks,
-                    partial(study.show_value, metric.name),
-                ),
-            }
-            for metric in study.primary
-        ]  # fmt: skip
-        return render(
-            "selection",
-            **{
-                **_BLANK,
-                "count": len(keys), "sentence": "Their metrics, side by side.", "buttons": self._buttons(keys), "charts": charts,
-                "colors": list(inks.items()) if color else [], "color_name": "",
-                "x_name": "", "facet_name": "",
-                "variables": self._variables(keys), "refine_open": bool(self.state.refine),
-                "refined": len(kept) if self.state.refine else 0,
-                "note": f"The first {_MOST_DRAWN} of {len(kept)} are drawn; refine the comparison to see fewer." if len(kept) > _MOST_DRAWN else "",
-            },
-        )  # fmt: skip
+        study, refine = self.desk.study, self.state.refine
+        whole = compare(study.forest, keys)
+        kept = narrow(whole, refine) if refine else list(whole.keys)
+        found = compare(study.forest, kept) if refine else whole
+        inks = _inks(found)
+        marks = found.marks[:_MOST_DRAWN]
+        left_out = f"The first {_MOST_DRAWN} of {len(kept)} are drawn; refine the comparison to see the others."
+        values = {
+            "count": len(keys),
+            "sentence": found.sentence + ("" if kept else ": no model has all the chosen values"),
+            "buttons": self._buttons(keys),
+            "colors": [(_words(found.color, text), ink) for text, ink in inks.items()] if found.color else [],
+            "color_name": _name(found.color),
+            "x_name": _name(found.x),
+            "facet_name": _name(found.facet),
+            "variables": _chips(whole, refine) if len(whole.variables) > 1 else [],
+            "refine_open": bool(refine),
+            "refined": len(kept) if refine else 0,
+            "charts": [self._chart(metric, found, marks, inks) for metric in study.primary] if kept else [],
+            "note": left_out if len(kept) > _MOST_DRAWN else "",
+        }
+        return render("selection", **{**_BLANK, **values})
 
-    def _variables(self, keys: list[str]) -> list[dict[str, Any]]:
-        return []
+    def _chart(
+        self, metric: MetricSpec, found: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
+    ) -> dict[str, Any]:
+        study = self.desk.study
+        entries = [
+            Entry(
+                mark.key,
+                study.forest[mark.key].name,
+                _told(found.x, mark.key),
+                found.color.value(mark.key) if found.color else "",
+                _told(found.facet, mark.key),
+                study.measured(metric.name, mark.key),
+            )
+            for mark in marks
+        ]
+        drawn = chart(entries, inks, partial(study.show_value, metric.name))
+        return {"label": metric.label, "note": study.direction(metric.name), "drawn": drawn}
 
     def _refined(self) -> list[str]:
-        return self.desk.known(self.state.selected)
+        whole = compare(self.desk.study.forest, self.desk.known(self.state.selected))
+        return narrow(whole, self.state.refine)
 
     def _buttons(self, keys: list[str]) -> list[dict[str, str]]:
-        return []
+        """Offer to fold or open what is selected: a model's descendants, or the sweep that the models are of."""
+        laid = self.desk.study.layout(self.state.arrange, self.state.opened, self.state.closed)
+        units = dict.fromkeys(laid.owner.get(key, "") for key in keys)
+        buttons = []
+        if len(units) == 1 and (placed := laid.placed.get(next(iter(units)))) is not None:
+            if placed.hidden:
+                buttons.append({"do": "fold", "key": placed.id, "text": f"Draw all {placed.hidden} on the map"})
+            elif placed.can_fold and len(keys) == 1:
+                buttons.append({"do": "fold", "key": placed.id, "text": "Fold its descendants"})
+        inside = {laid.placed[unit].inside for unit in units if unit in laid.placed} - {""}
+        if len(inside) == 1:
+            buttons.append({"do": "fold", "key": inside.pop(), "text": "Draw the sweep as one"})
+        return buttons
 
     def _chip(self, message: Mapping[str, Any]) -> None:
         name, value = str(message.get("variable")), str(message.get("value"))
@@ -101,7 +119,47 @@ class Details(SideView):
             self.state.pick(keys)
 
 
-_INKS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c", "#b8a800")
+def _name(variable: Variable | None) -> str:
+    return variable.label.replace("_", " ") if variable is not None else ""
+
+
+def _told(variable: Variable | None, key: str) -> str:
+    return _words(variable, variable.value(key)) if variable is not None else ""
+
+
+def _words(variable: Variable, text: str) -> str:
+    """Say a value so that it can be understood without the variable's name beside it."""
+    if variable.kind is VariableKind.PRESENCE:
+        return f"{'without' if text == NONE else 'with'} {_name(variable)}"
+    return text.replace("_", " ")
+
+
+def _inks(found: Comparison) -> dict[str, str]:
+    """Return a colour per value; values beyond the series share its last one, their bars have names all the same."""
+    if found.color is None:
+        return {"": SERIES[0]}
+    return {text: SERIES[min(at, len(SERIES) - 1)] for at, text in enumerate(found.color.values)}
+
+
+def _chips(whole: Comparison, refine: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": at,
+            "id": variable.id,
+            "name": variable.label.replace("_", " "),
+            "values": [
+                {
+                    "text": text,
+                    "count": sum(variable.value(key) == text for key in whole.keys),
+                    "chosen": text in refine.get(variable.id, ()),
+                }
+                for text in variable.values
+            ],
+        }
+        for at, variable in enumerate(whole.variables)
+    ]
+
+
 _BLANK: dict[str, Any] = {
     "empty": "", "card": "", "count": 0, "sentence": "", "buttons": [], "colors": [], "color_name": "", "variables": [],
     "refine_open": False, "refined": 0, "x_name": "", "facet_name": "", "charts": [], "note": "",

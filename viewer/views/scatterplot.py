@@ -18,6 +18,7 @@ from viewer.views.view import STUDY, Action, View
 
 __all__ = ["Scatterplot", "extent"]
 
+_CROWD = 1000
 _MOST_NAMED = 60
 _MOST_BARS = 300
 """Intervals of more models than this would be a grey mist."""
@@ -100,10 +101,11 @@ class Scatterplot(View):
     def _draw_points(self) -> None:
         study, state = self.desk.study, self.state
         xs, ys = self._values("x"), self._values("y")
+        crowd = 1.0 if len(study.keys) <= _CROWD else 0.6
         self.models.data = {
             "x": xs,
             "y": ys,
-            "size": (5.0 + 12.0 * study.sizes(study.chosen("size", state))).astype(np.float32),
+            "size": (crowd * (5.0 + 12.0 * study.sizes(study.chosen("size", state)))).astype(np.float32),
             "color": packed(study.rgb(study.chosen("color", state), dark=self.desk.dark)),
             "alpha": np.where(study.shown(state), 0.9, FAINT).astype(np.float32),
             "key": study.keys,
