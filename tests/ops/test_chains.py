@@ -1,0 +1,111 @@
+"""Operations in any order: what is not refused when planned runs, keeps its zeros, and reloads."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops.api import OPERATIONS, Ancestry, Format, OnnxModel, OperationError, TorchModel
+from pipeline import formats
+from pipeline.export import export_onnx
+from tests.ops.apply import base, copy_of, outputs, snapshot
+from tests.ops.context import NETS, make_context
+
+SHARE = st.sampled_from([0.1, 0.25, 0.5, 0.7])
+FEW = st.just(24)
+STEPS = {
+    "magnitude_prune": {"sparsity": SHARE, "scope": st.sampled_from(["global", "layer"])},
+    "gradient_prune": {"sparsity": SHARE, "samples": FEW, "scope": st.just("layer")},
+    "activation_prune": {"sparsity": SHARE, "samples": FEW, "method": st.sampled_from(["wanda", "sparsegpt"])},
+    "nm_prune": {"score": st.sampled_from(["magnitude", "wanda"]), "samples": FEW},
+    "channel_prune": {"ratio": st.sampled_from([0.25, 0.5]), "round_to": st.sampled_from([None, 4])},
+    "factorize": {"ratio": st.sampled_from([0.5, 0.8])},
+    "palettize": {"bits": st.sampled_from([2, 4])},
+    "calibrate": {"samples": FEW, "method": st.sampled_from(["batch_norm", "bias_correction", "reconstruct"])},
+    "finetune": {"samples": FEW, "batch_size": st.just(12)},
+    "restore": {"include": st.just(["norm"])},
+    "smooth": {"samples": FEW},
+}
+CHAINS = st.lists(
+    st.sampled_from(sorted(STEPS)).flatmap(lambda op: st.tuples(st.just(op), st.fixed_dictionaries(STEPS[op]))),
+    min_size=1,
+    max_size=4,
+)
+
+
+def test_every_operation_on_torch_models_takes_part():
+    assert set(STEPS) == {
+        name
+        for name in OPERATIONS
+        if (spec := OPERATIONS[name]).apply.__module__.startswith("ops.")
+        and (spec.consumes, spec.produces) == (Format.TORCH, Format.TORCH)
+    }
+
+
+ONLY_THE_NETWORK_TELLS = {
+    "smooth": ("residual", "depthwise"),  # no normalisation feeds a linear layer
+    "calibrate": ("transformer",),  # no batch normalisation
+}
+"""Refused when run: an entry of conf/model does not say which layers its network has."""
+
+
+@settings(max_examples=20, deadline=None)
+@given(net=st.sampled_from(sorted(NETS)), chain=CHAINS)
+def test_every_chain_runs_or_is_refused_when_planned(tmp_path_factory, net, chain):
+    model = run(net, chain, tmp_path_factory.mktemp)
+    reload(model, tmp_path_factory.mktemp("model"))
+
+
+@pytest.mark.slow
+@settings(max_examples=4, deadline=None)
+@given(net=st.sampled_from(sorted(NETS)), chain=CHAINS)
+def test_every_chain_exports_to_a_file_that_gives_the_same(tmp_path_factory, net, chain):
+    model = run(net, chain, tmp_path_factory.mktemp)
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    export_onnx(model, path)
+    given = outputs(OnnxModel(path, model.architecture))
+    for name, values in outputs(model).items():
+        np.testing.assert_allclose(given[name], values, rtol=1e-3, atol=1e-4 * np.abs(values).max())
+
+
+def run(net, chain, folder) -> TorchModel:
+    model, done = copy_of(base(net)), []
+    for op, given_params in chain:
+        spec = OPERATIONS[op]
+        params = spec.check(given_params)
+        if spec.refuse and (reason := spec.refuse(Ancestry(NETS[net], model.architecture.task, tuple(done)), params)):
+            assert re.search(r"\w+ \w+", reason)
+            continue
+        before = snapshot(model)
+        context = make_context(folder(op), references={"base": lambda: copy_of(base(net))})
+        try:
+            result = spec.apply(model, context, **params)
+        except OperationError:
+            assert net in ONLY_THE_NETWORK_TELLS.get(op, ())
+            continue
+        finally:
+            assert snapshot(model) == before, f"{op} changed its input"
+        check(result)
+        done.append((op, params))
+        model = result
+    return model
+
+
+def check(model: TorchModel) -> None:
+    state = model.module.state_dict()
+    for name, mask in model.masks.items():
+        assert mask.shape == state[name].shape, name
+        assert not state[name][~mask].any(), f"{name}: zeros survive"
+    assert all(np.isfinite(values).all() for values in outputs(model).values())
+
+
+def reload(model: TorchModel, folder: Path) -> None:
+    formats.save(model, folder)
+    again = formats.load(folder)
+    for name, values in outputs(model).items():
+        np.testing.assert_array_equal(outputs(again)[name], values)
+    assert again.edits == model.edits
+    assert again.masks.keys() == model.masks.keys()
