@@ -78,19 +78,30 @@ def _migrate(chosen: argparse.Namespace) -> str:
 
 def _compare(chosen: argparse.Namespace) -> str:
     from pipeline.layers.on_demand import compare_models
+    from pipeline.layers.tensors import LayerError
+    from pipeline.store.errors import StoreError
 
     def tell(done: int, total: int) -> None:
         sys.stdout.write(f"progress {done} {total}\n")
         sys.stdout.flush()
 
-    path, count = compare_models(chosen.results, chosen.model, chosen.reference, chosen.workspace, tell)
+    try:
+        path, count = compare_models(chosen.results, chosen.model, chosen.reference, chosen.workspace, tell)
+    except LayerError as error:
+        raise StoreError(str(error)) from None
     return f"{count} comparisons of layers are in {path}"
 
 
 def _show(chosen: argparse.Namespace) -> str:
+    from pipeline.datasets.api import DataError
     from pipeline.show import answer, open_recorded
+    from pipeline.store.errors import StoreError
 
-    for line in answer(open_recorded(chosen.results, chosen.dataset), iter(sys.stdin.readline, "")):
+    try:
+        data = open_recorded(chosen.results, chosen.dataset)
+    except DataError as error:
+        raise StoreError(str(error)) from None
+    for line in answer(data, iter(sys.stdin.readline, "")):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     return ""

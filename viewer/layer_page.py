@@ -101,8 +101,7 @@ class LayerPage:
     def _cell(self, model: str, name: str) -> dict[str, Any]:
         site, change = self._site(model, name), self._change(model, name)
         if site is None and (change is None or change.status != "compared"):
-            reason = change.reason if change is not None else "not in this model"
-            return {"text": reason or "not in this model", "numbers": [], "bars": [], "split": None, "how": ""}
+            return _nothing(change.reason if change is not None else "not in this model")
         numbers = self._numbers(model, name)
         note = change.reason if change is not None and change.status != "compared" else ""
         return {
@@ -179,7 +178,9 @@ class LayerPage:
     def chart(self) -> dict[str, Any] | None:
         """Where activations first diverge: SQNR along the network, one line per model and stage."""
         order = list(dict.fromkeys(site for line in self.data.along.values() for site, _ in line))
-        base_sites = [key[2] for key in self.data.sites.get(self.base, {}) if key[0] == "activation"]
+        known = [key for key in self.data.sites.get(self.base, {}) if key[0] == "activation"]
+        # the network has every layer in its order; its file lacks what was folded away
+        base_sites = [key[2] for key in sorted(known, key=lambda key: key[1] != "torch")]
         place = {site: at for at, site in enumerate(dict.fromkeys([*base_sites, *order]))}
         lines = []
         for (model, stage), along in self.data.along.items():
@@ -240,6 +241,12 @@ class LayerPage:
             wanted = "mean_abs"
         value = self._numbers(order, name).get(wanted)
         return None if value is None or math.isnan(value) else value
+
+
+def _nothing(reason: str) -> dict[str, Any]:
+    return {
+        "text": reason or "not in this model", "numbers": [], "bars": [], "limits": ("", ""), "split": None, "odd": "", "how": "",
+    }  # fmt: skip
 
 
 def _odd(site: Site | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.keys import Key
 from pipeline.store.records import Change, Distribution, Finding
@@ -26,11 +27,12 @@ _LIMIT = 5
 
 def find(
     reference: Key, here: Sequence[Distribution], changes: Sequence[Change], there: Sequence[Distribution] = (), *,
-    op: str = "",
+    op: str = "", folds: Mapping[str, str] | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Return what stands out in a model's distributions (`here`) and in its changes against a reference.
 
-    `op` is the operation that a proposal is about, where one step lies between the two models.
+    `op` is the operation that a proposal is about, where one step lies between the two models; `folds` says which
+    normalisation is part of which convolution in the model's file.
 
     Without `there`, the reference is the model itself: what its export changed, and what needs no reference.
     """
@@ -46,7 +48,9 @@ def find(
     by_kind: dict[str, list[Finding]] = {}
     for finding in sorted(raw, key=lambda finding: -finding.weight):
         by_kind.setdefault(finding.kind, []).append(finding)
-    return [finding for found in by_kind.values() for finding in found[:_LIMIT]]
+    # an operation knows a folded normalisation by the convolution that it is part of
+    behind = {norm: conv for conv, norm in (folds or {}).items()}
+    return [_renamed(finding, behind) for found in by_kind.values() for finding in found[:_LIMIT]]
 
 
 def _not_finite(here: Sequence[Distribution], reference: Key) -> Iterator[Finding]:
@@ -180,6 +184,11 @@ def _outliers(here: Sequence[Distribution], changes: Sequence[Change]) -> Iterat
                 change.model_key, change.reference_key, "outliers", record.site, min(1.0, reach / 100), text,
                 f"quantize: {{per_channel: true, {_exclude(record.module)}}}",
             )  # fmt: skip
+
+
+def _renamed(finding: Finding, behind: Mapping[str, str]) -> Finding:
+    conv = behind.get(finding.site, finding.site)
+    return replace(finding, proposal=finding.proposal.replace(f'"{finding.site}"', f'"{conv}"'))
 
 
 def _proposal(op: str, words: str) -> str:

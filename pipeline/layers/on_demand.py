@@ -57,7 +57,7 @@ def compare_models(
         records: list[Record] = [*known.lineage(first), *known.lineage(second)]
     found: list[Change] = list(changes(*sides, threads=2, progress=progress))
     here, there = (list(side.known.values()) for side in sides)
-    records += [*found, *find(second, here, found, there)]
+    records += [*found, *find(second, here, found, there, folds=sides[0].folds)]
     store = Store(side_store(results))
     store.write(records)
     store.publish()

@@ -21,12 +21,14 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     """Write changes against every reference, and findings."""
     model = open_side(worker.artifacts, Sources(**job.details["sources"]))
     found: list[Change] = list(divergence(model, model))
-    conspicuous: list[Finding] = find(model.key, list(model.known.values()), found)
+    here = list(model.known.values())
+    conspicuous: list[Finding] = find(model.key, here, found, folds=model.folds)
     for raw in job.details["references"]:
         reference = open_side(worker.artifacts, Sources(**raw))
         op = job.details["op"] if reference.key == job.details["parent"] else ""
         changed = list(changes(model, reference, threads=worker.workplace.threads))
-        conspicuous += find(reference.key, list(model.known.values()), changed, list(reference.known.values()), op=op)
+        there = list(reference.known.values())
+        conspicuous += find(reference.key, here, changed, there, op=op, folds=model.folds)
         found += changed
     save_records(found, folder / CHANGES)
     save_records(conspicuous, folder / FINDINGS)

@@ -1,0 +1,163 @@
+"""Behaviours and layers in a real browser: every control, hostile text, and what is not there."""
+
+import pytest
+
+from tests.viewer import browsing
+from tests.viewer.inside_stores import HOSTILE, publish
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(browsing.why_not()), reason=browsing.why_not())]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inside")
+    publish(folder / "results.duckdb")
+    with browsing.served(folder / "results.duckdb", folder / "server.log") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=str(browsing.CHROMIUM), args=browsing.FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    pages = []
+
+    def open_page(query):
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        pages.append(page)
+        return browsing.Visitor(page).open(f"{address}?{query}")
+
+    yield open_page
+    for page in pages:
+        page.close()
+
+
+def settle(visitor, act):
+    """Do something and wait for the server's answer."""
+    before = visitor.run("window.bouillonUpdates ?? 0")
+    act()
+    visitor.until(f"(window.bouillonUpdates ?? 0) > {before}")
+
+
+def first_cells(visitor):
+    return visitor.texts(".behaviours tbody tr:first-child th .plain, .behaviours tbody tr:first-child td")
+
+
+def test_behaviours_by_hand(visit):
+    v = visit("page=behaviours&selected=base,pruned,int8")
+    page = v.page
+    assert first_cells(v)[0] == HOSTILE
+    assert "+100.0 pt" in first_cells(v)[2]
+    settle(v, lambda: page.click("#b-rel"))
+    assert "from 0" in first_cells(v)[2]
+    settle(v, lambda: page.click("#b-sort-3"))
+    settle(v, lambda: page.click("#b-sort-name"))
+    assert first_cells(v)[0] == HOSTILE, "by name"
+    settle(v, lambda: page.select_option("#b-measure", "kl"))
+    assert "KL" in page.locator("#b-measure option:checked").inner_text()
+    settle(v, lambda: page.select_option("#b-only", "broken"))
+    settle(v, lambda: page.select_option("#b-of", "pruned"))
+    assert page.locator("#b-count").inner_text().startswith("60 of 240 instances")
+    settle(v, lambda: page.fill("#b-text", "i0005") or page.press("#b-text", "Enter"))
+    assert page.locator("#b-count").inner_text().startswith("1 of 240")
+    settle(v, lambda: page.click(".chip"))
+    assert page.locator("#b-count").inner_text().startswith("60 of 240")
+    assert "b_of=" in page.url
+    assert "b_only=broken" in page.url
+    assert not v.complaints
+    assert v.run("window.hurt") is None
+
+
+def test_a_class_opens_its_instances_and_the_link_brings_them_back(visit):
+    v = visit("page=behaviours&selected=base,pruned,int8")
+    settle(v, lambda: v.page.click("#b-row-1"))
+    assert v.texts("#b-page")[0] == "Instances 1 to 50 of 60"
+    assert len(v.texts(".behaviours tbody tr")) == 50
+    settle(v, lambda: v.page.click("#b-next"))
+    assert v.texts("#b-page")[0] == "Instances 51 to 60 of 60"
+    v.until("document.querySelector('#pane-page p.bad') !== null", 30)
+    assert "instances cannot be shown" in v.texts("#pane-page p.bad")[0].lower()
+    again = visit(v.page.url.partition("?")[2])
+    assert again.texts("#b-page")[0] == "Instances 51 to 60 of 60"
+    assert again.run("window.hurt") is None
+
+
+def test_dragging_over_a_histogram(visit):
+    v = visit("page=behaviours&selected=base,pruned,int8")
+    box = v.page.locator("svg.histogram[data-model=pruned]").bounding_box()
+    y = box["y"] + box["height"] / 2
+    settle(v, lambda: v.drag((box["x"] + box["width"] * 0.8, y), (box["x"] + box["width"] - 1, y)))
+    assert v.texts("#b-count")[0].startswith("60 of 240")
+    settle(v, lambda: v.page.click(".chip"))
+    assert v.texts("#b-count")[0].startswith("240 of 240")
+
+
+def test_groups_models_and_the_flip_matrix(visit):
+    v = visit("page=behaviours&selected=base,pruned")
+    settle(v, lambda: v.page.select_option("#b-group-0", "sex"))
+    settle(v, lambda: v.page.select_option("#b-group-1", "age"))
+    assert len(v.texts("#b-groups tbody tr, #b-groups table > tr, #b-groups tr")) >= 4
+    assert "p " in v.texts("#b-groups td")[2]
+    settle(v, lambda: v.page.select_option("#b-add", "other"))
+    assert len(v.texts(".behaviours th.model")) == 3
+    settle(v, lambda: v.page.select_option("#b-base", "pruned"))
+    assert "pruned" in v.texts(".behaviours th.base .who")[0]
+    settle(v, lambda: v.page.click(".behaviours th.model:last-child [data-do=b_drop]"))
+    assert len(v.texts(".behaviours th.model")) == 2
+    v.page.locator(".flips summary").first.click()
+    settle(v, v.page.locator("[data-do=b_matrix]").first.click)
+    assert HOSTILE in " ".join(v.texts("#b-matrix th"))
+    assert v.run("window.hurt") is None
+
+
+def test_a_note_is_kept_and_taken_away(visit):
+    v = visit("page=behaviours&selected=base,pruned")
+    v.page.locator("tbody .flag summary").first.click()
+    v.page.locator("tbody .flag textarea").first.fill(HOSTILE)
+    settle(v, v.page.locator("tbody .flag button[type=submit]").first.click)
+    assert "⚑" in v.texts("tbody .flag summary")
+    again = visit("page=behaviours&selected=base,pruned")
+    assert "⚑" in again.texts("tbody .flag summary")
+    settle(again, lambda: again.run("document.querySelector('[data-do=b_unflag]').click()"))
+    assert "⚑" not in again.texts("tbody .flag summary")
+    assert again.run("window.hurt") is None
+
+
+def test_layers_by_hand(visit):
+    v = visit("page=layers&selected=base,pruned,int8")
+    page = v.page
+    assert v.texts(".layers tbody tr .site")[0].startswith("▸stem")
+    settle(v, lambda: page.click("#l-open-1"))
+    assert len(v.texts(".layers tbody tr")) == 5
+    settle(v, lambda: page.click("#l-list"))
+    assert len(v.texts(".layers tbody tr")) == 5
+    settle(v, lambda: page.click("#l-sort-2"))
+    assert v.texts(".layers tbody tr:first-child .site")[0].startswith("head.bias")
+    settle(v, lambda: page.fill("#l-filter", "^stem") or page.press("#l-filter", "Enter"))
+    assert len(v.texts(".layers tbody tr")) == 2
+    assert "not in this model: folded into 'stem.conv'" in " ".join(v.texts(".layers td"))
+    for kind in ("sparsity", "activations", "numbers"):
+        settle(v, lambda kind=kind: page.click(f"#l-show-{kind}"))
+        assert len(v.texts(".layers tbody tr")) == 2
+    assert HOSTILE in " ".join(v.run("[...document.querySelectorAll('.finding')].map((each) => each.textContent)"))
+    assert "l_filter=%5Estem" in page.url
+    assert v.run("window.hurt") is None
+    assert not v.complaints
+
+
+def test_models_whose_files_are_gone_give_a_sentence_and_the_rest_of_the_page_works(visit):
+    v = visit("page=layers&selected=base,pruned,other&base=pruned")
+    v.until("document.querySelector('#pane-page [role=status]')?.textContent.includes('files are gone')", 60)
+    said = v.texts("#pane-page [role=status]")
+    assert len(said) == 2
+    assert len(v.texts(".layers tbody tr")) == 3
+    settle(v, lambda: v.page.click("#l-list"))
+    assert len(v.texts(".layers tbody tr")) == 5

@@ -1,0 +1,220 @@
+"""What stands on the pages of behaviours and layers, from stores with known numbers."""
+
+import numpy as np
+import pytest
+
+from tests.viewer.inside_stores import CLASSES, HOSTILE, SITES, publish
+from viewer.behaviour_page import BehaviourPage
+from viewer.behaviour_source import SEPARATOR, open_sheet
+from viewer.layer_page import LayerPage
+from viewer.layer_source import load_layers
+from viewer.layer_table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
+from viewer.notes import Notes
+from viewer.state import ViewState
+
+MODELS = ["base", "pruned", "int8"]
+NAMES = {key: key for key in (*MODELS, "other")}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    path = tmp_path_factory.mktemp("inside") / "results.duckdb"
+    publish(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sheet(results):
+    return open_sheet(results)
+
+
+@pytest.fixture
+def page(sheet, results):
+    def make(models=MODELS, **fields):
+        state = ViewState()
+        state.change(fields)
+        return BehaviourPage(sheet, state, models, NAMES, Notes(results))
+
+    return make
+
+
+def test_classes_by_what_they_lost(page):
+    rows, total = page().rows()
+    assert total == 4
+    assert rows[0]["name"] == HOSTILE, "the class that the second model breaks comes first"
+    assert rows[0]["cells"][1].value == "100.0%"
+    assert rows[0]["cells"][1].change == "+100.0 pt"
+    assert rows[0]["cells"][1].tone == "bad"
+    assert rows[0]["count"] == "60"
+
+
+def test_a_base_may_be_any_model(page):
+    rows, _ = page(["pruned", "base"]).rows()
+    mended = next(row for row in rows if row["name"] == HOSTILE)
+    assert mended["cells"][1].change == "-100.0 pt"
+    assert mended["cells"][1].tone == "good"
+
+
+def test_filters_count_instances_in_numpy_and_sql_alike(page, sheet):
+    assert page(b_class=HOSTILE).mask.sum() == 60
+    assert page(b_only="broken", b_of="pruned").mask.sum() == 60
+    assert page(b_only="broken", b_of="").mask.sum() == page(b_only="changed").mask.sum() == 96
+    assert page(b_only="exemplars", b_least=2).mask.sum() == 12
+    assert page(b_text="i0005").mask.sum() == 1
+    assert page(b_text="DROP TABLE").mask.sum() > 60
+    assert page(b_groups=["sex"], b_rows="groups", b_group="f").mask.sum() == 120
+    assert page(b_brush=["pruned~0.5~1.5"]).mask.sum() == 60
+    assert page(b_brush=["pruned~0.5~1.5", "int8~0.5~1.5"]).mask.sum() == 12
+    assert page(b_class="no such class").mask.sum() == 0
+    assert page(b_brush=["nonsense"]).mask.sum() == 240
+
+
+def test_crossings_of_two_attributes(page):
+    rows, total = page(b_groups=["sex", "age"], b_rows="groups").rows()
+    assert total == 4
+    assert f"f{SEPARATOR}old" in {row["name"] for row in rows}
+    panel = page(b_groups=["sex", "age"], b_rows="groups").group_panel()
+    assert panel["tests"] == 8
+    assert {row["count"] for row in panel["rows"]} == {40, 80}
+
+
+def test_instances_with_their_answers_and_what_changed(page):
+    rows, total = page(b_rows="instances", b_only="broken", b_of="pruned").rows()
+    assert total == 60
+    assert len(rows) == 50
+    assert [cell["changed"] for cell in rows[0]["cells"][:2]] == [False, True]
+    assert rows[0]["changed_in"] == 2, "changed in both models first"
+    rest, _ = page(b_rows="instances", b_only="broken", b_of="pruned", b_from=50).rows()
+    assert len(rest) == 10
+    assert {row["id"] for row in rest}.isdisjoint(row["id"] for row in rows)
+    beyond, _ = page(b_rows="instances", b_only="broken", b_of="pruned", b_from=5000).rows()
+    assert beyond == rest, "a page that does not exist is the last one"
+
+
+def test_headers_say_what_flipped(page):
+    base, pruned, _ = page().headers()
+    assert base["flips"] == []
+    assert pruned["flips"] == [{"before": HOSTILE, "after": "cat", "share": "25.0%", "count": "60"}]
+    assert pruned["negative"] == "60"
+    assert pruned["agreement"] == "75.0%"
+    assert sum(bar["count"] for bar in pruned["bars"]) == 240
+    assert page().matrix("pruned")["names"] == [HOSTILE, "cat"] or page().matrix("pruned")["names"] == ["cat", HOSTILE]
+
+
+def test_every_measure_draws(page):
+    for measure in page().measures:
+        made = page(b_measure=measure.name, b_relative=True)
+        assert made.rows()[1] == 4
+        made.headers()
+    assert page(b_measure="no such").measure.name == "error"
+    kl = page(b_measure="kl").columns[1].values
+    assert kl[1] == pytest.approx(0.94 * np.log2(0.94 / 0.02) + 0.02 * np.log2(0.02 / 0.94), rel=0.01)
+
+
+def test_flagged_instances_can_be_filtered(page, results, sheet):
+    notes = Notes(results)
+    notes.add("instance", "i0007", "look", dataset_key="d1")
+    assert page(b_only="flagged").mask.sum() == 1
+    assert page(b_rows="instances", b_only="flagged").rows()[0][0]["note"].why == "look"
+    notes.remove("instance", "i0007", dataset_key="d1")
+    assert page(b_only="flagged").mask.sum() == 0
+
+
+# ---- layers
+@pytest.fixture
+def layers(results):
+    def make(models=MODELS, **fields):
+        state = ViewState()
+        state.change(fields)
+        return LayerPage(load_layers(results, models, models[0]), state, models, NAMES)
+
+    return make
+
+
+def test_the_tree_opens_as_in_the_code(layers):
+    closed, _, total = layers().page()
+    assert [row["row"].name for row in closed] == ["stem", "block", "head"]
+    rows, _, _ = layers(l_open=["stem", "stem.conv"]).page()
+    assert [row["row"].name for row in rows[:4]] == ["stem", "stem.conv", "stem.conv.weight", "stem.norm"]
+    assert total == 3
+
+
+def test_groups_have_sums_where_they_sum(layers):
+    rows, _, _ = layers(l_show="sparsity").page()
+    stem = rows[0]
+    assert dict(stem["cells"][0]["numbers"])["sparsity"] == f"{10 / (326 + 646):.1%}"
+    whole = roll_up([
+        {"count": 100, "mean_abs_change": 0.1, "relative_change": 0.5, "bytes": 400},
+        {"count": 300, "mean_abs_change": 0.3, "relative_change": 0.5, "bytes": None},
+    ])  # fmt: skip
+    assert whole["count"] == 400
+    assert whole["mean_abs_change"] == pytest.approx((10 + 90) / 400)
+    assert whole["relative_change"] == pytest.approx(0.5)
+    assert whole["bytes"] == 400
+
+
+def test_a_list_sorted_by_any_number(layers):
+    made = layers(l_order="pruned", l_by="relative_change")
+    assert [row.name for row in made.rows] == SITES[::-1]
+    made = layers(l_order="pruned", l_by="sqnr_db", l_descending=False)
+    assert made.rows[0].name == SITES[4]
+    made = layers(l_order="int8", l_by="relative_change")
+    assert made.rows[-1].name == "stem.norm.weight", "what a model lacks comes last"
+    assert layers(l_order="size").rows[0].name == "head.bias"
+
+
+def test_gone_layers_say_so_and_nan_is_shown(layers):
+    rows, _, _ = layers(l_flat=True).page()
+    gone = rows[1]["cells"][2]
+    assert gone["text"] == "not in this model: folded into 'stem.conv'"
+    assert rows[3]["cells"][0]["odd"] == "1 NaN, 0 infinite"
+    assert dict(rows[0]["cells"][1]["numbers"])["SQNR [dB]"] == "identical"
+    assert len(rows[0]["cells"][1]["bars"]) == ROWS - 1
+
+
+def test_filters_by_name_and_type(layers):
+    assert layers(l_filter="^head").sites == ["head.weight", "head.bias"]
+    assert layers(l_filter="[").sites == [], "no expression, and no name with that in it"
+    assert layers(l_types=["BatchNorm2d"]).sites == ["stem.norm.weight"]
+
+
+def test_activations_and_where_they_diverge(layers):
+    made = layers(l_show="activations", l_flat=True)
+    assert made.sites[0] == "stem.conv"
+    chart = made.chart()
+    assert {line["model"] for line in chart["lines"]} == {"pruned", "int8"}
+    assert chart["sites"][:2] == ["stem.conv", "stem.norm"]
+
+
+def test_models_that_were_not_compared_with_this_base(layers):
+    assert layers(["pruned", "base", "int8"]).uncompared() == ["base", "int8"]
+    rows, _, _ = layers(["pruned", "base", "int8"], l_flat=True).page()
+    assert rows[0]["cells"][1]["bars"], "its own distribution is shown all the same"
+
+
+def test_comparisons_beside_the_results_are_read_too(tmp_path):
+    path = tmp_path / "results.duckdb"
+    publish(path, compared=False)
+    assert load_layers(path, MODELS, "base").changes == {}
+    publish(path.with_suffix(".layers.duckdb"))
+    assert set(load_layers(path, MODELS, "base").changes) == {"pruned", "int8"}
+    path.with_suffix(".layers.duckdb").write_bytes(b"damaged, not a database at all")
+    assert load_layers(path, MODELS, "base").changes == {}
+
+
+def test_pieces():
+    assert matcher("a+")("baab")
+    assert not matcher("^a")("b")
+    assert show_number("bytes", 25_600_000.0) == "25.6 MB"
+    assert show_number("sqnr_db", float("-inf")) == "-∞"
+    assert show_number("cosine", None) == "—"
+    assert len(bars([1] * ROWS)) == ROWS - 1
+    column = stacked([4 if at == 6 else 12 if at == 7 else 0 for at in range(ROWS * 6)])[1]
+    assert [(kind, round(height)) for kind, _, height in column.segments] == [(0, 25), (1, 75)]
+    assert column.count == 16
+    deep = tree_rows([".".join(f"m{at}" for at in range(2000))], {}, {"m0"})
+    assert len(deep) == 2
+
+
+def test_classes_are_written_as_they_are(page):
+    assert {row["name"] for row in page().rows()[0]} == set(CLASSES)
