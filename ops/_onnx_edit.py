@@ -1,18 +1,31 @@
-"""Rewriting nodes of an ONNX graph."""
+"""Rewriting nodes of an ONNX graph, and writing graphs without copying their weights in memory."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from ops._onnx_layers import MatrixNode, attribute, matrix_nodes
 
 
-def gemm_to_matmul(model: Any, layers: Collection[str]) -> None:
+def save_apart(model: Any, path: Path) -> None:
+    """Write an onnx.ModelProto, its large tensors to a file beside it; they leave `model`.
+
+    Serialising them with the graph would take twice their size.
+    """
+    import onnx
+
+    weights = path.with_name(f"{path.name}.weights")
+    weights.unlink(missing_ok=True)  # it would be appended to
+    onnx.save_model(model, path, save_as_external_data=True, location=weights.name)
+
+
+def gemm_to_matmul(model: Any, layers: Collection[str], folder: Path) -> None:
     """Rewrite in place the chosen layers' Gemm nodes as MatMul and Add, which more kernels exist for.
 
-    A Gemm that scales, or whose weight is not a constant, stays.
+    Weights may lie apart, in `folder`; those that have to be transposed are read. A Gemm that scales, or whose weight is not a constant, stays.
     """
     shared = Counter(name for node in model.graph.node for name in node.input)
     for found in matrix_nodes(model):
@@ -20,7 +33,7 @@ def gemm_to_matmul(model: Any, layers: Collection[str]) -> None:
             continue
         weight = next(tensor for tensor in model.graph.initializer if tensor.name == found.node.input[1])
         if attribute(found.node, "transB", 0):
-            weight = _transposed(model, weight, keep=shared[weight.name] > 1)
+            weight = _transposed(model, weight, folder, keep=shared[weight.name] > 1)
         _replace(model, found.node, weight.name)
 
 
@@ -29,12 +42,12 @@ def _plain(found: MatrixNode) -> bool:
     return scales == (1.0, 1.0) and not attribute(found.node, "transA", 0) and found.weight == found.node.input[1]
 
 
-def _transposed(model: Any, weight: Any, *, keep: bool) -> Any:
+def _transposed(model: Any, weight: Any, folder: Path, *, keep: bool) -> Any:
     import numpy as np
     from onnx import numpy_helper
 
     name = f"{weight.name}_transposed" if keep else weight.name
-    turned = numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(weight).T), name)
+    turned = numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(weight, str(folder)).T), name)
     if not keep:
         model.graph.initializer.remove(weight)
         records = [value for value in model.graph.value_info if value.name == name]  # of the old shape

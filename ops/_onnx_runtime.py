@@ -16,9 +16,17 @@ _WARNING = 2
 
 
 def open_session(
-    model: Path | bytes, *, optimize: Literal["none", "basic", "all"] = "all", save_optimized: Path | None = None
+    model: Path | bytes,
+    *,
+    optimize: Literal["none", "basic", "all"] = "all",
+    save_optimized: Path | None = None,
+    save_weights: bool = True,
 ) -> Any:
-    """Open a CPU session on one thread; `save_optimized` also writes the graph that it will run."""
+    """Open a CPU session on one thread.
+
+    `save_optimized` also writes the graph that it will run; without `save_weights` its large tensors go to a file beside
+    it, so that the graph alone can be read, and nothing is kept for running it fast.
+    """
     import onnxruntime as ort
 
     levels = ort.GraphOptimizationLevel
@@ -32,6 +40,10 @@ def open_session(
     }[optimize]
     if save_optimized is not None:
         options.optimized_model_filepath = str(save_optimized)
+    if save_optimized is not None and not save_weights:
+        beside = f"{save_optimized.name}.weights"
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", beside)
+        options.add_session_config_entry("session.disable_prepacking", "1")
     source = model if isinstance(model, bytes) else str(model)
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 

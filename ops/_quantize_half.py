@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from ops._onnx_layers import MatrixNode, prefixes
@@ -28,8 +29,10 @@ def quantize_half(request: Request, kind: Literal["float16", "bfloat16"]) -> Rep
 
     if request.settings.compute == "float16":
         return _convert_graph(request, kind)
-    stored = _store(request.model, request.chosen, kind)
-    onnx.save(request.model, request.result)
+    model = onnx.load(request.source, load_external_data=False)
+    stored = _store(model, request.chosen, kind, request.work)
+    onnx.load_external_data_for_model(model, str(request.work))
+    onnx.save(model, request.result)
     return Report({"weight_type": kind, "compute": "float32", "tensors": stored})
 
 
@@ -40,11 +43,11 @@ def _convert_graph(request: Request, kind: str) -> Report:
         raise OperationError(
             "quantize: compute: float16 goes with method: float16; bfloat16 weights are computed in float32"
         )
-    left_alone = [found.node.name for found in request.nodes if found.layer.name not in request.chosen]
-    with quiet_tools(request.ctx.scratch):
+    left_alone = [product.layer for product in request.products if product.layer not in request.chosen]
+    with quiet_tools(request.work):
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        model = convert_float_to_float16(request.model, keep_io_types=True, node_block_list=left_alone)
+        model = convert_float_to_float16(onnx.load(request.source), keep_io_types=True, node_block_list=left_alone)
     onnx.save(model, request.result)
     return Report(
         {"weight_type": "float16", "compute": "float16"},
@@ -54,14 +57,14 @@ def _convert_graph(request: Request, kind: str) -> Report:
     )
 
 
-def _store(model: Any, layers: frozenset[str], kind: Literal["float16", "bfloat16"]) -> int:
-    """Replace weights in place by 16-bit ones and a Cast; return how many."""
+def _store(model: Any, layers: frozenset[str], kind: Literal["float16", "bfloat16"], folder: Path) -> int:
+    """Replace weights, which lie in `folder`, by 16-bit ones and a Cast; return how many."""
     import onnx
 
     chosen = list(weights_of(model, layers))
     for tensor in chosen:
         name = tensor.name
-        tensor.CopyFrom(_narrowed(tensor, kind))
+        tensor.CopyFrom(_narrowed(tensor, kind, folder))
         cast = onnx.helper.make_node("Cast", [tensor.name], [name], f"{name}.widen", to=onnx.TensorProto.FLOAT)
         model.graph.node.insert(0, cast)
     return len(chosen)
@@ -95,12 +98,12 @@ def layer_name(tensor: str) -> str:
     return tensor.rpartition(".")[0] or tensor
 
 
-def _narrowed(tensor: Any, kind: Literal["float16", "bfloat16"]) -> Any:
+def _narrowed(tensor: Any, kind: Literal["float16", "bfloat16"], folder: Path) -> Any:
     import ml_dtypes
     import numpy as np
     from onnx import numpy_helper
 
-    array = numpy_helper.to_array(tensor)
+    array = numpy_helper.to_array(tensor, str(folder))
     if kind == "float16" and np.abs(array).max(initial=0.0) > _LARGEST_FLOAT16:
         raise OperationError(
             f"'{tensor.name}' has weights beyond {_LARGEST_FLOAT16:g}, which float16 cannot hold; use bfloat16"

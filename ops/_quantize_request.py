@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ops._onnx_layers import MatrixNode
+from ops._onnx_runtime import open_session
 from ops.api import Context
 
 
@@ -27,12 +27,25 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Product:
+    """A node that multiplies matrices. (Not the node itself: it would keep the whole model in memory.)"""
+
+    layer: str
+    operator: str
+    constant: bool
+    """Whether one operand is a weight; if not, it multiplies two activations."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A graph whose matrix nodes bear their layers' names, and which of them to quantize."""
 
-    model: Any
-    """onnx.ModelProto, the method's own copy."""
-    nodes: Sequence[MatrixNode]
+    work: Path
+    """A folder for temporary files."""
+    source: Path
+    """The graph, in that folder, its weights beside it."""
+    inputs: Sequence[str]
+    products: Sequence[Product]
     chosen: frozenset[str]
     """Names of layers."""
     settings: Settings
@@ -52,12 +65,13 @@ class Report:
 
 
 def prepare(request: Request) -> Path:
-    """Let ONNX Runtime fold constants and infer shapes, which its quantizers need, and return the file."""
-    import onnx
-    from onnxruntime.quantization import quant_pre_process
+    """Let ONNX Runtime fold constants, and infer shapes, as its quantizers need; return the graph, weights beside it.
 
-    named, prepared = request.ctx.scratch / "named.onnx", request.ctx.scratch / "prepared.onnx"
-    onnx.save(request.model, named)
-    quant_pre_process(named, prepared, skip_symbolic_shape=True)
-    named.unlink()
+    What `onnxruntime.quantization.quant_pre_process` does, without holding the model beside the session.
+    """
+    import onnx
+
+    folded, prepared = request.work / "folded.onnx", request.work / "prepared.onnx"
+    open_session(request.source, optimize="basic", save_optimized=folded, save_weights=False)
+    onnx.shape_inference.infer_shapes_path(folded, prepared)
     return prepared

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ops._calibration import calibration_batches, sample_count
 from ops._cpu import integer_arithmetic
@@ -14,7 +15,7 @@ from ops._quantize_request import Report, Request, prepare
 if TYPE_CHECKING:
     import numpy as np
 
-_BATCH = 8  # small: the calibrators hold the activations of a batch in memory
+_READ = 32
 _MATRIX = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _BETWEEN_CONVOLUTIONS = (
     "Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad", "Relu",
@@ -31,36 +32,16 @@ def quantize_static(request: Request) -> Report:
     matrix products are, and softmax, normalisation and residual sums keep float. Outputs of linear layers are not
     rounded: kernels that give float are as fast, and a classifier's logits keep their order.
     """
-    import onnxruntime.quantization as ort_quantization
-    from onnxruntime.quantization import QuantFormat, QuantType
-
-    settings, scratch = request.settings, request.ctx.scratch
+    settings = request.settings
     cpu = integer_arithmetic()
     activations = cpu.activations if settings.activations == "auto" else settings.activations
     reduce_range = cpu.reduce_range if settings.reduce_range is None else settings.reduce_range
-    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-    convolutional = 2 * sum(found.node.op_type in CONVOLUTIONS for found in request.nodes) > len(request.nodes)
-    with quiet_tools(scratch):
+    convolutional = 2 * sum(product.operator in CONVOLUTIONS for product in request.products) > len(request.products)
+    operators = list(_MATRIX + _BETWEEN_CONVOLUTIONS if convolutional else _MATRIX)
+    with quiet_tools(request.work):
         prepared = prepare(request)
-        ort_quantization.quantize_static(
-            prepared,
-            request.result,
-            _Reader(request),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(_MATRIX + _BETWEEN_CONVOLUTIONS if convolutional else _MATRIX),
-            nodes_to_exclude=_left_alone(prepared, request.chosen),
-            per_channel=settings.per_channel,
-            reduce_range=reduce_range,
-            activation_type=types[activations],
-            weight_type=QuantType.QInt8,
-            calibrate_method=ort_quantization.CalibrationMethod[_METHODS[settings.calibration]],
-            extra_options={
-                "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
-                "CalibPercentile": settings.percentile,
-                "CalibStridedMinMax": 1,  # merge after every batch instead of keeping all activations in memory
-            },
-        )
-        prepared.unlink()
+        ranges = _find_ranges(request, prepared, operators)
+        _round(request, prepared, ranges, operators, activations=activations, reduce_range=reduce_range)
     notes = {
         "activation_type": activations,
         "weight_type": "int8",
@@ -72,42 +53,82 @@ def quantize_static(request: Request) -> Report:
     return Report(notes)
 
 
-def _left_alone(prepared: Any, chosen: frozenset[str]) -> list[str]:
+def _find_ranges(request: Request, prepared: Path, operators: list[str]) -> Path:
+    """Run calibration samples and write the ranges of the tensors around `operators`.
+
+    Apart from rounding, so that the two never hold the model at the same time. Samples go one by one, merged after each:
+    the calibrators keep all activations of a batch.
+    """
+    from onnxruntime.quantization import CalibrationMethod, create_calibrator, save_tensors_data
+
+    settings, ranges = request.settings, request.work / "ranges.json"
+    calibrator = create_calibrator(
+        prepared,
+        operators,
+        augmented_model_path=str(request.work / "watched.onnx"),
+        calibrate_method=CalibrationMethod[_METHODS[settings.calibration]],
+        use_external_data_format=True,
+        extra_options={"percentile": settings.percentile} if settings.calibration == "percentile" else {},
+    )
+    calibrator.model = None  # the session has its own
+    samples = sample_count(request.ctx, settings.samples)
+    for done, feed in enumerate(_feeds(request), 1):
+        calibrator.collect_data(_Once(feed))
+        request.ctx.progress(done, samples, "calibration")
+    save_tensors_data(calibrator.compute_data(), ranges)
+    return ranges
+
+
+def _round(
+    request: Request, prepared: Path, ranges: Path, operators: list[str], *, activations: str, reduce_range: bool
+) -> None:
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+    quantize_static(
+        prepared,
+        request.result,
+        None,
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=operators,
+        nodes_to_exclude=_left_alone(prepared, request.chosen),
+        per_channel=request.settings.per_channel,
+        reduce_range=reduce_range,
+        activation_type=types[activations],
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod[_METHODS[request.settings.calibration]],
+        calibration_cache_path=ranges,
+        extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
+    )
+
+
+def _left_alone(prepared: Path, chosen: frozenset[str]) -> list[str]:
     import onnx
 
-    return [found.node.name for found in matrix_nodes(onnx.load(prepared)) if found.layer.name not in chosen]
+    return [
+        found.node.name
+        for found in matrix_nodes(onnx.load(prepared, load_external_data=False))
+        if found.layer.name not in chosen
+    ]
 
 
-class _Reader:
-    """Calibration batches as `onnxruntime.quantization` reads them: `set_range` allows so many more."""
+class _Once:
+    """A single feed, as `onnxruntime.quantization` reads calibration data."""
 
-    def __init__(self, request: Request) -> None:
-        samples = sample_count(request.ctx, request.settings.samples)
-        self._batches = -(-samples // _BATCH)
-        self._feeds = _feeds(request)
-        self._allowed = self._batches
-
-    def __len__(self) -> int:
-        return self._batches
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """Allow the next `end_index - start_index` batches; ranges come in order."""
-        self._allowed = end_index - start_index
+    def __init__(self, feed: Mapping[str, np.ndarray]) -> None:
+        self._feed: Mapping[str, np.ndarray] | None = feed
 
     def get_next(self) -> Mapping[str, np.ndarray] | None:
-        """Return the next batch by input name, or None."""
-        if not self._allowed:
-            return None
-        self._allowed -= 1
-        return next(self._feeds, None)
+        """Return the feed once, then None."""
+        feed, self._feed = self._feed, None
+        return feed
 
 
 def _feeds(request: Request) -> Iterator[dict[str, np.ndarray]]:
-    """Feed inputs by name; a graph with other names than the data's takes them in order."""
-    weights = {tensor.name for tensor in request.model.graph.initializer}
-    names = [value.name for value in request.model.graph.input if value.name not in weights]
-    for batch in calibration_batches(request.ctx, samples=request.settings.samples, batch_size=_BATCH):
-        if set(names) <= set(batch.inputs):
-            yield {name: batch.inputs[name] for name in names}
-        else:
-            yield dict(zip(names, batch.inputs.values(), strict=True))
+    """Yield instances one by one, by input name; a graph with other names than the data's takes them in order."""
+    for batch in calibration_batches(request.ctx, samples=request.settings.samples, batch_size=_READ):
+        inputs = dict(batch.inputs)
+        if not set(request.inputs) <= set(inputs):
+            inputs = dict(zip(request.inputs, inputs.values(), strict=True))
+        for row in range(len(batch)):
+            yield {name: inputs[name][row : row + 1] for name in request.inputs}

@@ -18,13 +18,14 @@ def quantize_weight_only(request: Request) -> Report:
     import onnx
 
     settings = request.settings
-    gemm_to_matmul(request.model, request.chosen)
-    left_alone = [found.node.name for found in matrix_nodes(request.model) if found.layer.name not in request.chosen]
-    with quiet_tools(request.ctx.scratch):
+    model = onnx.load(request.source)
+    gemm_to_matmul(model, request.chosen, request.work)
+    left_alone = [found.node.name for found in matrix_nodes(model) if found.layer.name not in request.chosen]
+    with quiet_tools(request.work):
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
         quantizer = MatMulNBitsQuantizer(
-            request.model,
+            model,
             bits=settings.bits,
             block_size=settings.block_size,
             is_symmetric=settings.bits != 4,  # noqa: PLR2004 - bits
@@ -34,7 +35,7 @@ def quantize_weight_only(request: Request) -> Report:
         quantizer.process()
         onnx.save(quantizer.model.model, request.result)
     report = Report({"weight_type": f"int{settings.bits}", "block_size": settings.block_size})
-    convolutions = [found.layer.name for found in request.nodes if found.node.op_type in CONVOLUTIONS]
+    convolutions = [product.layer for product in request.products if product.operator in CONVOLUTIONS]
     report.left = dict.fromkeys(
         convolutions, "weight-only integers are for linear layers; method: static covers convolutions"
     )

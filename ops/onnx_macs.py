@@ -32,6 +32,11 @@ INTEGER_KERNELS = frozenset(
     }
 )
 """Operators of ONNX Runtime that multiply 8-bit integers."""
+_LARGE = 1 << 14  # elements
+_TAKES_ANY = {"Cast", "Conv", "ConvTranspose", "DequantizeLinear", "Gather", "Gemm", "MatMul", "QuantizeLinear"}
+"""Operators that run with weights that are no constants."""
+_QUANTIZED = INTEGER_KERNELS | {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
+_EMPTIABLE = {1, 3, 10}  # onnx.TensorProto: FLOAT, INT8, FLOAT16
 _RENAMED = re.compile(r"_token_\d+$")  # what the layout optimiser appends to a node's name
 
 
@@ -64,8 +69,8 @@ def count_macs(path: Path) -> tuple[LayerMacs, ...]:
     nodes = matrix_nodes(model)
     if not nodes:
         return ()
+    kernels = _Kernels(path if _runs_otherwise(model, nodes) else None)
     shapes = _observe(model, nodes)
-    kernels = _Kernels(path)
     rows = []
     for found in nodes:
         kernel, precision = kernels.of(found)
@@ -83,7 +88,7 @@ def precision_shares(rows: Iterable[LayerMacs]) -> dict[str, float]:
 
 
 def _observe(model: Any, nodes: list[MatrixNode]) -> dict[str, tuple[int, ...]]:
-    """Run the graph on zeros and return the shapes that `_macs` needs, by tensor."""
+    """Run the graph on zeros and return the shapes that `_macs` needs, by tensor. Changes `model`."""
     import onnx
 
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
@@ -98,10 +103,31 @@ def _observe(model: Any, nodes: list[MatrixNode]) -> dict[str, tuple[int, ...]]:
     del model.graph.output[:]
     for name in sorted(wanted - set(shapes)):
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    _empty_weights(model)
     session = open_session(model.SerializeToString(), optimize="none")
     names = [output.name for output in session.get_outputs()]
     arrays = zip(names, session.run(names, feeds), strict=True)
     return shapes | {name: array.shape for name, array in arrays}
+
+
+def _empty_weights(model: Any) -> None:
+    """Let large weights be made as zeros while the graph runs: shapes do not depend on them, and memory is spared."""
+    import onnx
+
+    uses: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            uses.setdefault(name, set()).add(node.op_type)
+    for tensor in list(model.graph.initializer):
+        small = math.prod(tensor.dims) < _LARGE
+        if small or tensor.data_type not in _EMPTIABLE or not uses.get(tensor.name, {""}) <= _TAKES_ANY:
+            continue
+        shape = onnx.helper.make_tensor(f"{tensor.name}.shape", onnx.TensorProto.INT64, [len(tensor.dims)], tensor.dims)
+        value = onnx.helper.make_tensor("value", tensor.data_type, [1], [0])
+        node = onnx.helper.make_node("ConstantOfShape", [shape.name], [tensor.name], value=value)
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.append(shape)
+        model.graph.node.insert(0, node)
 
 
 def _zeros(value: Any) -> np.ndarray:
@@ -124,19 +150,33 @@ def _macs(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
     return math.prod(out) * (left[-2] if attribute(node, "transA", 0) else left[-1])
 
 
-class _Kernels:
-    """What became of a file's nodes when ONNX Runtime optimised it."""
+def _runs_otherwise(model: Any, nodes: Iterable[MatrixNode]) -> bool:
+    """Whether the runtime may run the file's products in other than float32; if not, it need not be asked."""
+    import onnx
 
-    def __init__(self, path: Path) -> None:
+    half = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    return any(node.op_type in _QUANTIZED for node in model.graph.node) or any(
+        half & set(found.node.input) for found in nodes
+    )
+
+
+class _Kernels:
+    """What became of a file's nodes when ONNX Runtime optimised it; without a file, all stay as they are."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._integer: dict[str, list[str]] = {}
+        self._half = False
+        if path is not None:
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
         import onnx
 
         with tempfile.TemporaryDirectory() as folder:
             optimized = Path(folder) / "optimized.onnx"
-            open_session(path, optimize="all", save_optimized=optimized)
-            graph = onnx.load(optimized).graph
+            open_session(path, save_optimized=optimized, save_weights=False)
+            graph = onnx.load(optimized, load_external_data=False).graph
         initializers = {tensor.name: tensor for tensor in graph.initializer}
-        self._integer: dict[str, list[str]] = {}
-        self._half = False
         for node in graph.node:
             weight = node.input[WEIGHT_INPUT[node.op_type]] if node.op_type in WEIGHT_INPUT else None
             if node.op_type in INTEGER_KERNELS:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from ops._quantize_request import Report, Request, Settings
+from ops._quantize_request import Product, Report, Request, Settings
 from ops.api import Ancestry, Context, Exclude, Format, Include, Kind, OnnxModel, OperationError, Uses, operation
 
 if TYPE_CHECKING:
@@ -69,28 +70,52 @@ def quantize(
         OperationError: the calibration split is empty or has NaN, a pattern matches no layer, or there is nothing to
             quantize.
     """
-    import onnx
-
-    from ops._onnx_layers import drop_records, matrix_nodes, name_after_layers
-    from ops._quantize_embeddings import quantize_embeddings
-
     settings = Settings(
         samples, calibration, percentile, activations, reduce_range, per_channel, bits, block_size, compute
     )
-    proto = onnx.load(model.path)
-    name_after_layers(proto)
-    nodes = _float_nodes(proto, matrix_nodes(proto))
-    drop_records(proto)
-    chosen = _choose(proto, nodes, method, include, exclude)
-    request = Request(proto, nodes, frozenset(chosen), settings, ctx, ctx.scratch / "quantized.onnx")
+    request = _prepare(model, ctx, settings, method=method, include=include, exclude=exclude)
     report = _apply(request, method)
+    shutil.rmtree(request.work)
     if method in _DEFAULT:
+        from ops._quantize_embeddings import quantize_embeddings
+
         report.notes["embeddings_quantized"] = quantize_embeddings(request.result, request.chosen)
     ctx.note("method", method)
     for name, value in report.notes.items():
         ctx.note(name, value)
     _note_kernels(ctx, request, report, method)
     return OnnxModel(request.result, model.architecture)
+
+
+def _prepare(
+    model: OnnxModel,
+    ctx: Context,
+    settings: Settings,
+    *,
+    method: Method,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> Request:
+    """Name nodes after layers, choose layers, and write the graph where the methods take it up."""
+    import onnx
+
+    from ops._onnx_edit import save_apart
+    from ops._onnx_layers import drop_records, matrix_nodes, name_after_layers
+
+    proto = onnx.load(model.path)
+    name_after_layers(proto)
+    nodes = _float_nodes(proto, matrix_nodes(proto))
+    chosen = frozenset(_choose(proto, nodes, method, include, exclude))
+    products = [Product(found.layer.name, found.node.op_type, found.weight is not None) for found in nodes]
+    drop_records(proto)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value.name for value in proto.graph.input if value.name not in weights]
+    work = ctx.scratch / "quantizing"
+    shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
+    work.mkdir()
+    save_apart(proto, work / "named.onnx")
+    result = ctx.scratch / "quantized.onnx"
+    return Request(work, work / "named.onnx", inputs, products, chosen, settings, ctx, result)
 
 
 def _float_nodes(proto: Any, nodes: Sequence[MatrixNode]) -> list[MatrixNode]:
@@ -147,7 +172,7 @@ def _note_kernels(ctx: Context, request: Request, report: Report, method: Method
     rows = count_macs(request.result)
     shares = precision_shares(rows)
     kernels = {row.layer for row in rows if row.precision.startswith("int")}
-    integer = [found.layer.name for found in request.nodes if found.layer.name in kernels]
+    integer = [product.layer for product in request.products if product.layer in kernels]
     ctx.note("mac_shares", shares)
     ctx.note("integer_mac_share", shares.get("int8", 0.0))
     if method in _DEFAULT:
@@ -165,15 +190,15 @@ def _note_kernels(ctx: Context, request: Request, report: Report, method: Method
 
 def _reasons(request: Request, report: Report, integer: Collection[str]) -> dict[str, str]:
     reasons = {}
-    for found in request.nodes:
-        name = found.layer.name
+    for product in request.products:
+        name = product.layer
         if name in integer:
             continue
         if name in report.left:
             reasons[name] = report.left[name]
         elif name in request.chosen:
             reasons[name] = "ONNX Runtime has no integer kernel for it here"
-        elif found.weight is None:
+        elif not product.constant:
             reasons[name] = "a product of two activations; include it by name or with the group attention"
         else:
             reasons[name] = "not chosen"
