@@ -29,8 +29,25 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "OPERATIONS", "BadParamsError", "Ancestry", "Batch", "Context", "Data", "Exclude", "Format", "Fraction", "Include",
-    "Kind", "ModelEntry", "ModelRef", "OnnxModel", "OpSpec", "OperationError", "TorchModel", "Uses", "operation",
+    "OPERATIONS",
+    "Ancestry",
+    "BadParamsError",
+    "Batch",
+    "Context",
+    "Data",
+    "Exclude",
+    "Format",
+    "Fraction",
+    "Include",
+    "Kind",
+    "ModelEntry",
+    "ModelRef",
+    "OnnxModel",
+    "OpSpec",
+    "OperationError",
+    "TorchModel",
+    "Uses",
+    "operation",
 ]  # fmt: skip
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -101,15 +118,23 @@ class Data(Protocol):
     """The part of a data set that operations may use. The evaluation split is out of their reach."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Changes with the content, the splits and the preprocessing."""
+        ...
 
     @property
-    def task(self) -> str: ...
+    def task(self) -> str:
+        """`image-classification`, `text-classification` or `question-answering`."""
+        ...
 
     @property
-    def classes(self) -> Sequence[str]: ...
+    def classes(self) -> Sequence[str]:
+        """Class names, in the order of the logits."""
+        ...
 
-    def size(self, split: Literal["train", "calibration"]) -> int: ...
+    def size(self, split: Literal["train", "calibration"]) -> int:
+        """Number of instances."""
+        ...
 
     def batches(
         self,

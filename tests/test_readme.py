@@ -118,3 +118,10 @@ def _answers(address, server):
         except OSError:
             time.sleep(0.3)
     return None
+
+
+def test_what_is_made_from_the_code_is_current():
+    """Run scripts/document after changing an operation's signature or docstring, or a view."""
+    from pipeline.readme import renewed
+
+    assert renewed(README) == README

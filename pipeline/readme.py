@@ -1,0 +1,35 @@
+"""The parts of README.md that are made from the code, between `<!-- NAME -->` and `<!-- /NAME -->`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.operations_table import operations_table
+from pipeline.store import document
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+PARTS: dict[str, Callable[[], str]] = {
+    "operations": operations_table,
+    "views": lambda: document.markdown(document.public()),
+}
+
+
+def renewed(text: str) -> str:
+    """Return the README with every made part as the code would have it now.
+
+    Raises:
+        ValueError: if the place of a part is not marked.
+    """
+    for name, make in PARTS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", flags=re.DOTALL)
+        if not pattern.search(text):
+            raise ValueError(f"README.md has no place for '{name}': <!-- {name} --> ... <!-- /{name} -->")
+        made = make().strip()
+        text = pattern.sub(lambda found, made=made: found[1] + made + found[2], text)  # type: ignore[misc]  # a bound default
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(renewed(README.read_text()))
