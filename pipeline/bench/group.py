@@ -80,8 +80,10 @@ def drift_of(members: Sequence[Member]) -> float:
     if not logs:
         return 0.0
     rounds = [float(np.mean([log[number] for log in logs])) for number in sorted(set.intersection(*map(set, logs)))]
+    if len(rounds) < FEWEST_ROUNDS:
+        return 0.0  # two or three rounds differ by chance
     third = len(rounds) // 3
-    return float(abs(np.expm1(np.median(rounds[-third:]) - np.median(rounds[:third])))) if third else 0.0
+    return float(abs(np.expm1(np.median(rounds[-third:]) - np.median(rounds[:third]))))
 
 
 def _open(group: Group, place: Place, preset: Preset, launch: int, stack: ExitStack) -> Iterator[Member]:

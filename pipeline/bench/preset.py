@@ -92,6 +92,8 @@ class Preset(_Checked):
     """Measure parents and bases beside the models, for speed-ups; otherwise the models alone."""
     twins: int = Field(default=3, ge=0)
     """Further processes of the base in each group: what they differ by is the noise floor."""
+    alone: bool = True
+    """Wait until no other work of this program runs on the machine, and let none start meanwhile."""
     samples: int = Field(default=32, ge=1)
     """Distinct inputs, cycled through."""
     budget_seconds: float | None = Field(default=None, gt=0)

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -75,7 +76,7 @@ def run_session(
     total = sum(map(len, plans.values()))
     tell = progress or _silent
     generator = np.random.default_rng(seed)
-    with measuring(lock, waiting=lambda: tell(0, total, "waiting for other work on this machine")):
+    with _alone(preset, lock, lambda: tell(0, total, "waiting for other work on this machine")):
         for name, groups in plans.items():
             place = Place(targets[name], target_class(targets[name]).clock, inputs, folder, tuple(plugins))
             _measure(groups, place, preset, generator, partial(_tell, tell, name, total))
@@ -89,6 +90,10 @@ def run_session(
         failures=tuple(failure for group in groups for failure in group.failures),
         comparisons=tuple(_comparisons(plans, targets, candidates)) if preset.compare else (),
     )
+
+
+def _alone(preset: Preset, lock: Path | None, waiting: Callable[[], None]) -> AbstractContextManager[None]:
+    return measuring(lock, waiting=waiting) if preset.alone else nullcontext()
 
 
 def _tell(tell: Progress, target: str, total: int, group: Group) -> None:

@@ -7,6 +7,8 @@ from pipeline.lints.api import Finding, Subject, lint
 _QUALITY = ("accuracy", "f1")
 _DIFFERENCE = 0.01
 _CONSTANT = 0.99
+_SIGNIFICANT = 0.05
+_MUCH_MORE = 0.05
 
 
 @lint
@@ -25,6 +27,23 @@ def target_disagrees(subject: Subject) -> Finding | None:
                     "the export or the runtime's optimisation changed comes first",
                     {metric: own.value, f"{metric}_on_{other}": theirs},
                 )
+    return None
+
+
+@lint
+def a_few_pay(subject: Subject) -> Finding | None:
+    """Accuracy hardly moved, but one class or group lost much more than the others, beyond chance."""
+    for what in ("group", "class"):
+        drop, p = subject.value(f"worst_{what}_drop"), subject.value(f"{what}_drop_p")
+        overall = subject.value("accuracy_drop")
+        if drop is None or p is None or overall is None or p >= _SIGNIFICANT or drop < overall + _MUCH_MORE:
+            continue
+        return Finding(
+            f"One {what} lost {drop:.1%} of accuracy where all together lost {overall:.1%} (p = {p:.1g}, corrected)",
+            f"See Behaviours by {what}; prune less or fine-tune with the {what} in mind, and put worst_{what}_drop into the "
+            "budget",
+            {f"worst_{what}_drop": drop, f"{what}_drop_p": p, "accuracy_drop": overall},
+        )
     return None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.metrics._outcomes import correct_rows, log_softmax, mean, normalized, predicted_classes, share, valid_rows
 from pipeline.metrics.api import Better, Estimate, Predictions, metric
-from pipeline.stats import mcnemar
+from pipeline.stats import benjamini_hochberg, holm, mcnemar
 
 
 class DifferentDataError(ValueError):
@@ -33,6 +33,15 @@ def negative_flip_rate(predictions: Predictions, base: Predictions) -> Estimate 
     return share(correct_rows(base) & ~correct_rows(predictions))
 
 
+@metric(unit="", format=".1%", better=Better.LOWER)
+def accuracy_drop(predictions: Predictions, base: Predictions) -> Estimate | None:
+    """Accuracy of the base less that of this model, on the same instances."""
+    _check(predictions, base)
+    if "labels" not in predictions.targets:
+        return None
+    return mean(correct_rows(base).astype(np.float64) - correct_rows(predictions))
+
+
 @metric(unit="nat", format=".3g", better=Better.LOWER)
 def kl_to_base(predictions: Predictions, base: Predictions) -> Estimate | None:
     """Mean Kullback-Leibler divergence of this model's probabilities from the base's; none with invalid outputs."""
@@ -54,12 +63,53 @@ def mcnemar_p(predictions: Predictions, base: Predictions) -> float | None:
 @metric(unit="", format=".1%", better=Better.LOWER)
 def worst_class_drop(predictions: Predictions, base: Predictions) -> float | None:
     """Largest loss of accuracy of any class against the base."""
+    losses = _class_losses(predictions, base)
+    return max((loss for loss, _ in losses), default=None)
+
+
+@metric(unit="", format=".2g", better=Better.NEITHER)
+def class_drop_p(predictions: Predictions, base: Predictions) -> float | None:
+    """P value that no class became worse (exact McNemar tests, corrected for all classes by Benjamini and Hochberg)."""
+    losses = _class_losses(predictions, base)
+    return float(benjamini_hochberg([p for _, p in losses]).min()) if losses else None
+
+
+@metric(unit="", format=".1%", better=Better.LOWER)
+def worst_group_drop(predictions: Predictions, base: Predictions) -> float | None:
+    """Largest loss of accuracy of any attribute group against the base; only for data with attributes."""
+    losses = _group_losses(predictions, base)
+    return max((loss for loss, _ in losses), default=None)
+
+
+@metric(unit="", format=".2g", better=Better.NEITHER)
+def group_drop_p(predictions: Predictions, base: Predictions) -> float | None:
+    """P value that no attribute group became worse (exact McNemar tests, corrected for all groups by Holm)."""
+    losses = _group_losses(predictions, base)
+    return float(holm([p for _, p in losses]).min()) if losses else None
+
+
+def _class_losses(predictions: Predictions, base: Predictions) -> list[tuple[float, float]]:
     _check(predictions, base)
-    if "labels" not in predictions.targets or not predictions.ids:
-        return None
-    labels = predictions.targets["labels"]
-    change = correct_rows(base).astype(np.float64) - correct_rows(predictions)
-    return float(max(change[labels == label].mean() for label in np.unique(labels)))
+    if "labels" not in predictions.targets:
+        return []
+    return _losses(correct_rows(predictions), correct_rows(base), predictions.targets["labels"])
+
+
+def _group_losses(predictions: Predictions, base: Predictions) -> list[tuple[float, float]]:
+    _check(predictions, base)
+    correct, before = correct_rows(predictions), correct_rows(base)
+    attributes = (np.asarray(values) for values in (predictions.attributes or {}).values())
+    return [loss for groups in attributes for loss in _losses(correct, before, groups)]
+
+
+def _losses(correct: np.ndarray, before: np.ndarray, groups: np.ndarray) -> list[tuple[float, float]]:
+    """Of each group: how much accuracy it lost, and the p value of that; a gain is no evidence of a loss."""
+    found = []
+    for group in np.unique(groups):
+        now, then = correct[groups == group], before[groups == group]
+        loss = float(then.mean() - now.mean())
+        found.append((loss, mcnemar(now, then) if loss > 0 else 1.0))
+    return found
 
 
 def _check(predictions: Predictions, base: Predictions) -> None:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from pipeline.bench.facts import measures_of, records_of, timings_of
+from pipeline.bench.lock import measuring
 from pipeline.bench.preset import parse_preset
 from pipeline.bench.results import Candidate, Role, Verdict, load_session, save_session
 from pipeline.bench.session import SessionError, run_session
 from pipeline.metrics.api import Scenario
 from pipeline.store.records import Measurement
 from tests.pipeline.bench import odd_targets
+from tests.pipeline.nets import PLUGIN
 
 ORT = {"ort": {"target": "onnxruntime"}}
 
@@ -29,7 +31,7 @@ def session(nets, tmp_path):
     def run(candidates, *, targets=ORT, inputs=nets.inputs, **options):
         return run_session(
             candidates, targets=targets, inputs=inputs, folder=tmp_path, lock=tmp_path / "lock",
-            plugins=(odd_targets.PLUGIN,), **{"preset": preset(), **options},
+            **{"preset": preset(), "plugins": (odd_targets.PLUGIN,), **options},
         )  # fmt: skip
 
     return run
@@ -153,6 +155,12 @@ def test_a_smoke_session_measures_models_alone(session, nets):
     assert result.comparisons == ()
 
 
+def test_a_smoke_session_does_not_wait_for_the_machine(session, nets, tmp_path):
+    with measuring(tmp_path / "lock"):
+        result = session([candidate("base", nets.float32)], preset=preset(alone=False, compare=False))
+    assert len(result.samples) == 1
+
+
 def test_each_launch_is_a_fresh_process(session, nets):
     result = session([candidate("base", nets.float32)], preset=preset(launches=2, twins=0))
     assert [(s.launch, len(set(s.round))) for s in result.samples] == [(0, 6), (1, 6)]
@@ -212,6 +220,20 @@ def test_no_budget_at_all_leaves_one_run_in_each_of_six_rounds(session):
     """The rounds that an interval needs are the least, however slow the models are."""
     (samples,) = odd_session(session, "steady", rounds=12, max_rounds=12, budget_seconds=1e-3).samples
     assert samples.round.tolist() == list(range(6))
+
+
+def test_every_target_is_timed_by_the_same_loop(session, nets):
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    targets = {name: {"target": name} for name in ("onnxruntime", "openvino", "pytorch")}
+    files = {"onnxruntime": nets.float32, "openvino": nets.float32, "pytorch": nets.folder}
+    result = session(
+        [candidate("base", file, target=name) for name, file in files.items()], targets=targets,
+        preset=preset(twins=0), plugins=(PLUGIN,),
+    )  # fmt: skip
+    assert result.failures == ()
+    assert {s.case.target: s.runtime["runtime"] for s in result.samples} == {name: name for name in targets}
+    assert all(s.cpu_ns.sum() > 0.5 * s.wall_ns[s.kept].min() * len(s.cpu_ns) for s in result.samples)
+    assert set(measures_of(result)) == {("base", name) for name in targets}
 
 
 def test_few_runs_are_as_few_rounds(session):

@@ -10,8 +10,9 @@ from pipeline.bench.compare import compare_all
 from pipeline.bench.facts import records_of
 from pipeline.bench.results import Candidate, Failure, Role, SessionResult
 from pipeline.describe import metric_records
+from pipeline.stats import wilson
 from pipeline.store.reader import open_results
-from pipeline.store.records import Device, Lint, Model, Run
+from pipeline.store.records import DatasetInfo, Device, Instances, Lint, Model, PredictionSet, Run
 from pipeline.store.writer import Store
 from tests.pipeline.bench.test_compare import process
 
@@ -168,9 +169,33 @@ def test_a_check_without_findings_takes_back_what_was_found(results):
     assert one(db, "SELECT * FROM lints") == []
 
 
+def test_classes_and_groups_have_wilson_intervals(results):
+    """Ten instances of class a, of which eight are right, half of them in each group; none of class b is."""
+    labels, correct = ["a"] * 10 + ["b"] * 2, [True] * 8 + [False] * 4
+    ids = [str(row) for row in range(12)]
+    db = results(lints=[
+        DatasetInfo("data", "data", "image-classification", ["a", "b"], {"evaluation": 12}, {}),
+        Instances("data", "evaluation", ids, labels, {"half": ["x", "y"] * 6}),
+        PredictionSet(
+            "base", "ort", "data", ["a"] * 12, np.ones(12), np.ones(12), np.array(correct), np.array(correct) * 1.0,
+            np.full((12, 2), 0.5),
+        ),
+    ])  # fmt: skip
+    expected = {"a": (8, 10), "b": (0, 2)}
+    for name, instances, accuracy, low, high in one(
+        db, "SELECT class, instances, accuracy, low, high FROM class_accuracy ORDER BY class"
+    ):
+        hits, count = expected[name]
+        interval = wilson(hits, count)
+        assert instances == count
+        assert (accuracy, low, high) == pytest.approx((hits / count, interval.low, interval.high), abs=1e-4)
+    groups = one(db, "SELECT attribute, value, instances, accuracy FROM group_accuracy ORDER BY value")
+    assert groups == [("half", "x", 6, pytest.approx(4 / 6)), ("half", "y", 6, pytest.approx(4 / 6))]
+
+
 def test_every_view_and_column_is_commented(results):
     db = results()
-    views = ("timings", "timing_runs", "speedups", "lints")
+    views = ("timings", "timing_runs", "speedups", "lints", "class_accuracy", "group_accuracy")
     missing = one(db, f"SELECT view_name FROM duckdb_views() WHERE view_name IN {views} AND comment IS NULL")
     missing += one(
         db, f"SELECT table_name, column_name FROM duckdb_columns() WHERE table_name IN {views} AND comment IS NULL"

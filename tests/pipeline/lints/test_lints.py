@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ISSUE = {
     "slower_with_fewer_macs", "int8_slower_than_float", "low_integer_share", "larger_at_higher_ratio",
     "quantized_without_preprocessing", "unsteady_latency", "contended", "target_disagrees",
-    "calibration_overlaps_evaluation", "constant_predictor", "not_a_number",
+    "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay",
 }  # fmt: skip
 
 
@@ -198,6 +198,18 @@ def test_target_disagrees(sweep):
         "ort": "accuracy 90.0% on ort and 95.0% on pytorch",
         "openvino": "accuracy 90.5% on openvino and 95.0% on pytorch",
     }
+
+
+@pytest.mark.parametrize("what", ["class", "group"])
+def test_a_few_pay(sweep, what):
+    sweep.model("m", accuracy_drop=0.01, **{f"worst_{what}_drop": 0.3, f"{what}_drop_p": 0.001})
+    message = sweep.findings()["m", "a_few_pay"].message
+    assert message == f"One {what} lost 30.0% of accuracy where all together lost 1.0% (p = 0.001, corrected)"
+
+
+@pytest.mark.parametrize(("drop", "p"), [(0.3, 0.2), (0.05, 0.001)])
+def test_a_loss_by_chance_or_a_common_one_is_no_finding(sweep, drop, p):
+    assert sweep.model("m", accuracy_drop=0.01, worst_class_drop=drop, class_drop_p=p).findings() == {}
 
 
 def test_constant_predictor(sweep):

@@ -145,6 +145,28 @@ class TestBehaviour:
         assert behaviour.worst_class_drop(model, base) == 0
         assert behaviour.worst_class_drop(base, model) == 0
 
+    def test_a_class_that_pays_is_told_from_chance(self):
+        """Of 20 instances of each of two classes the second loses ten, the first two and gains two."""
+        labels = np.repeat([0, 1], 20)
+        right = np.eye(2)[labels]
+        wrong = right[:, ::-1]
+        before = np.r_[np.ones(18), np.zeros(2), np.ones(20)].astype(bool)
+        after = np.r_[np.zeros(2), np.ones(16), np.ones(2), np.ones(10), np.zeros(10)].astype(bool)
+        groups = {"half": tuple("ab" * 20)}
+        base = classified(np.where(before[:, None], right, wrong), labels, attributes=groups)
+        model = classified(np.where(after[:, None], right, wrong), labels, attributes=groups)
+        assert behaviour.worst_class_drop(model, base) == pytest.approx(0.5)
+        assert behaviour.class_drop_p(model, base) == pytest.approx(2 * 2 / 2**10)  # ten of ten, for two classes
+        assert behaviour.accuracy_drop(model, base).value == pytest.approx(0.25)
+        assert behaviour.worst_group_drop(model, base) == pytest.approx(0.25)
+        assert behaviour.group_drop_p(model, base) == pytest.approx(2 * 2 * (1 + 7) / 2**7)  # one gained, six lost
+        assert behaviour.class_drop_p(base, base) == 1
+
+    def test_without_attributes_there_is_no_group(self, predictions):
+        plain = replace(predictions, attributes=None)
+        assert behaviour.worst_group_drop(plain, plain) is None
+        assert behaviour.group_drop_p(plain, plain) is None
+
     def test_divergence_is_scipys(self, predictions):
         from scipy.special import softmax
         from scipy.stats import entropy
