@@ -69,8 +69,8 @@ def macs(files: ModelFiles) -> float | None:
 @metric(unit="", format=".1%", better=Better.HIGHER)
 def integer_mac_share(files: ModelFiles) -> float | None:
     """Share of the MACs that the target runs in integer kernels, after its own optimisation."""
-    if files.kernels is None:
-        return None
+    if not files.kernels:
+        return None  # the target does not say
     return files.kernels.get("int8", 0.0)  # weight-only kinds (`int4_weights`) multiply in float
 
 

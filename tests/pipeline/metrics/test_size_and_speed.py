@@ -53,6 +53,8 @@ def test_counts(tmp_path):
     assert (size.macs(model), size.integer_mac_share(model)) == (1234, 0.6)
     assert size.sparsity(files(tmp_path)) is None
     assert size.integer_mac_share(files(tmp_path)) is None
+    assert size.integer_mac_share(files(tmp_path, kernels={})) is None
+    assert size.integer_mac_share(files(tmp_path, kernels={"float32": 1.0})) == 0
 
 
 def test_batch_norms_left_in_a_quantized_file(nets, tmp_path):
