@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.lineages import ABSENT, Lineages, Slot, token
-from viewer.variables import Raw, VariableKind, combine, shared
+from viewer.variables import BASE, Raw, VariableKind, combine, shared
 
 __all__ = ["Candidates", "candidates"]
 
@@ -139,7 +139,7 @@ def _parts(pool: Candidates) -> list[tuple[int, ...]]:
     found: dict[object, list[int]] = {}
     odd = set(pool.lineages.unstable)
     for at, raw in enumerate(pool.raws):
-        name: object = raw.slot if raw.slot in pool.lineages.steps else "root"
+        name: object = "root" if raw.kind is VariableKind.ROOT or raw.slot == BASE else raw.slot or raw.id
         if raw.kind is VariableKind.ORDER or (raw.slot in odd and raw.kind is VariableKind.PRESENCE):
             name = "order"
         found.setdefault(name, []).append(at)

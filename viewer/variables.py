@@ -12,8 +12,10 @@ from viewer.forest import Node
 from viewer.lineages import ABSENT, UNSET, Lineages, Slot, root_label, token, value_text
 from viewer.natural import NaturalKey, natural_key
 
-__all__ = ["NONE", "Raw", "Variable", "VariableKind", "combine", "raw_variables", "shared", "variable"]
+__all__ = ["BASE", "NONE", "Raw", "Variable", "VariableKind", "combine", "raw_variables", "shared", "variable"]
 
+_MOST_RAWS = 40
+_ENDS = 5
 NONE = "none"
 """Label of what a lineage does not have."""
 ARROW = " → "
@@ -73,13 +75,20 @@ def raw_variables(lineages: Lineages) -> list[Raw]:
     """Return everything that differs, base model first, then slot by slot; constants are left out.
 
     Together they tell any two models apart whose lineages differ in anything. A slot has one variable per parameter that
-    differs, and one for its presence; a parameter's variable says "none" where the operation is absent.
+    differs, and one for its presence; a parameter's variable says "none" where the operation is absent. What lineages of
+    very many steps differ in beyond the first dozens of variables is one variable.
     """
     found = _roots(lineages)
+    further: list[Slot] = []
     for slot, steps in lineages.steps.items():
-        found += _of_slot(slot, steps)
+        if len(found) < _MOST_RAWS:
+            found += _of_slot(slot, steps)
+        elif any(step is not steps[0] for step in steps):
+            further.append(slot)
     if lineages.unstable:
         found.append(_order(lineages))
+    if further:
+        found.append(_further(lineages, further))
     return found
 
 
@@ -133,6 +142,17 @@ def _order(lineages: Lineages) -> Raw:
     return Raw("order", "order of operations", VariableKind.ORDER, tokens, tuple(texts))
 
 
+def _further(lineages: Lineages, slots: Collection[Slot]) -> Raw:
+    wanted = set(slots)
+    steps = [
+        [lineages.steps[slot][model] for slot in sequence if slot in wanted]
+        for model, sequence in enumerate(lineages.sequences)
+    ]
+    tokens = tuple(tuple((natural_key(step.op), token(step.params)) for step in each if step) for each in steps)
+    texts = tuple(_written([_step_text(step, sorted(step.params)) for step in each if step]) for each in steps)
+    return Raw("further", "further steps", VariableKind.SEQUENCE, tokens, texts)
+
+
 def _varies(raw: Raw) -> bool:
     return len(set(raw.tokens)) > 1
 
@@ -173,8 +193,13 @@ def combine(lineages: Lineages, raws: Sequence[Raw], kind: VariableKind) -> Raw:
     _add_iterations(lineages, written)
     texts = []
     for model, sequence in enumerate(lineages.sequences):
-        steps = [_step_text(lineages.steps[slot][model], written[slot]) for slot in sequence if slot in written]
-        texts.append(ARROW.join(_runs([*_base_text(lineages, raws, model), *steps])) or NONE)
+        steps = [
+            _step_text(step, written[slot])
+            for slot in sequence
+            if slot in written and (step := lineages.steps[slot][model]) is not None
+        ]
+        steps += [raw.texts[model] for raw in raws if raw.id == "further" and raw.texts[model] != NONE]
+        texts.append(_written([*_base_text(lineages, raws, model), *steps]))
     tokens = tuple(zip(*(raw.tokens for raw in raws), strict=True))
     return Raw(" + ".join(raw.id for raw in raws), _label(raws, kind), kind, tokens, tuple(texts))
 
@@ -189,11 +214,13 @@ def _base_text(lineages: Lineages, raws: Sequence[Raw], model: int) -> list[str]
 
 
 def _add_iterations(lineages: Lineages, written: dict[Slot, list[str]]) -> None:
-    repeated = {slot.op for slot in lineages.steps if slot.nth > 1 and slot in written}
-    for slot, steps in lineages.steps.items():
-        if slot.op not in repeated or (slot not in written and any(step is None for step in steps)):
+    last = {op: max(slot.nth for slot in written if slot.op == op) for op in {slot.op for slot in written}}
+    shown = [slot for slot in lineages.steps if 1 < last.get(slot.op, 1) >= slot.nth]
+    for slot in shown:
+        steps = lineages.steps[slot]
+        if slot not in written and any(step is None for step in steps):
             continue
-        same = [other for other in lineages.steps if other.op == slot.op]
+        same = [other for other in shown if other.op == slot.op]
         for name in sorted({name for step in steps if step is not None for name in step.params}):
             here = _parameter(slot, name, steps).tokens
             everywhere = {each for other in same for each in _parameter(other, name, lineages.steps[other]).tokens}
@@ -202,13 +229,19 @@ def _add_iterations(lineages: Lineages, written: dict[Slot, list[str]]) -> None:
                 written[slot] += [name] if name not in written[slot] else []
 
 
-def _step_text(step: Node | None, names: Sequence[str]) -> str:
-    if step is None:  # a sequence lists only slots that the lineage has
-        raise AssertionError("a slot of a sequence has no step")
+def _step_text(step: Node, names: Sequence[str]) -> str:
     values = [(name, value_text(step.params[name])) for name in names if name in step.params]
     if len(values) == 1:
         return f"{step.op} {values[0][1]}"
     return " ".join([step.op, ", ".join(f"{name} {text}" for name, text in values)]).rstrip()
+
+
+def _written(parts: list[str]) -> str:
+    """Join steps, leaving out the middle of very many."""
+    parts = _runs(parts)
+    if len(parts) > 2 * _ENDS + 1:
+        parts = [*parts[:_ENDS], f"… {len(parts) - 2 * _ENDS} more …", *parts[-_ENDS:]]
+    return ARROW.join(parts) or NONE
 
 
 def _runs(parts: list[str]) -> list[str]:
