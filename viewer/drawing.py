@@ -138,7 +138,8 @@ def _bands(
     parent = np.array([index[edge.parent] for edge in layout.edges], dtype=np.int32)
     child = np.array([index[edge.child] for edge in layout.edges], dtype=np.int32)
     half = radius * _RIBBON_SHARE
-    found = ribbons(at[parent], at[child], half[parent], half[child])
+    # the layout keeps rows free from the column after the parent on: bend before that column
+    found = ribbons(at[parent], at[child], half[parent], half[child], turn=1.0)
     one, other = rgb[parent].astype(np.float32)[found.ribbon], rgb[child].astype(np.float32)[found.ribbon]
     mixed = one + (other - one) * found.along[:, None]
     return {

@@ -12,7 +12,7 @@ from tests.viewer.stores import key_of, publish
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
-ROOT, INT8, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-int8", "-mag50", "-mag75"))
+ROOT, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-mag50", "-mag75"))
 MAGNITUDE = [key_of(f"resnet50trained-mag{amount}") for amount in (50, 75, 90)]
 
 
@@ -76,10 +76,11 @@ def test_click_selects_shift_click_adds_and_the_address_says_so(visitor):
 
 
 def test_a_click_in_the_scatterplot_selects_in_the_map_too(visitor):
-    visitor.click("scatter", INT8)
-    expect_selected(visitor, INT8)
+    alone = key_of("resnet50trained-gra90")
+    visitor.click("scatter", alone)
+    expect_selected(visitor, alone)
     visitor.until(
-        f"bouillon.model('nodes').selected.indices.map((i) => bouillon.model('nodes').data.key[i])[0] === '{INT8}'"
+        f"bouillon.model('nodes').selected.indices.map((i) => bouillon.model('nodes').data.key[i])[0] === '{alone}'"
     )
     visitor.page.mouse.click(*[sum(pair) for pair in zip(visitor.point("map", ROOT), (0, 24), strict=True)])
     expect_selected(visitor)

@@ -101,8 +101,8 @@ class Details(SideView):
                 buttons.append({"do": "fold", "key": placed.id, "text": f"Draw all {placed.hidden} on the map"})
             elif placed.can_fold and len(keys) == 1:
                 buttons.append({"do": "fold", "key": placed.id, "text": "Fold its descendants"})
-        inside = {laid.placed[unit].inside for unit in units if unit in laid.placed} - {""}
-        if len(inside) == 1:
+        inside = {laid.placed[unit].inside for unit in units if unit in laid.placed}
+        if len(inside) == 1 and inside != {""}:
             buttons.append({"do": "fold", "key": inside.pop(), "text": "Draw the sweep as one"})
         return buttons
 

@@ -156,7 +156,7 @@ class ModelMap(View):
         """A header was clicked: all models of the column, except those outside the budget."""
         columns, at = self._layout().columns, int(message.get("column", -1))
         if 0 <= at < len(columns):
-            self._choose(columns[at].models, add=bool(message.get("add")))
+            self._choose(self.desk.known(list(columns[at].models)), add=bool(message.get("add")))
 
     def _kin(self, message: Mapping[str, Any]) -> None:
         """Add the relatives of what is selected."""
@@ -169,7 +169,8 @@ class ModelMap(View):
         }
         find = relatives.get(str(message.get("kin")))
         if find is not None:
-            self._choose([kin for key in self.state.selected for kin in find(key)], add=True)
+            found = [kin for key in self.state.selected if key in forest for kin in find(key)]
+            self._choose(self.desk.known(found), add=True)
 
     def _node(self, message: Mapping[str, Any]) -> None:
         """A node was chosen by the keyboard; adding one that is selected takes it away."""
