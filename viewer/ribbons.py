@@ -9,6 +9,8 @@ import numpy as np
 __all__ = ["Ribbons", "ribbons"]
 
 _STEPS_PER_PIECE = 3
+_BENDING = 0.625
+"""Share of the pieces that are spent on the bend of a long ribbon."""
 
 
 class Ribbons(NamedTuple):
@@ -25,22 +27,36 @@ class Ribbons(NamedTuple):
 
 
 def ribbons(
-    start: np.ndarray, end: np.ndarray, start_width: np.ndarray, end_width: np.ndarray, *, pieces: int = 8
+    start: np.ndarray,
+    end: np.ndarray,
+    start_width: np.ndarray,
+    end_width: np.ndarray,
+    *,
+    turn: float = np.inf,
+    pieces: int = 8,
 ) -> Ribbons:
     """Return tapered ribbons from `start` to `end`, (N, 2) each, with half-widths (N,) at both ends.
 
-    A ribbon leaves and arrives horizontally: a cubic Bezier whose control points lie half-way across. Its width is
-    measured vertically, so that many ribbons leaving one node overlap into one band.
+    A ribbon leaves and arrives horizontally: a cubic Bezier whose control points lie half-way across. One that reaches
+    further than `turn` makes its bend within `turn` of its start and runs straight from there, so that it stays clear of
+    what stands between. Its width is measured vertically, so that many ribbons leaving one node overlap into one band.
     """
     count = len(start)
-    t = np.linspace(0, 1, pieces * _STEPS_PER_PIECE + 1)
-    ease = t * t * (3 - 2 * t)  # the y of that Bezier over its parameter
-    across = 1.5 * t * (1 - t) + t**3  # and its x
-    x = start[:, :1] + (end[:, :1] - start[:, :1]) * across
+    t = np.linspace(0, 1, pieces * _STEPS_PER_PIECE + 1)[None, :]
+    reach = end[:, :1] - start[:, :1]
+    far = reach > turn
+    bend = np.where(far, turn, reach)
+    split = np.where(far, np.round(_BENDING * pieces) / pieces, 1.0)
+    bent, straight = np.minimum(t / split, 1), np.where(far, np.maximum(t - split, 0) / np.maximum(1 - split, 1e-9), 0)
+    ease = bent * bent * (3 - 2 * bent)  # the y of that Bezier over its parameter
+    across = bend * (1.5 * bent * (1 - bent) + bent**3) + (reach - bend) * straight  # and its x
+    x = start[:, :1] + across
     y = start[:, 1:] + (end[:, 1:] - start[:, 1:]) * ease
-    half = start_width[:, None] + (end_width - start_width)[:, None] * ease
+    way = np.where(far, across / np.where(far, reach, 1), t)
+    half = start_width[:, None] + (end_width - start_width)[:, None] * way * way * (3 - 2 * way)
     first = np.arange(pieces) * _STEPS_PER_PIECE
     steps = first[:, None] + np.arange(_STEPS_PER_PIECE + 1)
+    along = (way[:, steps[:, 0]] + way[:, steps[:, -1]]) / 2
     there, back = steps, steps[:, ::-1]
     xs = np.concatenate([x[:, there], x[:, back]], axis=2)
     ys = np.concatenate([(y - half)[:, there], (y + half)[:, back]], axis=2)
@@ -48,5 +64,5 @@ def ribbons(
         xs=xs.reshape(count * pieces, -1).astype(np.float32),
         ys=ys.reshape(count * pieces, -1).astype(np.float32),
         ribbon=np.repeat(np.arange(count, dtype=np.int32), pieces),
-        along=np.tile(((np.arange(pieces) + 0.5) / pieces).astype(np.float32), count),
+        along=along.reshape(-1).astype(np.float32),
     )

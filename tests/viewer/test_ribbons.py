@@ -51,3 +51,22 @@ def test_five_thousand_ribbons_cost_little():
     plain = time.process_time()
     np.sort(np.random.default_rng(0).normal(size=5_000_000))  # a yardstick of this machine, about half a second
     assert plain - begin < time.process_time() - plain
+
+
+def test_a_long_ribbon_bends_within_its_turn_and_then_runs_straight_with_its_colour_and_width_changing_evenly():
+    made = ribbons(np.zeros((1, 2)), np.array([[4.0, 3.0]]), np.array([0.3]), np.array([0.1]), turn=1.0)
+    side = made.xs.shape[1] // 2
+    x = made.xs[:, :side].ravel()
+    middle = (made.ys[:, :side] + made.ys[:, : side - 1 : -1]).ravel() / 2
+    half = (made.ys[:, : side - 1 : -1] - made.ys[:, :side]).ravel() / 2
+    assert np.allclose(middle[x >= 1 - 1e-6], 3.0)
+    assert (middle[x < 0.9] < 3.0).all()
+    assert (np.diff(x) >= 0).all()
+    assert (np.diff(half) <= 1e-6).all()
+    at = (made.xs[:, 0] + made.xs[:, side - 1]) / 2
+    assert np.allclose(made.along, at / 4.0, atol=1e-6)
+
+
+def test_a_short_ribbon_is_the_same_with_and_without_a_turn():
+    ends = np.zeros((1, 2)), np.array([[1.0, 3.0]]), np.array([0.3]), np.array([0.1])
+    assert all(np.array_equal(a, b) for a, b in zip(ribbons(*ends, turn=1.0), ribbons(*ends), strict=True))
