@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import openvino as ov
 
-_INSTALL = "pip install 'bouillon[openvino]'"
+_INSTALL = "pip install -e '.[openvino]' in the checkout"
 Precision = Literal["f32", "bf16", "f16"]
 _INFO = ("layerType", "originalLayersNames", "primitiveType")
 _MATRIX_LAYERS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
