@@ -14,6 +14,8 @@ __all__ = ["Better", "Change", "Measured", "MetricSpec", "change", "format_chang
 
 _DEFAULT = ".3g"
 _LONGEST = 10**15
+_TELLING = 1000
+"""Relative changes beyond this are written as differences: the reference is practically 0."""
 
 
 class Better(StrEnum):
@@ -126,13 +128,13 @@ def change(value: Measured, reference: Measured, better: Better) -> Change | Non
 def format_change(difference: Change, metric: MetricSpec) -> str:
     """Write a change: shares in percentage points ("-1.2 pp"), others relative ("+3.4%"), with noise ("+1.2 ± 0.3 pp").
 
-    "no change" where the values are equal; the difference in the metric's unit where there is no relative change.
+    "no change" where the values are equal; the difference in the metric's unit where the relative change says nothing.
     """
     if difference.absolute == 0:
         return "no change"
     if metric.is_share:
         return _with_noise(100 * difference.absolute, 100 * difference.noise, " pp")
-    if math.isnan(difference.relative):
+    if not abs(difference.relative) < _TELLING:
         return ("+" if difference.absolute > 0 else "") + format_value(difference.absolute, metric)
     scale = 100 * difference.relative / difference.absolute
     return _with_noise(100 * difference.relative, abs(scale) * difference.noise, "%")

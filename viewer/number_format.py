@@ -122,7 +122,8 @@ def _si(size: float, spec: FormatSpec) -> str:
     power = _power(size, precision)
     third = max(-_ONES, min(len(_PREFIXES) - 1 - _ONES, power // 3))
     decimals = max(0, precision - 1 - (power - 3 * third))
-    return _finish(f"{size / 1000.0**third:.{decimals}f}", spec) + _PREFIXES[_ONES + third]
+    rounded = float(f"{size:.{precision - 1}e}")  # 11 to one digit is 10
+    return _finish(f"{rounded / 1000.0**third:.{decimals}f}", spec) + _PREFIXES[_ONES + third]
 
 
 def _finish(digits: str, spec: FormatSpec) -> str:
