@@ -7,22 +7,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ops._order import palette_lost
 from ops.api import Ancestry, Context, Exclude, Include, Kind, ModelRef, TorchModel, Uses, operation
 
-_WITHOUT_BATCH_NORM = (
-    "Albert", "Bart", "Beit", "Bert", "ConvNext", "DeBERTa", "Deberta", "Deit", "DeiT", "DistilBert", "Electra", "GPT2",
-    "Roberta", "Swin", "T5", "ViT", "XLMRoberta",
-)  # fmt: skip
-"""Beginnings of Hugging Face architectures that have layer normalisation only."""
+_WITHOUT_BATCH_NORM = {
+    "albert", "bart", "beit", "bert", "convnext", "convnextv2", "deberta", "deberta-v2", "deit", "distilbert", "electra",
+    "gpt2", "roberta", "swin", "swinv2", "t5", "vit", "xlm-roberta",
+}  # fmt: skip
+"""Architectures of Hugging Face transformers that have layer normalisation only."""
 
 
 def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
-    architecture = str(ancestry.model.get("architecture", ""))
-    if params["method"] == "batch_norm" and architecture.startswith(_WITHOUT_BATCH_NORM):
+    architecture = ancestry.model.get("architecture")
+    if params["method"] == "batch_norm" and architecture in _WITHOUT_BATCH_NORM:
         return (
-            f"{architecture} has no batch normalisation to estimate. Use `method: bias_correction` or "
+            f"architecture '{architecture}' has no batch normalisation to estimate. Use `method: bias_correction` or "
             "`method: reconstruct`"
         )
+    if params["method"] == "reconstruct":
+        return palette_lost(ancestry, params)
     return None
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from ops._order import palette_lost
 from ops._schedule import OptimizerName, ScheduleName
 from ops.api import (
     Context,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ops._training import Loss
 
 
-@operation(kind=Kind.FINETUNE, version=1, uses={Uses.DATA, Uses.SEED})
+@operation(kind=Kind.FINETUNE, version=1, uses={Uses.DATA, Uses.SEED}, refuse=palette_lost)
 def finetune(
     model: TorchModel,
     ctx: Context,
@@ -51,7 +52,7 @@ def finetune(
 ) -> TorchModel:
     """Train on from the given weights; what was pruned stays exactly zero.
 
-    The repair after pruning, factorisation or palettisation. With `teacher`, the network also learns to give another
+    The repair after pruning or factorisation. With `teacher`, the network also learns to give another
     model's probabilities; with `quantization_aware`, weights and activations are rounded to 8 bits meanwhile, so that a
     later `quantize` costs less. A killed run goes on after its last epoch.
 

@@ -30,7 +30,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.QUANTIZE, version=1, consumes=Format.ONNX, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.QUANTIZE, version=2, consumes=Format.ONNX, uses={Uses.DATA}, refuse=_refuse)
 def quantize(
     model: OnnxModel,
     ctx: Context,
@@ -38,37 +38,49 @@ def quantize(
     method: Method = "static",
     include: Include = (),
     exclude: Exclude = (),
-    samples: Annotated[int, Field(ge=1, description="static: calibration instances")] = 256,
-    calibration: Annotated[
-        Literal["minmax", "entropy", "percentile"], Field(description="static: how activation ranges are found")
-    ] = "minmax",
-    percentile: Annotated[float, Field(gt=50, le=100, description="of `calibration: percentile`")] = 99.99,
-    activations: Annotated[
-        Literal["auto", "uint8", "int8"], Field(description="static: type of activations; auto: by CPU")
-    ] = "auto",
-    reduce_range: Annotated[
-        bool | None, Field(description="static, dynamic: weights of 7 bits; null: where the CPU has no VNNI")
-    ] = None,
-    per_channel: Annotated[bool, Field(description="static, dynamic: a scale per output channel")] = True,
-    bits: Annotated[Literal[8, 4], Field(description="weight_only")] = 8,
-    block_size: Annotated[
-        Literal[16, 32, 64, 128, 256], Field(description="weight_only: inputs that share a scale")
-    ] = 64,
-    compute: Annotated[
-        Literal["float32", "float16"], Field(description="float16: store only, or convert the whole graph")
-    ] = "float32",
+    samples: Annotated[int, Field(ge=1)] = 256,
+    calibration: Literal["minmax", "entropy", "percentile"] = "minmax",
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99,
+    activations: Literal["auto", "uint8", "int8"] = "auto",
+    reduce_range: bool | None = None,
+    per_channel: bool = True,
+    bits: Literal[8, 4] = 8,
+    block_size: Literal[16, 32, 64, 128, 256] = 64,
+    compute: Literal["float32", "float16"] = "float32",
 ) -> OnnxModel:
-    """Round weights, and activations where the method says so, to few bits.
+    """Round weights, and with some methods activations, to few bits.
 
-    `static` (int8 weights and activations, ranges from the calibration split) is the fast one for convolutional
-    networks and good for transformers; `dynamic` (int8, ranges found while running) needs no data and suits
-    transformers; `weight_only` (4 or 8 bits per block) shrinks linear layers; `float16` and `bfloat16` halve the file.
-    Recorded: what was chosen, which layers stay in float and why, and the share of multiply-accumulates in integer
-    kernels of the graph that ONNX Runtime runs.
+    `static` (int8, ranges of activations from calibration samples) is the fast one for convolutional networks and good for
+    transformers; `dynamic` (int8, ranges found while running) needs no data and is for transformers; `weight_only` (blocks
+    of 8 or 4 bits, linear layers) and `float16` / `bfloat16` shrink the file and run no faster on CPUs. Recorded: what was
+    chosen, which layers stay in float and why, and the share of multiply-accumulates in integer kernels of the graph that
+    ONNX Runtime runs; and a warning where float would be faster.
+
+    Args:
+        model: stays as it is.
+        ctx: gives calibration instances to `static`; no other split is read.
+        method: what is rounded, and when.
+        include: layers to quantize, by their torch names; default: convolutions (not with `dynamic`, `weight_only`), linear
+            layers and embedding tables. The group `attention` adds the products of two activations (with `static`).
+        exclude: layers to leave in float.
+        samples: of `static`: calibration instances.
+        calibration: of `static`: ranges from the extremes (`minmax`), from all but the rarest values (`percentile`), or
+            those that lose least information (`entropy`).
+        percentile: of `calibration: percentile`.
+        activations: of `static`: their type; `auto`: uint8 on x86, int8 on ARM.
+        reduce_range: of `static` and `dynamic`: weights of 7 bits, so that x86 without VNNI does not saturate; null: as the
+            CPU needs.
+        per_channel: of `static` and `dynamic`: a scale per output channel instead of one per tensor.
+        bits: of `weight_only`.
+        block_size: of `weight_only`: inputs that share a scale.
+        compute: of `float16`: `float32` stores 16 bits and widens them on opening; `float16` converts the whole graph, for
+            runtimes with such kernels.
 
     Raises:
         OperationError: the calibration split is empty or has NaN, a pattern matches no layer, or there is nothing to
             quantize.
+
+    Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018.
     """
     settings = Settings(
         samples, calibration, percentile, activations, reduce_range, per_channel, bits, block_size, compute

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from ops._order import palette_lost
 from ops.api import Ancestry, Context, Exclude, Fraction, Include, Kind, OperationError, TorchModel, Uses, operation
 
 if TYPE_CHECKING:
@@ -14,18 +15,19 @@ if TYPE_CHECKING:
 
     from ops._smooth_pairs import Pair
 
-_CONVOLUTIONAL = ("EfficientNet", "MobileNet", "RegNet", "ResNet")
+_CONVOLUTIONAL = {"depthwise_cnn", "efficientnet", "mobilenet_v1", "mobilenet_v2", "regnet", "residual_cnn", "resnet"}
+"""Architectures of Hugging Face transformers, and builders, whose networks have no such place."""
 _TOLERANCE = 1e-3  # of the largest output; float32 rounding stays well below it
 _WHY = (
     "smooth: nothing to smooth: no normalisation layer feeds linear layers alone, and no attention's values are known"
 )
 
 
-def _refuse(ancestry: Ancestry, _: Mapping[str, Any]) -> str | None:
-    architecture = str(ancestry.model.get("architecture", ""))
-    if architecture.startswith(_CONVOLUTIONAL):
-        return f"{architecture} has no layer normalisation that feeds linear layers; its convolutions quantize well without"
-    return None
+def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
+    architecture = ancestry.model.get("architecture") or ancestry.model.get("builder")
+    if architecture in _CONVOLUTIONAL:
+        return f"'{architecture}' has no normalisation that feeds linear layers; convolutions quantize well without"
+    return palette_lost(ancestry, params)
 
 
 @operation(kind=Kind.CALIBRATE, version=1, uses={Uses.DATA}, refuse=_refuse)

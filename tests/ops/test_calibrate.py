@@ -137,18 +137,24 @@ def test_a_net_without_batch_norm_is_refused_and_told_what_to_use():
     with pytest.raises(OperationError, match=re.escape(message)):
         apply("calibrate", vit(), context())
     refuse = OPERATIONS["calibrate"].refuse
-    known = Ancestry({"name": "b", "architecture": "BertForQuestionAnswering"}, "question-answering", ())
+    known = Ancestry({"name": "b", "architecture": "bert"}, "question-answering", ())
     assert refuse(known, {"method": "batch_norm"}) == (
-        "BertForQuestionAnswering has no batch normalisation to estimate. Use `method: bias_correction` or `method: "
-        "reconstruct`"
+        "architecture 'bert' has no batch normalisation to estimate. Use `method: bias_correction` or `method: reconstruct`"
     )
-    assert refuse(known, {"method": "reconstruct"}) is None
-    assert (
-        refuse(
-            Ancestry({"name": "r", "architecture": "ResNetForImageClassification"}, "", ()), {"method": "batch_norm"}
-        )
-        is None
+    assert refuse(known, {"method": "reconstruct", "include": [], "exclude": []}) is None
+    assert refuse(Ancestry({"name": "r", "architecture": "resnet"}, "", ()), {"method": "batch_norm"}) is None
+
+
+@pytest.mark.parametrize(("op", "params"), [("finetune", {}), ("calibrate", {"method": "reconstruct"}), ("smooth", {})])
+def test_what_would_undo_a_palette_is_refused_unless_layers_are_named(op, params):
+    spec = OPERATIONS[op]
+    after = Ancestry({"architecture": "vit"}, "", (("train", {}), ("palettize", {}), ("magnitude_prune", {})))
+    assert spec.refuse(after, spec.check(params)) == (
+        "it would give palettized weights new values and undo `palettize`: put it before `palettize`, or name the layers with "
+        "`include` or `exclude`"
     )
+    assert spec.refuse(after, spec.check({**params, "include": ["head"]})) is None
+    assert spec.refuse(Ancestry({"architecture": "vit"}, "", (("train", {}),)), spec.check(params)) is None
 
 
 def test_layers_that_are_no_batch_norm_are_refused():

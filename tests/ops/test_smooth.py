@@ -80,10 +80,12 @@ def test_a_convolutional_net_is_refused_with_the_reason():
     with pytest.raises(OperationError, match=message):
         apply("smooth", trained(), context())
     refuse = OPERATIONS["smooth"].refuse
-    assert refuse(Ancestry({"architecture": "ResNetForImageClassification"}, "", ()), {}).startswith(
-        "ResNetForImageClassification has no layer normalisation that feeds linear layers"
+    nothing = {"include": [], "exclude": []}
+    assert refuse(Ancestry({"architecture": "resnet"}, "", ()), nothing) == (
+        "'resnet' has no normalisation that feeds linear layers; convolutions quantize well without"
     )
-    assert refuse(Ancestry({"architecture": "BertForQuestionAnswering"}, "", ()), {}) is None
+    assert refuse(Ancestry({"builder": "residual_cnn"}, "", ()), nothing).startswith("'residual_cnn' has no")
+    assert refuse(Ancestry({"builder": "huggingface", "architecture": "bert"}, "", ()), nothing) is None
 
 
 def test_a_norm_that_something_else_uses_too_is_no_pair():
