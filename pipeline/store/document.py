@@ -1,15 +1,10 @@
-"""The public views as a section of the README, made from their comments.
-
-`python -m pipeline.store.document README.md` writes it between the lines `<!-- views -->` and `<!-- end of views -->`.
-"""
+"""The public views as a section of the README, made from their comments: `python -m pipeline.store.document`."""
 
 from __future__ import annotations
 
 import html
-import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.store import schema
 from pipeline.store.database import connect
@@ -59,13 +54,6 @@ def public() -> list[View]:
         return views(db)
 
 
-def inserted(text: str, found: list[View]) -> str:
-    """Return a text with the section between its two marks made anew."""
-    start, end = "<!-- views -->\n", "<!-- end of views -->"
-    made = f"{start}\n{markdown(found)}\n{end}"
-    return re.sub(f"{start}.*?{end}", lambda _: made, text, flags=re.DOTALL)
-
-
 def _section(view: View) -> list[str]:
     rows = [f"| `{column.name}` | {column.type} | {_cell(column.comment)} |" for column in view.columns]
     summary = f"<details><summary><code>{view.name}</code> {html.escape(view.comment or '', quote=False)}</summary>"
@@ -77,5 +65,4 @@ def _cell(comment: str | None) -> str:
 
 
 if __name__ == "__main__":
-    readme = Path(sys.argv[1])
-    readme.write_text(inserted(readme.read_text(), public()))
+    sys.stdout.write(markdown(public()))

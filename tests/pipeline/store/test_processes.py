@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
-from tests.pipeline.store.writing import batch, whole
+from tests.pipeline.store.writing import LEAST, batch, whole
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = float(os.environ.get("BOUILLON_SOAK", "4"))
@@ -33,8 +33,9 @@ def test_two_writers_and_three_readers_lose_nothing(path):
     written = {line for output, _ in ended[:2] for line in output.split()}
     with open_results(path) as db:
         assert {name for (name,) in db.execute("SELECT name FROM models").fetchall()} == written
-        assert whole(db) == len(written) > 10
-    assert all(int(output) > 0 for output, _ in ended[2:])
+        assert whole(db) == len(written)
+    assert {name[0] for name in written} == {"a", "b"}
+    assert all(int(output) >= LEAST for output, _ in ended[2:])
 
 
 def test_a_writer_that_is_killed_over_and_over_loses_nothing_it_said_was_done(path):

@@ -158,10 +158,3 @@ def test_markdown_lists_all_and_survives_bars_and_tags():
         "<details><summary><code>v</code> One &amp; two.</summary>\n\n| column | type | |\n|---|---|---|\n"
         "| `c` | INTEGER | a \\| b &lt; c |\n\n</details>\n"
     )
-    text = "Before.\n<!-- views -->\nold\n<!-- end of views -->\nAfter."
-    made = document.inserted(text, [view])
-    assert document.markdown([view]) in made
-    assert "old" not in made
-    assert made.startswith("Before.")
-    assert made.endswith("After.")
-    assert document.inserted(made, [view]) == made
