@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -100,8 +101,7 @@ def supersequence(sequences: Sequence[Sequence[str]]) -> list[str]:
 def _maximal(sequences: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Return the distinct sequences that are no prefix of another, sorted."""
     distinct = sorted({tuple(sequence) for sequence in sequences if sequence})
-    following: list[tuple[str, ...]] = [*distinct[1:], ()]
-    return [one for one, other in zip(distinct, following, strict=True) if other[: len(one)] != one]
+    return [one for one, other in zip_longest(distinct, distinct[1:], fillvalue=()) if other[: len(one)] != one]
 
 
 def _letters(sequences: list[tuple[str, ...]]) -> list[str]:
