@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ops.registry import nearest
-
-if TYPE_CHECKING:
-    from hydra.core.config_loader import ConfigLoader
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 COMMANDS = ("import", "export", "migrate", "compare", "show")
@@ -115,14 +113,16 @@ def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[st
     search = [f"hydra.searchpath=[{extra.resolve().as_uri()}]"] if extra else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
+        options = partial(loader.get_group_options, config_name="config", overrides=search)
 
         def composed(words: list[str]) -> dict[str, Any]:
-            with _hydra_errors(loader):
+            with _hydra_errors(options):
                 config = hydra_compose("config", overrides=[*search, *words])
                 plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             assert isinstance(plain, dict)
             return {str(key): value for key, value in plain.items()}
 
+        overrides = [_addable(word) for word in overrides]
         recipe = composed([word for word in overrides if word.lstrip("+~").startswith("recipe")])["recipe"] or {}
         chosen = [
             f"{group}={recipe[group]}"
@@ -133,18 +133,23 @@ def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[st
         ]
         try:
             raw = composed([*chosen, *overrides])
-            entries = {group: _entries(group, loader, search) for group in ("model", "target")}
+            entries = {group: _entries(group, options(group), search) for group in ("model", "target")}
         except OmegaConfBaseException as error:
             raise UsageError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from None
     return raw, entries
 
 
-def _entries(group: str, loader: ConfigLoader, search: list[str]) -> dict[str, dict[str, Any]]:
+def _addable(word: str) -> str:
+    """Let a recipe be given words that it does not write out: Hydra alone would ask for a `+`; the parser knows better."""
+    return f"++{word}" if word.startswith("recipe.") else word
+
+
+def _entries(group: str, names: Iterable[str], search: list[str]) -> dict[str, dict[str, Any]]:
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
     found: dict[str, dict[str, Any]] = {}
-    for name in loader.get_group_options(group):
+    for name in names:
         entry = OmegaConf.to_container(hydra_compose(f"{group}/{name}", overrides=search)[group], resolve=True)
         assert isinstance(entry, dict)
         found[name] = {str(key): value for key, value in entry.items()}
@@ -154,8 +159,8 @@ def _entries(group: str, loader: ConfigLoader, search: list[str]) -> dict[str, d
 class _hydra_errors:  # noqa: N801 - a context manager reads as a function
     """Turn Hydra's errors into one message of ours with the nearest name."""
 
-    def __init__(self, loader: ConfigLoader) -> None:
-        self._loader = loader
+    def __init__(self, options: Callable[[str], list[str]]) -> None:
+        self._options = options
 
     def __enter__(self) -> None: ...
 
@@ -164,14 +169,14 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
 
         if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
             group, _, name = error.missing_cfg_file.partition("/")
-            known = self._loader.get_group_options(group)
+            known = self._options(group)
             raise UsageError(
                 f"No {group} is called '{name}'.{nearest(name, known)} Known: {', '.join(known)}"
             ) from None
         if isinstance(error, HydraException | ValueError) and not isinstance(error, UsageError):
             text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
             if "must specify 'recipe'" in text:
-                text = f"which recipe? Give recipe=NAME. Known: {', '.join(self._loader.get_group_options('recipe'))}"
+                text = f"which recipe? Give recipe=NAME. Known: {', '.join(self._options('recipe'))}"
             raise UsageError(text) from None
 
 
