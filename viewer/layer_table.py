@@ -8,7 +8,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["NUMBERS", "Bar", "Row", "bars", "flat_rows", "matcher", "roll_up", "show_number", "stacked", "tree_rows"]
+__all__ = [
+    "HEIGHT",
+    "NUMBERS",
+    "WIDTH",
+    "Row",
+    "Shape",
+    "bars",
+    "flat_rows",
+    "matcher",
+    "roll_up",
+    "show_number",
+    "stacked",
+    "tree_rows",
+]
 
 NUMBERS: dict[str, tuple[str, str]] = {
     "relative_change": ("relative change", ".2%"),
@@ -28,6 +41,9 @@ ROWS, CLASSES = 35, 6
 """Of stored histograms: below, 32 bins, above, zero; by class of relative change."""
 _SUMS = "count", "zeros", "zero_both", "zero_here", "zero_there", "bytes", "macs", "abs_sum"
 _IDENTICAL = 160.0
+_STEP = 10
+WIDTH, HEIGHT = _STEP * (ROWS - 1), 200
+"""Of the box that histograms are drawn in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,37 +155,37 @@ def _bytes(value: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """One column of a histogram: where it is, and its segments (class, top, height), in percent."""
+class Shape:
+    """All segments of one class of change, as one SVG path in a box of `WIDTH` x `HEIGHT`: a rectangle for each would
+    be a hundred elements per cell."""
 
-    x: float
-    width: float
-    segments: tuple[tuple[int, float, float], ...]
-    count: int
-
-
-def bars(counts: Sequence[int]) -> list[Bar]:
-    """Return the columns of a plain histogram; zeros are told apart in words."""
-    return _columns([[count] for count in counts[: ROWS - 1]], plain=True)
+    kind: int
+    path: str
 
 
-def stacked(counts: Sequence[int]) -> list[Bar]:
-    """Return the columns of a histogram of values, each split by relative change."""
-    return _columns([list(counts[row * CLASSES : (row + 1) * CLASSES]) for row in range(ROWS - 1)], plain=False)
+def bars(counts: Sequence[int]) -> list[Shape]:
+    """Return a plain histogram; zeros are told apart in words."""
+    return _shapes([[0, 0, count] for count in counts[: ROWS - 1]])
 
 
-def _columns(rows: list[list[int]], *, plain: bool) -> list[Bar]:
+def stacked(counts: Sequence[int]) -> list[Shape]:
+    """Return a histogram of values, its columns split by relative change."""
+    return _shapes([list(counts[row * CLASSES : (row + 1) * CLASSES]) for row in range(ROWS - 1)])
+
+
+def _shapes(rows: list[list[int]]) -> list[Shape]:
     """Heights go with the square root of the counts, so that tails can be seen beside the middle."""
     top = math.sqrt(max((sum(row) for row in rows), default=0) or 1)
-    step = 100 / len(rows)
-    made = []
+    paths: dict[int, list[str]] = {}
     for at, row in enumerate(rows):
         total = sum(row)
-        height, y, segments = 100 * math.sqrt(total) / top, 100.0, []
+        if not total:
+            continue
+        height, above = HEIGHT * math.sqrt(total) / top, 0
         for kind, count in enumerate(row):
             if count:
-                part = height * count / total
-                y -= part
-                segments.append((2 if plain else kind, y, part))
-        made.append(Bar(at * step, step * 0.9, tuple(segments), total))
-    return made
+                first, last = (round(HEIGHT - height * part / total) for part in (above, above + count))
+                above += count
+                # nothing that is there has no height at all
+                paths.setdefault(kind, []).append(f"M{at * _STEP} {first}v{min(last - first, -1)}h{_STEP - 1}V{first}z")
+    return [Shape(kind, "".join(parts)) for kind, parts in sorted(paths.items())]

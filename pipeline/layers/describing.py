@@ -22,13 +22,17 @@ def statistics(folder: Path, model: Key) -> tuple[list[Layer], list[Distribution
     Raises:
         LayerError: if the artifact is gone or damaged.
     """
+    from threadpoolctl import threadpool_limits
+
     layers, distributions = [], []
-    for position, tensor in enumerate(tensors_of(folder)):
-        values = tensor.read()
-        summary = summarize(values)
-        distributions.append(_distribution(model, tensor, position, values, summary))
-        if tensor.role == "parameter":
-            layers.append(_layer(model, tensor, summary))
+    # BLAS would share every block's sum between threads, and wait for them longer than it sums
+    with threadpool_limits(1, user_api="blas"):
+        for position, tensor in enumerate(tensors_of(folder)):
+            values = tensor.read()
+            summary = summarize(values)
+            distributions.append(_distribution(model, tensor, position, values, summary))
+            if tensor.role == "parameter":
+                layers.append(_layer(model, tensor, summary))
     return layers, distributions
 
 

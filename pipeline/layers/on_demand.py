@@ -55,7 +55,7 @@ def compare_models(
         artifacts = ArtifactStore(_workspace(db, results, workspace) / "artifacts")
         sides = [open_side(artifacts, known.sources(key)) for key in (first, second)]
         records: list[Record] = [*known.lineage(first), *known.lineage(second)]
-    found: list[Change] = list(changes(*sides, threads=2, progress=progress))
+    found: list[Change] = list(changes(*sides, progress=progress))
     here, there = (list(side.known.values()) for side in sides)
     records += [*found, *find(second, here, found, there, folds=sides[0].folds)]
     store = Store(side_store(results))

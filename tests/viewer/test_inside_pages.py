@@ -169,7 +169,8 @@ def test_gone_layers_say_so_and_nan_is_shown(layers):
     assert gone["text"] == "not in this model: folded into 'stem.conv'"
     assert rows[3]["cells"][0]["odd"] == "1 NaN, 0 infinite"
     assert dict(rows[0]["cells"][1]["numbers"])["SQNR [dB]"] == "identical"
-    assert len(rows[0]["cells"][1]["bars"]) == ROWS - 1
+    assert [shape.kind for shape in rows[0]["cells"][1]["bars"]] == [0]
+    assert rows[0]["cells"][1]["bars"][0].path.count("z") == ROWS - 3, "every bin, and nothing outside"
 
 
 def test_filters_by_name_and_type(layers):
@@ -208,10 +209,11 @@ def test_pieces():
     assert show_number("bytes", 25_600_000.0) == "25.6 MB"
     assert show_number("sqnr_db", float("-inf")) == "-∞"
     assert show_number("cosine", None) == "—"
-    assert len(bars([1] * ROWS)) == ROWS - 1
-    column = stacked([4 if at == 6 else 12 if at == 7 else 0 for at in range(ROWS * 6)])[1]
-    assert [(kind, round(height)) for kind, _, height in column.segments] == [(0, 25), (1, 75)]
-    assert column.count == 16
+    (plain,) = bars([1] * ROWS)
+    assert plain.path.count("z") == ROWS - 1
+    column = stacked([4 if at == 6 else 12 if at == 7 else 0 for at in range(ROWS * 6)])
+    assert [(shape.kind, shape.path) for shape in column] == [(0, "M10 200v-50h9V200z"), (1, "M10 150v-150h9V150z")]
+    assert bars([0] * ROWS) == []
     deep = tree_rows([".".join(f"m{at}" for at in range(2000))], {}, {"m0"})
     assert len(deep) == 2
 
