@@ -61,8 +61,8 @@ def ribbons(
     xs = np.concatenate([x[:, there], x[:, back]], axis=2)
     ys = np.concatenate([(y - half)[:, there], (y + half)[:, back]], axis=2)
     return Ribbons(
-        xs=xs.reshape(count * pieces, -1).astype(np.float32),
-        ys=ys.reshape(count * pieces, -1).astype(np.float32),
+        xs=xs.reshape(count * pieces, 2 * (_STEPS_PER_PIECE + 1)).astype(np.float32),
+        ys=ys.reshape(count * pieces, 2 * (_STEPS_PER_PIECE + 1)).astype(np.float32),
         ribbon=np.repeat(np.arange(count, dtype=np.int32), pieces),
         along=along.reshape(-1).astype(np.float32),
     )

@@ -1,0 +1,215 @@
+"""The application without a browser: what messages do to the state, and the state to the page."""
+
+import csv
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from bokeh.document import Document
+
+from tests.studies import study
+from tests.viewer.stores import key_of, publish
+from viewer.app import open_app, results_path
+from viewer.study import open_study
+from viewer.views.table import Table
+
+ROOT, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-mag50", "-mag75"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    path = tmp_path_factory.mktemp("results") / "results.duckdb"
+    publish(path, study(52), failures=1).close()
+    return path
+
+
+def visit(results, query=None):
+    document = Document()
+    arguments = {name: [value.encode()] for name, value in (query or {}).items()}
+    document._session_context = lambda: SimpleNamespace(
+        request=SimpleNamespace(arguments=arguments, cookies={}), destroyed=False
+    )
+    return open_app(document, [str(results)])
+
+
+class Page:
+    """The other end of the wire."""
+
+    def __init__(self, app):
+        self.app, self.number = app, 0
+        self.updates = []
+        app._bridge.on_change("update", lambda attr, old, new: self.updates.append(new))
+
+    def say(self, kind, **content):
+        self.number += 1
+        self.app._bridge.message = {"number": self.number, "kind": kind, **content}
+        return self.updates[-1] if self.updates else {}
+
+
+@pytest.fixture
+def app(results):
+    return visit(results)
+
+
+@pytest.fixture
+def page(app):
+    return Page(app)
+
+
+def test_the_file_is_the_argument_else_the_environment_s_else_the_folder_s(monkeypatch):
+    monkeypatch.setenv("BOUILLON_RESULTS", "named.duckdb")
+    assert results_path(["given.duckdb"]) == Path("given.duckdb")
+    assert results_path([]) == Path("named.duckdb")
+    monkeypatch.delenv("BOUILLON_RESULTS")
+    assert results_path([]) == Path("results.duckdb")
+
+
+def test_one_pick_is_one_event_and_one_update(app, page):
+    events = []
+    app.state.param.watch(events.append, "selected")
+    app.map.nodes.selected.indices = [app.map._index[MAG50]]
+    assert app.state.selected == [MAG50]
+    assert len(events) == 1
+    assert len(page.updates) == 1
+    assert page.updates[0]["link"]["query"] == f"selected={MAG50[:6]}"
+
+
+def test_a_selection_shows_in_both_plots(app, page):
+    page.say("node", key=MAG75)
+    assert app.scatter.models.selected.indices == [open_study(app.desk.path).row[MAG75]]
+    assert app.map.nodes.selected.indices == [app.map._index[MAG75]]
+
+
+def test_a_click_on_a_mark_that_stands_for_a_selected_model_keeps_that_model_alone(app, page):
+    page.say("set", field="closed", value=MAG50)
+    below = key_of("resnet50trained-mag50-int8")
+    page.say("find", key=below)
+    assert app.state.selected == [below]
+    mark, other = app.map._index[MAG50], app.map._index[MAG75]
+    assert app.map.nodes.selected.indices == [mark]
+    app.map.nodes.selected.indices = [mark, other]
+    assert app.state.selected == [below, MAG75]
+
+
+def test_nonsense_messages_change_nothing(app, page):
+    before = {name: getattr(app.state, name) for name in app.state.fields()}
+    for message in [
+        {"kind": "set", "field": "page", "value": "<b>"},
+        {"kind": "set", "field": "nothing", "value": 1},
+        {"kind": "column", "column": 99},
+        {"kind": "range", "index": 7, "low": 1},
+        {"kind": "bound", "index": 3, "end": "low", "value": "x"},
+        {"kind": "filter_metric", "index": 0, "value": "none"},
+        {"kind": "sort", "order": "'; DROP TABLE model"},
+        {"kind": "row", "key": "unknown"},
+        {"kind": "hover", "key": "unknown"},
+        {"kind": "kin", "kin": "cousins"},
+        {"kind": "fold", "key": "unknown"},
+        {"kind": "no such kind"},
+    ]:
+        page.say(**message)
+    app._bridge.message = "not a mapping"
+    assert {name: getattr(app.state, name) for name in app.state.fields()} == before
+
+
+@pytest.mark.parametrize(("typed", "bound"), [("9000", 9000.0), ("9 s", 9000.0), ("2,000 ms", 2000.0), ("", None)])
+def test_a_typed_bound_is_understood_in_its_unit(app, page, typed, bound):
+    app.state.filters = [("Latency", None, 1.0)]
+    page.say("bound", index=0, end="high", value=typed)
+    assert app.state.filters == [("Latency", None, bound)]
+
+
+def test_a_bound_that_is_no_number_is_said_beside_its_field(app, page):
+    app.state.change({"filters": [("Latency", None, None)], "pane": "budgets"})
+    update = page.say("bound", index=0, end="high", value="fast")
+    assert "&#39;fast&#39; is not a number" in update["panes"]["side"]
+    assert app.state.filters == [("Latency", None, None)]
+
+
+def test_filters_agree_with_the_values(app):
+    app.state.filters = [("Top-1 Accuracy", 0.5, None), ("Latency", None, 9000.0)]
+    study_ = app.desk.study
+    wanted = (study_.values("Top-1 Accuracy") >= 0.5) & (study_.values("Latency") <= 9000.0)
+    assert (study_.passing(app.state.filters) == wanted).all()
+    drawn = np.asarray(app.map.nodes.data["alpha"]) > 0.5
+    rows = np.asarray(app.map.nodes.data["model"])
+    app.state.change({"color": "Latency"})  # drawn anew, as a report would be
+    drawn = np.asarray(app.map.nodes.data["alpha"]) > 0.5
+    assert (drawn[rows >= 0] == wanted[rows[rows >= 0]]).all()
+
+
+def test_back_in_the_browser_s_history_restores_the_earlier_view(app, page):
+    page.say("set", field="arrange", value="step")
+    page.say("link", query=f"selected={MAG50[:8]}")
+    assert app.state.arrange == "operation"
+    assert app.state.selected == [MAG50]
+
+
+def test_the_table_sorts_numbers_as_numbers_with_missing_ones_last(app, page):
+    table = next(view for view in app._views if isinstance(view, Table))
+    page.say("sort", order="Latency")
+    values = app.desk.study.values("Latency")[table.rows()]
+    assert (np.diff(values) >= 0).all()
+    page.say("sort", order="Latency")
+    assert (np.diff(app.desk.study.values("Latency")[table.rows()]) <= 0).all()
+    page.say("sort", order=" name")
+    rows = list(csv.DictReader(io.StringIO(table.as_csv())))
+    assert [row["name"] for row in rows][:2] == ["mobilenetv2trained", "mobilenetv2trained-int8"]
+
+
+def test_a_spreadsheet_runs_no_name_as_a_formula(tmp_path):
+    small = study(1)
+    small["models"][0]["id"] = '=HYPERLINK("http://x")'
+    publish(tmp_path / "results.duckdb", small).close()
+    app = visit(tmp_path / "results.duckdb")
+    table = next(view for view in app._views if isinstance(view, Table))
+    assert next(csv.DictReader(io.StringIO(table.as_csv())))["name"] == '\'=HYPERLINK("http://x")'
+
+
+def test_the_copied_sql_gives_the_rows_of_the_table(app, page):
+    from pipeline.store.reader import open_results
+
+    page.say("sort", order="Latency")
+    query = page.say("sql")["copy"]
+    db = open_results(app.desk.path)
+    rows = db.execute(query.rstrip(";")).fetchall()
+    db.close()
+    assert len(rows) == 52
+    table = next(view for view in app._views if isinstance(view, Table))
+    assert [row[0] for row in rows] == [app.desk.study.forest[app.desk.study.keys[at]].name for at in table.rows()]
+
+
+def test_failed_and_skipped_steps_are_told_with_their_reason(page):
+    card = page.say("hover", key=key_of("failed-0"))["card"]["html"]
+    assert "Failed: RuntimeError: shapes do not match in layer conv1" in card
+    assert "Skipped:" in page.say("hover", key=key_of("below-0"))["card"]["html"]
+
+
+def test_visitors_share_the_results_and_nothing_else(results, app):
+    other = visit(results)
+    assert other.desk.study is app.desk.study
+    other.state.pick([MAG50])
+    assert app.state.selected == []
+
+
+def test_new_results_keep_the_selection(tmp_path):
+    path = tmp_path / "results.duckdb"
+    publish(path, study(20)).close()
+    app = visit(path, {"selected": MAG50[:8]})
+    page = Page(app)
+    publish(path, study(52)).close()
+    app._look_again()
+    assert len(app.desk.study.keys) == 52
+    assert app.state.selected == [MAG50]
+    assert app.map.nodes.selected.indices == [app.map._index[MAG50]]
+    assert "52 models" in page.updates[-1]["panes"]["study"]
+    app._look_again()
+    assert len(page.updates) == 1
+
+
+def test_a_metric_without_direction_has_no_front(app, page):
+    page.say("set", field="x", value="Epochs")
+    page.say("set", field="y", value="Epochs")
+    assert app.scatter.front() == []
