@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from viewer.metrics import MetricSpec, format_value
+from viewer.units import QuantityError, parse_quantity
 
 __all__ = ["Bins", "Budget", "BudgetError", "histogram", "parse_budget", "passing", "sentence", "sql", "tightest"]
 
@@ -110,7 +111,8 @@ def sql(budgets: Iterable[Budget]) -> tuple[str, list[float]]:
 def histogram(values: np.ndarray, within: np.ndarray, *, bins: int = 20) -> Bins:
     """Count the finite values, and those of models `within` the budgets, in at most `bins` bins.
 
-    Few distinct whole numbers get a bin each; equal values get one bin around them. Edges enclose every finite value.
+    Few distinct whole numbers get a bin each; equal values get one bin around them. Positive values of very different
+    sizes get bins that grow by a constant factor. Edges enclose every finite value.
     """
     finite = np.isfinite(values)
     if not finite.any():
@@ -130,21 +132,22 @@ def _edges(values: np.ndarray, bins: int) -> np.ndarray:
         return np.array([low - margin, low + margin])
     if np.all(distinct == np.round(distinct)) and high - low < bins:
         return np.arange(low - 0.5, high + 1)
-    edges = np.linspace(low, high, min(bins, max(2, distinct.size)) + 1)
+    space = np.geomspace if low > 0 and high / low > _SPREAD else np.linspace
+    edges = space(low, high, min(bins, max(2, distinct.size)) + 1)
     edges[0], edges[-1] = low, high  # linspace may round them away from the values that they must enclose
     return edges
 
 
+_SPREAD = 1000.0
+"""Ratio of largest to smallest from which on equally wide bins would put nearly all models into the first."""
 _SIGNS = {"<=": "high", "≤": "high", "<": "high", ">=": "low", "≥": "low", ">": "low"}
-_TYPED = re.compile(
-    r"\s*(?P<metric>.+?)\s*(?P<sign><=|>=|<|>|≤|≥)\s*(?P<number>[-+]?[\d.,]+(?:e[-+]?\d+)?)\s*(?P<unit>\S*)\s*"
-)
-_PREFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0}
+_TYPED = re.compile(r"\s*(?P<metric>.+?)\s*(?P<sign><=|>=|<|>|≤|≥)(?P<value>.*)")
 
 
 def parse_budget(text: str, specs: Sequence[MetricSpec]) -> Budget:
     """Read a typed budget: "file bytes <= 25 MB", "latency p50 < 10 ms", "accuracy >= 90 %".
+
+    A budget is a closed interval: "<" reads as "<=". A number without a unit is in the metric's own.
 
     Raises:
         BudgetError: if it cannot be read, with the nearest metric or an example.
@@ -154,10 +157,9 @@ def parse_budget(text: str, specs: Sequence[MetricSpec]) -> Budget:
         raise BudgetError(f"'{text}' is no budget. Write a metric, <= or >=, and a value: accuracy >= 0.9")
     spec = _metric(match["metric"], specs)
     try:
-        number = float(match["number"].replace(",", ""))
-    except ValueError:
-        raise BudgetError(f"'{match['number']}' is no number. Write it like 0.9 or 25") from None
-    value = number * _factor(match["unit"], spec)
+        value = parse_quantity(match["value"], spec.unit)
+    except QuantityError as error:
+        raise BudgetError(f"{spec.label}: {error}") from None
     return Budget(spec.name, **{_SIGNS[match["sign"]]: value})
 
 
@@ -167,23 +169,10 @@ def _metric(typed: str, specs: Sequence[MetricSpec]) -> MetricSpec:
     if wanted in by_label:
         return by_label[wanted]
     starting = {spec.name: spec for label, spec in by_label.items() if label.startswith(wanted)}
-    if len(starting) == 1:
-        return next(iter(starting.values()))
+    containing = {spec.name: spec for label, spec in by_label.items() if wanted in re.split(r"\W|_", label)}
+    for fitting in (starting, containing):
+        if len(fitting) == 1:
+            return next(iter(fitting.values()))
     close = difflib.get_close_matches(wanted, by_label, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(spec.label for spec in specs)}"
     raise BudgetError(f"There is no metric '{typed}'.{hint}")
-
-
-def _factor(unit: str, spec: MetricSpec) -> float:
-    """What a number with this unit is to be multiplied by to be in the metric's own unit."""
-    if unit == spec.unit:
-        return 1.0
-    if unit == "%" and not spec.unit:
-        return 0.01
-    if spec.unit in _SECONDS and unit in _SECONDS:
-        return _SECONDS[unit] / _SECONDS[spec.unit]
-    stem = unit.removesuffix(spec.unit) if spec.unit else unit
-    if stem in _PREFIXES and (stem != unit or not spec.unit or not unit):
-        return _PREFIXES[stem]
-    known = f"{spec.unit}, k{spec.unit}, M{spec.unit}" if spec.unit else "%"
-    raise BudgetError(f"'{unit}' is no unit of {spec.label}. Use {known} or none")

@@ -73,6 +73,13 @@ def test_few_whole_numbers_have_a_bin_each():
     )
 
 
+def test_one_enormous_model_does_not_push_all_others_into_one_bin():
+    sizes = np.array([*np.linspace(1e3, 2e6, 30), 3e9])
+    edges, counts, _ = histogram(sizes, np.ones(31, bool))
+    assert max(counts) < 15
+    assert (edges[0], edges[-1]) == (1e3, 3e9)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -84,6 +91,7 @@ def test_few_whole_numbers_have_a_bin_each():
         ("latency < 0.02 s", Budget("latency_p50", high=20.0)),
         ("parameters ≤ 2.5M", Budget("parameters", high=2.5e6)),
         ("PARAM <= 1,000", Budget("parameters", high=1000.0)),
+        ("bytes <= 2 kB", Budget("file_bytes", high=2000.0)),
     ],
 )
 def test_what_people_type(text, expected):
@@ -102,8 +110,9 @@ def test_what_people_type(text, expected):
         ("accuracy 0.9", "is no budget"),
         ("acuracy >= 0.9", "There is no metric 'acuracy'. Did you mean 'accuracy'?"),
         ("zzz >= 1", "There is no metric 'zzz'. Known: accuracy"),
-        ("latency_p50 < 10 MB", "'MB' is no unit of latency p50. Use ms"),
-        ("accuracy > 1.2.3", "'1.2.3' is no number"),
+        ("latency_p50 < 10 MB", "latency p50: '10 MB': the unit 'MB' does not fit; write for example '10 ms'"),
+        ("accuracy > 1.2.3", "accuracy: '1.2.3': the unit '.3' does not fit; write for example '0.9' or '90%'"),
+        ("accuracy >", "accuracy: '' is not a number; write for example '0.9' or '90%'"),
     ],
 )
 def test_what_cannot_be_read_is_explained(text, message):
