@@ -78,7 +78,7 @@ def _migrate(chosen: argparse.Namespace) -> str:
 
 def _compare(chosen: argparse.Namespace) -> str:
     from pipeline.layers.on_demand import compare_models
-    from pipeline.layers.tensors import LayerError
+    from pipeline.layers.stored import LayerError
     from pipeline.store.errors import StoreError
 
     def tell(done: int, total: int) -> None:

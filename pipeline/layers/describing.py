@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.keys import Key
 from pipeline.layers.sampling import SiteSample
-from pipeline.layers.tensors import StoredTensor, tensors_of
+from pipeline.layers.stored import StoredTensor
+from pipeline.layers.tensors import tensors_of
 from pipeline.layers.values import Histogram, Summary, summarize
 from pipeline.store.records import Distribution, Layer
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ops._onnx_layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
 from pipeline.layers.onnx_file import Skeleton, open_skeleton
-from pipeline.layers.tensors import StoredTensor
+from pipeline.layers.stored import StoredTensor
 
 _STORED_AS = re.compile(r"(_quantized|_Q\d+|_DequantizeLinear_Output|_float16|_bfloat16|_transposed)+$")
 _CONSTANTS = ("_scale", "_zero_point", "_scales", "_zero_points", "_QuantizeLinear_Input")

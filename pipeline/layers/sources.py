@@ -17,7 +17,8 @@ from pipeline.layers.edits import Edited
 from pipeline.layers.files import DISTRIBUTIONS, SAMPLES, load_records
 from pipeline.layers.folds import folds_of
 from pipeline.layers.sampling import load_samples
-from pipeline.layers.tensors import LayerError, tensors_of
+from pipeline.layers.stored import LayerError
+from pipeline.layers.tensors import tensors_of
 from pipeline.store.records import Distribution
 
 __all__ = ["kept_channels", "open_side", "origin_folder", "original_shapes"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import formats
-from pipeline.layers.tensors import StoredTensor
+from pipeline.layers.stored import StoredTensor
 
 _NUMPY = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I64": np.int64, "I32": np.int32,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.layers.edits import Factored, Kept, follow, kept_axes, multiply
-from pipeline.layers.tensors import StoredTensor
+from pipeline.layers.stored import StoredTensor
 
 __all__ = ["Effective", "Pair", "View", "make_view", "pairs"]
 

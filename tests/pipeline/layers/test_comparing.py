@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline import formats
-from pipeline.layers.tensors import LayerError, tensors_of
+from pipeline.layers.stored import LayerError
+from pipeline.layers.tensors import tensors_of
 from tests.pipeline.layers.layers_bench import Bench
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from pipeline.layers.on_demand import compare_models, side_store
-from pipeline.layers.tensors import LayerError
+from pipeline.layers.stored import LayerError
 from pipeline.show import answer
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
