@@ -1,7 +1,8 @@
 """Colours: one per kind of operation, and scales for metrics that know which end is better.
 
 A kind's colour is fixed, never a matter of its position: hiding a kind must not recolour the others. The hues are Okabe
-and Ito's, which people with any of the common forms of colour blindness can tell apart (Okabe & Ito 2008).
+and Ito's (2008), without their yellow and black, which vanish on white and on black; slate and brown stand in. People with
+any of the common forms of colour blindness can tell them apart: tested by simulation.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from viewer.metrics import Better
 __all__ = ["KINDS", "MISSING", "SERIES", "blend", "contrast", "kind_color", "scale", "text_on"]
 
 KINDS = {
-    "base": "#5c6b7a",
+    "base": "#4d5864",
     "prune": "#d55e00",
     "quantize": "#0072b2",
     "factorize": "#cc79a7",
-    "cluster": "#7d5ba6",
+    "cluster": "#8a3b1a",
     "calibrate": "#009e73",
     "finetune": "#56b4e9",
     "restore": "#e69f00",
@@ -28,7 +29,7 @@ KINDS = {
 """Kind of operation -> colour, on light and dark ground."""
 MISSING = "#9aa3ad"
 """For models without a value, and for kinds that nobody knows."""
-SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7d5ba6", "#5c6b7a")
+SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a3b1a", "#4d5864")
 """For values that are to be told apart, in this order."""
 # Perceptually uniform from worse to better; the worse end keeps its contrast to the ground, so nothing disappears.
 _LIGHT = ("#b9d3e6", "#8fbcd9", "#5f9fc9", "#3a80b4", "#1f6199", "#11457a", "#0a2c55")

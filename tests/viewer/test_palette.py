@@ -3,6 +3,8 @@
 import itertools
 import math
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +26,33 @@ def test_kinds_and_series_differ():
     assert len(set(KINDS.values())) == len(KINDS)
     assert len(set(SERIES)) == len(SERIES)
     assert kind_color("no such kind") == MISSING
+
+
+# What severe forms of colour blindness make of linear RGB: Machado, Oliveira & Fernandes 2009, severity 1.
+SEEN_BY = {
+    "all": np.eye(3),
+    "protanopes": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopes": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopes": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+# Linear RGB to Oklab (Ottosson 2020), where distances are as people see them; 0.02 is about the least that they notice.
+TO_CONES = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005]]  # fmt: skip
+TO_LAB = [[0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099],
+          [0.0259040371, 0.7827717662, -0.808675766]]  # fmt: skip
+
+
+def seen(color, by):
+    channels = np.array(list(bytes.fromhex(color[1:]))) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return np.array(TO_LAB) @ np.cbrt(np.array(TO_CONES) @ np.clip(np.array(by) @ linear, 0, 1))
+
+
+@pytest.mark.parametrize("who", SEEN_BY)
+@pytest.mark.parametrize("colors", [tuple(KINDS.values()), SERIES], ids=["kinds", "series"])
+def test_colours_can_be_told_apart_by(who, colors):
+    for one, other in itertools.combinations(colors, 2):
+        assert np.linalg.norm(seen(one, SEEN_BY[who]) - seen(other, SEEN_BY[who])) > 0.07, (one, other)
 
 
 def test_both_scales_stay_visible_on_their_ground():
