@@ -1,10 +1,11 @@
 """Our `quantize` beside `onnxruntime.quantization` called directly, with its defaults and with its best settings.
 
-    python scripts/bench/operations/quantization.py [--nets resnet18 resnet50 minilm] [--rounds 40]
+    python scripts/bench/operations/quantization.py [--nets resnet50 minilm ...] [--rounds 40]
 
-Networks have their real shapes and random weights: speed does not depend on them. One thread; all candidates run in turn
-within each round, and a ratio is taken per round of CPU seconds, so that other load on the machine falls on all alike. The
-float model runs twice: its ratio to itself is the noise. SQNR (dB) is the signal-to-noise ratio of the outputs against float.
+Networks have their real shapes (pictures of 224x224, or 32x32 where the name says so) and random weights: speed does not
+depend on them. One thread; all candidates run in turn within each round, and a ratio is taken per round of CPU seconds, so
+that other load on the machine falls on all alike. The float model runs twice: its ratio to itself is the noise. SQNR (dB) is
+the signal-to-noise ratio of the outputs against float.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from pipeline.context import WorkerContext
 from pipeline.export import export_onnx
 
 CALIBRATION, SAMPLES, WARM_UP, OPENINGS = 64, 32, 3, 5
-IMAGE = {"pixel_values": ("float32", (3, 224, 224))}
 TEXT = {"input_ids": ("int64", (128,)), "attention_mask": ("int64", (128,))}
 
 
@@ -83,7 +83,9 @@ def network(name: str) -> TorchModel:
         )
         architecture = Architecture(name, "", {}, "text-classification", Noise.classes, TEXT)
         return TorchModel(BertForSequenceClassification(config).eval(), architecture)
-    architecture = Architecture(name, "", {}, "image-classification", Noise.classes, IMAGE)
+    side = 32 if name.endswith("_32") else 224
+    inputs = {"pixel_values": ("float32", (3, side, side))}
+    architecture = Architecture(name, "", {}, "image-classification", Noise.classes, inputs)
     if name == "mobilenet_v2":
         module: Any = MobileNetV2ForImageClassification(MobileNetV2Config(num_labels=10))
     else:
@@ -222,7 +224,7 @@ def report(name: str, files: dict[str, Path], data: Noise, rounds: int) -> None:
 def main() -> None:
     """Time every network asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="+", default=["resnet18", "resnet50", "mobilenet_v2", "minilm"])
+    parser.add_argument("--nets", nargs="+", default=["resnet18", "resnet50", "resnet50_32", "mobilenet_v2", "minilm"])
     parser.add_argument("--rounds", type=int, default=40)
     given = parser.parse_args()
     for name in given.nets:
