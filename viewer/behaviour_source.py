@@ -18,6 +18,8 @@ from viewer.behaviour import Answers, Members, members
 
 __all__ = ["SEPARATOR", "Instance", "Sheet", "open_sheet"]
 
+_NEVER = np.array([-32768, -32767], np.int16).view(np.uint16)
+"""What the store writes for probabilities below 6e-15."""
 SEPARATOR = " × "  # noqa: RUF001 - the sign for crossings
 """Between the values of crossed attributes."""
 
@@ -165,17 +167,19 @@ class Sheet:
             return self._probabilities[key]
 
     def _read_probabilities(self, key: str) -> np.ndarray | None:
-        query = "SELECT log_probabilities FROM prediction WHERE prediction_set = $set ORDER BY position"
+        query = "SELECT position, log_probabilities FROM prediction WHERE prediction_set = $set"
         table = self.db.sql(query, params={"set": self.sets[key]}).to_arrow_table()
-        column = table.column(0).combine_chunks()
+        column = table["log_probabilities"].combine_chunks()
         if column.null_count or not len(column):
             return None
-        # 65,536 different values: looking a logarithm up is faster than an exponential
-        exponentials = np.exp(np.arange(-32768, 32768, dtype=np.float32) / 1000).astype(np.float32)
-        exponentials[:2] = 0
-        values = column.flatten().to_numpy(zero_copy_only=False)
-        found: np.ndarray = exponentials[values.astype(np.int32) + 32768].reshape(len(column), -1)
-        return found
+        # there are 65,536 different values: looking an exponential up is faster than computing it
+        exponentials = np.exp(np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(np.float32) / 1000)
+        exponentials[_NEVER] = 0
+        places = column.flatten().to_numpy(zero_copy_only=False).view(np.uint16)
+        found: np.ndarray = exponentials[places].reshape(len(column), -1)
+        positions = table["position"].to_numpy()
+        in_order = np.array_equal(positions, np.arange(len(positions)))  # sorting in SQL would move every list
+        return found if in_order else found[np.argsort(positions)]
 
     def _values(self, attributes: tuple[str, ...]) -> list[str]:
         if not attributes:
