@@ -26,7 +26,7 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     for raw in job.details["references"]:
         reference = open_side(worker.artifacts, Sources(**raw))
         op = job.details["op"] if reference.key == job.details["parent"] else ""
-        changed = list(changes(model, reference, threads=worker.workplace.threads))
+        changed = list(changes(model, reference))
         there = list(reference.known.values())
         conspicuous += find(reference.key, here, changed, there, op=op, folds=model.folds)
         found += changed
