@@ -141,6 +141,9 @@ def test_layers_by_hand(visit):
     assert len(v.texts(".layers tbody tr")) == 5
     settle(v, lambda: page.click("#l-sort-2"))
     assert v.texts(".layers tbody tr:first-child .site")[0].startswith("head.bias")
+    low = page.locator("svg.bars").first.bounding_box()["height"]
+    page.locator("svg.bars").first.click()
+    assert page.locator("svg.bars").first.bounding_box()["height"] > 2 * low, "a row grows when it is clicked"
     settle(v, lambda: page.fill("#l-filter", "^stem") or page.press("#l-filter", "Enter"))
     assert len(v.texts(".layers tbody tr")) == 2
     assert "not in this model: folded into 'stem.conv'" in " ".join(v.texts(".layers td"))

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.viewer.inside_stores import CLASSES, HOSTILE, SITES, publish
+from pipeline.store import records
+from pipeline.store.writer import Store
+from tests.viewer.inside_stores import CLASSES, HOSTILE, SITES, START, publish
 from viewer.behaviour_page import BehaviourPage
 from viewer.behaviour_source import SEPARATOR, open_sheet
 from viewer.layer_page import LayerPage
@@ -118,6 +120,41 @@ def test_flagged_instances_can_be_filtered(page, results, sheet):
     assert page(b_rows="instances", b_only="flagged").rows()[0][0]["note"].why == "look"
     notes.remove("instance", "i0007", dataset_key="d1")
     assert page(b_only="flagged").mask.sum() == 0
+
+
+def test_questions_have_texts_for_answers_and_no_classes(tmp_path):
+    path = tmp_path / "questions.duckdb"
+    answers = {"base": ["in 1998", "Paris", HOSTILE], "small": ["in 1999", "Paris", "a a a"]}
+    unknown = np.full(3, np.nan, np.float32)
+    facts: list = [
+        records.Run("r", "study", {}, {}, {}, None, START),
+        records.DatasetInfo("q", "squad", "question-answering", [], {"evaluation": 3}, {}),
+        records.Instances("q", "evaluation", ["q1", "q2", "q3"], ["in 1998", "Paris", "no"], {}),
+    ]
+    for name, texts in answers.items():
+        score = np.array([1.0 if name == "base" else 0.5, 1, 0], np.float32)
+        facts.append(
+            records.Model(
+                name, "base" if name == "small" else None, name, "", "study", "prune", 1, "prune", "torch", {}
+            )
+        )
+        facts.append(records.PredictionSet(name, "ort", "q", texts, unknown, unknown, score == 1, score, None))
+    store = Store(path)
+    store.write(facts)
+    store.publish()
+    state = ViewState()
+    state.change({"b_measure": "f1"})
+    page = BehaviourPage(open_sheet(path), state, ["base", "small"], {"base": "base", "small": "small"}, Notes(path))
+    assert page.rows_are == "instances"
+    assert {measure.name for measure in page.measures} >= {"f1", "correct", "changed"}
+    assert "kl" not in {measure.name for measure in page.measures}
+    rows, total = page.rows()
+    assert total == 3
+    first = next(row for row in rows if row["id"] == "q1")["cells"][1]
+    assert first["parts"][-2:] == [("gone", "1998"), ("new", "1999")]
+    assert first["value"] == "0.500"
+    assert page.headers()[1]["cell"].change == "-0.167"
+    assert {flip["after"] for flip in page.headers()[1]["flips"]} == {"in 1999", "a a a"}
 
 
 # ---- layers

@@ -33,5 +33,5 @@
     send("b_brush", moved ? {model: svg.dataset.model, low: first + low * width, high: first + high * width} : {model: svg.dataset.model});
   });
   listen("do enlarge", (picture) => picture.classList.toggle("large"));
-  listen("do copy", (button) => navigator.clipboard?.writeText(button.dataset.text));
+  listen("do tall", (svg) => svg.closest("tr").classList.toggle("open"));
 })();
