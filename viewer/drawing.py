@@ -95,6 +95,7 @@ def _appearance(
     placed: list[Placed], members: list[list[int]], looks: Looks, forest: Forest
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colour, radius and opacity; a bundle has the mean of its models, and is faint only if all of them are."""
+    index = {each.id: at for at, each in enumerate(placed)}
     rgb = np.empty((len(placed), 3), dtype=np.uint8)
     share = np.empty(len(placed), dtype=np.float32)
     alpha = np.ones(len(placed), dtype=np.float32)
@@ -107,6 +108,7 @@ def _appearance(
             fill = _LOST.get(_outcome(each, forest), ("#9aa3ad", ""))[0]
             rgb[at] = tuple(bytes.fromhex(fill[1:]))
             share[at] = 0.4
+            alpha[at] = alpha[index[each.parent]] if each.parent else 1.0  # as faint as what it starts from
         if each.hidden:
             share[at] = max(share[at], 0.75)  # room for the number of what it stands for
     return rgb, (_SMALLEST + (_LARGEST - _SMALLEST) * share).astype(np.float32), alpha

@@ -185,6 +185,9 @@ def test_axes_logarithms_and_the_front(visitor):
     visitor.until("bouillon.model('scatter').below[0].axis_label.startsWith('Model Size')")
     visitor.page.locator("#set-x-log").check()
     visitor.until("bouillon.model('scatter').x_scale.type === 'LogScale' && location.search.includes('x_log=1')")
+    visitor.page.get_by_text("Pareto front:").click()
+    visitor.page.get_by_role("button", name="Select them all").click()
+    visitor.until("bouillon.model('models').selected.indices.length === bouillon.model('front').data.x.length")
     visitor.page.get_by_label("Dim the dominated").check()
     visitor.until("bouillon.model('models').data.alpha.filter((a) => a < 0.5).length > 20")
 

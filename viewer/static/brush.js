@@ -23,7 +23,11 @@
     models.data.alpha = Float32Array.from(mask, (pass) => pass ? 0.9 : FAINT);
     models.change.emit();
     const {model: index, members} = nodes.data;
-    const passes = Array.from(index, (at, i) => at >= 0 ? mask[at] : (members[i].length ? members[i].some((m) => mask[m]) : 1));
+    const above = new Map();                     // a step without a model is as faint as what it starts from
+    ribbons.data.child.forEach((child, i) => above.set(child, ribbons.data.parent[i]));
+    const passes = [];
+    for (let i = 0; i < index.length; i++)       // parents come before their children
+      passes.push(index[i] >= 0 ? mask[index[i]] : members[i].length ? members[i].some((m) => mask[m]) : passes[above.get(i)] ?? 1);
     nodes.data.alpha = Float32Array.from(passes, (pass) => pass ? 1 : FAINT);
     nodes.change.emit();
     // Ribbons that pass are the "selected" ones: that repaints, where new alphas would rebuild thousands of patches

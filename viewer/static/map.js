@@ -1,7 +1,7 @@
 // The map in the browser: where it is looked at from, its column headers, the labels that fit, and its keyboard.
 (() => {
   const {send, listen, model, view, byId} = bouillon;
-  const ROW = {least: 16, most: 46}, COLUMN = {least: 44, most: 190};
+  const ROW = {least: 16, most: 46}, COLUMN = {least: 44, most: 190}, FOOT = 40;
   let content = null, cursor = -1, touched = false;
 
   const nodes = () => model("nodes").data;
@@ -29,7 +29,7 @@
     const {columns, rows, left, right} = content;
     let column = Math.min(COLUMN.most, Math.max(50, width - left - right) / Math.max(1, columns - 1));
     if (!everything) column = Math.max(COLUMN.least, column);
-    const header = headerHeight(column), tall = Math.max(50, height - header - 14);
+    const header = headerHeight(column), tall = Math.max(50, height - header - FOOT);
     let row = Math.min(ROW.most, tall / Math.max(1, rows));
     if (!everything) row = Math.max(ROW.least, row);
     set(map.x_range, -left / column, (width - left) / column);
@@ -169,9 +169,14 @@
     const {x_scale, y_scale, bbox: {left, top, width, height}} = view("scatter").frame;
     const source = model("front_labels"), out = {x: [], y: [], text: [], align: [], dx: [], dy: []}, taken = new Taken();
     pen.font = getComputedStyle(document.body).getPropertyValue("--label-font");
+    const points = model("models").data;
+    if (points.key.length <= 600) for (let i = 0; i < points.key.length; i++) {
+      const px = x_scale.compute(points.x[i]), py = y_scale.compute(points.y[i]), r = points.size[i] / 2;
+      if (Number.isFinite(px + py)) taken.add([px - r, py - r, px + r, py + r]);
+    }
     for (const {x, y, text} of front) {
       const px = x_scale.compute(x), py = y_scale.compute(y), wide = measured(text);
-      for (const [dx, dy, align] of [[9, -5, "left"], [-9, -5, "right"], [9, 14, "left"], [-9, 14, "right"]]) {
+      for (const [dx, dy, align] of [[10, 4, "left"], [-10, 4, "right"], [9, -8, "left"], [-9, -8, "right"], [9, 17, "left"], [-9, 17, "right"]]) {
         const start = align === "left" ? px + dx : px + dx - wide, box = [start - 2, py + dy - 11, start + wide + 2, py + dy + 2];
         if (box[0] < left || box[2] > left + width || box[1] < top || box[3] > top + height || !taken.free(box)) continue;
         taken.add(box);

@@ -18,7 +18,7 @@ from viewer.views.view import STUDY, Action, SideView
 
 __all__ = ["Budgets"]
 
-_CURVE = (60.0, 452.0, 126.0, 8.0)
+_CURVE = (60.0, 430.0, 126.0, 8.0)
 """Left, right, bottom and top of the curve, in pixels of its picture."""
 
 
@@ -39,7 +39,7 @@ class Budgets(SideView):
             "bound": self._bound,
             "filter_add": self._add,
             "filter_drop": self._drop,
-            "filter_clear": lambda message: self.state.change({"filters": []}),
+            "filter_clear": lambda message: self._apply([]),
             "filter_metric": self._metric,
             "budget_save": self._save,
             "budget_load": self._load,
@@ -146,12 +146,19 @@ class Budgets(SideView):
         visible = None if dimmed is None else dimmed.astype(np.uint8)
         self.desk.send("filters", {"ranges": [list(each) for each in state.filters], "visible": visible})
 
+    def _apply(self, filters: list[Range]) -> None:
+        """Set the filters; what they exclude is no longer selected."""
+        self.state.change({"filters": filters})
+        study = self.desk.study
+        shown = study.shown(self.state)
+        self.state.pick([key for key in self.state.selected if key not in study.row or shown[study.row[key]]])
+
     def _replace(self, index: int, filter_: Range) -> None:
         filters = list(self.state.filters)
         if 0 <= index < len(filters):
             filters[index] = filter_
             self._problems.pop(index, None)
-            self.state.change({"filters": filters})
+            self._apply(filters)
 
     def _range(self, message: Mapping[str, Any]) -> None:
         index = int(message.get("index", -1))
@@ -177,12 +184,12 @@ class Budgets(SideView):
         used = {metric for metric, _, _ in self.state.filters}
         free = [metric.name for metric in self.desk.study.primary + self.desk.study.metrics if metric.name not in used]
         if free:
-            self.state.change({"filters": [*self.state.filters, (free[0], None, None)]})
+            self._apply([*self.state.filters, (free[0], None, None)])
 
     def _drop(self, message: Mapping[str, Any]) -> None:
         index = int(message.get("index", -1))
         self._problems.clear()
-        self.state.change({"filters": [each for at, each in enumerate(self.state.filters) if at != index]})
+        self._apply([each for at, each in enumerate(self.state.filters) if at != index])
 
     def _metric(self, message: Mapping[str, Any]) -> None:
         metric = str(message.get("value"))
@@ -195,7 +202,7 @@ class Budgets(SideView):
             self.state.change({"budgets": {**self.state.budgets, name: list(self.state.filters)}})
 
     def _load(self, message: Mapping[str, Any]) -> None:
-        self.state.change({"filters": list(self.state.budgets.get(str(message.get("name")), self.state.filters))})
+        self._apply(list(self.state.budgets.get(str(message.get("name")), self.state.filters)))
 
     def _forget(self, message: Mapping[str, Any]) -> None:
         name = str(message.get("name"))

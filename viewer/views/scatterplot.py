@@ -57,13 +57,15 @@ class Scatterplot(View):
         self.models.selected.on_change("indices", self._picked)
 
     def actions(self) -> dict[str, Action]:
-        return {}
+        return {"front_all": lambda message: self._choose(self.front())}
 
     def update(self, changed: Set[str]) -> None:
         super().update(changed)
         if changed & {"x", "y", "x_log", "y_log", "color", "size", STUDY}:
             self._draw_points()
             self.desk.send("front", self.named)
+        elif changed & {"filters", "dim_dominated"}:
+            self._draw_bars(self._values("x"), self._values("y"))
         if changed & {"selected", STUDY}:
             self._show_selection()
 
@@ -86,7 +88,10 @@ class Scatterplot(View):
         text = f"Pareto front: {len(front)} models" if front else "No Pareto front"
         why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
         note = f"{missing} not measured" if missing else ""
-        return render("front", text=text, why=why, can_dim=bool(front), dim=state.dim_dominated, missing=note)
+        named = [{"key": study.keys[row], "name": study.forest[study.keys[row]].name} for row in front[:_MOST_NAMED]]
+        return render(
+            "front", text=text, why=why, can_dim=bool(front), dim=state.dim_dominated, missing=note, named=named
+        )
 
     def front(self) -> list[int]:
         """Rows that nothing beats on both axes, by x; empty where no axis has a better end."""
@@ -143,17 +148,22 @@ class Scatterplot(View):
             for axis in ("x", "y"):
                 metric = study.chosen(axis, state)
                 if metric:
-                    _segments(bars, axis, xs, ys, study.column(metric))
+                    column = study.column(metric)
+                    _segments(bars, axis, np.where(study.shown(state), xs, np.nan), ys, column)
         self._sources["bars"].data = bars
 
     def _picked(self, attr: str, old: list[int], new: list[int]) -> None:
         if self._echo:
             return
-        shown = self.desk.study.shown(self.state)
         with self.state.together():
-            self.state.pick([self.desk.study.keys[row] for row in new if shown[row]])
+            self._choose(new)
         self._show_selection()
         self.desk.courier.send()
+
+    def _choose(self, rows: list[int]) -> None:
+        """Select what is not outside the budget."""
+        shown = self.desk.study.shown(self.state)
+        self.state.pick([self.desk.study.keys[row] for row in rows if shown[row]])
 
     def _show_selection(self) -> None:
         rows = [self.desk.study.row[key] for key in self.state.selected if key in self.desk.study.row]
