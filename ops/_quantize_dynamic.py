@@ -96,8 +96,10 @@ class _Rewriting:
         nodes += [
             helper.make_node(f"{node.op_type}Integer", operands, [f"{output}_sum"], node.name, **kept),
             helper.make_node("Cast", [f"{output}_sum"], [f"{output}_float"], f"{node.name}.cast", to=TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{given}_scale", f"{weight}_scale"], [f"{output}_scale"], f"{node.name}.scales"),
-            helper.make_node("Mul", [f"{output}_float", f"{output}_scale"], [result], f"{node.name}.scale"),
+            helper.make_node(
+                "Mul", [f"{given}_scale", f"{weight}_scale"], [f"{output}_sum_scale"], f"{node.name}.scales"
+            ),
+            helper.make_node("Mul", [f"{output}_float", f"{output}_sum_scale"], [result], f"{node.name}.scale"),
         ]
         if bias:
             self._spread(bias, len(self._weights[weight].dims) - 2)

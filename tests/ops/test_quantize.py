@@ -1,6 +1,6 @@
 import re
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +195,31 @@ def test_dynamic_rounds_linear_layers_without_data():
         "int8"
     }
     assert agreement(int8, vit_file()) > 20
+
+
+def test_dynamic_layers_may_follow_each_other_and_share_weights(tmp_path):
+    """As after factorisation, where one layer's output is the next one's input."""
+    draws = np.random.default_rng(0)
+    weights = {
+        name: draws.standard_normal(shape).astype(np.float32)
+        for name, shape in (("a.weight", (8, 8)), ("b.weight", (8, 8)))
+    }
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "a.weight"], ["h1"]),
+        onnx.helper.make_node("MatMul", ["h1", "a.weight"], ["h2"]),
+        onnx.helper.make_node("MatMul", ["h2", "b.weight"], ["y"]),
+    ]
+    value = partial(onnx.helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT)
+    tensors = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = onnx.helper.make_graph(nodes, "g", [value("x", shape=["n", 8])], [value("y", shape=["n", 8])], tensors)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "chain.onnx")
+    int8 = apply("quantize", OnnxModel(tmp_path / "chain.onnx", exported().architecture), context(), method="dynamic")
+    x = draws.standard_normal((5, 8)).astype(np.float32)
+    wanted = x @ weights["a.weight"] @ weights["a.weight"] @ weights["b.weight"]
+    [given] = open_session(int8.path).run(None, {"x": x})
+    assert np.abs(given - wanted).max() < 0.05 * np.abs(wanted).max()
+    assert precision_shares(count_macs(int8.path)) == {"int8": 1.0}
 
 
 def test_dynamic_convolutions_come_with_a_warning():
