@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.bench.compare import log_time
 from pipeline.bench.energy import EnergyMeter
 from pipeline.bench.loop import Samples, WarmedUp
 from pipeline.bench.results import Candidate, Case, ProcessSamples, Role
@@ -100,8 +101,8 @@ class Member:
         ]
 
     def logs(self) -> dict[int, float]:
-        """Round -> logarithm of the median CPU time (wall-clock time where no CPU time was counted)."""
-        return {burst.round: math.log(max(1.0, float(np.median(_times(burst))))) for burst in self.bursts}
+        """Round -> logarithm of the CPU time of a run (wall-clock time where no CPU time was counted)."""
+        return {burst.round: log_time(_times(burst)) for burst in self.bursts}
 
     def spread(self) -> float:
         """Interquartile range over median of all runs."""

@@ -216,7 +216,7 @@ COMMENT ON COLUMN speedups.scenario IS 'single_stream or offline.';
 COMMENT ON COLUMN speedups.batch_size IS 'Instances per run.';
 COMMENT ON COLUMN speedups.threads IS 'Threads that the runtime was given.';
 COMMENT ON COLUMN speedups.clock IS 'cpu or wall: the time that was compared. CPU time hardly feels the neighbours; users feel wall-clock time.';
-COMMENT ON COLUMN speedups.ratio IS 'Time of the other divided by time of the model: above 1 the model is faster.';
+COMMENT ON COLUMN speedups.ratio IS 'Time of the other divided by time of the model, above 1: faster. Per round the lower quartiles of the runs are compared.';
 COMMENT ON COLUMN speedups.low IS 'Lower end of the 95 % interval; NULL with fewer than 6 rounds.';
 COMMENT ON COLUMN speedups.high IS 'Upper end of the 95 % interval.';
 COMMENT ON COLUMN speedups.verdict IS 'faster, slower, no difference (the interval holds 1) or unknown (no interval).';

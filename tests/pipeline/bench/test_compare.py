@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.bench.compare import ProcessNoise, compare, compare_all, process_noise, round_logs
+from pipeline.bench.compare import ProcessNoise, compare, compare_all, location, process_noise, round_logs
 from pipeline.bench.results import Candidate, Case, ProcessSamples, Role, Verdict
 from pipeline.metrics.api import Scenario
 
@@ -61,6 +61,26 @@ def test_an_interval_that_holds_one_says_no_difference():
     found = ratio(process("m", scattered(generator, 1)), process("base", scattered(generator, 1.001)))
     assert found.low < 1 < found.high
     assert found.verdict is Verdict.SAME
+
+
+def test_a_few_bad_rounds_do_not_move_the_ratio():
+    """Three of twelve rounds in which the neighbours were loud."""
+    loud = np.log([1e6] * 9 + [1.5e6] * 3)
+    found = ratio(process("m", loud), process("base", np.log([2e6] * 12)))
+    assert found.ratio == pytest.approx(2, rel=0.01)
+
+
+def test_of_a_round_the_fast_end_counts():
+    runs = np.tile([3, 1, 9], 12) * 1_000_000
+    found = round_logs(process("m", np.zeros(12), cpu_ns=runs), "cpu")
+    assert found[0] == pytest.approx(np.log(2e6))  # the lower quartile of 1, 3 and 9
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, 2.0, 10.0], [4.0, 1.0, 3.0, 9.0]])
+def test_hodges_lehmann_by_brute_force(values):
+    averages = [(values[i] + values[j]) / 2 for i in range(len(values)) for j in range(i, len(values))]
+    assert location(np.array(values)) == pytest.approx(np.median(averages))
+    assert location(np.array([values, values])).tolist() == pytest.approx([np.median(averages)] * 2)
 
 
 def test_too_few_rounds_have_no_interval():
