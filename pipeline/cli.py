@@ -64,6 +64,12 @@ def run(arguments: list[str]) -> int:
     except (UsageError, ConfigError, RecipeError, StoreError) as error:
         sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
         return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(
+            f"error: {where}{error.strerror or error}. What is finished is kept: run again when it is mended\n"
+        )
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped. What is finished is kept: run the same command again to go on.\n")
         return 130

@@ -94,7 +94,7 @@ def _explain(error: BaseException) -> str:
     """One line that says what happened, with the type where the message alone would not."""
     import errno
 
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"The disk is full: {error}. Free some space and run again; what is finished is kept"
     if isinstance(error, MemoryError):
         return "Out of memory"

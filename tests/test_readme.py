@@ -91,9 +91,10 @@ def test_viewer_commands_serve(line, place):
         "BOUILLON_RESULTS": f"{place}/results.duckdb",
         "BOUILLON_VENV": str(Path(sys.prefix)),
         "BROWSER": "true",
+        "PORT": str(port),
     }
     server = subprocess.Popen(
-        [program, *words[1:], "--port", str(port)],
+        [program, *words[1:], *(("--port", str(port)) if words[0] == "panel" else ())],
         cwd=ROOT,
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 from filelock import FileLock, Timeout
 
 from pipeline.store import schema
@@ -70,8 +71,9 @@ class StoreFiles:
             self._fill(scratch)
             _flush(scratch)
             scratch.replace(self.working)
-        except OSError as error:
-            scratch.unlink(missing_ok=True)
+        except (OSError, duckdb.Error) as error:
+            for left in (scratch, _log(scratch)):
+                left.unlink(missing_ok=True)
             raise WriteError(self.explain(error)) from None
 
     def published_stamp(self) -> Stamp | None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -204,6 +205,28 @@ def test_a_folder_without_write_permission_is_named(tmp_path):
     code, _, err = Place(tmp_path).run("recipe=small", f"workspace={locked}/w", NO_TIMING)
     assert code == 2
     assert "locked" in err
+
+
+def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path):
+    """A limit on the size of files stands in for a full disk: writing fails in the middle of a file."""
+    import resource
+
+    place = Place(tmp_path)
+    small = 40_000
+    process = place.start(
+        "recipe=small",
+        NO_TIMING,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)),
+    )
+    out, _ = process.communicate(timeout=200)
+    assert process.returncode in (1, 2)
+    assert "error:" in out or "disk is full" in out
+    assert "Traceback" not in out
+    assert not list(place.artifacts.glob("*/*/manifest.json"))
+    code, _, err = place.run("recipe=small", NO_TIMING)
+    assert code == 0, err
 
 
 def test_a_damaged_artifact_is_named_not_read(swept, tmp_path):
