@@ -151,6 +151,7 @@ def exported(net: str, folder: Path) -> Mapping[str, Any]:
 
 PRUNED = (("magnitude_prune", {"sparsity": 0.5, "include": ["norm", "conv", "linear"], "scope": "layer"}),)
 
+
 def learned(case: Case) -> None:
     assert len(case.notes["losses"]) == 1
     assert np.isfinite(case.notes["losses"]).all()
