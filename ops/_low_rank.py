@@ -99,36 +99,51 @@ def decompose(layer: nn.Module, rank_of: RankOf) -> tuple[list[torch.Tensor], fl
 
 def _svd(weight: torch.Tensor, rank_of: RankOf) -> tuple[list[torch.Tensor], float]:
     matrix = weight.flatten(1)
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    wide = matrix.shape[0] <= matrix.shape[1]
+    basis, values = _left(matrix if wide else matrix.T)
     rank = rank_of(0, values)
-    sign = _sign(left[:, :rank])
-    root = values[:rank].sqrt()  # shared between the factors: both have weights of like size, good for rounding
-    second, first = left[:, :rank] * (root * sign), right[:rank] * (root * sign).unsqueeze(1)
-    energy = float(values[:rank].square().sum() / values.square().sum().clamp_min(torch.finfo(values.dtype).tiny))
+    basis = basis[:, :rank] * _sign(basis[:, :rank])
+    other = basis.T @ (matrix if wide else matrix.T)
+    root = values[:rank].clamp_min(torch.finfo(values.dtype).tiny).sqrt()
+    # the singular values are shared between the factors: both have weights of like size, good for rounding
+    near, far = basis * root, other / root.unsqueeze(1)
+    first, second = (far, near) if wide else (near.T, far.T)
+    energy = float(values[:rank].double().square().sum() / values.double().square().sum().clamp_min(1e-300))
     shape = weight.shape[2:]
     return [first.reshape(rank, -1, *shape), second.reshape(-1, rank, *shape)], energy
 
 
 def _tucker(weight: torch.Tensor, rank_of: RankOf) -> tuple[list[torch.Tensor], float]:
-    outputs, inputs = (_basis(weight, mode, rank_of) for mode in (0, 1))
+    outputs, inputs = (_basis(weight.transpose(0, mode).flatten(1), mode, rank_of) for mode in (0, 1))
     for _ in range(_SWEEPS):
         outputs = _leading(torch.einsum("oixy,ir->orxy", weight, inputs).flatten(1), outputs.shape[1])
-        inputs = _leading(torch.einsum("oixy,or->rixy", weight, outputs).transpose(0, 1).flatten(1), inputs.shape[1])
+        inputs = _leading(torch.einsum("oixy,or->irxy", weight, outputs).flatten(1), inputs.shape[1])
     outputs, inputs = outputs * _sign(outputs), inputs * _sign(inputs)
     core = torch.einsum("oixy,or,is->rsxy", weight, outputs, inputs)
-    energy = float(core.square().sum() / weight.square().sum().clamp_min(torch.finfo(weight.dtype).tiny))
+    energy = float(core.double().square().sum() / weight.double().square().sum().clamp_min(1e-300))
     return [inputs.T[:, :, None, None], core, outputs[:, :, None, None]], energy
 
 
-def _basis(weight: torch.Tensor, mode: int, rank_of: RankOf) -> torch.Tensor:
-    basis: torch.Tensor
-    basis, values, _ = torch.linalg.svd(weight.transpose(0, mode).flatten(1), full_matrices=False)
+def _basis(unfolding: torch.Tensor, mode: int, rank_of: RankOf) -> torch.Tensor:
+    basis, values = _left(unfolding)
     return basis[:, : rank_of(mode, values)]
 
 
 def _leading(matrix: torch.Tensor, rank: int) -> torch.Tensor:
-    basis: torch.Tensor = torch.linalg.svd(matrix, full_matrices=False)[0]
-    return basis[:, :rank]
+    return _left(matrix)[0][:, :rank]
+
+
+def _left(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Left singular vectors and values, falling, as many as both sides allow.
+
+    From the eigenvectors of the Gram matrix in float64: a tenth of the time of an SVD of a wide matrix, and exact to float32
+    for all directions that a cut would keep.
+    """
+    wide = matrix.double()
+    squares, basis = torch.linalg.eigh(wide @ wide.T)
+    count = min(matrix.shape)
+    values = squares.clamp_min(0).sqrt().flip(0)[:count]
+    return basis.flip(1)[:, :count].to(matrix.dtype), values.to(matrix.dtype)
 
 
 def _sign(basis: torch.Tensor) -> torch.Tensor:

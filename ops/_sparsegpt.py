@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from ops.api import OperationError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from ops._layerwise import Rows
 
@@ -72,19 +74,44 @@ def _correct(weights: torch.Tensor, keep: torch.Tensor, factor: torch.Tensor, st
 
 
 def _inverse_factor(hessian: torch.Tensor, dead: torch.Tensor, dampening: float, name: str) -> torch.Tensor:
-    """Upper Cholesky factor of the inverse of each group's Hessian; more dampening where it is singular."""
+    """Cholesky factor of the inverse of each group's Hessian, in the upper triangle; more dampening where it is singular.
+
+    In place: the Hessian of a wide layer takes as much memory as a small network, and torch would hold four of them.
+    """
     import torch
+    from threadpoolctl import threadpool_limits
 
     diagonal = torch.diagonal(hessian, dim1=1, dim2=2)
     diagonal[dead] = 1
-    mean = diagonal.mean(dim=1, keepdim=True)
-    for attempt in range(_ATTEMPTS):
-        diagonal += mean * dampening * (10**attempt)
-        lower, failed = torch.linalg.cholesky_ex(hessian)
-        if bool(failed.any()):
-            continue
-        upper: torch.Tensor
-        upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
-        if not bool(failed.any()) and bool(upper.isfinite().all()):
-            return upper
-    raise OperationError(f"Layer '{name}': the second moments of its inputs cannot be inverted; raise `dampening`")
+    added = diagonal.mean(dim=1) * dampening
+    with threadpool_limits(torch.get_num_threads()):
+        for group, matrix in enumerate(hessian):
+            for attempt in range(_ATTEMPTS):
+                diagonal[group] += added[group] * 10**attempt
+                if _factorize(matrix.numpy()):
+                    break
+            else:
+                raise OperationError(
+                    f"Layer '{name}': the second moments of its inputs cannot be inverted; raise `dampening`"
+                )
+    return hessian.mT
+
+
+def _factorize(matrix: NDArray[np.float32]) -> bool:
+    """Put the factor into the triangle below the diagonal, transposed; if there is none, restore the matrix."""
+    from scipy.linalg import lapack
+
+    columns, diagonal = (
+        matrix.T,
+        matrix.diagonal().copy(),
+    )  # LAPACK counts by columns: what is upper to it is lower here
+    columns, failed = lapack.spotrf(columns, lower=0, clean=0, overwrite_a=1)
+    if not failed:
+        columns, failed = lapack.spotri(columns, lower=0, overwrite_c=1)
+    if not failed:
+        columns, failed = lapack.spotrf(columns, lower=0, clean=0, overwrite_a=1)
+    if failed:
+        for row in range(len(matrix)):
+            matrix[row, :row] = matrix[:row, row]
+            matrix[row, row] = diagonal[row]
+    return not failed

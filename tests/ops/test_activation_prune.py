@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ops._layer_inputs import waves
 from ops._layerwise import Rows
-from ops._sparsegpt import sparsegpt
+from ops._sparsegpt import _inverse_factor, sparsegpt
 from ops.api import OperationError, TorchModel
 from ops.forward import forward, tensors
 from tests.ops.apply import base
@@ -124,6 +124,20 @@ def test_sparsegpt_corrects_as_with_explicit_inverses():
     damped = hessian[0] + 0.01 * hessian[0].diagonal().mean() * torch.eye(24)
     expected = naive_sparsegpt(weights[0], damped, keep[0])
     torch.testing.assert_close(corrected[0] * keep[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_singular_second_moments_are_damped_until_they_can_be_inverted():
+    columns = torch.randn(1, 300, 2, generator=torch.Generator().manual_seed(0)) * 1e4  # rank 2 of 300
+    hessian = columns @ columns.mT
+    factor = _inverse_factor(hessian.clone(), torch.zeros(1, 300, dtype=torch.bool), 1e-7, "layer")[0].triu()
+    added = 1e-7 * hessian[0].diagonal().mean() * torch.tensor([1, 11, 111, 1111])
+    inverses = [torch.linalg.inv(hessian[0].double() + part * torch.eye(300)) for part in added]
+    found = (factor.T @ factor).double()
+    assert min(float((found - inverse).norm() / inverse.norm()) for inverse in inverses) < 0.3  # of float32
+    with pytest.raises(
+        OperationError, match="Layer 'layer': the second moments of its inputs cannot be inverted; raise"
+    ):
+        _inverse_factor(-hessian, torch.zeros(1, 300, dtype=torch.bool), 1e-7, "layer")
 
 
 @pytest.mark.parametrize("net", ["residual", "transformer"])
