@@ -70,7 +70,7 @@ def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, l
         "members": [rows if each.id not in row else [] for each, rows in zip(placed, members, strict=True)],
         "label": [_label(each, forest, label) for each in placed],
         "brief": [_brief(each, forest, label) for each in placed],
-        "name": ["" if each.bundle or each.parent else forest[each.id].label for each in placed],
+        "name": ["" if each.bundle or each.parent else forest[each.id].name or forest[each.id].label for each in placed],
         "inside": [_inside(each) for each in placed],
     }  # fmt: skip
     return Drawing(nodes, _bands(layout, index, np.stack([x, y], axis=1), radius, rgb), index)

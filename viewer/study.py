@@ -26,6 +26,7 @@ __all__ = ["Study", "budgets", "open_study"]
 _opened: dict[Path, Study] = {}
 _opening = Lock()
 _MOST_LAYOUTS = 8
+_SHORT = 28
 _PLAIN = "#5b8db8"
 _METRIC_FIELDS = ("color", "size", "x", "y", "goal")
 _QUALITY = re.compile(r"accuracy|f1|exact|score|auc|map\b", re.IGNORECASE)
@@ -247,7 +248,8 @@ class Study:
 
     def short_name(self, row: int) -> str:
         """Return a name short enough to stand in a plot."""
-        return _clip(self.forest[self.keys[row]].label, 28)
+        name = self.forest[self.keys[row]].name or self.forest[self.keys[row]].label
+        return name if len(name) <= _SHORT else "…" + name[1 - _SHORT :]  # the end of a path tells more than its start
 
     def filter_texts(self, filters: Iterable[Range]) -> list[str]:
         """Return each filter in words."""

@@ -1,6 +1,7 @@
 // Pictures of the plots. CSV and the report come from the server.
 (() => {
   const {listen, view, save, frame, headersOf} = bouillon;
+  const HEAD = 36;                               // the names of columns stand in two lines, by turns
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   function headerTexts() {
@@ -12,6 +13,8 @@
     const layer = view(name).export("png", true), {canvas, ctx, pixel_ratio: ratio} = layer;
     ctx.save();
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+    ctx.fillStyle = style("--card");
+    if (name === "map") ctx.fillRect(0, 0, canvas.width, HEAD);
     ctx.fillStyle = style("--ink");
     ctx.font = style("--label-font");
     ctx.textAlign = "center";
@@ -35,6 +38,7 @@
       return element;
     };
     root.insertBefore(add("rect", {width: "100%", height: "100%", fill: style("--card")}), root.firstChild);
+    if (name === "map") root.appendChild(add("rect", {width: "100%", height: HEAD, fill: style("--card")}));
     if (name === "map") for (const {text, x, y} of headerTexts())
       root.appendChild(add("text", {x, y, fill: style("--ink"), "text-anchor": "middle", style: `font: ${style("--label-font")}`}, text));
     save(`${name}.svg`, new Blob([new XMLSerializer().serializeToString(root)], {type: "image/svg+xml"}));

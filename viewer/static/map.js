@@ -22,7 +22,7 @@
   const headerHeight = (step) => step < 20 ? 92 : slanted(step) ? 84 : 46;
   const columnStep = () => { const {x} = frame(); return x.compute(1) - x.compute(0); };
 
-  // Rows are at least ROW.least pixels high: a map that does not fit then starts at its top left corner.
+  // Rows are at least ROW.least pixels high; of a map that does not fit then, a part is seen.
   function look(everything) {
     if (!content) return;
     const {width, height} = frame(), map = model("map");
@@ -34,7 +34,9 @@
     if (!everything) row = Math.max(ROW.least, row);
     set(map.x_range, -left / column, (width - left) / column);
     const top = -0.5 - header / row, spare = Math.max(0, tall - rows * row);
-    const first = top - Math.min(spare / 2, 30) / row;
+    // of a tall map, the part around its first base model
+    const unseen = Math.max(0, rows - tall / row), near = Math.min(unseen, Math.max(0, content.root - tall / row / 2));
+    const first = top - Math.min(spare / 2, 90) / row + near;
     set(map.y_range, first + height / row, first);
   }
 
@@ -69,10 +71,11 @@
   // ---- headers: real buttons over the canvas
   function headers() {
     const box = byId("map-headers");
-    if (!content) { box.replaceChildren(); return; }
+    if (!content?.headers.length) { box.replaceChildren(); box.style.height = "0"; return; }
     const {x, left, width} = frame();
     const step = x.compute(1) - x.compute(0);
     const steep = slanted(step);
+    box.style.height = headerHeight(step) + "px";
     box.classList.toggle("steep", steep);
     box.classList.toggle("steepest", step < 20);
     while (box.children.length > content.headers.length) box.lastChild.remove();
@@ -85,7 +88,7 @@
       button.setAttribute("aria-label", `Select the models of column ${at + 1}: ${header.title}`);
       button.hidden = px < left - 5 || px > left + width + 5;
       button.style.left = px + "px";
-      button.style.maxWidth = steep ? "" : Math.max(40, step - 4) + "px";
+      button.style.maxWidth = steep ? "" : Math.max(40, Math.min(step - 4, 2 * (left + width - px) - 6)) + "px";
     });
   }
 

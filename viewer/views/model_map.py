@@ -127,7 +127,8 @@ class ModelMap(View):
             for column in laid.columns
         ]
         frame = {"columns": len(laid.columns), "rows": laid.rows, "left": _LEFT, "right": _RIGHT, "headers": headers}
-        self.desk.send("map", {**frame, "fresh": fresh})
+        root = next((each.row for each in laid.placed.values()), 0)
+        self.desk.send("map", {**frame, "root": root, "fresh": fresh})
 
     def _show_selection(self) -> None:
         owner = self._layout().owner

@@ -85,7 +85,7 @@ class Scatterplot(View):
         missing = int((~(np.isfinite(xs) & np.isfinite(ys))).sum())
         front = self.front()
         directions = [f"{study.better(metric)} {study.label(metric)}" for metric in (y, x) if study.direction(metric)]
-        text = f"Pareto front: {len(front)} models" if front else "No Pareto front"
+        text = f"Pareto front: {len(front)} model{'' if len(front) == 1 else 's'}" if front else "No Pareto front"
         why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
         note = f"{missing} not measured" if missing else ""
         named = [{"key": study.keys[row], "name": study.forest[study.keys[row]].name} for row in front[:_MOST_NAMED]]
