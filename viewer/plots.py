@@ -154,6 +154,7 @@ def _tools(made: figure, marks: GlyphRenderer) -> None:
         BoxSelectTool(name="box", renderers=[marks]),
         LassoSelectTool(name="lasso", renderers=[marks], continuous=False),
         TapTool(renderers=[marks]),
+        TapTool(renderers=[marks], gesture="doubletap", mode="replace"),  # two quick clicks on two models are one
         hover,
     ]
     made.toolbar.active_drag = pan

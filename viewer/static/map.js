@@ -286,6 +286,9 @@
     for (const range of [map.x_range, map.y_range]) range.change.connect(settle);
     map.properties.inner_width.change.connect(() => { if (!touched) look(false); settle(); });
     map.properties.inner_height.change.connect(() => { if (!touched) look(false); settle(); });
+    // Bokeh takes any two clicks within 300 ms for a double click, wherever they are, and starts no tool for those
+    for (const {toolbar} of [model("map"), model("scatter")])
+      toolbar.gestures.doubletap.active = toolbar.tools.find((tool) => tool.gesture === "doubletap");
     const scatter = model("scatter");
     for (const each of [scatter.x_range, scatter.y_range, scatter.properties.inner_width, scatter.properties.inner_height]) each.change.connect(name);
     box.addEventListener("wheel", wheel, {passive: false, capture: true});
