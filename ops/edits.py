@@ -31,9 +31,7 @@ def edit(name: str) -> Callable[[R], R]:
     return register
 
 
-def replay(
-    module: torch.nn.Module, architecture: Architecture, edits: Iterable[Mapping[str, Any]]
-) -> torch.nn.Module:
+def replay(module: torch.nn.Module, architecture: Architecture, edits: Iterable[Mapping[str, Any]]) -> torch.nn.Module:
     """Apply `edits` in order to a freshly built module. Only its structure counts: tensors are loaded afterwards."""
     for entry in edits:
         module = EDITS[entry["edit"]](module, architecture, entry)
