@@ -11,6 +11,8 @@ from ops.api import Context, Exclude, Include, Kind, ModelRef, OperationError, T
 if TYPE_CHECKING:
     import torch
 
+    from ops._channels import Kept
+
 
 @operation(kind=Kind.RESTORE, version=1)
 def restore(
@@ -23,7 +25,8 @@ def restore(
 ) -> TorchModel:
     """Put the chosen layers' parameters and buffers back, e.g. normalisation that should not have been pruned.
 
-    Layers are restored whole, biases and running statistics too, and their masks are dropped.
+    Layers are restored whole, biases and running statistics too, and their masks are dropped. Of a layer that lost channels
+    since, the channels that are left are restored.
 
     Args:
         model: stays as it is.
@@ -37,19 +40,38 @@ def restore(
     """
     import torch
 
+    from ops._channels import narrowed
     from ops.selector import choose_layers
 
     result = model.copy()
-    others = dict(ctx.load(source).module.named_modules())
+    other = ctx.load(source)
+    others, kept = dict(other.module.named_modules()), _kept_since(other, model)
     chosen = choose_layers(result.module, include, exclude, default=())
     for name, layer in chosen.items():
         theirs = _own_tensors(others[name]) if name in others else {}
+        if name in kept:
+            sides = kept[name]
+            theirs = {
+                key: narrowed(others[name], key, part, sides) if part.dim() else part for key, part in theirs.items()
+            }
         with torch.no_grad():
             for key, tensor in _own_tensors(layer).items():
                 tensor.copy_(_fitting(theirs.get(key), tensor, f"{name}.{key}", source))
                 result.masks.pop(f"{name}.{key}", None)
     ctx.note("restored", list(chosen))
     return result
+
+
+def _kept_since(other: TorchModel, model: TorchModel) -> Kept:
+    """What is left of each layer that lost channels between an ancestor and the model."""
+    from ops._channels import compose
+
+    kept: Kept = {}
+    if model.edits[: len(other.edits)] == other.edits:
+        for entry in model.edits[len(other.edits) :]:
+            if entry["edit"] == "channels":
+                kept = compose(kept, entry["layers"])
+    return kept
 
 
 def _own_tensors(layer: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -45,11 +45,8 @@ def test_every_operation_on_torch_models_takes_part():
     }
 
 
-ONLY_THE_NETWORK_TELLS = {
-    "smooth": ("residual", "depthwise"),  # no normalisation feeds a linear layer
-    "calibrate": ("transformer",),  # no batch normalisation
-}
-"""Refused when run: an entry of conf/model does not say which layers its network has."""
+ONLY_THE_WEIGHTS_TELL = "would remove every weight of"
+"""What no plan can know: that one threshold for all layers empties one of them."""
 
 
 @settings(max_examples=20, deadline=None)
@@ -83,8 +80,9 @@ def run(net, chain, folder) -> TorchModel:
         context = make_context(folder(op), references={"base": lambda: copy_of(base(net))})
         try:
             result = spec.apply(model, context, **params)
-        except OperationError:
-            assert net in ONLY_THE_NETWORK_TELLS.get(op, ())
+        except OperationError as error:
+            if ONLY_THE_WEIGHTS_TELL not in str(error):
+                raise
             continue
         finally:
             assert snapshot(model) == before, f"{op} changed its input"

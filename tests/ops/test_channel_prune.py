@@ -109,6 +109,20 @@ def test_steps_compose_to_one_edit():
         assert torch.equal(weight[:, sides["in"]] if "in" in sides else weight, after.weight)
 
 
+def test_what_is_left_of_a_narrowed_layer_can_be_restored():
+    once, _ = prune(base("residual"), ratio=0.25, round_to=4)
+    twice, _ = prune(once, ratio=0.5, round_to=4)
+    spoiled = apply("magnitude_prune", twice, context(), sparsity=0.5, include=["norm", "conv"], scope="layer")
+    found = apply("restore", spoiled, context(base=base("residual")), include=["norm", "stages.1"])
+    assert all(
+        torch.equal(tensor, twice.module.state_dict()[name])
+        for name, tensor in found.module.state_dict().items()
+        if "norm" in name or "stages.1" in name
+    )
+    assert "stages.0.0.conv1.weight" in found.masks
+    assert "stages.1.0.conv1.weight" not in found.masks
+
+
 @pytest.mark.parametrize("net", ["residual", "transformer"])
 def test_a_step_after_another_cuts_from_what_is_left(net):
     once, _ = prune(base(net), ratio=0.25, round_to=4)
