@@ -66,6 +66,11 @@ def _wait(address: str, server: subprocess.Popen[bytes], log: Path, seconds: flo
     raise RuntimeError(f"The server did not come up:\n{log.read_text()}")
 
 
+def errors_of_ours(log: Path) -> list[str]:
+    """Lines of tracebacks through the viewer. Bokeh has one of its own when a browser leaves while it connects."""
+    return [line for line in log.read_text().splitlines() if f'File "{VIEWER}' in line]
+
+
 class Visitor:
     """A page in the browser, and everything it complained about."""
 

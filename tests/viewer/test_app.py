@@ -209,6 +209,13 @@ def test_new_results_keep_the_selection(tmp_path):
     assert len(page.updates) == 1
 
 
+def test_another_colour_leaves_the_selection_on_the_map(app, page):
+    page.say("node", key=MAG50)
+    page.say("set", field="color", value="Latency")
+    page.say("ground", dark=True)
+    assert app.map.nodes.selected.indices == [app.map._index[MAG50]]
+
+
 def test_a_metric_without_direction_has_no_front(app, page):
     page.say("set", field="x", value="Epochs")
     page.say("set", field="y", value="Epochs")

@@ -28,6 +28,7 @@
     const {width, height} = frame(), map = model("map");
     const {columns, rows, left, right} = content;
     let column = Math.min(COLUMN.most, Math.max(50, width - left - right) / Math.max(1, columns - 1));
+    if (slanted(column)) column = Math.min(column, Math.max(50, width - left - 66) / Math.max(1, columns - 1));
     if (!everything) column = Math.max(COLUMN.least, column);
     const header = headerHeight(column), tall = Math.max(50, height - header - FOOT);
     let row = Math.min(ROW.most, tall / Math.max(1, rows));

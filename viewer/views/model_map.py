@@ -60,7 +60,7 @@ class ModelMap(View):
             self._draw()
         if changed & _ARRANGED:
             self._send_frame(fresh="arrange" in changed)
-        if changed & (_ARRANGED | {"selected"}):
+        if changed & (_ARRANGED | {"selected", "color", "size"}):
             self._show_selection()
 
     # ---- markup
