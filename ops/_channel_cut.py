@@ -17,6 +17,7 @@ from ops._saliency import saliencies
 from ops.api import Context, OperationError, TorchModel
 
 Criterion = Literal["magnitude", "taylor", "bn_scale", "hessian", "random"]
+_LANES = 8
 _NEAR = 0.01
 """How near to the asked ratio needs no explanation."""
 
@@ -126,6 +127,10 @@ def note_cut(
     if abs(1 - has / had - ratio) > _NEAR:
         achieved["because"] = "channels stay in multiples of round_to, heads stay or go whole, and max_ratio holds"
     ctx.note("achieved", achieved)
+    uneven = [root for root in widths if width(after.module.get_submodule(root), "out") % _LANES]
+    if uneven:
+        groups = f"{len(uneven)} groups ({', '.join(uneven[:3])}, ...)" if uneven[3:] else ", ".join(uneven)
+        ctx.note("may be slow", f"channels of {groups} are no multiple of {_LANES}, which SIMD kernels pad")
     whole = {
         root: "rounding and max_ratio leave all its channels" for root in widths if cut.units[root] == initial[root]
     }

@@ -286,6 +286,23 @@ def test_rounding_that_leaves_all_channels_is_noted():
     assert notes["achieved"]["because"].startswith("channels stay in multiples of round_to")
 
 
+def test_odd_widths_are_said_to_be_slow():
+    _, notes = prune(base("residual"), ratio=0.25, round_to=None)
+    assert re.fullmatch(
+        r"channels of [\w.]+, [\w.]+ are no multiple of 8, which SIMD kernels pad", notes["may be slow"]
+    )
+    assert "may be slow" not in prune(base("residual"), ratio=0.5)[1]
+
+
+def test_a_broken_model_is_refused():
+    model = base("residual").copy()
+    model.module.stages[0][0].conv1.weight.data[0, 0] = torch.nan
+    with pytest.raises(
+        OperationError, match=re.escape("importance is not finite: the model was broken before this step")
+    ):
+        prune(model, ratio=0.5)
+
+
 def test_nothing_to_cut_is_an_error():
     message = "'residual' has no channels that could be cut: 'classifier': it gives the network's outputs"
     with pytest.raises(OperationError, match=re.escape(message)):
