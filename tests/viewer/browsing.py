@@ -42,6 +42,7 @@ def served(results: Path, log: Path) -> Iterator[str]:
     with log.open("w") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "panel", "serve", str(VIEWER), "--port", str(port), "--address", "127.0.0.1"],
+            cwd=VIEWER.parent,
             env={**os.environ, "BOUILLON_RESULTS": str(results)},
             stdout=output,
             stderr=subprocess.STDOUT,
