@@ -45,11 +45,11 @@ def test_every_operation_on_torch_models_takes_part():
     }
 
 
-ONLY_THE_WEIGHTS_TELL = "would remove every weight of"
+ONLY_THE_WEIGHTS_TELL = ("would remove every weight of", "Largest possible")
 """What no plan can know: that one threshold for all layers empties one of them."""
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(net=st.sampled_from(sorted(NETS)), chain=CHAINS)
 def test_every_chain_runs_or_is_refused_when_planned(tmp_path_factory, net, chain):
     model = run(net, chain, tmp_path_factory.mktemp)
@@ -81,7 +81,7 @@ def run(net, chain, folder) -> TorchModel:
         try:
             result = spec.apply(model, context, **params)
         except OperationError as error:
-            if ONLY_THE_WEIGHTS_TELL not in str(error):
+            if not any(words in str(error) for words in ONLY_THE_WEIGHTS_TELL):
                 raise
             continue
         finally:

@@ -35,7 +35,7 @@ class TestLocalPool(ExecutorContract):
     ("how", "limits", "message"),
     [
         ("kill", Limits(), r"The worker process ended by signal 9"),
-        ("hang", Limits(seconds=6), r"Stopped after its time limit of 6 s"),
+        ("hang", Limits(seconds=20), r"Stopped after its time limit of 20 s"),
         ("memory", Limits(memory_bytes=1_200_000_000), r"over its limit of 1\.20 GB"),
     ],
 )
