@@ -117,7 +117,9 @@ def test_accelerators_say_what_is_missing(name, nets):
 
 def test_a_target_that_is_not_installed_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingRuntimeError, match=re.escape("Install it with: pip install -e '.[openvino]' in the checkout")):
+    with pytest.raises(
+        MissingRuntimeError, match=re.escape("Install it with: pip install -e '.[openvino]' in the checkout")
+    ):
         open_target({"target": "openvino"}).require()
     with pytest.raises(
         MissingRuntimeError, match=re.escape("'gone' is not installed. Install it with: pip install it")
