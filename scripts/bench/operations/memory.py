@@ -31,7 +31,7 @@ from ops.api import OPERATIONS, Batch, TorchModel
 from ops.model import Architecture
 from pipeline.context import WorkerContext
 
-LIMIT, OVERHEAD = 2.5, 256 << 20
+LIMIT, OVERHEAD = 2.5, 400 << 20
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "magnitude_prune": ("magnitude_prune", {"sparsity": 0.5}),
     "magnitude_prune, layer": ("magnitude_prune", {"sparsity": 0.5, "scope": "layer"}),
