@@ -41,6 +41,13 @@ WATCH = """() => {
     new MutationObserver(() => { window.detailed = true; window.whenDetailed?.(); window.whenDetailed = null; })
         .observe(document.getElementById("pane-side"), {childList: true});
 }"""
+SEEN = """(() => {
+    const {key, model, x, y} = bouillon.model("nodes").data, frame = bouillon.view("map").frame, box = frame.bbox;
+    return key.filter((_, i) => {
+        const px = frame.x_scale.compute(x[i]), py = frame.y_scale.compute(y[i]);
+        return model[i] >= 0 && px > box.left + 20 && px < box.right - 20 && py > box.top + 100 && py < box.bottom - 60;
+    }).slice(0, 5);
+})()"""
 PAINTED = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 
 
@@ -107,9 +114,7 @@ def _visit(playwright: Any, address: str) -> tuple[float, float, float, float]:
 def _click(visitor: Visitor) -> float:
     """Milliseconds from the press of the button to the painted details; the median of several models."""
     visitor.run(f"({WATCH})()")
-    keys = visitor.run(
-        "bouillon.model('nodes').data.key.filter((k, i) => bouillon.model('nodes').data.model[i] >= 0).slice(0, 5)"
-    )
+    keys = visitor.run(SEEN)
     times = []
     for key in keys:
         x, y = visitor.point("map", key)
