@@ -86,5 +86,5 @@ def _forward(layer: Any, observer: Any, values: torch.Tensor) -> torch.Tensor:
     weight = round_weight(layer.weight)
     values = round_input(values, *observer(values))
     if hasattr(layer, "_conv_forward"):
-        return layer._conv_forward(values, weight, layer.bias)  # type: ignore[no-any-return]
+        return layer._conv_forward(values, weight, layer.bias)  # type: ignore[no-any-return]  # torch leaves it untyped
     return functional.linear(values, weight, layer.bias)

@@ -52,7 +52,7 @@ def export_onnx(model: TorchModel, path: Path) -> None:
                 optimize=True,
                 verbose=False,
             )
-    except Exception as error:
+    except Exception as error:  # the exporter's many stages raise anything; the cause is kept
         reason = str(error).strip().splitlines()
         raise ExportError(
             f"'{model.architecture.name}' cannot be exported to ONNX: {reason[0] if reason else error!r}"

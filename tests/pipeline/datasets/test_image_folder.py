@@ -31,9 +31,9 @@ class FolderContract(DatasetContract):
 class TestSplitFolders(FolderContract):
     @pytest.fixture
     def root(self, tmp_path, save_digits):
-        save_digits(tmp_path / "root" / "train", count=30)
-        save_digits(tmp_path / "root" / "val", count=8, first=30)
-        return tmp_path / "root"
+        save_digits(tmp_path / "pictures" / "train", count=30)
+        save_digits(tmp_path / "pictures" / "val", count=8, first=30)
+        return tmp_path / "pictures"
 
     @pytest.fixture
     def variants(self):
@@ -53,8 +53,8 @@ class TestSplitFolders(FolderContract):
 class TestHeldOut(FolderContract):
     @pytest.fixture
     def root(self, tmp_path, save_digits):
-        save_digits(tmp_path / "root", count=60)
-        return tmp_path / "root"
+        save_digits(tmp_path / "pictures", count=60)
+        return tmp_path / "pictures"
 
     @pytest.fixture
     def variants(self):
@@ -78,14 +78,14 @@ class TestHeldOut(FolderContract):
 
 def test_all_three_folders_are_used_as_they_are(tmp_path, save_digits):
     for part, first in (("train", 0), ("calibration", 10), ("test", 15)):
-        save_digits(tmp_path / "root" / part, count=5, first=first)
-    data = open_dataset({"dataset": "image_folder", "root": str(tmp_path / "root")}, tmp_path / "cache")
+        save_digits(tmp_path / "pictures" / part, count=5, first=first)
+    data = open_dataset({"dataset": "image_folder", "root": str(tmp_path / "pictures")}, tmp_path / "cache")
     assert [data.size(split) for split in ("train", "calibration", "evaluation")] == [15, 15, 15]
 
 
 def test_pictures_reach_the_model_as_they_are(tmp_path, save_digits, digit_pictures):
-    save_digits(tmp_path / "root", count=10)
-    data = open_dataset({"dataset": "image_folder", "root": str(tmp_path / "root"), **GREY}, tmp_path / "cache")
+    save_digits(tmp_path / "pictures", count=10)
+    data = open_dataset({"dataset": "image_folder", "root": str(tmp_path / "pictures"), **GREY}, tmp_path / "cache")
     batch = next(data.batches("train", batch_size=5))
     rows = [int(one[-8:-4]) for one in batch.ids]
     assert np.allclose(batch.inputs["pixel_values"][:, 0], digit_pictures[0][rows] / 255, atol=1e-6)
@@ -94,11 +94,18 @@ def test_pictures_reach_the_model_as_they_are(tmp_path, save_digits, digit_pictu
 def test_the_middle_is_cut_out_after_resizing_as_for_imagenet(tmp_path):
     for kind in ("a", "b"):
         for number in range(6):
-            (tmp_path / "root" / kind).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "pictures" / kind).mkdir(parents=True, exist_ok=True)
             wide = np.zeros((64, 128, 3), np.uint8)
             wide[16:48, 48:80] = (255, 0, 0)  # the middle of the middle
-            Image.fromarray(wide).save(tmp_path / "root" / kind / f"{number}.jpg", quality=100, subsampling=0)
-    entry = {"dataset": "image_folder", "root": str(tmp_path / "root"), "size": 32, "resize": 64, "mean": 0, "std": 1}
+            Image.fromarray(wide).save(tmp_path / "pictures" / kind / f"{number}.jpg", quality=100, subsampling=0)
+    entry = {
+        "dataset": "image_folder",
+        "root": str(tmp_path / "pictures"),
+        "size": 32,
+        "resize": 64,
+        "mean": 0,
+        "std": 1,
+    }
     pictures = next(open_dataset(entry, tmp_path / "cache").batches("train", batch_size=4)).inputs["pixel_values"]
     assert np.allclose(pictures[:, 0], 1, atol=0.03)
     assert np.allclose(pictures[:, 1:], 0, atol=0.03)
@@ -108,8 +115,8 @@ def test_the_middle_is_cut_out_after_resizing_as_for_imagenet(tmp_path):
 
 
 def test_training_cuts_anywhere_and_evaluation_in_the_middle(tmp_path, save_digits):
-    save_digits(tmp_path / "root", count=20)
-    entry = {"dataset": "image_folder", "root": str(tmp_path / "root"), **GREY, "size": 8, "flip": False}
+    save_digits(tmp_path / "pictures", count=20)
+    entry = {"dataset": "image_folder", "root": str(tmp_path / "pictures"), **GREY, "size": 8, "flip": False}
     data = open_dataset(entry, tmp_path / "cache")
     once, twice = (next(data.batches("train", batch_size=30, augment=True, seed=seed)) for seed in (1, 2))
     one, two = (dict(zip(batch.ids, batch.inputs["pixel_values"], strict=True)) for batch in (once, twice))
@@ -118,8 +125,8 @@ def test_training_cuts_anywhere_and_evaluation_in_the_middle(tmp_path, save_digi
 
 
 def test_the_second_look_reads_no_picture(tmp_path, save_digits, monkeypatch):
-    save_digits(tmp_path / "root", count=10)
-    entry = {"dataset": "image_folder", "root": str(tmp_path / "root")}
+    save_digits(tmp_path / "pictures", count=10)
+    entry = {"dataset": "image_folder", "root": str(tmp_path / "pictures")}
     before = open_dataset(entry, tmp_path / "cache").fingerprint
     monkeypatch.setattr(hashes, "_digest", None)
     monkeypatch.setattr(Image, "open", None)
@@ -127,14 +134,14 @@ def test_the_second_look_reads_no_picture(tmp_path, save_digits, monkeypatch):
 
 
 def test_attributes_come_from_a_table(tmp_path, save_digits):
-    files = save_digits(tmp_path / "root", count=12)
-    names = [file.relative_to(tmp_path / "root").as_posix() for file in files]
+    files = save_digits(tmp_path / "pictures", count=12)
+    names = [file.relative_to(tmp_path / "pictures").as_posix() for file in files]
     table = tmp_path / "attributes.csv"
     table.write_text(
         "id,pen,writer\n"
         + "".join(f"{name},{'thin' if row % 2 else 'thick'},{row % 3}\n" for row, name in enumerate(names))
     )
-    entry = {"dataset": "image_folder", "root": str(tmp_path / "root"), "attributes": str(table)}
+    entry = {"dataset": "image_folder", "root": str(tmp_path / "pictures"), "attributes": str(table)}
     data = open_dataset(entry, tmp_path / "cache")
     assert set(data.attributes("train")) == {"pen", "writer"}
     expected = {name: "thin" if row % 2 else "thick" for row, name in enumerate(names)}
@@ -155,40 +162,44 @@ def test_attributes_come_from_a_table(tmp_path, save_digits):
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:80], lambda whole: b"not a picture", lambda whole: b""])
 def test_a_picture_that_cannot_be_decoded_is_named(tmp_path, save_digits, damage):
-    files = save_digits(tmp_path / "root" / "train", count=5) + save_digits(tmp_path / "root" / "val", count=5)
+    files = save_digits(tmp_path / "pictures" / "train", count=5) + save_digits(tmp_path / "pictures" / "val", count=5)
     for file in files[:15]:
         file.write_bytes(damage(file.read_bytes()))
-    data = open_dataset({"dataset": "image_folder", "root": str(tmp_path / "root")}, tmp_path / "cache")
+    data = open_dataset({"dataset": "image_folder", "root": str(tmp_path / "pictures")}, tmp_path / "cache")
     with pytest.raises(
         DataError,
-        match=rf"{re.escape(str(tmp_path))}/root/train/one/\d+.png: cannot be decoded \(.*\); replace or remove it",
+        match=rf"{re.escape(str(tmp_path))}/pictures/train/one/\d+.png: cannot be decoded \(.*\); replace or remove it",
     ):
         next(data.batches("train", batch_size=1))
     next(data.batches("evaluation", batch_size=1))
 
 
 def test_what_is_no_picture_or_hidden_is_passed_over(tmp_path, save_digits):
-    files = save_digits(tmp_path / "root", count=10)
-    (tmp_path / "root" / "readme.txt").write_text("hello")
-    (tmp_path / "root" / "zero" / ".hidden.png").write_text("hello")
-    (tmp_path / "root" / "zero" / "notes.txt").write_text("hello")
-    (tmp_path / "root" / ".cache").mkdir()
-    shutil.copy(files[0], tmp_path / "root" / ".cache" / "x.png")
-    data = open_dataset({"dataset": "image_folder", "root": str(tmp_path / "root")}, tmp_path / "cache")
+    files = save_digits(tmp_path / "pictures", count=10)
+    (tmp_path / "pictures" / "readme.txt").write_text("hello")
+    (tmp_path / "pictures" / "zero" / ".hidden.png").write_text("hello")
+    (tmp_path / "pictures" / "zero" / "notes.txt").write_text("hello")
+    (tmp_path / "pictures" / ".cache").mkdir()
+    shutil.copy(files[0], tmp_path / "pictures" / ".cache" / "x.png")
+    data = open_dataset({"dataset": "image_folder", "root": str(tmp_path / "pictures")}, tmp_path / "cache")
     assert data.classes == ("one", "two", "zero")
     assert sum(data.size(split) for split in ("train", "calibration", "evaluation")) == 30
 
 
 def test_nothing_to_read_is_refused(tmp_path, save_digits):
-    entry = {"name": "mine", "dataset": "image_folder", "root": str(tmp_path / "root")}
-    with pytest.raises(DataError, match=re.escape(f"Data set 'mine': root: {tmp_path}/root: there is no such folder")):
+    entry = {"name": "mine", "dataset": "image_folder", "root": str(tmp_path / "pictures")}
+    with pytest.raises(
+        DataError, match=re.escape(f"Data set 'mine': root: {tmp_path}/pictures: there is no such folder")
+    ):
         open_dataset(entry, tmp_path / "cache")
-    (tmp_path / "root").mkdir()
-    with pytest.raises(DataError, match=re.escape(f"{tmp_path}/root: no pictures in {tmp_path}/root/CLASS/* or ")):
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(
+        DataError, match=re.escape(f"{tmp_path}/pictures: no pictures in {tmp_path}/pictures/CLASS/* or ")
+    ):
         open_dataset(entry, tmp_path / "cache")
-    save_digits(tmp_path / "root" / "train", count=3)
-    (tmp_path / "root" / "val" / "thre").mkdir(parents=True)
-    shutil.copytree(tmp_path / "root" / "train" / "two", tmp_path / "root" / "val" / "tow")
+    save_digits(tmp_path / "pictures" / "train", count=3)
+    (tmp_path / "pictures" / "val" / "thre").mkdir(parents=True)
+    shutil.copytree(tmp_path / "pictures" / "train" / "two", tmp_path / "pictures" / "val" / "tow")
     with pytest.raises(
         DataError, match=r"no training picture is of class 'tow'. Did you mean 'two'\? Known: one, two, zero"
     ):
@@ -196,14 +207,14 @@ def test_nothing_to_read_is_refused(tmp_path, save_digits):
 
 
 def test_a_single_class_and_an_empty_evaluation_are_refused(tmp_path, save_digits):
-    save_digits(tmp_path / "root", count=4)
-    entry = {"name": "mine", "dataset": "image_folder", "root": str(tmp_path / "root"), "evaluation_share": 0}
+    save_digits(tmp_path / "pictures", count=4)
+    entry = {"name": "mine", "dataset": "image_folder", "root": str(tmp_path / "pictures"), "evaluation_share": 0}
     with pytest.raises(
         DataError, match="no picture is held out for evaluation: add a folder `val`, or raise evaluation_share"
     ):
         open_dataset(entry, tmp_path / "cache").size("evaluation")
     for name in ("one", "two"):
-        shutil.rmtree(tmp_path / "root" / name)
+        shutil.rmtree(tmp_path / "pictures" / name)
     with pytest.raises(DataError, match=re.escape("only one class (zero): classification needs two")):
         open_dataset(entry, tmp_path / "cache").size("evaluation")
     with pytest.raises(
