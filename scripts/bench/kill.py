@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -25,11 +26,13 @@ def main() -> int:
         calm, shaken = Place(Path(name) / "calm"), Place(Path(name) / "shaken")
         for place in (calm, shaken):
             place.folder.mkdir()
+        started = time.monotonic()
         code, _, err = calm.run(*WORDS)
         assert code == 0, err
+        seconds = time.monotonic() - started
         done = hits = 0
         while hits < chosen.kills:  # a kill that found the sweep finished does not count: begin a new sweep
-            hits += kill_and_resume(shaken, min(10, chosen.kills - hits), seed=chosen.seed + done)
+            hits += kill_and_resume(shaken, min(10, chosen.kills - hits), seed=chosen.seed + done, calm=seconds)
             done += 1
             if fingerprint(calm) != fingerprint(shaken):
                 print(f"different after {hits} kills")

@@ -14,16 +14,17 @@ from tests.pipeline.command import Place
 WORDS = ("recipe=small", "bench=none", "recipe.tree.base.with.samples=256", "executor.workers=2", "executor.threads=1")
 
 
-def kill_and_resume(place: Place, kills: int, *, seed: int, longest: float = 9.0) -> int:
+def kill_and_resume(place: Place, kills: int, *, seed: int, calm: float) -> int:
     """Start the sweep and kill -9 its driver or one of its workers at a random moment, `kills` times; then let it finish.
 
+    `calm` is how long an undisturbed sweep takes [s]: kills come in the first half of that, for a resumed sweep is shorter.
     Returns how many of the kills hit a process that was still at work.
     """
     chance = random.Random(seed)
     hits = 0
     for _ in range(kills):
         process = place.start(*WORDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + chance.uniform(0.5, longest)
+        deadline = time.monotonic() + chance.uniform(0.1, 0.5) * calm
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         hits += _kill(process, chance)
@@ -35,7 +36,7 @@ def kill_and_resume(place: Place, kills: int, *, seed: int, longest: float = 9.0
 
 def _kill(process: subprocess.Popen, chance: random.Random) -> bool:
     """Kill the driver, or a worker (the driver then reports it as failed and ends by itself)."""
-    with contextlib.suppress(psutil.NoSuchProcess):
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
         family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
         os.kill(chance.choice(family), signal.SIGKILL)
         return True
