@@ -17,14 +17,15 @@ WORDS = ("recipe=small", "bench=none", "recipe.tree.base.with.samples=256", "exe
 def kill_and_resume(place: Place, kills: int, *, seed: int, calm: float) -> int:
     """Start the sweep and kill -9 its driver or one of its workers at a random moment, `kills` times; then let it finish.
 
-    `calm` is how long an undisturbed sweep takes [s]: kills come in the first half of that, for a resumed sweep is shorter.
+    `calm` is how long an undisturbed sweep takes [s]: a kill comes in the first
+    half of that, and ever sooner, for a resumed sweep has less to do.
     Returns how many of the kills hit a process that was still at work.
     """
     chance = random.Random(seed)
     hits = 0
     for _ in range(kills):
         process = place.start(*WORDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + chance.uniform(0.1, 0.5) * calm
+        deadline = time.monotonic() + calm * 0.75**hits * chance.uniform(0.1, 0.5)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         hits += _kill(process, chance)
