@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ops._onnx_layers import MatrixNode, attribute, matrix_nodes
+from ops.onnx_layers import MatrixNode, attribute, matrix_nodes
 
 
 def save_apart(model: Any, path: Path) -> None:

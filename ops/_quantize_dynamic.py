@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ops._cpu import integer_arithmetic
 from ops._onnx_edit import gemm_to_matmul
-from ops._onnx_layers import CONVOLUTIONS, MatrixNode, matrix_nodes
 from ops._quantize_request import Report, Request, prepare
+from ops.onnx_layers import CONVOLUTIONS, MatrixNode, matrix_nodes
 
 _LARGEST, _LARGEST_REDUCED = 127, 64
 _KEPT = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ops._onnx_layers import attribute, prefixes
+from ops.onnx_layers import attribute, prefixes
 from ops.selector import Layer
 
 _LARGEST = 127

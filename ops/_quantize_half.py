@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ops._onnx_layers import MatrixNode, prefixes
-from ops._onnx_runtime import quiet_tools
 from ops._quantize_request import Report, Request
 from ops.api import OperationError
+from ops.onnx_layers import MatrixNode, prefixes
+from ops.onnx_runtime import quiet_tools
 from ops.selector import Layer
 
 _LARGEST_FLOAT16 = 65504.0

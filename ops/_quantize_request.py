@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ops._onnx_runtime import open_session
 from ops.api import Context
+from ops.onnx_runtime import open_session
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ops._calibration import calibration_batches, sample_count
 from ops._cpu import integer_arithmetic
-from ops._onnx_layers import CONVOLUTIONS, matrix_nodes
-from ops._onnx_runtime import quiet_tools
 from ops._quantize_request import Report, Request, prepare
+from ops.onnx_layers import CONVOLUTIONS, matrix_nodes
+from ops.onnx_runtime import quiet_tools
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ops._onnx_edit import gemm_to_matmul
-from ops._onnx_layers import CONVOLUTIONS, matrix_nodes
-from ops._onnx_runtime import quiet_tools
 from ops._quantize_request import Report, Request
+from ops.onnx_layers import CONVOLUTIONS, matrix_nodes
+from ops.onnx_runtime import quiet_tools
 
 _INT8_COMPUTE = 4  # accuracy level of MatMulNBits: activations are rounded to int8 block by block
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops._onnx_layers import CONVOLUTIONS, WEIGHT_INPUT, MatrixNode, attribute, matrix_nodes
-from ops._onnx_runtime import open_session
+from ops.onnx_layers import CONVOLUTIONS, WEIGHT_INPUT, MatrixNode, attribute, matrix_nodes
+from ops.onnx_runtime import open_session
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from ops._quantize_request import Product, Report, Request, Settings
 from ops.api import Ancestry, Context, Exclude, Format, Include, Kind, OnnxModel, OperationError, Uses, operation
 
 if TYPE_CHECKING:
-    from ops._onnx_layers import MatrixNode
+    from ops.onnx_layers import MatrixNode
 
 Method = Literal["static", "dynamic", "weight_only", "float16", "bfloat16"]
 _DEFAULT = {
@@ -112,7 +112,7 @@ def _prepare(
     import onnx
 
     from ops._onnx_edit import save_apart
-    from ops._onnx_layers import drop_records, matrix_nodes, name_after_layers
+    from ops.onnx_layers import drop_records, matrix_nodes, name_after_layers
 
     proto = onnx.load(model.path)
     name_after_layers(proto)

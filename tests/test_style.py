@@ -38,6 +38,18 @@ def test_nothing_names_one_machine():
     assert not found
 
 
+def test_private_modules_of_the_operations_stay_among_them():
+    """What the halves share is public. (import-linter cannot name modules by the beginning of their name.)"""
+    private = re.compile(r"\bops\._\w+|\bfrom ops import .*\b_\w+")
+    found = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for path in tracked("pipeline/*.py", "viewer/*.py", "scripts/*.py")
+        for line in path.read_text().splitlines()
+        if private.search(line)
+    ]
+    assert not found
+
+
 @pytest.mark.parametrize(
     "code",
     [

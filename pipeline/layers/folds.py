@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from ops._onnx_layers import CONVOLUTIONS, matrix_nodes
+from ops.onnx_layers import CONVOLUTIONS, matrix_nodes
 from pipeline.layers.onnx_file import open_skeleton
 
 _SCOPES = "pkg.torch.onnx.name_scopes"

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ops._onnx_layers import CONVOLUTIONS, attribute, matrix_nodes
-from ops._onnx_runtime import open_session
 from ops.api import Batch
+from ops.onnx_layers import CONVOLUTIONS, attribute, matrix_nodes
+from ops.onnx_runtime import open_session
 from pipeline.layers.sampling import Saturation, Scene, Site, SiteSample
 
 STAGE = "onnx"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ops._onnx_layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
+from ops.onnx_layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
 from pipeline.layers.onnx_file import Skeleton, open_skeleton
 from pipeline.layers.stored import StoredTensor
 

@@ -108,7 +108,7 @@ def _work(model: Path) -> list[tuple[tuple[str, ...], int]]:
     """Of every matrix product in the file: the names by which OpenVINO may call it, and its MACs."""
     import onnx
 
-    from ops._onnx_layers import matrix_nodes
+    from ops.onnx_layers import matrix_nodes
     from ops.onnx_macs import count_macs
 
     nodes = (found.node for found in matrix_nodes(onnx.load(model)))

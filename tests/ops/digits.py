@@ -115,7 +115,7 @@ def accuracy(model):
 def logits(model, batch=None):
     batch = batch or evaluation()
     if isinstance(model, OnnxModel):
-        from ops._onnx_runtime import open_session
+        from ops.onnx_runtime import open_session
 
         return open_session(model.path).run(None, dict(batch.inputs))[0]
     with torch.no_grad():

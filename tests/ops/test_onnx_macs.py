@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ops._onnx_layers import matrix_nodes
+from ops.onnx_layers import matrix_nodes
 from ops.onnx_macs import LayerMacs, count_macs, precision_shares
 from tests.ops.digits import export, exported, trained
 from tests.ops.test_quantize import bert_file

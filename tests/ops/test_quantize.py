@@ -10,9 +10,9 @@ from onnx import numpy_helper
 
 from ops import _cpu
 from ops._cpu import integer_arithmetic
-from ops._onnx_runtime import open_session
 from ops.api import OPERATIONS, Ancestry, OnnxModel, OperationError
 from ops.onnx_macs import count_macs, precision_shares
+from ops.onnx_runtime import open_session
 from tests.ops.digits import (
     Changed,
     Sentences,

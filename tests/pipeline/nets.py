@@ -98,7 +98,7 @@ def _make_int8(nets: Nets) -> None:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    from ops._onnx_runtime import quiet_tools
+    from ops.onnx_runtime import quiet_tools
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):

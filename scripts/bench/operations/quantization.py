@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import numpy as np
 
-from ops._onnx_runtime import open_session, quiet_tools
 from ops.api import OPERATIONS, Batch, OnnxModel, TorchModel
 from ops.model import Architecture
 from ops.onnx_macs import count_macs, precision_shares
+from ops.onnx_runtime import open_session, quiet_tools
 from pipeline.context import WorkerContext
 from pipeline.export import export_onnx
 
