@@ -14,7 +14,7 @@ import torch
 
 from ops._schedule import OptimizerName, ScheduleName, make_optimizer, make_schedule
 from ops.api import Context, OperationError
-from ops.forward import forward, tensors
+from ops.forward import forward, tensors, without_padding
 
 Tensors = Mapping[str, torch.Tensor]
 Loss = Callable[[Tensors, Tensors, Tensors], torch.Tensor]
@@ -165,7 +165,7 @@ class _Run:
         return itertools.islice(batches, self.steps)
 
     def _step(self, batch: Any) -> float:
-        inputs, targets = tensors(batch.inputs), tensors(batch.targets)
+        inputs, targets = without_padding(tensors(batch.inputs)), tensors(batch.targets)
         loss = self.loss(inputs, forward(self.trainee.module, inputs, self.trainee.task), targets)
         value = float(loss.detach())
         if not math.isfinite(value):

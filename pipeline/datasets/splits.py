@@ -14,6 +14,8 @@ from pipeline.datasets.api import SPLITS, Batch, DataError, Split
 from pipeline.keys import digest
 
 Arrays = Mapping[str, np.ndarray]
+_POOL = 32
+"""Batches among which rows are sorted by length: enough to save most padding, few enough to leave the order random."""
 
 
 class Reader(Protocol):
@@ -44,6 +46,8 @@ class Instances:
     inputs: Mapping[str, tuple[str, tuple[int, ...]]]
     reader: Reader
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lengths: np.ndarray | None = None
+    """int (N,): tokens of each instance without padding; None where all instances are of one size."""
 
 
 class SplitDataset:
@@ -102,7 +106,10 @@ class SplitDataset:
         """As `Dataset.batches`."""
         rows = self._chosen(split, samples)
         if seed is not None:
-            rows = np.random.default_rng(seed).permutation(rows)
+            shuffling = np.random.default_rng(seed)
+            rows = shuffling.permutation(rows)
+            if split == "train" and self._all.lengths is not None:
+                rows = bucketed(rows, self._all.lengths, batch_size, shuffling)
         rows = self._expanded(rows, split)
         noise = np.random.default_rng([seed or 0, 1]) if augment and split == "train" else None
         for start in range(0, len(rows), batch_size):
@@ -137,6 +144,21 @@ class SplitDataset:
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {str(self._all.ids[row]): int(row) for split in SPLITS for row in self._rows(split)}
+
+
+def bucketed(rows: np.ndarray, lengths: np.ndarray, batch_size: int, shuffling: np.random.Generator) -> np.ndarray:
+    """Put shuffled rows of about the same length into one batch, so that few tokens of a batch are padding.
+
+    Rows are sorted by length within pools of many batches, and the batches shuffled again. A last, smaller batch stays
+    the last.
+    """
+    whole, pool = len(rows) // batch_size * batch_size, _POOL * batch_size
+    sorted_rows = rows[:whole].copy()
+    for start in range(0, whole, pool):
+        part = sorted_rows[start : start + pool]
+        part[:] = part[np.argsort(lengths[part], kind="stable")]
+    batches = shuffling.permutation(sorted_rows.reshape(-1, batch_size))
+    return np.concatenate([batches.reshape(-1), rows[whole:]])
 
 
 def _check_disjoint(instances: Instances) -> None:

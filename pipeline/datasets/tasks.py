@@ -16,12 +16,12 @@ from pipeline.datasets.questions import QuestionSet, WindowReader, parsed, windo
 from pipeline.datasets.records import Records, attributes_of, encoded, groups_of, splits_of
 from pipeline.datasets.settings import Columns, Picture, Shares, Task, Text
 from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, limited
-from pipeline.datasets.text import TextReader, inputs_of, tokenised
+from pipeline.datasets.text import TextReader, inputs_of, lengths_of, tokenised
 from pipeline.datasets.tokenizers import tokenizer_digest, tokenizer_folder
 from pipeline.hashes import content_digest
 from pipeline.keys import digest
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,7 @@ def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Pa
         classes=classes,
         inputs=inputs_of(tokens),
         reader=TextReader(texts, tokens, labels),
+        lengths=lengths_of(tokens),
         attributes=attributes_of(records, rules.columns),
     )
 
@@ -182,6 +183,7 @@ def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder
         classes=(),
         inputs=inputs_of({name: windows[name] for name in names}),
         reader=WindowReader(questions, windows, names, rules.text.answer_tokens),
+        lengths=lengths_of(windows),
         attributes={
             name: [values[question] for question in of_window]
             for name, values in attributes_of(records, columns).items()

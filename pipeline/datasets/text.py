@@ -60,3 +60,9 @@ def tokenised(
 def inputs_of(tokens: Mapping[str, np.ndarray]) -> dict[str, tuple[str, tuple[int, ...]]]:
     """As `Dataset.inputs`."""
     return {name: ("int64", array.shape[1:]) for name, array in tokens.items()}
+
+
+def lengths_of(tokens: Mapping[str, np.ndarray]) -> np.ndarray:
+    """int64 (N,): how many tokens of each row are not padding."""
+    lengths: np.ndarray = tokens["attention_mask"].sum(axis=1, dtype=np.int64)
+    return lengths

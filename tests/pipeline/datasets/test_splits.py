@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.datasets.api import DataError
-from pipeline.datasets.splits import Instances, SplitDataset, first_spread, hashed_split, scrambled, spread_order
+from pipeline.datasets.splits import (
+    Instances,
+    SplitDataset,
+    bucketed,
+    first_spread,
+    hashed_split,
+    scrambled,
+    spread_order,
+)
 
 
 def test_scrambled_numbers_never_change():
@@ -78,3 +86,28 @@ def test_splits_that_share_an_instance_are_refused(ids, rows, message):
     data = SplitDataset(name="mine", task="image-classification", fingerprint="0", load=lambda: instances)
     with pytest.raises(DataError, match=f"Data set 'mine': {message}; ids must be unique"):
         data.size("train")
+
+
+@given(st.integers(0, 300), st.integers(1, 9), st.integers(0, 3))
+def test_batches_of_like_length_hold_every_row_once(count, size, seed):
+    rows = np.random.default_rng(seed).permutation(count) + 5
+    lengths = np.random.default_rng(seed + 1).integers(1, 100, count + 5)
+    ordered = bucketed(rows, lengths, size, np.random.default_rng(seed))
+    assert sorted(ordered) == sorted(rows)
+    again = bucketed(rows, lengths, size, np.random.default_rng(seed))
+    assert np.array_equal(ordered, again)
+    assert set(ordered[count // size * size :]) == set(rows[count // size * size :])  # the smaller batch stays the last
+
+
+def test_batches_of_like_length_hold_little_padding_in_no_order_of_length():
+    lengths = np.random.default_rng(0).integers(10, 200, 4096)
+    rows = np.random.default_rng(1).permutation(4096)
+
+    def padded(order):
+        return (lengths[order].reshape(-1, 16).max(axis=1) * 16).sum() / lengths.sum()
+
+    ordered = bucketed(rows, lengths, 16, np.random.default_rng(2))
+    assert padded(ordered) < 1.06
+    assert padded(rows) > 1.7
+    longest = lengths[ordered].reshape(-1, 16).max(axis=1)
+    assert abs(np.corrcoef(np.arange(256), longest)[0, 1]) < 0.15

@@ -1,0 +1,37 @@
+"""Padding that no instance attends to is not computed, and nothing that counts changes."""
+
+import torch
+
+from ops.forward import forward, loss, without_padding
+from tests.ops.digits import Sentences, bert
+
+
+def _batch(lengths, width=16):
+    mask = (torch.arange(width) < torch.tensor(lengths).unsqueeze(1)).long()
+    return {"input_ids": torch.randint(0, 100, mask.shape), "attention_mask": mask}
+
+
+def test_columns_after_the_longest_instance_are_cut_off():
+    whole = _batch([4, 9, 7])
+    cut = without_padding(whole)
+    assert {name: tuple(tensor.shape) for name, tensor in cut.items()} == dict.fromkeys(whole, (3, 9))
+    assert all(torch.equal(cut[name], whole[name][:, :9]) for name in whole)
+
+
+def test_what_is_no_text_or_full_or_empty_stays():
+    pixels = {"pixel_values": torch.zeros(2, 1, 8, 8)}
+    assert without_padding(pixels)["pixel_values"] is pixels["pixel_values"]
+    for lengths in ([16, 3], [0, 0]):
+        assert without_padding(_batch(lengths))["input_ids"].shape == (2, 16)
+
+
+def test_the_loss_and_its_gradients_stay():
+    whole, labels = _batch([4, 9, 7]), {"labels": torch.tensor([0, 1, 1])}
+    found = []
+    for inputs in (whole, without_padding(whole)):
+        module = bert().copy().module
+        value = loss(forward(module, inputs, Sentences.task), labels, Sentences.task)
+        value.backward()
+        found.append((value, module.bert.encoder.layer[0].attention.self.query.weight.grad))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
