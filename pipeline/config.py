@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ops.registry import nearest
+from pipeline.cgroup import quota
 
 
 class ConfigError(ValueError):
@@ -83,5 +85,10 @@ def _explain(problem: Mapping[str, Any]) -> str:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: those that it may run on, and no more than its control group's quota carries.
+
+    Of a quota of 2.5 cores two are used: a third thread would be stopped half of the time, and all wait for it.
+    """
+    visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = quota()
+    return visible if allowed is None else max(1, min(visible, math.floor(allowed)))

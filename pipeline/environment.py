@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pipeline.cgroup import quota
 from pipeline.config import cores
 from pipeline.keys import digest
 
@@ -38,7 +39,7 @@ def device() -> dict[str, Any]:
         "architecture": platform.machine(),
         "flags": [flag for flag in _FLAGS if flag in _cpu_flags()],
         "cores": cores(),
-        "quota": _quota(),
+        "quota": quota(),
         "system": platform.system(),
     }
 
@@ -89,12 +90,3 @@ def _cpu_flags() -> set[str]:
         if line.startswith(("flags", "Features")):
             return set(line.partition(":")[2].split())
     return set()
-
-
-def _quota() -> float | None:
-    """Cores that the control group allows, where it limits them."""
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        return None

@@ -28,9 +28,17 @@ def tables():
 def test_a_changed_table_has_a_migration():
     """Stores in the field have the tables of this file. Changed one? See pipeline/store/migrations/README.md."""
     golden = json.loads(GOLDEN.read_text())
+    now = tables()
     assert golden["version"] == SCHEMA_VERSION
-    assert {name: tables().get(name) for name in golden["tables"]} == golden["tables"]
+    assert {name: now.get(name) for name in golden["tables"]} == golden["tables"]
     assert set(range(2, SCHEMA_VERSION + 1)) == set(migrations())
+
+
+def test_a_new_table_is_in_the_golden_file():
+    """Else a later change of it would go unnoticed: stores in the field have it as it was."""
+    now, known = tables(), json.loads(GOLDEN.read_text())["tables"]
+    missing = {name: now[name] for name in sorted(now.keys() - known.keys())}
+    assert not missing, f"add to {GOLDEN.name}: {json.dumps(missing, indent=1)}"
 
 
 def test_a_table_that_this_program_adds_is_made_in_a_store_that_lacks_it(store, path, query):
