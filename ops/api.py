@@ -33,6 +33,7 @@ __all__ = [
     "Ancestry",
     "BadParamsError",
     "Batch",
+    "ChannelMultiple",
     "Context",
     "Data",
     "Exclude",
@@ -52,11 +53,14 @@ __all__ = [
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
-_MODEL_ENTRY, _MODEL_REF = "model entry", "model reference"
+_MODEL_ENTRY, _MODEL_REF, _CHANNEL_MULTIPLE = "model entry", "model reference", "channel multiple"
 ModelEntry = Annotated[dict[str, Any] | str | None, _MODEL_ENTRY]
 """An entry of conf/model: recipes give its name, the plan replaces it by its content; None means the recipe's `model`."""
 ModelRef = Annotated[str, _MODEL_REF]
 """Another model of the recipe: `base` (the root of this branch), the name of an ancestor step, or the path of any step."""
+
+ChannelMultiple = Annotated[int | None, Field(ge=1), _CHANNEL_MULTIPLE]
+"""Channels that kernels take at a time. None: the plan writes the number that suits the recipe's targets in its place."""
 
 Include = Annotated[Sequence[str], Field(description="layers to change: name globs, module types or groups")]
 Exclude = Annotated[Sequence[str], Field(description="layers to leave alone: name globs, module types or groups")]
@@ -219,8 +223,8 @@ class OpSpec:
         except ValidationError as error:
             raise BadParamsError(f"Operation '{self.name}': {explain(error, self.params)}") from None
 
-    def marked(self, mark: Literal["model entry", "model reference"]) -> tuple[str, ...]:
-        """Return the names of the parameters that are a ModelEntry, or a ModelRef."""
+    def marked(self, mark: Literal["model entry", "model reference", "channel multiple"]) -> tuple[str, ...]:
+        """Return the names of the parameters that are a ModelEntry, a ModelRef, or a ChannelMultiple."""
         return tuple(name for name, field in self.params.model_fields.items() if _has_mark(field, mark))
 
 

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from ops.api import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
+from ops.api import (
+    Ancestry,
+    ChannelMultiple,
+    Context,
+    Exclude,
+    Fraction,
+    Include,
+    Kind,
+    TorchModel,
+    Uses,
+    operation,
+)
 from ops.edits import edit
 
 if TYPE_CHECKING:
@@ -15,6 +26,9 @@ if TYPE_CHECKING:
 
     from ops._channels import Kept
     from ops.model import Architecture
+
+_UNPLANNED_MULTIPLE = 8
+"""For those who call the function without a plan: what suits CPUs (`pipeline.targets.api.CPU_CHANNELS`)."""
 
 
 def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
@@ -31,7 +45,7 @@ def channel_prune(
     ratio: Fraction,
     importance: Literal["magnitude", "taylor", "bn_scale", "hessian", "random"] = "magnitude",
     scope: Literal["layer", "global", "isomorphic"] = "layer",
-    round_to: Annotated[int, Field(ge=1)] | None = 8,
+    round_to: ChannelMultiple = None,
     iterations: Annotated[int, Field(ge=1, le=100)] = 1,
     max_ratio: Fraction = 0.9,
     samples: Annotated[int, Field(ge=1)] = 256,
@@ -57,7 +71,9 @@ def channel_prune(
         scope: `layer`: every group loses the same share; `global`: one ranking for all; `isomorphic`: one ranking for
             groups of the same form (Fang et al., "Isomorphic Pruning", ECCV 2024).
         round_to: keep multiples of this many channels, rounding down: other widths run slower on SIMD units (on x86, a
-            MobileNetV2 with half the operations but odd widths takes longer than the whole). None: no rounding.
+            MobileNetV2 with half the operations but odd widths takes longer than the whole). None: what the recipe's
+            targets take at a time, 8 on CPUs and 16 on tensor cores; the number is recorded, and part of the model's
+            identity. 1: no rounding.
         iterations: reach the ratio in this many steps, judging importance anew after each.
         max_ratio: no group loses more than this share, whatever its importance.
         samples: training instances for `taylor` and `hessian`.
@@ -82,7 +98,7 @@ def channel_prune(
     heads: dict[str, int] = {}
     initial: dict[str, int] = {}
     for step in range(1, iterations + 1):
-        limits = Limits(scope, ratio * step / iterations, max_ratio, round_to or 1)
+        limits = Limits(scope, ratio * step / iterations, max_ratio, round_to or _UNPLANNED_MULTIPLE)
         judged = judge(current, chosen, ctx, criterion=importance, samples=samples, step=step)
         initial = initial or {group.root: len(group.units) for group in judged.groups}
         cut = decide(current, judged, initial, limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,7 @@ def gather(
     try:
         if config.model is not None:
             check_entry(config.model)
-        accepts = {
-            name: target_class(entry).accepts for name, entry in entries["target"].items() if name in recipe.targets
-        }
+        classes = {name: target_class(entry) for name, entry in entries["target"].items() if name in recipe.targets}
     except (ModelError, TargetError) as error:
         raise ConfigError(str(error)) from None
     return Facts(
@@ -75,9 +74,10 @@ def gather(
         data_fingerprint=data.fingerprint,
         models={name: _with_content(entry, config.data_folder) for name, entry in models.items()},
         default_model=config.model.get("name") if config.model else None,
-        accepts=accepts,
+        accepts={name: target.accepts for name, target in classes.items()},
         known_targets=tuple(entries["target"]),
         export_version=EXPORT_VERSION,
+        channel_multiple=math.lcm(*(target.channel_multiple for target in classes.values())),
     )
 
 

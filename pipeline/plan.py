@@ -28,6 +28,8 @@ class Facts:
     """Target name -> the format that it opens, for the recipe's targets that exist."""
     known_targets: tuple[str, ...]
     export_version: int
+    channel_multiple: int
+    """What suits all targets: `pipeline.targets.api.Target.channel_multiple`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class _Planner:
         parent = self.at[node.parent] if node.parent else None
         try:
             spec = OPERATIONS[node.op]
-            params = spec.check(self._with_model_entry(spec, node.params))
+            params = spec.check(self._completed(spec, node.params))
             references = self._references(spec, params, node, paths)
             if references is None:
                 return None
@@ -150,9 +152,12 @@ class _Planner:
         self._add(node, spec, params, references, parent)
         return True
 
-    def _with_model_entry(self, spec: OpSpec, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace the name of a conf/model entry (or its absence) by the entry itself."""
+    def _completed(self, spec: OpSpec, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace the name of a conf/model entry (or its absence) by the entry itself, and write what suits the targets."""
         given = dict(params)
+        for name in spec.marked("channel multiple"):
+            if given.get(name) is None:
+                given[name] = self.facts.channel_multiple
         for name in spec.marked("model entry"):
             wanted = given.get(name) or self.facts.default_model
             if isinstance(wanted, Mapping):

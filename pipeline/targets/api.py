@@ -29,7 +29,19 @@ from ops.registry import Registry
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["TARGETS", "MissingRuntimeError", "Session", "Target", "TargetError", "needs_module", "target"]
+__all__ = [
+    "CPU_CHANNELS",
+    "TARGETS",
+    "MissingRuntimeError",
+    "Session",
+    "Target",
+    "TargetError",
+    "needs_module",
+    "target",
+]
+
+CPU_CHANNELS = 8
+"""The floats of an AVX register. Kernels for ARM and for AVX-512 take multiples of it, and run it without loss."""
 
 
 class TargetError(RuntimeError):
@@ -71,6 +83,8 @@ class Target(Protocol):
     name: ClassVar[str]
     """What users see and SQL groups by: `onnxruntime`. Given by `@target`."""
     accepts: ClassVar[Format]
+    channel_multiple: ClassVar[int]
+    """Its kernels take so many channels at a time: `channel_prune` keeps multiples of it."""
     clock: ClassVar[Literal["cpu", "wall"]]
     """What its speed is judged by: CPU time, or wall-clock time where the work is done by an accelerator."""
 

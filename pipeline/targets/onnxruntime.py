@@ -16,7 +16,7 @@ from pipeline.targets._onnxruntime import (
     runtime_errors,
     session_options,
 )
-from pipeline.targets.api import TargetError, target
+from pipeline.targets.api import CPU_CHANNELS, TargetError, target
 
 _PROVIDER = "CPUExecutionProvider"
 
@@ -27,6 +27,7 @@ class OnnxRuntime:
 
     name: ClassVar[str]
     accepts: ClassVar[Format] = Format.ONNX
+    channel_multiple: ClassVar[int] = CPU_CHANNELS
     clock: ClassVar[Literal["cpu", "wall"]] = "cpu"
 
     def __init__(self, *, optimization: Optimization = "all") -> None:

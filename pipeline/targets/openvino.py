@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from ops.api import Format
 from pipeline.config import cores
-from pipeline.targets.api import TargetError, needs_module, target
+from pipeline.targets.api import CPU_CHANNELS, TargetError, needs_module, target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ class OpenVino:
 
     name: ClassVar[str]
     accepts: ClassVar[Format] = Format.ONNX
+    channel_multiple: ClassVar[int] = CPU_CHANNELS
     clock: ClassVar[Literal["cpu", "wall"]] = "cpu"
 
     def __init__(self, *, precision: Precision = "f32") -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from ops.api import Format
 from pipeline.targets._torch import TorchSession, load_module, parameter_kinds
-from pipeline.targets.api import needs_module, target
+from pipeline.targets.api import CPU_CHANNELS, needs_module, target
 
 
 @target("pytorch")
@@ -17,6 +17,7 @@ class PyTorch:
 
     name: ClassVar[str]
     accepts: ClassVar[Format] = Format.TORCH
+    channel_multiple: ClassVar[int] = CPU_CHANNELS
     clock: ClassVar[Literal["cpu", "wall"]] = "cpu"
 
     def require(self) -> None:

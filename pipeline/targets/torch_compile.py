@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, cast
 
 from ops.api import Format
 from pipeline.targets._torch import TorchSession, load_module, parameter_kinds
-from pipeline.targets.api import MissingRuntimeError, needs_module, target
+from pipeline.targets.api import CPU_CHANNELS, MissingRuntimeError, needs_module, target
 
 _COMPILERS = ("g++", "clang++")
 
@@ -20,6 +20,7 @@ class TorchCompile:
 
     name: ClassVar[str]
     accepts: ClassVar[Format] = Format.TORCH
+    channel_multiple: ClassVar[int] = CPU_CHANNELS
     clock: ClassVar[Literal["cpu", "wall"]] = "cpu"
 
     def require(self) -> None:

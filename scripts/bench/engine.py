@@ -49,7 +49,7 @@ def plan_of(tree: dict) -> Plan:
 
     facts = Facts(
         task="image-classification", data_fingerprint="d", models={"toy": toy.ENTRY}, default_model="toy",
-        accepts={"onnxruntime": Format.ONNX}, known_targets=("onnxruntime",), export_version=1,
+        accepts={"onnxruntime": Format.ONNX}, known_targets=("onnxruntime",), export_version=1, channel_multiple=8,
     )  # fmt: skip
     return make_plan(parse({"name": "bench", "tree": {"base": {"op": "toy_base", "then": tree}}}), facts)
 

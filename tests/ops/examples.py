@@ -196,9 +196,9 @@ EXAMPLES: dict[str, list[Example]] = {
     "channel_prune": [
         Example({"ratio": 0.5}, narrower(0.5), layers=LAST_BLOCK, spreads=True),
         Example({"ratio": 0.25, "round_to": 4, "scope": "global", "importance": "taylor", "samples": 32}, narrower(0.25), spreads=True),
-        Example({"ratio": 0.25, "round_to": None, "importance": "bn_scale", "iterations": 2}, narrower(0.25), nets=CNNS, spreads=True),
-        Example({"ratio": 0.25, "round_to": None, "importance": "hessian", "samples": 8, "scope": "isomorphic"}, narrower(0.25), spreads=True),
-        Example({"ratio": 0.25, "round_to": None, "importance": "random"}, narrower(0.25), spreads=True),
+        Example({"ratio": 0.25, "round_to": 1, "importance": "bn_scale", "iterations": 2}, narrower(0.25), nets=CNNS, spreads=True),
+        Example({"ratio": 0.25, "round_to": 1, "importance": "hessian", "samples": 8, "scope": "isomorphic"}, narrower(0.25), spreads=True),
+        Example({"ratio": 0.25, "round_to": 1, "importance": "random"}, narrower(0.25), spreads=True),
     ],
     "factorize": [
         Example({"ratio": 0.5}, smaller_layers(0.5), names_change=True),

@@ -21,7 +21,7 @@ STEPS = {
     "gradient_prune": {"sparsity": SHARE, "samples": FEW, "scope": st.just("layer")},
     "activation_prune": {"sparsity": SHARE, "samples": FEW, "method": st.sampled_from(["wanda", "sparsegpt"])},
     "nm_prune": {"score": st.sampled_from(["magnitude", "wanda"]), "samples": FEW},
-    "channel_prune": {"ratio": st.sampled_from([0.25, 0.5]), "round_to": st.sampled_from([None, 4])},
+    "channel_prune": {"ratio": st.sampled_from([0.25, 0.5]), "round_to": st.sampled_from([1, 4])},
     "factorize": {"ratio": st.sampled_from([0.5, 0.8])},
     "palettize": {"bits": st.sampled_from([2, 4])},
     "calibrate": {"samples": FEW, "method": st.sampled_from(["batch_norm", "bias_correction", "reconstruct"])},

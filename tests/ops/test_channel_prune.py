@@ -47,7 +47,7 @@ def cost(module, model):
 
 def test_resnet18_at_one_half_has_the_operations_and_weights_that_torch_pruning_prints():
     model = resnet18()
-    found, notes = prune(model, ratio=0.5, round_to=None)
+    found, notes = prune(model, ratio=0.5, round_to=1)
     assert cost(model.module, model) == (1_822_177_768, 11_689_512)
     assert cost(found.module, model) == (487_202_536, 3_055_880)
     assert cost(directly(model, head="fc", pruning_ratio=0.5), model) == (487_202_536, 3_055_880)
@@ -57,11 +57,11 @@ def test_resnet18_at_one_half_has_the_operations_and_weights_that_torch_pruning_
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        ({"round_to": None}, {}),
+        ({"round_to": 1}, {}),
         ({"round_to": 8}, {"round_to": 8}),
         ({"round_to": 16, "scope": "global"}, {"round_to": 16, "global_pruning": True}),
-        ({"round_to": None, "scope": "isomorphic"}, {"global_pruning": True, "isomorphic": True}),
-        ({"round_to": None, "iterations": 3}, {"iterative_steps": 3}),
+        ({"round_to": 1, "scope": "isomorphic"}, {"global_pruning": True, "isomorphic": True}),
+        ({"round_to": 1, "iterations": 3}, {"iterative_steps": 3}),
     ],
 )
 def test_every_bit_is_that_of_torch_pruning(ours, theirs):
@@ -101,7 +101,7 @@ def test_the_edit_says_which_channels_stay_and_rebuilds_the_network():
 
 
 def test_steps_compose_to_one_edit():
-    found, _ = prune(base("residual"), ratio=0.5, iterations=3, round_to=None)
+    found, _ = prune(base("residual"), ratio=0.5, iterations=3, round_to=1)
     (edit,) = found.edits
     for name, sides in edit["layers"].items():
         before, after = base("residual").module.get_submodule(name), found.module.get_submodule(name)
@@ -238,13 +238,13 @@ def test_an_architecture_that_cannot_be_followed_is_refused_by_name(net, message
     model = picture_net(net())
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
     with pytest.raises(OperationError, match=re.escape(message)):
-        prune(model, ratio=0.25, round_to=None)
+        prune(model, ratio=0.25, round_to=1)
     assert all(torch.equal(tensor, model.module.state_dict()[name]) for name, tensor in before.items())
     assert all(p.requires_grad and p.grad is None for p in model.module.parameters())
 
 
 def test_channels_that_the_tracer_confuses_stay():
-    found, notes = prune(picture_net(Shuffled()), ratio=0.25, round_to=None)
+    found, notes = prune(picture_net(Shuffled()), ratio=0.25, round_to=1)
     assert notes["unchanged"]["first"] == "the tracer cannot tell which channels of 'first' go with it"
     assert (found.module.first.out_channels, found.module.second.out_channels) == (16, 12)
 
@@ -267,11 +267,9 @@ def test_a_layer_never_loses_all_its_channels():
     message = r"ratio 0.95 would leave no channels of '[\w.]+', which has 16\. Largest possible: 0\.9375; or exclude"
     with pytest.raises(OperationError, match=message):
         prune(base("residual"), ratio=0.95, max_ratio=1.0)
-    found, _ = prune(base("residual"), ratio=0.9375, max_ratio=1.0, round_to=None)
+    found, _ = prune(base("residual"), ratio=0.9375, max_ratio=1.0, round_to=1)
     assert found.module.stages[0][0].conv2.out_channels == 1
-    found, notes = prune(
-        base("residual"), ratio=0.85, max_ratio=0.86, scope="global", round_to=None, importance="random"
-    )
+    found, notes = prune(base("residual"), ratio=0.85, max_ratio=0.86, scope="global", round_to=1, importance="random")
     assert min(part.out_channels for part in found.module.modules() if isinstance(part, nn.Conv2d)) >= 2
     assert notes["achieved"]["ratio"] <= 0.86
 
@@ -287,7 +285,7 @@ def test_rounding_that_leaves_all_channels_is_noted():
 
 
 def test_odd_widths_are_said_to_be_slow():
-    _, notes = prune(base("residual"), ratio=0.25, round_to=None)
+    _, notes = prune(base("residual"), ratio=0.25, round_to=1)
     assert re.fullmatch(
         r"channels of [\w.]+, [\w.]+ are no multiple of 8, which SIMD kernels pad", notes["may be slow"]
     )

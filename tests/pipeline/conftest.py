@@ -23,6 +23,7 @@ def facts():
         accepts={"onnxruntime": Format.ONNX},
         known_targets=("onnxruntime", "pytorch", "openvino"),
         export_version=1,
+        channel_multiple=8,
     )
 
 

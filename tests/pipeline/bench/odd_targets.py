@@ -39,6 +39,7 @@ class OddSession:
 
 class OddTarget:
     accepts: ClassVar[Format] = Format.ONNX
+    channel_multiple: ClassVar[int] = 8
     clock: ClassVar[str] = "cpu"
 
     def require(self): ...
