@@ -16,7 +16,7 @@ from pipeline.artifacts import ArtifactStore
 from pipeline.config import ConfigError
 from pipeline.jobs import Job, What
 from pipeline.keys import Key
-from pipeline.plan import Plan, Step
+from pipeline.plan import SEED, Plan, Step
 from pipeline.progress import Durations, format_seconds
 
 
@@ -92,13 +92,14 @@ def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) 
         return [f"operation {before['op']} -> {step.op}"]
     if before["op_version"] != step.version:
         found.append(f"version of {step.op} {before['op_version']} -> {step.version}")
-    found += _changed(f"{step.op} ", before["params"], step.params)
+    found += _changed(f"{step.op} ", before["params"], step.written)
     uses, run = OPERATIONS[step.op].uses, before["config"]
     if Uses.DATA in uses and (was := run.get("dataset_key")) not in (None, plan.facts.data_fingerprint):
         found.append(
             f"the data set's content, splits or preprocessing changed ({was[:12]} -> {plan.facts.data_fingerprint[:12]})"
         )
-    if Uses.SEED in uses and (seed := run.get("recipe", {}).get("seed", 0)) != plan.recipe.seed:
+    gives_seed = step.gives_seed or SEED in before["params"]
+    if Uses.SEED in uses and not gives_seed and (seed := run.get("recipe", {}).get("seed", 0)) != plan.recipe.seed:
         found.append(f"seed {seed} -> {plan.recipe.seed}")
     return found
 

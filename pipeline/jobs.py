@@ -57,7 +57,6 @@ class Workplace:
     targets: Mapping[str, Mapping[str, Any]]
     """conf/target entries by name."""
     plugins: tuple[str, ...] = ()
-    seed: int = 0
     threads: int = 1
     """Inner threads of one worker."""
     batch_size: int = 256

@@ -14,6 +14,9 @@ from ops.registry import UnknownNameError, nearest
 from pipeline.keys import Key, evidence_key, step_key
 from pipeline.recipe import Node, Recipe, RecipeError
 
+SEED = "seed"
+"""What any step that draws random numbers may be given under `with`, besides its operation's parameters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -47,9 +50,17 @@ class Step:
     params: Mapping[str, Any]
     references: Mapping[str, Key]
     """Parameter -> key of the other model that it names."""
+    seed: int
+    """The one that the step gives, else that of its nearest ancestor which gives one, else the recipe's."""
     format: Format
     export: Key | None
     """Key of the ONNX export of the parent, where this step takes ONNX and the parent is a torch model."""
+    gives_seed: bool = False
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The parameters as people read them: with the seed, where the step gives one."""
+        return {**self.params, SEED: self.seed} if self.gives_seed else dict(self.params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +145,8 @@ class _Planner:
         parent = self.at[node.parent] if node.parent else None
         try:
             spec = OPERATIONS[node.op]
-            params = spec.check(self._completed(spec, node.params))
+            given, seed = _without_seed(spec, node.params)
+            params = spec.check(self._completed(spec, given))
             references = self._references(spec, params, node, paths)
             if references is None:
                 return None
@@ -149,7 +161,7 @@ class _Planner:
         self.ancestries[node.path] = Ancestry(
             ancestry.model, ancestry.task, (*ancestry.operations, (spec.name, params))
         )
-        self._add(node, spec, params, references, parent)
+        self._add(node, spec, params, references, parent, given=seed)
         return True
 
     def _completed(self, spec: OpSpec, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,8 +252,10 @@ class _Planner:
         return Ancestry(entries[0] if entries else {}, self.facts.task, ())
 
     def _add(
-        self, node: Node, spec: OpSpec, params: dict[str, Any], references: dict[str, Key], parent: Step | None
-    ) -> None:
+        self, node: Node, spec: OpSpec, params: dict[str, Any], references: dict[str, Key], parent: Step | None,
+        *, given: int | None,
+    ) -> None:  # fmt: skip
+        seed = given if given is not None else parent.seed if parent else self.recipe.seed
         export = None
         if parent is not None and spec.consumes is Format.ONNX and parent.format is Format.TORCH:
             export = export_key(parent.key, self.facts.export_version)
@@ -249,13 +263,25 @@ class _Planner:
             op=spec.name, version=spec.version, params=params,
             parent=export or (parent.key if parent else None), references=references,
             data=self.facts.data_fingerprint if Uses.DATA in spec.uses else None,
-            seed=self.recipe.seed if Uses.SEED in spec.uses else None,
+            seed=seed if Uses.SEED in spec.uses else None,
         )  # fmt: skip
         step = Step(
             key=key, path=node.path, parent=parent.key if parent else None, root=parent.root if parent else key,
             depth=parent.depth + 1 if parent else 0, op=spec.name, kind=spec.kind.value, version=spec.version,
-            params=params, references=references, format=spec.produces, export=export,
+            params=params, references=references, seed=seed, format=spec.produces, export=export,
+            gives_seed=given is not None,
         )  # fmt: skip
         self.at[node.path] = self.steps.setdefault(key, step)
         if self.steps[key] is not step:
             self.aliases[node.path] = key
+
+
+def _without_seed(spec: OpSpec, params: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """Take the seed out of a step's parameters; to an operation that draws no random numbers, it is a parameter like any."""
+    given = dict(params)
+    if SEED not in given or Uses.SEED not in spec.uses:
+        return given, None
+    seed = given.pop(SEED)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise BadParamsError(f"Operation '{spec.name}': seed: expected a whole number from 0 (got {seed!r})")
+    return given, seed

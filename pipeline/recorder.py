@@ -64,7 +64,7 @@ class Recorder:
         step = self._steps[job.model]
         common: dict[str, Any] = {
             "run_id": self._run_id, "path": job.path, "job": job.what.value, "model_key": job.model,
-            "parent_key": step.parent, "op": step.op, "kind": step.kind, "params": dict(step.params),
+            "parent_key": step.parent, "op": step.op, "kind": step.kind, "params": step.written,
             "outcome": state_of(outcome), "finished_at": datetime.now(UTC),
         }  # fmt: skip
         if isinstance(outcome, Done):
@@ -94,7 +94,7 @@ class Recorder:
         return [
             Model(
                 model_key=step.key, parent_key=step.parent, name=step.path, title="", recipe=self._plan.recipe.name,
-                op=step.op, op_version=step.version, kind=step.kind, format=step.format.value, params=dict(step.params),
+                op=step.op, op_version=step.version, kind=step.kind, format=step.format.value, params=step.written,
                 references=dict(step.references), notes=manifest["notes"],
             )
         ]  # fmt: skip

@@ -44,6 +44,7 @@ def _model_jobs(step: Step, plan: Plan) -> Iterator[Job]:
             "op": step.op,
             "version": step.version,
             "params": dict(step.params),
+            "seed": step.seed,
             "source": source,
             "references": {str(step.params[name]): key for name, key in step.references.items()},
         },

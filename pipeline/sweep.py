@@ -184,7 +184,6 @@ class _Sweep:
             dataset=self.config.dataset or {},
             targets=self.targets,
             plugins=self.config.plugins,
-            seed=self.plan.recipe.seed,
             threads=self.config.executor.inner_threads(),
             batch_size=self.config.batch_size,
             limits=Limits(limits.seconds, int(limits.memory_gb * _GIGA) if limits.memory_gb else None),

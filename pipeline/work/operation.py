@@ -22,9 +22,9 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     """Write the model that `job.details` describes."""
     details = job.details
     spec = OPERATIONS[details["op"]]
-    settle(worker.workplace.seed, worker.workplace.threads)
+    settle(details["seed"], worker.workplace.threads)
     context = WorkerContext(
-        seed=worker.workplace.seed,
+        seed=details["seed"],
         scratch=scratch,
         dataset=lambda: worker.dataset,
         build=partial(_build, worker),
@@ -39,7 +39,7 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
         "params": details["params"],
         "source": details["source"],
         "references": dict(details["references"]),
-        "seed": worker.workplace.seed if Uses.SEED in spec.uses else None,
+        "seed": details["seed"] if Uses.SEED in spec.uses else None,
         "notes": context.notes,
     }
 

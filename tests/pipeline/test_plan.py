@@ -131,3 +131,34 @@ def test_an_alias_of_the_nearest_ancestor_is_found_before_a_path(planned):
     plan = planned(tree)
     tuned = [step for step in plan.steps if step.op == "toy_tune"]
     assert all(step.references["teacher"] == step.parent for step in tuned)
+
+
+def test_a_step_may_give_its_own_seed_which_holds_below_it(planned):
+    tree = {
+        "base": {
+            "op": "toy_base",
+            "with": {"seed": {"each": [0, 7]}},
+            "then": {"a": {"op": "toy_add"}},
+        }
+    }
+    own = {step.path: step for step in planned(tree).steps}
+    plain = {seed: planned(under(a={"op": "toy_add"}), seed=seed).steps for seed in (0, 7)}
+    for seed, (root, child) in plain.items():
+        assert own[f"base[seed={seed}]"].key == root.key
+        assert own[f"base[seed={seed}]/a"].key == child.key
+        assert own[f"base[seed={seed}]/a"].seed == seed
+        assert own[f"base[seed={seed}]"].written["seed"] == seed
+        assert "seed" not in own[f"base[seed={seed}]"].params
+        assert "seed" not in own[f"base[seed={seed}]/a"].written
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "one", True])
+def test_a_seed_that_is_no_whole_number_is_refused(planned, seed):
+    message = f"Step 'base': Operation 'toy_base': seed: expected a whole number from 0 (got {seed!r})"
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        planned({"base": {"op": "toy_base", "with": {"seed": seed}}})
+
+
+def test_an_operation_that_draws_no_random_numbers_takes_no_seed(planned):
+    with pytest.raises(RecipeError, match=re.escape("Operation 'toy_add': unknown parameter 'seed'.")):
+        planned(under(a={"op": "toy_add", "with": {"seed": 1}}))
