@@ -1,4 +1,4 @@
-"""Training from scratch: the root of a tree whose base has no pretrained weights."""
+"""Training as the root of a tree: from random weights, or from the pretrained ones that the model's entry names."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def train(
     include: Include = (),
     exclude: Exclude = (),
 ) -> TorchModel:
-    """Train a network from random weights on the training split.
+    """Train a network on the training split, from random weights or from those of its entry in conf/model.
 
+    An entry with `weights` begins with them (and with a new head, if `new_head` says so): transfer learning in one step.
     The defaults suit a few epochs of a residual network. A killed run goes on after its last epoch.
 
     Args:
@@ -48,9 +49,9 @@ def train(
         label_smoothing: share of the target that is spread over all classes.
         augment: train on the data set's random variations.
         zero_init_residual: let every residual branch that ends in a batch normalisation begin at zero, which makes the
-            first epochs of deep networks steadier (Goyal et al. 2017, arXiv:1706.02677).
+            first epochs of deep networks steadier (Goyal et al. 2017, arXiv:1706.02677); not with pretrained weights.
         include: layers to train; default: all.
-        exclude: layers that keep their random weights.
+        exclude: layers that keep the weights that they begin with.
 
     Raises:
         OperationError: the training split is empty, or the loss becomes NaN before one epoch is done; later, the last
@@ -60,12 +61,15 @@ def train(
     from ops.forward import loss
 
     assert isinstance(model, Mapping), "the plan replaces a model's name by its entry"
-    built = ctx.build(model, pretrained=False)
+    pretrained = model.get("weights") is not None
+    built = ctx.build(model, pretrained=pretrained)
     if not isinstance(built, TorchModel):
         raise OperationError(
             f"train: model '{model.get('name')}' is an ONNX file, which cannot be trained; use `load_onnx`"
         )
-    if zero_init_residual:
+    if pretrained:
+        ctx.note("began_with", str(model["weights"]))
+    elif zero_init_residual:
         ctx.note("zero_initialised", _zero_residuals(built, ctx))
     task = built.architecture.task
     outcome = fit(

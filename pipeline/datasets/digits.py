@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.datasets.api import Count, DataError, Split, dataset
+from pipeline.datasets.api import Count, DataError, dataset
 from pipeline.datasets.images import ArrayReader, Form, Shift, Statistic, terciles
-from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, spread_order
+from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, fixed_split
 
 _VERSION = 1
 _SIDE, _PEAK, _COUNT = 8, 16, 1797
@@ -87,20 +87,9 @@ def _instances(content: bytes, form: Form, sizes: tuple[int, int, int], shift: i
         ids=np.array([f"digit-{row:04d}" for row in range(_COUNT)], dtype=object),
         labels=[classes[label] for label in labels],
         strata=labels,
-        splits=_split(labels, sizes),
+        splits=fixed_split(labels, evaluation=sizes[0], calibration=sizes[1], train=sizes[2]),
         classes=classes,
         inputs=form.inputs,
         reader=ArrayReader(pictures, labels, form, repeat=scale, shift=shift * scale),
         attributes={"ink": terciles(pictures.mean(axis=(1, 2, 3)), ["light", "medium", "heavy"])},
     )
-
-
-def _split(labels: np.ndarray, sizes: tuple[int, int, int]) -> dict[Split, np.ndarray]:
-    """Evaluation first, so that the other sizes do not change what models are judged on."""
-    evaluation, calibration, train = sizes
-    order = spread_order(labels)
-    return {
-        "evaluation": np.sort(order[:evaluation]),
-        "calibration": np.sort(order[evaluation : evaluation + calibration]),
-        "train": np.sort(order[evaluation + calibration : evaluation + calibration + train]),
-    }

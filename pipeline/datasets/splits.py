@@ -223,6 +223,20 @@ def first_spread(rows: np.ndarray, strata: np.ndarray, count: int) -> np.ndarray
     return chosen
 
 
+def fixed_split(strata: np.ndarray, *, evaluation: int, calibration: int, train: int | None) -> dict[Split, np.ndarray]:
+    """Divide rows by a fixed shuffle, each split with the strata in proportion; `train` None: all that is left.
+
+    Evaluation comes first, so that the other sizes do not change what models are judged on.
+    """
+    order = spread_order(strata)
+    held = evaluation + calibration
+    return {
+        "evaluation": np.sort(order[:evaluation]),
+        "calibration": np.sort(order[evaluation:held]),
+        "train": np.sort(order[held : None if train is None else held + train]),
+    }
+
+
 def hashed_split(groups: Sequence[str], *, evaluation: float, calibration: float) -> dict[Split, np.ndarray]:
     """Give each row to a split by the hash of its group alone: a row stays where it is when others come or go.
 
