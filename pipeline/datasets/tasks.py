@@ -88,7 +88,7 @@ def dataset_of(
         return SplitDataset(
             name=name, task=rules.task, fingerprint=identity, load=lambda: _pictures(rules, read(), root)
         )
-    tokenizer = tokenizer_folder(str(rules.text.tokenizer))
+    tokenizer = tokenizer_folder(str(rules.text.tokenizer), folder)
     content = digest({"what": "table and tokenizer", "files": [content, tokenizer_digest(tokenizer, folder)]})
     identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
     made_of = {**rules.identity(), "limits": None, "shares": None, "classes": None}

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.datasets.api import DataError
 from pipeline.datasets.settings import Text
+from pipeline.distributions import PREFIX, DistributionError, located
 from pipeline.hashes import content_digest
 from pipeline.hub import HubError, local_folder
 from pipeline.reasons import reason
@@ -20,15 +21,18 @@ _FILES = (
 )  # fmt: skip
 
 
-def tokenizer_folder(name: str) -> Path:
-    """Return the local folder of a tokenizer.
+def tokenizer_folder(name: str, cache: Path) -> Path:
+    """Return the local folder of a tokenizer: of `name` itself, the hub's, or out of a Python distribution.
+
+    `cache` is the cache folder of data files, into which distributions are unpacked (`pipeline.distributions.located`).
 
     Raises:
         DataError: if there is none.
     """
     try:
+        name = str(located(name, cache)) if name.startswith(PREFIX) else name
         return local_folder(name, patterns=_FILES, complete=_complete)
-    except HubError as error:
+    except (HubError, DistributionError) as error:
         raise DataError(f"tokenizer: {error}") from None
 
 
