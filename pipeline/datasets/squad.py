@@ -137,11 +137,10 @@ def _placed(answers: Sequence[Mapping[str, Any]], context: str) -> Mapping[str, 
 
 
 def _splits(rows: Sequence[_Row]) -> dict[Split, np.ndarray]:
-    training = np.array([row.source in TRAINING for row in rows])
-    inside = np.flatnonzero(training)
+    inside = [number for number, row in enumerate(rows) if row.source in TRAINING]
     parts = hashed_split([rows[number].article for number in inside], evaluation=0, calibration=_CALIBRATION_SHARE)
-    held = {"evaluation": np.flatnonzero(~training)}
-    return {split: held.get(split, inside[parts[split]]) for split in SPLITS}
+    found = {split: np.array(inside)[parts[split]] for split in SPLITS}
+    return found | {"evaluation": np.array([n for n, row in enumerate(rows) if row.source in EVALUATION])}
 
 
 def _tokens(rows: Sequence[_Row], tokenizer: Path) -> np.ndarray:
