@@ -120,6 +120,26 @@ def test_residual_branches_begin_at_zero():
     assert ctx.notes["zero_initialised"] == 0
 
 
+def test_an_entry_with_weights_begins_with_them_and_a_new_head(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shape = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "num_channels": 1}
+    plain = {"name": "small", "builder": "huggingface", "architecture": "resnet", "config": shape}
+    still = {"epochs": 1, "samples": 64, "batch_size": 32, "learning_rate": 1e-12, "weight_decay": 0}
+    before = state(apply("train", context(seed=3), model=plain, **still))
+    body = {name: tensor for name, tensor in before.items() if not name.startswith("classifier")}
+    save_file({name: tensor.contiguous() for name, tensor in body.items()}, tmp_path / "body.safetensors")
+    entry = {**plain, "weights": str(tmp_path / "body.safetensors"), "new_head": True}
+    ctx = context()
+    begun = state(apply("train", ctx, model=entry, **still))
+    weights = [name for name in load_file(tmp_path / "body.safetensors") if name.endswith("weight")]
+    assert all(torch.allclose(begun[name], body[name], atol=1e-6) for name in weights)
+    assert ctx.notes["began_with"] == entry["weights"]
+    assert "zero_initialised" not in ctx.notes
+    random = state(apply("train", context(), model=plain, **still))
+    assert not any(torch.allclose(random[name], body[name], atol=1e-6) for name in weights if "convolution" in name)
+
+
 def test_residual_branches_are_found_in_bottlenecks_of_hugging_face():
     from transformers import ResNetConfig, ResNetForImageClassification
 

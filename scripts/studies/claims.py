@@ -1,0 +1,161 @@
+"""What the studies are said to show, each claim as one query, so that a store itself says whether it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence, and a query of one row: the column `holds`, then the figures that decide it."""
+
+    study: str
+    """Folder of the store."""
+    text: str
+    sql: str
+
+
+_ROOTS_AND_INT8 = """
+WITH pair AS (
+    SELECT root.model, root.accuracy - child.accuracy AS loss
+    FROM scoreboard root JOIN models m ON m.parent_key = root.model_key AND m.kind = 'quantize'
+    JOIN scoreboard child ON child.model_key = m.model_key AND child.target = root.target
+    WHERE root.depth = 0
+)
+"""
+_RECOVERY = """
+WITH pruned AS (
+    SELECT m.model_key, m.name, m.op, (m.params ->> '$.sparsity')::DOUBLE AS s, board.accuracy
+    FROM models m JOIN scoreboard board USING (model_key)
+    WHERE m.depth = 1 AND m.kind = 'prune' AND m.root = 'resnet50' AND NOT contains(m.name, 'with_norms')
+), repaired AS (
+    SELECT pruned.op, pruned.s, pruned.accuracy AS before, m.op AS repair, board.accuracy AS after
+    FROM pruned JOIN models m ON m.parent_key = pruned.model_key JOIN scoreboard board ON board.model_key = m.model_key
+    WHERE m.op IN ('calibrate', 'finetune')
+)
+"""
+_CASES = """
+WITH g AS (
+    SELECT m.root, coalesce((m.params ->> '$.sparsity')::DOUBLE, 0) AS s, g.attribute, g.value, g.accuracy
+    FROM group_accuracy g JOIN models m USING (model_key)
+    WHERE m.kind IN ('base', 'prune')
+), miss AS (
+    SELECT s, value, avg(1 - accuracy) AS missed FROM g WHERE attribute = 'case' AND value LIKE '%defective' GROUP BY ALL
+), overall AS (
+    SELECT coalesce((m.params ->> '$.sparsity')::DOUBLE, 0) AS s, avg(b.accuracy) AS accuracy
+    FROM scoreboard b JOIN models m USING (model_key) WHERE m.kind IN ('base', 'prune') GROUP BY ALL
+), change AS (
+    SELECT pruned.s, base.accuracy - pruned.accuracy AS accuracy_drop,
+           max(now.missed - before.missed) FILTER (now.value = 'mono defective') AS mono,
+           max(now.missed - before.missed) FILTER (now.value = 'poly defective') AS poly
+    FROM overall pruned, overall base, miss now, miss before
+    WHERE base.s = 0 AND before.s = 0 AND now.s = pruned.s AND now.value = before.value AND pruned.s > 0
+    GROUP BY ALL
+)
+"""
+_CLASSES = """
+WITH c AS (
+    SELECT coalesce((m.params ->> '$.sparsity')::DOUBLE, 0) AS s, c.class, c.accuracy
+    FROM class_accuracy c JOIN models m USING (model_key) WHERE m.kind IN ('base', 'prune')
+), change AS (
+    SELECT pruned.s, pruned.class, base.accuracy AS before, pruned.accuracy AS after
+    FROM c pruned JOIN c base USING (class) WHERE base.s = 0 AND pruned.s > 0
+)
+"""
+
+CLAIMS = (
+    Claim(
+        "user",
+        "int8 costs the small network more accuracy than the large one",
+        _ROOTS_AND_INT8
+        + """SELECT small.loss > large.loss AS holds, large.loss AS resnet50_loses, small.loss AS mobilenet_v2_loses
+        FROM pair large, pair small WHERE large.model = 'resnet50' AND small.model = 'mobilenet_v2'""",
+    ),
+    Claim(
+        "user",
+        "Recalibration gives the more, the more weights are gone",
+        _RECOVERY
+        + """, gain AS (SELECT s, after - before AS gain FROM repaired WHERE repair = 'calibrate' AND op = 'magnitude_prune')
+        SELECT bool_and(gain > coalesce(earlier, -1)) AS holds, list(gain ORDER BY s) AS gains_at_50_75_90
+        FROM (SELECT s, gain, lag(gain) OVER (ORDER BY s) AS earlier FROM gain)""",
+    ),
+    Claim(
+        "user",
+        "One short fine-tuning brings every network with half of its weights back to within a point",
+        _RECOVERY
+        + """SELECT max(root.accuracy - after) <= 0.01 AS holds, root.accuracy AS base, list(after ORDER BY repaired.op) AS finetuned
+        FROM repaired, scoreboard root
+        WHERE repair = 'finetune' AND s = 0.5 AND root.model = 'resnet50' GROUP BY root.accuracy""",
+    ),
+    Claim(
+        "user",
+        "Gradient pruning breaks the network before magnitude pruning does",
+        _RECOVERY
+        + """SELECT bool_and(gradient.accuracy < magnitude.accuracy) AS holds,
+               list(magnitude.accuracy ORDER BY s) AS magnitude_at_50_75_90, list(gradient.accuracy ORDER BY s) AS gradient_at_50_75_90
+        FROM (FROM pruned WHERE op = 'magnitude_prune') magnitude JOIN (FROM pruned WHERE op = 'gradient_prune') gradient USING (s)""",
+    ),
+    Claim(
+        "user",
+        "Gradient pruning that may take normalisation weights is worse than gradient pruning that may not",
+        """
+        SELECT bool_and(taken.accuracy < spared.accuracy) AS holds, list(spared.accuracy ORDER BY s) AS spared_at_50_75_90,
+               list(taken.accuracy ORDER BY s) AS taken_at_50_75_90
+        FROM (SELECT (m.params ->> '$.sparsity')::DOUBLE AS s, accuracy FROM models m JOIN scoreboard USING (model_key)
+              WHERE m.name LIKE 'resnet50/gradient[%' AND m.depth = 1) spared
+        JOIN (SELECT (m.params ->> '$.sparsity')::DOUBLE AS s, accuracy FROM models m JOIN scoreboard USING (model_key)
+              WHERE m.name LIKE 'resnet50/gradient_with_norms[%' AND m.depth = 1) taken USING (s)""",
+    ),
+    Claim(
+        "user",
+        "Pruning half, fine-tuning and pruning half of the rest beats pruning three quarters at once",
+        """
+        SELECT iterative.accuracy > once.accuracy AS holds, once.accuracy AS at_once, iterative.accuracy AS in_two_steps
+        FROM scoreboard once, scoreboard iterative
+        WHERE once.model = 'resnet50/magnitude[sparsity=0.75]' AND iterative.model = 'resnet50/iterative/finetuned/magnitude'""",
+    ),
+    Claim(
+        "bias",
+        "There is a degree of pruning at which overall accuracy falls by less than 5 points, and misses of one kind of cell "
+        "grow by more than 10",
+        _CASES
+        + """SELECT bool_or(accuracy_drop < 0.05 AND greatest(mono, poly) > 0.1) AS holds,
+               arg_max(s, if(accuracy_drop < 0.05, greatest(mono, poly), -1)) AS sparsity,
+               arg_max(accuracy_drop, if(accuracy_drop < 0.05, greatest(mono, poly), -1)) AS accuracy_drop,
+               arg_max(mono, if(accuracy_drop < 0.05, greatest(mono, poly), -1)) AS mono_misses_grow,
+               arg_max(poly, if(accuracy_drop < 0.05, greatest(mono, poly), -1)) AS poly_misses_grow
+        FROM change""",
+    ),
+    Claim(
+        "bias",
+        "With 30 % of the weights gone, misses grow more on polycrystalline cells than on monocrystalline ones",
+        _CASES
+        + """SELECT poly > mono AS holds, mono AS mono_misses_grow, poly AS poly_misses_grow FROM change WHERE s = 0.3""",
+    ),
+    Claim(
+        "bias",
+        "The test for groups (exact, corrected for all groups) notices it in each of the three networks at 30 %",
+        """
+        SELECT max(b.group_drop_p) < 0.05 AS holds, list(b.group_drop_p ORDER BY b.model) AS p_values
+        FROM scoreboard b JOIN models m USING (model_key)
+        WHERE m.kind = 'prune' AND (m.params ->> '$.sparsity')::DOUBLE = 0.3""",
+    ),
+    Claim(
+        "bias_classes",
+        "With half of the weights gone, one class loses more than half of its accuracy while another gains",
+        _CLASSES
+        + """SELECT min(after - before) < -0.5 AND max(after - before) > 0 AS holds,
+               arg_min(class, after - before) AS loser, arg_min(before, after - before) AS loser_before,
+               min_by(after, after - before) AS loser_after, arg_max(class, after - before) AS winner,
+               arg_max(before, after - before) AS winner_before, max_by(after, after - before) AS winner_after
+        FROM change WHERE s = 0.5""",
+    ),
+    Claim(
+        "bias_classes",
+        "At 30 %, where overall accuracy is down by less than 5 points, some class is down by more than twice that",
+        _CLASSES
+        + """SELECT avg(before) - avg(after) < 0.05 AND max(before - after) > 2 * (avg(before) - avg(after)) AS holds,
+               avg(before) - avg(after) AS overall_drop, arg_max(class, before - after) AS class, max(before - after) AS class_drop
+        FROM change WHERE s = 0.3""",
+    ),
+)
