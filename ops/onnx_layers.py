@@ -32,7 +32,9 @@ WEIGHT_INPUT = {
 CONVOLUTIONS = {"Conv", "ConvInteger", "ConvTranspose", "FusedConv", "QLinearConv"}
 _PASSES_ON = {"DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose"}
 _SUFFIX = re.compile(r"(_quantized|_Q\d+|_float16|_bfloat16)$")
-_METADATA = "pkg.torch.onnx."  # where torch's exporter keeps a node's modules
+_SCOPES, _CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
+_LAYER_RECORDS = {_SCOPES, _CLASSES}
+"""Where torch's exporter keeps a node's modules: their names and their classes, outermost first, the operator last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,24 @@ def name_after_layers(model: Any) -> None:
     rename_tensors(model, renamed)
 
 
-def drop_records(model: Any) -> None:
-    """Remove in place what the exporter recorded of every node; with names and source lines it outweighs small models."""
-    for node in model.graph.node:
+def drop_records(model: Any, *, keep_layers: bool = False) -> None:
+    """Remove in place what torch's exporter recorded: with source lines and their paths it outweighs small models.
+
+    `keep_layers` leaves to matrix nodes what `matrix_nodes` reads: their modules' names and classes.
+    """
+    graph = model.graph
+    for described in (model, graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del described.metadata_props[:]
+    for node in graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key in _LAYER_RECORDS]
         del node.metadata_props[:]
+        if keep_layers and node.op_type in WEIGHT_INPUT:
+            node.metadata_props.extend(kept)
+
+
+def module_names(node: Any) -> list[str]:
+    """Names of the modules that a node was exported from, outermost (empty) first, the operator last; [] if unknown."""
+    return _recorded(node, _SCOPES)
 
 
 def rename_tensors(model: Any, names: Mapping[str, str]) -> None:
@@ -130,7 +146,7 @@ def _constant(name: str, initializers: Mapping[str, Any], producers: Mapping[str
 
 def _place(node: Any, weight: str | None) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Return the layer's name, the class names of it and what contains it, and the names of what contains it."""
-    scopes, classes = _recorded(node, "name_scopes"), _recorded(node, "class_hierarchy")
+    scopes, classes = module_names(node), _recorded(node, _CLASSES)
     inner = [name.rpartition(".")[2] for name in classes[-2::-1]]
     tensor = _SUFFIX.sub("", weight or "")
     # where the exporter folded a normalisation into the node, its records are those of the normalisation
@@ -147,7 +163,7 @@ def _place(node: Any, weight: str | None) -> tuple[str, tuple[str, ...], tuple[s
 
 def _recorded(node: Any, key: str) -> list[str]:
     for entry in node.metadata_props:
-        if entry.key == _METADATA + key:
+        if entry.key == key:
             try:
                 return [str(value) for value in ast.literal_eval(entry.value)]
             except (ValueError, SyntaxError):

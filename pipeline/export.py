@@ -24,13 +24,18 @@ class ExportError(RuntimeError):
 def export_onnx(model: TorchModel, path: Path) -> None:
     """Write `model` as one ONNX file with a dynamic batch axis.
 
-    Initialisers keep the names of the module's parameters, inputs the names of the forward arguments, and outputs the
-    task's names (`ops.forward.OUTPUTS`). Batch normalisation is folded into convolutions by the exporter.
+    Initialisers keep the names of the module's parameters, also where the exporter transposed them (linear layers); nodes
+    that multiply matrices bear the names of their layers; inputs have the names of the forward arguments, and outputs the
+    task's names (`ops.forward.OUTPUTS`). Batch normalisation is folded into convolutions by the exporter. The file says
+    nothing of the machine that wrote it: no paths, no source lines.
 
     Raises:
         ExportError: if the network cannot be captured or written.
     """
+    import onnx
     import torch
+
+    from ops.onnx_layers import drop_records, name_after_layers
 
     names = list(model.architecture.inputs)
     example = example_inputs(model.architecture, batch=2)
@@ -38,11 +43,10 @@ def export_onnx(model: TorchModel, path: Path) -> None:
     axes: dict[str, Any] = {name: {0: torch.export.Dim("batch", min=1, max=65536)} for name in names}
     try:
         with torch.no_grad(), _quietly():
-            torch.onnx.export(
+            program = torch.onnx.export(
                 model.module.eval(),
                 args=() if by_name else tuple(example.values()),
                 kwargs=example if by_name else None,
-                f=path,
                 dynamo=True,
                 external_data=False,
                 opset_version=OPSET,
@@ -52,6 +56,12 @@ def export_onnx(model: TorchModel, path: Path) -> None:
                 optimize=True,
                 verbose=False,
             )
+        assert program is not None, "the exporter returns it when dynamo is set"
+        proto = program.model_proto
+        del program  # the weights once, not twice, while they are written
+        name_after_layers(proto)
+        drop_records(proto, keep_layers=True)
+        onnx.save(proto, path)
     except Exception as error:  # the exporter's many stages raise anything; the cause is kept
         reason = str(error).strip().splitlines()
         raise ExportError(
@@ -62,12 +72,14 @@ def export_onnx(model: TorchModel, path: Path) -> None:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """The exporter prints its stages and warns of its own internals; an error still comes as an exception."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
