@@ -62,6 +62,10 @@ WITH c AS (
     FROM c pruned JOIN c base USING (class) WHERE base.s = 0 AND pruned.s > 0
 )
 """
+_REPAIR = """
+WITH board AS (SELECT replace(model, 'base/', '') AS name, f1, exact_match, file_bytes, sparsity FROM scoreboard),
+base AS (SELECT * FROM board WHERE name = 'base')
+"""
 
 CLAIMS = (
     Claim(
@@ -157,5 +161,101 @@ CLAIMS = (
         + """SELECT avg(before) - avg(after) < 0.05 AND max(before - after) > 2 * (avg(before) - avg(after)) AS holds,
                avg(before) - avg(after) AS overall_drop, arg_max(class, before - after) AS class, max(before - after) AS class_drop
         FROM change WHERE s = 0.3""",
+    ),
+    Claim(
+        "repair",
+        "Every layer without 30 % of its weights, normalisation included: more than half of F1 is lost; linear layers alone: "
+        "less than a tenth",
+        _REPAIR
+        + """SELECT everything.f1 < base.f1 / 2 AND linear.f1 > base.f1 * 0.9 AS holds, base.f1 AS base, linear.f1 AS linear_layers,
+               everything.f1 AS everything
+        FROM base, board everything, board linear WHERE everything.name = 'everything30' AND linear.name = 'linear30'""",
+    ),
+    Claim(
+        "repair",
+        "To prune the scales of the normalisation alone, 2 in 10,000 parameters, does more than half of that damage",
+        _REPAIR
+        + """SELECT base.f1 - norms.f1 > (base.f1 - everything.f1) / 2 AS holds, norms.sparsity AS zeros, norms.f1 AS norms_alone,
+               everything.f1 AS everything
+        FROM base, board norms, board everything WHERE norms.name = 'norms' AND everything.name = 'everything30'""",
+    ),
+    Claim(
+        "repair",
+        "The ten parameters that changed most are scales of normalisation",
+        """
+        WITH change AS (
+            SELECT c.site, l.module_type, c.relative_change
+            FROM changes c JOIN layers l ON l.model_key = c.model_key AND l.tensor = c.site
+            WHERE c.model = 'base/everything30' AND c.reference = 'base' AND c.place = 'parameter'
+            ORDER BY c.relative_change DESC LIMIT 10
+        )
+        SELECT bool_and(module_type = 'LayerNorm') AS holds, min(relative_change) AS least_of_them,
+               (SELECT max(c.relative_change)
+                FROM changes c JOIN layers l ON l.model_key = c.model_key AND l.tensor = c.site
+                WHERE c.model = 'base/everything30' AND c.reference = 'base' AND c.place = 'parameter'
+                  AND l.module_type <> 'LayerNorm') AS most_of_the_others
+        FROM change""",
+    ),
+    Claim(
+        "repair",
+        "One threshold for all weights takes less than 1 % of these scales, and does less harm",
+        _REPAIR
+        + """, gone AS (
+            SELECT sum(size - nonzeros) / sum(size) AS share FROM layers
+            WHERE model = 'base/threshold[sparsity=0.3]' AND module_type = 'LayerNorm' AND parameter = 'weight'
+        )
+        SELECT gone.share < 0.01 AND one.f1 > everything.f1 AS holds, gone.share AS scales_gone, one.f1 AS one_threshold,
+               everything.f1 AS layer_by_layer
+        FROM gone, board one, board everything
+        WHERE one.name = 'threshold[sparsity=0.3]' AND everything.name = 'everything30'""",
+    ),
+    Claim(
+        "repair",
+        "Restoring the normalisation raises F1 at 10, 30 and 50 %",
+        _REPAIR
+        + """SELECT bool_and(repaired.f1 > broken.f1) AND count(*) = 3 AS holds, list(broken.f1 ORDER BY broken.sparsity) AS broken,
+               list(repaired.f1 ORDER BY broken.sparsity) AS repaired
+        FROM board broken JOIN board repaired ON repaired.name = broken.name || '/restored'""",
+    ),
+    Claim(
+        "repair",
+        "The recovery is full, to within 5 points of the base, at 10 and at 30 %",
+        _REPAIR
+        + """SELECT max(base.f1 - repaired.f1) < 0.05 AS holds, base.f1 AS base, list(repaired.f1 ORDER BY repaired.sparsity) AS repaired
+        FROM base, board repaired
+        WHERE repaired.name IN ('everything[sparsity=0.1]/restored', 'everything30/restored') GROUP BY base.f1""",
+    ),
+    Claim(
+        "repair",
+        "The attention of the repaired network can lose 60 % of its weights for less than 10 points",
+        _REPAIR
+        + """SELECT repaired.f1 - further.f1 < 0.1 AS holds, repaired.f1 AS repaired, further.f1 AS attention_pruned_to_60,
+               further.sparsity AS zeros
+        FROM board repaired, board further
+        WHERE repaired.name = 'everything30/restored' AND further.name = 'everything30/restored/attention'""",
+    ),
+    Claim(
+        "repair",
+        "Its int8 form has less than a third of the bytes for less than 3 points",
+        _REPAIR
+        + """SELECT float32.f1 - int8.f1 < 0.03 AND int8.file_bytes < base.file_bytes / 3 AS holds, float32.f1 AS float32, int8.f1 AS int8,
+               int8.file_bytes / base.file_bytes AS bytes_left
+        FROM base, board float32, board int8
+        WHERE float32.name = 'everything30/restored/attention' AND int8.name = 'everything30/restored/attention/int8'""",
+    ),
+    Claim(
+        "repair",
+        "With half of the linear layers' weights gone, SparseGPT keeps more F1 than Wanda, and Wanda more than magnitude",
+        _REPAIR
+        + """SELECT s.f1 > w.f1 AND w.f1 > m.f1 AS holds, m.f1 AS magnitude, w.f1 AS wanda, s.f1 AS sparsegpt
+        FROM board m, board w, board s WHERE m.name = 'linear50' AND w.name = 'wanda' AND s.name = 'sparsegpt'""",
+    ),
+    Claim(
+        "repair",
+        "A short fine-tuning gives more F1 with the base as its teacher than without",
+        _REPAIR
+        + """SELECT taught.f1 > alone.f1 AS holds, pruned.f1 AS pruned, alone.f1 AS finetuned, taught.f1 AS with_teacher
+        FROM board pruned, board alone, board taught
+        WHERE pruned.name = 'linear50' AND alone.name = 'linear50/finetuned' AND taught.name = 'linear50/distilled'""",
     ),
 )
