@@ -17,6 +17,7 @@ def gradient_prune(
     sparsity: Fraction,
     criterion: Literal["taylor", "snip", "fisher"] = "taylor",
     scope: Literal["global", "layer"] = "global",
+    normalize: bool = False,
     samples: Annotated[int, Field(ge=1)] = 512,
     batch_size: Annotated[int, Field(ge=1)] = 32,
     include: Include = (),
@@ -35,6 +36,8 @@ def gradient_prune(
             the mean gradient (Lee et al. 2019), nearly zero everywhere in a fully trained network; `fisher` is w^2 times
             the mean squared gradient (Theis et al. 2018).
         scope: `global` has one threshold over all chosen weights; `layer` prunes each tensor by itself.
+        normalize: divide the scores by the mean of their tensor, so that with one threshold for all, layers whose
+            gradients are small as a whole are not emptied (as in Boggust et al., "Compress and Compare", 2024).
         samples: training instances that the gradient is taken over.
         batch_size: instances per backward pass; part of what `taylor` and `fisher` mean.
         include: default: the weights of convolutions and linear layers.
@@ -44,6 +47,8 @@ def gradient_prune(
         OperationError: a pattern matches nothing, there is no training data, a gradient is not finite, or a tensor would
             lose all its weights.
     """
+    import torch
+
     from ops._prune import flat, global_group, kept_before, layer_groups, remove_weights
     from ops._saliency import saliencies
     from ops._threshold import Saliencies
@@ -51,6 +56,9 @@ def gradient_prune(
 
     chosen = choose_parameters(model.module, include, exclude)
     scores = saliencies(model, chosen, ctx, criterion=criterion, samples=samples, batch_size=batch_size)
+    if normalize:
+        for score in scores.values():
+            score.div_(score.mean().clamp(min=torch.finfo(score.dtype).tiny))
     names = list(scores)
     parts = [Saliencies(name, flat(scores.pop(name)), kept_before(model, name)) for name in names]
     ctx.note("samples", min(samples, ctx.data.size("train")))

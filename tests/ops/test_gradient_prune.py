@@ -44,6 +44,28 @@ def test_the_scores_are_those_of_plain_autograd(net, criterion):
         assert torch.equal((scores > threshold)[~near], found.masks[name][~near]), name
 
 
+def test_normalized_scores_are_compared_as_multiples_of_their_tensors_mean():
+    model, ctx = base("residual"), context()
+    found = apply("gradient_prune", model, ctx, sparsity=0.6, normalize=True, samples=48, batch_size=16)
+    scores = {name: value / value.mean() for name, value in expected(model, "taylor").items()}
+    pooled = torch.cat([value.flatten() for value in scores.values()])
+    threshold = pooled.kthvalue(round(0.6 * pooled.numel())).values
+    for name, value in scores.items():
+        near = (value - threshold).abs() <= 1e-4 * threshold  # sums in another order
+        assert torch.equal((value > threshold)[~near], found.masks[name][~near]), name
+    assert ctx.notes["achieved"]["zeros"] == round(0.6 * pooled.numel())
+
+
+def test_normalized_scores_leave_every_layer_something_where_plain_ones_would_empty_it():
+    model = base("residual").copy()
+    with torch.no_grad():  # a weight that hardly matters: its gradient is divided as its values are multiplied
+        model.module.get_parameter("stem.0.weight").mul_(1e-6)
+    with pytest.raises(OperationError, match=re.escape("would remove every weight of 'stem.0.weight'")):
+        apply("gradient_prune", model, context(), sparsity=0.9, samples=48)
+    left = apply("gradient_prune", model, context(), sparsity=0.9, samples=48, normalize=True).masks
+    assert all(bool(mask.any()) for mask in left.values())
+
+
 def test_only_the_stated_number_of_training_instances_is_read():
     seen = []
 
