@@ -23,12 +23,20 @@ def renewed(text: str) -> str:
         ValueError: if the place of a part is not marked.
     """
     for name, make in PARTS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", flags=re.DOTALL)
-        if not pattern.search(text):
-            raise ValueError(f"README.md has no place for '{name}': <!-- {name} --> ... <!-- /{name} -->")
-        made = make().strip()
-        text = pattern.sub(lambda found, made=made: found[1] + made + found[2], text)  # type: ignore[misc]  # a bound default
+        text = with_part(text, name, make())
     return text
+
+
+def with_part(text: str, name: str, content: str) -> str:
+    """Return the README with this content between the marks of a part.
+
+    Raises:
+        ValueError: if the place of the part is not marked.
+    """
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", flags=re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"README.md has no place for '{name}': <!-- {name} --> ... <!-- /{name} -->")
+    return pattern.sub(lambda found: found[1] + content.strip() + found[2], text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The README's tables of effects, made from results."""
