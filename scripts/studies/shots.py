@@ -25,6 +25,10 @@ from viewer.state import ViewState
 
 PICTURES = Path(__file__).with_name("pictures")
 SIZE = {"width": 1440, "height": 900}
+RECIPES = {"user": ["user_study", "user_study_norms"], "bias": ["bias_study"], "bias_classes": ["bias_study_classes"]}
+_MODELS = """
+SELECT DISTINCT path, model_key FROM steps JOIN runs USING (run_id) WHERE list_contains(?, recipe) AND job = 'operation'
+"""
 MODELS = ("selected", "base", "b_order", "b_of", "l_order")
 """Fields of the viewer's state that hold models."""
 SETTLED = 2_500
@@ -33,7 +37,7 @@ SETTLED = 2_500
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture; models by name."""
+    """One picture; models by their paths in the recipes, whatever else the store holds."""
 
     study: str
     name: str
@@ -41,6 +45,7 @@ class Shot:
 
 
 STEPS = (0.1, 0.2, 0.3, 0.4, 0.5)
+BROKEN = ["base", "base/everything30", "base/everything30/restored"]
 MAGNITUDE = [f"resnet50/magnitude[sparsity={s}]" for s in (0.5, 0.75, 0.9)]
 SHOTS = (
     Shot("user", "user_map"),
@@ -69,6 +74,16 @@ SHOTS = (
         {"page": "behaviours", "b_rows": "classes", "base": "base",
          "selected": ["base", *(f"base/pruned[sparsity={s}]" for s in STEPS)]},
     ),
+    Shot("repair", "repair_map", {"selected": [*BROKEN, "base/linear30", "base/norms"]}),
+    Shot(
+        "repair", "repair_answers",
+        {"page": "behaviours", "b_rows": "instances", "b_only": "broken", "b_of": "base/everything30", "base": "base",
+         "selected": BROKEN},
+    ),
+    Shot(
+        "repair", "repair_layers",
+        {"page": "layers", "l_flat": True, "l_order": "base/everything30", "base": "base", "selected": BROKEN},
+    ),
 )  # fmt: skip
 
 
@@ -79,7 +94,9 @@ def address(shot: Shot, results: Path) -> str:
         KeyError: for a model that is not in the store.
     """
     with open_results(results) as db:
-        key_of = dict(db.sql("SELECT name, model_key FROM models").fetchall())
+        found = db.execute(_MODELS, [RECIPES[shot.study]]).fetchall()
+        keys = Keys([key for (key,) in db.sql("SELECT model_key FROM models").fetchall()])
+    key_of = dict(found)
     state = ViewState()
     for name, value in shot.state.items():
         models = name in MODELS
@@ -88,7 +105,7 @@ def address(shot: Shot, results: Path) -> str:
             name,
             ([key_of[one] for one in value] if isinstance(value, list) else key_of[value]) if models else value,
         )
-    return write_link(state, Keys(list(key_of.values())))
+    return write_link(state, keys)
 
 
 def main() -> int:
