@@ -15,23 +15,20 @@ class Claim:
     sql: str
 
 
-_ROOTS_AND_INT8 = """
-WITH pair AS (
-    SELECT root.model, root.accuracy - child.accuracy AS loss
-    FROM scoreboard root JOIN models m ON m.parent_key = root.model_key AND m.kind = 'quantize'
-    JOIN scoreboard child ON child.model_key = m.model_key AND child.target = root.target
-    WHERE root.depth = 0
-)
-"""
-_RECOVERY = """
-WITH pruned AS (
-    SELECT m.model_key, m.name, m.op, (m.params ->> '$.sparsity')::DOUBLE AS s, board.accuracy
-    FROM models m JOIN scoreboard board USING (model_key)
-    WHERE m.depth = 1 AND m.kind = 'prune' AND m.root = 'resnet50' AND NOT contains(m.name, 'with_norms')
+_USER = """
+WITH study AS (
+    SELECT m.model_key, m.parent_key, m.op, m.kind, m.depth, (m.params ->> '$.sparsity')::DOUBLE AS s, board.accuracy,
+           root.params ->> '$.model.name' AS net
+    FROM models m JOIN scoreboard board USING (model_key) JOIN models root ON root.model_key = m.root_key
+    WHERE list_contains(m.recipes, 'user_study')
+), base AS (
+    FROM study WHERE depth = 0
+), pruned AS (
+    FROM study WHERE depth = 1 AND kind = 'prune' AND net = 'resnet50'
 ), repaired AS (
-    SELECT pruned.op, pruned.s, pruned.accuracy AS before, m.op AS repair, board.accuracy AS after
-    FROM pruned JOIN models m ON m.parent_key = pruned.model_key JOIN scoreboard board ON board.model_key = m.model_key
-    WHERE m.op IN ('calibrate', 'finetune')
+    SELECT pruned.op, pruned.s, pruned.accuracy AS before, child.op AS repair, child.accuracy AS after
+    FROM pruned JOIN study child ON child.parent_key = pruned.model_key
+    WHERE child.op IN ('calibrate', 'finetune')
 )
 """
 _CASES = """
@@ -71,30 +68,36 @@ CLAIMS = (
     Claim(
         "user",
         "int8 costs the small network more accuracy than the large one",
-        _ROOTS_AND_INT8
-        + """SELECT small.loss > large.loss AS holds, large.loss AS resnet50_loses, small.loss AS mobilenet_v2_loses
-        FROM pair large, pair small WHERE large.model = 'resnet50' AND small.model = 'mobilenet_v2'""",
+        _USER
+        + """, loss AS (
+            SELECT base.net, base.accuracy - child.accuracy AS loss
+            FROM base JOIN study child ON child.parent_key = base.model_key AND child.kind = 'quantize'
+        )
+        SELECT small.loss > large.loss AS holds, large.loss AS resnet50_loses, small.loss AS mobilenet_v2_loses
+        FROM loss large, loss small WHERE large.net = 'resnet50' AND small.net <> 'resnet50'""",
     ),
     Claim(
         "user",
-        "Recalibration gives the more, the more weights are gone",
-        _RECOVERY
+        "Recalibration gives the more, the more weights are gone (ResNet-50 pruned by magnitude)",
+        _USER
         + """, gain AS (SELECT s, after - before AS gain FROM repaired WHERE repair = 'calibrate' AND op = 'magnitude_prune')
         SELECT bool_and(gain > coalesce(earlier, -1)) AS holds, list(gain ORDER BY s) AS gains_at_50_75_90
         FROM (SELECT s, gain, lag(gain) OVER (ORDER BY s) AS earlier FROM gain)""",
     ),
     Claim(
         "user",
-        "One short fine-tuning brings every network with half of its weights back to within a point",
-        _RECOVERY
-        + """SELECT max(root.accuracy - after) <= 0.01 AS holds, root.accuracy AS base, list(after ORDER BY repaired.op) AS finetuned
-        FROM repaired, scoreboard root
-        WHERE repair = 'finetune' AND s = 0.5 AND root.model = 'resnet50' GROUP BY root.accuracy""",
+        "One short fine-tuning brings ResNet-50 with half of its weights, however pruned, back to within a point",
+        _USER
+        + """SELECT max(base.accuracy - after) <= 0.01 AS holds, base.accuracy AS base,
+               max(after) FILTER (repaired.op = 'magnitude_prune') AS after_magnitude,
+               max(after) FILTER (repaired.op = 'gradient_prune') AS after_gradient
+        FROM repaired, base
+        WHERE repair = 'finetune' AND repaired.s = 0.5 AND base.net = 'resnet50' GROUP BY base.accuracy""",
     ),
     Claim(
         "user",
         "Gradient pruning breaks the network before magnitude pruning does",
-        _RECOVERY
+        _USER
         + """SELECT bool_and(gradient.accuracy < magnitude.accuracy) AS holds,
                list(magnitude.accuracy ORDER BY s) AS magnitude_at_50_75_90, list(gradient.accuracy ORDER BY s) AS gradient_at_50_75_90
         FROM (FROM pruned WHERE op = 'magnitude_prune') magnitude JOIN (FROM pruned WHERE op = 'gradient_prune') gradient USING (s)""",
@@ -103,20 +106,25 @@ CLAIMS = (
         "user",
         "Gradient pruning that may take normalisation weights is worse than gradient pruning that may not",
         """
-        SELECT bool_and(taken.accuracy < spared.accuracy) AS holds, list(spared.accuracy ORDER BY s) AS spared_at_50_75_90,
+        WITH gradient AS (
+            SELECT (m.params ->> '$.sparsity')::DOUBLE AS s, list_contains(m.recipes, 'user_study') AS spared, accuracy
+            FROM models m JOIN scoreboard USING (model_key)
+            WHERE m.op = 'gradient_prune' AND len(list_intersect(m.recipes, ['user_study', 'user_study_norms'])) > 0
+        )
+        SELECT bool_and(taken.accuracy < kept.accuracy) AS holds, list(kept.accuracy ORDER BY s) AS spared_at_50_75_90,
                list(taken.accuracy ORDER BY s) AS taken_at_50_75_90
-        FROM (SELECT (m.params ->> '$.sparsity')::DOUBLE AS s, accuracy FROM models m JOIN scoreboard USING (model_key)
-              WHERE m.name LIKE 'resnet50/gradient[%' AND m.depth = 1) spared
-        JOIN (SELECT (m.params ->> '$.sparsity')::DOUBLE AS s, accuracy FROM models m JOIN scoreboard USING (model_key)
-              WHERE m.name LIKE 'resnet50/gradient_with_norms[%' AND m.depth = 1) taken USING (s)""",
+        FROM (FROM gradient WHERE spared) kept JOIN (FROM gradient WHERE NOT spared) taken USING (s)""",
     ),
     Claim(
         "user",
-        "Pruning half, fine-tuning and pruning half of the rest beats pruning three quarters at once",
-        """
-        SELECT iterative.accuracy > once.accuracy AS holds, once.accuracy AS at_once, iterative.accuracy AS in_two_steps
-        FROM scoreboard once, scoreboard iterative
-        WHERE once.model = 'resnet50/magnitude[sparsity=0.75]' AND iterative.model = 'resnet50/iterative/finetuned/magnitude'""",
+        "Three quarters pruned in two steps with a fine-tuning between them, then recalibrated, beat three quarters pruned at "
+        "once, then fine-tuned",
+        _USER
+        + """SELECT again.accuracy > once.after AS holds, once.after AS at_once, again.accuracy AS in_two_steps
+        FROM repaired once, study middle, study again
+        WHERE once.op = 'magnitude_prune' AND once.s = 0.75 AND once.repair = 'finetune'
+            AND middle.op = 'magnitude_prune' AND middle.depth = 3
+            AND again.parent_key = middle.model_key AND again.op = 'calibrate'""",
     ),
     Claim(
         "bias",
