@@ -29,7 +29,7 @@ _COUNT = 2624
 def elpv(
     folder: Path,
     *,
-    size: Count = 128,
+    size: Count = 96,
     calibration: Count = 224,
     train: Count | None = None,
     evaluation: Count = 900,
