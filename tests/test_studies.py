@@ -104,6 +104,7 @@ def test_every_query_of_the_page_and_of_the_claims_is_one_that_the_store_underst
 def test_a_claim_that_the_store_does_not_decide_is_no_verdict(empty):
     with pytest.raises(ValueError, match=re.escape("The store does not decide this claim (rows: [")):
         fill.judge(empty, claims.CLAIMS[0].sql)
+    assert f"| {claims.CLAIMS[0].text} | not measured |  |" in fill.verdicts(empty, claims.CLAIMS[0].study)
 
 
 def test_tables_are_written_between_their_marks_and_nowhere_else(empty):

@@ -60,7 +60,11 @@ def verdicts(db: Connection, study: str) -> str:
     rows = []
     for claim in CLAIMS:
         if claim.study == study:
-            holds, figures = judge(db, claim.sql)
+            try:
+                holds, figures = judge(db, claim.sql)
+            except ValueError:
+                rows.append((claim.text, "not measured", ""))
+                continue
             shown = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in figures.items())
             rows.append((claim.text, "yes" if holds else "**no**", shown))
     return _table(("claim", "held here", "figures"), rows)
