@@ -27,7 +27,7 @@ PICTURES = Path(__file__).with_name("pictures")
 SIZE = {"width": 1440, "height": 900}
 RECIPES = {"user": ["user_study", "user_study_norms"], "bias": ["bias_study"], "bias_classes": ["bias_study_classes"]}
 _MODELS = """
-SELECT DISTINCT path, model_key FROM steps JOIN runs USING (run_id) WHERE list_contains(?, recipe) AND job = 'operation'
+SELECT DISTINCT path, model_key FROM steps WHERE list_contains(?, recipe) AND job = 'operation'
 """
 MODELS = ("selected", "base", "b_order", "b_of", "l_order")
 """Fields of the viewer's state that hold models."""
