@@ -8,22 +8,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from ops.api import OnnxModel, TorchModel
 from ops.forward import OUTPUTS, forward
 from ops.model import Architecture
-from ops.params import explain, params_model
-from ops.registry import UnknownNameError
+from pipeline.entries import EntryKind
 from pipeline.models.api import BUILDERS, Built, ModelError, Need
 from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     import torch
 
-RESERVED = ("name", "builder", "content")
-"""Keys of a conf/model entry that are not arguments of its builder; `content` is the digest of its files."""
-_MISSING = "???"
+# `content` is the digest of the entry's files
+_KIND = EntryKind("Model", "model", "builder", BUILDERS, ("name", "builder", "content"), ModelError)
 
 
 def check_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,22 +28,8 @@ def check_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ModelError: for an unknown builder or argument (with the nearest name), or a value of the wrong type or range.
     """
-    name = entry.get("name", "?")
-    if "builder" not in entry:
-        raise ModelError(f"Model '{name}': no `builder` is given. Known: {', '.join(BUILDERS)}")
-    try:
-        function = BUILDERS[entry["builder"]]
-    except UnknownNameError as error:
-        raise ModelError(f"Model '{name}': {error}") from None
-    given = {key: value for key, value in entry.items() if key not in RESERVED}
-    unset = [key for key, value in given.items() if value == _MISSING]
-    if unset:
-        raise ModelError(f"Model '{name}': '{unset[0]}' must be set, e.g. model.{unset[0]}=... on the command line")
-    params = params_model(function, skip=1)
-    try:
-        return params.model_validate(given).model_dump(mode="json", exclude_unset=True)
-    except ValidationError as error:
-        raise ModelError(f"Model '{name}': {explain(error, params)}") from None
+    _, checked = _KIND.check(entry, lambda function: function)
+    return checked.model_dump(mode="json", exclude_unset=True)
 
 
 def build(entry: Mapping[str, Any], need: Need) -> TorchModel | OnnxModel:

@@ -8,17 +8,13 @@ optimization: all          # the target's own options
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from ops.params import explain, params_model
-from ops.registry import UnknownNameError
+from pipeline.entries import EntryKind
 from pipeline.targets.api import TARGETS, Target, TargetError
 
-RESERVED = ("name", "target")
-"""Keys of a conf/target entry that are not options of its target."""
+_KIND: EntryKind[type[Any]] = EntryKind("Target", "target", "target", TARGETS, ("name", "target"), TargetError)
 
 
 def target_class(entry: Mapping[str, Any]) -> type[Target]:
@@ -42,17 +38,13 @@ def open_target(entry: Mapping[str, Any]) -> Target:
 
 
 def _checked(entry: Mapping[str, Any]) -> tuple[type[Target], dict[str, Any]]:
-    name = entry.get("name", entry.get("target", "?"))
-    try:
-        cls: type[Target] = TARGETS[entry.get("target", name)]
-    except UnknownNameError as error:
-        raise TargetError(f"Target '{name}': {error}") from None
-    params = params_model(cls.__init__ if inspect.isfunction(cls.__init__) else _without_options, skip=1)
-    given = {key: value for key, value in entry.items() if key not in RESERVED}
-    try:
-        return cls, params.model_validate(given).model_dump()
-    except ValidationError as error:
-        raise TargetError(f"Target '{name}': {explain(error, params)}") from None
+    target = entry.get("target", entry.get("name", "?"))
+    cls, checked = _KIND.check({"name": target, **entry, "target": target}, _constructor)
+    return cls, checked.model_dump()
+
+
+def _constructor(cls: type[Any]) -> Callable[..., Any]:
+    return cls.__init__ if inspect.isfunction(cls.__init__) else _without_options
 
 
 def _without_options(self: object) -> None:
