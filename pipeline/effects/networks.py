@@ -107,13 +107,9 @@ def label(model: Measured) -> str:
 
 
 def _shown(name: str, value: Any, *, alone: bool) -> str:
-    text = (
-        "+".join(map(str, value))
-        if isinstance(value, list)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    text = "+".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
     return text if alone else f"{name} {text}"
 
 
