@@ -13,6 +13,7 @@ is start + load + warm-up + 6 t. Rounds beyond `rounds` are added only while the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -21,6 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ops.params import explain
 from pipeline.config import cores
 from pipeline.metrics.api import Scenario
+
+_NEARLY_ONE_CORE = 0.75
+"""A single neighbour that computes all the time is noticed, however large the machine."""
 
 
 class PresetError(ValueError):
@@ -61,16 +65,17 @@ class Limits(_Checked):
     wall_over_cpu: float = Field(default=1.15, gt=1)
     """On one thread: a burst that waits this much longer than it computes is contended."""
     foreign_cores: float = Field(default=0.25, gt=0)
-    """Cores kept busy by others beside a burst; at least `foreign_share` of the machine's."""
-    foreign_share: float = Field(default=0.05, ge=0)
+    """Cores kept busy by others beside a burst. Ten times what an idle machine does, and far below one busy core."""
+    foreign_share: float = Field(default=0.01, ge=0)
+    """On large machines, which do more when idle: this share of all cores, if it is more (and less than a busy core)."""
     drift: float = Field(default=0.05, gt=0)
     """Change of the base's CPU time from the first third of the rounds to the last."""
     spread: float = Field(default=0.05, gt=0)
     """Interquartile range over median of the runs: above it, more rounds are added."""
 
     def foreign(self) -> float:
-        """Cores that others may keep busy on this machine."""
-        return max(self.foreign_cores, self.foreign_share * cores())
+        """Cores that others may keep busy on this machine: the counters are those of all its cores, ours or not."""
+        return max(self.foreign_cores, min(self.foreign_share * (os.cpu_count() or 1), _NEARLY_ONE_CORE))
 
 
 class Preset(_Checked):

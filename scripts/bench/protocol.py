@@ -197,16 +197,42 @@ def repeatability(material: Material, quick: bool) -> bool:
         with _neighbour(busy):
             result = _session(material, [("int8", material.int8)], _preset(rounds=8, runs=32), seed=number)
         found[busy].append(result)
-        speedup, wall = (_against_base(result, "int8", clock) for clock in ("cpu", "wall"))
-        foreign = statistics.mean(samples.foreign_cores for samples in result.samples)
-        print(f"c  {'busy ' if busy else 'quiet'} {speedup.ratio:.3f} ({speedup.low:.3f} to {speedup.high:.3f}) by CPU time, "
-              f"{wall.ratio:.3f} by wall clock; others {foreign:.2f} cores, contended: {_contended(result)}")  # fmt: skip
+        print(
+            f"c  session {number + 1:2} {'busy ' if busy else 'quiet'}  {_flag(result):11}  {_figures(result)}",
+            flush=True,
+        )
     ratios = [_against_base(result, "int8", "cpu").ratio for results in found.values() for result in results]
     spread = (max(ratios) - min(ratios)) / statistics.mean(ratios)
     print(f"   largest less smallest speed-up over their mean: {spread:.1%}")
-    flagged = all(_contended(result) for result in found[True]), any(_contended(result) for result in found[False])
     met = _verdict(spread < 0.10, "less than 10 %")
-    return _verdict(flagged == (True, False), "busy sessions flagged, quiet ones not") and met
+    flagged = {busy: sum(map(_contended, results)) for busy, results in found.items()}
+    print(
+        f"   flagged: {flagged[True]} of {len(found[True])} busy sessions, {flagged[False]} of {len(found[False])} quiet ones"
+    )
+    others = max(_foreign(result) for result in found[False])
+    if flagged[False]:
+        print(f"   others used up to {others:.2f} cores in the quiet sessions: was the machine idle?")
+    return _verdict(flagged == {True: len(found[True]), False: 0}, "busy sessions flagged, quiet ones not") and met
+
+
+def _flag(result: SessionResult) -> str:
+    return "flagged" if _contended(result) else "not flagged"
+
+
+def _figures(result: SessionResult) -> str:
+    """Both speed-ups, and what the flag was given for: what others used, and how many rounds were set aside."""
+    speedup, wall = (_against_base(result, "int8", clock) for clock in ("cpu", "wall"))
+    aside = sum(len(np.unique(samples.round[~samples.kept])) for samples in result.samples)
+    rounds = sum(len(np.unique(samples.round)) for samples in result.samples)
+    return (
+        f"speed-up {speedup.ratio:.3f} ({speedup.low:.3f} to {speedup.high:.3f}) by CPU time, {wall.ratio:.3f} by wall "
+        f"clock; others {_foreign(result):.2f} cores; contended processes {sum(s.contended for s in result.samples)} of "
+        f"{len(result.samples)}; set aside {aside} of {rounds} bursts"
+    )
+
+
+def _foreign(result: SessionResult) -> float:
+    return statistics.mean(samples.foreign_cores for samples in result.samples)
 
 
 def against_itself(material: Material, quick: bool) -> bool:

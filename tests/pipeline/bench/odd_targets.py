@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ops.api import Format
-from pipeline.targets.api import target
+from pipeline.targets.api import TargetError, target
 
 PLUGIN = "tests.pipeline.bench.odd_targets"
 
@@ -29,7 +29,7 @@ class OddSession:
     def run(self, inputs):
         self._count += 1
         self._run(self._count)
-        return (np.zeros((len(inputs["pixel_values"]), 2), np.float32),)
+        return (np.zeros((len(inputs["pixel_values"]), 10), np.float32),)
 
     def __enter__(self):
         return self
@@ -85,7 +85,7 @@ class Dying(OddTarget):
 
     def one_run(self, count):
         compute(0.001)
-        if count == 30:
+        if count == 15:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -103,3 +103,16 @@ class Gpu(Waiting):
     """Does its work elsewhere: only wall-clock time counts."""
 
     clock: ClassVar[str] = "wall"
+
+
+class PickySession(OddSession):
+    def run(self, inputs):
+        raise TargetError(f"batches of {len(inputs['pixel_values'])} are refused")
+
+
+@target("picky_test_target")
+class Picky(OddTarget):
+    """Refuses every batch for a reason of its own."""
+
+    def open(self, model, *, threads):
+        return PickySession(None)
