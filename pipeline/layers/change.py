@@ -15,7 +15,10 @@ EDGES = (0.0, 0.01, 0.1, 0.5, 1.0)
 """Relative change |new - old| / |old|: unchanged, up to 1 %, up to 10 %, up to 50 %, below 100 %, and 100 % or more."""
 CLASSES = len(EDGES) + 1
 _EXACT = 1 << 17
-"""Tensors with more values have their value-by-change counts taken from evenly spaced blocks of this many in all."""
+"""Tensors with more values have their value-by-change counts taken from evenly spaced blocks, `_SAMPLE` in all."""
+_SAMPLE = 1 << 16
+_TINY = 1e-24
+"""Squares of a float32 that add up to less may have vanished one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,12 @@ def compare(
     """Compare float32 arrays of one shape; `limits` are those of the new one's histogram.
 
     `known` are the summaries of (new, old), if they are at hand: of finite tensors their sums need not be taken again,
-    which makes the comparison twice as fast. On one thread: between NumPy calls this short, threads wait for each other.
+    which makes the comparison twice as fast.
     """
     if new.shape != old.shape:
         raise ValueError(f"Only equal shapes can be compared, not {new.shape} and {old.shape}")
     trusted = None if known is None or any(side.nans or side.infs for side in known) else known
-    every = max(1, math.ceil(new.size / _EXACT))
+    every = 1 if new.size <= _EXACT else math.ceil(new.size / _SAMPLE)
     sums = _Sums(limits, trusted)
     for index, (a, b) in enumerate(zip(blocks(new.reshape(-1)), blocks(old.reshape(-1)), strict=True)):
         sums.add(a, b, cross=index % every == 0)
@@ -65,7 +68,10 @@ def compare(
 
 
 class _Sums:
-    """Sums over blocks of pairs, in float64."""
+    """Sums over blocks of pairs: within a block in float32, of the blocks in float64.
+
+    A block's sum is taken again in float64 where float32 could not hold it: too large, too small, or not a number.
+    """
 
     def __init__(self, limits: tuple[float, float], known: tuple[Summary, Summary] | None) -> None:
         self.limits, self.light = limits, known is not None
@@ -75,25 +81,21 @@ class _Sums:
         self.zero_new = self.zero_old = self.zero_both = 0
         self.absolute = self.squares = self.old_absolute = self.old_squares = self.new_squares = 0.0
         self.counts = np.zeros(ROWS * CLASSES, np.int64)
-        self._change = np.empty(BLOCK, np.float32)
-        self._wide = np.empty(BLOCK, np.float64)
+        self._change, self._scratch = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
 
     def add(self, new: np.ndarray, old: np.ndarray, *, cross: bool) -> None:
         """Take one block into account; `cross`: also value by change."""
-        change, wide = self._change[: new.size], self._wide[: new.size]
+        change: np.ndarray = self._change[: new.size]
         with np.errstate(invalid="ignore", over="ignore"):
             np.subtract(new, old, out=change)
-        np.copyto(wide, change)
-        squares = float(np.dot(wide, wide))
-        if not math.isfinite(squares):
+        squares, absolute = _sums(change, self._scratch[: new.size])
+        if absolute != 0 and not _TINY < squares < math.inf:
             new, old = _both_finite(new, old)
-            # float64: the difference of two large float32 values may overflow
-            wide = new.astype(np.float64) - old
-            change = wide
-            squares = float(np.dot(wide, wide))
+            change = new.astype(np.float64) - old
+            squares, absolute = _sums(change, np.empty_like(change))
         self.finite += new.size
         self.squares += squares
-        self.absolute += _absolute_sum(wide)
+        self.absolute += absolute
         if not self.dense:
             self._zeros(new, old)
         if not self.light:
@@ -137,11 +139,11 @@ class _Sums:
         self.zero_both += int(np.count_nonzero(new_zero))
 
     def _energies(self, new: np.ndarray, old: np.ndarray) -> None:
-        wide = new.astype(np.float64)
-        self.new_squares += float(np.dot(wide, wide))
-        wide = old.astype(np.float64)
-        self.old_squares += float(np.dot(wide, wide))
-        self.old_absolute += _absolute_sum(wide)
+        scratch = np.empty(new.shape, np.float64)
+        self.new_squares += _sums(new.astype(np.float64), scratch)[0]
+        squares, absolute = _sums(old.astype(np.float64), scratch)
+        self.old_squares += squares
+        self.old_absolute += absolute
 
 
 def decibels(signal: float, noise: float) -> float:
@@ -156,11 +158,11 @@ def _both_finite(new: np.ndarray, old: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return new[known], old[known]
 
 
-def _absolute_sum(values: np.ndarray) -> float:
-    """Sum of the absolute values of float64: BLAS does in one pass what NumPy does in two."""
-    from scipy.linalg.blas import dasum
-
-    return float(dasum(values)) if values.size else 0.0
+def _sums(values: np.ndarray, scratch: np.ndarray) -> tuple[float, float]:
+    """Sums of the squares and of the absolute values; NumPy adds in pairs, so that float32 loses nothing that shows."""
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        squares = float(np.add.reduce(np.multiply(values, values, out=scratch)))
+        return squares, float(np.add.reduce(np.abs(values, out=scratch)))
 
 
 def _classes(change: np.ndarray, old: np.ndarray) -> np.ndarray:

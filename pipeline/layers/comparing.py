@@ -50,15 +50,11 @@ def changes(new: Side, old: Side, *, progress: Callable[[int, int], None] | None
     Raises:
         LayerError: if the files of one of them are gone or damaged.
     """
-    from threadpoolctl import threadpool_limits
-
     found = list(pairs(_view(new), _view(old)))
-    # BLAS would share every block's sum between threads, and wait for them longer than it sums
-    with threadpool_limits(1, user_api="blas"):
-        for position, (pair, values) in enumerate(_ahead(found)):
-            yield _tensor_change(new, old, pair, position, values)
-            if progress:
-                progress(position + 1, len(found))
+    for position, (pair, values) in enumerate(_ahead(found)):
+        yield _tensor_change(new, old, pair, position, values)
+        if progress:
+            progress(position + 1, len(found))
     yield from divergence(new, old)
 
 

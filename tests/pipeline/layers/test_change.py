@@ -66,6 +66,18 @@ def test_a_mean_change_that_overflows_half_precision():
     assert found.cosine is None
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-20, 1e20, 3e38])
+def test_changes_whose_squares_float32_cannot_hold(size):
+    rng = np.random.default_rng(0)
+    old = (rng.standard_normal(70_000) * min(size, 1e37)).astype(np.float32)
+    new = np.where(np.arange(70_000) % 2, np.float32(size), old).astype(np.float32)
+    _, b, away = expected(new, old)
+    for known in (None, (summarize(new), summarize(old))):
+        found = compare(new, old, limits=LIMITS, known=known)
+        assert found.mean_abs_change == pytest.approx(np.abs(away).mean(), rel=1e-6)
+        assert found.sqnr_db == pytest.approx(10 * math.log10((b**2).sum() / (away**2).sum()), abs=1e-4)
+
+
 def test_pruned_values_changed_by_exactly_all_of_themselves():
     old = np.array([1, -2, 0.5, 0, 4], np.float32)
     new = np.array([0, -2, 0.5, 0, 4.2], np.float32)
