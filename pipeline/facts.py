@@ -75,6 +75,7 @@ def gather(
         models={name: _with_content(entry, config.data_folder) for name, entry in models.items()},
         default_model=config.model.get("name") if config.model else None,
         accepts={name: target.accepts for name, target in classes.items()},
+        profilers=frozenset(name for name, target in classes.items() if hasattr(target, "node_times")),
         known_targets=tuple(entries["target"]),
         export_version=EXPORT_VERSION,
         channel_multiple=math.lcm(*(target.channel_multiple for target in classes.values())),

@@ -21,6 +21,7 @@ class What(StrEnum):
     ACTIVATIONS = "activations"
     COMPARE = "compare"
     MEASURE = "measure"
+    LAYER_TIMES = "layer_times"
 
 
 @dataclass(frozen=True, slots=True)

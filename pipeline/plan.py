@@ -33,6 +33,8 @@ class Facts:
     export_version: int
     channel_multiple: int
     """What suits all targets: `pipeline.targets.api.Target.channel_multiple`."""
+    profilers: frozenset[str] = frozenset()
+    """Targets whose runtime tells the time of every layer."""
 
 
 @dataclass(frozen=True, slots=True)

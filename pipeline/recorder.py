@@ -11,7 +11,17 @@ from pipeline.artifacts import ArtifactStore
 from pipeline.jobs import Done, Failed, Job, Outcome, Skipped, What
 from pipeline.plan import Plan
 from pipeline.progress import state_of
-from pipeline.store.records import Change, Distribution, Finding, Ingested, Measurement, Model, Record, Step
+from pipeline.store.records import (
+    Change,
+    Distribution,
+    Finding,
+    Ingested,
+    LayerTime,
+    Measurement,
+    Model,
+    Record,
+    Step,
+)
 
 if TYPE_CHECKING:
     from pipeline.store.writer import Store
@@ -85,7 +95,7 @@ class Recorder:
         self.news = True
         read = {What.OPERATION: self._model, What.PREDICT: self._predictions, What.LAYERS: self._layers,
                 What.ACTIVATIONS: self._activations, What.COMPARE: self._changes,
-                What.MEASURE: self._measurements}[job.what]  # fmt: skip
+                What.MEASURE: self._measurements, What.LAYER_TIMES: self._times}[job.what]  # fmt: skip
         return [*read(job), Ingested(job.key)]
 
     def _model(self, job: Job) -> list[Record]:
@@ -121,6 +131,11 @@ class Recorder:
 
         folder = self._artifacts.path(job.key)
         return [*load_records(Change, folder / CHANGES), *load_records(Finding, folder / FINDINGS)]
+
+    def _times(self, job: Job) -> list[Record]:
+        from pipeline.layers.files import TIMES, load_records
+
+        return list(load_records(LayerTime, self._artifacts.path(job.key) / TIMES))
 
     def _measurements(self, job: Job) -> list[Record]:
         manifest = self._artifacts.manifest(job.key)

@@ -9,7 +9,7 @@ from ops.api import Format, Kind
 from pipeline.jobs import Job, What
 from pipeline.keys import Key, evidence_key
 from pipeline.layers.api import Sources
-from pipeline.layers.versions import ACTIVATIONS_VERSION, COMPARE_VERSION, LAYERS_VERSION
+from pipeline.layers.versions import ACTIVATIONS_VERSION, COMPARE_VERSION, LAYERS_VERSION, TIMES_VERSION
 from pipeline.plan import Plan, Step, export_key
 
 PREDICT_VERSION = 1
@@ -70,6 +70,8 @@ def _evidence_jobs(
         if predict is None:
             continue
         yield predict
+        if name in plan.facts.profilers:
+            yield _times_job(predict, targets[name])
         base = _predict(steps[step.root], name, plan, targets)
         deployed = export_key(step.key, plan.facts.export_version) if step.format is Format.TORCH else step.key
         evidence = {"predictions": predict.key, "layers": layers.key, "file": deployed}
@@ -84,6 +86,13 @@ def _evidence_jobs(
             needs=tuple(dict.fromkeys(evidence.values())),
             details={"target": name, **evidence},
         )
+
+
+def _times_job(predict: Job, target: Mapping[str, Any]) -> Job:
+    """Where the time goes of what `predict` runs."""
+    source = predict.details["source"]
+    key = evidence_key("layer_times", version=TIMES_VERSION, model=predict.model, source=source, target=dict(target))
+    return Job(key, What.LAYER_TIMES, predict.path, predict.model, (source,), predict.details)
 
 
 def _comparison_jobs(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Iterator[Job]:

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.store.records import Change, Distribution, Finding
+from pipeline.store.records import Change, Distribution, Finding, LayerTime
 
 DISTRIBUTIONS, CHANGES, FINDINGS, SAMPLES = "distributions.jsonl", "changes.jsonl", "findings.jsonl", "samples.npz"
-R = TypeVar("R", Distribution, Change, Finding)
+TIMES = "times.jsonl"
+R = TypeVar("R", Distribution, Change, Finding, LayerTime)
 
 
 def save_records(records: Iterable[R], file: Path) -> None:

@@ -106,6 +106,25 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerTime:
+    """What one layer of a deployed file takes for one instance."""
+
+    model_key: str
+    target: str
+    device: str
+    module: str
+    """Path of the module in the code; empty: all nodes that belong to none."""
+    kernels: Sequence[str]
+    """Operators that the runtime runs for it."""
+    position: int
+    """Place in the order in which layers run."""
+    seconds: float
+    """The shortest of the profiled runs."""
+    runs: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something conspicuous in a model's layers, in words, with what to do about it."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.store.layer_records import Change, Distribution, Finding, Layer
+from pipeline.store.layer_records import Change, Distribution, Finding, Layer, LayerTime
 from pipeline.store.timing_records import Lint, Speedup, TimingFailure, TimingSamples
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Change", "DatasetInfo", "Device", "Distribution", "Finding", "ImportDetail", "Ingested",
-    "Instances", "Layer", "Lint", "Measurement", "Metric", "Model", "PredictionSet",
+    "Instances", "Layer", "LayerTime", "Lint", "Measurement", "Metric", "Model", "PredictionSet",
     "Record", "Run", "RunEnd", "Speedup", "Step", "TimingFailure", "TimingSamples",
 ]  # fmt: skip
 
@@ -207,6 +207,7 @@ Record = (
     | Distribution
     | Change
     | Finding
+    | LayerTime
     | TimingSamples
     | TimingFailure
     | Speedup

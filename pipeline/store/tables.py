@@ -45,6 +45,7 @@ TABLES: dict[type, Table] = {  # in the order of writing
     records.Distribution: Table("distribution", recorded=True, refers=(_MODEL,)),
     records.Change: Table("change", recorded=True, refers=(_MODEL, ("reference_key", "model"))),
     records.Finding: Table("finding", recorded=True, refers=(_MODEL,)),
+    records.LayerTime: Table("layer_time", recorded=True, refers=(_MODEL, _DEVICE)),
     records.TimingSamples: Table("timing_process", recorded=True, refers=(_MODEL, _DEVICE)),
     records.TimingFailure: Table("timing_failure", recorded=True, refers=(_MODEL, _DEVICE)),
     records.Speedup: Table("speedup", recorded=True, refers=(_MODEL, ("against_key", "model"), _DEVICE)),

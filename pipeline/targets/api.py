@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from ops.api import Format
 from ops.registry import Registry
@@ -33,6 +34,8 @@ __all__ = [
     "CPU_CHANNELS",
     "TARGETS",
     "MissingRuntimeError",
+    "NodeTime",
+    "Profiler",
     "Session",
     "Target",
     "TargetError",
@@ -110,6 +113,35 @@ class Target(Protocol):
 
     def kernels(self, model: Path) -> Mapping[str, float]:
         """Share of the model's MACs per kernel class (`int8`, `float32`, ...) after the runtime's own optimisation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTime:
+    """What one node of a graph took."""
+
+    name: str
+    """As the runtime calls it: with the name of a node of the file in it."""
+    kernel: str
+    """Operator as the runtime runs it: `QLinearConv`."""
+    seconds: list[float]
+    """Of every run."""
+
+
+@runtime_checkable
+class Profiler(Protocol):
+    """A target whose runtime tells how long each node takes."""
+
+    name: ClassVar[str]
+
+    def node_times(
+        self, model: Path, inputs: Mapping[str, np.ndarray], *, threads: int, folder: Path
+    ) -> list[NodeTime]:
+        """Run a model file a few times under the runtime's profiler, which may write into `folder`.
+
+        Raises:
+            TargetError: if the runtime refuses the model or fails.
+        """
         ...
 
 

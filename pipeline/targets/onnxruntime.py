@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ops.api import Format
 from pipeline.targets._onnxruntime import (
@@ -16,7 +16,10 @@ from pipeline.targets._onnxruntime import (
     runtime_errors,
     session_options,
 )
-from pipeline.targets.api import CPU_CHANNELS, TargetError, target
+from pipeline.targets.api import CPU_CHANNELS, NodeTime, TargetError, target
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _PROVIDER = "CPUExecutionProvider"
 
@@ -56,6 +59,15 @@ class OnnxRuntime:
         self.require()
         options = session_options(threads, self._optimization)
         return OrtSession(open_session(model, options, [(_PROVIDER, {})]), model)
+
+    def node_times(
+        self, model: Path, inputs: Mapping[str, np.ndarray], *, threads: int, folder: Path
+    ) -> list[NodeTime]:
+        """Time every node of the graph that ONNX Runtime makes of the file, under its profiler."""
+        from pipeline.targets._onnxruntime_profile import node_times
+
+        self.require()
+        return node_times(model, session_options(threads, self._optimization), [(_PROVIDER, {})], inputs, folder)
 
     def kernels(self, model: Path) -> Mapping[str, float]:
         """Share of the MACs per precision, read off the graph that ONNX Runtime made of the file."""

@@ -72,6 +72,20 @@ CREATE TABLE IF NOT EXISTS finding (
     recorded_at TIMESTAMP NOT NULL
 );
 
+CREATE TABLE IF NOT EXISTS layer_time (
+    fact UUID PRIMARY KEY,
+    model_key VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    device VARCHAR NOT NULL,
+    module VARCHAR NOT NULL,
+    kernels VARCHAR[] NOT NULL,
+    position INTEGER NOT NULL,
+    seconds DOUBLE NOT NULL,
+    runs INTEGER NOT NULL,
+    threads INTEGER NOT NULL,
+    recorded_at TIMESTAMP NOT NULL
+);
+
 CREATE OR REPLACE VIEW distributions AS
 WITH newest AS (
     SELECT * FROM distribution
@@ -169,3 +183,25 @@ COMMENT ON COLUMN findings.site IS 'The layer or tensor.';
 COMMENT ON COLUMN findings.weight IS 'How much it matters, from 0 to 1.';
 COMMENT ON COLUMN findings.text IS 'The finding.';
 COMMENT ON COLUMN findings.proposal IS 'Recipe lines to copy; empty if nothing in a recipe helps.';
+
+CREATE OR REPLACE VIEW layer_times AS
+WITH newest AS (
+    SELECT * FROM layer_time
+    QUALIFY rank() OVER (PARTITION BY model_key, target, device ORDER BY recorded_at DESC) = 1
+)
+SELECT t.model_key, model.name AS model, t.target, t.device, t.module, t.kernels, t.position, t.seconds,
+       t.seconds / nullif(sum(t.seconds) OVER (PARTITION BY t.model_key, t.target, t.device), 0) AS share, t.runs, t.threads
+FROM newest t
+JOIN model USING (model_key);
+COMMENT ON VIEW layer_times IS 'Where a model''s time goes: every layer under the runtime''s profiler, apart from all latencies; only of targets that tell it.';
+COMMENT ON COLUMN layer_times.model_key IS 'The model.';
+COMMENT ON COLUMN layer_times.model IS 'Its name.';
+COMMENT ON COLUMN layer_times.target IS 'The runtime.';
+COMMENT ON COLUMN layer_times.device IS 'The machine.';
+COMMENT ON COLUMN layer_times.module IS 'Path of the module in the code; empty: everything that belongs to none.';
+COMMENT ON COLUMN layer_times.kernels IS 'List of the operators that the runtime runs for it.';
+COMMENT ON COLUMN layer_times.position IS 'Place in the order in which layers run, from 0.';
+COMMENT ON COLUMN layer_times.seconds IS 'Seconds for one instance, the shortest of the runs. A profiler takes time itself, and other work may run: for latencies see timings.';
+COMMENT ON COLUMN layer_times.share IS 'Share of the sum over all layers.';
+COMMENT ON COLUMN layer_times.runs IS 'Number of runs.';
+COMMENT ON COLUMN layer_times.threads IS 'Threads of the runtime.';

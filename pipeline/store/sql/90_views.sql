@@ -75,7 +75,7 @@ COMMENT ON VIEW steps IS 'What happened to each job of each run, also where no m
 COMMENT ON COLUMN steps.run_id IS 'The run.';
 COMMENT ON COLUMN steps.recipe IS 'Recipe of the run.';
 COMMENT ON COLUMN steps.path IS 'Path of the step in the recipe.';
-COMMENT ON COLUMN steps.job IS 'operation (makes the model), or export, predict, layers, measure (observe it).';
+COMMENT ON COLUMN steps.job IS 'operation (makes the model), or what observes it: export, predict, layers, activations, compare, measure, layer_times.';
 COMMENT ON COLUMN steps.target IS 'The runtime, for jobs that use one.';
 COMMENT ON COLUMN steps.model_key IS 'The model made or observed; of a failed step, the one that would have been made.';
 COMMENT ON COLUMN steps.parent_key IS 'The model that the step starts from; NULL for a root.';
