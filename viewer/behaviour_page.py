@@ -10,10 +10,7 @@ from typing import Any
 import numpy as np
 
 from viewer.behaviour import (
-    MEASURES,
-    Answers,
     Cells,
-    Measure,
     Members,
     agreement,
     cells,
@@ -25,6 +22,7 @@ from viewer.behaviour import (
     mcnemar_exact,
     negative_flips,
 )
+from viewer.behaviour_measures import MEASURES, Answers, Measure
 from viewer.behaviour_source import SEPARATOR, Sheet
 from viewer.behaviour_table import Brush, cell, edges_of, marked, order_rows, overall, read_brush, relative_text
 from viewer.notes import Notes
@@ -58,9 +56,9 @@ class BehaviourPage:
         self.measures = [m for m in MEASURES.values() if self._fits(m)]
         known = {m.name: m for m in self.measures}
         self.measure = known.get(state.b_measure) or self.measures[0]
-        base = sheet.answers(self.models[0])
-        self.base_values = self._compute(base, base)
-        self.columns = [self._column(key, base) for key in self.models]
+        values = sheet.values(self.measure, self.models, self.models[0])
+        self.base_values = values[self.models[0]]
+        self.columns = [self._column(key, values[key]) for key in self.models]
         self.base = self.columns[0]
 
     # ---- which instances
@@ -98,15 +96,24 @@ class BehaviourPage:
         return found
 
     def _only(self) -> np.ndarray:
-        kind, base = self.state.b_only, self.base.answers
+        kind = self.state.b_only
         if kind == "all":
             return np.ones(self.sheet.size, bool)
         if kind == "exemplars":
             return np.asarray(self.exemplars >= self.state.b_least)
         if kind == "flagged":
-            found = np.zeros(self.sheet.size, bool)
-            found[self.sheet.positions(list(self.notes.of("instance", self.sheet.dataset_key)))] = True
-            return found
+            return self._flagged()
+        return self._differing(kind)
+
+    def _flagged(self) -> np.ndarray:
+        found = np.zeros(self.sheet.size, bool)
+        found[self.sheet.positions(list(self.notes.of("instance", self.sheet.dataset_key)))] = True
+        for name in self.notes.of("class", self.sheet.dataset_key) if self.sheet.classes else ():
+            found |= self._members_mask(name, ())
+        return found
+
+    def _differing(self, kind: str) -> np.ndarray:
+        base = self.base.answers
         chosen = [c for c in self.columns[1:] if self.state.b_of in ("", c.key)] or self.columns[1:]
         tests = {
             "changed": lambda model: model.predicted != base.predicted,
@@ -280,8 +287,9 @@ class BehaviourPage:
             return None
         belongs = self.sheet.members(attributes)
         measure = MEASURES["error"]
-        base = measure.compute(self.base.answers, self.base.answers)
-        found = [cells(measure.compute(c.answers, self.base.answers), base, belongs, self.mask) for c in self.columns]
+        errors = self.sheet.values(measure, self.models, self.models[0])
+        base = errors[self.models[0]]
+        found = [cells(errors[key], base, belongs, self.mask) for key in self.models]
         p = np.array([mcnemar_exact(part.only_base, part.only_model) for part in found[1:]]).reshape(len(found) - 1, -1)
         adjusted = holm(p) if p.size else p
         rows = []
@@ -326,14 +334,9 @@ class BehaviourPage:
             return not self.sheet.classes
         return bool(self.sheet.classes) if measure.needs else True
 
-    def _compute(self, answers: Answers, base: Answers) -> np.ndarray:
-        return np.asarray(self.measure.compute(answers, base), np.float32)
-
-    def _column(self, key: str, base: Answers) -> _Column:
-        answers = self.sheet.answers(key)
-        values = self._compute(answers, base)
-        shown = values if key == self.models[0] or self.measure.of_pair else values - self.base_values
-        return _Column(key, answers, values, shown)
+    def _column(self, key: str, values: np.ndarray) -> _Column:
+        alone = key == self.models[0] or self.measure.of_pair
+        return _Column(key, self.sheet.answers(key), values, values if alone else values - self.base_values)
 
 
 def page_start(asked: int, total: int) -> int:

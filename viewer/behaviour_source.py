@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -13,13 +12,14 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from pipeline.store.reader import open_results
-from viewer.behaviour import Answers, Members, members
+from pipeline.store.reader import log_probabilities, open_results
+from viewer.behaviour import Members, members
+from viewer.behaviour_measures import Answers, Measure
 
 __all__ = ["SEPARATOR", "Instance", "Sheet", "open_sheet"]
 
-_NEVER = np.array([-32768, -32767], np.int16).view(np.uint16)
-"""What the store writes for probabilities below 6e-15."""
+_KEPT = 64 << 20
+"""Bytes of measured values that are kept."""
 SEPARATOR = " × "  # noqa: RUF001 - the sign for crossings
 """Between the values of crossed attributes."""
 
@@ -54,7 +54,7 @@ class Sheet:
     """Model key -> its predictions' number in the store."""
     lock: RLock = field(default_factory=RLock)
     _answers: dict[str, Answers] = field(default_factory=dict)
-    _probabilities: dict[str, np.ndarray | None] = field(default_factory=dict)
+    _values: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
     _members: dict[tuple[str, ...], Members] = field(default_factory=dict)
     _codes: dict[str, int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
@@ -72,12 +72,30 @@ class Sheet:
         self.load([key])
         return self._answers[key]
 
+    def values(self, measure: Measure, keys: Sequence[str], base: str) -> dict[str, np.ndarray]:
+        """Model key -> float32 (N,): a measure of models beside a base, which is computed once."""
+        with self.lock:
+            known = {key: (measure.name, key, base) for key in keys}
+            missing = [key for key, place in known.items() if place not in self._values]
+            if missing:
+                if measure.needs == "probabilities":
+                    self._find_rows([*missing, base])
+                found = measure.compute([self.answers(key) for key in missing], self.answers(base))
+                others = [place for place in self._values if place not in known.values()]
+                room = max(0, _KEPT // (4 * max(1, self.size)) - len(known))
+                for place in others[: max(0, len(others) - room)]:  # the oldest
+                    del self._values[place]
+                self._values |= {
+                    known[key]: np.asarray(each, np.float32) for key, each in zip(missing, found, strict=True)
+                }
+            return {key: self._values[place] for key, place in known.items()}
+
     def members(self, attributes: Sequence[str]) -> Members:
         """Rows of the table: classes (no attributes), the values of one attribute, or the crossing of two."""
         wanted = tuple(attributes)
         with self.lock:
             if wanted not in self._members:
-                self._members[wanted] = members(self._values(wanted), whole=() if wanted else self.classes)
+                self._members[wanted] = members(self._labels(wanted), whole=() if wanted else self.classes)
             return self._members[wanted]
 
     def attributes(self) -> list[str]:
@@ -132,25 +150,38 @@ class Sheet:
         return [found[int(at)] for at in positions if int(at) in found]
 
     def _read(self, keys: Sequence[str]) -> None:
-        """Answers are compared as numbers: texts become codes, encoded by Arrow faster than SQL can join."""
-        query = """
-            SELECT prediction_set, position, predicted, confidence, label_probability, correct, score
-            FROM prediction WHERE prediction_set IN (SELECT unnest($sets::INTEGER[]))"""
-        table = self.db.sql(query, params={"sets": [self.sets[key] for key in keys]}).to_arrow_table()
-        numbers, positions = (table[name].to_numpy() for name in ("prediction_set", "position"))
-        encoded = table["predicted"].combine_chunks().dictionary_encode()
-        codes = np.array([self._code(text) for text in encoded.dictionary.to_pylist()], np.int32)
-        columns = {
-            "predicted": codes[encoded.indices.to_numpy()],
-            "correct": table["correct"].to_numpy(),
-            **{name: _floats(table[name]) for name in ("confidence", "label_probability", "score")},
-        }
+        """Answers are compared as numbers. DuckDB gives them and arrays at once: Arrow would be imported for it first."""
+        sets = {"sets": [self.sets[key] for key in keys]}
+        rows = "FROM prediction WHERE prediction_set IN (SELECT unnest($sets::INTEGER[]))"
+        texts = [text for (text,) in self.db.execute(f"SELECT DISTINCT predicted {rows}", sets).fetchall()]
+        coded = {"texts": texts, "codes": [self._code(text) for text in texts]}
+        query = f"""
+            SELECT prediction_set, position, code, confidence, label_probability, correct, score
+            FROM (SELECT * EXCLUDE log_probabilities {rows})
+            JOIN (SELECT unnest($texts::VARCHAR[]) AS predicted, unnest($codes::INTEGER[]) AS code) USING (predicted)"""
+        columns: dict[str, Any] = self.db.execute(query, sets | coded).fetchnumpy()
         for key in keys:
-            rows = np.flatnonzero(numbers == self.sets[key])
-            if not np.array_equal(positions[rows], np.arange(len(rows))):
-                rows = rows[np.argsort(positions[rows], kind="stable")]
-            own = {name: values[rows] for name, values in columns.items()}
-            self._answers[key] = Answers(**own, probabilities=partial(self._probabilities_of, key))
+            own = np.flatnonzero(columns["prediction_set"] == self.sets[key])
+            places = columns["position"][own]
+
+            def column(name: str, own: np.ndarray = own, places: np.ndarray = places) -> np.ndarray:
+                """In the order of the instances; NULLs, which DuckDB masks, are NaN."""
+                values = columns[name][own]
+                found = np.empty(self.size, values.dtype)
+                found[places] = np.ma.filled(values, np.nan) if values.dtype.kind == "f" else values
+                return found
+
+            self._answers[key] = Answers(
+                predicted=column("code"), confidence=column("confidence"), label_probability=column("label_probability"),
+                correct=column("correct"), score=column("score"),
+            )  # fmt: skip
+
+    def _find_rows(self, keys: Sequence[str]) -> None:
+        """Look for the probabilities of all classes: only for measures that need them."""
+        missing = [key for key in keys if self.answers(key).rows is None]
+        found = log_probabilities(self.db, missing, target=self.target, dataset_key=self.dataset_key, split=self.split)
+        for key, rows in found.items():
+            self._answers[key] = replace(self._answers[key], rows=rows)
 
     def _code(self, text: str) -> int:
         if text not in self._codes:
@@ -158,38 +189,16 @@ class Sheet:
             self.texts.append(text)
         return self._codes[text]
 
-    def _probabilities_of(self, key: str) -> np.ndarray | None:
-        with self.lock:
-            if key not in self._probabilities:
-                if len(self._probabilities) > 5:  # noqa: PLR2004 - 200 MB each at 50,000 x 1,000
-                    self._probabilities.pop(next(iter(self._probabilities)))
-                self._probabilities[key] = self._read_probabilities(key)
-            return self._probabilities[key]
-
-    def _read_probabilities(self, key: str) -> np.ndarray | None:
-        query = "SELECT position, log_probabilities FROM prediction WHERE prediction_set = $set"
-        table = self.db.sql(query, params={"set": self.sets[key]}).to_arrow_table()
-        column = table["log_probabilities"].combine_chunks()
-        if column.null_count or not len(column):
-            return None
-        # there are 65,536 different values: looking an exponential up is faster than computing it
-        exponentials = np.exp(np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(np.float32) / 1000)
-        exponentials[_NEVER] = 0
-        places = column.flatten().to_numpy(zero_copy_only=False).view(np.uint16)
-        found: np.ndarray = exponentials[places].reshape(len(column), -1)
-        positions = table["position"].to_numpy()
-        in_order = np.array_equal(positions, np.arange(len(positions)))  # sorting in SQL would move every list
-        return found if in_order else found[np.argsort(positions)]
-
-    def _values(self, attributes: tuple[str, ...]) -> list[str]:
+    def _labels(self, attributes: tuple[str, ...]) -> list[str]:
         if not attributes:
-            query = "SELECT label FROM instance WHERE instance_set = ? ORDER BY position"
-            return [label for (label,) in self.db.execute(query, [self.instance_set]).fetchall()]
-        columns = []
-        for name in attributes:
-            query = "SELECT coalesce(attributes[?], '(none)') FROM instance WHERE instance_set = ? ORDER BY position"
-            columns.append([value for (value,) in self.db.execute(query, [name, self.instance_set]).fetchall()])
+            return self._column("label", [])
+        columns = [self._column("coalesce(attributes[?], '(none)')", [name]) for name in attributes]
         return [SEPARATOR.join(parts) for parts in zip(*columns, strict=True)]
+
+    def _column(self, expression: str, values: Sequence[str]) -> list[str]:
+        query = f"SELECT {expression} AS found FROM instance WHERE instance_set = ? ORDER BY position"
+        found: Any = self.db.execute(query, [*values, self.instance_set]).fetchnumpy()["found"]
+        return [str(value) for value in found]
 
 
 def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet | None:
@@ -221,8 +230,3 @@ def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet 
         dataset=found[5], task=found[6], classes=tuple(found[7]), entry=json.loads(found[8]),
         sets=dict(zip(found[9], found[10], strict=True)),
     )  # fmt: skip
-
-
-def _floats(column: Any) -> np.ndarray:
-    """An Arrow column of floats, its NULLs as NaN."""
-    return np.asarray(column.to_numpy(), np.float32)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from viewer.behaviour import Cells, Measure, Members, cells
+from viewer.behaviour import Cells, Members, cells
+from viewer.behaviour_measures import Measure
 
 __all__ = [
     "Brush", "Cell", "cell", "change_text", "edges_of", "everything", "marked", "order_rows", "overall",
@@ -31,8 +32,12 @@ class Cell:
     tone: str
     """`good`, `bad` or empty: no change, or none that the interval tells from zero."""
     bar: float
-    """From 0 to 100."""
+    """From 0 to 100, like `since` and `to`, the ends of its 95 % interval."""
     count: int
+    since: float = 0
+    to: float = 0
+    range: str = ""
+    """The interval alone, in brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,14 @@ def cell(found: Cells, row: int, measure: Measure, *, base: bool, relative: bool
         return Cell("—", "", "", "", 0, count)
     text = f"{mean:{measure.format}}"
     interval = f"{found.low[row]:{measure.format}} to {found.high[row]:{measure.format}} (95 %, {count:,} instances)"
-    bar = 100 * max(0.0, min(1.0, mean / top)) if top > 0 else 0
+    low, high = float(found.low[row]), float(found.high[row])
+    bar, since, to = (100 * max(0.0, min(1.0, part / top)) if top > 0 else 0 for part in (mean, low, high))
+    brackets = f"[{low:{measure.format}}, {high:{measure.format}}]"
     if base or measure.of_pair:
-        return Cell(text, interval, "", "", bar, count)
-    change, low, high = (float(part[row]) for part in (found.change, found.change_low, found.change_high))
+        return Cell(text, interval, "", "", bar, count, since, to, brackets)
+    change, least, most = (float(part[row]) for part in (found.change, found.change_low, found.change_high))
     shown = relative_text(float(found.relative[row])) if relative else change_text(change, measure)
-    told = count > 1 and (low > 0 or high < 0)
+    told = count > 1 and (least > 0 or most < 0)
     tone = (
         ""
         if not told or measure.better == "neither"
@@ -75,8 +82,10 @@ def cell(found: Cells, row: int, measure: Measure, *, base: bool, relative: bool
         if (change > 0) == (measure.better == "higher")
         else "bad"
     )
-    interval += f"; change {change_text(change, measure)} ({change_text(low, measure)} to {change_text(high, measure)})"
-    return Cell(text, interval, shown, tone, bar, count)
+    interval += (
+        f"; change {change_text(change, measure)} ({change_text(least, measure)} to {change_text(most, measure)})"
+    )
+    return Cell(text, interval, shown, tone, bar, count, since, to, brackets)
 
 
 def change_text(change: float, measure: Measure) -> str:

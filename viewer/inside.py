@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from viewer.desk import Desk
+from viewer.notes import Kind, Notes
 
-__all__ = ["MOST", "Company", "add_model", "company", "drop_model", "set_base"]
+__all__ = ["MOST", "Company", "add_model", "company", "drop_model", "flag", "set_base"]
 
 MOST = 60
 _SUGGESTED = 4
@@ -65,3 +66,18 @@ def set_base(desk: Desk, shown: Company, message: Mapping[str, Any]) -> None:
     for key in desk.known([str(message.get("value"))]):
         desk.state.pick([*shown.models, *shown.unable])
         desk.state.change({"base": key})
+
+
+def flag(desk: Desk, notes: Notes, message: Mapping[str, Any], *, kinds: Sequence[Kind], dataset_key: str = "") -> None:
+    """Put a flag with a note on something, or take it away; only on `kinds`. Instances and classes are of a data set."""
+    kind = next((known for known in kinds if known == message.get("kind_of")), None)
+    if kind is None:
+        return
+    about, where = str(message.get("about")), dataset_key if kind in ("instance", "class") else ""
+    try:
+        if "why" in message:
+            notes.add(kind, about, str(message["why"]), dataset_key=where)
+        else:
+            notes.remove(kind, about, dataset_key=where)
+    except OSError as error:
+        desk.send("flash", f"The note cannot be written: {error.strerror} ({notes.path})")

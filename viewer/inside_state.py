@@ -26,6 +26,7 @@ class InsideState(param.Parameterized):
     b_of = param.String("", doc="key of the model that `b_only` is about; empty: any")
     b_least = param.Integer(2, bounds=(1, None), doc="exemplars: changed in at least so many of the models")
     b_brush = param.List([], item_type=str, doc="ranges on the models' histograms: key~low~high")
+    b_matrix = param.String("", doc="key of the model whose flip matrix is open")
     b_from = param.Integer(0, bounds=(0, None), doc="first row on the page")
 
     l_show = param.Selector(default="weights", objects=["sparsity", "weights", "activations", "numbers"])
@@ -37,4 +38,5 @@ class InsideState(param.Parameterized):
     l_descending = param.Boolean(True)
     l_filter = param.String("", doc="regular expression that names must match")
     l_types = param.List([], item_type=str, doc="types of module shown; empty: all")
+    l_flagged = param.Boolean(False, doc="only what is flagged, or lies in a flagged module")
     l_from = param.Integer(0, bounds=(0, None), doc="first row on the page")

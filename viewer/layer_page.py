@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from viewer.layer_source import Changed, Key, LayerData, Site
+from viewer.layer_source import Changed, Found, Key, LayerData, Site
 from viewer.layer_table import NUMBERS, Row, bars, flat_rows, matcher, roll_up, show_number, stacked, tree_rows
+from viewer.notes import Notes
 from viewer.state import ViewState
 
-__all__ = ["PAGE", "LayerPage"]
+__all__ = ["NOTHING", "PAGE", "LayerPage", "in_turn"]
 
 PAGE = 50
 _COLUMNS = {
@@ -20,16 +21,23 @@ _COLUMNS = {
     "activations": ("sqnr_db", "dead_share", "saturated"),
     "numbers": tuple(NUMBERS),
 }
-_FROM_SITE = "sparsity", "mean_abs", "dead_share", "saturated", "bits", "bytes", "macs"
+_FROM_SITE = "sparsity", "mean_abs", "dead_share", "saturated", "bits", "bytes", "macs", "seconds", "time_share"
 _CHART_DB = 80.0
+NOTHING = "-"
+"""Stands among the opened modules when a person has closed them all."""
+_FIRST_ROWS = 14
+"""So many rows of the tree are open before anybody has opened any."""
 
 
 class LayerPage:
     """One drawing of the page."""
 
-    def __init__(self, data: LayerData, state: ViewState, models: Sequence[str], names: Mapping[str, str]) -> None:
+    def __init__(
+        self, data: LayerData, state: ViewState, models: Sequence[str], names: Mapping[str, str], notes: Notes
+    ) -> None:
         """`models` has the base first; `names` gives every model's name for people."""
         self.data, self.state, self.models, self.names = data, state, list(models), names
+        self.flagged = notes.of("layer")
         self.base = self.models[0]
         self._kind = "activation" if state.l_show == "activations" else "tensor"
 
@@ -42,7 +50,14 @@ class LayerPage:
             order.update(dict.fromkeys(key[2] for key in self._of(model)))
             order.update(dict.fromkeys(key[2] for key in self._changes(model)))
         fits, types = matcher(self.state.l_filter), set(self.state.l_types)
-        return [site for site in order if fits(site) and (not types or self.types.get(site, "") in types)]
+        return [
+            site
+            for site in order
+            if fits(site) and (not types or self.types.get(site, "") in types) and self._passes_flags(site)
+        ]
+
+    def _passes_flags(self, site: str) -> bool:
+        return not self.state.l_flagged or any(f"{site}.".startswith(f"{about}.") for about in self.flagged)
 
     @cached_property
     def types(self) -> dict[str, str]:
@@ -66,10 +81,23 @@ class LayerPage:
         return bool(self.state.l_flat or self.state.l_order or self.state.l_filter)
 
     @cached_property
+    def opened(self) -> list[str]:
+        """The modules that are open: those a person left open, else as many levels as make a screenful."""
+        if self.state.l_open:
+            return list(self.state.l_open)
+        opened: list[str] = []
+        while True:
+            rows = tree_rows(self.sites, self.types, set(opened))
+            more = [row.name for row in rows if row.children and not row.open]
+            if not more or len(rows) + sum(row.children for row in rows if not row.open) > _FIRST_ROWS:
+                return opened
+            opened += more
+
+    @cached_property
     def rows(self) -> list[Row]:
         """All rows, sorted."""
         if not self.flat:
-            return tree_rows(self.sites, self.types, set(self.state.l_open))
+            return tree_rows(self.sites, self.types, set(self.opened))
         rows, order = flat_rows(self.sites, self.types), self.state.l_order
         if not order:
             return rows
@@ -92,6 +120,7 @@ class LayerPage:
         return {
             "row": row,
             "shape": shape,
+            "note": self.flagged.get(row.name),
             "cells": [
                 self._group(model, row) if row.site is None else self._cell(model, row.site) for model in self.models
             ],
@@ -183,9 +212,10 @@ class LayerPage:
         base_sites = [key[2] for key in sorted(known, key=lambda key: key[1] != "torch")]
         place = {site: at for at, site in enumerate(dict.fromkeys([*base_sites, *order]))}
         lines = []
-        for (model, stage), along in self.data.along.items():
-            if model not in self.models or len(place) < 2:  # noqa: PLR2004 - a line
-                continue
+        known_lines = [line for line in self.data.along.items() if line[0][0] in self.models and len(place) > 1]
+        for (model, stage), along in sorted(
+            known_lines, key=lambda line: (self.models.index(line[0][0]), line[0][1] != "torch")
+        ):
             points = [
                 (
                     100 * place[site] / (len(place) - 1),
@@ -201,6 +231,10 @@ class LayerPage:
                 "points": [{"x": x, "y": y, "text": f"{site}: {show_number('sqnr_db', value)}"} for x, y, site, value in points],
             })  # fmt: skip
         return {"lines": lines, "sites": list(place), "top": _CHART_DB} if lines else None
+
+    def untimed(self) -> list[str]:
+        """Models of whose layers no runtime told the time."""
+        return [model for model in self.models if model not in self.data.timed]
 
     def uncompared(self) -> list[str]:
         """Models that nobody compared with this base yet."""
@@ -241,6 +275,16 @@ class LayerPage:
             wanted = "mean_abs"
         value = self._numbers(order, name).get(wanted)
         return None if value is None or math.isnan(value) else value
+
+
+def in_turn(findings: Sequence[Found]) -> list[Found]:
+    """Return findings, heaviest first, so that every model has its turn: one broken model would hide all others."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for found in findings:
+        seen[found.model_key] = seen.get(found.model_key, 0) + 1
+        ranked.append((seen[found.model_key], found))
+    return [found for _, found in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _nothing(reason: str) -> dict[str, Any]:

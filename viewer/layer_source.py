@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -72,6 +72,8 @@ class LayerData:
     findings: Sequence[Found]
     along: Mapping[tuple[str, str], Sequence[tuple[str, float]]] = field(default_factory=dict)
     """(model key, stage) -> layers along the network with the SQNR of their outputs against the base's, in dB."""
+    timed: frozenset[str] = frozenset()
+    """Keys of the models whose runtime told the time of each layer."""
 
 
 def side_file(results: Path) -> Path:
@@ -85,14 +87,17 @@ def able_models(path: Path) -> frozenset[str]:
         return frozenset(key for (key,) in db.execute("SELECT DISTINCT model_key FROM distribution").fetchall())
 
 
-def load_layers(path: Path, models: Sequence[str], base: str) -> LayerData:
+def load_layers(path: Path, models: Sequence[str], base: str, *, target: str = "") -> LayerData:
     """Read what is known of models (the base among them) from the results and from comparisons on demand.
+
+    Times are those on `target` where it told them, else on any other.
 
     Raises:
         StoreError: if the results cannot be read.
     """
     with open_results(path) as db:
-        sites = _sites(db, models)
+        times = _times(db, models, target)
+        sites = _with_macs(_sites(db, models, times))
         changes, along = _changes(db, models, base)
         findings = _findings(db, models, base)
     missing = [key for key in models if key != base and not changes.get(key)]
@@ -105,7 +110,8 @@ def load_layers(path: Path, models: Sequence[str], base: str) -> LayerData:
         except StoreError:
             more, farther = {}, {}  # the comparison is made again
         changes, along = {**changes, **more}, {**along, **farther}
-    return LayerData(sites, changes, sorted(findings, key=lambda found: -found.weight), along)
+    heaviest = sorted(findings, key=lambda found: -found.weight)
+    return LayerData(sites, changes, heaviest, along, frozenset(model for model, _ in times))
 
 
 _NUMBERS = (
@@ -118,7 +124,43 @@ _CHANGES = (
 )  # fmt: skip
 
 
-def _sites(db: duckdb.DuckDBPyConnection, models: Sequence[str]) -> dict[str, dict[Key, Site]]:
+def _times(
+    db: duckdb.DuckDBPyConnection, models: Sequence[str], target: str
+) -> dict[tuple[str, str], tuple[float, float | None]]:
+    """(model key, module) -> its seconds for one instance, and its share of the model's."""
+    known = db.execute("SELECT count(*) FROM duckdb_views() WHERE view_name = 'layer_times'").fetchall()
+    if not known[0][0]:
+        return {}  # results of a program that did not measure it yet
+    query = """
+        SELECT model_key, module, seconds, share FROM layer_times WHERE model_key IN (SELECT unnest(?::VARCHAR[]))
+        QUALIFY rank() OVER (PARTITION BY model_key ORDER BY target = ? DESC, target, device) = 1"""
+    rows = db.execute(query, [list(models), target]).fetchall()
+    return {(model, module): (seconds, share) for model, module, seconds, share in rows}
+
+
+def _with_macs(sites: dict[str, dict[Key, Site]]) -> dict[str, dict[Key, Site]]:
+    """Give weights the work of their layers, which is known of outputs; where a file has these under the name of what
+    was folded in, it is that of another model's layer of the same shape."""
+    known: dict[tuple[str, tuple[int, ...]], float | None] = {}
+    for own in sites.values():
+        macs = {site.module: site.numbers["macs"] for site in own.values() if site.place == "activation"}
+        for key, site in own.items():
+            if key[0] == "tensor" and site.site == f"{site.module}.weight" and macs.get(site.module):
+                known.setdefault((site.site, site.shape), macs[site.module])
+    return {
+        model: {
+            key: replace(site, numbers={**site.numbers, "macs": known[site.site, site.shape]})
+            if (site.site, site.shape) in known
+            else site
+            for key, site in own.items()
+        }
+        for model, own in sites.items()
+    }
+
+
+def _sites(
+    db: duckdb.DuckDBPyConnection, models: Sequence[str], times: Mapping[tuple[str, str], tuple[float, float | None]]
+) -> dict[str, dict[Key, Site]]:
     query = f"""
         SELECT d.model_key, d.site, d.module, d.module_type, d.position, d.place, d.stage, d.shape, d.low, d.high, d.counts,
                {", ".join(f"d.{name}" for name in _NUMBERS)}, l.bits, l.bytes
@@ -130,6 +172,8 @@ def _sites(db: duckdb.DuckDBPyConnection, models: Sequence[str]) -> dict[str, di
     for row in db.execute(query, [list(models)]).fetchall():
         key, site, module, kind, position, place, stage, shape, low, high, counts, *numbers = row
         named = dict(zip((*_NUMBERS, "bits", "bytes"), numbers, strict=True))
+        if place == "activation" or site == f"{module}.weight":  # once per layer, so that groups have the sums
+            named["seconds"], named["time_share"] = times.get((key, module), (None, None))
         found[key][_key(place, stage, site)] = Site(
             site, module, kind, position, place, stage, tuple(shape), named, low, high, tuple(counts)
         )

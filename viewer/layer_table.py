@@ -35,11 +35,15 @@ NUMBERS: dict[str, tuple[str, str]] = {
     "bits": ("bits", ".3g"),
     "bytes": ("bytes", ",.0f"),
     "macs": ("MACs", ",.0f"),
+    "seconds": ("time", ".3g"),
+    "time_share": ("share of time", ".1%"),
 }
 """Name -> heading and format, in the order of the page."""
 ROWS, CLASSES = 35, 6
 """Of stored histograms: below, 32 bins, above, zero; by class of relative change."""
-_SUMS = "count", "zeros", "zero_both", "zero_here", "zero_there", "bytes", "macs", "abs_sum"
+_SUMS = (
+    "count", "zeros", "zero_both", "zero_here", "zero_there", "bytes", "macs", "abs_sum", "seconds", "time_share",
+)  # fmt: skip
 _IDENTICAL = 160.0
 _STEP = 10
 WIDTH, HEIGHT = _STEP * (ROWS - 1), 200
@@ -143,6 +147,8 @@ def show_number(name: str, value: float | None) -> str:
         return "∞" if value > 0 else "-∞"
     if name == "bytes":
         return _bytes(value)
+    if name == "seconds":
+        return f"{value * 1e6:.3g} µs" if value < 1e-3 else f"{value * 1e3:.3g} ms"  # noqa: PLR2004 - a millisecond
     return f"{value:{NUMBERS[name][1]}}"
 
 
@@ -164,8 +170,8 @@ class Shape:
 
 
 def bars(counts: Sequence[int]) -> list[Shape]:
-    """Return a plain histogram; zeros are told apart in words."""
-    return _shapes([[0, 0, count] for count in counts[: ROWS - 1]])
+    """Return a plain histogram, in a colour of no class of change; zeros are told apart in words."""
+    return _shapes([[*[0] * CLASSES, count] for count in counts[: ROWS - 1]])
 
 
 def stacked(counts: Sequence[int]) -> list[Shape]:

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Note", "Notes", "notes_path"]
+__all__ = ["Kind", "Note", "Notes", "notes_path"]
 
+Kind = Literal["instance", "class", "model", "layer"]
 _LONGEST = 4000
 
 
@@ -23,7 +24,7 @@ _LONGEST = 4000
 class Note:
     """Who flagged what, when and why."""
 
-    kind: Literal["instance", "class", "model", "layer"]
+    kind: Kind
     about: str
     """Id of the instance, name of the class or layer, key of the model."""
     why: str
@@ -47,9 +48,7 @@ class Notes:
         self._seen: tuple[int, int] | None = None
         self._now: dict[tuple[str, str, str], Note] = {}
 
-    def add(
-        self, kind: Literal["instance", "class", "model", "layer"], about: str, why: str, *, dataset_key: str = ""
-    ) -> None:
+    def add(self, kind: Kind, about: str, why: str, *, dataset_key: str = "") -> None:
         """Flag something, or change what was said of it.
 
         Raises:
@@ -57,9 +56,7 @@ class Notes:
         """
         self._append(Note(kind, about, why.strip()[:_LONGEST], _user(), _now(), dataset_key))
 
-    def remove(
-        self, kind: Literal["instance", "class", "model", "layer"], about: str, *, dataset_key: str = ""
-    ) -> None:
+    def remove(self, kind: Kind, about: str, *, dataset_key: str = "") -> None:
         """Take a flag away.
 
         Raises:

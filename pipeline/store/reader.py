@@ -25,6 +25,8 @@ from pipeline.store.errors import (
 )
 from pipeline.store.probabilities import (
     LogProbabilities,
+    LogRows,
+    all_probabilities,
     js_divergence,
     kl_divergence,
     log_probabilities,
@@ -34,8 +36,9 @@ from pipeline.store.probabilities import (
 Connection = duckdb.DuckDBPyConnection
 
 __all__ = [
-    "Connection", "EmptyResultsError", "ForeignFileError", "LogProbabilities", "NewerSchemaError", "NoResultsError",
-    "OlderSchemaError", "SchemaVersionError", "StoreError", "UnreadableResultsError", "js_divergence", "kl_divergence",
+    "Connection", "EmptyResultsError", "ForeignFileError", "LogProbabilities", "LogRows", "NewerSchemaError", "NoResultsError",
+    "OlderSchemaError", "SchemaVersionError", "StoreError", "UnreadableResultsError", "all_probabilities",
+    "js_divergence", "kl_divergence",
     "log_probabilities", "margin", "open_results", "snapshot_id",
 ]  # fmt: skip
 

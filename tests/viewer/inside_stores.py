@@ -56,6 +56,8 @@ def publish(path: Path, *, instances: int = 240, compared: bool = True) -> Store
         )
         found.append(_predictions(name, labels, rng))
         found.extend(_layers(name, compared=compared and name != "base"))
+        if name != "int8":
+            found.extend(_times(name))
     store.write(found)
     store.publish()
     return store
@@ -102,11 +104,19 @@ def _layers(name: str, *, compared: bool) -> list[facts.Record]:
     return found
 
 
+def _times(name: str) -> list[facts.Record]:
+    found: list[facts.Record] = [facts.Device("cpu", {})]
+    for at, (module, seconds) in enumerate({"stem.conv": 1e-3, "stem.norm": 2.5e-4, "head": 3.75e-3}.items()):
+        found.append(facts.LayerTime(name, "ort", "cpu", module, ["Conv"], at, seconds, 5, 1))
+    return found
+
+
 def _distribution(name: str, at: int, site: str, place: str, stage: str) -> facts.Distribution:
     counts = [0, *[10 * (at + 1)] * 32, 1, 5]
     return facts.Distribution(
-        name, place, stage, site, site.rpartition(".")[0], "BatchNorm2d" if "norm" in site else "Conv2d", at, [8, 40],
+        name, place, stage, site, site if place == "activation" else site.rpartition(".")[0], "BatchNorm2d" if "norm" in site else "Conv2d", at, [8, 40],
         sum(counts), 5, 1 if at == 3 else 0, 0, -1.0, 1.0, 0.0, 0.5, 80.0, 60.0, 8, at, None, -1.0, 1.0, counts,
+        1000 * (at + 1) if place == "activation" and at < 2 and name != "int8" else None,
     )  # fmt: skip
 
 

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import stats
+from tests.pipeline.store.pieces import Pieces
 from viewer.behaviour import (
-    MEASURES,
-    Answers,
     agreement,
     cells,
     changed_in,
@@ -21,6 +20,7 @@ from viewer.behaviour import (
     negative_flips,
     wilson_bounds,
 )
+from viewer.behaviour_measures import MEASURES, Answers, measure
 from viewer.behaviour_table import edges_of, everything, marked, order_rows, overall, read_brush, relative_text
 
 
@@ -30,8 +30,9 @@ def answers(predicted, labels, probabilities=None, score=None):
     table = None if probabilities is None else np.asarray(probabilities, np.float32)
     label = np.full(len(labels), np.nan, np.float32) if table is None else table[np.arange(len(labels)), labels]
     return Answers(
-        predicted, label, label, correct, correct.astype(np.float32) if score is None else score, lambda: table
-    )
+        predicted, label, label, correct, correct.astype(np.float32) if score is None else score,
+        None if table is None else Pieces(table),
+    )  # fmt: skip
 
 
 def errors(rate, count):
@@ -111,6 +112,11 @@ def test_nothing_known_is_left_out_and_not_zero():
     assert found.mean[0] == pytest.approx(0.6)
 
 
+def one(name, model, base):
+    (found,) = MEASURES[name].compute([model], base)
+    return found
+
+
 def test_divergences_against_scipy():
     from scipy.spatial.distance import jensenshannon
     from scipy.stats import entropy
@@ -118,22 +124,42 @@ def test_divergences_against_scipy():
     rng = np.random.default_rng(0)
     p, q = (rng.dirichlet(np.ones(7), 40).astype(np.float32) for _ in range(2))
     model, base = answers(q.argmax(1), np.zeros(40, int), q), answers(p.argmax(1), np.zeros(40, int), p)
-    kl = MEASURES["kl"].compute(model, base)
-    assert kl == pytest.approx(entropy(p.astype(float), q.astype(float), base=2, axis=1), rel=1e-4)
-    js = MEASURES["js"].compute(model, base)
-    assert js == pytest.approx(jensenshannon(p.astype(float), q.astype(float), base=2, axis=1) ** 2, rel=1e-4)
-    margin = MEASURES["margin"].compute(model, base)
+    near = {"rel": 2e-3, "abs": 1e-5}  # probabilities are stored to 0.05 %
+    assert one("kl", model, base) == pytest.approx(entropy(p.astype(float), q.astype(float), base=2, axis=1), **near)
+    js = jensenshannon(p.astype(float), q.astype(float), base=2, axis=1) ** 2
+    assert one("js", model, base) == pytest.approx(js, **near)
     ordered = np.sort(q, axis=1)
-    assert margin == pytest.approx(ordered[:, -1] - ordered[:, -2])
-    assert MEASURES["kl"].compute(base, base).max() == 0
+    assert one("margin", model, base) == pytest.approx(ordered[:, -1] - ordered[:, -2], abs=1e-3)
+    together = MEASURES["kl"].compute([base, answers(q.argmax(1), np.zeros(40, int)), model], base)
+    assert together[0].max() == 0
+    assert np.isnan(together[1]).all(), "no probabilities are stored of it"
+    assert np.array_equal(together[2], one("kl", model, base))
+    assert np.isnan(MEASURES["js"].compute([model], answers([0] * 40, [0] * 40))).all()
 
 
 def test_a_model_that_is_sure_of_something_else_has_a_large_divergence_not_an_infinite_one():
     p, q = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
-    kl = MEASURES["kl"].compute(answers([1], [0], q), answers([0], [0], p))
-    assert 40 < kl[0] < 60
-    js = MEASURES["js"].compute(answers([1], [0], q), answers([0], [0], p))
-    assert js[0] == pytest.approx(1, abs=1e-6)
+    assert 40 < one("kl", answers([1], [0], q), answers([0], [0], p))[0] < 60
+    assert one("js", answers([1], [0], q), answers([0], [0], p))[0] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_measure_of_ones_own(monkeypatch):
+    monkeypatch.setattr("viewer.behaviour_measures.MEASURES", MEASURES.copy())
+    import viewer.behaviour_measures as registered
+
+    @measure("surprise", "Surprise", better="lower", needs="probabilities")
+    def surprise(model, base):
+        """Entropy, in nats.
+
+        More of it.
+        """
+        p = model.probabilities()
+        return -(p * np.log(p)).sum(axis=1)
+
+    model = answers([0, 1], [0, 0], [[0.5, 0.5], [0.9, 0.1]])
+    found = registered.MEASURES["surprise"]
+    assert found.doc == "Entropy, in nats."
+    assert found.compute([model, model], model)[1] == pytest.approx([np.log(2), 0.325083], rel=2e-3)
 
 
 def test_flips_agreement_and_exemplars():
@@ -207,3 +233,31 @@ def test_a_range_that_makes_no_sense_is_no_range(text):
 
 def test_everything_is_one_row():
     assert everything(3).row.tolist() == [0, 0, 0]
+
+
+def test_nothing_slow_is_imported_for_the_first_table(tmp_path):
+    import subprocess
+    import sys
+
+    code = """
+import sys
+from pathlib import Path
+from tests.viewer.inside_stores import MODELS, publish
+path = Path(sys.argv[1])
+publish(path).close()
+for name in [name for name in sys.modules if name.partition(".")[0] == "pandas"]:
+    del sys.modules[name]  # writing needs it
+from viewer.behaviour_page import BehaviourPage
+from viewer.behaviour_source import open_sheet
+from viewer.notes import Notes
+from viewer.state import ViewState
+state = ViewState()
+state.change({"b_measure": "js", "b_groups": ["sex"]})
+page = BehaviourPage(open_sheet(path), state, list(MODELS), {key: key for key in MODELS}, Notes(path))
+assert page.rows()[1] == 4 and page.headers() and page.group_panel()
+print([name for name in ("pandas", "scipy.stats", "torch") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "results.duckdb")], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[]\n", done.stderr

@@ -4,7 +4,9 @@ import pytest
 
 from tests.viewer import browsing
 from tests.viewer.inside_stores import HOSTILE, publish
+from viewer.pictures import Pictures
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(browsing.why_not()), reason=browsing.why_not())]
 
 
@@ -12,6 +14,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(browsing.why_not()), 
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inside")
     publish(folder / "results.duckdb")
+    pictures = Pictures((folder / "results.duckdb").absolute(), "d1")
+    pictures._keep("i0007", {"image": PIXEL})  # as if the data set had been asked for it
     with browsing.served(folder / "results.duckdb", folder / "server.log") as found:
         yield found
 
@@ -131,12 +135,95 @@ def test_a_note_is_kept_and_taken_away(visit):
     assert again.run("window.hurt") is None
 
 
+def test_the_rest_of_the_controls_of_behaviours(visit):
+    v = visit("page=behaviours&selected=base,pruned,int8")
+    page = v.page
+    settle(v, lambda: page.select_option("#b-by", "value"))
+    assert "b_by=value" in page.url
+    settle(v, lambda: page.click("#b-rows-instances"))
+    assert v.texts("#b-page")[0] == "Instances 1 to 50 of 240"
+    settle(v, lambda: page.select_option("#b-only", "exemplars"))
+    assert v.texts("#b-count")[0].startswith("12 of 240")
+    settle(v, lambda: page.fill("#b-least", "1") or page.press("#b-least", "Enter"))
+    assert v.texts("#b-count")[0].startswith("96 of 240")
+    settle(v, lambda: page.click("#b-rows-classes"))
+    settle(v, lambda: page.select_option("#b-base", "other"))
+    assert v.texts(".behaviours th.base .who")[0].startswith("other"), "any model may be the base"
+    page.locator(".flips summary").first.click()
+    settle(v, page.locator("[data-do=b_matrix]").first.click)
+    again = visit(page.url.partition("?")[2])
+    assert len(again.texts("#b-matrix")) == 1, "the flip matrix is part of the address"
+    with page.expect_download() as download:
+        page.click("[data-do=b_export]")
+    rows = download.value.path().read_text().splitlines()
+    assert rows[0].startswith("row,model_key,model,measure,instances,value,low,high,change")
+    assert len(rows) > 4 * 4
+    assert not v.complaints
+
+
+def test_a_picture_grows_when_it_is_clicked(visit, address):
+    v = visit("page=behaviours&selected=base&b_rows=instances&b_text=i0007")
+    v.until("document.querySelector('.picture img') !== null")
+    low = v.page.locator(".picture img").bounding_box()["height"]
+    v.page.locator(".picture img").click()
+    assert v.page.locator(".picture img").bounding_box()["height"] > 3 * low
+    assert v.run("document.querySelector('.picture img').src").startswith("data:image/png;base64,")
+
+
+def test_the_rest_of_the_controls_of_layers(visit):
+    v = visit("page=layers&selected=base,pruned")
+    page = v.page
+    settle(v, lambda: page.select_option("#l-add", "int8"))
+    assert len(v.texts(".layers thead tr:first-child th")) == 4
+    settle(v, lambda: page.click("[data-do=l_drop][aria-label='Leave out pruned']"))
+    assert len(v.texts(".layers thead tr:first-child th")) == 3
+    settle(v, lambda: page.select_option("#l-by", "cosine"))
+    assert "l_by=cosine" in page.url
+    page.click("#l-types summary")
+    settle(v, lambda: page.locator("#l-types label", has_text="BatchNorm2d").locator("input").click())
+    assert v.texts(".layers tbody tr .site")[0].startswith("stem.norm.weight")
+    settle(v, lambda: page.click("#l-show-numbers"))
+    assert "time 250 µs" in " ".join(v.texts(".layers td")).replace("\n", " ")
+    assert "The time of each layer is not known of int8" in v.texts("#pane-page p.soft")[0]
+    settle(v, lambda: page.click("#l-show-activations"))
+    settle(v, lambda: page.click("#l-stage-onnx"))
+    assert "l_stage=onnx" in page.url
+    assert len(v.texts("#l-chart")) == 1
+    page.locator("[data-do=l_copy]").first.click()
+    v.until("document.getElementById('live').textContent !== ''")
+    with page.expect_download() as download:
+        page.click("[data-do=l_export]")
+    assert download.value.path().read_text().startswith("model_key,model,place,stage,site,status,relative_change")
+    settle(v, lambda: page.select_option("#l-base", "int8"))
+    assert "int8" in v.texts(".layers thead th")[1]
+
+
+def test_a_note_on_a_layer(visit):
+    v = visit("page=layers&selected=base,pruned")
+    v.page.locator("tbody .flag summary").first.click()
+    v.page.locator("tbody .flag textarea").first.fill(HOSTILE)
+    settle(v, v.page.locator("tbody .flag button[type=submit]").first.click)
+    rows = len(v.texts(".layers tbody tr"))
+    settle(v, lambda: v.page.click("#l-flagged"))
+    assert v.texts(".layers tbody tr .site")[0].startswith("▾stem")
+    assert 0 < len(v.texts(".layers tbody tr")) < rows
+    again = visit(v.page.url.partition("?")[2])
+    assert "⚑" in again.texts("tbody .flag summary")[0]
+    settle(again, lambda: again.run("document.querySelector('tbody [data-do=l_unflag]').click()"))
+    assert again.texts(".layers tbody tr") == ["No layer matches."]
+    assert again.run("window.hurt") is None
+
+
 def test_layers_by_hand(visit):
     v = visit("page=layers&selected=base,pruned,int8")
     page = v.page
-    assert v.texts(".layers tbody tr .site")[0].startswith("▸stem")
+    assert v.texts(".layers tbody tr .site")[0].startswith("▾stem"), "a small network is open"
+    rows = len(v.texts(".layers tbody tr"))
     settle(v, lambda: page.click("#l-open-1"))
-    assert len(v.texts(".layers tbody tr")) == 5
+    assert v.texts(".layers tbody tr .site")[0].startswith("▸stem")
+    assert len(v.texts(".layers tbody tr")) < rows
+    settle(v, lambda: page.click("#l-open-1"))
+    assert len(v.texts(".layers tbody tr")) >= 5
     settle(v, lambda: page.click("#l-list"))
     assert len(v.texts(".layers tbody tr")) == 5
     settle(v, lambda: page.click("#l-sort-2"))
@@ -161,6 +248,6 @@ def test_models_whose_files_are_gone_give_a_sentence_and_the_rest_of_the_page_wo
     v.until("document.querySelector('#pane-page [role=status]')?.textContent.includes('files are gone')", 60)
     said = v.texts("#pane-page [role=status]")
     assert len(said) == 2
-    assert len(v.texts(".layers tbody tr")) == 3
+    assert len(v.texts(".layers tbody tr")) > 3
     settle(v, lambda: v.page.click("#l-list"))
     assert len(v.texts(".layers tbody tr")) == 5

@@ -8,8 +8,8 @@ from pipeline.store.writer import Store
 from tests.viewer.inside_stores import CLASSES, HOSTILE, SITES, START, publish
 from viewer.behaviour_page import BehaviourPage
 from viewer.behaviour_source import SEPARATOR, open_sheet
-from viewer.layer_page import LayerPage
-from viewer.layer_source import load_layers
+from viewer.layer_page import NOTHING, LayerPage, in_turn
+from viewer.layer_source import Found, load_layers
 from viewer.layer_table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
 from viewer.notes import Notes
 from viewer.state import ViewState
@@ -118,6 +118,10 @@ def test_flagged_instances_can_be_filtered(page, results, sheet):
     notes.add("instance", "i0007", "look", dataset_key="d1")
     assert page(b_only="flagged").mask.sum() == 1
     assert page(b_rows="instances", b_only="flagged").rows()[0][0]["note"].why == "look"
+    notes.add("class", HOSTILE, "all of them", dataset_key="d1")
+    assert page(b_only="flagged").mask.sum() == 61
+    assert {row["name"] for row in page(b_only="flagged").rows()[0]} == {HOSTILE, CLASSES[7 % 4]}
+    notes.remove("class", HOSTILE, dataset_key="d1")
     notes.remove("instance", "i0007", dataset_key="d1")
     assert page(b_only="flagged").mask.sum() == 0
 
@@ -163,21 +167,36 @@ def layers(results):
     def make(models=MODELS, **fields):
         state = ViewState()
         state.change(fields)
-        return LayerPage(load_layers(results, models, models[0]), state, models, NAMES)
+        return LayerPage(load_layers(results, models, models[0]), state, models, NAMES, Notes(results))
 
     return make
 
 
 def test_the_tree_opens_as_in_the_code(layers):
-    closed, _, total = layers().page()
+    closed, _, total = layers(l_open=[NOTHING]).page()
     assert [row["row"].name for row in closed] == ["stem", "block", "head"]
+    assert total == 3
     rows, _, _ = layers(l_open=["stem", "stem.conv"]).page()
     assert [row["row"].name for row in rows[:4]] == ["stem", "stem.conv", "stem.conv.weight", "stem.norm"]
-    assert total == 3
+    assert layers().opened[:3] == ["stem", "block", "head"], "what makes a screenful is open at first"
+
+
+def test_a_large_tree_opens_as_far_as_a_screen_goes(layers):
+    made = layers()
+    made.sites = [f"net.stage{at}.block{inner}.weight" for at in range(4) for inner in range(30)]
+    assert made.opened == ["net"]
+    assert [row.name for row in made.rows] == ["net", *(f"net.stage{at}" for at in range(4))]
+
+
+def test_findings_of_every_model_have_their_turn():
+    found = [
+        Found(model, "dead_channels", "a", weight, "", "") for model, weight in [("m", 0.9), ("m", 0.8), ("n", 0.1)]
+    ]
+    assert [(each.model_key, each.weight) for each in in_turn(found)] == [("m", 0.9), ("n", 0.1), ("m", 0.8)]
 
 
 def test_groups_have_sums_where_they_sum(layers):
-    rows, _, _ = layers(l_show="sparsity").page()
+    rows, _, _ = layers(l_show="sparsity", l_open=[NOTHING]).page()
     stem = rows[0]
     assert dict(stem["cells"][0]["numbers"])["sparsity"] == f"{10 / (326 + 646):.1%}"
     whole = roll_up([
@@ -208,6 +227,46 @@ def test_gone_layers_say_so_and_nan_is_shown(layers):
     assert dict(rows[0]["cells"][1]["numbers"])["SQNR [dB]"] == "identical"
     assert [shape.kind for shape in rows[0]["cells"][1]["bars"]] == [0]
     assert rows[0]["cells"][1]["bars"][0].path.count("z") == ROWS - 3, "every bin, and nothing outside"
+
+
+def test_flagged_layers_and_what_lies_in_flagged_modules(layers, results):
+    notes = Notes(results)
+    notes.add("layer", "stem", "look at the stem")
+    notes.add("layer", "head.bias", "odd")
+    notes.add("layer", "hea", "no layer is called so")
+    assert layers(l_flagged=True).sites == ["stem.conv.weight", "stem.norm.weight", "head.bias"]
+    rows, _, _ = layers(l_flagged=True, l_open=[NOTHING]).page()
+    assert [(row["row"].name, row["note"].why if row["note"] else "") for row in rows] == [
+        ("stem", "look at the stem"),
+        ("head", ""),
+    ]
+    for about in ("stem", "head.bias", "hea"):
+        notes.remove("layer", about)
+    assert layers(l_flagged=True).sites == []
+
+
+def test_the_time_of_a_layer_stands_with_its_weights_and_sums_up(layers):
+    made = layers(l_show="numbers", l_open=["stem"])
+    rows, _, _ = made.page()
+    stem, conv, norm = (dict(row["cells"][0]["numbers"]) for row in rows[:3])
+    assert (stem["time"], stem["share of time"], stem["MACs"]) == ("1.25 ms", "25.0%", "3,000")
+    assert (conv["time"], norm["time"]) == ("1 ms", "250 µs")
+    assert made.untimed() == ["int8"], "its runtime did not tell"
+    assert "time" not in dict(rows[0]["cells"][2]["numbers"])
+    assert dict(rows[0]["cells"][2]["numbers"])["MACs"] == "1,000", "of the same shape as the base's"
+    assert layers(l_order="base", l_by="seconds").rows[0].name == "head.weight"
+    (head,) = (row for row in layers(l_show="activations", l_flat=True).sites if row == "head")
+    assert layers(l_show="activations")._numbers("base", head)["seconds"] == pytest.approx(3.75e-3)
+
+
+def test_results_without_times_of_layers_open(tmp_path):
+    import duckdb
+
+    path = tmp_path / "older.duckdb"
+    publish(path).close()
+    with duckdb.connect(str(path)) as db:
+        db.execute("DROP VIEW layer_times")
+    assert load_layers(path, MODELS, "base").timed == frozenset()
 
 
 def test_filters_by_name_and_type(layers):

@@ -13,7 +13,7 @@ from bokeh.io import curdoc
 
 from viewer.behaviour_page import PAGE, BehaviourPage, page_start
 from viewer.behaviour_source import Sheet, open_sheet
-from viewer.inside import Company, add_model, company, drop_model, set_base
+from viewer.inside import Company, add_model, company, drop_model, flag, set_base
 from viewer.inside_state import InsideState
 from viewer.markup import render
 from viewer.notes import Notes
@@ -26,7 +26,7 @@ _FIELDS = frozenset(name for name in InsideState.param if name.startswith("b_"))
 _RESETS_PAGE = {"b_from": 0}
 _ONLY = [
     ("all", "all instances"), ("changed", "changed answers"), ("broken", "right in the base, wrong here"),
-    ("mended", "wrong in the base, right here"), ("exemplars", "changed in many models"), ("flagged", "flagged"),
+    ("mended", "wrong in the base, right here"), ("exemplars", "changed in many models"), ("flagged", "flagged, or of a flagged class"),
 ]  # fmt: skip
 _ROWS = {"classes": "Classes", "groups": "Groups", "instances": "Instances"}
 _sheets: dict[tuple[Any, ...], Sheet | None] = {}
@@ -41,7 +41,6 @@ class Behaviours(View):
     def __init__(self, desk: Any) -> None:
         super().__init__(desk)
         self._notes = Notes(desk.path)
-        self._matrix = ""
         for name in filter(None, os.environ.get("BOUILLON_PLUGINS", "").split(",")):
             import_module(name)
 
@@ -92,10 +91,10 @@ class Behaviours(View):
         picked = set(shown.models)
         attributes = sheet.attributes()
         matrix = None
-        if self._matrix in shown.others:
-            matrix = page.matrix(self._matrix)
+        if state.b_matrix in shown.others:
+            matrix = page.matrix(state.b_matrix)
             matrix |= {
-                "model": names[self._matrix],
+                "model": names[state.b_matrix],
                 "names_and_rows": list(zip(matrix["names"], matrix["rows"], strict=True)),
             }
         return render(
@@ -103,7 +102,7 @@ class Behaviours(View):
             state=state, page=PAGE, rows=rows, total=total, start=start, stop=min(start + PAGE, total),
             rows_are=page.rows_are, rows_title=_ROWS[page.rows_are], has_classes=bool(sheet.classes),
             rows_choices=[(v, t) for v, t in _ROWS.items() if (v != "classes" or sheet.classes) and (v != "groups" or state.b_groups)],
-            measure=page.measure, measures=page.measures, headers=page.headers(), matrix=matrix, panel=page.group_panel(),
+            others=len(shown.others), measure=page.measure, measures=page.measures, headers=page.headers(), matrix=matrix, panel=page.group_panel(),
             base=shown.base, base_name=names[shown.base], models=[(key, names[key]) for key in shown.models],
             more=[(key, names[key]) for key in sheet.sets if key in names and key not in picked],
             attributes=attributes, groups=[name for name in state.b_groups if name in attributes],
@@ -214,22 +213,13 @@ class Behaviours(View):
         self._change(b_brush=kept)
 
     def _show_matrix(self, message: Mapping[str, Any]) -> None:
-        self._matrix = str(message.get("key", ""))
-        self.desk.send("panes", {"page": self.draw_page()})
+        key = str(message.get("key", ""))
+        self.state.change({"b_matrix": key if self.desk.known([key]) else ""})
 
     def _flag(self, message: Mapping[str, Any]) -> None:
-        kind, about = message.get("kind_of"), str(message.get("about"))
-        if kind not in ("instance", "class", "model"):
-            return
         sheet = self._sheet()
-        where = "" if kind == "model" or sheet is None else sheet.dataset_key
-        try:
-            if "why" in message:
-                self._notes.add(kind, about, str(message["why"]), dataset_key=where)
-            else:
-                self._notes.remove(kind, about, dataset_key=where)
-        except OSError as error:
-            self.desk.send("flash", f"The note cannot be written: {error.strerror} ({self._notes.path})")
+        where = sheet.dataset_key if sheet else ""
+        flag(self.desk, self._notes, message, kinds=("instance", "class", "model"), dataset_key=where)
         self.desk.send("panes", {"page": self.draw_page()})
 
     def _export(self) -> None:

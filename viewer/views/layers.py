@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from bokeh.io import curdoc
 
 from viewer.comparing import Comparison, comparison_of
-from viewer.inside import Company, add_model, company, drop_model, set_base
+from viewer.inside import Company, add_model, company, drop_model, flag, set_base
 from viewer.inside_state import InsideState
-from viewer.layer_page import PAGE, LayerPage
+from viewer.layer_page import NOTHING, PAGE, LayerPage, in_turn
 from viewer.layer_source import LayerData, able_models, load_layers, side_file
 from viewer.layer_table import NUMBERS
 from viewer.markup import render
+from viewer.notes import Notes
 from viewer.source import snapshot_id
 from viewer.views.view import Action, View
 
@@ -24,7 +25,9 @@ __all__ = ["Layers"]
 _FIELDS = frozenset(name for name in InsideState.param if name.startswith("l_")) | {"selected", "base"}
 _SHOWN = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
 _CHANGES = ("unchanged", "to 1 %", "to 10 %", "to 50 %", "below 100 %", "100 % or more")
-_MOST_FINDINGS = 12
+_MOST_FINDINGS = 24
+_HEADS = 3
+"""Findings in sight; the others unfold."""
 
 
 class Layers(View):
@@ -35,6 +38,7 @@ class Layers(View):
 
     def __init__(self, desk: Any) -> None:
         super().__init__(desk)
+        self._notes = Notes(desk.path)
         self._able: tuple[Any, frozenset[str]] = (None, frozenset())
         self._data: tuple[Any, LayerData | None] = (None, None)
 
@@ -52,6 +56,8 @@ class Layers(View):
             "l_turn": lambda message: self.state.change({"l_from": max(0, int(message.get("start", 0)))}),
             "l_flat": lambda message: self._change(l_flat=message.get("value") == "1", l_order=""),
             "l_copy": lambda message: self.desk.send("copy", str(message.get("text", ""))),
+            "l_flag": self._flag,
+            "l_unflag": self._flag,
             "l_export": lambda message: self._export(),
         }
 
@@ -59,7 +65,7 @@ class Layers(View):
         """Return the page's markup."""
         shown, names = self._company(), self._names()
         if not shown.models:
-            missing = ", ".join(names[key] for key in shown.unable[:5])
+            missing = _listed(shown.unable, names)
             text = (
                 f"No statistics of layers are known of {missing}."
                 if missing
@@ -67,7 +73,7 @@ class Layers(View):
             )
             return render("inside_empty", title="No layers yet", text=text)
         data = self._read(shown)
-        page = LayerPage(data, self.state, shown.models, names)
+        page = LayerPage(data, self.state, shown.models, names, self._notes)
         rows, start, total = page.page()
         picked = set(shown.models)
         return render(
@@ -75,10 +81,10 @@ class Layers(View):
             state=self.state, shows=_SHOWN, rows=rows, start=start, stop=min(start + PAGE, total), total=total, page=PAGE,
             flat=page.flat, models=[(key, names[key]) for key in shown.models], base=shown.base, base_name=names[shown.base],
             more=[(key, names[key]) for key in self.desk.study.keys if key in self._ables() and key not in picked],
-            types=page.all_types, by=[(name, text) for name, (text, _) in NUMBERS.items()], classes=_CHANGES,
+            types=page.all_types, model_notes=self._notes.of("model"), by=[(name, text) for name, (text, _) in NUMBERS.items()], classes=_CHANGES,
             chart=page.chart() if self.state.l_show == "activations" else None,
-            findings=[(found, names[found.model_key]) for found in data.findings[:_MOST_FINDINGS]],
-            problems=self._problems(shown, names), waiting=self._waiting(page, names),
+            findings=[(found, names[found.model_key]) for found in in_turn(data.findings)[:_MOST_FINDINGS]], heads=_HEADS,
+            problems=self._problems(shown, names), remarks=self._remarks(page, names), waiting=self._waiting(page, names),
         )  # fmt: skip
 
     # ---- what the page is drawn from
@@ -97,9 +103,10 @@ class Layers(View):
     def _read(self, shown: Company) -> LayerData:
         """Kept until the results, the comparisons beside them or the models change: sorting reads nothing."""
         snapshot = self.desk.study.snapshot
-        identity = (snapshot.id, snapshot_id(side_file(snapshot.path)), tuple(shown.models))
+        target = self.desk.study.context.target
+        identity = (snapshot.id, snapshot_id(side_file(snapshot.path)), tuple(shown.models), target)
         if self._data[0] != identity or self._data[1] is None:
-            self._data = identity, load_layers(snapshot.path, shown.models, shown.base)
+            self._data = identity, load_layers(snapshot.path, shown.models, shown.base, target=target)
         data = self._data[1]
         assert data is not None
         return data
@@ -128,8 +135,14 @@ class Layers(View):
     def _problems(self, shown: Company, names: Mapping[str, str]) -> list[str]:
         if not shown.unable:
             return []
-        listed = ", ".join(names[key] for key in shown.unable[:5])
-        return [f"No statistics of layers are known of {listed}{' and others' if len(shown.unable) > 5 else ''}."]  # noqa: PLR2004 - as many as are listed
+        return [f"No statistics of layers are known of {_listed(shown.unable, names)}."]
+
+    def _remarks(self, page: LayerPage, names: Mapping[str, str]) -> list[str]:
+        untimed = page.untimed() if self.state.l_show == "numbers" else []
+        if not untimed:
+            return []
+        listed = "any of these models" if len(untimed) == len(page.models) else _listed(untimed, names)
+        return [f"The time of each layer is not known of {listed}: a run measures it on `onnxruntime`, which tells it."]
 
     # ---- what a person does
     def _change(self, **values: Any) -> None:
@@ -140,8 +153,11 @@ class Layers(View):
         self._change(l_types=[t for t in chosen if t != kind] if kind in chosen else [*chosen, kind])
 
     def _toggle(self, message: Mapping[str, Any]) -> None:
-        name, opened = str(message.get("name")), self.state.l_open
-        self.state.change({"l_open": [path for path in opened if path != name] if name in opened else [*opened, name]})
+        shown = self._company()
+        opened = LayerPage(self._read(shown), self.state, shown.models, self._names(), self._notes).opened
+        name = str(message.get("name"))
+        left = [path for path in opened if path != name] if name in opened else [*opened, name]
+        self.state.change({"l_open": left or [NOTHING]})
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key", ""))
@@ -157,6 +173,10 @@ class Layers(View):
             order = self.state.l_order if self.desk.known([self.state.l_order]) else (shown.others or shown.models)[0]
             # little signal is the bad end
             self._change(l_by=value, l_order=order, l_descending=value not in ("sqnr_db", "cosine"))
+
+    def _flag(self, message: Mapping[str, Any]) -> None:
+        flag(self.desk, self._notes, message, kinds=("layer", "model"))
+        self.desk.send("panes", {"page": self.draw_page()})
 
     def _export(self) -> None:
         self.desk.send("save", {"name": "layers.csv", "type": "text/csv", "text": self.as_csv()})
@@ -178,7 +198,13 @@ class Layers(View):
                 numbers["sparsity"] = zeros / count if count and zeros is not None else None
                 values = ["" if numbers.get(name) is None else repr(numbers[name]) for name in NUMBERS]
                 write([model, _safe(names[model]), *key[:2], _safe(key[2]), change.status if change else "", *values])
+        for note in self._notes.all():
+            write(["note", note.kind, _safe(note.about), _safe(note.who), note.when, _safe(note.why)])
         return text.getvalue()
+
+
+def _listed(keys: Sequence[str], names: Mapping[str, str]) -> str:
+    return ", ".join(names[key] for key in keys[:5]) + (" and others" if len(keys) > 5 else "")  # noqa: PLR2004 - as many as are listed
 
 
 def _safe(text: str) -> str:

@@ -5,9 +5,16 @@ import scipy.stats
 
 from pipeline.store import probabilities, records
 from pipeline.store.bulk import milli_log
-from pipeline.store.probabilities import UNKNOWN, LogProbabilities
-from pipeline.store.reader import js_divergence, kl_divergence, log_probabilities, margin, open_results
+from pipeline.store.reader import (
+    all_probabilities,
+    js_divergence,
+    kl_divergence,
+    log_probabilities,
+    margin,
+    open_results,
+)
 from tests.pipeline.store.facts import GROUND, INSTANCES, model, predictions
+from tests.pipeline.store.pieces import Pieces
 
 
 def softmax(logits):
@@ -17,8 +24,7 @@ def softmax(logits):
 
 def stored(array):
     """As if read in two pieces."""
-    milli, half = milli_log(array), len(array) // 2
-    return LogProbabilities((0, half), (milli[:half], milli[half:]))
+    return Pieces(array, len(array) // 2)
 
 
 @pytest.fixture
@@ -62,22 +68,30 @@ def test_js_divergence_is_symmetric_and_bounded(pair):
 
 def test_unknown_rows_are_nan_and_leave_others_alone(pair):
     base, other = stored(pair[0]), stored(pair[1])
-    broken = LogProbabilities(other.starts, tuple(piece.copy() for piece in other.pieces))
-    broken.pieces[0][5] = UNKNOWN
+    table = pair[1].copy()
+    table[5, 3] = np.nan
+    broken = stored(table)
     for compare in (kl_divergence, js_divergence):
         whole, found = compare(base, [other])[0], compare(base, [broken])[0]
         assert np.flatnonzero(np.isnan(found)).tolist() == [5]
         assert np.array_equal(np.delete(found, 5), np.delete(whole, 5))
+        found = compare(broken, [other, broken])
+        assert np.flatnonzero(np.isnan(found[0])).tolist() == np.flatnonzero(np.isnan(found[1])).tolist() == [5]
+        assert np.nanmax(found[1]) == 0, "a model beside itself"
     assert np.isnan(margin([broken])[0][5])
+    assert np.isnan(all_probabilities(broken)[5]).all()
+    assert np.isnan(all_probabilities(broken)).sum() == 20
 
 
-def test_results_do_not_depend_on_blocks_or_pieces(pair, monkeypatch):
+def test_results_do_not_depend_on_blocks_pieces_or_threads(pair, monkeypatch):
     base, other = stored(pair[0]), stored(pair[1])
-    whole = kl_divergence(base, [other])
-    monkeypatch.setattr(probabilities, "_BLOCK", 7 * 20)
-    assert np.array_equal(kl_divergence(base, [LogProbabilities((0,), (milli_log(pair[1]),))]), whole)
-    assert base.shape == (300, 20)
-    assert np.array_equal(base.rows(140, 160), milli_log(pair[0])[140:160])
+    whole, alone = kl_divergence(base, [other]), margin([other])
+    for block, share in ((7 * 20, 10**9), (10**6, 50 * 20)):
+        monkeypatch.setattr(probabilities, "_BLOCK", block)
+        monkeypatch.setattr(probabilities, "_SHARE", share)
+        monkeypatch.setattr("os.cpu_count", lambda: 5)
+        assert np.array_equal(kl_divergence(base, [Pieces(pair[1], 11, 100, 299)]), whole)
+        assert np.array_equal(margin([Pieces(pair[1], 1, 2)]), alone)
 
 
 def test_what_is_written_is_read(store, path):
@@ -89,9 +103,14 @@ def test_what_is_written_is_read(store, path):
     with open_results(path) as db:
         read = log_probabilities(db, ["base", "child", "bare", "nobody"], target="ort", dataset_key="data1")
         assert log_probabilities(db, ["base"], target="openvino", dataset_key="data1") == {}
-    assert set(read) == {"base", "child"}
-    assert np.exp(read["base"].rows(0, 4) / 1000) == pytest.approx(np.array(table), rel=6e-4)
-    assert read["child"].rows(1, 3).tolist() == [[UNKNOWN, UNKNOWN], [-2303, -105]]
+        assert set(read) == {"base", "child"}
+        assert read["base"].shape == read["child"].shape == (4, 2)
+        assert all_probabilities(read["base"]) == pytest.approx(np.array(table), rel=6e-4)
+        found = all_probabilities(read["child"])
+        kl = kl_divergence(read["base"], [read["child"]])[0]
+    assert np.isnan(found[1]).all()
+    assert found[2] == pytest.approx([0.1, 0.9], rel=6e-4)
+    assert np.isnan(kl).tolist() == [False, True, False, False]
 
 
 def test_sets_that_span_several_groups_of_rows_keep_their_order(store, path):
@@ -104,6 +123,9 @@ def test_sets_that_span_several_groups_of_rows_keep_their_order(store, path):
     store.publish()
     with open_results(path) as db:
         read = log_probabilities(db, list(tables), target="ort", dataset_key="data1")
-    for name, table in tables.items():
-        assert len(read[name].pieces) > 1
-        assert np.array_equal(read[name].rows(0, count), milli_log(table))
+        for name, table in tables.items():
+            pieces = list(read[name].blocks(5, count - 3))
+            assert len(pieces) > 1
+            assert np.array_equal(np.concatenate(pieces), milli_log(table)[5 : count - 3])
+        base, child = (Pieces(table) for table in tables.values())
+        assert np.array_equal(js_divergence(read["base"], [read["child"]]), js_divergence(base, [child]))
