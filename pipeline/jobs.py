@@ -12,7 +12,11 @@ from pipeline.keys import Key
 
 
 class What(StrEnum):
-    """Kinds of job. A model is made by OPERATION; the others observe it."""
+    """Kinds of job. A model is made by OPERATION; the others observe it.
+
+    LATENCY is a rough figure taken while others work. TIMING is what the session at the end does with a model: no worker
+    runs it, and only its failures are recorded as jobs.
+    """
 
     OPERATION = "operation"
     EXPORT = "export"
@@ -22,6 +26,8 @@ class What(StrEnum):
     COMPARE = "compare"
     MEASURE = "measure"
     LAYER_TIMES = "layer_times"
+    LATENCY = "latency"
+    TIMING = "timing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,8 @@ class Failed:
     """The job did not give its artifact; nothing of it is kept but this record."""
 
     key: Key
-    seconds: float
+    seconds: float | None
+    """None where it is not known."""
     error: str
     traceback: str = ""
 

@@ -95,7 +95,7 @@ class Recorder:
         self.news = True
         read = {What.OPERATION: self._model, What.PREDICT: self._predictions, What.LAYERS: self._layers,
                 What.ACTIVATIONS: self._activations, What.COMPARE: self._changes,
-                What.MEASURE: self._measurements, What.LAYER_TIMES: self._times}[job.what]  # fmt: skip
+                What.MEASURE: self._measurements, What.LAYER_TIMES: self._times, What.LATENCY: self._latency}[job.what]  # fmt: skip
         return [*read(job), Ingested(job.key)]
 
     def _model(self, job: Job) -> list[Record]:
@@ -147,3 +147,10 @@ class Recorder:
             )
             for name, found in manifest["measures"].items()
         ]  # fmt: skip
+
+    def _latency(self, job: Job) -> list[Record]:
+        from pipeline.bench.facts import records_of
+        from pipeline.bench.results import load_session
+
+        device = self._artifacts.manifest(job.key)["device"]
+        return records_of(load_session(self._artifacts.path(job.key)), device=device, run_id=self._run_id)

@@ -1,4 +1,7 @@
-"""From a plan to jobs: the operations, and the evidence that every model in the tree gets."""
+"""From a plan to jobs: the operations, and the evidence that every model in the tree gets.
+
+Timings are taken elsewhere: a rough one early (`early`), the real ones by a session at the end (`timing`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pipeline.plan import Plan, Step, export_key
 
 PREDICT_VERSION = 1
 MEASURE_VERSION = 1
+TIMING_VERSION = 1  # raise when the protocol changes what the figures mean: models are then timed again
 _LOSSY = (Kind.PRUNE, Kind.QUANTIZE, Kind.FACTORIZE, Kind.CLUSTER)
 """Operations that take something away, so that leaving a layer out is a remedy."""
 
@@ -66,13 +70,13 @@ def _evidence_jobs(
     yield layers
     yield from _comparison_jobs(step, steps, plan)
     for name in plan.recipe.targets:
-        predict = _predict(step, name, plan, targets)
+        predict = predict_job(step, name, plan, targets)
         if predict is None:
             continue
         yield predict
         if name in plan.facts.profilers:
             yield _times_job(predict, targets[name])
-        base = _predict(steps[step.root], name, plan, targets)
+        base = predict_job(steps[step.root], name, plan, targets)
         deployed = export_key(step.key, plan.facts.export_version) if step.format is Format.TORCH else step.key
         evidence = {"predictions": predict.key, "layers": layers.key, "file": deployed}
         evidence |= {"base": base.key} if base and base.key != predict.key else {}
@@ -142,7 +146,7 @@ def _sources(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Sources:
     )
 
 
-def _predict(step: Step, target: str, plan: Plan, targets: Mapping[str, Mapping[str, Any]]) -> Job | None:
+def predict_job(step: Step, target: str, plan: Plan, targets: Mapping[str, Mapping[str, Any]]) -> Job | None:
     """The job that runs a model on a target; None where the target cannot open that kind of model."""
     accepts = plan.facts.accepts[target]
     if accepts is Format.TORCH and step.format is Format.ONNX:
@@ -154,3 +158,10 @@ def _predict(step: Step, target: str, plan: Plan, targets: Mapping[str, Mapping[
         data=plan.facts.data_fingerprint,
     )  # fmt: skip
     return Job(key, What.PREDICT, step.path, step.key, (source,), {"target": target, "source": source})
+
+
+def timing_key(model: Key, *, target: Mapping[str, Any], preset: Mapping[str, Any], device: str) -> Key:
+    """Key of a model's timings: the conf/target entry, the whole preset and the machine are part of it."""
+    return evidence_key(
+        "timing", version=TIMING_VERSION, model=model, target=dict(target), preset=dict(preset), device=device
+    )

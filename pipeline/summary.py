@@ -72,6 +72,12 @@ def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) ->
     )
 
 
+def print_absent(absent: Mapping[str, str], console: Console) -> None:
+    """Print which targets cannot run here, and why: their figures are left out."""
+    for name, why in absent.items():
+        console.print(Text.assemble((f"Target '{name}' is skipped: ", "bold yellow"), why))
+
+
 def print_findings(plan: Plan, findings: Sequence[Lint], console: Console) -> None:
     """Print what is odd about models, with the figures that show it and what to try: one paragraph per lint."""
     paths = {step.key: step.path for step in plan.steps}

@@ -15,9 +15,10 @@ from pipeline import environment
 from pipeline.artifacts import ArtifactStore
 from pipeline.bench.preset import Preset, PresetError, parse_preset
 from pipeline.config import Config, ConfigError
+from pipeline.early import PRESET, Early
 from pipeline.explain import explain, print_plan, step_at
 from pipeline.facts import gather, load_plugins, open_data
-from pipeline.jobs import Done, Job, Limits, Outcome, Workplace
+from pipeline.jobs import Done, Failed, Job, Limits, Outcome, Skipped, Workplace
 from pipeline.lints.check import Evidence, check
 from pipeline.lints.overlap import calibration_overlap
 from pipeline.plan import Plan, make_plan
@@ -30,7 +31,7 @@ from pipeline.store.lint_rows import lint_rows
 from pipeline.store.records import Device, Lint, Run, RunEnd
 from pipeline.store.scores import scores
 from pipeline.store.writer import Store
-from pipeline.summary import print_failures, print_findings, print_next, print_scores
+from pipeline.summary import print_absent, print_failures, print_findings, print_next, print_scores
 from pipeline.timing import Timing
 
 if TYPE_CHECKING:
@@ -49,14 +50,17 @@ def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]
         StoreError: if the results cannot be read or written.
     """
     load_plugins(config.plugins)
-    preset = _preset(config)
+    preset = _preset(config.bench)
     recipe = parse(config.recipe)
     data = open_data(config)
     plan = make_plan(recipe, gather(config, recipe, data, entries))
     targets = {name: entries["target"][name] for name in recipe.targets}
-    jobs = jobs_of(plan, targets=targets, metrics=_metrics())
     artifacts = ArtifactStore(config.workspace / "artifacts")
     store = Store(config.results)
+    jobs = jobs_of(plan, targets=targets, metrics=_metrics())
+    early = _preset(entries["bench"].get(PRESET))
+    if preset is not None and early is not None:
+        jobs += Early(early, preset, environment.device_id(), store.ingested()).jobs(plan, targets)
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     if config.plan_only:
         print_plan(plan, jobs, artifacts, store.durations(), console)
@@ -64,19 +68,45 @@ def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]
     if config.explain:
         console.print("\n".join(explain(plan, config.explain, artifacts, store.last_steps(recipe.name))), markup=False)
         return 0
+    wanted = {job.details.get("target") for job in jobs if job.key not in artifacts}
+    absent = _absent({name: entry for name, entry in targets.items() if name in wanted})
+    if len(absent) == len(targets):
+        raise ConfigError("\n".join(f"target '{name}': {why}" for name, why in absent.items()))
     return _Sweep(
-        config=config, plan=plan, jobs=jobs, targets=targets, artifacts=artifacts, store=store, data=data, preset=preset
+        config=config,
+        plan=plan,
+        jobs=jobs,
+        targets=targets,
+        artifacts=artifacts,
+        store=store,
+        data=data,
+        preset=preset,
+        absent=absent,
     ).run(console)
 
 
-def _preset(config: Config) -> Preset | None:
+def _preset(entry: Mapping[str, Any] | None) -> Preset | None:
     """How to time models; None (`bench=none`): not at all."""
-    if config.bench in (None, {"name": "none"}):
+    if entry is None or entry == {"name": "none"}:
         return None
     try:
-        return parse_preset(config.bench or {})
+        return parse_preset(entry)
     except PresetError as error:
         raise ConfigError(str(error)) from None
+
+
+def _absent(targets: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Targets that this machine cannot run -> why, and what to install. Imports runtimes: ask for those in use alone."""
+    from pipeline.targets.api import MissingRuntimeError
+    from pipeline.targets.open import open_target
+
+    found = {}
+    for name, entry in targets.items():
+        try:
+            open_target(entry).require()
+        except MissingRuntimeError as error:
+            found[name] = str(error)
+    return found
 
 
 def _metrics() -> tuple[str, ...]:
@@ -91,9 +121,12 @@ class _Sweep:
     def __init__(
         self, *, config: Config, plan: Plan, jobs: Sequence[Job], targets: Mapping[str, Mapping[str, Any]],
         artifacts: ArtifactStore, store: Store, data: Dataset,
-        preset: Preset | None,
+        preset: Preset | None, absent: Mapping[str, str],
     ) -> None:  # fmt: skip
-        self.config, self.plan, self.jobs, self.targets = config, plan, jobs, targets
+        self.config, self.plan, self.absent = config, plan, absent
+        self.targets = {name: entry for name, entry in targets.items() if name not in absent}
+        self.jobs = [job for job in jobs if job.details.get("target") not in absent]
+        self.skipped = [job for job in jobs if job.details.get("target") in absent]
         self.artifacts, self.store, self.data, self.preset = artifacts, store, data, preset
         self.workspace = config.workspace.resolve()
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
@@ -103,6 +136,9 @@ class _Sweep:
         force = {step_at(self.plan, path).key for path in self.config.forced()}
         recorder = Recorder(self.store, self.plan, self.artifacts, run_id=self.run_id)
         recorder.add(self._opening())
+        for job in self.skipped:
+            recorder.record(job, Skipped(job.key, self.absent[job.details["target"]]))
+        print_absent(self.absent, console)
         workplace = self._workplace()
         durations = self.store.durations()
         outcomes: list[tuple[Job, Outcome]] = []
@@ -115,7 +151,7 @@ class _Sweep:
                     if outcome is not None:
                         outcomes.append((job, outcome))
                         recorder.record(job, outcome)
-            self._time(recorder, console)
+            outcomes += self._time(recorder, console)
             findings = self._lint(recorder)
             exit_code = 0 if all(isinstance(outcome, Done) for _, outcome in outcomes) else 1
         finally:
@@ -124,25 +160,29 @@ class _Sweep:
         for target in self.targets:
             print_scores(self.plan, scores(self.config.results, target, environment.device_id()), target, console)
         print_failures(outcomes, console)
+        print_absent(self.absent, console)
         print_findings(self.plan, findings, console)
         print_next(self.config.results, console)
         return exit_code
 
-    def _time(self, recorder: Recorder, console: Console) -> None:
-        """Time what lacks figures, alone on the machine."""
+    def _time(self, recorder: Recorder, console: Console) -> list[tuple[Job, Failed]]:
+        """Time what lacks figures, alone on the machine; return what could not be timed."""
         if self.preset is None:
-            return
+            return []
         recorder.flush()
         timing = Timing(self.plan, self.targets, self.artifacts, self.preset, self.config.plugins)
         with console.status("timing") as status:
-            records = timing.run(
+            timed = timing.run(
                 self.store.ingested(),
                 self.data,
                 run_id=self.run_id,
                 progress=lambda done, total, text: status.update(f"timing: {done} of {total} groups done; {text}"),
             )
-        recorder.add(records)
-        recorder.news |= bool(records)
+        recorder.add(timed.records)
+        recorder.news |= bool(timed.records)
+        for job, failed in timed.failures:
+            recorder.record(job, failed)
+        return timed.failures
 
     def _lint(self, recorder: Recorder) -> list[Lint]:
         """Look for what is odd, if anything is new."""

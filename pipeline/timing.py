@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +13,27 @@ from pipeline.artifacts import ArtifactStore
 from pipeline.bench.facts import records_of
 from pipeline.bench.inputs import write_inputs
 from pipeline.bench.preset import Preset
-from pipeline.bench.results import Candidate
+from pipeline.bench.results import Candidate, Case, SessionResult
 from pipeline.bench.session import run_session
 from pipeline.environment import device_id
 from pipeline.formats import ONNX_FILE
-from pipeline.keys import Key, evidence_key
-from pipeline.plan import Plan, Step, export_key
+from pipeline.jobs import Failed, Job, What
+from pipeline.keys import Key
+from pipeline.plan import Plan, Step
+from pipeline.schedule import predict_job, timing_key
 from pipeline.store.records import Ingested, Record
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
 
-TIMING_VERSION = 1  # raise when the protocol changes what the figures mean: models are then timed again
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What came of a session."""
+
+    records: list[Record] = field(default_factory=list)
+    failures: list[tuple[Job, Failed]] = field(default_factory=list)
+    """Models that could not be timed, as failed jobs of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +55,17 @@ class Timing:
         return found
 
     def candidates(self) -> list[Candidate]:
-        """Every model of the plan that is there, on every target that takes it."""
+        """Every model of the plan that is there and has answered, on every target that takes it: never a latency alone."""
         found = [self._candidate(step, target) for step in self.plan.steps for target in self.targets]
         return [candidate for candidate in found if candidate is not None]
 
     def run(
         self, ingested: set[str], data: Dataset, *, run_id: str, progress: Callable[[int, int, str], None]
-    ) -> list[Record]:
-        """Measure what lacks figures; return the records, none if nothing was missing."""
+    ) -> Timed:
+        """Measure what lacks figures; nothing comes of it if nothing does."""
         missing = self.missing(ingested)
         if not missing:
-            return []
+            return Timed()
         with tempfile.TemporaryDirectory(prefix="bouillon-timing-") as name:
             folder = Path(name)
             result = run_session(
@@ -77,7 +86,7 @@ class Timing:
             for candidate in candidates
             if (candidate.model_key, candidate.target) not in failed
         ]
-        return [*records, *done]
+        return Timed([*records, *done], self._failures(result))
 
     def _candidate(self, step: Step, target: str) -> Candidate | None:
         source = self._source(step, target)
@@ -86,22 +95,36 @@ class Timing:
         return Candidate(step.key, step.root, step.parent, target, source)
 
     def _source(self, step: Step, target: str) -> Path | None:
-        """The file that a target opens, if it takes the model and the model is there."""
-        onnx = self.plan.facts.accepts[target] is Format.ONNX
-        if not onnx and step.format is Format.ONNX:
+        """What a target opens, if it takes the model, and the model and its predictions are there."""
+        predict = predict_job(step, target, self.plan, self.targets)
+        if predict is None or not all(key in self.artifacts for key in (predict.key, *predict.needs)):
             return None
-        key = export_key(step.key, self.plan.facts.export_version) if onnx and step.format is Format.TORCH else step.key
-        if key not in self.artifacts:
-            return None
-        folder = self.artifacts.path(key).resolve()
-        return folder / ONNX_FILE if onnx else folder
+        folder = self.artifacts.path(predict.details["source"]).resolve()
+        return folder / ONNX_FILE if self.plan.facts.accepts[target] is Format.ONNX else folder
+
+    def _failures(self, result: SessionResult) -> list[tuple[Job, Failed]]:
+        """One per model and target; where conditions failed differently, each with its error."""
+        errors: dict[tuple[str, str], dict[str, Case]] = {}
+        for failure in result.failures:
+            errors.setdefault((failure.case.model_key, failure.case.target), {})[failure.error] = failure.case
+        steps = self.plan.by_key()
+        known = {(candidate.model_key, candidate.target): self._key(candidate) for candidate in self.candidates()}
+        found = []
+        for (model, target), own in errors.items():
+            step = steps[Key(model)]
+            texts = [error if len(own) == 1 else f"{_condition(case)}: {error}" for error, case in own.items()]
+            job = Job(known[model, target], What.TIMING, step.path, step.key, (step.key,), {"target": target})
+            found.append((job, Failed(job.key, None, "; ".join(texts))))
+        return found
 
     def _key(self, candidate: Candidate) -> Key:
-        return evidence_key(
-            "timing",
-            version=TIMING_VERSION,
-            model=Key(candidate.model_key),
-            target=dict(self.targets[candidate.target]),
+        return timing_key(
+            Key(candidate.model_key),
+            target=self.targets[candidate.target],
             preset=self.preset.model_dump(mode="json"),
             device=device_id(),
         )
+
+
+def _condition(case: Case) -> str:
+    return f"{case.scenario}, batch {case.batch}, {case.threads} thread(s)"

@@ -20,8 +20,10 @@ _NANO = 1e-9
 def records_of(result: SessionResult, *, device: str, run_id: str) -> list[Record]:
     """All that a session adds to the store; every number names the session as its evidence.
 
-    A model whose outputs are not numbers gets its raw samples, flagged, but no latency.
+    A model whose outputs are not numbers gets its raw samples, flagged, but no latency. Figures that were taken beside
+    other work get no interval: it would promise more than they are worth.
     """
+    rough = not result.preset.get("alone", True)
     common: dict[str, Any] = {"evidence_key": result.session, "device": device, "measured_at": result.started_at}
     records: list[Record] = [_samples(entry, result, common) for entry in result.samples]
     records += [
@@ -32,7 +34,7 @@ def records_of(result: SessionResult, *, device: str, run_id: str) -> list[Recor
     records += [
         Measurement(
             model_key=model, target=target, dataset_key="", metric=spec.name, run_id=run_id, value=found.value,
-            low=found.low, high=found.high, count=found.count, **common,
+            low=None if rough else found.low, high=None if rough else found.high, count=found.count, **common,
         )
         for (model, target), measures in measures_of(result).items() for spec, found in measures
     ]  # fmt: skip

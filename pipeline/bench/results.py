@@ -1,4 +1,4 @@
-"""What a measuring session takes and gives: plain data, and its form on disk."""
+"""What a measuring session takes and gives: plain data, and its form on disk, as which it is an artifact."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Step:
     run_id: str
     path: str
     job: str
-    """`operation`, `export`, `predict`, `layers` or `measure`."""
+    """A kind of job: `pipeline.jobs.What`."""
     model_key: str
     parent_key: str | None
     op: str

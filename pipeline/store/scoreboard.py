@@ -27,9 +27,15 @@ _FIXED = {
 }
 _VIEW = """\
 CREATE OR REPLACE VIEW scoreboard AS
-WITH newest AS (
+WITH superseded AS (  -- as in the view `measurements`
+    SELECT rough.evidence_key, model_key, target, device
+    FROM timing_process rough JOIN timing_process session USING (model_key, target, device)
+    WHERE rough.conditions ->> '$.preset.alone' = 'false'
+        AND session.role = 'model' AND session.conditions ->> '$.preset.alone' IS DISTINCT FROM 'false'
+),
+newest AS (
     SELECT model_key, target, device, dataset_key, metric, arg_max(value, (measured_at, recorded_at)) AS value
-    FROM measurement
+    FROM measurement ANTI JOIN superseded USING (evidence_key, model_key, target, device)
     GROUP BY ALL
 ),
 targets AS (

@@ -35,6 +35,19 @@ def test_every_model_is_in_the_store_with_its_evidence(swept):
         assert measured == set(PATHS) - ({"base"} if metric == "agreement" else set()), metric
 
 
+def test_every_model_has_a_rough_latency_early(swept):
+    """Taken by a job of the sweep, marked as what it is, and without an interval."""
+    place, _ = swept
+    assert place.sql("SELECT path, outcome FROM steps WHERE job = 'latency' ORDER BY path LIMIT 4") == [
+        (path, "done") for path in PATHS
+    ]
+    assert place.sql("SELECT model, preset, rough, p50_ms > 0 FROM timings ORDER BY model") == [
+        (path, "smoke", True, True) for path in PATHS
+    ]
+    assert place.sql("SELECT DISTINCT low, high FROM measurements WHERE metric = 'latency_p50'") == [(None, None)]
+    assert place.sql("SELECT count(*) FROM speedups") == [(0,)]
+
+
 def test_accuracy_in_the_store_is_that_of_the_stored_predictions(swept):
     place, _ = swept
     rows = place.sql(
@@ -49,6 +62,16 @@ def test_the_size_is_that_of_a_file(swept):
     place, _ = swept
     sizes = {path.stat().st_size for path in place.artifacts.rglob("model.onnx")}
     assert {value for (value,) in place.sql("SELECT value FROM measurements WHERE metric = 'file_bytes'")} == sizes
+
+
+def test_sparsity_in_the_store_is_that_of_the_stored_tensors(swept):
+    place, _ = swept
+    rows = place.sql(
+        "SELECT m.value, 1 - sum(l.nonzeros) / sum(l.size) FROM measurements m JOIN layers l USING (model_key)"
+        " WHERE metric = 'sparsity' GROUP BY m.model_key, m.value"
+    )
+    assert len(rows) == len(PATHS)
+    assert all(value == pytest.approx(counted) for value, counted in rows)
 
 
 def test_int8_runs_in_integer_kernels_and_pruned_zeros_stay(swept):
@@ -111,6 +134,53 @@ def test_force_runs_a_step_again(swept):
     assert place.run("recipe=small", "bench=smoke", "force=base/pruned")[0] == 0
     latest = "SELECT path FROM steps WHERE outcome = 'done' AND run_id = (SELECT max_by(run_id, started_at) FROM runs)"
     assert place.sql(latest) == [("base/pruned",)]
+
+
+def test_a_session_takes_the_place_of_rough_latencies(swept, tmp_path):
+    """Of the same models in another store's copy: nothing is computed again but the times."""
+    place, _ = swept
+    copy = Place(tmp_path / "copy")
+    shutil.copytree(place.folder, copy.folder)
+    quick = (
+        "bench.conditions=[{scenario: single_stream, runs: 12}]", "bench.rounds=6", "bench.max_rounds=6",
+        "bench.seconds=0.02", "bench.twins=1", "bench.warmup={runs: 2, seconds: 0, cap: 0.1}",
+    )  # fmt: skip
+    code, _, err = copy.run("recipe=small", *quick)
+    assert code == 0, err
+    run = "run_id = (SELECT max_by(run_id, started_at) FROM runs)"
+    assert copy.sql(f"SELECT DISTINCT outcome FROM steps WHERE {run}") == [("cached",)]
+    assert copy.sql("SELECT DISTINCT preset, rough FROM timings") == [("default", False)]
+    stated = "SELECT DISTINCT evidence_key FROM measurements WHERE metric IN ('latency_p50', 'speedup')"
+    assert copy.sql(stated) == copy.sql("SELECT DISTINCT evidence_key FROM timings")
+    assert copy.sql("SELECT count(*) FROM measurements WHERE metric = 'speedup' AND low IS NOT NULL") == [(3,)]
+    assert copy.run("recipe=small", *quick)[0] == 0
+    assert copy.sql(f"SELECT count(*) FROM steps WHERE job = 'latency' AND {run}") == [(0,)]  # no need any more
+
+
+def test_a_target_that_is_not_here_is_skipped_with_the_reason(swept, tmp_path):
+    """The figures on the others are there; the steps say what was left out."""
+    place, _ = swept
+    copy = Place(tmp_path / "copy")
+    shutil.copytree(place.folder, copy.folder)
+    code, out, err = copy.run("recipe=small", "bench=smoke", "recipe.targets=[onnxruntime,onnxruntime_cuda]")
+    assert code == 0, err
+    said = re.sub(r"\s+", " ", out)
+    assert re.search(r"Target 'onnxruntime_cuda' is skipped: This onnxruntime .* has no CUDAExecutionProvider", said)
+    assert "pip install onnxruntime-gpu" in said
+    assert "small on onnxruntime " in said
+    assert "small on onnxruntime_cuda" not in said
+    skipped = copy.sql(
+        "SELECT DISTINCT target, job, error LIKE '%onnxruntime-gpu%' FROM steps WHERE outcome = 'skipped'"
+    )
+    assert sorted(skipped) == [("onnxruntime_cuda", "measure", True), ("onnxruntime_cuda", "predict", True)]
+
+
+def test_without_any_target_nothing_is_started(tmp_path):
+    code, _, err = Place(tmp_path).run("recipe=small", "recipe.targets=[onnxruntime_cuda]")
+    assert code == 2
+    assert "error: target 'onnxruntime_cuda': This onnxruntime" in err
+    assert "Install it with: pip install onnxruntime-gpu" in err
+    assert not (tmp_path / ".bouillon" / "artifacts").exists()
 
 
 def test_a_failed_step_is_reported_and_tried_again(swept, tmp_path):

@@ -114,14 +114,20 @@ COMMENT ON COLUMN timing_runs.kept IS 'False for runs of contended rounds that w
 COMMENT ON COLUMN timing_runs.measured_at IS 'Start of the session, UTC.';
 
 CREATE OR REPLACE VIEW timings AS
-WITH newest AS (
-    SELECT * FROM timing_process WHERE role <> 'twin'
+WITH marked AS (
+    SELECT *, coalesce(conditions ->> '$.preset.alone' = 'false', false) AS rough FROM timing_process WHERE role <> 'twin'
+),
+lasting AS (
+    SELECT * FROM marked QUALIFY NOT rough OR bool_and(rough) OVER (PARTITION BY model_key, target, device)
+),
+newest AS (
+    SELECT * FROM lasting
     QUALIFY dense_rank() OVER (
         PARTITION BY model_key, target, device, scenario, batch_size, threads ORDER BY measured_at DESC, evidence_key) = 1
 ),
 facts AS (
     SELECT evidence_key, model_key, target, device, scenario, batch_size, threads,
-           any_value(preset) AS preset, count(*) AS processes,
+           any_value(preset) AS preset, any_value(rough) AS rough, count(*) AS processes,
            median(load_seconds) AS load_seconds, median(first_run_seconds) AS first_run_seconds,
            max(peak_bytes) AS peak_bytes, bool_and(valid) AS valid, bool_or(contended) AS contended,
            bool_or(drifted) AS drifted, avg(foreign_cores) AS foreign_cores, any_value(conditions) AS conditions,
@@ -148,7 +154,8 @@ SELECT s.model_key, model.name AS model, s.target, s.device, s.scenario, s.batch
        CASE WHEN s.n >= 11 THEN 1000 * s.cpu[ceil(0.50 * s.n)::INTEGER] END AS cpu_p50_ms,
        s.n * s.batch_size / nullif(s.total, 0) AS instances_per_second,
        1000 * f.load_seconds AS load_ms, 1000 * f.first_run_seconds AS first_run_ms, f.peak_bytes,
-       f.valid, f.contended, f.drifted, f.foreign_cores, f.processes, f.preset, f.conditions, f.evidence_key, f.measured_at
+       f.rough, f.valid, f.contended, f.drifted, f.foreign_cores, f.processes, f.preset, f.conditions, f.evidence_key,
+       f.measured_at
 FROM sorted s
 JOIN facts f USING (evidence_key, model_key, target, device, scenario, batch_size, threads)
 JOIN model USING (model_key)
@@ -160,7 +167,7 @@ JOIN model USING (model_key)
 ANTI JOIN timing_process USING (model_key, target, device, scenario, batch_size, threads)
 QUALIFY row_number() OVER (
     PARTITION BY f.model_key, f.target, f.device, f.scenario, f.batch_size, f.threads ORDER BY f.measured_at DESC) = 1;
-COMMENT ON VIEW timings IS 'How fast each model runs per target, device and condition: the newest session.';
+COMMENT ON VIEW timings IS 'How fast each model runs per target, device and condition: the newest session, or a rough figure until there is one.';
 COMMENT ON COLUMN timings.model_key IS 'The model.';
 COMMENT ON COLUMN timings.model IS 'Its name.';
 COMMENT ON COLUMN timings.target IS 'The runtime.';
@@ -180,6 +187,7 @@ COMMENT ON COLUMN timings.instances_per_second IS 'Instances divided by the wall
 COMMENT ON COLUMN timings.load_ms IS 'Time to open the model in a fresh process.';
 COMMENT ON COLUMN timings.first_run_ms IS 'Time of the first run.';
 COMMENT ON COLUMN timings.peak_bytes IS 'Peak memory of opening and running it, above a process that has only imported the runtime.';
+COMMENT ON COLUMN timings.rough IS 'True for a first figure that was taken beside other work while a sweep ran; a session replaces it.';
 COMMENT ON COLUMN timings.valid IS 'False if outputs were NaN or infinite: the time is then worth nothing.';
 COMMENT ON COLUMN timings.contended IS 'True if others used the machine meanwhile, in too many rounds to set them aside.';
 COMMENT ON COLUMN timings.drifted IS 'True if the base itself became faster or slower meanwhile.';

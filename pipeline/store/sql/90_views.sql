@@ -75,7 +75,7 @@ COMMENT ON VIEW steps IS 'What happened to each job of each run, also where no m
 COMMENT ON COLUMN steps.run_id IS 'The run.';
 COMMENT ON COLUMN steps.recipe IS 'Recipe of the run.';
 COMMENT ON COLUMN steps.path IS 'Path of the step in the recipe.';
-COMMENT ON COLUMN steps.job IS 'operation (makes the model), or what observes it: export, predict, layers, activations, compare, measure, layer_times.';
+COMMENT ON COLUMN steps.job IS 'operation (makes the model), or what observes it: export, predict, layers, activations, compare, measure, layer_times, latency (a rough one), timing (only where it failed).';
 COMMENT ON COLUMN steps.target IS 'The runtime, for jobs that use one.';
 COMMENT ON COLUMN steps.model_key IS 'The model made or observed; of a failed step, the one that would have been made.';
 COMMENT ON COLUMN steps.parent_key IS 'The model that the step starts from; NULL for a root.';
@@ -146,8 +146,14 @@ COMMENT ON COLUMN measurement_history.measured_at IS 'When, UTC.';
 COMMENT ON COLUMN measurement_history.evidence_key IS 'The artifact or session that the number was computed from.';
 
 CREATE OR REPLACE VIEW measurements AS
-WITH newest AS (
-    SELECT * FROM measurement
+WITH superseded AS (  -- rough times of models that a session has timed since
+    SELECT rough.evidence_key, model_key, target, device
+    FROM timing_process rough JOIN timing_process session USING (model_key, target, device)
+    WHERE rough.conditions ->> '$.preset.alone' = 'false'
+        AND session.role = 'model' AND session.conditions ->> '$.preset.alone' IS DISTINCT FROM 'false'
+),
+newest AS (
+    SELECT * FROM measurement ANTI JOIN superseded USING (evidence_key, model_key, target, device)
     QUALIFY row_number() OVER (
         PARTITION BY model_key, target, device, dataset_key, metric ORDER BY measured_at DESC, recorded_at DESC) = 1
 )
@@ -158,7 +164,7 @@ FROM newest m
 JOIN model USING (model_key)
 JOIN metrics USING (metric)
 LEFT JOIN dataset USING (dataset_key);
-COMMENT ON VIEW measurements IS 'The newest value per model, target, device, data set and metric, in long form.';
+COMMENT ON VIEW measurements IS 'The newest value per model, target, device, data set and metric, in long form; rough times count until a session has timed the model.';
 COMMENT ON COLUMN measurements.model_key IS 'The model.';
 COMMENT ON COLUMN measurements.model IS 'Its name.';
 COMMENT ON COLUMN measurements.target IS 'The runtime; NULL if the number does not depend on one.';

@@ -1,6 +1,8 @@
 """What a session adds to the store: views with gates and intervals, every number traceable to its raw runs."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -18,16 +20,17 @@ from tests.pipeline.bench.test_compare import process
 
 DEVICE = environment.device_id()
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+LATER = datetime(2026, 1, 3, tzinfo=UTC)
 
 
 def model(key, parent=None):
     return Model(key, parent, key, "", "r", "train", 1, "base", "torch", {})
 
 
-def session(samples, *, name="s1", at=NOW, failures=()):
+def session(samples, *, name="s1", at=NOW, failures=(), preset=MappingProxyType({"name": "default"})):
     known = [Candidate("base", "base", None, "ort", None), Candidate("int8", "base", "base", "ort", None)]
     found = [c for clock in ("cpu", "wall") for c in compare_all(samples, known, clock)]
-    return SessionResult(name, {"name": "default"}, at, at, tuple(samples), tuple(failures), tuple(found))
+    return SessionResult(name, preset, at, at, tuple(samples), tuple(failures), tuple(found))
 
 
 @pytest.fixture
@@ -66,8 +69,6 @@ def samples(runs_per_round=6, **fields):
 
 def repeat(found, runs_per_round):
     """The same process with more runs in each round."""
-    from dataclasses import replace
-
     each = {
         name: np.repeat(getattr(found, name)[::3], runs_per_round) for name in ("wall_ns", "cpu_ns", "round", "kept")
     }
@@ -136,6 +137,60 @@ def test_the_newest_session_is_shown(results):
     ]
     assert one(db, "SELECT evidence_key FROM timings WHERE model = 'int8'") == [("s1",)]
     assert one(db, "SELECT DISTINCT evidence_key FROM timing_runs ORDER BY 1") == [("s1",), ("s2",)]
+
+
+ROUGH = MappingProxyType({"name": "smoke", "alone": False})
+
+
+def rough(cost=9e6, runs=200, **options):
+    """A first figure of int8, taken beside other work: enough runs even for a 90th percentile."""
+    one = repeat(process("int8", np.log([cost] * 2)), runs // 2)
+    return session([one], name="early", preset=ROUGH, **options)
+
+
+class TestRoughFigures:
+    TIMINGS = "SELECT preset, rough, p50_ms, p90_ms IS NULL FROM timings WHERE model = 'int8'"
+    LATENCIES = (
+        "SELECT metric, value, low, high FROM measurements WHERE model = 'int8' AND metric LIKE 'latency%' ORDER BY ALL"
+    )
+
+    def test_are_marked_and_promise_nothing(self, results):
+        db = results(rough())
+        assert one(db, self.TIMINGS) == [("smoke", True, pytest.approx(18), False)]
+        assert one(db, self.LATENCIES) == [
+            ("latency_p50", pytest.approx(18), None, None), ("latency_p90", pytest.approx(18), None, None),
+        ]  # fmt: skip
+        assert one(db, "SELECT latency_p50, speedup FROM scoreboard WHERE model = 'int8'") == [
+            (pytest.approx(18), None)
+        ]
+        assert one(db, "SELECT * FROM speedups") == []
+
+    @pytest.mark.parametrize("at", [NOW, datetime(2026, 1, 4, tzinfo=UTC)], ids=["before", "after"])
+    def test_give_way_to_a_sessions_whenever_they_were_taken(self, results, at):
+        """All of them: of the session's 48 runs there is no 90th percentile, so none is shown."""
+        db = results(rough(at=at), session(samples(runs_per_round=4), at=LATER))
+        ((preset, is_rough, p50, without_p90),) = one(db, self.TIMINGS)
+        assert (preset, is_rough, without_p90) == ("default", False, True)
+        assert p50 == pytest.approx(2, rel=0.05)
+        ((metric, value, low, high),) = one(db, self.LATENCIES)
+        assert metric == "latency_p50"
+        assert low < value == p50 < high
+        assert one(db, "SELECT latency_p50, latency_p90 FROM scoreboard WHERE model = 'int8'") == [(p50, None)]
+        speedups = "SELECT DISTINCT evidence_key FROM speedups"
+        assert one(db, speedups) == [("s1",)]
+
+    def test_stay_in_the_history_and_the_newest_of_them_counts(self, results):
+        newer = rough(cost=5e6, at=LATER)
+        db = results(rough(), replace(newer, session="early2"))
+        assert one(db, self.LATENCIES)[0][:2] == ("latency_p50", pytest.approx(10))
+        history = "SELECT evidence_key FROM measurement_history WHERE metric = 'latency_p50' ORDER BY ALL"
+        assert one(db, history) == [("early",), ("early2",)]
+
+    def test_of_other_models_stay(self, results):
+        base = repeat(process("base", np.log([3e6] * 12)), 6)
+        db = results(rough(), session([base], at=LATER))
+        assert one(db, "SELECT model, rough FROM timings ORDER BY ALL") == [("base", False), ("int8", True)]
+        assert len(one(db, self.LATENCIES)) == 2
 
 
 def test_runs_that_were_set_aside_are_kept_out_of_figures_but_not_of_the_store(results):

@@ -1,0 +1,95 @@
+"""The session at the end of a sweep: what lacks figures, and what could not be timed."""
+
+import numpy as np
+import pytest
+
+from ops.api import Batch
+from pipeline.bench.preset import parse_preset
+from pipeline.environment import device_id
+from pipeline.formats import ONNX_FILE
+from pipeline.jobs import Failed, What
+from pipeline.plan import export_key
+from pipeline.schedule import predict_job, timing_key
+from pipeline.store.records import Ingested, TimingFailure
+from pipeline.timing import Timing
+from tests.pipeline.bench import odd_targets
+
+TREE = {"base": {"op": "toy_base", "then": {"a": {"op": "toy_add"}, "b": {"op": "toy_add", "with": {"amount": 2}}}}}
+PRESET = parse_preset({
+    "name": "test", "conditions": [{"scenario": "single_stream", "runs": 6}, {"scenario": "offline", "batch": 2, "runs": 6}],
+    "rounds": 6, "max_rounds": 6, "seconds": 0.01, "max_seconds": 1, "warmup": {"runs": 40, "seconds": 0, "cap": 1},
+    "alone": False, "compare": False,
+})  # fmt: skip
+
+
+class Data:
+    name = "toy"
+
+    def batches(self, split, *, batch_size, samples=None):
+        yield Batch(("1", "2"), {"pixel_values": np.zeros((2, 3), np.float32)}, {})
+
+
+@pytest.fixture
+def timing(planned, artifacts):
+    """A plan of three models, of which the given ones are there with their predictions; any file will do."""
+
+    def make(there, target="steady"):
+        plan = planned(TREE)
+        targets = {"onnxruntime": {"target": f"{target}_test_target"}}
+        for step in plan.steps:
+            if step.path in there:
+                keys = [
+                    export_key(step.key, plan.facts.export_version),
+                    predict_job(step, "onnxruntime", plan, targets).key,
+                ]
+                for key in keys:
+                    with artifacts.publish(key, {}) as folder:
+                        (folder / ONNX_FILE).write_text(step.path)
+        return Timing(plan, targets, artifacts, PRESET, (odd_targets.PLUGIN,))
+
+    return make
+
+
+def run(timing, ingested=()):
+    return timing.run(set(ingested), Data(), run_id="r", progress=lambda *_: None)
+
+
+def test_only_models_that_are_there_and_have_answered_are_timed(timing, artifacts):
+    made = timing({"base", "base/a"})
+    keys = {step.path: step.key for step in made.plan.steps}
+    with artifacts.publish(
+        export_key(keys["base/b"], made.plan.facts.export_version), {}
+    ) as folder:  # never a latency alone
+        (folder / ONNX_FILE).touch()
+    assert {candidate.model_key for candidate in made.candidates()} == {keys["base"], keys["base/a"]}
+
+
+def test_what_has_figures_is_not_timed_again(timing):
+    made = timing({"base"})
+    timed = run(made)
+    (done,) = (record for record in timed.records if isinstance(record, Ingested))
+    key = made.plan.steps[0].key
+    assert done.evidence_key == timing_key(
+        key, target=made.targets["onnxruntime"], preset=PRESET.model_dump(mode="json"), device=device_id()
+    )
+    assert timed.failures == []
+    assert run(made, {done.evidence_key}).records == []
+
+
+def test_a_model_that_could_not_be_timed_is_a_failed_job(timing):
+    made = timing({"base"}, target="dying")
+    timed = run(made)
+    ((job, failed),) = timed.failures
+    assert (job.what, job.path, job.details) == (What.TIMING, "base", {"target": "onnxruntime"})
+    assert failed == Failed(job.key, None, "The measuring process was killed by signal 9")
+    assert not any(isinstance(record, Ingested) for record in timed.records)  # the next run tries again
+    assert len([record for record in timed.records if isinstance(record, TimingFailure)]) == 2
+
+
+def test_conditions_that_fail_differently_are_told_apart(timing):
+    timed = run(timing({"base"}, target="picky"))
+    ((_, failed),) = timed.failures
+    assert failed.error == (
+        "single_stream, batch 1, 1 thread(s): batches of 1 are refused; "
+        "offline, batch 2, 1 thread(s): batches of 2 are refused"
+    )
