@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bokeh.document import Document
-from bokeh.models import Column
 
 from viewer.bridge import Bridge, Courier
 from viewer.desk import Desk
@@ -117,7 +116,7 @@ class App:
     def _fill(self) -> None:
         document, courier = self._document, self.desk.courier
         with document.models.freeze():  # one walk through all models instead of one per root
-            for root in (self.map.figure, self.scatter.figure, Column(name="stage"), self._bridge):
+            for root in (self.map.figure, self.scatter.figure, self._bridge):
                 document.add_root(root)
         panes = {name: markup for view in self._views for name, markup in view.markup().items()}
         for view in self._views:

@@ -10,7 +10,7 @@ import numpy as np
 
 from viewer.forest import Forest, Node, Outcome
 from viewer.layout import Layout, Placed
-from viewer.ribbons import ribbons
+from viewer.ribbons import lapped, ribbons
 
 __all__ = ["FAINT", "Drawing", "Looks", "draw", "packed"]
 
@@ -21,6 +21,7 @@ _SMALLEST, _LARGEST = 0.11, 0.34
 _LOST = {Outcome.FAILED: ("#f2b48c", "#b3470f"), Outcome.SKIPPED: ("#c3cbd4", "#7b8794")}
 _EDGE, _BUNDLE_EDGE = "#5c6b7a", "#33414f"
 _TIMES = "\N{MULTIPLICATION SIGN}"
+_RIBBON_INK = 0.85
 _RIBBON_SHARE = 0.5
 """Half-width of a ribbon's end, of its node's radius."""
 
@@ -35,6 +36,8 @@ class Looks:
     """From 0 to 1; float (N,)."""
     shown: np.ndarray
     """Whether it is drawn in full: bool (N,)."""
+    ground: str = "#ffffff"
+    """What it is drawn on: ribbons let a little of it through, whatever lies below them."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,20 @@ def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, l
         "name": ["" if each.bundle or each.parent else forest[each.id].name or forest[each.id].label for each in placed],
         "inside": [_inside(each) for each in placed],
     }  # fmt: skip
-    return Drawing(nodes, _bands(layout, index, np.stack([x, y], axis=1), radius, rgb), index)
+    return Drawing(nodes, _bands(layout, index, np.stack([x, y], axis=1), radius, _over(looks.ground, rgb)), index)
 
 
 def packed(rgb: np.ndarray) -> np.ndarray:
     """Colours as Bokeh takes them in bulk: uint32, 0xRRGGBBAA."""
     wide = rgb.astype(np.uint32)
     return (wide[:, 0] << 24) | (wide[:, 1] << 16) | (wide[:, 2] << 8) | np.uint32(255)
+
+
+def _over(ground: str, rgb: np.ndarray) -> np.ndarray:
+    """Return colours as they look through a little of the ground: float32 (N, 3)."""
+    below = np.frombuffer(bytes.fromhex(ground[1:]), dtype=np.uint8).astype(np.float32)
+    mixed: np.ndarray = below + _RIBBON_INK * (rgb.astype(np.float32) - below)
+    return mixed
 
 
 def _rows(each: Placed, row: Mapping[str, int]) -> list[int]:
@@ -137,16 +147,18 @@ def _inside(each: Placed) -> str:
 def _bands(
     layout: Layout, index: Mapping[str, int], at: np.ndarray, radius: np.ndarray, rgb: np.ndarray
 ) -> dict[str, Any]:
+    """Draw the edges; `rgb` are the colours of the ends, float (N, 3)."""
     parent = np.array([index[edge.parent] for edge in layout.edges], dtype=np.int32)
     child = np.array([index[edge.child] for edge in layout.edges], dtype=np.int32)
     half = radius * _RIBBON_SHARE
     # the layout keeps rows free from the column after the parent on: bend before that column
     found = ribbons(at[parent], at[child], half[parent], half[child], turn=1.0)
-    one, other = rgb[parent].astype(np.float32)[found.ribbon], rgb[child].astype(np.float32)[found.ribbon]
+    one, other = rgb[parent][found.ribbon], rgb[child][found.ribbon]
     mixed = one + (other - one) * found.along[:, None]
+    corners_x, corners_y = lapped(found)
     return {
-        "corners_x": found.xs,
-        "corners_y": found.ys,
+        "corners_x": corners_x,
+        "corners_y": corners_y,
         "color": packed(mixed.round()),
         "parent": parent[found.ribbon],
         "child": child[found.ribbon],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,13 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from viewer.metrics import MetricSpec, format_value
-from viewer.units import QuantityError, parse_quantity
 
-__all__ = ["Bins", "Budget", "BudgetError", "histogram", "parse_budget", "passing", "sentence", "sql", "tightest"]
-
-
-class BudgetError(ValueError):
-    """What was typed is no budget: the message says what is wrong and gives the nearest metric or an example."""
+__all__ = ["Bins", "Budget", "histogram", "passing", "sentence", "sql", "tightest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,36 +88,46 @@ def sentence(budget: Budget, spec: MetricSpec) -> str:
     return f"{spec.label} at most {high}" if high is not None else f"any {spec.label}"
 
 
-def sql(budgets: Iterable[Budget]) -> tuple[str, list[float]]:
-    """Return a condition on the scoreboard's columns with its parameters; "true" without budgets."""
+def sql(budgets: Iterable[Budget]) -> str:
+    """Return a condition on the scoreboard's columns, to be run as it stands; "true" without budgets."""
     parts: list[str] = []
-    values: list[float] = []
     for budget in budgets:
         column = '"' + budget.metric.replace('"', '""') + '"'
         for bound, sign in ((budget.low, ">="), (budget.high, "<=")):
             if bound is not None:
-                parts.append(f"{column} {sign} ?")
-                values.append(bound)
-    return " AND ".join(parts) or "true", values
+                parts.append(f"{column} {sign} {_double(bound)}")
+    return " AND ".join(parts) or "true"
 
 
-def histogram(values: np.ndarray, within: np.ndarray, *, bins: int = 20) -> Bins:
+def _double(value: float) -> str:
+    """Write a number so that SQL reads the very same: a longer one without an exponent would be read as a decimal."""
+    short = f"{value:.15g}"
+    if float(short) == value:
+        return short
+    exact = repr(value)
+    return exact if "e" in exact else f"{exact}e0"
+
+
+def histogram(
+    values: np.ndarray, within: np.ndarray, *, bins: int = 20, span: tuple[float, float] | None = None
+) -> Bins:
     """Count the finite values, and those of models `within` the budgets, in at most `bins` bins.
 
     Few distinct whole numbers get a bin each; equal values get one bin around them. Positive values of very different
-    sizes get bins that grow by a constant factor. Edges enclose every finite value.
+    sizes get bins that grow by a constant factor. Edges enclose every finite value, and the `span` of the
+    metric's scale where bins are equally wide.
     """
     finite = np.isfinite(values)
     if not finite.any():
         return Bins([], [], [])
     some = values[finite].astype(np.float64)
-    edges = _edges(some, bins)
+    edges = _edges(some, bins, span)
     counts = np.histogram(some, edges)[0]
     passed = np.histogram(values[finite & within].astype(np.float64), edges)[0]
     return Bins(edges.tolist(), counts.tolist(), passed.tolist())
 
 
-def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+def _edges(values: np.ndarray, bins: int, span: tuple[float, float] | None) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     distinct = np.unique(values)
     if distinct.size == 1:
@@ -133,6 +136,8 @@ def _edges(values: np.ndarray, bins: int) -> np.ndarray:
     if np.all(distinct == np.round(distinct)) and high - low < bins:
         return np.arange(low - 0.5, high + 1)
     space = np.geomspace if low > 0 and high / low > _SPREAD else np.linspace
+    if span is not None and space is np.linspace:
+        low, high = min(low, span[0]), max(high, span[1])
     edges = space(low, high, min(bins, max(2, distinct.size)) + 1)
     edges[0], edges[-1] = low, high  # linspace may round them away from the values that they must enclose
     return edges
@@ -140,39 +145,3 @@ def _edges(values: np.ndarray, bins: int) -> np.ndarray:
 
 _SPREAD = 1000.0
 """Ratio of largest to smallest from which on equally wide bins would put nearly all models into the first."""
-_SIGNS = {"<=": "high", "≤": "high", "<": "high", ">=": "low", "≥": "low", ">": "low"}
-_TYPED = re.compile(r"\s*(?P<metric>.+?)\s*(?P<sign><=|>=|<|>|≤|≥)(?P<value>.*)")
-
-
-def parse_budget(text: str, specs: Sequence[MetricSpec]) -> Budget:
-    """Read a typed budget: "file bytes <= 25 MB", "latency p50 < 10 ms", "accuracy >= 90 %".
-
-    A budget is a closed interval: "<" reads as "<=". A number without a unit is in the metric's own.
-
-    Raises:
-        BudgetError: if it cannot be read, with the nearest metric or an example.
-    """
-    match = _TYPED.fullmatch(text)
-    if not match:
-        raise BudgetError(f"'{text}' is no budget. Write a metric, <= or >=, and a value: accuracy >= 0.9")
-    spec = _metric(match["metric"], specs)
-    try:
-        value = parse_quantity(match["value"], spec.unit)
-    except QuantityError as error:
-        raise BudgetError(f"{spec.label}: {error}") from None
-    return Budget(spec.name, **{_SIGNS[match["sign"]]: value})
-
-
-def _metric(typed: str, specs: Sequence[MetricSpec]) -> MetricSpec:
-    by_label = {spec.label.casefold(): spec for spec in specs} | {spec.name.casefold(): spec for spec in specs}
-    wanted = typed.casefold()
-    if wanted in by_label:
-        return by_label[wanted]
-    starting = {spec.name: spec for label, spec in by_label.items() if label.startswith(wanted)}
-    containing = {spec.name: spec for label, spec in by_label.items() if wanted in re.split(r"\W|_", label)}
-    for fitting in (starting, containing):
-        if len(fitting) == 1:
-            return next(iter(fitting.values()))
-    close = difflib.get_close_matches(wanted, by_label, n=1)
-    hint = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(spec.label for spec in specs)}"
-    raise BudgetError(f"There is no metric '{typed}'.{hint}")

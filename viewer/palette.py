@@ -14,7 +14,7 @@ import numpy as np
 
 from viewer.metrics import Better
 
-__all__ = ["KINDS", "MISSING", "SERIES", "blend", "contrast", "kind_color", "scale", "text_on"]
+__all__ = ["KINDS", "MISSING", "SERIES", "blend", "kind_color", "scale"]
 
 KINDS = {
     "base": "#4d5864",
@@ -34,7 +34,6 @@ SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a
 # Perceptually uniform from worse to better; the worse end keeps its contrast to the ground, so nothing disappears.
 _LIGHT = ("#b9d3e6", "#8fbcd9", "#5f9fc9", "#3a80b4", "#1f6199", "#11457a", "#0a2c55")
 _DARK = ("#24425c", "#2b5f86", "#347eae", "#4b9dc9", "#77bad9", "#a8d5e5", "#dcf0f2")
-_FULL, _LINEAR_BELOW, _GAMMA = 255, 0.04045, 2.4
 
 
 Values: TypeAlias = Sequence[float] | np.ndarray
@@ -78,22 +77,5 @@ def blend(stops: Sequence[str], share: Sequence[float] | np.ndarray) -> list[str
     return [f"#{r:02x}{g:02x}{b:02x}" if ok else MISSING for (r, g, b), ok in zip(rounded, known, strict=True)]
 
 
-def contrast(one: str, other: str) -> float:
-    """Contrast ratio of two colours, 1 to 21 (WCAG 2.2, relative luminance)."""
-    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def text_on(ground: str) -> str:
-    """Return black or white, whichever is easier to read on `ground`."""
-    return max(("#111111", "#ffffff"), key=lambda ink: contrast(ink, ground))
-
-
 def _channels(color: str) -> tuple[int, int, int]:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
-
-
-def _luminance(color: str) -> float:
-    shares = [channel / _FULL for channel in _channels(color)]
-    linear = [share / 12.92 if share <= _LINEAR_BELOW else ((share + 0.055) / 1.055) ** _GAMMA for share in shares]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -9,7 +9,7 @@ import numpy as np
 
 from viewer.metrics import Better
 
-__all__ = ["Bought", "best_within", "dominators", "front"]
+__all__ = ["Bought", "best_within", "front"]
 
 
 Values: TypeAlias = Sequence[float] | np.ndarray
@@ -41,15 +41,6 @@ def front(x: Values, y: Values, x_better: Better, y_better: Better) -> list[int]
             found.append(int(row))
             best = max(best, up[row])
     return sorted(found, key=lambda row: (x[row], row))
-
-
-def dominators(row: int, x: Values, y: Values, x_better: Better, y_better: Better) -> list[int]:
-    """Return the rows that dominate `row`, best in y first."""
-    across, up = _oriented(x, x_better), _oriented(y, y_better)
-    with np.errstate(invalid="ignore"):
-        at_least = (across >= across[row]) & (up >= up[row])
-        better = (across > across[row]) | (up > up[row])
-    return sorted(map(int, np.flatnonzero(at_least & better)), key=lambda other: (-up[other], other))
 
 
 def best_within(

@@ -27,7 +27,18 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-__all__ = ["ACCENT", "MODEL_COLUMNS", "NODE_COLUMNS", "RIBBON_COLUMNS", "Plot", "map_plot", "scatter_plot"]
+from viewer.spares import Spares
+
+__all__ = [
+    "ACCENT",
+    "MODEL_COLUMNS",
+    "NODE_COLUMNS",
+    "RIBBON_COLUMNS",
+    "Plot",
+    "fill_spares",
+    "map_plot",
+    "scatter_plot",
+]
 
 NODE_COLUMNS = (
     "x", "y", "r", "color", "alpha", "edge", "edge_width", "dash", "key", "model", "members", "label", "brief",
@@ -59,13 +70,27 @@ class Plot:
 
 
 def map_plot() -> Plot:
+    """Return a plot for `ribbons`, `nodes` and `labels`; x in columns, y in rows downwards, radii in rows."""
+    return _MAPS.take()
+
+
+def scatter_plot() -> Plot:
+    """Return a plot for every model as a point, the Pareto front, error bars and what a hover adds."""
+    return _SCATTERPLOTS.take()
+
+
+def fill_spares() -> None:
+    """Make plots for the next visitors: it takes longer than everything else on the way to a page."""
+    _MAPS.fill()
+    _SCATTERPLOTS.fill()
+
+
+def _map_plot() -> Plot:
     """Draw `ribbons`, `nodes` and `labels`; x in columns, y in rows downwards, radii in rows."""
-    plot = _plot("map", Range1d(-1, 8), Range1d(10, -1))
-    plot.figure.xaxis[0].visible = plot.figure.yaxis[0].visible = False
-    plot.figure.xgrid[0].visible = plot.figure.ygrid[0].visible = False
+    plot = _plot("map", Range1d(-1, 8), Range1d(10, -1), x_axis_type=None, y_axis_type=None)
     ribbons = plot.source("ribbons", *RIBBON_COLUMNS)
     shape = {"xs": _rows_of("corners_x"), "ys": _rows_of("corners_y"), "fill_color": "color", "line_color": None}
-    _glyph(plot, ribbons, Patches(**shape, fill_alpha=0.85), faint=Patches(**shape, fill_alpha=0.08))
+    _glyph(plot, ribbons, Patches(**shape), faint=Patches(**shape, fill_alpha=0.08))
     node = Circle(
         x="x", y="y", radius="r", radius_dimension="y", fill_color="color", fill_alpha="alpha", line_color="edge",
         line_alpha="alpha", line_width="edge_width", line_dash="dash",
@@ -76,13 +101,13 @@ def map_plot() -> Plot:
     )  # fmt: skip
     marks = _glyph(plot, plot.source("nodes", *NODE_COLUMNS), node, chosen=ring)
     pointer = Circle(x="x", y="y", radius="r", radius_dimension="y", fill_color=None, line_color=ACCENT, line_width=2)
-    _glyph(plot, plot.source("pointer", "x", "y", "r"), pointer)
+    _glyph(plot, plot.source("pointer", "x", "y", "r"), pointer, over=True)
     _labels(plot, "labels", "map-labels")
     _tools(plot.figure, marks)
     return plot
 
 
-def scatter_plot() -> Plot:
+def _scatter_plot() -> Plot:
     """Draw every model as a point, the Pareto front, error bars and what a hover adds."""
     plot = _plot("scatter", Range1d(0, 1), Range1d(0, 1))
     for axis in (plot.figure.xaxis[0], plot.figure.yaxis[0]):
@@ -90,9 +115,13 @@ def scatter_plot() -> Plot:
         axis.axis_label_text_font_size = "12px"
         axis.axis_label_text_font = axis.major_label_text_font = _FONT
         axis.axis_label_standoff = 3
-    for name, color, alpha, width in (("bars", "#8a97a6", 0.55, 1), ("kin", ACCENT, 0.9, 2)):
+    for name, color, alpha, width in (
+        ("bars", "#8a97a6", 0.55, 1),
+        ("front_lines", "#8a97a6", 0.9, 1),
+        ("kin", ACCENT, 0.9, 2),
+    ):
         line = Segment(x0="x0", y0="y0", x1="x1", y1="y1", line_color=color, line_alpha=alpha, line_width=width)
-        _glyph(plot, plot.source(name, "x0", "y0", "x1", "y1"), line)
+        _glyph(plot, plot.source(name, "x0", "y0", "x1", "y1"), line, over=name == "kin")
     _glyph(
         plot, plot.source("front", "x", "y"), Line(x="x", y="y", line_color="#c2570c", line_width=1.6, line_dash=[5, 3])
     )
@@ -101,7 +130,7 @@ def scatter_plot() -> Plot:
     ring = Scatter(x="x", y="y", size="size", fill_color="color", fill_alpha="alpha", line_color=ACCENT, line_width=3)
     marks = _glyph(plot, plot.source("models", *MODEL_COLUMNS), point, chosen=ring)
     spot = Scatter(x="x", y="y", size="size", fill_color=None, line_color=ACCENT, line_width=2)
-    _glyph(plot, plot.source("spot", "x", "y", "size"), spot)
+    _glyph(plot, plot.source("spot", "x", "y", "size"), spot, over=True)
     _labels(plot, "front_labels", "front-labels")
     _tools(plot.figure, marks)
     wheel = WheelZoomTool(name="wheel")
@@ -110,20 +139,27 @@ def scatter_plot() -> Plot:
     return plot
 
 
-def _plot(name: str, x_range: Range1d, y_range: Range1d) -> Plot:
+def _plot(name: str, x_range: Range1d, y_range: Range1d, **axes: Any) -> Plot:
     made = figure(
         name=name, x_range=x_range, y_range=y_range, sizing_mode="stretch_both", toolbar_location=None, tools="",
-        output_backend="canvas", min_border=0, outline_line_color=None, lod_threshold=None,
+        output_backend="canvas", min_border=0, outline_line_color=None, lod_threshold=None, **axes,
     )  # fmt: skip
     made.toolbar.logo = None
     return Plot(made)
 
 
-def _glyph(plot: Plot, source: ColumnDataSource, glyph: Any, *, chosen: Any = None, faint: Any = None) -> GlyphRenderer:
-    """Add a glyph that looks the same whether selected or not, unless told otherwise."""
+def _glyph(
+    plot: Plot, source: ColumnDataSource, glyph: Any, *, chosen: Any = None, faint: Any = None, over: bool = False
+) -> GlyphRenderer:
+    """Add a glyph that looks the same whether selected or not, unless told otherwise.
+
+    It is invisible until the page says where the plot is looked at from. What comes and goes with the pointer is drawn
+    `over` the plot, on a layer of its own: the plot itself need not be drawn again for it.
+    """
     return plot.figure.add_glyph(
-        source, glyph, selection_glyph=chosen or glyph, nonselection_glyph=faint or glyph, muted_glyph=glyph
-    )
+        source, glyph, selection_glyph=chosen or glyph, nonselection_glyph=faint or glyph, muted_glyph=glyph,
+        visible=False, level="overlay" if over else "glyph",
+    )  # fmt: skip
 
 
 def _rows_of(column: str) -> Any:
@@ -158,3 +194,7 @@ def _tools(made: figure, marks: GlyphRenderer) -> None:
         hover,
     ]
     made.toolbar.active_drag = pan
+
+
+_MAPS = Spares(_map_plot)
+_SCATTERPLOTS = Spares(_scatter_plot)

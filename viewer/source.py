@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 
 from pipeline.store.reader import StoreError, open_results, snapshot_id
+from viewer.filters import Budget, sql
 from viewer.forest import Node, Outcome
 from viewer.metrics import Better, MetricSpec
 
@@ -146,10 +147,27 @@ def _metrics(db: duckdb.DuckDBPyConnection) -> list[MetricSpec]:
         "SELECT metric, unit, format, better, is_primary, description FROM metrics"
         " WHERE metric IN (SELECT metric FROM measurements) ORDER BY is_primary DESC, metric"
     ).fetchall()
+    declared = _declared(db, {name for name, *_ in rows})
     return [
-        MetricSpec(name, unit, format_, Better(better), primary, description=description)
+        MetricSpec(name, unit, format_, Better(better), primary, *declared.get(name, (None, None)), description)
         for name, unit, format_, better, primary, description in rows
     ]
+
+
+def _declared(db: duckdb.DuckDBPyConnection, metrics: set[str]) -> dict[str, tuple[float | None, float | None]]:
+    """Return the ends of scales that imported files declare; where several do, the widest."""
+    rows = db.execute(
+        "SELECT content ->> 'name', recipe, try_cast(content ->> 'min' AS DOUBLE), try_cast(content ->> 'max' AS DOUBLE)"
+        " FROM import_detail JOIN runs USING (run_id) WHERE part = 'metrics'"
+    ).fetchall()
+    lows: dict[str, list[float]] = defaultdict(list)
+    highs: dict[str, list[float]] = defaultdict(list)
+    for name, file, low, high in rows:
+        own = f"{name} ({file})"  # of a metric whose name was taken
+        metric = own if own in metrics else name
+        lows[metric] += [low] if low is not None else []
+        highs[metric] += [high] if high is not None else []
+    return {metric: (min(lows[metric], default=None), max(highs[metric], default=None)) for metric in {*lows, *highs}}
 
 
 def _contexts(db: duckdb.DuckDBPyConnection) -> list[Context]:
@@ -224,7 +242,9 @@ def _running(db: duckdb.DuckDBPyConnection) -> bool:
     return bool(found and found[0])
 
 
-def sql_of_table(metrics: list[str], context: Context, order: str, *, descending: bool) -> str:
+def sql_of_table(
+    metrics: list[str], context: Context, order: str, *, descending: bool, within: Iterable[Budget] = ()
+) -> str:
     """Return the query that gives the table's rows, for people to run themselves."""
     columns = ", ".join(["model", "op", *(_identifier(name) for name in metrics)])
     tests = [
@@ -232,6 +252,7 @@ def sql_of_table(metrics: list[str], context: Context, order: str, *, descending
         for name, value in zip(("target", "device", "dataset_key"), _identity(context), strict=True)
         if value
     ]
+    tests += [sql([budget]) for budget in within]
     where = f"\nWHERE {' AND '.join(tests)}" if tests else ""
     by = f"\nORDER BY {_identifier(order)}{' DESC' if descending else ''} NULLS LAST" if order else ""
     return f"SELECT {columns}\nFROM scoreboard{where}{by};"

@@ -10,12 +10,14 @@ import param
 
 from viewer.inside_state import InsideState
 
-__all__ = ["AUTO", "NOTHING", "PAGES_AT_START", "ViewState"]
+__all__ = ["AUTO", "KIND", "NOTHING", "PAGES_AT_START", "ViewState"]
 
 AUTO = ""
 """A metric that nobody chose: the viewer picks one."""
 NOTHING = "-"
 """Deliberately no metric."""
+KIND = ":kind"
+"""In place of a metric for the colour: what kind of operation made the model."""
 PAGES_AT_START = ("overview", "table", "compare")
 
 Range = tuple[str, float | None, float | None]
@@ -28,7 +30,7 @@ class ViewState(InsideState):
     page = param.String("overview", doc="which page is open")
     selected = param.List([], item_type=str, doc="model keys, in the order they were picked")
     base = param.String("", doc="key of the model that others are compared with; empty: the one nearest a root")
-    color = param.String(AUTO, doc="metric shown as colour")
+    color = param.String(AUTO, doc="metric, or the kind of operation, shown as colour")
     size = param.String(AUTO, doc="metric shown as size")
     arrange = param.Selector(default="operation", objects=["operation", "step", "time"], doc="columns of the map")
     opened = param.List([], item_type=str, doc="models and bundles whose content is drawn, however many rows it takes")
@@ -47,6 +49,7 @@ class ViewState(InsideState):
     order = param.String("", doc="column that the table is sorted by; empty: as in the map")
     descending = param.Boolean(False)
     rows_from = param.Integer(0, bounds=(0, None), doc="first row on the table's page")
+    within = param.Boolean(False, doc="whether the table leaves out what is outside the budget")
     setting = param.String(AUTO, doc="runtime, machine and data set whose measurements are shown")
     theme = param.Selector(default="auto", objects=["auto", "light", "dark"])
 

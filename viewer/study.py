@@ -16,10 +16,10 @@ from viewer.filters import Budget, passing, sentence, tightest
 from viewer.forest import Forest, Node
 from viewer.layout import Arrange, Layout, layout
 from viewer.metrics import Better, Measured, MetricSpec, change, format_change, format_value
-from viewer.palette import scale
+from viewer.palette import KINDS, kind_color, scale
 from viewer.pareto import front
 from viewer.source import Column, Context, Snapshot, load, snapshot_id
-from viewer.state import AUTO, NOTHING, Range, ViewState
+from viewer.state import AUTO, KIND, NOTHING, Range, ViewState
 
 __all__ = ["Study", "budgets", "open_study"]
 
@@ -29,6 +29,9 @@ _MOST_LAYOUTS = 8
 _SHORT = 28
 _PLAIN = "#5b8db8"
 _METRIC_FIELDS = ("color", "size", "x", "y", "goal")
+_ALSO = {"color": (KIND,)}
+_FILLED = 0.25
+"""Share of its declared range that a metric's values must take for the range to be its scale."""
 _QUALITY = re.compile(r"accuracy|f1|exact|score|auc|map\b", re.IGNORECASE)
 _COST = re.compile(r"latency|time|seconds|\bms\b", re.IGNORECASE)
 _BULK = re.compile(r"size|bytes|param", re.IGNORECASE)
@@ -83,7 +86,7 @@ class Study:
         """Return the values that make sense for these results, and a sentence for each that does not."""
         kept, notices = dict(values), []
         for name in _METRIC_FIELDS:
-            if kept.get(name, AUTO) not in {AUTO, NOTHING, *self._by_name}:
+            if kept.get(name, AUTO) not in {AUTO, NOTHING, *_ALSO.get(name, ()), *self._by_name}:
                 notices.append(f"There is no metric '{_clip(kept.pop(name))}' in these results.")
         if kept.get("page", "overview") not in pages:
             notices.append(f"There is no page '{_clip(kept.pop('page'))}'.")
@@ -109,7 +112,8 @@ class Study:
         asked = getattr(state, field)
         if asked == NOTHING:
             return ""
-        return asked if asked in self._by_name else self._suiting[field]
+        known = asked in self._by_name or asked in _ALSO.get(field, ())
+        return asked if known else self._suiting[field]
 
     @cached_property
     def _suiting(self) -> dict[str, str]:
@@ -197,11 +201,12 @@ class Study:
         mask[self.front(self.chosen("x", state), self.chosen("y", state))] = True
         return mask
 
-    def front(self, x: str, y: str) -> list[int]:
-        """Return the rows that none beats in both metrics, by x; empty where neither has a better end."""
+    def front(self, x: str, y: str, among: np.ndarray | None = None) -> list[int]:
+        """Return the rows that none (of those `among`) beats in both metrics, by x; empty where neither has a better end."""
         if not x or not y or {self.better(x), self.better(y)} == {Better.NEITHER}:
             return []
-        return front(self.values(x), self.values(y), self.better(x), self.better(y))
+        xs = self.values(x) if among is None else np.where(among, self.values(x), np.nan)
+        return front(xs, self.values(y), self.better(x), self.better(y))
 
     def best(self, metric: str, among: np.ndarray) -> int | None:
         """Return the row with the best value; None if no row has one, or nothing is better."""
@@ -284,12 +289,24 @@ class Study:
         """Return the colour of every row: uint8 (N, 3); the stronger, the better."""
         known = self._colors.get((metric, dark))
         if known is None:
-            spec = self.spec(metric)
-            names = scale(self.values(metric), spec.better, low=spec.low, high=spec.high, dark=dark) if metric else []
-            names = names or [_PLAIN] * len(self.keys)
+            names = self._ink(metric, dark=dark)
             known = np.frombuffer(bytes.fromhex("".join(name[1:] for name in names)), dtype=np.uint8).reshape(-1, 3)
             self._colors[metric, dark] = known
         return known
+
+    def _ink(self, metric: str, *, dark: bool) -> list[str]:
+        if metric == KIND:
+            return [kind_color(self.forest[key].kind) for key in self.keys]
+        if not metric:
+            return [_PLAIN] * len(self.keys)
+        low, high = self.ends(metric)
+        return scale(self.values(metric), self.better(metric), low=low, high=high, dark=dark)
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """The kinds of operation that made the models: those with a colour of their own first."""
+        here = {self.forest[key].kind for key in self.keys}
+        return [kind for kind in KINDS if kind in here] + sorted(here - set(KINDS))
 
     def sizes(self, metric: str) -> np.ndarray:
         """Return the size of every row, 0 to 1: its area grows with the metric; without one it is small."""
@@ -301,12 +318,20 @@ class Study:
         return np.sqrt(np.nan_to_num(np.clip(share, 0.0, 1.0), nan=0.0))
 
     def ends(self, metric: str) -> tuple[float, float]:
-        """Return the ends of a metric's scale: declared, else of the values."""
+        """Return the ends of a metric's scale: those of its values, or the declared ones if the values fill them.
+
+        A scale of 0 to 1 for values of 0.75 to 0.77 would make all models look the same. No value lies outside.
+        """
         values, spec = self.values(metric), self.spec(metric)
         known = values[np.isfinite(values)]
-        low = spec.low if spec.low is not None else float(known.min()) if known.size else 0.0
-        high = spec.high if spec.high is not None else float(known.max()) if known.size else 1.0
-        return low, high
+        if not known.size:
+            return spec.low or 0.0, 1.0 if spec.high is None else spec.high
+        low, high = float(known.min()), float(known.max())
+        bottom, top = (
+            min(low, spec.low if spec.low is not None else low),
+            max(high, spec.high if spec.high is not None else high),
+        )
+        return (bottom, top) if high - low >= _FILLED * (top - bottom) else (low, high)
 
 
 def budgets(filters: Iterable[Range]) -> list[Budget]:

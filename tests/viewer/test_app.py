@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from bokeh.document import Document
 
-from tests.studies import study
+from tests.studies import study, synthetic_study
 from tests.viewer.stores import key_of, publish
 from viewer.app import open_app, results_path
+from viewer.palette import KINDS
 from viewer.study import open_study
+from viewer.views.report import Report
 from viewer.views.table import Table
 
 ROOT, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-mag50", "-mag75"))
@@ -155,7 +157,7 @@ def test_the_table_sorts_numbers_as_numbers_with_missing_ones_last(app, page):
     page.say("sort", order="Latency")
     assert (np.diff(app.desk.study.values("Latency")[table.rows()]) <= 0).all()
     page.say("sort", order=" name")
-    rows = list(csv.DictReader(io.StringIO(table.as_csv())))
+    rows = list(csv.DictReader(io.StringIO(table.as_csv(table.rows()))))
     assert [row["name"] for row in rows][:2] == ["mobilenetv2trained", "mobilenetv2trained-int8"]
 
 
@@ -165,7 +167,7 @@ def test_a_spreadsheet_runs_no_name_as_a_formula(tmp_path):
     publish(tmp_path / "results.duckdb", small).close()
     app = visit(tmp_path / "results.duckdb")
     table = next(view for view in app._views if isinstance(view, Table))
-    assert next(csv.DictReader(io.StringIO(table.as_csv())))["name"] == '\'=HYPERLINK("http://x")'
+    assert next(csv.DictReader(io.StringIO(table.as_csv(table.rows()))))["name"] == '\'=HYPERLINK("http://x")'
 
 
 def test_the_copied_sql_gives_the_rows_of_the_table(app, page):
@@ -179,6 +181,86 @@ def test_the_copied_sql_gives_the_rows_of_the_table(app, page):
     assert len(rows) == 52
     table = next(view for view in app._views if isinstance(view, Table))
     assert [row[0] for row in rows] == [app.desk.study.forest[app.desk.study.keys[at]].name for at in table.rows()]
+
+
+def test_a_typed_budget_sets_the_ranges_and_is_written_as_they_are_dragged(app, page):
+    app.state.pane = "budgets"
+    page.say("budget_type", text="Top-1 Accuracy >= 50%; Latency <= 9 s", name="")
+    assert app.state.filters == [("Top-1 Accuracy", 0.5, None), ("Latency", None, 9000.0)]
+    side = page.say("range", index=1, low=None, high=8123.456789)["panes"]["side"]
+    assert 'value="Top-1 Accuracy &gt;= 50%; Latency &lt;= 8.12346 s"' in side
+    page.say("budget_type", text="Top-1 Accuracy >= 60%; Latency <= 8.12346 s")
+    assert app.state.filters == [("Top-1 Accuracy", 0.6, None), ("Latency", None, 8123.456789)]
+    page.say("filter_add")
+    page.say("budget_type", text="latency < 7000")
+    assert app.state.filters[0] == ("Latency", None, 7000.0)
+    assert [each[1:] for each in app.state.filters[1:]] == [(None, None)]
+    page.say("budget_type", text="")
+    assert all(each[1:] == (None, None) for each in app.state.filters)
+
+
+def test_what_is_no_budget_is_said_below_what_was_typed(app, page):
+    app.state.pane = "budgets"
+    side = page.say("budget_type", text="Latncy <= 9 s")["panes"]["side"]
+    assert "There is no metric &#39;Latncy&#39;. Did you mean &#39;Latency&#39;?" in side
+    assert 'value="Latncy &lt;= 9 s"' in side
+    assert app.state.filters == []
+    assert "Did you mean" not in page.say("budget_type", text="Latency <= 9 s")["panes"]["side"]
+
+
+def test_the_table_the_file_and_the_sql_keep_to_the_budget_if_asked(app, page):
+    from pipeline.store.reader import open_results
+
+    app.state.change({"filters": [("Latency", None, 9000.0), ("Top-1 Accuracy", 0.5, None)], "within": True})
+    inside = int(app.desk.study.passing(app.state.filters).sum())
+    table = next(view for view in app._views if isinstance(view, Table))
+    assert len(table.rows()) == inside < 52
+    assert f"of {inside}" in table.draw_page()
+    db = open_results(app.desk.path)
+    rows = db.execute(page.say("sql")["copy"].rstrip(";")).fetchall()
+    db.close()
+    assert {row[0] for row in rows} == {app.desk.study.forest[app.desk.study.keys[at]].name for at in table.rows()}
+    assert len(list(csv.DictReader(io.StringIO(page.say("csv")["save"]["text"])))) == inside
+    assert len(list(csv.DictReader(io.StringIO(page.say("csv", every="1")["save"]["text"])))) == 52
+
+
+def test_colour_by_kind_of_operation_has_a_legend_of_the_kinds(app, page):
+    legend = page.say("set", field="color", value=":kind")["panes"]["legend"]
+    assert [kind for kind in KINDS if f"</i>{kind}</span>" in legend] == app.desk.study.kinds
+    row = app.desk.study.row[MAG50]
+    assert app.desk.study.rgb(":kind", dark=False)[row].tolist() == list(bytes.fromhex(KINDS["prune"][1:]))
+    assert page.say("set", field="size", value=":kind").get("panes", {}).get("notice", "") != ""
+    assert app.state.size == ""
+
+
+def test_new_results_and_folding_outdate_what_the_page_knows_of_models(app, page):
+    known = page.say("hover", key=MAG50)["card"]
+    assert "Fold its descendants" in known["alone"]
+    assert "forget" not in page.say("node", key=MAG50)
+    assert page.updates[-1]["panes"]["side"] == known["alone"]
+    assert page.say("fold", key=MAG50)["forget"]
+
+
+def test_nothing_selected_offers_the_front_within_the_budget(app):
+    side = app._views[3].draw_side()
+    front = app.desk.study.front("Latency", "Top-1 Accuracy")
+    assert all(app.desk.study.keys[row] in side for row in front)
+    app.state.change({"filters": [("Latency", None, 9000.0)]})
+    inside = app.desk.study.front("Latency", "Top-1 Accuracy", app.desk.study.passing(app.state.filters))
+    side = app._views[3].draw_side()
+    assert all(app.desk.study.keys[row] in side for row in inside)
+    assert not any(app.desk.study.keys[row] in side for row in set(front) - set(inside))
+
+
+def test_a_report_says_what_it_leaves_out(app, tmp_path):
+    report = next(view for view in app._views if isinstance(view, Report))
+    assert "The table has" not in report.html()
+    publish(tmp_path / "results.duckdb", synthetic_study(1200)).close()
+    large = visit(tmp_path / "results.duckdb")
+    text = next(view for view in large._views if isinstance(view, Report)).html()
+    assert "The table has the first 1,000 of 1,200 models." in text
+    assert "The facts on hover are those of the first 300 of 1,200 models." in text
+    assert "This report has the facts of the first 300 models" in text
 
 
 def test_failed_and_skipped_steps_are_told_with_their_reason(page):

@@ -94,6 +94,66 @@ def test_a_budget_is_dragged_typed_saved_and_found_again_at_its_address(enter):
     assert again.page.get_by_label("Highest Latency").input_value() == "9000"
 
 
+def test_a_budget_is_typed_and_follows_the_hand(enter):
+    visitor = enter("pane=budgets")
+    page = visitor.page
+    field = page.get_by_label("The budget, typed")
+    assert field.get_attribute("placeholder").startswith("e.g. Top-1 Accuracy >= ")
+    field.fill("top-1 accuracy > 50%; Latncy <= 9 s")
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").get_by_text("There is no metric 'Latncy'. Did you mean 'Latency'?").wait_for()
+    assert field.input_value() == "top-1 accuracy > 50%; Latncy <= 9 s"
+    field.fill("top-1 accuracy > 50%; latency <= 9 s")
+    page.keyboard.press("Enter")
+    page.get_by_text("of 52 models pass.").wait_for()
+    assert page.get_by_label("Lowest Top-1 Accuracy").input_value() == "0.5"
+    assert page.get_by_label("Highest Latency").input_value() == "9000"
+    assert field.input_value() == "Top-1 Accuracy >= 50%; Latency <= 9 s"
+    assert page.get_by_role("alert").count() == 0
+    visitor.until("location.search.includes('filters=0.5~~Top-1')")
+    box = page.locator("svg[data-edges]").nth(0).bounding_box()
+    middle = box["y"] + box["height"] / 2
+    visitor.drag((box["x"] + box["width"] * 0.3, middle), (box["x"] + box["width"] * 0.6, middle))
+    visitor.until(
+        "/^Top-1 Accuracy >= [\\d.]+%; Top-1 Accuracy <= [\\d.]+%; Latency <= 9 s$/.test(document.getElementById('budget-text').value)"
+    )
+    field.fill("")
+    page.keyboard.press("Enter")
+    visitor.until("!location.search.includes('Latency')")
+    again = enter("pane=budgets&filters=~9000~Latency")
+    assert again.page.get_by_label("The budget, typed").input_value() == "Latency <= 9 s"
+
+
+def test_what_is_being_typed_survives_a_redraw_of_its_pane(enter):
+    visitor = enter("pane=budgets&filters=~9000~Latency")
+    field = visitor.page.get_by_label("The budget, typed")
+    field.fill("Latency <= 1")
+    visitor.run("bouillon.send('filter_add')")
+    visitor.page.get_by_label("Metric of budget 2").wait_for()
+    assert field.input_value() == "Latency <= 1"
+    visitor.page.keyboard.type("0 s")
+    assert field.input_value() == "Latency <= 10 s"
+
+
+def test_a_click_shows_the_details_before_the_server_answers(enter):
+    visitor = enter()
+    visitor.page.mouse.move(*visitor.point("map", MAG50))
+    visitor.page.locator("#hover").get_by_text("magnitude prune").wait_for()
+    visitor.run("WebSocket.prototype.send = () => {}")
+    visitor.click("map", MAG50)
+    visitor.page.locator("#pane-side").get_by_text("magnitude prune").first.wait_for()
+    visitor.page.locator("#pane-side").get_by_role("button", name="Fold its descendants").wait_for()
+
+
+def test_the_map_is_coloured_by_kind_of_operation(enter):
+    visitor = enter()
+    visitor.page.get_by_label("Colour", exact=True).select_option("kind of operation")
+    visitor.page.get_by_role("list", name="Colours of kinds of operation").wait_for()
+    assert visitor.texts(".kinds [role=listitem]") == ["base", "prune", "quantize", "calibrate", "finetune"]
+    code = "new Set(bouillon.model('models').data.color).size"
+    visitor.until(f"{code} === 5 && location.search.includes('color=:kind')")
+
+
 def test_what_is_outside_the_budget_cannot_be_selected(enter):
     visitor = enter("filters=~9000~Latency")
     visitor.click("map", ROOT)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viewer.metrics import Better
-from viewer.pareto import best_within, dominators, front
+from viewer.pareto import best_within, front
 
 values = st.one_of(st.integers(-3, 3).map(float), st.floats(-1, 1), st.just(math.nan), st.just(math.inf))
 points = st.lists(st.tuples(values, values), max_size=12)
@@ -30,14 +30,6 @@ def test_the_front_is_what_nothing_dominates(rows, bx, by):
     assert set(found) == expected
     assert len(found) == len(expected)
     assert [rows[i][0] for i in found] == sorted(rows[i][0] for i in found)
-
-
-@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=1, max_size=10), better, better)
-def test_dominators_are_all_that_dominate(rows, bx, by):
-    xs, ys = [x for x, _ in rows], [y for _, y in rows]
-    assert set(dominators(0, xs, ys, bx, by)) == {
-        j for j in range(len(rows)) if dominates(rows[j], rows[0], sign(bx), sign(by))
-    }
 
 
 @given(points, better, better, st.data())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from viewer.ribbons import ribbons
+from viewer.ribbons import lapped, ribbons
 
 finite = st.floats(-100, 100, width=32)
 
@@ -70,3 +70,15 @@ def test_a_long_ribbon_bends_within_its_turn_and_then_runs_straight_with_its_col
 def test_a_short_ribbon_is_the_same_with_and_without_a_turn():
     ends = np.zeros((1, 2)), np.array([[1.0, 3.0]]), np.array([0.3]), np.array([0.1])
     assert all(np.array_equal(a, b) for a, b in zip(ribbons(*ends, turn=1.0), ribbons(*ends), strict=True))
+
+
+def test_pieces_of_one_ribbon_overlap_and_those_of_others_do_not():
+    ends = np.zeros((2, 2)), np.array([[1.0, 3.0], [4.0, -2.0]]), np.array([0.3, 0.2]), np.array([0.1, 0.2])
+    made = ribbons(*ends, pieces=4)
+    xs, ys = lapped(made)
+    side = xs.shape[1] // 2
+    moved = np.flatnonzero((xs != made.xs).any(axis=1) | (ys != made.ys).any(axis=1))
+    assert moved.tolist() == [0, 1, 2, 4, 5, 6]
+    for piece in moved:
+        assert made.xs[piece + 1, 0] < xs[piece, side - 1] < made.xs[piece + 1, 1]
+        assert made.xs[piece + 1, 0] < xs[piece, side] < made.xs[piece + 1, 1]

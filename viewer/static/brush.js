@@ -2,8 +2,8 @@
 // when the pointer is released the server is told and its answer is what counts.
 (() => {
   const {send, listen, model} = bouillon;
-  const FAINT = 0.12;
-  let values = {}, ranges = [], visible = null, drag = null;
+  const FAINT = 0.12, FRAME = 17;
+  let values = {}, ranges = [], visible = null, drag = null, dimmed = false;
 
   const within = (value, low, high) => value >= (low ?? -Infinity) && value <= (high ?? Infinity);   // NaN never is
 
@@ -37,6 +37,23 @@
     ribbons.selected.setv({indices: all ? [] : kept.length ? kept : [-1]}, {sync: false});
   }
 
+  // A frame of both plots takes longer than the pointer's next move on most machines: as much time is left for the
+  // pointer as the last frame took, so that the range never lags behind the hand.
+  let drawing = false, behind = false;
+  function follow() {
+    if (drawing) { behind = true; return; }
+    drawing = true;
+    behind = false;
+    requestAnimationFrame(() => {
+      const start = performance.now();
+      if (drag) show(passing());
+      requestAnimationFrame(() => setTimeout(() => setTimeout(() => {
+        drawing = false;
+        if (behind) follow();
+      }, Math.max(0, performance.now() - start - FRAME))));
+    });
+  }
+
   const fraction = (svg, event) => {
     const box = svg.getBoundingClientRect();
     return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
@@ -60,10 +77,7 @@
     const fields = drag.svg.closest("[data-filter]").querySelectorAll("input[data-end]");
     if (fields.length === 2) { fields[0].value = short(low); fields[1].value = short(high); }
     ranges = ranges.map((range, i) => i === drag.index ? [range[0], low, high] : range);
-    if (!drag.waiting) {
-      drag.waiting = true;
-      requestAnimationFrame(() => { if (drag) drag.waiting = false; show(passing()); });
-    }
+    follow();
   }
 
   document.addEventListener("pointerdown", (event) => {
@@ -88,7 +102,12 @@
   });
 
   listen("values", (more) => Object.assign(values, more));
-  listen("filters", (next) => { if (!drag) { ranges = next.ranges; visible = next.visible; show(passing()); } });
-  listen("forget", () => { values = {}; });
+  listen("filters", (next) => {
+    if (drag) return;
+    ({ranges, visible} = next);
+    const dims = ranges.length > 0 || visible !== null;
+    if (dims || dimmed) show(passing());         // else everything is drawn in full, as it came
+    dimmed = dims;
+  });
   bouillon.passing = passing;
 })();

@@ -1,7 +1,7 @@
 // What the pointer is over: the card, the linked highlight in both plots, the lines to parent and children.
 (() => {
   const {send, listen, model, byId} = bouillon;
-  const cards = new Map();
+  const cards = new Map(), alone = new Map();   // key -> markup: of the card, and of the pane when it alone is selected
   let over = null, at = [0, 0], wanted = null;
 
   document.addEventListener("pointermove", (event) => { at = [event.clientX, event.clientY]; if (over) place(); }, {passive: true});
@@ -29,8 +29,16 @@
     byId(plot).style.cursor = key ? "pointer" : "";
     light(key);
     if (key === null) { byId("hover").hidden = true; return; }
+    if (!cards.has(key) && window.bouillonLeftOut) cards.set(key, window.bouillonLeftOut);
     if (cards.has(key)) open(key);
     else { wanted = key; send("hover", {key}); }
+  }
+
+  // One model was clicked: its details came with its card and are shown at once; the server's answer follows.
+  function picked(name) {
+    const {data, selected: {indices}} = model(name), at = indices[0], key = data.key[at];
+    if (indices.length !== 1 || key !== over || !alone.get(key) || data.alpha[at] < 0.5) return;
+    if (byId("tab-selection")?.getAttribute("aria-selected") === "true") byId("pane-side").innerHTML = alone.get(key);
   }
 
   function light(key) {
@@ -54,12 +62,13 @@
     kin.change.emit();
   }
 
-  listen("card", ({key, html, text, aloud}) => {
+  listen("card", ({key, html, text, aloud, alone: details}) => {
     if (aloud) { byId("live").textContent = text; return; }
     cards.set(key, html);
+    alone.set(key, details);
     if (key === wanted && key === over) open(key);
   });
-  listen("forget", () => { cards.clear(); });
+  listen("forget", () => { cards.clear(); alone.clear(); });
   document.addEventListener("pointerover", (event) => {
     const key = event.target.closest?.("[data-points]")?.dataset.points;
     if (key) light(key);
@@ -67,6 +76,7 @@
   document.addEventListener("pointerout", (event) => { if (event.target.closest?.("[data-points]")) light(null); });
   document.addEventListener("pointerleave", () => hovered("map", -1));
   listen("start", () => {
+    for (const name of ["nodes", "models"]) model(name).selected.properties.indices.change.connect(() => picked(name));
     for (const name of ["map", "scatter"]) byId(name).addEventListener("pointerleave", () => hovered(name, -1));
     for (const [key, html] of Object.entries(window.bouillonCards ?? {})) cards.set(key, html);
   });

@@ -13,31 +13,38 @@
   }
 
   // Names above narrow columns stand at a slant and need more height.
-  const pen = document.createElement("canvas").getContext("2d");
-  function slanted(step) {
-    pen.font = `600 ${getComputedStyle(document.body).getPropertyValue("--label-font")}`;
-    const widest = Math.max(0, ...content.headers.flatMap(({text}) => text.split(" ").map((word) => pen.measureText(word).width)));
-    return step < Math.min(150, widest + 10);
+  const pen = document.createElement("canvas").getContext("2d"), STEEP = {sin: 0.616, cos: 0.788, longest: 132};
+  function widest(parts, weight) {
+    pen.font = `${weight} ${getComputedStyle(document.body).getPropertyValue("--label-font")}`;
+    return Math.max(0, ...parts.map((part) => pen.measureText(part).width));
   }
-  const headerHeight = (step) => step < 20 ? 92 : slanted(step) ? 84 : 46;
+  const widestWord = (headers) => widest(headers.flatMap(({text}) => text.split(" ")), 600);
+  const slanted = (step) => step < Math.min(150, widestWord(content.headers) + 10);
+  const longest = () => Math.min(STEEP.longest, widest(content.headers.map(({text}) => text), 500) + 10);
+  const headerHeight = (step) => step < 20 ? 92 : slanted(step) ? Math.ceil(longest() * STEEP.sin) + 20 : 46;
   const columnStep = () => { const {x} = frame(); return x.compute(1) - x.compute(0); };
 
   // Rows are at least ROW.least pixels high; of a map that does not fit then, a part is seen.
   function look(everything) {
     if (!content) return;
     const {width, height} = frame(), map = model("map");
-    const {columns, rows, left, right} = content;
-    let column = Math.min(COLUMN.most, Math.max(50, width - left - right) / Math.max(1, columns - 1));
-    if (slanted(column)) column = Math.min(column, Math.max(50, width - left - 66) / Math.max(1, columns - 1));
+    const {columns, rows, left} = content;
+    const fitting = (room) => Math.min(COLUMN.most, Math.max(50, width - left - room) / Math.max(1, columns - 1));
+    let right = Math.max(content.right, widestWord(content.headers.slice(-1)) / 2 + 8), column = fitting(right);
+    if (slanted(column)) {
+      right = Math.max(right, Math.min(longest() * STEEP.cos, 90));
+      column = fitting(right);
+    }
     if (!everything) column = Math.max(COLUMN.least, column);
     const header = headerHeight(column), tall = Math.max(50, height - header - FOOT);
     let row = Math.min(ROW.most, tall / Math.max(1, rows));
     if (!everything) row = Math.max(ROW.least, row);
-    set(map.x_range, -left / column, (width - left) / column);
+    const aside = Math.max(0, width - left - right - column * (columns - 1)) / 2;   // few columns stand in the middle
+    set(map.x_range, -(left + aside) / column, (width - left - aside) / column);
     const top = -0.5 - header / row, spare = Math.max(0, tall - rows * row);
     // of a tall map, the part around its first base model
     const unseen = Math.max(0, rows - tall / row), near = Math.min(unseen, Math.max(0, content.root - tall / row / 2));
-    const first = top - Math.min(spare / 2, 90) / row + near;
+    const first = top - Math.min(spare / 2, rows > 3 ? 90 : tall / 3) / row + near;
     set(map.y_range, first + height / row, first);
   }
 
@@ -75,8 +82,9 @@
     if (!content?.headers.length) { box.replaceChildren(); box.style.height = "0"; return; }
     const {x, left, width} = frame();
     const step = x.compute(1) - x.compute(0);
-    const steep = slanted(step);
+    const steep = slanted(step), room = longest();
     box.style.height = headerHeight(step) + "px";
+    box.style.setProperty("--foot", headerHeight(step) - 24 + "px");
     box.classList.toggle("steep", steep);
     box.classList.toggle("steepest", step < 20);
     while (box.children.length > content.headers.length) box.lastChild.remove();
@@ -89,7 +97,9 @@
       button.setAttribute("aria-label", `Select the models of column ${at + 1}: ${header.title}`);
       button.hidden = px < left - 5 || px > left + width + 5;
       button.style.left = px + "px";
-      button.style.maxWidth = steep ? "" : Math.max(40, Math.min(step - 4, 2 * (left + width - px) - 6)) + "px";
+      const inside = steep && step >= 20 ? Math.min(room, (left + width - px) / STEEP.cos - 6) : 0;   // none is cut off at the edge
+      if (steep && step >= 20 && inside < 30) button.hidden = true;
+      button.style.maxWidth = steep ? (inside ? inside + "px" : "") : Math.max(40, Math.min(step - 4, 2 * (left + width - px) - 6)) + "px";
     });
   }
 
@@ -148,7 +158,7 @@
       if (inside[i]) place(i, inside[i], px + radius + 4, py + 4, "left", [radius + 4, 4]);
     if (perRow >= 15) for (const [i, px, py, radius] of seen) {
       if (name[i]) {
-        const text = shorten(name[i], perColumn * 1.6);
+        const text = shorten(name[i], Math.max(130, perColumn * 1.6));
         if (!place(i, text, px, py - radius - 4, "center", [0, -radius - 4])) place(i, text, px - radius, py - radius - 4, "left", [-radius, -radius - 4]);
       }
     }
@@ -167,49 +177,67 @@
     source.change.emit();
   }
 
-  // ---- names on the Pareto front, beside their points, where they meet no other name
+  // ---- names on the Pareto front, where they meet no point and no other name: beside their points, or at the end of a line
+  const BESIDE = [[10, 4, "left"], [-10, 4, "right"], [9, -8, "left"], [-9, -8, "right"], [9, 17, "left"], [-9, 17, "right"]];
+  const APART = [28, 46, 68, 92].flatMap((far) => [[0, 1], [0.7, 0.7], [-0.7, 0.7], [0, -1], [0.7, -0.7], [-0.7, -0.7]].map(
+    ([x, y]) => [x * far, y * far + 4, x > 0 ? "left" : x < 0 ? "right" : "center"]));
+  const MOST_LINES = 12;
   let front = [];
   function frontNames() {
-    const {x_scale, y_scale, bbox: {left, top, width, height}} = view("scatter").frame;
-    const source = model("front_labels"), out = {x: [], y: [], text: [], align: [], dx: [], dy: []}, taken = new Taken();
+    const {x_scale, y_scale, bbox: {left, top, width, height}} = view("scatter").frame, taken = new Taken();
+    const out = {x: [], y: [], text: [], align: [], dx: [], dy: []}, lines = {x0: [], y0: [], x1: [], y1: []};
     pen.font = getComputedStyle(document.body).getPropertyValue("--label-font");
     const points = model("models").data;
-    if (points.key.length <= 600) for (let i = 0; i < points.key.length; i++) {
+    for (let i = 0; i < points.key.length; i++) {
       const px = x_scale.compute(points.x[i]), py = y_scale.compute(points.y[i]), r = points.size[i] / 2;
       if (Number.isFinite(px + py)) taken.add([px - r, py - r, px + r, py + r]);
     }
     for (const {x, y, text} of front) {
       const px = x_scale.compute(x), py = y_scale.compute(y), wide = measured(text);
-      for (const [dx, dy, align] of [[10, 4, "left"], [-10, 4, "right"], [9, -8, "left"], [-9, -8, "right"], [9, 17, "left"], [-9, 17, "right"]]) {
-        const start = align === "left" ? px + dx : px + dx - wide, box = [start - 2, py + dy - 11, start + wide + 2, py + dy + 2];
+      for (const [dx, dy, align] of front.length <= MOST_LINES ? [...BESIDE, ...APART] : BESIDE) {
+        const start = px + dx - wide * {left: 0, center: 0.5, right: 1}[align], box = [start - 2, py + dy - 11, start + wide + 2, py + dy + 2];
         if (box[0] < left || box[2] > left + width || box[1] < top || box[3] > top + height || !taken.free(box)) continue;
         taken.add(box);
         out.x.push(x); out.y.push(y); out.text.push(text); out.align.push(align); out.dx.push(dx); out.dy.push(dy);
+        if (Math.hypot(dx, dy) > 22) {
+          lines.x0.push(x); lines.y0.push(y);
+          lines.x1.push(x_scale.invert(px + dx)); lines.y1.push(y_scale.invert(py + dy + (dy > 0 ? -11 : 2)));
+        }
         break;
       }
     }
-    Object.assign(source.data, out);
-    source.change.emit();
+    for (const [name, data] of [["front_labels", out], ["front_lines", lines]]) {
+      Object.assign(model(name).data, data);
+      model(name).change.emit();
+    }
   }
-  let naming = false;
+  let naming = false, live = false;             // before the start nothing is drawn: it is settled at once then
   function name() {
-    if (naming) return;
+    if (naming || !live) return;
     naming = true;
     requestAnimationFrame(() => { naming = false; frontNames(); });
   }
 
   let waiting = false;
   function settle() {                            // once per frame, however many ranges changed
-    if (waiting) return;
+    if (waiting || !live) return;
     waiting = true;
-    requestAnimationFrame(() => { waiting = false; headers(); labels(); shown(); });
+    requestAnimationFrame(() => { waiting = false; settleNow(); });
   }
+
+  function settleNow() { headers(); labels(); shown(); }
 
   function shown() {                            // says when part of the map is out of sight
     const note = byId("map-more"); if (!note || !content) return;
-    const {y, height, top} = frame();
-    const first = Math.max(0, Math.ceil(y.invert(top + headerHeight(columnStep())))), last = Math.min(content.rows - 1, Math.floor(y.invert(top + height)));
-    note.textContent = first > 0 || last < content.rows - 1 ? `Rows ${first + 1} to ${last + 1} of ${content.rows}` : "";
+    const {x, y, left, top, width, height} = frame();
+    const part = (what, from, to, all) => {
+      const first = Math.max(0, Math.ceil(from)), last = Math.min(all - 1, Math.floor(to));
+      return first > 0 || last < all - 1 ? [`${what} ${first + 1} to ${last + 1} of ${all}`] : [];
+    };
+    note.textContent = [
+      ...part("Rows", y.invert(top + headerHeight(columnStep())), y.invert(top + height), content.rows),
+      ...part("columns", x.invert(left), x.invert(left + width), content.columns),
+    ].join(", ").replace(/^c/, "C");
   }
 
   // ---- colours of text follow the page's theme
@@ -299,7 +327,9 @@
     box.addEventListener("blur", () => point(-1));
     paint();
     ground();
-    settle();
+    live = true;
+    settleNow();
+    frontNames();
   });
   Object.assign(bouillon, {look, zoom, pan, frame, headersOf: () => content?.headers ?? []});
 })();

@@ -18,16 +18,24 @@ window.bouillon = (() => {
     return at && pane.contains(at) && at.id ? at.id : null;
   }
 
+  // What somebody is typing while the pane around it is drawn anew, and has not sent
+  function unsent(field) {
+    if (!field?.matches("input:not([type]),input[type=search],input[type=text]") || field.value === field.defaultValue) return null;
+    return {value: field.value, at: [field.selectionStart, field.selectionEnd]};
+  }
+
   listen("panes", (panes) => {
     for (const [name, html] of Object.entries(panes)) {
       const pane = byId("pane-" + name);
       if (!pane) continue;
-      const focused = focusPath(pane), top = pane.scrollTop;
+      const focused = focusPath(pane), top = pane.scrollTop, typing = unsent(focused && byId(focused));
       const open = [...pane.querySelectorAll("details[open][id]")].map((d) => d.id);
       pane.innerHTML = html;
       open.forEach((id) => { const again = byId(id); if (again) again.open = true; });
       pane.scrollTop = top;
-      if (focused) byId(focused)?.focus();
+      const again = focused && byId(focused);
+      again?.focus();
+      if (again && typing) { again.value = typing.value; again.setSelectionRange(...typing.at); }
     }
   });
   listen("state", (next) => {
@@ -83,12 +91,14 @@ window.bouillon = (() => {
   });
   document.addEventListener("change", (event) => {
     const {commit} = event.target.dataset;
+    if (commit) event.target.defaultValue = event.target.value;
     if (commit) send(commit, {...event.target.dataset, value: event.target.value});
   });
   document.addEventListener("submit", (event) => {
     const {submit} = event.target.dataset;
     if (!submit) return;
     event.preventDefault();
+    event.target.querySelectorAll("input").forEach((field) => { field.defaultValue = field.value; });
     send(submit, {...event.target.dataset, ...Object.fromEntries(new FormData(event.target)), submitted: true});
   });
   document.addEventListener("click", (event) => {
@@ -111,15 +121,24 @@ window.bouillon = (() => {
   window.addEventListener("popstate", () => send("link", {query: location.search.slice(1)}));
   window.addEventListener("bouillon-theme", () => (on.theme ?? []).forEach((take) => take()));
 
+  // Bokeh has drawn both plots without their data by now: what they show, and from where, is settled before they are
+  // drawn with it, once.
   function start() {
     const document_ = window.Bokeh?.documents[0];
     const ready = document_ && model("map") && view("map") && model("scatter") && view("scatter");
     if (!ready || !document_.is_idle) { requestAnimationFrame(start); return; }
+    const plots = [view("map"), view("scatter")];
+    plots.forEach((plot) => plot.pause());
     bridge = model("bridge");
     bridge?.properties.update.change.connect(() => receive(bridge.update));
     const first = bridge?.first ?? window.bouillonFirst;
     receive(first);
     (on.start ?? []).forEach((take) => take());
+    for (const plot of plots) {
+      plot.model.renderers.forEach((renderer) => renderer.setv({visible: true}, {sync: false}));
+      plot.unpause(true);
+      plot.paint();
+    }
     window.bouillonReady = performance.now();
   }
   if (window.Bokeh) requestAnimationFrame(start);

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from viewer.filters import histogram
+from viewer.budget_text import BudgetError, parse_budgets, write_budgets
+from viewer.filters import Budget, histogram
 from viewer.markup import render
 from viewer.pareto import Bought, best_within
 from viewer.state import Range
-from viewer.study import Study
+from viewer.study import Study, budgets
 from viewer.units import QuantityError, parse_quantity
 from viewer.views.view import STUDY, Action, SideView
 
@@ -32,9 +33,11 @@ class Budgets(SideView):
         super().__init__(desk)
         self._problems: dict[int, str] = {}
         self._relaxed = ""
+        self._typed, self._problem = "", ""
 
     def actions(self) -> dict[str, Action]:
         return {
+            "budget_type": self._type,
             "range": self._range,
             "bound": self._bound,
             "filter_add": self._add,
@@ -56,6 +59,8 @@ class Budgets(SideView):
         return render(
             "budgets",
             metrics=study.choices, used=used, more=len(used) < len(study.metrics),
+            text=self._typed or write_budgets(budgets(state.filters), study.spec), problem=self._problem,
+            example=self._example(),
             filters=[self._filter(index, each, passing) for index, each in enumerate(state.filters)],
             total=len(study.keys), passing=int(passing.sum()),
             goal=goal, goal_label=study.label(goal), goals=[c for c in study.choices if study.better(c["name"]) != "neither"],
@@ -69,6 +74,19 @@ class Budgets(SideView):
             relaxable=used, curve=self._curve(goal),
         )  # fmt: skip
 
+    def _example(self) -> str:
+        """Return a budget that about half of the models meet on each of two metrics."""
+        study = self.desk.study
+        metrics = [metric for metric in study.primary if study.direction(metric.name)]
+        chosen = dict.fromkeys(study.chosen(field, self.state) for field in ("goal", "size"))
+        found = []
+        for metric in [metric for metric in metrics if metric.name in chosen]:
+            known = study.values(metric.name)[np.isfinite(study.values(metric.name))]
+            if known.size:
+                middle = float(f"{np.median(known):.2g}")
+                found.append(Budget(metric.name, *((middle, None) if metric.better == "higher" else (None, middle))))
+        return write_budgets(found, study.spec)
+
     def _tightest(self) -> str:
         study = self.desk.study
         found = study.tightest(self.state.filters)
@@ -80,7 +98,7 @@ class Budgets(SideView):
     def _filter(self, index: int, filter_: Range, passing: np.ndarray) -> dict[str, Any]:
         study = self.desk.study
         metric, low, high = filter_
-        edges, counts, within = histogram(study.values(metric), passing)
+        edges, counts, within = histogram(study.values(metric), passing, span=study.ends(metric))
         most = max(counts, default=1) or 1
         step = 100 / len(counts) if counts else 0.0
         start = 0.0 if low is None else _fraction(edges, low)
@@ -146,8 +164,27 @@ class Budgets(SideView):
         visible = None if dimmed is None else dimmed.astype(np.uint8)
         self.desk.send("filters", {"ranges": [list(each) for each in state.filters], "visible": visible})
 
+    def _type(self, message: Mapping[str, Any]) -> None:
+        """The whole budget was typed: what it does not name is no longer bounded."""
+        text, study = str(message.get("text", "")), self.desk.study
+        try:
+            found = parse_budgets(text, study.metrics)
+        except BudgetError as error:
+            self._typed, self._problem = text, str(error)
+            self.desk.send("panes", {"side": self.draw_side()})
+            return
+        # a bound that was dragged is written shorter than it is: unless it was changed, it stays as it is
+        exact = {write_budgets([budget], study.spec): budget for budget in budgets(self.state.filters)}
+        wanted = [exact.get(write_budgets([budget], study.spec), budget) for budget in found]
+        named = {budget.metric: (budget.metric, budget.low, budget.high) for budget in wanted}
+        kept = [named.pop(metric, (metric, None, None)) for metric, low, high in self.state.filters
+                if metric in named or (low is None and high is None)]  # fmt: skip
+        self._apply([*kept, *named.values()])
+        self.desk.send("panes", {"side": self.draw_side()})
+
     def _apply(self, filters: list[Range]) -> None:
         """Set the filters; what they exclude is no longer selected."""
+        self._typed, self._problem = "", ""
         self.state.change({"filters": filters})
         study = self.desk.study
         shown = study.shown(self.state)

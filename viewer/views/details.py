@@ -8,23 +8,23 @@ from typing import Any, ClassVar
 
 from viewer.bars import Entry, chart
 from viewer.comparability import Comparison, Mark, compare, narrow
-from viewer.markup import render
+from viewer.facts import fold_buttons, selected_alone, selection
 from viewer.metrics import MetricSpec
 from viewer.palette import SERIES
 from viewer.variables import NONE, Variable, VariableKind
-from viewer.views.hover_card import model_card
 from viewer.views.view import Action, SideView
 
 __all__ = ["Details"]
 
 _MOST_DRAWN = 600
+_MOST_BEST = 8
 
 
 class Details(SideView):
     """Selection details; `Refine comparison` narrows them by chips."""
 
     name = "selection"
-    shows: ClassVar[frozenset[str]] = frozenset({"selected", "refine", "opened", "closed"})
+    shows: ClassVar[frozenset[str]] = frozenset({"selected", "refine", "opened", "closed", "filters", "x", "y"})
 
     def actions(self) -> dict[str, Action]:
         return {
@@ -39,11 +39,30 @@ class Details(SideView):
         chosen = [key for key in self.state.selected if key in study.forest]
         if not chosen:
             empty = "Select models to see how they differ." if study.keys else "There are no models yet."
-            return render("selection", **{**_BLANK, "empty": empty})
+            return selection(empty=empty, best=self._best() if study.keys else None)
         if len(chosen) == 1:
-            node = study.forest[chosen[0]]
-            return render("selection", **{**_BLANK, "card": model_card(study, node), "buttons": self._buttons(chosen)})
+            return selected_alone(study, self.state, chosen[0])
         return self._several(self.desk.known(chosen))
+
+    def _best(self) -> dict[str, Any] | None:
+        """Return the models worth a look before any is selected: within the budget, those that no other beats.
+
+        Best first, by the upright axis; of many, some from the whole length of the front.
+        """
+        study, state = self.desk.study, self.state
+        metrics = [study.chosen(axis, state) for axis in ("y", "x")]
+        rows = study.front(metrics[1], metrics[0], study.passing(state.filters))
+        if not rows:
+            return None
+        rows = sorted(rows, key=lambda row: study.values(metrics[0])[row], reverse=study.better(metrics[0]) != "lower")
+        step = max(1.0, (len(rows) - 1) / (_MOST_BEST - 1))
+        picked = [rows[round(at * step)] for at in range(min(len(rows), _MOST_BEST))]
+        return {
+            "count": len(rows), "left": len(rows) - len(picked), "budget": study.filter_texts(state.filters),
+            "headings": [study.label(metric) for metric in dict.fromkeys(metrics)],
+            "rows": [{"key": study.keys[row], "name": study.forest[study.keys[row]].label,
+                      "cells": [study.show(metric, row) for metric in dict.fromkeys(metrics)]} for row in picked],
+        }  # fmt: skip
 
     def _several(self, keys: list[str]) -> str:
         study, refine = self.desk.study, self.state.refine
@@ -56,7 +75,7 @@ class Details(SideView):
         values = {
             "count": len(keys),
             "sentence": found.sentence + ("" if kept else ": no model has all the chosen values"),
-            "buttons": self._buttons(keys),
+            "buttons": fold_buttons(study, self.state, keys),
             "colors": [(_words(found.color, text), ink) for text, ink in inks.items()] if found.color else [],
             "color_name": _name(found.color),
             "x_name": _name(found.x),
@@ -67,7 +86,7 @@ class Details(SideView):
             "charts": [self._chart(metric, found, marks, inks) for metric in study.primary] if kept else [],
             "note": left_out if len(kept) > _MOST_DRAWN else "",
         }
-        return render("selection", **{**_BLANK, **values})
+        return selection(**values)
 
     def _chart(
         self, metric: MetricSpec, found: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
@@ -90,21 +109,6 @@ class Details(SideView):
     def _refined(self) -> list[str]:
         whole = compare(self.desk.study.forest, self.desk.known(self.state.selected))
         return narrow(whole, self.state.refine)
-
-    def _buttons(self, keys: list[str]) -> list[dict[str, str]]:
-        """Offer to fold or open what is selected: a model's descendants, or the sweep that the models are of."""
-        laid = self.desk.study.layout(self.state.arrange, self.state.opened, self.state.closed)
-        units = dict.fromkeys(laid.owner.get(key, "") for key in keys)
-        buttons = []
-        if len(units) == 1 and (placed := laid.placed.get(next(iter(units)))) is not None:
-            if placed.hidden:
-                buttons.append({"do": "fold", "key": placed.id, "text": f"Draw all {placed.hidden} on the map"})
-            elif placed.can_fold and len(keys) == 1:
-                buttons.append({"do": "fold", "key": placed.id, "text": "Fold its descendants"})
-        inside = {laid.placed[unit].inside for unit in units if unit in laid.placed}
-        if len(inside) == 1 and inside != {""}:
-            buttons.append({"do": "fold", "key": inside.pop(), "text": "Draw the sweep as one"})
-        return buttons
 
     def _chip(self, message: Mapping[str, Any]) -> None:
         name, value = str(message.get("variable")), str(message.get("value"))
@@ -158,9 +162,3 @@ def _chips(whole: Comparison, refine: Mapping[str, list[str]]) -> list[dict[str,
         }
         for at, variable in enumerate(whole.variables)
     ]
-
-
-_BLANK: dict[str, Any] = {
-    "empty": "", "card": "", "count": 0, "sentence": "", "buttons": [], "colors": [], "color_name": "", "variables": [],
-    "refine_open": False, "refined": 0, "x_name": "", "facet_name": "", "charts": [], "note": "",
-}  # fmt: skip

@@ -46,9 +46,10 @@ class Header(View):
                 lost[node.outcome] += 1
         parts = [f"{len(study.keys):,} model{'' if len(study.keys) == 1 else 's'}"]
         parts += [f"{count} {outcome}" for outcome, count in lost.items() if count]
-        text = " · ".join([*parts, study.snapshot.path.name])
-        contexts = study.snapshot.contexts
-        return render("study", text=text, running=study.snapshot.running, contexts=contexts, current=study.context.id)
+        return render(
+            "study", text=" · ".join(parts), file=study.snapshot.path.name, running=study.snapshot.running,
+            contexts=study.snapshot.contexts, current=study.context.id,
+        )  # fmt: skip
 
     def draw_pages(self) -> str:
         pages = [{"name": name, "title": title} for name, title in self.titles.items()]

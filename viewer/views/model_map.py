@@ -9,14 +9,17 @@ from viewer.desk import Desk
 from viewer.drawing import Looks, draw
 from viewer.layout import Layout
 from viewer.markup import render
-from viewer.palette import scale
+from viewer.palette import kind_color, scale
 from viewer.plots import map_plot
+from viewer.state import KIND
 from viewer.views.view import STUDY, Action, View
 
 __all__ = ["ModelMap"]
 
 _STOPS = 7
 _ARRANGED = frozenset({"arrange", "opened", "closed", STUDY})
+_GROUND = {False: "#ffffff", True: "#1b222b"}
+"""Of the card that the map lies on, as in the style sheet; by whether it is dark."""
 _LEFT, _RIGHT = 84, 34
 """Pixels that labels need beside the outermost columns."""
 
@@ -68,13 +71,15 @@ class ModelMap(View):
         study, state = self.desk.study, self.state
         return render(
             "map_tools", metrics=study.choices, color=study.chosen("color", state), size=study.chosen("size", state),
-            arrange=state.arrange,
+            arrange=state.arrange, kinds=[{"name": KIND, "label": "kind of operation"}],
         )  # fmt: skip
 
     def draw_legend(self) -> str:
         study, state = self.desk.study, self.state
         color, size = study.chosen("color", state), study.chosen("size", state)
-        return render("legend", color=self._scale(color, ramp=True), size=self._scale(size, ramp=False))
+        kinds = [(kind, kind_color(kind)) for kind in study.kinds] if color == KIND else []
+        shown = None if kinds else self._scale(color, ramp=True)
+        return render("legend", kinds=kinds, color=shown, size=self._scale(size, ramp=False))
 
     def _scale(self, metric: str, *, ramp: bool) -> dict[str, Any] | None:
         study = self.desk.study
@@ -107,6 +112,7 @@ class ModelMap(View):
             rgb=study.rgb(study.chosen("color", state), dark=self.desk.dark),
             size=study.sizes(study.chosen("size", state)),
             shown=study.shown(state),
+            ground=_GROUND[self.desk.dark],
         )
         drawing = draw(self._layout(), study.forest, study.row, looks, study.telling_text)
         self._index = drawing.index

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bokeh.embed import file_html
-from bokeh.models import Column
 from bokeh.resources import INLINE, Resources
 
 from viewer.desk import Desk
@@ -48,18 +47,30 @@ class Report(View):
         told = render(
             "report", path=self.desk.path.name, made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             context=self.desk.study.context.text, filters=self.desk.study.filter_texts(self.state.filters),
+            limits=self._limits(views["table"].total()),
         )  # fmt: skip
         panes |= {"page": table, "notice": told, "pages": "", "actions": "", "found": ""}
+        left_out = render("left_out", most=_MOST_CARDS) if len(self.desk.study.forest.nodes) > _MOST_CARDS else ""
         scripts = ("page.js", "map.js", "hover.js", "export.js")
         variables = {
             "figures": True, "panes": panes, "theme": self.state.theme, "page": "overview", "page_title": "Bouillon report",
             "css": asset("page.css") + asset("report.css"), "theme_js": asset("theme.js"),
             "js": f"window.bouillonFirst={script_json(first)};window.bouillonCards={script_json(cards)};"
+            f"window.bouillonLeftOut={script_json(left_out)};"
             + "\n".join(map(asset, scripts)),
             "bokeh_script": "\n".join(f"<script>{text}</script>" for text in Resources(mode="inline", components=["bokeh"]).js_raw),
         }  # fmt: skip
-        roots = [views["map"].figure, views["scatter"].figure, Column(name="stage")]
+        roots = [views["map"].figure, views["scatter"].figure]
         return str(file_html(roots, INLINE, "Bouillon report", template=page_template(), template_variables=variables))
+
+    def _limits(self, rows: int) -> list[str]:
+        """Say what of the view the file leaves out; a few thousand models with all their facts would be too much for it."""
+        steps, said = len(self.desk.study.forest.nodes), []
+        if rows > _MOST_ROWS:
+            said.append(f"The table has the first {_MOST_ROWS:,} of {rows:,} models.")
+        if steps > _MOST_CARDS:
+            said.append(f"The facts on hover are those of the first {_MOST_CARDS:,} of {steps:,} models.")
+        return said
 
 
 class _Quiet:

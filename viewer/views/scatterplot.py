@@ -133,7 +133,16 @@ class Scatterplot(View):
         axis.formatter = CustomJSTickFormatter(args={"percent": study.spec(metric).is_share}, code=_TICKS)
         setattr(self.figure, f"{name}_scale", LogScale() if log else LinearScale())
         span = getattr(self.figure, f"{name}_range")
-        span.start, span.end = extent(values, log=log)
+        span.start, span.end = extent(np.concatenate([values, self._around(metric)]), log=log)
+
+    def _around(self, metric: str) -> np.ndarray:
+        """Return what else an axis must have room for: the ends of the scale, and the intervals that are drawn."""
+        study = self.desk.study
+        if not metric:
+            return np.array([])
+        column = study.column(metric)
+        drawn = [column.low, column.high] if len(study.keys) <= _MOST_BARS else []
+        return np.concatenate([study.ends(metric), *drawn])
 
     def _name_front(self, front: list[int], xs: np.ndarray, ys: np.ndarray) -> None:
         """The page draws those names that meet no other."""
@@ -175,7 +184,7 @@ class Scatterplot(View):
 
 def extent(values: np.ndarray, *, log: bool) -> tuple[float, float]:
     """Return an axis's ends, with a margin; constant and absent values have a range too."""
-    known = values[np.isfinite(values)]
+    known = values[np.isfinite(values) & ((values > 0) | (not log))]
     if known.size == 0:
         return (1.0, 10.0) if log else (0.0, 1.0)
     low, high = float(known.min()), float(known.max())

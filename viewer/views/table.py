@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from viewer.markup import render
 from viewer.natural import natural_key
 from viewer.source import sql_of_table
+from viewer.study import budgets
 from viewer.views.view import Action, View
 
 __all__ = ["Table"]
@@ -25,7 +26,7 @@ class Table(View):
 
     title: ClassVar[str] = "Table"
     shows: ClassVar[frozenset[str]] = frozenset(
-        {"columns", "order", "descending", "rows_from", "selected", "filters", "setting"}
+        {"columns", "order", "descending", "rows_from", "selected", "filters", "setting", "within"}
     )
 
     def actions(self) -> dict[str, Action]:
@@ -39,8 +40,15 @@ class Table(View):
         }
 
     def draw_page(self) -> str:
-        last = max(0, (len(self.desk.study.keys) - 1) // PAGE * PAGE)
-        return self.draw_rows(min(self.state.rows_from, last), PAGE)
+        return self.draw_rows(min(self.state.rows_from, self._last()), PAGE)
+
+    def total(self) -> int:
+        """How many rows there are on all pages."""
+        return len(self.rows())
+
+    def _last(self) -> int:
+        """Return the first row of the last page."""
+        return max(0, (self.total() - 1) // PAGE * PAGE)
 
     def draw_rows(self, start: int, count: int) -> str:
         """Return the table's markup with some of its rows."""
@@ -64,6 +72,7 @@ class Table(View):
                 for row in rows[start : start + count]
             ],
             start=start, stop=min(start + count, len(rows)), total=len(rows), page=PAGE,
+            budgets=study.filter_texts(state.filters), within=state.within,
         )  # fmt: skip
 
     def columns(self) -> list[str]:
@@ -72,6 +81,11 @@ class Table(View):
         return [name for name in names if name in self.state.columns] or names[:_FIRST_METRICS]
 
     def rows(self) -> list[int]:
+        """All rows in the order asked for, or those within the budget if only they are."""
+        passing = self.desk.study.passing(self.state.filters)
+        return [row for row in self._ordered() if passing[row] or not self.state.within]
+
+    def _ordered(self) -> list[int]:
         """All rows in the order asked for; those without a value come last, either way."""
         study, order = self.desk.study, self.state.order
         if order == "":
@@ -105,8 +119,7 @@ class Table(View):
         self.state.change({"order": order, "descending": not self.state.descending if again else first, "rows_from": 0})
 
     def _turn(self, message: Mapping[str, Any]) -> None:
-        last = max(0, (len(self.desk.study.keys) - 1) // PAGE * PAGE)
-        self.state.change({"rows_from": min(last, max(0, int(message.get("start", 0))))})
+        self.state.change({"rows_from": min(self._last(), max(0, int(message.get("start", 0))))})
 
     def _column_shown(self, message: Mapping[str, Any]) -> None:
         names, metric = self.columns(), str(message.get("metric"))
@@ -120,17 +133,18 @@ class Table(View):
             self.state.pick([*self.state.selected, key])
 
     def _csv(self, message: Mapping[str, Any]) -> None:
-        self.desk.send("save", {"name": "models.csv", "type": "text/csv", "text": self.as_csv()})
+        rows = range(len(self.desk.study.keys)) if message.get("every") else self.rows()
+        self.desk.send("save", {"name": "models.csv", "type": "text/csv", "text": self.as_csv(rows)})
 
-    def as_csv(self) -> str:
-        """All models, all metrics with their intervals, full precision."""
+    def as_csv(self, rows: Iterable[int]) -> str:
+        """Write models with all metrics and their intervals, in full precision."""
         study = self.desk.study
         text = io.StringIO()
         write = csv.writer(text).writerow
         names = [metric.name for metric in study.metrics]
         write(["model_key", "name", "parent_key", "operation", "parameters"]
               + [title for name in names for title in (name, f"{name} low", f"{name} high")])  # fmt: skip
-        for row in self.rows():
+        for row in rows:
             node = study.forest[study.keys[row]]
             numbers = [v for name in names for v in study.column(name).row(row)]
             write([_safe(cell) for cell in (node.key, node.name, node.parent or "", node.op, study.parameters_text(node))]
@@ -141,7 +155,10 @@ class Table(View):
         order = (
             "" if self.state.order == "" else {" name": "model", " op": "op"}.get(self.state.order, self.state.order)
         )
-        query = sql_of_table(self.columns(), self.desk.study.context, order, descending=self.state.descending)
+        query = sql_of_table(
+            self.columns(), self.desk.study.context, order, descending=self.state.descending,
+            within=budgets(self.state.filters) if self.state.within else (),
+        )  # fmt: skip
         self.desk.send("copy", query)
 
 
