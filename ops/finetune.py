@@ -129,21 +129,22 @@ def _distilled(plain: Loss, teacher: TorchModel, temperature: float, weight: flo
     import torch
     from torch.nn import functional
 
-    from ops.forward import forward
+    from ops.forward import forward, judged
 
     module, task = teacher.module.eval(), teacher.architecture.task
 
     def loss(inputs: Any, outputs: Any, targets: Any) -> torch.Tensor:
         with torch.no_grad():
-            wanted = forward(module, inputs, task)
+            wanted = judged(forward(module, inputs, task), targets, task)
+        mine = judged(outputs, targets, task)
         parts = [
             functional.kl_div(
-                functional.log_softmax(outputs[name] / temperature, dim=-1),
+                functional.log_softmax(mine[name] / temperature, dim=-1),
                 functional.log_softmax(wanted[name] / temperature, dim=-1),
                 reduction="batchmean",
                 log_target=True,
             )
-            for name in outputs
+            for name in mine
         ]
         divergence = torch.stack(parts).mean() * temperature**2
         return (1 - weight) * plain(inputs, outputs, targets) + weight * divergence

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
     from ops.model import Architecture
 
+GENERATIVE = "generative-question-answering"
+"""The task whose answers are written token by token: logits of shape (N, answer length, vocabulary)."""
 OUTPUTS = {
     "image-classification": ("logits",),
     "text-classification": ("logits",),
     "question-answering": ("start_logits", "end_logits"),
+    GENERATIVE: ("logits",),
 }
 """Names of a task's outputs, in the order in which exported models give them."""
 _TOKENS = ("input_ids", "attention_mask", "token_type_ids")
@@ -58,11 +61,22 @@ def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch
 def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: str) -> dict[str, torch.Tensor]:
     """Return the task's outputs by name: logits of shape (N, classes), or start and end logits of shape (N, length).
 
+    Of a network that writes answers, the logits of every next token after those given (`decoder_input_ids`).
+
     A network that names its arguments as the data does is called by keyword (Hugging Face), any other by position.
     """
     accepted = inspect.signature(module.forward).parameters
     result = module(**inputs) if set(inputs) <= set(accepted) else module(*inputs.values())
     return {name: _output(result, name, index) for index, name in enumerate(OUTPUTS[task])}
+
+
+def judged(
+    outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], task: str
+) -> Mapping[str, torch.Tensor]:
+    """Outputs of which the targets say something: of written answers, those of their own tokens (M, vocabulary)."""
+    if task != GENERATIVE:
+        return outputs
+    return {"logits": outputs["logits"][targets["answer_tokens"] >= 0]}
 
 
 def _output(result: Any, name: str, index: int) -> torch.Tensor:
@@ -74,9 +88,16 @@ def _output(result: Any, name: str, index: int) -> torch.Tensor:
 def loss(
     outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], task: str, *, label_smoothing: float = 0.0
 ) -> torch.Tensor:
-    """Mean cross-entropy of the batch; for question answering the mean of the start and the end position's."""
+    """Mean cross-entropy of the batch; for question answering the mean of the start and the end position's.
+
+    For written answers, the mean over their tokens.
+    """
     from torch.nn import functional
 
+    if task == GENERATIVE:
+        told = judged(outputs, targets, task)["logits"]
+        wanted = targets["answer_tokens"]
+        return functional.cross_entropy(told, wanted[wanted >= 0], label_smoothing=label_smoothing)
     if task == "question-answering":
         length = outputs["start_logits"].shape[1]
         both = [

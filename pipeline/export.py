@@ -58,6 +58,8 @@ def export_onnx(model: TorchModel, path: Path) -> None:
             )
         assert program is not None, "the exporter returns it when dynamo is set"
         proto = program.model_proto
+        # some networks give more than the task asks for
+        del proto.graph.output[len(OUTPUTS[model.architecture.task]) :]
         del program  # the weights once, not twice, while they are written
         name_after_layers(proto)
         drop_records(proto, keep_layers=True)

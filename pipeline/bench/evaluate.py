@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from pipeline.bench.generate import write_answers
 from pipeline.metrics.api import Predictions
 from pipeline.targets.api import Session
 
 if TYPE_CHECKING:
-    from pipeline.datasets.api import Dataset, QuestionDataset, Split
+    from pipeline.datasets.api import Dataset, GenerativeDataset, QuestionDataset, Split
 
 _SPLIT: Split = "evaluation"
 
@@ -30,21 +31,28 @@ def predict(session: Session, dataset: Dataset, *, batch_size: int) -> Predictio
         TargetError: if the runtime fails.
     """
     ids: list[str] = []
-    outputs: dict[str, list[np.ndarray]] = {name: [] for name in session.outputs}
+    outputs: dict[str, list[np.ndarray]] = {}
     targets: dict[str, list[np.ndarray]] = {}
     _check_inputs(session, dataset)
     for batch in dataset.batches(_SPLIT, batch_size=batch_size):
-        results = session.run({name: batch.inputs[name] for name in session.inputs})
-        for name, rows in zip(session.outputs, results, strict=True):
+        results = _answered(session, dataset, {name: batch.inputs[name] for name in session.inputs})
+        for name, rows in results.items():
             if len(rows) != len(batch):
                 raise EvaluationError(f"Output '{name}' has {len(rows)} rows for a batch of {len(batch)} instances")
-            outputs[name].append(rows)
+            outputs.setdefault(name, []).append(rows)
         for name, rows in batch.targets.items():
             targets.setdefault(name, []).append(rows)
         ids.extend(batch.ids)
     if not ids:
         raise EvaluationError(f"The evaluation split of '{dataset.name}' is empty: there is nothing to evaluate")
     return _predictions(dataset, ids, _joined(outputs), _joined(targets))
+
+
+def _answered(session: Session, dataset: Dataset, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The outputs of one pass by name; of data whose answers are written, what was written."""
+    if hasattr(dataset, "decoding"):
+        return write_answers(session, inputs, cast("GenerativeDataset", dataset).decoding)
+    return dict(zip(session.outputs, session.run(inputs), strict=True))
 
 
 def _check_inputs(session: Session, dataset: Dataset) -> None:

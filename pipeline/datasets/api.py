@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "DATASETS", "SPLITS", "Answers", "Batch", "Count", "DataError", "Dataset", "DatasetFactory", "QuestionDataset",
-    "Share", "Split", "dataset",
+    "DATASETS", "SPLITS", "Answers", "Batch", "Count", "DataError", "Dataset", "DatasetFactory", "Decoding",
+    "GenerativeDataset", "QuestionDataset", "Share", "Split", "dataset",
 ]  # fmt: skip
 
 Split = Literal["train", "calibration", "evaluation"]
@@ -45,7 +45,7 @@ class Dataset(Protocol):
 
     name: str
     task: str
-    """`image-classification`, `text-classification` or `question-answering`."""
+    """`image-classification`, `text-classification`, `question-answering` or `generative-question-answering`."""
     fingerprint: str
     """sha256 over content, order, splits and preprocessing; part of the key of every step that uses data."""
 
@@ -107,6 +107,15 @@ class Answers:
     """int64 (questions,): the row of `batches("evaluation")`, the window, that each answer was found in."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """Token numbers that a written answer begins with, ends with and is padded with."""
+
+    start: int
+    end: int
+    pad: int
+
+
 class QuestionDataset(Dataset, Protocol):
     """Questions on contexts that may be longer than a model's input: each is cut into overlapping windows.
 
@@ -121,6 +130,22 @@ class QuestionDataset(Dataset, Protocol):
 
     def references(self) -> Sequence[tuple[str, ...]]:
         """The accepted answers to each question of the evaluation split; `("",)` where the context holds none."""
+        ...
+
+
+class GenerativeDataset(QuestionDataset, Protocol):
+    """Questions whose answers a model writes; none is cut into windows, and each is an instance in every split.
+
+    In the evaluation split `decoder_input_ids` hold the start token alone: models must not see the answers.
+    """
+
+    @property
+    def decoding(self) -> Decoding:
+        """How answers begin and end."""
+        ...
+
+    def answers(self, outputs: Mapping[str, np.ndarray]) -> Answers:
+        """Turn `tokens` (rows, length), of all rows of the evaluation split, into texts."""
         ...
 
 

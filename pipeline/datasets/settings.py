@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.datasets.api import Count, Share
 from pipeline.datasets.images import Statistic
 
-Task = Literal["image-classification", "text-classification", "question-answering"]
+Task = Literal["image-classification", "text-classification", "question-answering", "generative-question-answering"]
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 

@@ -15,10 +15,11 @@ from pipeline.datasets.api import SPLITS, Count, DataError, Split, dataset
 from pipeline.datasets.bigbench import SQUAD_SHIFTS, bigbench
 from pipeline.datasets.derived import derived_arrays
 from pipeline.datasets.records import Records
-from pipeline.datasets.settings import Columns, Picture, Shares, Text
+from pipeline.datasets.settings import Columns, Picture, Shares, Task, Text
 from pipeline.datasets.splits import SplitDataset, first_spread, hashed_split
 from pipeline.datasets.tasks import Rules, dataset_of
 from pipeline.datasets.tokenizers import open_tokenizer, tokenizer_digest, tokenizer_folder
+from pipeline.datasets.written import prompt
 from pipeline.hashes import file_digests
 from pipeline.keys import digest
 
@@ -54,6 +55,7 @@ def squad(
     train_length: _Length | None = 192,
     answer_tokens: Count = 30,
     token_type_ids: bool | None = None,
+    generative: bool = False,
     train: Count | None = 8000,
     calibration: Count = 512,
     evaluation: Count | None = 1000,
@@ -64,8 +66,8 @@ def squad(
     questions of SQuADShifts on other articles of Wikipedia (7,936) and of the New York Times (10,056). Questions that
     together with their paragraph have more than `length` tokens (in training `train_length`; null: also `length`) are
     left out, as are the few whose answers are not where the files say. `train`, `calibration` and `evaluation` limit the
-    number of questions. Calibration questions are those on a tenth of the training articles. Attributes:
-    `question_word`, `answer_length`.
+    number of questions. Calibration questions are those on a tenth of the training articles. `generative` is for models
+    that write answers instead of pointing at them (T5). Attributes: `question_word`, `answer_length`.
 
     Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text", EMNLP 2016 (CC BY-SA 4.0); Miller et
     al., "The Effect of Natural Distribution Shift on Question Answering Models", ICML 2020.
@@ -82,14 +84,15 @@ def squad(
     )
     limits: dict[Split, int | None] = {"train": train, "calibration": calibration, "evaluation": evaluation}
     columns = Columns(attributes=["question_word", "answer_length"])
-    rules = Rules("question-answering", columns, text, Picture(), Shares(), None, {})
+    task: Task = "generative-question-answering" if generative else "question-answering"
+    rules = Rules(task, columns, text, Picture(), Shares(), None, {})
     digests = file_digests(place, [file.name for file in files.values()], folder / "hashes")
     settings = {"files": digests, "longest": longest, "limits": limits}
     return dataset_of(
         "squad",
         rules,
         content=digest({"what": "squad", "version": _VERSION, **settings}),
-        read=lambda: _read(files, tokenizer_folder(tokenizer, folder), longest, limits, folder),
+        read=lambda: _read(files, tokenizer_folder(tokenizer, folder), longest, limits, folder, generative=generative),
         folder=folder,
         root=folder,
     )
@@ -101,10 +104,14 @@ def _read(
     longest: Mapping[Split, int],
     limits: Mapping[Split, int | None],
     folder: Path,
+    *,
+    generative: bool,
 ) -> Records:
     rows = [row for source, file in files.items() for row in _rows(source, file)]
     key = digest({"what": "squad", "ids": [row.id for row in rows], "tokenizer": tokenizer_digest(tokenizer, folder)})
-    counts = derived_arrays(folder, f"squad-{key[:32]}", lambda: {"tokens": _tokens(rows, tokenizer)})["tokens"]
+    name = f"squad-{'written-' if generative else ''}{key[:32]}"
+    made = derived_arrays(folder, name, lambda: {"tokens": _tokens(rows, tokenizer, generative=generative)})
+    counts = made["tokens"]
     chosen: dict[int, Split] = {}
     for split, members in _splits(rows).items():
         fitting = members[counts[members] <= longest[split]]
@@ -143,16 +150,17 @@ def _splits(rows: Sequence[_Row]) -> dict[Split, np.ndarray]:
     return found | {"evaluation": np.array([n for n, row in enumerate(rows) if row.source in EVALUATION])}
 
 
-def _tokens(rows: Sequence[_Row], tokenizer: Path) -> np.ndarray:
+def _tokens(rows: Sequence[_Row], tokenizer: Path, *, generative: bool) -> np.ndarray:
     """int32 (N,): tokens of each question together with its paragraph, special ones too."""
     encoder = open_tokenizer(tokenizer)
     counts: list[int] = []
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
-        encoding = encoder(
-            [row.question.strip() for row in part], [row.context for row in part],
-            return_attention_mask=False, return_token_type_ids=False, verbose=False,
+        texts = (
+            [[prompt(row.question, row.context) for row in part]] if generative
+            else [[row.question.strip() for row in part], [row.context for row in part]]
         )  # fmt: skip
+        encoding = encoder(*texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
         counts += map(len, encoding["input_ids"])
     return np.array(counts, np.int32)
 

@@ -12,12 +12,13 @@ import numpy as np
 from pipeline.datasets.api import DataError, Split
 from pipeline.datasets.images import Form
 from pipeline.datasets.pictures import PictureReader, default_resize, source_of
-from pipeline.datasets.questions import QuestionSet, WindowReader, parsed, windowed
+from pipeline.datasets.questions import Question, QuestionSet, WindowReader, parsed, windowed
 from pipeline.datasets.records import Records, attributes_of, encoded, groups_of, splits_of
 from pipeline.datasets.settings import Columns, Picture, Shares, Task, Text
 from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, limited
 from pipeline.datasets.text import TextReader, inputs_of, lengths_of, tokenised
 from pipeline.datasets.tokenizers import tokenizer_digest, tokenizer_folder
+from pipeline.datasets.written import INPUTS, WrittenReader, WrittenSet, encoded_questions
 from pipeline.hashes import content_digest
 from pipeline.keys import digest
 
@@ -43,6 +44,7 @@ class Rules:
             "image-classification": [columns.image, columns.label],
             "text-classification": [*self.text_columns(), columns.label],
             "question-answering": [columns.question, columns.context, columns.answers],
+            "generative-question-answering": [columns.question, columns.context, columns.answers],
         }
         also = [name for name in (columns.id, columns.split, columns.group) if name]
         return list(dict.fromkeys([*by_task[self.task], *also, *columns.attributes]))
@@ -93,7 +95,7 @@ def dataset_of(
     identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
     made_of = {**rules.identity(), "limits": None, "shares": None, "classes": None}
     key = digest({"what": "tokens", "version": _VERSION, "content": content, "rules": made_of})
-    kind, make = (SplitDataset, _texts) if rules.task == "text-classification" else (QuestionSet, _questions)
+    kind, make = _KINDS[rules.task]
     return kind(
         name=name, task=rules.task, fingerprint=identity, load=lambda: make(rules, read(), tokenizer, key, folder)
     )
@@ -152,16 +154,21 @@ def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Pa
     )
 
 
-def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+def _asked(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, np.ndarray]]:
     """Questions on one context stay in one split, so that no context is both trained on and judged."""
     columns = rules.columns
     asked, contexts = records.texts(columns.question), records.texts(columns.context)
     answers = records.columns[columns.answers]
     questions = [parsed(*one) for one in zip(asked, contexts, answers, records.places, strict=True)]
-    windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     groups = groups_of(records, columns) if columns.group else contexts
     splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups)
-    splits = limited(splits, np.zeros(len(records), np.int64), rules.limits)
+    return questions, limited(splits, np.zeros(len(records), np.int64), rules.limits)
+
+
+def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+    columns = rules.columns
+    questions, splits = _asked(rules, records)
+    windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     number = windows["question"]
     heads = np.unique(number, return_index=True)[1]
     of_window = [int(one) for one in number]
@@ -189,3 +196,29 @@ def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder
             for name, values in attributes_of(records, columns).items()
         },
     )
+
+
+def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+    questions, splits = _asked(rules, records)
+    tokens = encoded_questions(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
+    evaluated = np.zeros(len(questions), bool)
+    evaluated[splits["evaluation"]] = True
+    shapes = zip(INPUTS, ("input_ids", "attention_mask", "answers"), strict=True)
+    return Instances(
+        ids=np.array(records.ids, object),
+        labels=[(one.answers or ("",))[0] for one in questions],
+        strata=np.zeros(len(questions), np.int64),
+        splits=splits,
+        classes=(),
+        inputs=inputs_of({name: tokens[of] for name, of in shapes}),
+        reader=WrittenReader(questions, tokens, evaluated, tokenizer),
+        lengths=lengths_of(tokens),
+        attributes=attributes_of(records, rules.columns),
+    )
+
+
+_KINDS: Mapping[Task, tuple[type[SplitDataset], Callable[..., Instances]]] = {
+    "text-classification": (SplitDataset, _texts),
+    "question-answering": (QuestionSet, _questions),
+    "generative-question-answering": (WrittenSet, _written),
+}

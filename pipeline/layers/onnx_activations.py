@@ -46,7 +46,12 @@ def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: 
 
     model = onnx.load(path)
     order = {output: index for index, node in enumerate(model.graph.node) for output in node.output}
-    places = sorted(_places(model, folds), key=lambda place: order[place.value])
+    first: dict[
+        str, Place
+    ] = {}  # of a layer that runs several times; a table that is also the last layer's weight is that
+    for place in _places(model, folds):
+        first.setdefault(place.site, place)
+    places = sorted(first.values(), key=lambda place: order[place.value])
     known = {output.name for output in model.graph.output}
     inputs = [value.name for value in model.graph.input]
     for value in dict.fromkeys(place.value for place in places):

@@ -54,7 +54,8 @@ class Predictions:
     classes: tuple[str, ...]
     ids: tuple[str, ...]
     outputs: Mapping[str, np.ndarray]
-    """`logits` (N, classes) float32; or `start_logits` and `end_logits` (N, length)."""
+    """`logits` (N, classes) float32; or `start_logits` and `end_logits` (N, length); or of written answers `tokens` (N,
+    length) int64 and `log_probability` (N,)."""
     targets: Mapping[str, np.ndarray]
     """`labels` (N,) int64; or `start_positions` and `end_positions`."""
     answers: tuple[str, ...] = ()

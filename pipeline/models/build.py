@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.api import OnnxModel, TorchModel
-from ops.forward import OUTPUTS, forward
+from ops.forward import GENERATIVE, OUTPUTS, forward
 from ops.model import Architecture
 from pipeline.entries import EntryKind
 from pipeline.models.api import BUILDERS, Built, ModelError, Need
@@ -125,6 +125,14 @@ def check_output(name: str, shape: tuple[int, ...], need: Need) -> None:
     Raises:
         ModelError: with both shapes.
     """
+    if need.task == GENERATIVE:
+        length = need.inputs["decoder_input_ids"][1][0]
+        if shape[:-1] != (2, length):
+            raise ModelError(
+                f"output '{name}' has shape {list(shape)} for 2 instances; the answers have {length} tokens, so it must be "
+                f"[2, {length}, vocabulary]"
+            )
+        return
     width = len(need.classes) if name == "logits" else next(iter(need.inputs.values()))[1][0]
     meaning = "classes" if name == "logits" else "tokens"
     if shape != (2, width):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ops.forward import GENERATIVE
 from ops.registry import nearest
 from pipeline.hub import HubError, local_folder
 from pipeline.models.api import Built, ModelError, Need, builder
@@ -20,6 +21,7 @@ _CLASSES = {
     "image-classification": "AutoModelForImageClassification",
     "text-classification": "AutoModelForSequenceClassification",
     "question-answering": "AutoModelForQuestionAnswering",
+    GENERATIVE: "AutoModelForSeq2SeqLM",
 }
 _FILES = ("config.json", "*.safetensors", "*.safetensors.index.json")
 _PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
@@ -135,7 +137,9 @@ def _check_keys(base: Any, config: Mapping[str, Any]) -> None:
 def _wanted(base: Any, config: Mapping[str, Any], need: Need) -> dict[str, Any]:
     """The entry's settings, with the classes and the input size of the data."""
     wanted: dict[str, Any] = dict(config)
-    if need.task != "question-answering":
+    if need.task == GENERATIVE:
+        wanted["use_cache"] = False  # keys and values of earlier tokens would be outputs of the exported graph
+    elif need.task != "question-answering":
         wanted["id2label"] = dict(enumerate(need.classes))
         wanted["label2id"] = {name: number for number, name in enumerate(need.classes)}
     if need.picture is not None:
@@ -163,13 +167,20 @@ def _initialised(settings: Any, need: Need) -> torch.nn.Module:
 
     speed_up = contextlib.nullcontext() if need.initialise else no_init_weights()
     with speed_up, _refused(f"architecture '{settings.model_type}' for {need.task}"):
-        return _auto(need).from_config(settings, dtype=torch.float32)  # type: ignore[no-any-return]
+        module: torch.nn.Module = _auto(need).from_config(settings, dtype=torch.float32, **_attention(need))
+        module.tie_weights()  # type: ignore[operator]  # done with the initial weights, which may have been left out
+        return module
 
 
 def _auto(need: Need) -> Any:
     import transformers
 
     return getattr(transformers, _CLASSES[need.task])
+
+
+def _attention(need: Need) -> dict[str, str]:
+    """The exporter cannot follow torch's fused attention where it takes a bias (T5)."""
+    return {"attn_implementation": "eager"} if need.task == GENERATIVE else {}
 
 
 def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> torch.nn.Module:
@@ -179,7 +190,7 @@ def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> torch.nn
     with _refused(f"{folder}: the weights cannot be read"):
         module, report = _auto(need).from_pretrained(
             str(folder), config=settings, dtype=torch.float32, use_safetensors=safe, weights_only=True,
-            ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False,
+            ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False, **_attention(need),
         )  # fmt: skip
     _check_report(module, report, folder, new_head)
     return module  # type: ignore[no-any-return]

@@ -2,7 +2,7 @@
 
 import torch
 
-from ops.forward import forward, loss, without_padding
+from ops.forward import GENERATIVE, forward, judged, loss, without_padding
 from tests.ops.digits import Sentences, bert
 
 
@@ -35,3 +35,16 @@ def test_the_loss_and_its_gradients_stay():
         found.append((value, module.bert.encoder.layer[0].attention.self.query.weight.grad))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_only_the_tokens_of_a_written_answer_count():
+    logits = torch.randn(2, 4, 9, requires_grad=True)
+    targets = {"answer_tokens": torch.tensor([[3, 1, -100, -100], [4, 5, 2, 1]])}
+    value = loss({"logits": logits}, targets, GENERATIVE)
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets["answer_tokens"].flatten())
+    torch.testing.assert_close(value, expected)
+    assert judged({"logits": logits}, targets, GENERATIVE)["logits"].shape == (6, 9)
+    value.backward()
+    assert not logits.grad[0, 2:].any()
+    plain = {"logits": torch.randn(2, 3)}
+    assert judged(plain, {"labels": torch.tensor([0, 1])}, Sentences.task) is plain

@@ -56,3 +56,11 @@ def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
     fast.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def writing_tokenizer(tmp_path_factory):
+    """The folder of a whole-word tokenizer of the T5 kind."""
+    from tests.pipeline.tokens import writing_tokenizer as save
+
+    return save(tmp_path_factory.mktemp("writing"), WORDS.split()[4:])

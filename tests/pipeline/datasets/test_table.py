@@ -247,7 +247,7 @@ def test_pictures_inside_a_parquet_table(tmp_path, save_digits):
     [
         (
             {"task": "text-clasification"},
-            "task: Input should be 'image-classification', 'text-classification' or 'question",
+            "task: Input should be 'image-classification', 'text-classification', 'question-answering' or 'gen",
         ),
         (
             {"columns": {"lable": "label"}},
