@@ -32,7 +32,7 @@ def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> N
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    quality = "f1" if plan.facts.task == "question-answering" else "accuracy"
+    quality = "f1" if plan.facts.task.endswith("question-answering") else "accuracy"
     table.add_column("model", overflow="fold")
     for name in (quality, "p50", "speed-up (95 %)", "file", "zeros"):
         table.add_column(name, justify="right", no_wrap=True)
