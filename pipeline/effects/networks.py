@@ -81,7 +81,7 @@ def networks(stores: Iterable[Path], roots: Collection[str] = ()) -> list[Networ
         Network(
             base,
             {key: model for key, model in found.items() if (model.root, model.dataset) == (base.key, base.dataset)},
-            "F1" if kinds[base.dataset] == "question-answering" else "accuracy",
+            "F1" if kinds[base.dataset].endswith("question-answering") else "accuracy",
         )
         for base in bases
     ]
