@@ -39,7 +39,10 @@ def test_every_data_set_has_an_entry():
     ("entry", "message"),
     [
         ({}, "Data set 'd': no `dataset` is given. Known: cifar10, digits, "),
-        ({"dataset": "digit"}, "Data set 'd': No dataset is called 'digit'. Did you mean 'digits'? Known: cifar10, digits, "),
+        (
+            {"dataset": "digit"},
+            "Data set 'd': No dataset is called 'digit'. Did you mean 'digits'? Known: cifar10, digits, ",
+        ),
         (
             {"dataset": "digits", "sise": 1},
             "Data set 'd': unknown parameter 'sise'. Did you mean 'size'? Known: size, ",
