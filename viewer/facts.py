@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import isfinite, nan
 from typing import Any
 
+from markupsafe import Markup
+
 from viewer.bundles import Bundle
 from viewer.forest import Node, Outcome
 from viewer.markup import render
@@ -15,10 +17,15 @@ from viewer.study import Study
 __all__ = ["bundle_card", "fold_buttons", "model_card", "selected_alone", "selection"]
 
 _MOST_PARAMETERS = 12
+_MOST_LINTS = 3
+"""On the card under the pointer, which must stay small."""
 
 
-def model_card(study: Study, node: Node, hint: str = "") -> str:
-    """Return the markup of a model's facts: operation, parameters, metrics, and what changed since its parent."""
+def model_card(study: Study, node: Node, hint: str = "", *, whole: bool = False) -> str:
+    """Return the markup of a model's facts: operation, parameters, metrics, what changed since its parent, what is odd.
+
+    `whole`: with everything that is odd, and what to try.
+    """
     parent = study.forest.parent(node.key)
     against = f"against {study.forest[parent].label}" if parent is not None and parent in study.row else ""
     made = node.key in study.row
@@ -45,6 +52,7 @@ def model_card(study: Study, node: Node, hint: str = "") -> str:
         rows=rows,
         against=against,
         trouble=study.snapshot.trouble.get(node.key, []),
+        lints=_lints(study, node.key, whole=whole),
         hint=hint,
     )
 
@@ -61,13 +69,14 @@ def bundle_card(study: Study, bundle: Bundle) -> tuple[str, str]:
     return title, render(
         "card", title=title, subtitle=f"with {below} models below them" if below else "", status="", operation="",
         parameters=[(bundle.parameter.replace("_", " "), bundle.span)] if bundle.parameter else [],
-        rows=facts if rows else [], against="", trouble=[], hint="Click selects all, double-click draws each.",
+        rows=facts if rows else [], against="", trouble=[], lints=None, hint="Click selects all, double-click draws each.",
     )  # fmt: skip
 
 
 def selected_alone(study: Study, state: ViewState, key: str) -> str:
     """Return the selection's pane when this model is all that is selected."""
-    return selection(card=model_card(study, study.forest[key]), buttons=fold_buttons(study, state, [key]))
+    card = Markup(model_card(study, study.forest[key], whole=True))  # a template has escaped what is in it
+    return selection(card=card, buttons=fold_buttons(study, state, [key]))
 
 
 def selection(**parts: Any) -> str:
@@ -89,6 +98,22 @@ def fold_buttons(study: Study, state: ViewState, keys: Sequence[str]) -> list[di
     if len(inside) == 1 and inside != {""}:
         buttons.append({"do": "fold", "key": inside.pop(), "text": "Draw the sweep as one"})
     return buttons
+
+
+def _lints(study: Study, key: str, *, whole: bool) -> dict[str, Any] | None:
+    found = study.snapshot.lints.get(key, [])
+    if not found:
+        return None
+    shown = found if whole else found[:_MOST_LINTS]
+    rows = [
+        {
+            "rule": lint.rule.replace("_", " ") + (f" on {lint.target}" if lint.target else ""),
+            "message": lint.message,
+            "advice": lint.advice if whole else "",
+        }
+        for lint in shown
+    ]
+    return {"rows": rows, "left": len(found) - len(shown)}
 
 
 def _span(study: Study, metric: str, rows: list[int]) -> str:

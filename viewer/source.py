@@ -17,7 +17,7 @@ from viewer.filters import Budget, sql
 from viewer.forest import Node, Outcome
 from viewer.metrics import Better, MetricSpec
 
-__all__ = ["Column", "Context", "Snapshot", "StoreError", "load", "snapshot_id", "sql_of_table"]
+__all__ = ["Column", "Context", "Lint", "Snapshot", "StoreError", "load", "snapshot_id", "sql_of_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,16 @@ class Column:
         return float(self.value[row]), float(self.low[row]), float(self.high[row])
 
 
+@dataclass(frozen=True, slots=True)
+class Lint:
+    """Something odd about a model, as the run that made it found."""
+
+    rule: str
+    target: str
+    message: str
+    advice: str
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything the overview shows, as it was published."""
@@ -72,6 +82,8 @@ class Snapshot:
     running: bool
     trouble: Mapping[str, list[str]] = field(default_factory=dict)
     """Model key -> what failed when the model was measured."""
+    lints: Mapping[str, list[Lint]] = field(default_factory=dict)
+    """Model key -> what is odd about it."""
 
 
 def load(path: Path) -> Snapshot:
@@ -93,6 +105,7 @@ def load(path: Path) -> Snapshot:
             recipes=[name for (name,) in db.execute("SELECT DISTINCT recipe FROM runs ORDER BY ALL").fetchall()],
             running=_running(db),
             trouble=_trouble(db),
+            lints=_lints(db),
         )
     finally:
         db.close()
@@ -139,6 +152,16 @@ def _trouble(db: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for key, job, target, error in rows:
         found[key].append(f"{job}{f' on {target}' if target else ''}: {error or 'did not run'}")
+    return dict(found)
+
+
+def _lints(db: duckdb.DuckDBPyConnection) -> dict[str, list[Lint]]:
+    rows = db.execute(
+        "SELECT model_key, lint, coalesce(target, ''), message, advice FROM lints ORDER BY model_key, lint, target, message"
+    ).fetchall()
+    found: dict[str, list[Lint]] = defaultdict(list)
+    for key, *told in rows:
+        found[key].append(Lint(*told))
     return dict(found)
 
 

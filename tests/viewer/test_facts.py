@@ -1,0 +1,54 @@
+"""What is said of a model that a rule found odd."""
+
+from datetime import datetime
+
+import pytest
+
+from pipeline.store import records
+from tests.studies import study
+from tests.viewer.stores import key_of, publish
+from viewer.facts import model_card, selected_alone
+from viewer.state import ViewState
+from viewer.study import open_study
+
+ROOT, ODD = (key_of(f"resnet50trained{end}") for end in ("", "-mag50"))
+RULES = ("a_few_pay", "constant_predictor", "contended", "unsteady_latency")
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    path = tmp_path_factory.mktemp("facts") / "results.duckdb"
+    store = publish(path, study(6))
+    when = datetime(2026, 1, 2)
+    store.write(
+        [
+            records.Lint(ODD, rule, "onnxruntime", f"<b>{rule}</b> was seen", f"mend {rule}", {}, "run-1", when)
+            for rule in RULES
+        ]
+    )
+    store.write([records.Lint(ROOT, "", "", "", "", {}, "run-1", when)])  # checked, and nothing found
+    store.publish()
+    store.close()
+    return open_study(path)
+
+
+def test_the_card_under_the_pointer_names_what_is_odd_and_stays_small(checked):
+    card = model_card(checked, checked.forest[ODD])
+    assert "Worth a look" in card
+    assert card.count("<dt>") == 3
+    assert "a few pay on onnxruntime" in card
+    assert "and 1 more" in card
+    assert "mend" not in card
+
+
+def test_the_selection_says_all_of_it_and_what_to_try(checked):
+    pane = selected_alone(checked, ViewState(), ODD)
+    assert "<h2>resnet50trained-mag50</h2>" in pane
+    for rule in RULES:
+        assert f"&lt;b&gt;{rule}&lt;/b&gt; was seen" in pane
+        assert f"Try: mend {rule}" in pane
+    assert " more: select" not in pane
+
+
+def test_a_model_that_was_found_in_order_has_no_such_part(checked):
+    assert "Worth a look" not in selected_alone(checked, ViewState(), ROOT)
