@@ -22,6 +22,8 @@ _LOST = {Outcome.FAILED: ("#f2b48c", "#b3470f"), Outcome.SKIPPED: ("#c3cbd4", "#
 _EDGE, _BUNDLE_EDGE = "#5c6b7a", "#33414f"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _RIBBON_INK = 0.85
+_FEW, _PIECES, _FINE_PIECES = 100, 8, 20
+"""A few ribbons are wide on the screen: more pieces let no steps be seen in their colours."""
 _RIBBON_SHARE = 0.5
 """Half-width of a ribbon's end, of its node's radius."""
 
@@ -152,7 +154,8 @@ def _bands(
     child = np.array([index[edge.child] for edge in layout.edges], dtype=np.int32)
     half = radius * _RIBBON_SHARE
     # the layout keeps rows free from the column after the parent on: bend before that column
-    found = ribbons(at[parent], at[child], half[parent], half[child], turn=1.0)
+    pieces = _PIECES if len(layout.edges) > _FEW else _FINE_PIECES
+    found = ribbons(at[parent], at[child], half[parent], half[child], turn=1.0, pieces=pieces)
     one, other = rgb[parent][found.ribbon], rgb[child][found.ribbon]
     mixed = one + (other - one) * found.along[:, None]
     corners_x, corners_y = lapped(found)

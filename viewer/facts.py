@@ -47,8 +47,10 @@ def model_card(study: Study, node: Node, hint: str = "", *, whole: bool = False)
         title=node.label,
         subtitle=node.name if node.name != node.label else "",
         status=status,
-        operation=node.op,
-        parameters=study.parameters(node)[:_MOST_PARAMETERS],
+        operation=node.op.replace("_", " "),
+        telling=study.telling_text(node),
+        parameters=study.parameters(node) if whole else study.parameters(node)[:_MOST_PARAMETERS],
+        folded=whole,
         rows=rows,
         against=against,
         trouble=study.snapshot.trouble.get(node.key, []),
@@ -67,7 +69,7 @@ def bundle_card(study: Study, bundle: Bundle) -> tuple[str, str]:
     title = f"{len(bundle.members)} times {bundle.op.replace('_', ' ') or 'steps'}"
     below = len(bundle.models) - len(bundle.members)
     return title, render(
-        "card", title=title, subtitle=f"with {below} models below them" if below else "", status="", operation="",
+        "card", title=title, subtitle=f"with {below} models below them" if below else "", status="", operation="", telling="", folded=False,
         parameters=[(bundle.parameter.replace("_", " "), bundle.span)] if bundle.parameter else [],
         rows=facts if rows else [], against="", trouble=[], lints=None, hint="Click selects all, double-click draws each.",
     )  # fmt: skip
