@@ -7,7 +7,7 @@ number of bars has room. A group is a value of the first variable, a colour one 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from viewer.metrics import Measured
@@ -85,6 +85,7 @@ def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[f
     facets: list[Label] = []
     y = start = 2.0
     facet = group = None
+    names = {entry.group for entry in entries}
     for entry in entries:
         if entry.facet != facet:
             facet, group = entry.facet, None
@@ -94,7 +95,7 @@ def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[f
         if entry.group != group:
             y = max(y + _GAP, start + _BAR) if group is not None else y
             group, start = entry.group, y
-            groups.append(_label(group, LABEL - 6, y + _BAR - 3, int((LABEL - 6) / _CHARACTER)))
+            groups.append(_label(group, LABEL - 6, y + _BAR - 3, int((LABEL - 6) / _CHARACTER), names))
         bars.append(_bar(entry, colors[entry.color], show, scale, (y, height)))
         y += height + 1
     return Chart(bars, groups, facets, scale(0.0), WIDTH, max(y, start + _BAR) + 3)
@@ -126,5 +127,10 @@ def _bar(
     )  # fmt: skip
 
 
-def _label(text: str, x: float, y: float, most: int) -> Label:
-    return Label(text if len(text) <= most else text[: most - 1].rstrip() + "…", text, x, y)
+def _label(text: str, x: float, y: float, most: int, others: Collection[str] = ()) -> Label:
+    """Shorten at the end; at the start, where `others` would look the same."""
+    if len(text) <= most:
+        return Label(text, text, x, y)
+    begin = text[: most - 1]
+    alike = any(other != text and other.startswith(begin) for other in others)
+    return Label("…" + text[1 - most :].lstrip() if alike else begin.rstrip() + "…", text, x, y)
