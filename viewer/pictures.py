@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 from threading import Lock, Thread
@@ -73,8 +74,9 @@ class Pictures:
             for name in ids:
                 assert process.stdin is not None
                 assert process.stdout is not None
-                process.stdin.write(json.dumps(name) + "\n")
-                process.stdin.flush()
+                with suppress(BrokenPipeError):  # it has ended already: what it said is read below
+                    process.stdin.write(json.dumps(name) + "\n")
+                    process.stdin.flush()
                 line = process.stdout.readline()
                 answer = json.loads(line) if line else {"problem": "the data set could not be opened"}
                 if "problem" in answer and not line:
@@ -94,7 +96,8 @@ class Pictures:
         return self._process
 
     def _said(self, process: subprocess.Popen[str]) -> str:
-        text = (process.stderr.read() if process.stderr else "").strip().splitlines()
+        with suppress(BrokenPipeError), process:  # closes all its pipes
+            text = (process.stderr.read() if process.stderr else "").strip().splitlines()
         return f"The instances cannot be shown: {text[-1].removeprefix('error: ') if text else 'the data set could not be opened'}"
 
     def _file(self, name: str) -> Path:
