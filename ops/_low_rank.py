@@ -56,7 +56,7 @@ def factors(layer: nn.Module, ranks: list[int]) -> Factors:
         made = [nn.Conv2d(layer.in_channels, ranks[0], 1, bias=False, **where)]
     else:
         enter = nn.Conv2d(layer.in_channels, ranks[0], 1, bias=False)
-        made = [enter, nn.Conv2d(ranks[0], ranks[1], layer.kernel_size, bias=False, **where)]  # type: ignore[arg-type]
+        made = [enter, nn.Conv2d(ranks[0], ranks[1], layer.kernel_size, bias=False, **where)]  # type: ignore[arg-type]  # kernels are 2-tuples
     return Factors(layer, *made, nn.Conv2d(ranks[-1], layer.out_channels, 1, bias=layer.bias is not None))
 
 

@@ -30,7 +30,7 @@ def export_onnx(model: TorchModel, path: Path) -> None:
     nothing of the machine that wrote it: no paths, no source lines.
 
     Raises:
-        ExportError: if the network cannot be captured or written.
+        ExportError: if the network cannot be captured.
     """
     import onnx
     import torch
@@ -56,19 +56,19 @@ def export_onnx(model: TorchModel, path: Path) -> None:
                 optimize=True,
                 verbose=False,
             )
-        assert program is not None, "the exporter returns it when dynamo is set"
-        proto = program.model_proto
-        # some networks give more than the task asks for
-        del proto.graph.output[len(OUTPUTS[model.architecture.task]) :]
-        del program  # the weights once, not twice, while they are written
-        name_after_layers(proto)
-        drop_records(proto, keep_layers=True)
-        onnx.save(proto, path)
     except Exception as error:  # the exporter's many stages raise anything; the cause is kept
         reason = str(error).strip().splitlines()
         raise ExportError(
             f"'{model.architecture.name}' cannot be exported to ONNX: {reason[0] if reason else error!r}"
         ) from error
+    assert program is not None, "the exporter returns it when dynamo is set"
+    proto = program.model_proto
+    # some networks give more than the task asks for
+    del proto.graph.output[len(OUTPUTS[model.architecture.task]) :]
+    del program  # the weights once, not twice, while they are written
+    name_after_layers(proto)
+    drop_records(proto, keep_layers=True)
+    onnx.save(proto, path)
 
 
 @contextlib.contextmanager

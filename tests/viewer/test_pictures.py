@@ -16,8 +16,7 @@ def test_a_process_that_ends_without_an_answer_is_quoted(tmp_path, monkeypatch, 
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     if ended:
-        while process.poll() is None:
-            pass
+        process.wait()
     pictures, arrived = Pictures(tmp_path / "results.duckdb", "d1"), Event()
     monkeypatch.setattr(pictures, "_running", lambda: process)
     assert pictures.get(["i1"], arrived.set) == {}
