@@ -108,7 +108,7 @@ def compare(
         verdict=_verdict(low, high),
         rounds=rounds,
         noise=noise.sd,
-        contended=any(member.contended or member.drifted for member in (*model, *against)),
+        contended=any(member.contended for member in (*model, *against)),
         process=model[0].process,
     )
 

@@ -126,7 +126,7 @@ class Comparison:
     noise: float
     """Standard deviation of what equal processes differ by, relative; it is part of the interval."""
     contended: bool
-    """Too much of one of the two was contended, or the base drifted."""
+    """Too much of one of the two was contended. A drift of the whole machine cancels: both were timed in each round."""
     process: int = 0
     """Number of the model's process in its group: tells twins apart."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.lints.api import Finding, Speedup, Subject, lint
+from collections.abc import Sequence
+
+from pipeline.lints.api import Finding, Speedup, Subject, Timing, lint
 
 _FEWER = 0.98
 _UNSTEADY = 1.5
@@ -61,16 +63,33 @@ def unsteady_latency(subject: Subject) -> Finding | None:
 @lint
 def contended(subject: Subject) -> Finding | None:
     """Others used the machine while the model was timed."""
-    found = [timing for timing in subject.timings if timing.contended or timing.drifted]
+    found = [timing for timing in subject.timings if timing.contended]
     if not found:
         return None
     worst = max(found, key=lambda timing: timing.foreign_cores)
-    what = "others kept" if worst.contended else "the base's own speed changed while others kept"
     return Finding(
-        f"While it was timed {what} {worst.foreign_cores:.2f} cores busy ({len(found)} of {len(subject.timings)} conditions)",
+        f"While it was timed others kept {worst.foreign_cores:.2f} cores busy ({_conditions(found, subject)})",
         "Trust the CPU times and their intervals, not the wall-clock times; measure again when the machine is quiet",
-        {"foreign_cores": worst.foreign_cores, "drifted": worst.drifted, "evidence_key": worst.evidence_key},
+        {"foreign_cores": worst.foreign_cores, "evidence_key": worst.evidence_key},
     )
+
+
+@lint
+def drifted(subject: Subject) -> Finding | None:
+    """The machine became faster or slower while nobody else was seen to use it."""
+    found = [timing for timing in subject.timings if timing.drifted and not timing.contended]
+    if not found:
+        return None
+    return Finding(
+        f"While it was timed the machine's own speed changed ({_conditions(found, subject)})",
+        "Trust the speed-ups, whose two models ran in the same rounds, more than the times; for steady times fix the clock of "
+        "the processor, or measure again",
+        {"foreign_cores": found[0].foreign_cores, "evidence_key": found[0].evidence_key},
+    )
+
+
+def _conditions(found: Sequence[Timing], subject: Subject) -> str:
+    return f"{len(found)} of {len(subject.timings)} conditions"
 
 
 def _slower(speedup: Speedup | None) -> bool:

@@ -230,7 +230,7 @@ COMMENT ON COLUMN speedups.high IS 'Upper end of the 95 % interval.';
 COMMENT ON COLUMN speedups.verdict IS 'faster, slower, no difference (the interval holds 1) or unknown (no interval).';
 COMMENT ON COLUMN speedups.rounds IS 'Rounds in which both were measured, one after the other.';
 COMMENT ON COLUMN speedups.noise IS 'What processes of one and the same model differ by (relative standard deviation); it widens the interval.';
-COMMENT ON COLUMN speedups.contended IS 'True if one of the two was contended, or the base drifted.';
+COMMENT ON COLUMN speedups.contended IS 'True if one of the two was contended. A drift of the whole machine cancels: both were timed in each round.';
 COMMENT ON COLUMN speedups.evidence_key IS 'The session, as in timing_runs.';
 COMMENT ON COLUMN speedups.measured_at IS 'Start of the session, UTC.';
 
