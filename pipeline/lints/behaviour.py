@@ -36,7 +36,9 @@ def a_few_pay(subject: Subject) -> Finding | None:
     for what in ("group", "class"):
         drop, p = subject.value(f"worst_{what}_drop"), subject.value(f"{what}_drop_p")
         overall = subject.value("accuracy_drop")
-        if drop is None or p is None or overall is None or p >= _SIGNIFICANT or drop < overall + _MUCH_MORE:
+        if drop is None or p is None or overall is None or p >= _SIGNIFICANT:
+            continue
+        if drop < max(overall + _MUCH_MORE, 2 * overall):  # of a model that is lost, all pay
             continue
         return Finding(
             f"One {what} lost {drop:.1%} of accuracy where all together lost {overall:.1%} (p = {p:.1g}, corrected)",

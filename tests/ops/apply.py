@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ops.api import OPERATIONS, Format, OnnxModel, TorchModel
-from ops.forward import example_inputs, forward
+from ops.forward import example_inputs, forward, tensors
 from pipeline.export import export_onnx
 from pipeline.targets.onnxruntime import OnnxRuntime
 from tests.ops.context import NETS, make_context, trained
@@ -83,12 +83,12 @@ def snapshot(model) -> dict[str, str]:
     return taken
 
 
-def outputs(model, *, batch: int = 4) -> dict[str, np.ndarray]:
-    """What a model gives for example inputs, on one thread."""
+def outputs(model, *, batch: int = 4, inputs=None) -> dict[str, np.ndarray]:
+    """What a model gives for these inputs (arrays by name), or else for example inputs, on one thread."""
     import torch
 
     torch.set_num_threads(1)
-    inputs = example_inputs(model.architecture, batch=batch)
+    inputs = tensors(inputs) if inputs else example_inputs(model.architecture, batch=batch)
     if isinstance(model, OnnxModel):
         with OnnxRuntime().open(model.path, threads=1) as session:
             given = {name: tensor.numpy() for name, tensor in inputs.items()}

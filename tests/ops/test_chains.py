@@ -12,7 +12,7 @@ from ops.api import OPERATIONS, Ancestry, Format, OnnxModel, OperationError, Tor
 from pipeline import formats
 from pipeline.export import export_onnx
 from tests.ops.apply import base, copy_of, outputs, snapshot
-from tests.ops.context import NETS, make_context
+from tests.ops.context import NETS, digits, make_context
 
 SHARE = st.sampled_from([0.1, 0.25, 0.5, 0.7])
 FEW = st.just(24)
@@ -56,16 +56,32 @@ def test_every_chain_runs_or_is_refused_when_planned(tmp_path_factory, net, chai
     reload(model, tmp_path_factory.mktemp("model"))
 
 
+LAST = {
+    None: ({}, 1e-3),
+    "float16": ({"method": "float16"}, 1e-2),
+    "static": ({"samples": 96}, 0.3),
+    "dynamic": ({"method": "dynamic", "include": ["linear"]}, 0.3),
+}
+"""What may end a chain -> parameters of `quantize`, and how far outputs may be from torch's, of their norm."""
+
+
 @pytest.mark.slow
-@settings(max_examples=4, deadline=None)
-@given(net=st.sampled_from(sorted(NETS)), chain=CHAINS)
-def test_every_chain_exports_to_a_file_that_gives_the_same(tmp_path_factory, net, chain):
+@settings(max_examples=8, deadline=None)
+@given(net=st.sampled_from(sorted(NETS)), chain=CHAINS, last=st.sampled_from(list(LAST)))
+def test_every_chain_exports_to_a_file_that_gives_the_same(tmp_path_factory, net, chain, last):
     model = run(net, chain, tmp_path_factory.mktemp)
     path = tmp_path_factory.mktemp("export") / "model.onnx"
     export_onnx(model, path)
-    given = outputs(OnnxModel(path, model.architecture))
-    for name, values in outputs(model).items():
-        np.testing.assert_allclose(given[name], values, rtol=1e-3, atol=1e-4 * np.abs(values).max())
+    params, tolerance = LAST[last]
+    exported = OnnxModel(path, model.architecture)
+    if last:
+        quantize = OPERATIONS["quantize"]
+        exported = quantize.apply(exported, make_context(tmp_path_factory.mktemp("last")), **quantize.check(params))
+    inputs = next(iter(digits().batches("evaluation", batch_size=64))).inputs
+    given = outputs(exported, inputs=inputs)
+    for name, values in outputs(model, inputs=inputs).items():
+        difference = np.linalg.norm(given[name] - values)
+        assert difference <= tolerance * np.linalg.norm(values), f"{name} after {last}"
 
 
 def run(net, chain, folder) -> TorchModel:

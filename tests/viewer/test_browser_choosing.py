@@ -94,6 +94,22 @@ def test_a_budget_is_dragged_typed_saved_and_found_again_at_its_address(enter):
     assert again.page.get_by_label("Highest Latency").input_value() == "9000"
 
 
+def test_arrow_keys_change_the_tab(enter):
+    visitor = enter("")
+    page = visitor.page
+    page.get_by_role("tab", name="Selection").focus()
+    for key, name in (
+        ("ArrowRight", "Budgets"),
+        ("ArrowRight", "Selection"),
+        ("ArrowLeft", "Budgets"),
+        ("Home", "Selection"),
+    ):
+        page.keyboard.press(key)
+        page.get_by_role("tab", name=name, selected=True).wait_for()
+        visitor.until(f"document.activeElement.id === 'tab-{name.lower()}' && document.activeElement.tabIndex === 0")
+    assert page.get_by_role("tab", name="Budgets").get_attribute("tabindex") == "-1"
+
+
 def test_a_budget_is_typed_and_follows_the_hand(enter):
     visitor = enter("pane=budgets")
     page = visitor.page

@@ -117,7 +117,18 @@ window.bouillon = (() => {
       send(target.dataset.do, {...target.dataset, add: event.shiftKey});
     }
     if (event.key === "Escape") document.querySelectorAll("details.menu[open]").forEach((menu) => { menu.open = false; });
+    if (event.target.role === "tab") otherTab(event);
   });
+  // Of a row of tabs the chosen one is reached by Tab, the others by the arrows (ARIA's pattern for tabs)
+  function otherTab(event) {
+    const tabs = [...event.target.closest("[role=tablist]").querySelectorAll("[role=tab]")], at = tabs.indexOf(event.target);
+    const to = {ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1}[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const next = tabs.at(to % tabs.length);
+    next.focus();
+    next.click();
+  }
   window.addEventListener("popstate", () => send("link", {query: location.search.slice(1)}));
   window.addEventListener("bouillon-theme", () => (on.theme ?? []).forEach((take) => take()));
 

@@ -1,11 +1,12 @@
-"""Our `quantize` beside `onnxruntime.quantization` called directly, with its defaults and with its best settings.
+"""Our `quantize` beside `onnxruntime.quantization` called directly, with its defaults and best settings, and beside NNCF.
 
     python scripts/bench/operations/quantization.py [--nets resnet50 minilm ...] [--rounds 40]
 
 Networks have their real shapes (pictures of 224x224, or 32x32 where the name says so) and random weights: speed does not
 depend on them. One thread; all candidates run in turn within each round, and a ratio is taken per round of CPU seconds, so
 that other load on the machine falls on all alike. The float model runs twice: its ratio to itself is the noise. SQNR (dB) is
-the signal-to-noise ratio of the outputs against float.
+the signal-to-noise ratio of the outputs against float. `digits` is a small residual net that is trained first, on scikit-learn's
+handwritten digits: its accuracy on instances held out is printed too. NNCF takes part where it is installed (`pip install nncf`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,14 @@ from ops.model import Architecture
 from ops.onnx_macs import count_macs, precision_shares
 from ops.onnx_runtime import open_session, quiet_tools
 from pipeline.context import WorkerContext
+from pipeline.datasets.api import Dataset
+from pipeline.datasets.open import open_dataset
 from pipeline.export import export_onnx
+from pipeline.models.api import Need
+from pipeline.models.build import build
 
 CALIBRATION, SAMPLES, WARM_UP, OPENINGS = 64, 32, 3, 5
+NETS = ("digits", "resnet18", "resnet50", "resnet50_32", "mobilenet_v2", "minilm")
 TEXT = {"input_ids": ("int64", (128,)), "attention_mask": ("int64", (128,))}
 
 
@@ -62,6 +68,22 @@ class Noise:
         if kind == "float32":
             return generator.standard_normal((count, *shape), dtype=np.float32)
         return np.ones((count, *shape), np.int64) if "mask" in name else generator.integers(0, 1000, (count, *shape))
+
+
+def trained_on_digits(data: Dataset) -> TorchModel:
+    """Train a small residual net."""
+    entry = {"name": "digits", "builder": "residual_cnn", "depths": [1, 1, 1], "widths": [16, 32, 64]}
+
+    def made(entry: Mapping[str, Any], pretrained: bool) -> Any:
+        return build(entry, Need(data.task, tuple(data.classes), data.inputs, pretrained))
+
+    with tempfile.TemporaryDirectory() as folder:
+        context = WorkerContext(seed=0, scratch=Path(folder), dataset=lambda: data, build=made, references={})
+        operation = OPERATIONS["train"]
+        model: TorchModel = operation.apply(
+            context, **operation.check({"model": entry, "epochs": 12, "batch_size": 32})
+        )
+    return model
 
 
 def network(name: str) -> TorchModel:
@@ -108,7 +130,7 @@ def _lively(module: Any, architecture: Architecture) -> Any:
 class Reader:
     """Feeds calibration batches to `onnxruntime.quantization`."""
 
-    def __init__(self, data: Noise) -> None:
+    def __init__(self, data: Noise | Dataset) -> None:
         self._batches = data.batches("calibration", batch_size=8, samples=SAMPLES)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -117,12 +139,10 @@ class Reader:
         return dict(batch.inputs) if batch else None
 
 
-def candidates(name: str, folder: Path) -> dict[str, Path]:
+def candidates(name: str, model: TorchModel, data: Noise | Dataset, folder: Path) -> dict[str, Path]:
     """Make every file to be timed."""
     from onnxruntime.quantization import QuantFormat, QuantType, quant_pre_process, quantize_dynamic, quantize_static
 
-    model = network(name)
-    data = Noise(model.architecture)
     files = {"float": folder / "float.onnx"}
     export_onnx(model, files["float"])
     files["float again"] = files["float"]
@@ -147,7 +167,7 @@ def candidates(name: str, folder: Path) -> dict[str, Path]:
     return files
 
 
-def ours(source: Path, architecture: Architecture, data: Noise, folder: Path, method: str) -> Path:
+def ours(source: Path, architecture: Architecture, data: Noise | Dataset, folder: Path, method: str) -> Path:
     """Quantize with our operation and its defaults."""
     scratch = folder / method
     scratch.mkdir()
@@ -157,7 +177,7 @@ def ours(source: Path, architecture: Architecture, data: Noise, folder: Path, me
     return operation.apply(OnnxModel(source, architecture), context, **params).path
 
 
-def nncf_file(source: Path, data: Noise, folder: Path) -> Path:
+def nncf_file(source: Path, data: Noise | Dataset, folder: Path) -> Path:
     """Quantize with NNCF's ONNX back end and its defaults."""
     import nncf
     import onnx
@@ -167,7 +187,9 @@ def nncf_file(source: Path, data: Noise, folder: Path) -> Path:
     return folder / "nncf.onnx"
 
 
-def measure(files: dict[str, Path], data: Noise, rounds: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+def measure(
+    files: dict[str, Path], data: Noise | Dataset, rounds: int
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Return CPU seconds per round, and SQNR, of each candidate.
 
     Where a session's buffers happen to lie makes some percent of difference, so sessions are opened anew several times.
@@ -205,9 +227,10 @@ def interval(ratios: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(ratios)), float(low), float(high)
 
 
-def report(name: str, files: dict[str, Path], data: Noise, rounds: int) -> None:
+def report(name: str, files: dict[str, Path], data: Noise | Dataset, rounds: int) -> None:
     """Time and print one network's candidates."""
     seconds, fidelity = measure(files, data, rounds)
+    right = {label: accuracy(path, data) for label, path in files.items()} if not isinstance(data, Noise) else {}
     print(f"\n{name}: times faster than float in CPU seconds (median of {rounds} rounds, 95 % interval)")
     for label, path in files.items():
         middle, low, high = interval(seconds["float"] / seconds[label])
@@ -215,22 +238,44 @@ def report(name: str, files: dict[str, Path], data: Noise, rounds: int) -> None:
         print(
             f"  {label:<22} {middle:5.2f} [{low:.2f}, {high:.2f}]   {np.median(seconds[label]) * 1e3:7.2f} ms   "
             f"{integer:6.1%} of MACs in int8   {fidelity[label]:5.1f} dB   {path.stat().st_size / 1e6:6.1f} MB"
+            + (f"   {right[label]:.1%} right" if right else "")
         )
-    for other in ("ORT, defaults", "ORT, best"):
+    for other in ("ORT, defaults", "ORT, best", "NNCF"):
+        if other not in files:
+            print(f"  {other} is not installed: pip install nncf, to compare with it")
+            continue
         middle, low, high = interval(seconds[other] / seconds["ours, static"])
-        print(f"  ours, static against {other}: {middle:.2f} [{low:.2f}, {high:.2f}] times as fast")
+        print(
+            f"  ours, static against {other}: {middle:.2f} [{low:.2f}, {high:.2f}] times as fast, "
+            f"{fidelity['ours, static'] - fidelity[other]:+.1f} dB"
+            + (f", {right['ours, static'] / right[other]:.3f} times its accuracy" if right else "")
+        )
+
+
+def accuracy(path: Path, data: Dataset) -> float:
+    """Share of the evaluation split that a file gets right."""
+    session, right = open_session(path), 0
+    for batch in data.batches("evaluation", batch_size=64):
+        right += int((session.run(None, dict(batch.inputs))[0].argmax(axis=1) == batch.targets["labels"]).sum())
+    return right / data.size("evaluation")
 
 
 def main() -> None:
     """Time every network asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="+", default=["resnet18", "resnet50", "resnet50_32", "mobilenet_v2", "minilm"])
+    parser.add_argument("--nets", nargs="+", default=NETS, choices=NETS)
     parser.add_argument("--rounds", type=int, default=40)
     given = parser.parse_args()
     for name in given.nets:
+        data: Noise | Dataset
+        if name == "digits":
+            data = open_dataset({"name": "digits", "dataset": "digits"}, Path(tempfile.gettempdir()))
+            model = trained_on_digits(data)
+        else:
+            model = network(name)
+            data = Noise(model.architecture)
         with tempfile.TemporaryDirectory() as folder:
-            files = candidates(name, Path(folder))
-            report(name, files, Noise(network(name).architecture), given.rounds)
+            report(name, candidates(name, model, data, Path(folder)), data, given.rounds)
 
 
 if __name__ == "__main__":

@@ -218,6 +218,10 @@ def test_a_loss_by_chance_or_a_common_one_is_no_finding(sweep, drop, p):
     assert sweep.model("m", accuracy_drop=0.01, worst_class_drop=drop, class_drop_p=p).findings() == {}
 
 
+def test_of_a_model_that_is_lost_all_pay(sweep):
+    assert sweep.model("m", accuracy_drop=0.5, worst_class_drop=0.9, class_drop_p=0.0).findings() == {}
+
+
 def test_constant_predictor(sweep):
     sweep.answer("base", 0.999)
     assert sweep.findings()["base", "constant_predictor"].message == (
