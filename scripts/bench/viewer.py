@@ -32,14 +32,15 @@ PROTOTYPE = {52: (1.1, 0.14, 111, 0.23), 500: (1.2, 0.25, 35, 0.56), 5000: (4.6,
 BLOCKS = """window.blocks = []; new PerformanceObserver((list) => list.getEntries().forEach((e) => window.blocks.push(e.duration)))
     .observe({type: "longtask", buffered: true});"""
 CLICK = """() => new Promise((done) => {
-    const pane = document.getElementById("pane-side"), start = window.pressed;
-    const seen = () => requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
-    if (window.detailed) seen(); else window.whenDetailed = seen;
+    (function look() { if (window.painted) done(window.painted - window.pressed); else setTimeout(look, 5); })();
 })"""
 WATCH = """() => {
-    addEventListener("pointerdown", () => { window.pressed = performance.now(); window.detailed = false; }, true);
-    new MutationObserver(() => { window.detailed = true; window.whenDetailed?.(); window.whenDetailed = null; })
-        .observe(document.getElementById("pane-side"), {childList: true});
+    addEventListener("pointerdown", () => { window.pressed = performance.now(); window.detailed = window.painted = null; }, true);
+    new MutationObserver(() => {
+        if (window.detailed) return;
+        window.detailed = true;
+        requestAnimationFrame(() => setTimeout(() => { window.painted = performance.now(); }));
+    }).observe(document.getElementById("pane-side"), {childList: true});
 }"""
 SEEN = """(() => {
     const {key, model, x, y} = bouillon.model("nodes").data, frame = bouillon.view("map").frame, box = frame.bbox;

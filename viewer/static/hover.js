@@ -1,6 +1,6 @@
 // What the pointer is over: the card, the linked highlight in both plots, the lines to parent and children.
 (() => {
-  const {send, listen, model, byId} = bouillon;
+  const {send, listen, model, view, byId} = bouillon;
   const cards = new Map(), alone = new Map();   // key -> markup: of the card, and of the pane when it alone is selected
   let over = null, at = [0, 0], wanted = null;
 
@@ -38,7 +38,12 @@
   function picked(name) {
     const {data, selected: {indices}} = model(name), at = indices[0], key = data.key[at];
     if (indices.length !== 1 || key !== over || !alone.get(key) || data.alpha[at] < 0.5) return;
-    if (byId("tab-selection")?.getAttribute("aria-selected") === "true") byId("pane-side").innerHTML = alone.get(key);
+    if (byId("tab-selection")?.getAttribute("aria-selected") !== "true") return;
+    // the words are painted first, the plot with its selection in the frame after: it takes most of the time
+    const plot = view(name === "nodes" ? "map" : "scatter");
+    plot.pause();
+    requestAnimationFrame(() => setTimeout(() => plot.unpause()));
+    byId("pane-side").innerHTML = alone.get(key);
   }
 
   function light(key) {

@@ -15,7 +15,7 @@ from pipeline.lints.overlap import calibration_overlap
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ISSUE = {
     "slower_with_fewer_macs", "int8_slower_than_float", "low_integer_share", "larger_at_higher_ratio",
-    "quantized_without_preprocessing", "unsteady_latency", "contended", "target_disagrees",
+    "quantized_without_preprocessing", "unsteady_latency", "contended", "drifted", "target_disagrees",
     "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay",
 }  # fmt: skip
 
