@@ -15,8 +15,10 @@ EDGES = (0.0, 0.01, 0.1, 0.5, 1.0)
 """Relative change |new - old| / |old|: unchanged, up to 1 %, up to 10 %, up to 50 %, below 100 %, and 100 % or more."""
 CLASSES = len(EDGES) + 1
 _EXACT = 1 << 17
-"""Tensors with more values have their value-by-change counts taken from evenly spaced blocks, `_SAMPLE` in all."""
-_SAMPLE = 1 << 16
+"""Tensors with more values have their value-by-change counts taken from evenly spaced parts, about `_SAMPLE` in all."""
+_SAMPLE, _PART = 1 << 15, 1 << 12
+_LANES = 256
+"""Values of a block that are added up side by side."""
 _TINY = 1e-24
 """Squares of a float32 that add up to less may have vanished one by one."""
 
@@ -58,10 +60,12 @@ def compare(
     if new.shape != old.shape:
         raise ValueError(f"Only equal shapes can be compared, not {new.shape} and {old.shape}")
     trusted = None if known is None or any(side.nans or side.infs for side in known) else known
-    every = 1 if new.size <= _EXACT else math.ceil(new.size / _SAMPLE)
+    exact = new.size <= _EXACT
+    every = 1 if exact else math.ceil(new.size / BLOCK / (_SAMPLE / _PART))
     sums = _Sums(limits, trusted)
-    for index, (a, b) in enumerate(zip(blocks(new.reshape(-1)), blocks(old.reshape(-1)), strict=True)):
-        sums.add(a, b, cross=index % every == 0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        for index, (a, b) in enumerate(zip(blocks(new.reshape(-1)), blocks(old.reshape(-1)), strict=True)):
+            sums.add(a, b, cross=0 if index % every else BLOCK if exact else _PART)
     if trusted is not None:
         sums.trust(*trusted)
     return sums.result(new.size)
@@ -83,11 +87,10 @@ class _Sums:
         self.counts = np.zeros(ROWS * CLASSES, np.int64)
         self._change, self._scratch = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
 
-    def add(self, new: np.ndarray, old: np.ndarray, *, cross: bool) -> None:
-        """Take one block into account; `cross`: also value by change."""
+    def add(self, new: np.ndarray, old: np.ndarray, *, cross: int) -> None:
+        """Take one block into account; of its first `cross` values also value by change."""
         change: np.ndarray = self._change[: new.size]
-        with np.errstate(invalid="ignore", over="ignore"):
-            np.subtract(new, old, out=change)
+        np.subtract(new, old, out=change)
         squares, absolute = _sums(change, self._scratch[: new.size])
         if absolute != 0 and not _TINY < squares < math.inf:
             new, old = _both_finite(new, old)
@@ -101,8 +104,9 @@ class _Sums:
         if not self.light:
             self._energies(new, old)
         if cross and new.size:
-            self.counted += new.size
-            joint = rows_of(new, *self.limits).astype(np.int64) * CLASSES + _classes(change, old)
+            part = slice(0, cross)
+            self.counted += new[part].size
+            joint = rows_of(new[part], *self.limits).astype(np.int64) * CLASSES + _classes(change[part], old[part])
             self.counts += np.bincount(joint, minlength=ROWS * CLASSES)
 
     def trust(self, new: Summary, old: Summary) -> None:
@@ -159,16 +163,19 @@ def _both_finite(new: np.ndarray, old: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _sums(values: np.ndarray, scratch: np.ndarray) -> tuple[float, float]:
-    """Sums of the squares and of the absolute values; NumPy adds in pairs, so that float32 loses nothing that shows."""
-    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        squares = float(np.add.reduce(np.multiply(values, values, out=scratch)))
-        return squares, float(np.add.reduce(np.abs(values, out=scratch)))
+    """Sums of the squares and of the absolute values; no value has more than some hundreds added to it in float32."""
+    whole = values.size - values.size % _LANES
+    np.abs(values, out=scratch)
+    squares = absolute = 0.0
+    for part in (scratch[:whole].reshape(-1, _LANES), scratch[whole:].reshape(1, -1)):
+        squares += float(np.add.reduce(np.vecdot(part, part)))
+        absolute += float(np.add.reduce(np.add.reduce(part, axis=0)))  # whole rows at a time: as fast as memory
+    return squares, absolute
 
 
 def _classes(change: np.ndarray, old: np.ndarray) -> np.ndarray:
     """Return the class of each relative change; a value that was zero and is not any more changed by 100 % or more."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.abs(change / old)  # 0/0 is NaN, which is above nothing
+    ratio = np.abs(change / old)  # 0/0 is NaN, which is above nothing
     found: np.ndarray = (ratio > EDGES[0]).astype(np.uint8)
     for edge in EDGES[1:-1]:
         found += ratio > edge
