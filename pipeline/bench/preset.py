@@ -6,8 +6,8 @@ The cost of a session on one target is about
         start + load(m) + warm-up(m, c) + min(max_seconds, max(seconds, runs * t(m, c)))
 
 where t is the time of one run, and start about 0.4 s. Added to the models asked for are, per group of at most sixteen that
-are alive together, the base, its twins, and parents from outside the group. If the sum exceeds `budget_seconds`, timed
-runs are cut in proportion, down to one per round, and then rounds, down to the six that an interval needs: what is left
+are alive together, the base, its twins, and parents from outside the group. If the sum exceeds `seconds_per_model`
+for each model, timed runs are cut in proportion, down to one per round, and then rounds, down to the six that an interval needs: what is left
 is start + load + warm-up + 6 t. Rounds beyond `rounds` are added only while the budget lasts.
 """
 
@@ -101,8 +101,8 @@ class Preset(_Checked):
     """Wait until no other work of this program runs on the machine, and let none start meanwhile."""
     samples: int = Field(default=32, ge=1)
     """Distinct inputs, cycled through."""
-    budget_seconds: float | None = Field(default=None, gt=0)
-    """Of a session on one target."""
+    seconds_per_model: float | None = Field(default=None, gt=0)
+    """What a session on one target may take, all conditions together; large models take it, small ones less."""
     limits: Limits = Limits()
 
     @model_validator(mode="after")

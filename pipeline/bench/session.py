@@ -140,7 +140,9 @@ class _Budget:
 
     def __init__(self, groups: Sequence[Group], preset: Preset) -> None:
         self._left = preset.launches * sum(len(group.members) for group in groups)
-        self._end = None if preset.budget_seconds is None else time.monotonic() + preset.budget_seconds
+        models = {candidate.model_key for group in groups for candidate, role in group.members if role is Role.MODEL}
+        seconds = preset.seconds_per_model
+        self._end = None if seconds is None else time.monotonic() + seconds * len(models)
 
     def share(self, group: Group) -> float | None:
         """Seconds for one launch of the group; None: no limit."""

@@ -46,6 +46,7 @@ def huggingface(
     revision: str | None = None,
     new_head: bool = False,
     match: Match = "names",
+    batch_norm_momentum: float | None = None,
 ) -> Built:
     """A transformers model of the data's task, with as many classes and of the input size that the data has.
 
@@ -53,7 +54,8 @@ def huggingface(
     `weights` is a folder made by `save_pretrained` or a hub id (then the architecture is that of its configuration), or
     a file of tensors (then `architecture` must be given; `match: order` if its tensors have another library's names).
     Only safetensors and tensor-only torch files are read. `new_head` lets a classifier that does not fit the data's
-    classes start anew, to be trained.
+    classes start anew, to be trained. `batch_norm_momentum` is the weight of a new batch in the running statistics
+    (null: the library's, which for MobileNets is 0.997, TensorFlow's weight of the old ones: only the last batch counts).
     """
     _quiet()
     source = _source(weights, revision)
@@ -81,7 +83,21 @@ def huggingface(
     else:
         module = _initialised(settings, need)
         load_into(module, read_tensors(str(source)), source=str(source), new_head=new_head, match=match)
-    return Built(module, {"architecture": settings.model_type, "config": _structure(settings)})
+    structure = {"architecture": settings.model_type, "config": _structure(settings)}
+    if batch_norm_momentum is not None:
+        _set_momentum(module, batch_norm_momentum)
+        structure["batch_norm_momentum"] = batch_norm_momentum
+    return Built(module, structure)
+
+
+def _set_momentum(module: torch.nn.Module, momentum: float) -> None:
+    import torch
+
+    if not 0 < momentum < 1:
+        raise ModelError(f"batch_norm_momentum must be above 0 and below 1, not {momentum}")
+    for norm in module.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = momentum
 
 
 def _source(weights: str | None, revision: str | None) -> Path | None:

@@ -210,15 +210,26 @@ def test_what_a_runtime_prints_does_not_disturb_the_answers(session, tmp_path):
 def test_a_budget_shortens_the_runs(session, nets):
     generous = session([candidate("base", nets.float32)], preset=preset(twins=0, seconds=1, max_runs=100_000))
     tight = session(
-        [candidate("base", nets.float32)], preset=preset(twins=0, seconds=1, max_runs=100_000, budget_seconds=0.5)
+        [candidate("base", nets.float32)], preset=preset(twins=0, seconds=1, max_runs=100_000, seconds_per_model=0.5)
     )
     assert len(tight.samples[0].wall_ns) < len(generous.samples[0].wall_ns) / 2
     assert len(set(tight.samples[0].round)) == 6
 
 
+def test_the_budget_grows_with_the_models(session, nets):
+    """Of many models each is timed as long as of few: short bursts find cold caches, and too few runs have no median."""
+    models = [candidate("base", nets.float32), *(candidate(f"m{at}", nets.float32, parent="base") for at in range(5))]
+    few, many = (
+        session(chosen, preset=preset(twins=0, seconds=1, max_runs=100_000, seconds_per_model=1))
+        for chosen in (models[:2], models)
+    )
+    runs = [np.median([len(sample.wall_ns) for sample in result.samples]) for result in (few, many)]
+    assert runs[1] > runs[0] / 2
+
+
 def test_no_budget_at_all_leaves_one_run_in_each_of_six_rounds(session):
     """The rounds that an interval needs are the least, however slow the models are."""
-    (samples,) = odd_session(session, "steady", rounds=12, max_rounds=12, budget_seconds=1e-3).samples
+    (samples,) = odd_session(session, "steady", rounds=12, max_rounds=12, seconds_per_model=1e-3).samples
     assert samples.round.tolist() == list(range(6))
 
 

@@ -284,3 +284,16 @@ def test_mixed_precision_weights_come_as_float32(saved_resnet, pretrained):
     module.half().save_pretrained(folder)
     loaded = build(entry("huggingface", weights=str(folder)), pretrained(PICTURES)).module
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+
+
+def test_the_momentum_of_batch_norm_outlives_a_reload(tmp_path):
+    model = build(entry("huggingface", architecture="resnet", config=RESNET, batch_norm_momentum=0.3), PICTURES)
+    formats.save(model, tmp_path)
+    norms = [part for part in formats.load(tmp_path).module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert norms
+    assert {norm.momentum for norm in norms} == {0.3}
+
+
+def test_a_momentum_out_of_range_is_refused():
+    with pytest.raises(ModelError, match="above 0 and below 1, not 1"):
+        build(entry("huggingface", architecture="resnet", config=RESNET, batch_norm_momentum=1), PICTURES)
