@@ -115,6 +115,8 @@ class _Run:
         if not self.checkpoint.exists():
             return
         state = torch.load(self.checkpoint, weights_only=True)
+        if state.get("stamp") != self._stamp():
+            return  # another version left it, and orders its state otherwise: training anew gives the same
         self.trainee.module.load_state_dict(state["module"])
         if self.trainee.companion is not None:
             self.trainee.companion.load_state_dict(state["companion"])
@@ -125,6 +127,7 @@ class _Run:
     def save(self) -> None:
         companion = self.trainee.companion
         state = {
+            "stamp": self._stamp(),
             "module": self.trainee.module.state_dict(),
             "companion": companion.state_dict() if companion is not None else {},
             "optimizer": self.optimizer.state_dict(),
@@ -134,6 +137,10 @@ class _Run:
         beside = self.checkpoint.with_suffix(".new")
         torch.save(state, beside)
         beside.replace(self.checkpoint)
+
+    def _stamp(self) -> list[str]:
+        """What must be equal for a checkpoint to fit: torch, and the parameters in their order."""
+        return [torch.__version__, *(f"{name} {tuple(value.shape)}" for name, value in self.parameters.items())]
 
     def epoch(self) -> None:
         """Train for one epoch and keep the result, or go back to the last good one."""

@@ -77,6 +77,21 @@ def test_a_loss_that_is_not_a_number_later_keeps_the_last_good_epoch():
     assert same(state(result), kept)
 
 
+def test_a_checkpoint_of_another_version_is_passed_over(tmp_path):
+    """Its optimiser's state may be ordered otherwise: it would be taken up wrongly, or fail in every run."""
+    ctx = context(tmp_path)
+    kill_at(ctx, 11)
+    with pytest.raises(Killed):
+        apply("train", ctx, **SHORT)
+    file = tmp_path / "checkpoint.pt"
+    kept = torch.load(file, weights_only=True)
+    torch.save({**kept, "stamp": ["1.0", *kept["stamp"][1:]], "losses": [9.0, 9.0]}, file)
+    again = context(tmp_path)
+    result = apply("train", again, **SHORT)
+    assert 9.0 not in again.notes["losses"]
+    assert same(state(result), state(apply("train", context(), **SHORT)))
+
+
 def test_an_empty_training_split_is_refused():
     with pytest.raises(OperationError, match="The train split is empty: give the data set some train instances"):
         apply("train", context(data=Changed(empty=("train",))), **SHORT)
