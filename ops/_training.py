@@ -140,7 +140,7 @@ class _Run:
 
     def _stamp(self) -> list[str]:
         """What must be equal for a checkpoint to fit: torch, and the parameters in their order."""
-        return [torch.__version__, *(f"{name} {tuple(value.shape)}" for name, value in self.parameters.items())]
+        return [str(torch.__version__), *(f"{name} {tuple(value.shape)}" for name, value in self.parameters.items())]
 
     def epoch(self) -> None:
         """Train for one epoch and keep the result, or go back to the last good one."""
