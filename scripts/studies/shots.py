@@ -57,7 +57,7 @@ SHOTS = (
     Shot(
         "user", "user_norms",
         {"page": "layers", "l_show": "sparsity", "l_flat": True, "l_types": ["BatchNorm2d"], "base": "resnet50",
-         "selected": ["resnet50/gradient_with_norms[sparsity=0.5]", "resnet50/gradient[sparsity=0.5]"]},
+         "selected": ["resnet50/gradient_with_norms[sparsity=0.75]", "resnet50/gradient[sparsity=0.75]"]},
     ),
     Shot(
         "bias", "bias_groups",
