@@ -239,11 +239,13 @@ class Study:
 
     def telling_text(self, node: Node) -> str:
         """Return those parameters in one line that tell this model from others of the same operation."""
-        names = self._telling.get(node.op, [])
+        given = {name: node.params.get(name) for name in self._telling.get(node.op, [])}
+        # numbers first: they are what a sweep is about, and what a narrow column has room for
+        names = sorted(given, key=lambda name: not isinstance(given[name], int | float))
         return ", ".join(
-            f"{name.replace('_', ' ')} {_text(node.params[name])}"
+            f"{name.replace('_', ' ')} {_joined(given[name])}"
             for name in names
-            if node.params.get(name) is not None
+            if given[name] not in (None, [], {}, "")
         )
 
     def operation(self, key: str) -> str:
@@ -344,6 +346,10 @@ def _ordered(specs: list[MetricSpec]) -> list[MetricSpec]:
     return sorted(
         specs, key=lambda spec: (not spec.primary, spec.better is Better.NEITHER, not _QUALITY.search(spec.name))
     )
+
+
+def _joined(value: object) -> str:
+    return "+".join(map(_text, value)) if isinstance(value, list) else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -67,18 +67,18 @@ base AS (SELECT * FROM board WHERE name = 'base')
 CLAIMS = (
     Claim(
         "user",
-        "int8 costs the small network more accuracy than the large one",
+        "int8 costs the small network more accuracy than the large one (by half a point at least; less is noise)",
         _USER
         + """, loss AS (
             SELECT base.net, base.accuracy - child.accuracy AS loss
             FROM base JOIN study child ON child.parent_key = base.model_key AND child.kind = 'quantize'
         )
-        SELECT small.loss > large.loss AS holds, large.loss AS resnet50_loses, small.loss AS mobilenet_v2_loses
+        SELECT small.loss > large.loss + 0.005 AS holds, large.loss AS resnet50_loses, small.loss AS mobilenet_v2_loses
         FROM loss large, loss small WHERE large.net = 'resnet50' AND small.net <> 'resnet50'""",
     ),
     Claim(
         "user",
-        "Recalibration gives the more, the more weights are gone (ResNet-50 pruned by magnitude)",
+        "Recalibration gives the more, the more weights are gone (ResNet-50 pruned by magnitude), as published",
         _USER
         + """, gain AS (SELECT s, after - before AS gain FROM repaired WHERE repair = 'calibrate' AND op = 'magnitude_prune')
         SELECT bool_and(gain > coalesce(earlier, -1)) AS holds, list(gain ORDER BY s) AS gains_at_50_75_90
@@ -96,7 +96,7 @@ CLAIMS = (
     ),
     Claim(
         "user",
-        "Gradient pruning breaks the network before magnitude pruning does",
+        "Gradient pruning breaks the network before magnitude pruning does, as published",
         _USER
         + """SELECT bool_and(gradient.accuracy < magnitude.accuracy) AS holds,
                list(magnitude.accuracy ORDER BY s) AS magnitude_at_50_75_90, list(gradient.accuracy ORDER BY s) AS gradient_at_50_75_90

@@ -52,3 +52,20 @@ def test_the_selection_says_all_of_it_and_what_to_try(checked):
 
 def test_a_model_that_was_found_in_order_has_no_such_part(checked):
     assert "Worth a look" not in selected_alone(checked, ViewState(), ROOT)
+
+
+def test_what_tells_models_apart_is_said_briefly_numbers_first(tmp_path):
+    trees = study(3)
+    trees["operations"] = [
+        {"name": "train", "parameters": []},
+        {"name": "prune", "parameters": ["include", "sparsity", "seed"]},
+    ]
+    for model, include in zip(trees["models"][1:], ([], ["conv", "norm"]), strict=True):
+        model["operation"] = {
+            "name": "prune",
+            "parameters": {"include": include, "sparsity": 0.5 + len(include), "seed": 0},
+        }
+    publish(tmp_path / "results.duckdb", trees).close()
+    seen = open_study(tmp_path / "results.duckdb")
+    told = [seen.telling_text(seen.forest[key_of(model["id"])]) for model in trees["models"]]
+    assert told == ["", "sparsity 0.5", "sparsity 2.5, include conv+norm"]
