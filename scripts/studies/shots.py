@@ -25,7 +25,10 @@ from viewer.state import ViewState
 
 PICTURES = Path(__file__).with_name("pictures")
 SIZE = {"width": 1440, "height": 900}
-RECIPES = {"user": ["user_study", "user_study_norms"], "bias": ["bias_study"], "bias_classes": ["bias_study_classes"]}
+RECIPES = {
+    "user": ["user_study", "user_study_norms"], "bias": ["bias_study"], "bias_classes": ["bias_study_classes"],
+    "repair": ["repair_study"],
+}  # fmt: skip
 _MODELS = """
 SELECT DISTINCT path, model_key FROM steps WHERE list_contains(?, recipe) AND job = 'operation'
 """
