@@ -44,12 +44,14 @@
     if (drawing) { behind = true; return; }
     drawing = true;
     behind = false;
-    const start = performance.now();
-    if (drag) show(passing());                   // moves come just before a frame, which draws this
-    requestAnimationFrame(() => setTimeout(() => setTimeout(() => {
-      drawing = false;
-      if (behind) follow();
-    }, Math.max(0, performance.now() - start - FRAME))));
+    requestAnimationFrame(() => {
+      const start = performance.now();
+      if (drag) show(passing());
+      requestAnimationFrame(() => setTimeout(() => setTimeout(() => {
+        drawing = false;
+        if (behind) follow();
+      }, Math.max(0, performance.now() - start - FRAME))));
+    });
   }
 
   const fraction = (svg, event) => {
