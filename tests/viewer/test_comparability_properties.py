@@ -1,17 +1,21 @@
 """Selection details of any selection: always drawn, no two models over each other, in order, and soon."""
 
 import random
-import time
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.studies import study, synthetic_study
+from tests.timing import in_loops
 from tests.viewer.forests import chain, imported, lineage_keys, node_lists
 from viewer.comparability import compare, narrow
 from viewer.forest import Forest, Node
 from viewer.lineages import token
+
+AT_ONCE = 40
+"""Loops; about a tenth of a second: details must follow a click."""
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +90,15 @@ def test_random_selections_of_the_study_are_always_drawn(studies, size):
 
 
 @pytest.mark.parametrize("count", [500, 5000])
-def test_any_sixteen_models_take_less_than_a_tenth_of_a_second(studies, count):
+def test_any_sixteen_models_are_compared_at_once(studies, count):
     forest = studies[count]
     rng = random.Random(0)
     slowest = 0.0
     for size in (2, 4, 8, 12, 16) * 6:
         keys = rng.sample(sorted(forest.nodes), size)
-        begin = time.process_time()
-        compare(forest, keys)
-        slowest = max(slowest, time.process_time() - begin)
+        slowest = max(slowest, in_loops(partial(compare, forest, keys)))
         check(forest, keys)
-    assert slowest < 0.1
+    assert slowest < AT_ONCE
 
 
 def test_siblings_subtrees_and_paths_of_a_large_study(studies):
@@ -110,9 +112,9 @@ def test_siblings_subtrees_and_paths_of_a_large_study(studies):
 
 
 def test_five_hundred_models_at_once(studies):
-    begin = time.process_time()
-    check(studies[500], sorted(studies[500].nodes))
-    assert time.process_time() - begin < 2
+    keys = sorted(studies[500].nodes)
+    check(studies[500], keys)
+    assert in_loops(partial(compare, studies[500], keys)) < 10 * AT_ONCE
 
 
 def branches(count, length, kinds):
@@ -134,16 +136,14 @@ def test_time_grows_slowly_with_the_number_of_steps(kinds):
     for length in (5, 20, 80):
         forest, keys = branches(16, length, kinds)
         check(forest, keys)
-        begin = time.process_time()
-        compare(forest, keys)
-        assert time.process_time() - begin < 0.1 + length / 400
+        assert in_loops(partial(compare, forest, keys)) < 40 + length
 
 
 def test_lineages_of_thousands_of_steps():
     forest = chain(3000)
-    begin = time.process_time()
-    comparison = check(forest, ["00001", "00900", "02999"])
-    assert time.process_time() - begin < 2
+    keys = ["00001", "00900", "02999"]
+    comparison = check(forest, keys)
+    assert in_loops(partial(compare, forest, keys)) < 10 * AT_ONCE
     assert all(len(value) < 400 for value in comparison.x.values)
 
 
