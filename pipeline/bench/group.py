@@ -118,8 +118,9 @@ def _fit(members: Sequence[Member], rounds: int, deadline: float | None) -> int:
     wanted = rounds * sum(member.expected() for member in members)
     if left >= wanted:
         return rounds
+    priming = rounds * sum(member.priming() for member in members)
     for member in members:
-        member.plan.cut(left / wanted)
+        member.plan.cut(max(0.0, left - priming) / (wanted - priming))
     possible = int(left / sum(member.expected() for member in members))
     return max(min(rounds, FEWEST_ROUNDS), min(rounds, possible))
 

@@ -3,12 +3,13 @@
 The cost of a session on one target is about
 
     sum over models m and conditions c of
-        start + load(m) + warm-up(m, c) + min(max_seconds, max(seconds, runs * t(m, c)))
+        start + load(m) + warm-up(m, c) + rounds * priming + min(max_seconds, max(seconds, runs * t(m, c)))
 
-where t is the time of one run, and start about 0.4 s. Added to the models asked for are, per group of at most sixteen that
-are alive together, the base, its twins, and parents from outside the group. If the sum exceeds `seconds_per_model`
-for each model, timed runs are cut in proportion, down to one per round, and then rounds, down to the six that an interval needs: what is left
-is start + load + warm-up + 6 t. Rounds beyond `rounds` are added only while the budget lasts.
+where t is the time of one run, start about 0.4 s, and priming at most 0.04 s. Added to the models asked for are, per group of
+at most sixteen that are alive together, the base, its twins, and parents from outside the group. If the sum exceeds
+`seconds_per_model` for each model, timed runs are cut in proportion, down to one per round, and then rounds, down to the six
+that an interval needs: what is left is start + load + warm-up + 6 (priming + t). Rounds beyond `rounds` are added only while
+the budget lasts.
 """
 
 from __future__ import annotations

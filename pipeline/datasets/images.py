@@ -125,7 +125,7 @@ def png(picture: np.ndarray, *, peak: int = 255) -> bytes:
     """uint8 (1 or 3, H, W) -> a PNG file."""
     from PIL import Image
 
-    levels = picture if peak == 255 else (picture.astype(np.uint16) * 255 // peak).astype(np.uint8)  # noqa: PLR2004
+    levels = picture if peak == 255 else (picture.astype(np.uint16) * 255 // peak).astype(np.uint8)  # noqa: PLR2004 - a byte's
     image = Image.fromarray(levels[0] if len(levels) == 1 else np.ascontiguousarray(levels.transpose(1, 2, 0)))
     with io.BytesIO() as file:
         image.save(file, "PNG")

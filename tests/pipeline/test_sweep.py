@@ -183,6 +183,30 @@ def test_without_any_target_nothing_is_started(tmp_path):
     assert not (tmp_path / ".bouillon" / "artifacts").exists()
 
 
+def test_a_model_that_cannot_be_timed_is_a_failure_and_is_tried_again(tmp_path):
+    """It answers, but its process is killed while it is timed: early, and by the session."""
+    place = Place(tmp_path)
+    words = (
+        "recipe=small", "plugins=[tests.pipeline.toy,tests.pipeline.bench.odd_targets]", "recipe.targets=[dying]",
+        "recipe.tree.base.op=toy_base", "~recipe.tree.base.with", "~recipe.tree.base.then",
+    )  # fmt: skip
+    failed = "SELECT job, target, error FROM steps WHERE outcome = 'failed' ORDER BY job"
+    for _ in range(2):
+        code, out, err = place.run(*words)
+        assert code == 1, out + err
+        assert re.search(r"base +latency +MeasureError: The measuring process was killed by signal 9", out)
+        assert re.search(r"base +timing +The measuring process was killed by signal 9", out)
+    assert place.sql(failed) == [
+        ("latency", "dying", "MeasureError: The measuring process was killed by signal 9"),
+        ("latency", "dying", "MeasureError: The measuring process was killed by signal 9"),
+        ("timing", "dying", "The measuring process was killed by signal 9"),
+        ("timing", "dying", "The measuring process was killed by signal 9"),
+    ]
+    assert place.sql("SELECT error FROM timings WHERE runs = 0 LIMIT 1") == [
+        ("The measuring process was killed by signal 9",)
+    ]
+
+
 def test_a_failed_step_is_reported_and_tried_again(swept, tmp_path):
     place, _ = swept
     mended = tmp_path / "mended"

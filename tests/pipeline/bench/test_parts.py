@@ -66,8 +66,8 @@ class TestPlan:
     def test_a_slow_model_gets_its_runs_and_a_fast_one_its_seconds(self):
         slow, fast = Plan.of(0.04, self.condition, self.preset, 12), Plan.of(0.001, self.condition, self.preset, 12)
         assert slow.runs == 6
-        assert slow.expected(0.04) == pytest.approx(0.24)
-        assert fast.expected(0.001) == pytest.approx(1 / 12 + 0.001)
+        assert slow.expected(0.04) == pytest.approx(0.24 + 0.04)
+        assert fast.expected(0.001) == pytest.approx(1 / 12 + 0.04)
 
     def test_a_very_fast_model_stops_at_the_most_runs(self):
         plan = Plan.of(0.00005, self.condition, self.preset, 12)
@@ -76,8 +76,9 @@ class TestPlan:
     def test_a_very_slow_model_stops_at_the_longest_time(self):
         assert Plan.of(2.0, self.condition, self.preset, 12).expected(2.0) == 2.0  # a single run a round
 
-    def test_only_short_runs_are_primed(self):
-        assert [Plan.of(t, self.condition, self.preset, 12).prime for t in (0.001, 0.1)] == [1, 0]
+    def test_short_runs_are_primed_by_time_and_long_ones_bring_their_own_weights_back(self):
+        primes = [Plan.of(t, self.condition, self.preset, 12).prime for t in (0.00001, 0.001, 0.0099, 0.03, 0.1)]
+        assert primes == [64, 40, 4, 1, 0]
 
     def test_a_budget_cuts_to_one_run_at_the_least(self):
         plan = Plan.of(0.04, self.condition, self.preset, 12)
@@ -85,7 +86,7 @@ class TestPlan:
         assert plan.runs == 3
         plan.cut(0.01)
         assert plan.runs == 1
-        assert plan.expected(0.04) == pytest.approx(0.04)
+        assert plan.expected(0.04) == pytest.approx(0.04 + 0.04)  # primed as before
 
 
 class Data:
