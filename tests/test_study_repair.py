@@ -84,7 +84,8 @@ def test_a_small_run_of_it(tmp_path):
     assert code == 0, said
     with open_results(place.results) as db:
         models = {name for (name,) in db.sql("SELECT model FROM scoreboard WHERE f1 IS NOT NULL").fetchall()}
-        assert {"base", "base/everything30/restored/attention/int8", "base/linear50/finetuned", "base/wanda"} <= models
+        assert {f"base/everything30/restored/attention[sparsity={share}]/int8" for share in (0.4, 0.6)} < models
+        assert {"base", "base/linear50/finetuned", "base/wanda"} < models
         gone = """SELECT model, sum(size - nonzeros) / sum(size) FROM layers
                   WHERE module_type = 'LayerNorm' AND parameter = 'weight' GROUP BY model"""
         zeros = dict(db.sql(gone).fetchall())

@@ -55,13 +55,14 @@ class _Measured:
             "valid": found.valid,
         }
 
-    def run(self, *, runs: int, seconds: float, max_seconds: float, prime: int) -> dict[str, Any]:
+    def run(self, *, runs: int, seconds: float, max_seconds: float, prime: int, fewest: int) -> dict[str, Any]:
         """Time a burst; `prime` untimed runs before it bring the model back into the caches."""
         for _ in range(prime):
             self._session.run(next(self._feeds))
         samples = time_runs(
-            self._session, self._feeds, threads=self._threads, runs=runs, seconds=seconds, max_seconds=max_seconds
-        )
+            self._session, self._feeds, threads=self._threads, runs=runs, seconds=seconds, max_seconds=max_seconds,
+            fewest=fewest,
+        )  # fmt: skip
         return {"wall_ns": samples.wall_ns.tolist(), "cpu_ns": samples.cpu_ns.tolist()}
 
     def peak(self) -> dict[str, Any]:

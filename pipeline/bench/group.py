@@ -14,10 +14,11 @@ import numpy as np
 from pipeline.bench.compare import FEWEST_ROUNDS
 from pipeline.bench.contention import LoadMeter
 from pipeline.bench.energy import EnergyMeter
-from pipeline.bench.member import Member, Plan, samples_of
+from pipeline.bench.member import FEWEST_FOR_A_MEDIAN, Member, Plan, samples_of
 from pipeline.bench.preset import Condition, Preset
 from pipeline.bench.process import MeasureError, MeasuringProcess
 from pipeline.bench.results import Candidate, Case, Failure, ProcessSamples, Role
+from pipeline.metrics.api import Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ def measure_group(
         rounds = min(preset.rounds, group.condition.runs)
         for member in members:
             member.plan = Plan.of(member.warmed.run_seconds, group.condition, preset, rounds)
-        rounds = _fit(members, rounds, deadline)
+        median = group.condition.scenario == Scenario.SINGLE_STREAM and group.condition.runs >= FEWEST_FOR_A_MEDIAN
+        rounds = _fit(members, rounds, deadline, median=median)
         foreign = _Rounds(group, members, preset, rounds=rounds, waits=waits).run(generator, deadline)
         for member in members:
             member.peak_bytes = member.process.peak_bytes()
@@ -107,10 +109,10 @@ def _case(candidate: Candidate, condition: Condition) -> Case:
     return Case(candidate.model_key, candidate.target, condition.scenario, condition.batch, condition.cores)
 
 
-def _fit(members: Sequence[Member], rounds: int, deadline: float | None) -> int:
+def _fit(members: Sequence[Member], rounds: int, deadline: float | None, *, median: bool) -> int:
     """Shorten all bursts in proportion, down to one run, and then the rounds, to those that an interval needs.
 
-    Returns the number of rounds.
+    With `median` so many runs are left as a median needs. Returns the number of rounds.
     """
     if deadline is None or not members:
         return rounds
@@ -122,7 +124,11 @@ def _fit(members: Sequence[Member], rounds: int, deadline: float | None) -> int:
     for member in members:
         member.plan.cut(max(0.0, left - priming) / (wanted - priming))
     possible = int(left / sum(member.expected() for member in members))
-    return max(min(rounds, FEWEST_ROUNDS), min(rounds, possible))
+    rounds = max(min(rounds, FEWEST_ROUNDS), min(rounds, possible))
+    if median:
+        for member in members:
+            member.plan.keep_median(rounds)
+    return rounds
 
 
 class _Rounds:

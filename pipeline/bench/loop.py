@@ -61,10 +61,11 @@ def time_runs(
     runs: int,
     seconds: float = 0,
     max_seconds: float = float("inf"),
+    fewest: int = 1,
     wall: Clock = time.perf_counter_ns,
     cpu: Clock | None = None,
 ) -> Samples:
-    """Time runs until there are `runs` of them and `seconds` have passed, or `max_seconds` have; at least one.
+    """Time runs until there are `runs` of them and `seconds` have passed, or `max_seconds` have; at least `fewest`.
 
     The next inputs are fetched outside the timed part, and garbage is not collected meanwhile.
     """
@@ -83,7 +84,8 @@ def time_runs(
             walls.append(wall_end - wall_start)
             cpus.append(cpu_end - cpu_start)
             passed = (wall_end - start) / _NANO
-            if passed >= max_seconds or (len(walls) >= runs and passed >= seconds):
+            enough = passed >= max_seconds or (len(walls) >= runs and passed >= seconds)
+            if enough and len(walls) >= fewest:
                 break
     return Samples(np.array(walls, dtype=np.int64), np.array(cpus, dtype=np.int64))
 

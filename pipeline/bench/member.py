@@ -12,6 +12,7 @@ from pipeline.bench.compare import log_time
 from pipeline.bench.energy import EnergyMeter
 from pipeline.bench.loop import Samples, WarmedUp
 from pipeline.bench.results import Candidate, Case, ProcessSamples, Role
+from pipeline.stats import samples_for_percentile
 
 if TYPE_CHECKING:
     from pipeline.bench.preset import Condition, Limits, Preset
@@ -21,6 +22,7 @@ _PRIMING = 0.04
 """Seconds of untimed runs before a burst. While the group's other models run, a model's weights and buffers leave the
 caches; a ResNet-50 in int8 comes back to its speed (from 3.1 ms to 1.6 ms) within 13 runs."""
 _MOST_PRIMING = 64
+FEWEST_FOR_A_MEDIAN = samples_for_percentile(50)
 _PATIENCE = 60.0
 _ENOUGH = 0.75
 """Share of the wanted rounds that must be left when contended ones are set aside. Some service wakes up on every machine,
@@ -44,6 +46,8 @@ class Plan:
     seconds: float
     max_seconds: float
     prime: int
+    fewest: int = 1
+    """Runs of a burst that is cut, however long they take."""
 
     @classmethod
     def of(cls, run_seconds: float, condition: Condition, preset: Preset, rounds: int) -> Plan:
@@ -59,7 +63,7 @@ class Plan:
     def expected(self, run_seconds: float) -> float:
         """Seconds that a burst takes."""
         timed = max(self.seconds, self.runs * run_seconds)
-        return max(run_seconds, min(timed, self.max_seconds)) + self.priming(run_seconds)
+        return max(self.fewest * run_seconds, min(timed, self.max_seconds)) + self.priming(run_seconds)
 
     def priming(self, run_seconds: float) -> float:
         """Seconds of a burst before it is timed."""
@@ -70,6 +74,11 @@ class Plan:
         self.runs = max(1, math.floor(self.runs * share))
         self.seconds *= share
         self.max_seconds *= share
+
+    def keep_median(self, rounds: int) -> None:
+        """Let so many runs be left of a burst that all rounds together have a median."""
+        self.fewest = math.ceil(FEWEST_FOR_A_MEDIAN / rounds)
+        self.runs = max(self.runs, self.fewest)
 
 
 @dataclass(slots=True)
@@ -91,7 +100,7 @@ class Member:
         plan = self.plan
         energy.start()
         samples = self.process.run(
-            runs=plan.runs, seconds=plan.seconds, max_seconds=plan.max_seconds, prime=plan.prime,
+            runs=plan.runs, seconds=plan.seconds, max_seconds=plan.max_seconds, prime=plan.prime, fewest=plan.fewest,
             timeout=_PATIENCE + 20 * (plan.max_seconds + self.warmed.run_seconds),
         )  # fmt: skip
         self.bursts.append(Burst(number, samples, energy.joules()))

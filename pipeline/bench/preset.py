@@ -8,8 +8,9 @@ The cost of a session on one target is about
 where t is the time of one run, start about 0.4 s, and priming at most 0.04 s. Added to the models asked for are, per group of
 at most sixteen that are alive together, the base, its twins, and parents from outside the group. If the sum exceeds
 `seconds_per_model` for each model, timed runs are cut in proportion, down to one per round, and then rounds, down to the six
-that an interval needs: what is left is start + load + warm-up + 6 (priming + t). Rounds beyond `rounds` are added only while
-the budget lasts.
+that an interval needs; of a single stream at least the eleven runs are left that a median needs. What remains is
+start + load + warm-up + 6 (priming + t), or + 6 (priming + 2 t). Rounds beyond `rounds` are added only while the budget
+lasts.
 """
 
 from __future__ import annotations

@@ -80,10 +80,12 @@ class MeasuringProcess:
         answer = self._ask({"do": "warm", **rule.model_dump()}, _OPEN_SECONDS + rule.cap)
         return WarmedUp(**{name: answer[name] for name in WarmedUp.__dataclass_fields__})
 
-    def run(self, *, runs: int, seconds: float, max_seconds: float, prime: int, timeout: float) -> Samples:
+    def run(
+        self, *, runs: int, seconds: float, max_seconds: float, prime: int, timeout: float, fewest: int = 1
+    ) -> Samples:
         """Time one burst of runs."""
-        command = {"do": "run", "runs": runs, "seconds": seconds, "max_seconds": max_seconds, "prime": prime}
-        answer = self._ask(command, timeout)
+        lengths = {"runs": runs, "seconds": seconds, "max_seconds": max_seconds, "prime": prime, "fewest": fewest}
+        answer = self._ask({"do": "run", **lengths}, timeout)
         return Samples(np.array(answer["wall_ns"], dtype=np.int64), np.array(answer["cpu_ns"], dtype=np.int64))
 
     def peak_bytes(self) -> int:

@@ -235,21 +235,31 @@ CLAIMS = (
     ),
     Claim(
         "repair",
-        "The attention of the repaired network can lose 60 % of its weights for less than 10 points",
+        "The attention of the repaired network can lose 40 % of its weights for less than 5 points",
         _REPAIR
-        + """SELECT repaired.f1 - further.f1 < 0.1 AS holds, repaired.f1 AS repaired, further.f1 AS attention_pruned_to_60,
+        + """SELECT repaired.f1 - further.f1 < 0.05 AS holds, repaired.f1 AS repaired, further.f1 AS further_pruned,
                further.sparsity AS zeros
         FROM board repaired, board further
-        WHERE repaired.name = 'everything30/restored' AND further.name = 'everything30/restored/attention'""",
+        WHERE repaired.name = 'everything30/restored' AND further.name = 'everything30/restored/attention[sparsity=0.4]'""",
     ),
     Claim(
         "repair",
-        "Its int8 form has less than a third of the bytes for less than 3 points",
+        "The attention of the repaired network can lose 60 % of its weights for less than 10 points",
+        _REPAIR
+        + """SELECT repaired.f1 - further.f1 < 0.1 AS holds, repaired.f1 AS repaired, further.f1 AS further_pruned,
+               further.sparsity AS zeros
+        FROM board repaired, board further
+        WHERE repaired.name = 'everything30/restored' AND further.name = 'everything30/restored/attention[sparsity=0.6]'""",
+    ),
+    Claim(
+        "repair",
+        "The int8 form of the milder one has less than a third of the bytes for less than 3 points",
         _REPAIR
         + """SELECT float32.f1 - int8.f1 < 0.03 AND int8.file_bytes < base.file_bytes / 3 AS holds, float32.f1 AS float32, int8.f1 AS int8,
                int8.file_bytes / base.file_bytes AS bytes_left
         FROM base, board float32, board int8
-        WHERE float32.name = 'everything30/restored/attention' AND int8.name = 'everything30/restored/attention/int8'""",
+        WHERE float32.name = 'everything30/restored/attention[sparsity=0.4]'
+          AND int8.name = 'everything30/restored/attention[sparsity=0.4]/int8'""",
     ),
     Claim(
         "repair",

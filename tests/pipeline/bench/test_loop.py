@@ -70,6 +70,7 @@ def test_it_goes_on_until_both_runs_and_seconds_are_reached():
 def test_it_stops_at_the_longest_time_but_not_before_one_run():
     assert len(timed(itertools.repeat(1), runs=1000, max_seconds=0.5)[0].wall_ns) == 5
     assert len(timed([60_000], runs=1000, max_seconds=0)[0].wall_ns) == 1
+    assert len(timed(itertools.repeat(60_000), runs=1000, max_seconds=0, fewest=2)[0].wall_ns) == 2
 
 
 def test_garbage_is_collected_again_afterwards():

@@ -88,6 +88,13 @@ class TestPlan:
         assert plan.runs == 1
         assert plan.expected(0.04) == pytest.approx(0.04 + 0.04)  # primed as before
 
+    def test_eleven_runs_are_kept_for_a_median(self):
+        plan = Plan.of(0.04, self.condition, self.preset, 12)
+        plan.cut(0.01)
+        plan.keep_median(6)
+        assert (plan.runs, plan.fewest) == (2, 2)
+        assert plan.expected(0.04) == pytest.approx(2 * 0.04 + 0.04)
+
 
 class Data:
     name = "toy"
