@@ -46,7 +46,7 @@ def plan():
 
 def test_every_claim_query_and_picture_is_about_models_of_the_recipe(plan):
     paths = {step.path for step in plan.steps}
-    assert len(paths) == 24
+    assert len(paths) == 26
     names = {one for shot in shots.SHOTS if shot.study == "repair" for one in shot.state["selected"]}
     assert names <= paths
     for claim in CLAIMS:
@@ -110,7 +110,7 @@ def test_the_store_decides_each_claim_and_bears_out_the_story(store, claim):
 
 
 def test_every_model_was_made_and_judged(store):
-    assert store.sql("SELECT count(*) FROM models").fetchone() == (24,)
+    assert store.sql("SELECT count(*) FROM models").fetchone() == (26,)
     assert store.sql("SELECT count(*) FROM scoreboard WHERE f1 IS NULL").fetchone() == (0,)
     base = store.sql("SELECT f1 FROM scoreboard WHERE model = 'base'").fetchone()
     assert base[0] > 0.6
