@@ -21,6 +21,8 @@ _COLUMNS = {
     "activations": ("sqnr_db", "dead_share", "saturated"),
     "numbers": tuple(NUMBERS),
 }
+_DRAWN = "weights", "activations"
+"""Shown as histograms, whose zeros would hide all else: their share is told in words."""
 _FROM_SITE = "sparsity", "mean_abs", "dead_share", "saturated", "bits", "bytes", "macs", "seconds", "time_share"
 _CHART_DB = 80.0
 NOTHING = "-"
@@ -172,12 +174,15 @@ class LayerPage:
         wanted: tuple[str, ...] = _COLUMNS[self.state.l_show]
         if wanted == _COLUMNS["weights"] and "cosine" not in numbers and numbers.get("mean_abs_change") is None:
             wanted = ("mean_abs",)
-        return [
+        shown = [
             (NUMBERS[name][0], show_number(name, numbers[name])) for name in wanted if numbers.get(name) is not None
         ]
+        if self.state.l_show in _DRAWN and numbers.get("sparsity"):
+            shown.append(("zeros, not drawn", show_number("sparsity", numbers["sparsity"])))
+        return shown
 
     def _bars(self, site: Site | None, change: Changed | None) -> list[Any]:
-        if self.state.l_show not in ("weights", "activations"):
+        if self.state.l_show not in _DRAWN:
             return []
         if change is not None and change.counts:
             return stacked(change.counts)

@@ -81,7 +81,7 @@ SHOTS = (
     Shot(
         "repair", "repair_answers",
         {"page": "behaviours", "b_rows": "instances", "b_only": "broken", "b_of": "base/everything30", "base": "base",
-         "selected": BROKEN},
+         "b_order": "base/everything30/restored", "b_descending": False, "selected": BROKEN},
     ),
     Shot(
         "repair", "repair_layers",

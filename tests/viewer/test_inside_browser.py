@@ -16,6 +16,7 @@ def address(tmp_path_factory):
     publish(folder / "results.duckdb")
     pictures = Pictures((folder / "results.duckdb").absolute(), "d1")
     pictures._keep("i0007", {"image": PIXEL})  # as if the data set had been asked for it
+    pictures._keep("i0008", {"question": f"Who {HOSTILE}?", "context": "A long story. " * 60})
     with browsing.served(folder / "results.duckdb", folder / "server.log") as found:
         yield found
 
@@ -168,6 +169,16 @@ def test_a_picture_grows_when_it_is_clicked(visit, address):
     v.page.locator(".picture img").click()
     assert v.page.locator(".picture img").bounding_box()["height"] > 3 * low
     assert v.run("document.querySelector('.picture img').src").startswith("data:image/png;base64,")
+
+
+def test_a_text_is_told_below_its_label_and_stays_text(visit):
+    v = visit("page=behaviours&selected=base,pruned&b_rows=instances&b_text=i0008")
+    v.until("document.querySelector('.picture p') !== null")
+    assert v.texts(".picture p")[0].startswith(f"question Who {HOSTILE}")
+    row, text, cell = (v.page.locator(place).first.bounding_box() for place in ("tbody th", ".picture", "tbody td"))
+    assert text["x"] + text["width"] <= row["x"] + row["width"] <= cell["x"] + 1
+    assert text["height"] <= 77, "a long text is scrolled"
+    assert not v.complaints
 
 
 def test_the_rest_of_the_controls_of_layers(visit):

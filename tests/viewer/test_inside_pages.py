@@ -181,6 +181,14 @@ def test_the_tree_opens_as_in_the_code(layers):
     assert layers().opened[:3] == ["stem", "block", "head"], "what makes a screenful is open at first"
 
 
+def test_zeros_are_told_beside_the_histogram_that_leaves_them_out(layers):
+    (drawn,) = (row["cells"][0] for row in layers(l_flat=True).page()[0] if row["row"].name == "stem.conv.weight")
+    share = dict(layers(l_show="sparsity", l_flat=True)._shown(layers()._numbers("base", "stem.conv.weight")))["sparsity"]
+    assert share != "0.0%"
+    assert dict(drawn["numbers"])["zeros, not drawn"] == share
+    assert not layers()._shown({"sparsity": 0.0})
+
+
 def test_a_large_tree_opens_as_far_as_a_screen_goes(layers):
     made = layers()
     made.sites = [f"net.stage{at}.block{inner}.weight" for at in range(4) for inner in range(30)]
