@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.layers.values import ROWS, Histogram, Summary, robust_range, rows_of
+from pipeline.layers.values import ROWS, Histogram, Moments, Summary, blocks, robust_range, rows_of
 
 __all__ = ["PLACES", "Saturation", "Scene", "Site", "SiteSample", "load_samples", "save_samples"]
 
@@ -89,8 +89,8 @@ class Site:
         nothing: tuple[np.ndarray | None, int | None] = (None, None)
         self._kept, self._width = scene.kept.get(self.name, nothing)
         self._rectified, self._saturation = rectified, saturation
-        self._seen = self._finite = self._nans = self._count = self._saturated = 0
-        self._sum = self._abs = self._squares = 0.0
+        self._seen = self._count = self._saturated = 0
+        self._moments = Moments()
         self._low = self._high = math.nan
         self._counts = np.zeros(ROWS, np.int64)
         self._smallest: np.ndarray | None = None
@@ -109,22 +109,23 @@ class Site:
 
     def result(self) -> SiteSample:
         """Finish."""
-        some = self._finite > 0
-        mean = self._sum / self._finite if some else None
-        spread = max(self._squares / self._finite - mean**2, 0.0) if mean is not None else None
+        total = self._moments
+        some = total.finite > 0
+        mean = total.sum / total.finite if some else None
+        spread = max(total.square_sum / total.finite - mean**2, 0.0) if mean is not None else None
         assert self._smallest is not None
         assert self._largest is not None
         summary = Summary(
             count=self._count,
             zeros=int(self._counts[-1]),
-            nans=self._nans,
-            infs=self._count - self._finite - self._nans,
-            minimum=float(np.nanmin(self._smallest)) if some else None,
-            maximum=float(np.nanmax(self._largest)) if some else None,
+            nans=total.nans,
+            infs=self._count - total.finite - total.nans,
+            minimum=total.minimum if some else None,
+            maximum=total.maximum if some else None,
             mean=mean,
             std=math.sqrt(spread) if spread is not None else None,
-            abs_sum=self._abs,
-            square_sum=self._squares,
+            abs_sum=total.abs_sum,
+            square_sum=total.square_sum,
             histogram=Histogram(self._low, self._high, tuple(self._counts.tolist())),
         )
         dead = self._largest <= 0 if self._rectified else self._largest == self._smallest
@@ -134,8 +135,10 @@ class Site:
         )  # fmt: skip
 
     def _extremes(self, moved: np.ndarray) -> None:
-        finite = np.where(np.isfinite(moved), moved, np.nan) if not np.isfinite(moved).all() else moved
-        low, high = np.fmin.reduce(finite, axis=(0, 2)), np.fmax.reduce(finite, axis=(0, 2))
+        low, high = moved.min(axis=2).min(axis=0), moved.max(axis=2).max(axis=0)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            finite = np.where(np.isfinite(moved), moved, np.nan)
+            low, high = np.fmin.reduce(finite, axis=(0, 2)), np.fmax.reduce(finite, axis=(0, 2))
         self._smallest = low if self._smallest is None else np.fmin(self._smallest, low)
         self._largest = high if self._largest is None else np.fmax(self._largest, high)
 
@@ -143,18 +146,13 @@ class Site:
         if math.isnan(self._low):  # the first batch sets the scale; what goes beyond is counted in the outer rows
             self._low, self._high = robust_range(flat)
         self._count += flat.size
-        finite = flat[np.isfinite(flat)]
-        self._nans += int(np.isnan(flat).sum()) if finite.size < flat.size else 0
-        self._finite += finite.size
-        self._counts += np.bincount(rows_of(finite, self._low, self._high), minlength=ROWS)
-        wide = finite.astype(np.float64)
-        self._sum += float(wide.sum())
-        self._squares += float(np.dot(wide, wide))
-        self._abs += float(np.abs(wide).sum())
-        if self._saturation:
-            low, high = self._saturation.low, self._saturation.high
-            self._saturated += int((finite > high).sum()) if high is not None else 0
-            self._saturated += int((finite < low).sum()) if low is not None else 0
+        for block in blocks(flat):
+            finite = self._moments.add(block)
+            self._counts += np.bincount(rows_of(finite, self._low, self._high), minlength=ROWS)
+            if self._saturation:
+                low, high = self._saturation.low, self._saturation.high
+                self._saturated += int(np.count_nonzero(finite > high)) if high is not None else 0
+                self._saturated += int(np.count_nonzero(finite < low)) if low is not None else 0
 
     def _pick(self, moved: np.ndarray) -> None:
         instances, channels, rest = _places(self.name, self._instances, self._width or moved.shape[1], moved.shape[2])

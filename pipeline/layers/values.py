@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["BINS", "ROWS", "Histogram", "Summary", "blocks", "robust_range", "rows_of", "summarize"]
+__all__ = ["BINS", "ROWS", "Histogram", "Moments", "Summary", "blocks", "robust_range", "rows_of", "summarize"]
 
 BINS = 32
 ROWS = BINS + 3
@@ -52,7 +52,7 @@ def summarize(values: np.ndarray, *, limits: tuple[float, float] | None = None) 
     flat = values.reshape(-1)
     low, high = limits or robust_range(flat)
     counts = np.zeros(ROWS, np.int64)
-    total = _Moments()
+    total = Moments()
     for block in blocks(flat):
         finite = total.add(block)
         counts += np.bincount(rows_of(finite, low, high), minlength=ROWS)
@@ -80,12 +80,15 @@ def blocks(flat: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
 
 def rows_of(finite: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return the histogram row of each finite value: uint8, of the same shape."""
-    scale = BINS / (high - low)
+    places = finite.astype(np.float64)  # one array, worked on in place: it stays in the cache
     with np.errstate(over="ignore", invalid="ignore"):
-        places = np.floor((finite.astype(np.float64) - low) * scale) + 1
-    places[finite == np.float32(high)] = BINS  # the last bin includes its upper edge
+        places -= low
+        places *= BINS / (high - low)
+        np.floor(places, out=places)
+        places += 1
+    np.copyto(places, BINS, where=finite == np.float32(high))  # the last bin includes its upper edge
     np.clip(places, BELOW, ABOVE, out=places)
-    places[finite == 0] = ZERO
+    np.copyto(places, ZERO, where=finite == 0)
     rows: np.ndarray = places.astype(np.uint8)
     return rows
 
@@ -111,7 +114,7 @@ def robust_range(flat: np.ndarray) -> tuple[float, float]:
     return low - width, high + width
 
 
-class _Moments:
+class Moments:
     """Sums over blocks in float64: a float32 sum of millions of small values loses them."""
 
     def __init__(self) -> None:
