@@ -10,6 +10,8 @@ from pipeline.lints.api import Finding, Subject, lint
 _STRENGTHS = ("sparsity", "ratio")
 """Parameters of which more means a smaller model."""
 _LARGER = 1.005
+_CLEARLY = 1.05
+"""Between two of many intervals a small gap comes by chance."""
 
 
 @lint
@@ -46,7 +48,7 @@ def _larger(subject: Subject, weaker: Subject, strength: str) -> Finding | None:
 
 def _slower(subject: Subject, weaker: Subject, strength: str) -> Finding | None:
     mine, theirs = subject.speedups.get("base"), weaker.speedups.get("base")
-    if mine is None or theirs is None or mine.high is None or theirs.low is None or mine.high >= theirs.low:
+    if mine is None or theirs is None or mine.high is None or theirs.low is None or _CLEARLY * mine.high >= theirs.low:
         return None
     return Finding(
         f"{mine.ratio:.2f}x as fast as the base at {strength} {subject.params[strength]}, "

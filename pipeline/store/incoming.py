@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.store import bulk
 from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
-from pipeline.store.records import Instances, Metric, Model, PredictionSet, Record
+from pipeline.store.records import Instances, Metric, Model, PredictionSet, Record, Step
 from pipeline.store.tables import KEY_COLUMN, TABLES, Row, Table, digest, row
 
 
@@ -34,6 +34,7 @@ class Incoming:
         _place(db, self._rows[Model])
         _drop_known_metrics(db, self._rows[Metric], now)
         added = sum(_insert(db, TABLES[kind], rows, now) for kind, rows in self._rows.items() if rows)
+        added += _rename(db, self._rows[Step])
         added += sum(bulk.insert_instances(db, record) for record in self._instances)
         return added + sum(bulk.insert_predictions(db, record, now) for record in self._predictions)
 
@@ -111,6 +112,22 @@ def _unplaced(key: str, models: dict[str, Row], places: dict[str, tuple[str, int
             break
         child, at = at, parent
     return list(chain)
+
+
+def _rename(db: duckdb.DuckDBPyConnection, steps: dict[str, Row]) -> int:
+    """Call models as their recipe calls them now: its branches may have other names than when they were made."""
+    made = [step for step in steps.values() if step["job"] == "operation" and step["outcome"] in ("done", "cached")]
+    if not made:
+        return 0
+    columns = [[step[name] for step in made] for name in ("run_id", "model_key", "path")]
+    return int(one(db, _RENAME, *columns))
+
+
+_RENAME = """
+UPDATE model SET name = now.path
+FROM (SELECT unnest($1) AS run_id, unnest($2) AS model_key, unnest($3) AS path) AS now JOIN run USING (run_id)
+WHERE model.model_key = now.model_key AND model.recipe = run.recipe AND model.name <> now.path
+"""
 
 
 def _drop_known_metrics(db: duckdb.DuckDBPyConnection, metrics: dict[str, Row], now: datetime) -> None:

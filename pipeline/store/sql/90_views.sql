@@ -33,7 +33,7 @@ JOIN model root ON root.model_key = m.root_key
 LEFT JOIN made ON made.model_key = m.model_key;
 COMMENT ON VIEW models IS 'One row per distinct model, whatever the number of runs that made it.';
 COMMENT ON COLUMN models.model_key IS 'Names the model by what produced it: 64 hex digits.';
-COMMENT ON COLUMN models.name IS 'Path of its step in the recipe, e.g. resnet50/magnitude[sparsity=0.5]/int8; the id of an imported model.';
+COMMENT ON COLUMN models.name IS 'Path of its step in the recipe that made it first, as that is now, e.g. resnet50/magnitude[sparsity=0.5]/int8; the id of an imported model.';
 COMMENT ON COLUMN models.title IS 'Short text for people.';
 COMMENT ON COLUMN models.recipe IS 'The recipe that made it first.';
 COMMENT ON COLUMN models.recipes IS 'Every recipe that contains it.';

@@ -156,6 +156,12 @@ class TestSweepsOfOneParameter:
         sweep.speedup("low", 1.52, relation="base").speedup("high", 1.5, relation="base")
         assert sweep.findings() == {}
 
+    def test_intervals_that_barely_miss_each_other_are_chance(self, sweep):
+        self.two(sweep, {"file_bytes": 2e6}, {"file_bytes": 2e6})
+        sweep.speedup("low", 1.1, relation="base", width=0.09)
+        sweep.speedup("high", 0.9, relation="base", width=0.09)
+        assert sweep.findings() == {}
+
     def test_models_that_differ_in_more_are_not_compared(self, sweep):
         assert self.two(sweep, {"file_bytes": 2e6}, {"file_bytes": 3e6}, scope="layer").findings() == {}
 

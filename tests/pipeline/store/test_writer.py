@@ -248,6 +248,19 @@ def test_a_task_without_classes_has_no_probabilities(store, query):
     ]
 
 
+def test_a_renamed_branch_is_called_so_but_by_its_own_recipe_alone(store, query):
+    other = replace(RUN, run_id="run2", recipe="another")
+    later = replace(RUN, run_id="run3")
+    store.write([RUN, other, later, model("base"), model("pruned", "base"), step("pruned")])
+    assert store.write([replace(step("alien", run="run2", outcome="cached"), model_key="pruned")]) == 1
+    assert store.write([replace(step("base/new", run="run3", outcome="failed"), model_key="pruned")]) == 1
+    store.publish()
+    assert query("SELECT name FROM models ORDER BY depth") == [("base",), ("pruned",)]
+    assert store.write([replace(step("base/new", run="run3", outcome="cached"), model_key="pruned")]) == 2
+    store.publish()
+    assert query("SELECT name, parent FROM models ORDER BY depth") == [("base", None), ("base/new", "base")]
+
+
 def test_steps_in_batches_cost_little(store):
     store.write([RUN])
 
