@@ -110,10 +110,10 @@ def test_the_store_decides_each_claim_and_bears_out_the_story(store, claim):
 
 
 def test_every_model_was_made_and_judged(store):
-    assert store.sql("SELECT count(*) FROM models").fetchone() == (26,)
-    assert store.sql("SELECT count(*) FROM scoreboard WHERE f1 IS NULL").fetchone() == (0,)
-    base = store.sql("SELECT f1 FROM scoreboard WHERE model = 'base'").fetchone()
-    assert base[0] > 0.6
+    assert store.sql("SELECT count(*) FROM models").fetchall() == [(26,)]
+    assert store.sql("SELECT count(*) FROM scoreboard WHERE f1 IS NULL").fetchall() == [(0,)]
+    ((base,),) = store.sql("SELECT f1 FROM scoreboard WHERE model = 'base'").fetchall()
+    assert base > 0.6
 
 
 def test_the_page_says_what_the_store_says(store):

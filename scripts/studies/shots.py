@@ -47,7 +47,7 @@ class Shot:
     state: dict[str, Any] = field(default_factory=dict)
 
 
-STEPS = (0.1, 0.2, 0.3, 0.4, 0.5)
+STEPS = 0.2, 0.3, 0.4, 0.5
 BROKEN = ["base", "base/everything30", "base/everything30/restored"]
 MAGNITUDE = [f"resnet50/magnitude[sparsity={s}]" for s in (0.5, 0.75, 0.9)]
 SHOTS = (
@@ -65,6 +65,7 @@ SHOTS = (
     Shot(
         "bias", "bias_groups",
         {"page": "behaviours", "b_rows": "groups", "b_groups": ["case"], "base": "base[seed=0]",
+         "b_order": "base[seed=0]/pruned[sparsity=0.4]",
          "selected": ["base[seed=0]", *(f"base[seed=0]/pruned[sparsity={s}]" for s in STEPS)]},
     ),
     Shot(
@@ -74,7 +75,7 @@ SHOTS = (
     ),
     Shot(
         "bias_classes", "bias_classes",
-        {"page": "behaviours", "b_rows": "classes", "base": "base",
+        {"page": "behaviours", "b_rows": "classes", "base": "base", "b_order": "base/pruned[sparsity=0.5]",
          "selected": ["base", *(f"base/pruned[sparsity={s}]" for s in STEPS)]},
     ),
     Shot("repair", "repair_map", {"selected": [*BROKEN, "base/linear30", "base/norms"]}),
