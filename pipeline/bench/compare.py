@@ -22,6 +22,9 @@ import numpy as np
 from pipeline.bench.results import Candidate, Comparison, ProcessSamples, Role, Verdict
 
 _RESAMPLES = 4000
+_SCATTER_RESAMPLES = 400
+_OWN = 0.5
+"""Share of the variance of processes that is theirs at the least."""
 FEWEST_ROUNDS = 6
 """Below it a comparison has no interval."""
 _PAIR = 2
@@ -116,8 +119,9 @@ def compare(
 def process_noise(samples: Sequence[ProcessSamples], clock: str) -> ProcessNoise:
     """Estimate what processes of one model differ by, from the base and its twins, pooled over groups and conditions.
 
-    The variance of the processes' means, less what the scatter of rounds alone gives them (a random-effects analysis of
-    variance: processes by rounds, one value each).
+    The variance of the processes' locations, less what the scatter of rounds alone gives them. At least a half of it is
+    taken to be theirs: of few processes the difference of the two estimates is often nothing, and then short steady rounds
+    would make the intervals of equal models exclude 1.
     """
     between = within = 0.0
     freedom = 0
@@ -127,14 +131,21 @@ def process_noise(samples: Sequence[ProcessSamples], clock: str) -> ProcessNoise
             processes, rounds = table.shape
             if processes < _PAIR or rounds < _PAIR:
                 continue
-            means = table.mean(axis=1)
-            rest = table - means[:, None] - table.mean(axis=0) + table.mean()
-            between += float(((means - means.mean()) ** 2).sum())
-            within += float((rest**2).sum()) / (rounds - 1) / rounds
+            rest = table - np.median(table, axis=0)
+            places = location(rest)
+            between += float(((places - places.mean()) ** 2).sum())
+            within += _scatter(rest) * (processes - 1)
             freedom += processes - 1
     if not freedom:
         return ProcessNoise(0.0, 0)
-    return ProcessNoise(math.sqrt(max(0.0, between - within) / freedom), freedom)
+    return ProcessNoise(math.sqrt(max(_OWN * between, between - within) / freedom), freedom)
+
+
+def _scatter(rest: np.ndarray) -> float:
+    """Variance of a process's location through the scatter of its rounds: a bootstrap, the mean of all processes."""
+    rounds = rest.shape[1]
+    drawn = np.random.default_rng(0).integers(0, rounds, (_SCATTER_RESAMPLES, rounds))
+    return float(np.mean([location(row[drawn]).var() for row in rest]) * rounds / (rounds - 1))
 
 
 def _table(members: Sequence[ProcessSamples], clock: str) -> np.ndarray:
