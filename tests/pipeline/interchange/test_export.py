@@ -24,7 +24,7 @@ def exported(tmp_path):
             model("int8", "again", layers=["a"]),
         ]
     )
-    store.write([step(name) for name in ("base", "pruned", "again", "int8")])
+    store.write([step("base"), step("pruned"), replace(step("pruned", run="run2"), model_key="again"), step("int8")])
     store.write(
         [measurement(name, "accuracy", value) for name, value in (("base", 0.9), ("pruned", 0.8), ("int8", math.nan))]
     )
