@@ -65,6 +65,19 @@ base AS (SELECT * FROM board WHERE name = 'base')
 """
 
 
+def _borne(percent: int, *, points: int) -> Claim:
+    return Claim(
+        "repair",
+        f"The attention of the repaired network can lose {percent} % of its weights for less than {points} points",
+        _REPAIR
+        + f"""SELECT repaired.f1 - further.f1 < {points / 100} AS holds, repaired.f1 AS repaired, further.f1 AS further_pruned,
+               further.sparsity AS zeros
+        FROM board repaired, board further
+        WHERE repaired.name = 'everything30/restored'
+          AND further.name = 'everything30/restored/attention[sparsity={percent / 100}]'""",
+    )
+
+
 def _noticed(percent: int) -> Claim:
     return Claim(
         "bias",
@@ -265,24 +278,8 @@ CLAIMS = (
         FROM base, board repaired
         WHERE repaired.name IN ('everything[sparsity=0.1]/restored', 'everything30/restored') GROUP BY base.f1""",
     ),
-    Claim(
-        "repair",
-        "The attention of the repaired network can lose 40 % of its weights for less than 5 points",
-        _REPAIR
-        + """SELECT repaired.f1 - further.f1 < 0.05 AS holds, repaired.f1 AS repaired, further.f1 AS further_pruned,
-               further.sparsity AS zeros
-        FROM board repaired, board further
-        WHERE repaired.name = 'everything30/restored' AND further.name = 'everything30/restored/attention[sparsity=0.4]'""",
-    ),
-    Claim(
-        "repair",
-        "The attention of the repaired network can lose 60 % of its weights for less than 10 points",
-        _REPAIR
-        + """SELECT repaired.f1 - further.f1 < 0.1 AS holds, repaired.f1 AS repaired, further.f1 AS further_pruned,
-               further.sparsity AS zeros
-        FROM board repaired, board further
-        WHERE repaired.name = 'everything30/restored' AND further.name = 'everything30/restored/attention[sparsity=0.6]'""",
-    ),
+    _borne(40, points=5),
+    _borne(60, points=10),
     Claim(
         "repair",
         "The int8 form of the milder one has less than a third of the bytes for less than 3 points",
