@@ -51,6 +51,8 @@ def _model_jobs(step: Step, plan: Plan) -> Iterator[Job]:
             "seed": step.seed,
             "source": source,
             "references": {str(step.params[name]): key for name, key in step.references.items()},
+            # all others wait for the root of a single tree; whether it is alone must not depend on who is done first
+            "alone": all(other.root == step.key for other in plan.steps),
         },
     )
     if step.format is Format.TORCH:

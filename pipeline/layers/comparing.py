@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +20,6 @@ from pipeline.store.records import Change, Distribution
 __all__ = ["Side", "changes", "divergence", "summaries"]
 
 Samples = Mapping[str, tuple[np.ndarray, np.ndarray]]
-_Values: TypeAlias = tuple[np.ndarray, np.ndarray] | None
-_PAGE = 1024
-"""Float32 values on a page of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +41,14 @@ class Side:
 
 
 def changes(new: Side, old: Side, *, progress: Callable[[int, int], None] | None = None) -> Iterator[Change]:
-    """Compare all tensors and activations of two models; one tensor of each at a time, while the next is being read.
+    """Compare all tensors and activations of two models; one tensor of each at a time.
 
     Raises:
         LayerError: if the files of one of them are gone or damaged.
     """
     found = list(pairs(_view(new), _view(old)))
-    for position, (pair, values) in enumerate(_ahead(found)):
-        yield _tensor_change(new, old, pair, position, values)
+    for position, pair in enumerate(found):
+        yield _tensor_change(new, old, pair, position)
         if progress:
             progress(position + 1, len(found))
     yield from divergence(new, old)
@@ -75,34 +71,14 @@ def _view(side: Side) -> View:
     return make_view(tensors_of(side.folder), edits=side.edits, folds=side.folds, original=side.original, eps=side.eps)
 
 
-def _ahead(found: Sequence[Pair]) -> Iterator[tuple[Pair, _Values]]:
-    """Read the next pair of tensors while one is compared: from a file's pages, reading takes half of the time."""
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
-        coming = [reader.submit(_read, pair) for pair in found[:1]]
-        for position, pair in enumerate(found):
-            values = coming.pop().result()
-            coming = [reader.submit(_read, after) for after in found[position + 1 : position + 2]]
-            yield pair, values
-            del values
-
-
-def _read(pair: Pair) -> _Values:
-    if pair.status != "compared":
-        return None
-    values = pair.new(), pair.old()
-    for side in values:
-        side.reshape(-1)[::_PAGE].sum()  # touches every page
-    return values
-
-
-def _tensor_change(new: Side, old: Side, pair: Pair, position: int, both: _Values) -> Change:
+def _tensor_change(new: Side, old: Side, pair: Pair, position: int) -> Change:
     record = new.known.get(("parameter", "", pair.name)) or new.known.get(("buffer", "", pair.name))
     reference = old.known.get(("parameter", "", pair.name)) or old.known.get(("buffer", "", pair.name))
     either = record or reference
     place = either.place if either else "parameter"
-    if both is None:
+    if pair.status != "compared":
         return _change(new, old, place, ("", "", pair.name), position, status=pair.status, reason=pair.reason)
-    values, others = both
+    values, others = pair.new(), pair.old()
     limits = (record.low, record.high) if record else robust_range(values.reshape(-1))
     known = None
     if pair.whole and record and reference and record.count == reference.count == values.size:

@@ -22,7 +22,8 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     """Write the model that `job.details` describes."""
     details = job.details
     spec = OPERATIONS[details["op"]]
-    settle(details["seed"], worker.workplace.threads)
+    workplace = worker.workplace
+    settle(details["seed"], workplace.threads * (workplace.workers if details["alone"] else 1))
     context = WorkerContext(
         seed=details["seed"],
         scratch=scratch,

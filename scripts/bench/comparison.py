@@ -7,8 +7,7 @@ many        52 models x 50,000 instances: the class table, without a browser
 weights     two models of 770 M random weights, for a base nobody compared them with: speed and peak memory
 layers      500 layers x 5 models with stored statistics: opening the page in Chromium
 
-CPU seconds are the server's: on a shared machine they say more than the clock, which is given too. Weights are compared
-by one thread while another reads ahead: the CPU time is that of both, and by the clock memory is summed by two, too.
+CPU seconds are the server's: on a shared machine they say more than the clock, which is given too.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -156,18 +154,13 @@ def weights(folder: Path) -> None:
     pair = [folder / name for name in ("large-a", "large-b")]
     for seed, place in enumerate(pair):
         _large_model(place, seed)
-    bandwidth, _ = _read_bandwidth(1)
-    _, both = _read_bandwidth(2)
+    bandwidth = _read_bandwidth()
     command = [sys.executable, __file__, "--side", *map(str, pair)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    rate = found["bytes"] / found["wall"] / 1e9
     by_cpu = found["bytes"] / found["cpu"] / 1e9
     print(f"   {found['weights'] / 1e6:.0f} M weights in {found['wall']:.2f} s ({found['cpu']:.2f} s of CPU)")
     print(
         f"   per CPU second {by_cpu:.2f} GB; summing memory: {bandwidth:.2f} GB: {by_cpu / bandwidth:.0%} (target: 25 %)"
-    )
-    print(
-        f"   per second {rate:.2f} GB, one thread reading ahead; summing memory on two threads: {both:.2f} GB: {rate / both:.0%}"
     )
     print(f"   peak {found['peak'] / 1e9:.2f} GB (target: < 1.5 GB)")
 
@@ -230,21 +223,16 @@ def _large_model(place: Path, seed: int) -> None:
     (place / "structure.json").write_text(json.dumps(structure))
 
 
-def _read_bandwidth(threads: int) -> tuple[float, float]:
-    """GB per CPU second, and per second, of summing 1 GiB of float32 in memory: the fastest of five passes."""
+def _read_bandwidth() -> float:
+    """GB per CPU second of summing 1 GiB of float32 in memory: the fastest of five passes."""
     values = np.random.default_rng(0).standard_normal(1 << 28, dtype=np.float32)
-
-    def add_up(number: int) -> None:
-        for at in range(number << 20, values.size, threads << 20):
+    cpu = float("inf")
+    for _ in range(5):
+        used = time.process_time()
+        for at in range(0, values.size, 1 << 20):
             values[at : at + (1 << 20)].sum()
-
-    cpu = wall = float("inf")
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(5):
-            start, used = time.perf_counter(), time.process_time()
-            list(pool.map(add_up, range(threads)))
-            cpu, wall = min(cpu, time.process_time() - used), min(wall, time.perf_counter() - start)
-    return values.nbytes / cpu / 1e9, values.nbytes / wall / 1e9
+        cpu = min(cpu, time.process_time() - used)
+    return values.nbytes / cpu / 1e9
 
 
 # ---- layers

@@ -37,7 +37,7 @@ class ExecutorContract:
         outcomes = ends(jobs, executor, artifacts)
         assert all(isinstance(outcome, Done) and not outcome.cached for outcome in outcomes.values()), outcomes
         assert all(job.key in artifacts for job in jobs)
-        assert artifacts.manifest(jobs[1].key)["notes"] == {"added": 1.0}
+        assert artifacts.manifest(jobs[1].key)["notes"]["added"] == 1.0
 
     def test_a_second_run_is_all_cached(self, executor, again, workplace, planned, operations, artifacts):
         jobs = operations(planned(TREE))

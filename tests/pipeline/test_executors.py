@@ -49,3 +49,17 @@ def test_a_job_that_does_not_come_back_is_a_failure_like_any_other(
     assert isinstance(outcomes["base/bad"], Failed)
     assert re.search(message, outcomes["base/bad"].error)
     assert isinstance(outcomes["base/good"], Done)
+
+
+@pytest.mark.parametrize(("roots", "of_the_base"), [(("base",), 2), (("base", "other"), 1)])
+def test_a_root_that_all_others_wait_for_has_the_threads_of_all_workers(
+    workplace, planned, operations, artifacts, roots, of_the_base
+):
+    tree = {
+        root: {"op": "toy_base", "with": {"seed": at}, "then": {"a": {"op": "toy_add"}}}
+        for at, root in enumerate(roots)
+    }
+    jobs = operations(planned(tree))
+    ends(jobs, LocalPool(replace(workplace, workers=2), workers=2), artifacts)
+    threads = {job.path: artifacts.manifest(job.key)["notes"]["threads"] for job in jobs}
+    assert threads == {path: 1 if path.endswith("/a") else of_the_base for path in threads}

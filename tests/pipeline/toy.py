@@ -30,6 +30,9 @@ def toy_net(need: Need, *, width: int = 2):
 @operation(kind=Kind.BASE, version=1, consumes=None, uses={Uses.SEED})
 def toy_base(ctx: Context, *, model: ModelEntry = None) -> TorchModel:
     """A model with seeded weights."""
+    import torch
+
+    ctx.note("threads", torch.get_num_threads())
     return ctx.build(model or ENTRY, pretrained=False)
 
 
@@ -43,6 +46,7 @@ def toy_add(model: TorchModel, ctx: Context, *, amount: float = 1.0, fraction: F
         for parameter in model.module.parameters():
             parameter.add_(amount)
     ctx.note("added", amount)
+    ctx.note("threads", torch.get_num_threads())
     return model
 
 
