@@ -19,10 +19,11 @@ _SCORES = """
 SELECT model_key, dataset, list(score ORDER BY position) FROM predictions
 WHERE target = ? AND split = 'evaluation' GROUP BY ALL"""
 _BYTES = "SELECT model_key, value FROM measurements WHERE metric = 'file_bytes' AND coalesce(target, ?) = ?"
+# a single stream is timed on one thread and on several: that of the fewest is the scoreboard's `speedup`
 _SPEEDS = """
 SELECT model_key, ratio, low, high, contended FROM speedups
 WHERE target = ? AND relation = 'base' AND scenario = 'single_stream' AND clock = 'cpu'
-QUALIFY row_number() OVER (PARTITION BY model_key ORDER BY measured_at DESC) = 1"""
+QUALIFY row_number() OVER (PARTITION BY model_key ORDER BY threads, measured_at DESC) = 1"""
 
 
 class Speed(NamedTuple):
