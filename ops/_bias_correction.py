@@ -75,12 +75,16 @@ def _means(model: TorchModel, layers: dict[str, nn.Module], ctx: Context, sample
     probe = Probe(model, layers)
     sums: dict[str, torch.Tensor] = {}
     counts: dict[str, int] = {}
+
+    def keep(name: str, _: torch.Tensor, output: torch.Tensor) -> tuple[torch.Tensor, int]:
+        rows = _by_channel(layers[name], output)
+        return rows.sum(0, dtype=torch.float64), len(rows)
+
     for batch in calibration_batches(ctx, samples=samples, batch_size=_BATCH):
-        for name, calls in probe.run(batch).items():
-            for _, output in calls:
-                rows = _by_channel(layers[name], output)
-                sums[name] = sums.get(name, torch.zeros(rows.shape[1])) + rows.sum(0, dtype=torch.float64)
-                counts[name] = counts.get(name, 0) + len(rows)
+        for name, calls in probe.reduce(batch, keep).items():
+            for total, count in calls:
+                sums[name] = sums.get(name, torch.zeros(len(total))) + total
+                counts[name] = counts.get(name, 0) + count
     return {name: total / counts[name] for name, total in sums.items()}
 
 

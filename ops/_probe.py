@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -13,6 +13,7 @@ from ops.forward import forward, tensors
 
 Seen = dict[str, list[tuple[torch.Tensor, torch.Tensor]]]
 """Layer -> (input, output) of each of its calls, in order."""
+_Kept = TypeVar("_Kept")
 
 
 class _EnoughError(Exception):
@@ -29,17 +30,21 @@ class Probe:
 
     def run(self, batch: Batch) -> Seen:
         """Return what the layers saw and gave; those that the network never calls are absent."""
-        seen: Seen = {}
+        return self.reduce(batch, lambda _, values, output: (values, output))
+
+    def reduce(self, batch: Batch, keep: Callable[[str, torch.Tensor, torch.Tensor], _Kept]) -> dict[str, list[_Kept]]:
+        """As `run`, but of each call only `keep(layer, input, output)` stays: many layers' outputs can be more than the model."""
+        kept: dict[str, list[_Kept]] = {}
 
         def visit(name: str, values: torch.Tensor, output: torch.Tensor) -> None:
-            seen.setdefault(name, []).append((values.detach(), output.detach()))
-            if self._calls is not None and all(len(seen.get(key, ())) >= n for key, n in self._calls.items()):
+            kept.setdefault(name, []).append(keep(name, values.detach(), output.detach()))
+            if self._calls is not None and all(len(kept.get(key, ())) >= n for key, n in self._calls.items()):
                 raise _EnoughError
 
         with torch.no_grad(), _watched(self._layers, visit), contextlib.suppress(_EnoughError):
             forward(self._model.module, tensors(batch.inputs), self._model.architecture.task)
-        self._calls = {name: len(calls) for name, calls in seen.items()}
-        return seen
+        self._calls = {name: len(calls) for name, calls in kept.items()}
+        return kept
 
 
 @contextlib.contextmanager

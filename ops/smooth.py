@@ -117,11 +117,14 @@ def _input_ranges(
     probe = Probe(model, firsts)
     largest: dict[str, torch.Tensor] = {}
     for batch in calibration_batches(ctx, samples=samples, batch_size=16):
-        for name, calls in probe.run(batch).items():
-            for values, _ in calls:
-                seen = values.abs().reshape(-1, values.shape[-1]).amax(0)
+        for name, calls in probe.reduce(batch, _largest).items():
+            for seen in calls:
                 largest[name] = torch.maximum(largest.get(name, seen), seen)
     return [(pair, largest[pair.consumers[0]]) for pair in pairs if pair.consumers[0] in largest]
+
+
+def _largest(_: str, values: torch.Tensor, __: torch.Tensor) -> torch.Tensor:
+    return values.abs().reshape(-1, values.shape[-1]).amax(0)
 
 
 def _migrate(module: torch.nn.Module, pair: Pair, largest: torch.Tensor, alpha: float) -> None:
