@@ -79,6 +79,10 @@ def test_a_budget_is_dragged_typed_saved_and_found_again_at_its_address(enter):
     page.get_by_text("of 52 models pass.").wait_for()
     visitor.until("location.search.includes('filters=')")
     assert faint(visitor, "scatter") == during == faint(visitor, "map") > 10
+    for arrangement in ("By step", "By operation"):  # new nodes, of which the same are faint
+        page.get_by_role("button", name=arrangement).click()
+        page.locator("button[aria-pressed=true]", has_text=arrangement).wait_for()
+        visitor.until(f"bouillon.model('nodes').data.alpha.filter((a) => a < 0.5).length === {during}")
     page.get_by_label("Highest Latency").fill("9 s")
     page.keyboard.press("Tab")
     visitor.until("location.search.includes('9000.0')")

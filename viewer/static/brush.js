@@ -3,7 +3,7 @@
 (() => {
   const {send, listen, model} = bouillon;
   const FAINT = 0.12, FRAME = 17;
-  let values = {}, ranges = [], visible = null, drag = null, dimmed = false;
+  let values = {}, ranges = [], visible = null, drag = null, dimmed = false, drawn = null;
 
   const within = (value, low, high) => value >= (low ?? -Infinity) && value <= (high ?? Infinity);   // NaN never is
 
@@ -20,6 +20,9 @@
 
   function show(mask) {
     const models = model("models"), nodes = model("nodes"), ribbons = model("ribbons");
+    // most moves let the same models pass: nothing to draw, unless the server has sent other data meanwhile
+    const data = () => [models.data.alpha, nodes.data.alpha, ribbons.data.child];
+    if (drawn && mask.every((pass, i) => pass === drawn.mask[i]) && data().every((column, i) => column === drawn.data[i])) return;
     models.data.alpha = Float32Array.from(mask, (pass) => pass ? 0.9 : FAINT);
     models.change.emit();
     const {model: index, members} = nodes.data;
@@ -35,6 +38,7 @@
     let all = true;
     for (let i = 0; i < child.length; i++) if (passes[child[i]] && passes[parent[i]]) kept.push(i); else all = false;
     ribbons.selected.setv({indices: all ? [] : kept.length ? kept : [-1]}, {sync: false});
+    drawn = {mask, data: data()};
   }
 
   // A frame of both plots takes longer than the pointer's next move on most machines: as much time is left for the
