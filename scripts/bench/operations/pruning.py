@@ -13,6 +13,7 @@ import argparse
 import copy
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,8 +40,9 @@ SHARE = 0.25
 
 def apply(op: str, model: TorchModel, **params: Any) -> TorchModel:
     """Apply an operation that needs no data."""
-    context = WorkerContext(seed=0, scratch=Path(), dataset=_none, build=_none, references={})
-    result: TorchModel = OPERATIONS[op].apply(model, context, **OPERATIONS[op].check(params))
+    with tempfile.TemporaryDirectory() as scratch:
+        context = WorkerContext(seed=0, scratch=Path(scratch), dataset=_none, build=_none, references={})
+        result: TorchModel = OPERATIONS[op].apply(model, context, **OPERATIONS[op].check(params))
     return result
 
 
