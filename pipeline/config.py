@@ -38,6 +38,11 @@ class ExecutorConfig(BaseModel):
         """Threads of one worker: as asked, or the cores divided by the workers."""
         return self.threads or max(1, cores() // self.workers)
 
+    def threads_alone(self) -> int:
+        """Threads of a job that no other can run beside: those of all workers, as far as there are cores for them."""
+        threads = self.inner_threads()
+        return max(threads, min(threads * self.workers, cores()))
+
 
 class Config(BaseModel):
     """Everything a run needs; `recipe` is parsed apart."""

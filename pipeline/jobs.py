@@ -66,8 +66,8 @@ class Workplace:
     plugins: tuple[str, ...] = ()
     threads: int = 1
     """Inner threads of one worker."""
-    workers: int = 1
-    """Of all of them, the threads are those of a job that no other can run beside."""
+    threads_alone: int = 1
+    """Inner threads of a job that no other can run beside."""
     batch_size: int = 256
     """Instances per batch when predictions are made."""
     limits: Limits = Limits()

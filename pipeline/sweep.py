@@ -225,7 +225,7 @@ class _Sweep:
             targets=self.targets,
             plugins=self.config.plugins,
             threads=self.config.executor.inner_threads(),
-            workers=self.config.executor.workers,
+            threads_alone=self.config.executor.threads_alone(),
             batch_size=self.config.batch_size,
             limits=Limits(limits.seconds, int(limits.memory_gb * _GIGA) if limits.memory_gb else None),
         )

@@ -23,7 +23,7 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     details = job.details
     spec = OPERATIONS[details["op"]]
     workplace = worker.workplace
-    settle(details["seed"], workplace.threads * (workplace.workers if details["alone"] else 1))
+    settle(details["seed"], workplace.threads_alone if details["alone"] else workplace.threads)
     context = WorkerContext(
         seed=details["seed"],
         scratch=scratch,

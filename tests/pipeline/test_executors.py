@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.config import ExecutorConfig
 from pipeline.executors.inprocess import InProcess
 from pipeline.executors.local import LocalPool
 from pipeline.jobs import Done, Failed, Limits
@@ -60,6 +61,16 @@ def test_a_root_that_all_others_wait_for_has_the_threads_of_all_workers(
         for at, root in enumerate(roots)
     }
     jobs = operations(planned(tree))
-    ends(jobs, LocalPool(replace(workplace, workers=2), workers=2), artifacts)
+    ends(jobs, LocalPool(replace(workplace, threads_alone=2), workers=2), artifacts)
     threads = {job.path: artifacts.manifest(job.key)["notes"]["threads"] for job in jobs}
     assert threads == {path: 1 if path.endswith("/a") else of_the_base for path in threads}
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "alone"), [(1, None, 4), (2, None, 4), (2, 1, 2), (3, 1, 3), (16, None, 4), (1, 8, 8)]
+)
+def test_a_job_that_runs_alone_has_no_more_threads_than_there_are_cores_unless_asked(
+    monkeypatch, workers, threads, alone
+):
+    monkeypatch.setattr("pipeline.config.cores", lambda: 4)
+    assert ExecutorConfig(workers=workers, threads=threads).threads_alone() == alone
