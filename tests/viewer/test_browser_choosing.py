@@ -73,8 +73,11 @@ def test_a_budget_is_dragged_typed_saved_and_found_again_at_its_address(enter):
     page.mouse.move(box["x"] + box["width"] - 2, middle)  # the right end of the range, pulled to the left
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.4, middle, steps=6)
-    visitor.until("[...bouillon.model('nodes').data.alpha].some((a) => a < 0.5)")  # while the button is still down
-    during = faint(visitor, "scatter")
+    # while the button is still down both plots show where the hand has come to rest
+    outside = "[...bouillon.passing()].filter((passes) => !passes).length"
+    for source in ("nodes", "models"):
+        visitor.until(f"bouillon.model('{source}').data.alpha.filter((a) => a < 0.5).length === {outside}")
+    during = visitor.run(outside)
     # the map is sent anew, as when a model comes: the next move makes it faint again, though the same models pass
     visitor.run(
         "(({data, change}) => { data.alpha = data.alpha.map(() => 1); change.emit(); })(bouillon.model('nodes'))"

@@ -2,8 +2,8 @@
 // when the pointer is released the server is told and its answer is what counts.
 (() => {
   const {send, listen, model} = bouillon;
-  const FAINT = 0.12, FRAME = 17;
-  let values = {}, ranges = [], visible = null, drag = null, dimmed = false, drawn = null;
+  const FAINT = 0.12, FRAME = 17, RESTING = 12;   // the last two: milliseconds
+  let values = {}, ranges = [], visible = null, drag = null, dimmed = false;
 
   const within = (value, low, high) => value >= (low ?? -Infinity) && value <= (high ?? Infinity);   // NaN never is
 
@@ -18,43 +18,62 @@
     return mask;
   }
 
-  function show(mask) {
-    const models = model("models"), nodes = model("nodes"), ribbons = model("ribbons");
-    // most moves let the same models pass: nothing to draw, unless the server has sent other data meanwhile
-    const data = () => [models.data.alpha, nodes.data.alpha, ribbons.data.child];
-    if (drawn && mask.every((pass, i) => pass === drawn.mask[i]) && data().every((column, i) => column === drawn.data[i])) return;
+  // Most moves let the same models pass: nothing to draw, unless the server has sent other data meanwhile
+  function whenNew(columns, dim) {
+    let before = null;
+    return (mask) => {
+      if (before && mask.every((pass, i) => pass === before.mask[i]) && columns().every((column, i) => column === before.columns[i])) return;
+      dim(mask);
+      before = {mask, columns: columns()};
+    };
+  }
+
+  const dimPoints = whenNew(() => [model("models").data.alpha], (mask) => {
+    const models = model("models");
     models.data.alpha = Float32Array.from(mask, (pass) => pass ? 0.9 : FAINT);
     models.change.emit();
-    const {model: index, members} = nodes.data;
+  });
+
+  const dimMap = whenNew(() => [model("nodes").data.alpha, model("ribbons").data.child], (mask) => {
+    const nodes = model("nodes"), ribbons = model("ribbons"), {model: index, members} = nodes.data, {parent, child} = ribbons.data;
     const above = new Map();                     // a step without a model is as faint as what it starts from
-    ribbons.data.child.forEach((child, i) => above.set(child, ribbons.data.parent[i]));
+    child.forEach((node, i) => above.set(node, parent[i]));
     const passes = [];
     for (let i = 0; i < index.length; i++)       // parents come before their children
       passes.push(index[i] >= 0 ? mask[index[i]] : members[i].length ? members[i].some((m) => mask[m]) : passes[above.get(i)] ?? 1);
     nodes.data.alpha = Float32Array.from(passes, (pass) => pass ? 1 : FAINT);
     nodes.change.emit();
     // Ribbons that pass are the "selected" ones: that repaints, where new alphas would rebuild thousands of patches
-    const {parent, child} = ribbons.data, kept = [];
+    const kept = [];
     let all = true;
     for (let i = 0; i < child.length; i++) if (passes[child[i]] && passes[parent[i]]) kept.push(i); else all = false;
     ribbons.selected.setv({indices: all ? [] : kept.length ? kept : [-1]}, {sync: false});
-    drawn = {mask, data: data()};
-  }
+  });
 
   // A frame of both plots takes longer than the pointer's next move on most machines: as much time is left for the
-  // pointer as the last frame took, so that the range never lags behind the hand.
-  let drawing = false, behind = false;
+  // pointer as the last frame took, so that the range never lags behind the hand. The map is the larger part of it:
+  // while the hand moves it is drawn with every second frame of the scatterplot, and when the hand rests at once.
+  let drawing = false, behind = false, mapBehind = false, moved = 0;
   function follow() {
+    moved = performance.now();
+    draw();
+  }
+  function draw() {
     if (drawing) { behind = true; return; }
     drawing = true;
     behind = false;
     requestAnimationFrame(() => {
       const start = performance.now();
-      if (drag) show(passing());
+      if (drag) {
+        const mask = passing();
+        dimPoints(mask);
+        mapBehind = !mapBehind && start - moved < RESTING;
+        if (!mapBehind) dimMap(mask);
+      } else mapBehind = false;
       requestAnimationFrame(() => setTimeout(() => setTimeout(() => {
         drawing = false;
-        if (behind) follow();
-      }, Math.max(0, performance.now() - start - FRAME))));
+        if (behind || mapBehind) draw();
+      }, mapBehind && !behind ? 0 : Math.max(0, performance.now() - start - FRAME))));
     });
   }
 
@@ -110,7 +129,7 @@
     if (drag) return;
     ({ranges, visible} = next);
     const dims = ranges.length > 0 || visible !== null;
-    if (dims || dimmed) show(passing());         // else everything is drawn in full, as it came
+    if (dims || dimmed) { dimPoints(passing()); dimMap(passing()); }   // else everything is drawn in full, as it came
     dimmed = dims;
   });
   bouillon.passing = passing;
