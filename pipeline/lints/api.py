@@ -40,6 +40,12 @@ class Timing:
     drifted: bool
     foreign_cores: float
     evidence_key: str
+    base_evidence_key: str | None
+    """The session of the base's own figure."""
+    base_p50_ms: float | None
+    """The base's own figure."""
+    base_beside_ms: float | None
+    """What the base took in this session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pipeline.lints.api import Finding, Speedup, Subject, Timing, lint
 
 _FEWER = 0.98
 _UNSTEADY = 1.5
+_APART = 1.1
 _ROUND_TO = 8
 
 
@@ -86,6 +87,30 @@ def drifted(subject: Subject) -> Finding | None:
         "the processor, or measure again",
         {"foreign_cores": found[0].foreign_cores, "evidence_key": found[0].evidence_key},
     )
+
+
+@lint
+def timed_apart(subject: Subject) -> Finding | None:
+    """The model was timed in another session than its base, and the machine was not as fast in both."""
+    for timing in subject.timings:
+        base, beside = timing.base_p50_ms, timing.base_beside_ms
+        if (
+            timing.scenario != "single_stream"
+            or not base
+            or not beside
+            or timing.evidence_key == timing.base_evidence_key
+        ):
+            continue
+        if max(base, beside) > _APART * min(base, beside):
+            return Finding(
+                f"Its time is of another session than its base's: the base took {beside:.3g} ms then, "
+                f"and {base:.3g} ms when its own time was taken ({timing.threads} thread(s))",
+                "Compare the two by their speed-up, which is measured within one session, not by their times; to have all times "
+                "from one session, run the recipe with a preset of another name (`bench.name=again`)",
+                {"base_p50_ms": base, "base_beside_ms": beside, "evidence_key": timing.evidence_key,
+                 "base_evidence_key": timing.base_evidence_key},
+            )  # fmt: skip
+    return None
 
 
 def _conditions(found: Sequence[Timing], subject: Subject) -> str:

@@ -14,9 +14,24 @@ _QUERIES = {
         SELECT model_key, target, metric, value, low, high FROM measurements
         WHERE model_key IN $models AND coalesce(device, $device) = $device""",
     "timings": """
-        SELECT model_key, target, scenario, batch_size, threads, p50_ms, p90_ms, contended, drifted, foreign_cores,
-               evidence_key
-        FROM timings WHERE model_key IN $models AND device = $device AND error IS NULL""",
+        WITH own AS (
+            SELECT t.*, root_key FROM timings t JOIN lineage USING (model_key)
+            WHERE model_key IN $models AND device = $device AND error IS NULL
+        ),
+        beside AS (  -- what the base took in the same session
+            SELECT own.model_key, evidence_key, target, scenario, batch_size, threads,
+                   1000 * quantile_disc(wall_seconds, 0.5) AS p50_ms
+            FROM timing_runs base JOIN own USING (evidence_key, target, device, scenario, batch_size, threads)
+            WHERE base.model_key = own.root_key AND kept GROUP BY ALL
+        )
+        SELECT own.model_key, own.target, own.scenario, own.batch_size, own.threads, own.p50_ms, own.p90_ms, own.contended,
+               own.drifted, own.foreign_cores, own.evidence_key, base.evidence_key AS base_evidence_key,
+               base.p50_ms AS base_p50_ms, beside.p50_ms AS base_beside_ms
+        FROM own
+        LEFT JOIN beside USING (model_key, evidence_key, target, scenario, batch_size, threads)
+        LEFT JOIN timings base ON base.model_key = own.root_key AND NOT base.rough
+            AND (base.target, base.device, base.scenario, base.batch_size, base.threads)
+                = (own.target, own.device, own.scenario, own.batch_size, own.threads)""",
     "speedups": """
         SELECT model_key, target, relation, scenario, threads, clock, ratio, low, high, verdict, evidence_key
         FROM speedups WHERE model_key IN $models AND device = $device""",

@@ -155,6 +155,8 @@ def test_a_session_takes_the_place_of_rough_latencies(swept, tmp_path):
     assert copy.sql("SELECT count(*) FROM measurements WHERE metric = 'speedup' AND low IS NOT NULL") == [(3,)]
     assert copy.run("recipe=small", *quick)[0] == 0
     assert copy.sql(f"SELECT count(*) FROM steps WHERE job = 'latency' AND {run}") == [(0,)]  # no need any more
+    assert copy.run("recipe=small", *quick, "bench.name=again")[0] == 0  # all times from one session
+    assert copy.sql("SELECT DISTINCT preset FROM timings") == [("again",)]
 
 
 def test_a_target_that_is_not_here_is_skipped_with_the_reason(swept, tmp_path):

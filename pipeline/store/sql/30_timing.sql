@@ -115,7 +115,7 @@ COMMENT ON COLUMN timing_runs.measured_at IS 'Start of the session, UTC.';
 
 CREATE OR REPLACE VIEW timings AS
 WITH marked AS (
-    SELECT *, coalesce(conditions ->> '$.preset.alone' = 'false', false) AS rough FROM timing_process WHERE role <> 'twin'
+    SELECT *, coalesce(conditions ->> '$.preset.alone' = 'false', false) AS rough FROM timing_process WHERE role = 'model'
 ),
 lasting AS (
     SELECT * FROM marked QUALIFY NOT rough OR bool_and(rough) OVER (PARTITION BY model_key, target, device)
@@ -167,7 +167,7 @@ JOIN model USING (model_key)
 ANTI JOIN timing_process USING (model_key, target, device, scenario, batch_size, threads)
 QUALIFY row_number() OVER (
     PARTITION BY f.model_key, f.target, f.device, f.scenario, f.batch_size, f.threads ORDER BY f.measured_at DESC) = 1;
-COMMENT ON VIEW timings IS 'How fast each model runs per target, device and condition: the newest session, or a rough figure until there is one.';
+COMMENT ON VIEW timings IS 'How fast each model runs per target, device and condition: the newest session that was asked for it, or a rough figure until there is one.';
 COMMENT ON COLUMN timings.model_key IS 'The model.';
 COMMENT ON COLUMN timings.model IS 'Its name.';
 COMMENT ON COLUMN timings.target IS 'The runtime.';

@@ -139,6 +139,19 @@ def test_the_newest_session_is_shown(results):
     assert one(db, "SELECT DISTINCT evidence_key FROM timing_runs ORDER BY 1") == [("s1",), ("s2",)]
 
 
+def test_a_model_keeps_its_figures_when_it_is_measured_again_for_another(results):
+    """As the base of a model that comes later: else it would stand in another session than its older children."""
+    base, int8, twin = samples()
+    slow = repeat(process("base", np.log([9e6] * 12), Role.REFERENCE), 6)
+    db = results(session([base, twin]), session([slow, int8], name="s2", at=datetime(2026, 1, 3, tzinfo=UTC)))
+    assert one(db, "SELECT model, evidence_key FROM timings ORDER BY ALL") == [("base", "s1"), ("int8", "s2")]
+    ((timing, stated, shown),) = one(db, """
+        SELECT t.p50_ms, m.value, s.latency_p50 FROM timings t
+        JOIN measurements m USING (model_key, evidence_key) JOIN scoreboard s USING (model_key)
+        WHERE t.model = 'base' AND m.metric = 'latency_p50'""")  # fmt: skip
+    assert timing == stated == shown == pytest.approx(6, rel=0.05)
+
+
 ROUGH = MappingProxyType({"name": "smoke", "alone": False})
 
 

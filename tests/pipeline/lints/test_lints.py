@@ -8,15 +8,20 @@ import pytest
 
 from ops.api import Batch
 from ops.registry import UnknownNameError
+from pipeline import environment
+from pipeline.bench.results import Role
 from pipeline.lints.api import LINTS
 from pipeline.lints.check import Evidence, check
 from pipeline.lints.overlap import calibration_overlap
+from pipeline.store.lint_rows import lint_rows
+from pipeline.store.writer import Store
+from tests.pipeline.bench import test_store
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ISSUE = {
     "slower_with_fewer_macs", "int8_slower_than_float", "low_integer_share", "larger_at_higher_ratio",
     "quantized_without_preprocessing", "unsteady_latency", "contended", "drifted", "target_disagrees",
-    "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay",
+    "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay", "timed_apart",
 }  # fmt: skip
 
 
@@ -42,7 +47,8 @@ class Sweep:
     def timing(self, key, *, p50=1.0, p90=1.1, contended=False, drifted=False, **fields):
         self.timings.append({
             "model_key": key, "target": "ort", "scenario": "single_stream", "batch_size": 1, "threads": 1, "p50_ms": p50,
-            "p90_ms": p90, "contended": contended, "drifted": drifted, "foreign_cores": 0.6, "evidence_key": "s", **fields,
+            "p90_ms": p90, "contended": contended, "drifted": drifted, "foreign_cores": 0.6, "evidence_key": "s",
+            "base_evidence_key": None, "base_p50_ms": None, "base_beside_ms": None, **fields,
         })  # fmt: skip
         return self
 
@@ -201,6 +207,21 @@ def test_a_machine_that_changed_its_speed_is_not_called_contended(sweep):
     assert re.search(r"own speed changed \(1 of 2 conditions\)", found.message)
 
 
+@pytest.mark.parametrize(
+    ("beside", "fields"),
+    [
+        (1.05, {"evidence_key": "later"}),  # the machine was as fast
+        (None, {"evidence_key": "later"}),
+        (5.0, {"evidence_key": "s"}),
+        (5.0, {"evidence_key": "later", "scenario": "offline"}),
+    ],
+)
+def test_times_that_compare(sweep, beside, fields):
+    assert (
+        sweep.timing("base", base_evidence_key="s", base_p50_ms=1.0, base_beside_ms=beside, **fields).findings() == {}
+    )
+
+
 def test_target_disagrees(sweep):
     sweep.model("m").measure("m", "pytorch", accuracy=0.95).measure("m", "openvino", accuracy=0.905)
     found = sweep.findings()
@@ -271,27 +292,59 @@ def test_the_overlap_is_one_of_contents():
     assert calibration_overlap(Nothing()) is None
 
 
-def test_lints_read_what_the_store_gives(tmp_path):
-    """The whole way: a session in the store, its rows read back, and the finding stored."""
-    from pipeline import environment
-    from pipeline.store.lint_rows import lint_rows
-    from pipeline.store.writer import Store
-    from tests.pipeline.bench import test_store
+class Whole:
+    """A session in the store, its rows read back, and the finding stored."""
 
-    path = tmp_path / "results.duckdb"
-    store = Store(path)
-    store.write([
-        test_store.Run("run", "r", {}, {}, {}, None, NOW), test_store.model("base"), test_store.model("int8", "base"),
-        *test_store.metric_records(), test_store.Device(environment.device_id(), environment.device()),
-    ])  # fmt: skip
-    session = test_store.session(test_store.samples(contended=True))
-    store.write(test_store.records_of(session, device=environment.device_id(), run_id="run"))
-    store.publish()
-    rows = lint_rows(path, models=["base", "int8"], device=environment.device_id())
-    found = check(Evidence(**rows), run_id="run", at=NOW)
+    def __init__(self, path):
+        self.path = path
+        self.store = Store(path)
+        self.device = environment.device_id()
+        self.store.write([
+            test_store.Run("run", "r", {}, {}, {}, None, NOW), test_store.model("base"),
+            test_store.model("int8", "base"), *test_store.metric_records(),
+            test_store.Device(self.device, environment.device()),
+        ])  # fmt: skip
+
+    def check(self, *sessions):
+        for session in sessions:
+            self.store.write(test_store.records_of(session, device=self.device, run_id="run"))
+        self.store.publish()
+        rows = lint_rows(self.path, models=["base", "int8"], device=self.device)
+        found = check(Evidence(**rows), run_id="run", at=NOW)
+        self.store.write(found)
+        self.store.publish()
+        with test_store.open_results(self.path) as db:
+            assert db.execute("SELECT model, lint FROM lints").fetchall() == [
+                (fact.model_key, fact.lint) for fact in found if fact.lint
+            ]
+        return found
+
+
+@pytest.fixture
+def whole(tmp_path):
+    made = Whole(tmp_path / "results.duckdb")
+    yield made
+    made.store.close()
+
+
+def test_lints_read_what_the_store_gives(whole):
+    found = whole.check(test_store.session(test_store.samples(contended=True)))
     assert {(fact.model_key, fact.lint) for fact in found} == {("int8", "contended"), ("base", "")}
-    store.write(found)
-    store.publish()
-    with test_store.open_results(path) as db:
-        assert db.execute("SELECT model, lint, target FROM lints").fetchall() == [("int8", "contended", "ort")]
-    store.close()
+
+
+@pytest.mark.parametrize(("cost", "odd"), [(2e6, True), (3.1e6, False)])
+def test_a_model_that_was_timed_when_the_machine_was_faster_says_so(whole, cost, odd):
+    """The base's own figure is of the first session; the second measured it again, beside its child."""
+    base, int8, twin = test_store.samples()
+    beside = test_store.repeat(test_store.process("base", np.log([cost] * 12), Role.REFERENCE), 6)
+    found = whole.check(
+        test_store.session([base, twin]),
+        test_store.session([beside, int8], name="s2", at=datetime(2026, 1, 3, tzinfo=UTC)),
+    )
+    assert [(fact.model_key, fact.lint) for fact in found if fact.lint] == [("int8", "timed_apart")] * odd
+    if odd:
+        [fact] = [fact for fact in found if fact.lint]
+        assert re.search(
+            r"the base took 4 ms then, and (5\.9\d?|6(\.\d+)?) ms when its own time was taken \(1 thr", fact.message
+        )
+        assert "speed-up" in fact.advice
