@@ -41,7 +41,15 @@ def call(words, folder, **variables):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    return tmp_path_factory.mktemp("readme")
+    """A folder with results, which some commands read and others add to."""
+    folder = tmp_path_factory.mktemp("readme")
+    done = call([sys.executable, "-m", "pipeline", "recipe=quickstart", "bench=smoke", *outputs(folder)], folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def outputs(folder):
+    return [f"workspace={folder}/work", f"results={folder}/results.duckdb"]
 
 
 def test_every_command_is_of_a_kind_that_is_tested_here():
@@ -64,7 +72,7 @@ def test_pipeline_commands_run(line, place):
         words = [TEMPLATES.sub("placeholder", word) for word in words]
     words = [sys.executable, *words[1:]] if words[0] == "python" else [str(ROOT / words[0]), *words[1:]]
     if any(word.startswith("recipe=") for word in words):
-        words += [f"workspace={place}/work", f"results={place}/results.duckdb"]
+        words += outputs(place)
         if any(name in line for name in LONG):
             words.append("plan_only=true")
         elif "bench=" not in line:
