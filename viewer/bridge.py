@@ -19,7 +19,7 @@ class Bridge(DataModel):
     """The ends of the wire; `viewer/static/page.js` holds the other ones."""
 
     message = AnyValue(default=None, help="what a person did: {number, kind, ...}; from the page")
-    update = AnyValue(default=None, help="what changed: {kind: content}; to the page")
+    update = AnyValue(default=None, help="what changed: {kind: content, number}; to the page")
     first = AnyValue(default=None, help="the update that the page starts with")
 
 
@@ -30,6 +30,7 @@ class Courier:
         self._bridge = bridge
         self._handle = handle
         self._pending: dict[str, Any] = {}
+        self._sent = 0
         bridge.on_change("message", self._arrived)
 
     def add(self, kind: str, content: Any) -> None:
@@ -40,9 +41,10 @@ class Courier:
             self._pending[kind] = content
 
     def send(self) -> None:
-        """Send what was collected, if anything."""
+        """Send what was collected, if anything; numbered, as a property that is set to what it is already tells nobody."""
         if self._pending:
-            self._bridge.update, self._pending = self._pending, {}
+            self._sent += 1
+            self._bridge.update, self._pending = {**self._pending, "number": self._sent}, {}
 
     def first(self) -> None:
         """What was collected so far is what the page starts with."""

@@ -21,7 +21,9 @@ _SMALLEST, _LARGEST = 0.11, 0.34
 _LOST = {Outcome.FAILED: ("#f2b48c", "#b3470f"), Outcome.SKIPPED: ("#c3cbd4", "#7b8794")}
 _EDGE, _BUNDLE_EDGE = "#5c6b7a", "#33414f"
 _TIMES = "\N{MULTIPLICATION SIGN}"
-_RIBBON_INK = 0.85
+_INK, _FAINT_INK = 0.85, 0.09
+"""How much of a ribbon's colour is seen, and of one outside the budget: mixed with the ground, as opacities would add up
+where its pieces overlap."""
 _FEW, _PIECES, _FINE_PIECES = 100, 8, 20
 """A few ribbons are wide on the screen: more pieces let no steps be seen in their colours."""
 _RIBBON_SHARE = 0.5
@@ -78,7 +80,11 @@ def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, l
         "name": ["" if each.bundle or each.parent else forest[each.id].name or forest[each.id].label for each in placed],
         "inside": [_inside(each) for each in placed],
     }  # fmt: skip
-    return Drawing(nodes, _bands(layout, index, np.stack([x, y], axis=1), radius, _over(looks.ground, rgb)), index)
+    shapes, colors = _bands(layout, index, np.stack([x, y], axis=1), radius, rgb)
+    inks = {
+        name: packed(_over(looks.ground, colors, ink).round()) for name, ink in (("color", _INK), ("faint", _FAINT_INK))
+    }
+    return Drawing(nodes, shapes | inks, index)
 
 
 def packed(rgb: np.ndarray) -> np.ndarray:
@@ -87,10 +93,10 @@ def packed(rgb: np.ndarray) -> np.ndarray:
     return (wide[:, 0] << 24) | (wide[:, 1] << 16) | (wide[:, 2] << 8) | np.uint32(255)
 
 
-def _over(ground: str, rgb: np.ndarray) -> np.ndarray:
-    """Return colours as they look through a little of the ground: float32 (N, 3)."""
+def _over(ground: str, rgb: np.ndarray, ink: float) -> np.ndarray:
+    """Return colours as they look where `ink` of them, from 0 to 1, lies over the ground: float32 (N, 3)."""
     below = np.frombuffer(bytes.fromhex(ground[1:]), dtype=np.uint8).astype(np.float32)
-    mixed: np.ndarray = below + _RIBBON_INK * (rgb.astype(np.float32) - below)
+    mixed: np.ndarray = below + ink * (rgb - below)
     return mixed
 
 
@@ -148,21 +154,21 @@ def _inside(each: Placed) -> str:
 
 def _bands(
     layout: Layout, index: Mapping[str, int], at: np.ndarray, radius: np.ndarray, rgb: np.ndarray
-) -> dict[str, Any]:
-    """Draw the edges; `rgb` are the colours of the ends, float (N, 3)."""
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the pieces of the edges, and the colour of each, float32 (pieces, 3); `rgb` (N, 3) are those of the ends."""
     parent = np.array([index[edge.parent] for edge in layout.edges], dtype=np.int32)
     child = np.array([index[edge.child] for edge in layout.edges], dtype=np.int32)
     half = radius * _RIBBON_SHARE
     # the layout keeps rows free from the column after the parent on: bend before that column
     pieces = _PIECES if len(layout.edges) > _FEW else _FINE_PIECES
     found = ribbons(at[parent], at[child], half[parent], half[child], turn=1.0, pieces=pieces)
-    one, other = rgb[parent][found.ribbon], rgb[child][found.ribbon]
-    mixed = one + (other - one) * found.along[:, None]
+    ends = rgb.astype(np.float32)
+    one, other = ends[parent][found.ribbon], ends[child][found.ribbon]
     corners_x, corners_y = lapped(found)
-    return {
+    shapes = {
         "corners_x": corners_x,
         "corners_y": corners_y,
-        "color": packed(mixed.round()),
         "parent": parent[found.ribbon],
         "child": child[found.ribbon],
     }
+    return shapes, one + (other - one) * found.along[:, None]

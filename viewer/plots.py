@@ -45,8 +45,9 @@ NODE_COLUMNS = (
     "name", "inside",
 )  # fmt: skip
 """Of `nodes`, what the map draws: a model's row in `model`, or -1 and the rows of a bundle in `members`."""
-RIBBON_COLUMNS = ("corners_x", "corners_y", "color", "parent", "child")
-"""Of `ribbons`, one row per piece: a row of the two matrices has its corners; `parent` and `child` are nodes."""
+RIBBON_COLUMNS = ("corners_x", "corners_y", "color", "faint", "parent", "child")
+"""Of `ribbons`, one row per piece: a row of the two matrices has its corners; `faint` is its colour outside the budget,
+`parent` and `child` are nodes."""
 MODEL_COLUMNS = ("x", "y", "size", "color", "alpha", "key", "parent")
 """Of `models`: one row per model of the study, in its order; `parent` is a row, or -1."""
 ACCENT = "#e0218a"
@@ -89,8 +90,8 @@ def _map_plot() -> Plot:
     """Draw `ribbons`, `nodes` and `labels`; x in columns, y in rows downwards, radii in rows."""
     plot = _plot("map", Range1d(-1, 8), Range1d(10, -1), x_axis_type=None, y_axis_type=None)
     ribbons = plot.source("ribbons", *RIBBON_COLUMNS)
-    shape = {"xs": _rows_of("corners_x"), "ys": _rows_of("corners_y"), "fill_color": "color", "line_color": None}
-    _glyph(plot, ribbons, Patches(**shape), faint=Patches(**shape, fill_alpha=0.08))
+    shape = {"xs": _rows_of("corners_x"), "ys": _rows_of("corners_y"), "line_color": None}
+    _glyph(plot, ribbons, Patches(**shape, fill_color="color"), faint=Patches(**shape, fill_color="faint"))
     node = Circle(
         x="x", y="y", radius="r", radius_dimension="y", fill_color="color", fill_alpha="alpha", line_color="edge",
         line_alpha="alpha", line_width="edge_width", line_dash="dash",

@@ -78,6 +78,8 @@ def test_a_budget_is_dragged_typed_saved_and_found_again_at_its_address(enter):
     for source in ("nodes", "models"):
         visitor.until(f"bouillon.model('{source}').data.alpha.filter((a) => a < 0.5).length === {outside}")
     during = visitor.run(outside)
+    assert page.locator("#verdict").inner_text() == f"{52 - during} of 52 models pass."
+    assert page.locator("#tab-passing").inner_text() == f"{52 - during} of 52 pass"
     # the map is sent anew, as when a model comes: the next move makes it faint again, though the same models pass
     visitor.run(
         "(({data, change}) => { data.alpha = data.alpha.map(() => 1); change.emit(); })(bouillon.model('nodes'))"
@@ -105,6 +107,28 @@ def test_a_budget_is_dragged_typed_saved_and_found_again_at_its_address(enter):
     again = enter(page.url.split("?")[1])
     again.page.get_by_role("button", name="phone & co", exact=True).wait_for()
     assert again.page.get_by_label("Highest Latency").input_value() == "9000"
+
+
+def test_a_range_that_ends_as_it_was_leaves_nothing_behind(enter):
+    """A click where there is no range, and a drag there and back, twice each: the server's answers are the same."""
+    page = (visitor := enter("pane=budgets&filters=~~Latency")).page
+    page.locator("svg[data-edges]").wait_for()
+    box = page.locator("svg[data-edges]").bounding_box()
+    right, middle, y = box["x"] + box["width"] - 2, box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    said = page.locator("#verdict").inner_text()
+    assert said.startswith("52 of 52 models pass. Best ")
+    for way in ([(middle, y)], [(right, y), (middle, y), (right + 20, y)]) * 2:
+        page.mouse.move(*way[0])
+        page.mouse.down()
+        for point in way[1:]:
+            page.mouse.move(*point, steps=3)
+        answered = visitor.run("bouillonUpdates")
+        page.mouse.up()
+        visitor.until(f"bouillonUpdates > {answered}")
+        assert page.locator("#verdict").inner_text() == said
+        assert page.get_by_label("Highest Latency").input_value() == ""
+        assert page.locator(".brush").get_attribute("width") == "100.0%"
+        visitor.until("bouillon.passing().every(Boolean) && bouillon.model('models').data.alpha.every((a) => a > 0.5)")
 
 
 def test_arrow_keys_change_the_tab(enter):

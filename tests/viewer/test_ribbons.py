@@ -3,10 +3,14 @@
 import time
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from viewer.drawing import Looks, draw
+from viewer.forest import Forest, Node
+from viewer.layout import layout
 from viewer.ribbons import lapped, ribbons
 
 finite = st.floats(-100, 100, width=32)
@@ -82,3 +86,17 @@ def test_pieces_of_one_ribbon_overlap_and_those_of_others_do_not():
     for piece in moved:
         assert made.xs[piece + 1, 0] < xs[piece, side - 1] < made.xs[piece + 1, 1]
         assert made.xs[piece + 1, 0] < xs[piece, side] < made.xs[piece + 1, 1]
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#1b222b"])
+def test_what_is_outside_the_budget_is_opaque_and_hardly_stands_out_from_the_ground(ground):
+    """An opacity would add up where pieces overlap, and show as stripes."""
+    forest = Forest([Node("base", None), Node("child", "base", op="prune")])
+    looks = Looks(np.array([[0, 60, 200], [200, 90, 0]]), np.ones(2), np.ones(2, dtype=bool), ground)
+    made = draw(layout(forest), forest, {"base": 0, "child": 1}, looks, lambda node: "").ribbons
+    color, faint = (made[name].view(np.uint8).reshape(-1, 4)[:, ::-1].astype(int) for name in ("color", "faint"))
+    below = np.array(list(bytes.fromhex(ground[1:])))
+    assert (faint[:, 3] == 255).all()
+    assert len(np.unique(color[:, :3], axis=0)) == len(color) > 1
+    ratio = np.abs(faint[:, :3] - below).sum(axis=1) / np.abs(color[:, :3] - below).sum(axis=1)
+    assert ((ratio > 0.05) & (ratio < 0.2)).all()

@@ -1,20 +1,24 @@
 // Budgets: dragging over a histogram narrows what passes, in every view, without a journey to the server;
 // when the pointer is released the server is told and its answer is what counts.
 (() => {
-  const {send, listen, model} = bouillon;
+  const {send, listen, model, byId} = bouillon;
   const FAINT = 0.12, FRAME = 17, RESTING = 12;   // the last two: milliseconds
   let values = {}, ranges = [], visible = null, drag = null, dimmed = false;
 
   const within = (value, low, high) => value >= (low ?? -Infinity) && value <= (high ?? Infinity);   // NaN never is
 
-  function passing() {
+  function inBudget() {
     const size = model("models").data.key.length, mask = new Uint8Array(size).fill(1);
     for (const [metric, low, high] of ranges) {
       const column = values[metric];
       if (!column) continue;
       for (let i = 0; i < size; i++) if (mask[i] && !within(column[i], low, high)) mask[i] = 0;
     }
-    if (visible) for (let i = 0; i < size; i++) mask[i] &= visible[i];
+    return mask;
+  }
+  function passing() {
+    const mask = inBudget();
+    if (visible) for (let i = 0; i < mask.length; i++) mask[i] &= visible[i];
     return mask;
   }
 
@@ -50,6 +54,15 @@
     ribbons.selected.setv({indices: all ? [] : kept.length ? kept : [-1]}, {sync: false});
   });
 
+  // What is said of the budget; which model is best of those that pass, the server says on release
+  function count(mask) {
+    const kept = mask.reduce((sum, pass) => sum + pass, 0), {verdict} = drag, words = document.createElement("b");
+    words.textContent = kept ? `${kept} of ${mask.length} models pass.` : "No model passes.";
+    verdict.replaceChildren(words);
+    verdict.classList.toggle("none", !kept);
+    byId("tab-passing").textContent = `${kept} of ${mask.length} pass`;
+  }
+
   // A frame of both plots takes longer than the pointer's next move on most machines: as much time is left for the
   // pointer as the last frame took, so that the range never lags behind the hand. The map is the larger part of it:
   // while the hand moves it is drawn with every second frame of the scatterplot, and when the hand rests at once.
@@ -66,6 +79,7 @@
       const start = performance.now();
       if (drag) {
         const mask = passing();
+        count(inBudget());
         dimPoints(mask);
         mapBehind = !mapBehind && start - moved < RESTING;
         if (!mapBehind) dimMap(mask);
@@ -109,7 +123,9 @@
     event.preventDefault();
     const edges = JSON.parse(svg.dataset.edges), rect = svg.querySelector(".brush"), first = fraction(svg, event);
     const [a, b] = [parseFloat(rect.getAttribute("x")) / 100, (parseFloat(rect.getAttribute("x")) + parseFloat(rect.getAttribute("width"))) / 100];
-    drag = {svg, edges, rect, first, index: Number(svg.closest("[data-filter]").dataset.filter), anchor: first, start: [a, b]};
+    const index = Number(svg.closest("[data-filter]").dataset.filter), verdict = byId("verdict");
+    drag = {svg, edges, rect, first, index, anchor: first, start: [a, b], verdict};
+    verdict.style.minHeight = verdict.offsetHeight + "px";       // what stands below stays under the pointer
     if (Math.abs(first - a) < 0.025) drag.anchor = b;            // an end is taken
     else if (Math.abs(first - b) < 0.025) drag.anchor = a;
     else if (first > a && first < b && b - a < 0.999) drag.shift = first;   // the whole range is taken

@@ -200,8 +200,11 @@ class Budgets(SideView):
     def _range(self, message: Mapping[str, Any]) -> None:
         index = int(message.get("index", -1))
         if 0 <= index < len(self.state.filters):
-            metric = self.state.filters[index][0]
-            self._replace(index, (metric, _bound(message.get("low")), _bound(message.get("high"))))
+            before = self.state.filters
+            self._replace(index, (before[index][0], _bound(message.get("low")), _bound(message.get("high"))))
+            if self.state.filters == before:  # the page has followed the hand meanwhile
+                self.desk.send("panes", {"side": self.draw_side()})
+                self._send_filters()
 
     def _bound(self, message: Mapping[str, Any]) -> None:
         """A bound was typed: `5 ms`, `90%` and `1.2e6` are numbers too."""
