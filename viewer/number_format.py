@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 __all__ = ["MISSING", "FormatSpec", "format_number", "parse_format"]
 
@@ -87,26 +88,24 @@ def _digits(size: float, spec: FormatSpec) -> tuple[str, str]:
         case "":
             return _tidy(f"{size:.{12 if precision is None else max(1, precision)}g}"), ""
         case "%":
-            return f"{100 * size:.{6 if precision is None else precision}f}", "%"
+            return f"{100 * Decimal(float(size)):.{6 if precision is None else precision}f}", "%"
         case "p":
-            return _significant(100 * size, precision, keep=False), "%"
+            return _strip_zeros(_significant(size, precision, times=100)), "%"
         case "r":
-            return _significant(size, precision, keep=True), ""
+            return _significant(size, precision), ""
         case "d" | "b" | "o" | "x" | "X":
             return format(round(size), spec.type), ""
         case _:
             return _tidy(f"{size:.{6 if precision is None else precision}{spec.type}}"), ""
 
 
-def _significant(size: float, precision: int | None, *, keep: bool) -> str:
-    """Write in plain decimals, rounded to significant digits."""
+def _significant(size: float, precision: int | None, *, times: int = 1) -> str:
+    """Write in plain decimals, rounded to significant digits; decimal, as the largest floats have no room to round up."""
     precision = max(1, 6 if precision is None else precision)
     if size == 0:
         return "0"
-    power = _power(size, precision)
-    decimals = max(0, precision - 1 - power)
-    text = f"{round(size, precision - 1 - power):.{decimals}f}"
-    return text if keep else _strip_zeros(text)
+    rounded = times * Decimal(f"{size:.{precision - 1}e}")
+    return f"{rounded:.{max(0, precision - 1 - rounded.adjusted())}f}"
 
 
 def _power(size: float, precision: int) -> int:

@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from viewer.number_format import MISSING, format_number, parse_format
@@ -78,6 +78,9 @@ specs = st.builds(
 
 
 @given(st.floats() | st.integers(-(10**15), 10**15), specs)
+@example(1.5e308, ".0r")  # its one significant digit is beyond the largest float
+@example(1.5e308, ".3p")
+@example(1.5e308, "~s")
 def test_every_number_can_be_written_in_every_format(value, spec):
     assert format_number(value, spec).strip()
 
