@@ -56,7 +56,7 @@
 
   // What is said of the budget; which model is best of those that pass, the server says on release
   function count(mask) {
-    const kept = mask.reduce((sum, pass) => sum + pass, 0), {verdict} = drag, words = document.createElement("b");
+    const kept = mask.reduce((sum, pass) => sum + pass, 0), verdict = byId("verdict"), words = document.createElement("b");
     words.textContent = kept ? `${kept} of ${mask.length} models pass.` : "No model passes.";
     verdict.replaceChildren(words);
     verdict.classList.toggle("none", !kept);
@@ -124,7 +124,7 @@
     const edges = JSON.parse(svg.dataset.edges), rect = svg.querySelector(".brush"), first = fraction(svg, event);
     const [a, b] = [parseFloat(rect.getAttribute("x")) / 100, (parseFloat(rect.getAttribute("x")) + parseFloat(rect.getAttribute("width"))) / 100];
     const index = Number(svg.closest("[data-filter]").dataset.filter), verdict = byId("verdict");
-    drag = {svg, edges, rect, first, index, anchor: first, start: [a, b], verdict};
+    drag = {svg, edges, rect, first, index, anchor: first, start: [a, b]};
     verdict.style.minHeight = verdict.offsetHeight + "px";       // what stands below stays under the pointer
     if (Math.abs(first - a) < 0.025) drag.anchor = b;            // an end is taken
     else if (Math.abs(first - b) < 0.025) drag.anchor = a;

@@ -164,7 +164,7 @@ SELECT f.model_key, model.name AS model, f.target, f.device, f.scenario, f.batch
        f.preset, f.evidence_key, f.measured_at, f.error
 FROM timing_failure f
 JOIN model USING (model_key)
-ANTI JOIN timing_process USING (model_key, target, device, scenario, batch_size, threads)
+ANTI JOIN marked USING (model_key, target, device, scenario, batch_size, threads)
 QUALIFY row_number() OVER (
     PARTITION BY f.model_key, f.target, f.device, f.scenario, f.batch_size, f.threads ORDER BY f.measured_at DESC) = 1;
 COMMENT ON VIEW timings IS 'How fast each model runs per target, device and condition: the newest session that was asked for it, or a rough figure until there is one.';

@@ -230,6 +230,16 @@ def test_a_model_that_could_not_be_timed_says_why(results):
     assert one(db, query) == [("base", 72, False, None), ("int8", 72, False, None)]
 
 
+def test_a_model_that_failed_says_why_even_if_it_ran_beside_others(results):
+    base, int8, _ = samples()
+    beside = repeat(process("base", np.log([3e6] * 12), Role.REFERENCE), 6)
+    db = results(session([beside, int8], failures=[Failure(base.case, "refused")]))
+    assert one(db, "SELECT model, runs, error FROM timings ORDER BY ALL") == [
+        ("base", 0, "refused"),
+        ("int8", 72, None),
+    ]
+
+
 def test_a_check_without_findings_takes_back_what_was_found(results):
     finding = Lint("base", "contended", "ort", "message", "advice", {"foreign_cores": 0.7}, "run", NOW)
     db = results(lints=[finding])
