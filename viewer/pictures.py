@@ -1,7 +1,8 @@
 """What instances look like: fetched from the data set by id through a process of the pipeline's, and kept in a cache.
 
 The viewer knows results only, so it asks `python -m pipeline show`, which opens the data set once and then answers id
-after id. Pictures are cached as files named by a digest of data set and id: no path ever comes from outside.
+after id. Pictures are cached in the user's own folder, as files named by a digest of data set and id: no path ever comes
+from outside, and what several results were measured on is fetched once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 __all__ = ["Pictures", "pictures_of"]
 
+_CACHE = Path("~/.cache/bouillon/pictures")
 _known: dict[tuple[Path, str], Pictures] = {}
 _opening = Lock()
 
@@ -39,7 +40,7 @@ class Pictures:
 
     def __init__(self, results: Path, dataset_key: str) -> None:
         self._results, self._dataset_key = results, dataset_key
-        self._folder = Path(tempfile.gettempdir()) / f"bouillon-pictures-{_digest(str(results))}" / _digest(dataset_key)
+        self._folder = _CACHE.expanduser() / _digest(dataset_key)
         self._have: dict[str, dict[str, Any]] = {}
         self._asked: set[str] = set()
         self._queue: Queue[tuple[list[str], Callable[[], None]]] = Queue()
@@ -83,7 +84,8 @@ class Pictures:
                     self.problem = self._said(process)
                     return
                 self._have[name] = _with_uri(answer)
-                self._keep(name, answer)
+                with suppress(OSError):  # a full or read-only disk: it is fetched again next time
+                    self._keep(name, answer)
         except (OSError, ValueError) as error:
             self.problem = f"The data set cannot be shown: {error}"
 
@@ -111,7 +113,7 @@ class Pictures:
         return _with_uri(answer) if isinstance(answer, dict) else None
 
     def _keep(self, name: str, answer: dict[str, Any]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         scratch = self._file(name).with_suffix(".new")
         scratch.write_text(json.dumps(answer))
         scratch.replace(self._file(name))

@@ -86,9 +86,9 @@ def rows_of(finite: np.ndarray, low: float, high: float) -> np.ndarray:
         places *= BINS / (high - low)
         np.floor(places, out=places)
         places += 1
+        top = finite == np.float32(high)  # infinite for a limit beyond the largest float32, where no value is
     np.clip(places, BELOW, ABOVE, out=places)
     rows: np.ndarray = places.astype(np.uint8)
-    top = finite == np.float32(high)
     if top.any():
         rows[top] = BINS  # the last bin includes its upper edge
     other = (finite != 0).view(np.uint8)  # after a ReLU every second value is zero: arithmetic is faster than a mask

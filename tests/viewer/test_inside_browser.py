@@ -14,11 +14,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(browsing.why_not()), 
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inside")
     publish(folder / "results.duckdb")
-    pictures = Pictures((folder / "results.duckdb").absolute(), "d1")
-    pictures._keep("i0007", {"image": PIXEL})  # as if the data set had been asked for it
-    pictures._keep("i0008", {"question": f"Who {HOSTILE}?", "context": "A long story. " * 60})
-    with browsing.served(folder / "results.duckdb", folder / "server.log") as found:
-        yield found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))  # where pictures are kept
+        pictures = Pictures(folder / "results.duckdb", "d1")
+        pictures._keep("i0007", {"image": PIXEL})  # as if the data set had been asked for it
+        pictures._keep("i0008", {"question": f"Who {HOSTILE}?", "context": "A long story. " * 60})
+        with browsing.served(folder / "results.duckdb", folder / "server.log") as found:
+            yield found
 
 
 @pytest.fixture(scope="module")

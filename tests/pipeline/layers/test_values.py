@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -13,6 +13,7 @@ FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 @settings(deadline=None, max_examples=150)
 @given(arrays.arrays(np.float32, st.integers(1, 400), elements=FLOATS))
+@example(np.array([3.0934762e38], np.float32))  # the limits reach beyond the largest float32
 def test_every_value_is_counted_once(values):
     found = summarize(values)
     finite = values[np.isfinite(values)].astype(np.float64)
