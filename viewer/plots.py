@@ -177,7 +177,7 @@ def _rows_of(column: str) -> Any:
 def _labels(plot: Plot, source: str, name: str) -> None:
     text = Text(
         x="x", y="y", text="text", text_align="align", x_offset="dx", y_offset="dy", text_font=value(_FONT),
-        text_font_size=value("11px"), background_fill_color=value("#ffffff"), background_fill_alpha=0.75,
+        text_font_size=value("11px"), text_baseline=value("middle"), background_fill_color=value("#ffffff"), background_fill_alpha=0.75,
     )  # fmt: skip
     _glyph(plot, plot.source(source, "x", "y", "text", "align", "dx", "dy"), text).name = name
 

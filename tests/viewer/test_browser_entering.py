@@ -147,8 +147,13 @@ CLASHES = """(() => {
     const boxes = data.text.map((text, i) => {
         const wide = pen.measureText(text).width, px = x_scale.compute(data.x[i]) + data.dx[i], py = y_scale.compute(data.y[i]) + data.dy[i];
         const left = data.align[i] === "left" ? px : data.align[i] === "right" ? px - wide : px - wide / 2;
-        return [left, py - 9, left + wide, py];
+        return [left, py - 4.5, left + wide, py + 4.5];   // as high as its capitals
     });
+    const map = document.getElementById("map").getBoundingClientRect();
+    for (const name of ["map-headers", "map-more"]) {     // what lies over the map
+        const {left, right, top, bottom, width} = document.getElementById(name).getBoundingClientRect();
+        if (width) boxes.push([left - map.left, top - map.top, right - map.left, bottom - map.top]);
+    }
     return boxes.flatMap((a, i) => boxes.filter((b, j) => i < j && a[0] < b[2] && a[2] > b[0] && a[1] < b[3] && a[3] > b[1])).length;
 })()"""
 

@@ -1,7 +1,7 @@
 // The map in the browser: where it is looked at from, its column headers, the labels that fit, and its keyboard.
 (() => {
   const {send, listen, model, view, byId} = bouillon;
-  const ROW = {least: 16, most: 46}, COLUMN = {least: 44, most: 190}, FOOT = 40;
+  const ROW = {least: 16, most: 46}, COLUMN = {least: 44, most: 190}, HEAD = 8, FOOT = 40, NOTE = 10;
   let content = null, cursor = -1, touched = false;
 
   const nodes = () => model("nodes").data;
@@ -36,7 +36,7 @@
       column = fitting(right);
     }
     if (!everything) column = Math.max(COLUMN.least, column);
-    const header = headerHeight(column), tall = Math.max(50, height - header - FOOT);
+    const header = headerHeight(column) + HEAD, tall = Math.max(50, height - header - FOOT);
     let row = Math.min(ROW.most, tall / Math.max(1, rows));
     if (!everything) row = Math.max(ROW.least, row);
     const aside = Math.max(0, width - left - right - column * (columns - 1)) / 2;   // few columns stand in the middle
@@ -103,8 +103,9 @@
     });
   }
 
-  // ---- labels: a label is drawn where it meets neither a node nor another label
-  const widths = new Map();
+  // ---- labels: a label is drawn where it meets neither a node nor another label, nor what lies over the map
+  const widths = new Map(), CAPITAL = 8;         // pixels: Bokeh centres digits by that height and words by theirs, so that the
+                                                 // middle gives both one baseline, where "bottom" would lift words
   function measured(text) {
     let width = widths.get(text);
     if (width === undefined) { width = pen.measureText(text).width; widths.set(text, width); }
@@ -137,7 +138,8 @@
     const source = model("labels"), {x, y, left, top, width, height} = frame();
     const {x: xs, y: ys, r, label, brief, name, inside} = nodes(), out = {x: [], y: [], text: [], align: [], shift: []};
     pen.font = getComputedStyle(document.body).getPropertyValue("--label-font");
-    const perRow = Math.abs(y.compute(1) - y.compute(0)), perColumn = x.compute(1) - x.compute(0);
+    const perRow = Math.abs(y.compute(1) - y.compute(0)), perColumn = columnStep();
+    const note = byId("map-more"), under = content ? top + headerHeight(perColumn) : top, bottom = top + height;
     const taken = new Taken(), seen = [];
     for (let i = 0; i < xs.length; i++) {
       const px = x.compute(xs[i]), py = y.compute(ys[i]), radius = r[i] * perRow;
@@ -145,10 +147,11 @@
       taken.add([px - radius, py - radius, px + radius, py + radius]);
       seen.push([i, px, py, radius]);
     }
+    if (note?.textContent) taken.add([left, bottom - note.offsetHeight - NOTE, left + NOTE + note.offsetWidth, bottom]);
     const place = (i, text, px, py, align, shift) => {
       const wide = measured(text), start = align === "left" ? px : align === "right" ? px - wide : px - wide / 2;
       const box = [start - 1, py - 11, start + wide + 1, py + 1];
-      if (!text || box[0] < left || box[2] > left + width || !taken.free(box)) return false;
+      if (!text || box[0] < left || box[2] > left + width || box[1] < under || box[3] > bottom || !taken.free(box)) return false;
       taken.add(box);
       out.x.push(xs[i]); out.y.push(ys[i]); out.text.push(text); out.align.push(align); out.shift.push(shift);
       return true;
@@ -172,7 +175,7 @@
     }
     Object.assign(source.data, {
       x: out.x, y: out.y, text: out.text, align: out.align,
-      dx: out.shift.map((s) => s[0]), dy: out.shift.map((s) => s[1]),
+      dx: out.shift.map((s) => s[0]), dy: out.shift.map((s) => s[1] - CAPITAL / 2),
     });
     source.change.emit();
   }
@@ -198,7 +201,7 @@
         const start = px + dx - wide * {left: 0, center: 0.5, right: 1}[align], box = [start - 2, py + dy - 11, start + wide + 2, py + dy + 2];
         if (box[0] < left || box[2] > left + width || box[1] < top || box[3] > top + height || !taken.free(box)) continue;
         taken.add(box);
-        out.x.push(x); out.y.push(y); out.text.push(text); out.align.push(align); out.dx.push(dx); out.dy.push(dy);
+        out.x.push(x); out.y.push(y); out.text.push(text); out.align.push(align); out.dx.push(dx); out.dy.push(dy - CAPITAL / 2);
         if (Math.hypot(dx, dy) > 22) {
           lines.x0.push(x); lines.y0.push(y);
           lines.x1.push(x_scale.invert(px + dx)); lines.y1.push(y_scale.invert(py + dy + (dy > 0 ? -11 : 2)));
@@ -225,7 +228,7 @@
     requestAnimationFrame(() => { waiting = false; settleNow(); });
   }
 
-  function settleNow() { headers(); labels(); shown(); }
+  function settleNow() { headers(); shown(); labels(); }
 
   function shown() {                            // says when part of the map is out of sight
     const note = byId("map-more"); if (!note || !content) return;
