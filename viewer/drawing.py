@@ -10,7 +10,7 @@ import numpy as np
 
 from viewer.forest import Forest, Node, Outcome
 from viewer.layout import Layout, Placed
-from viewer.ribbons import lapped, ribbons
+from viewer.ribbons import ribbons
 
 __all__ = ["FAINT", "Drawing", "Looks", "draw", "packed"]
 
@@ -24,8 +24,8 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 _INK, _FAINT_INK = 0.85, 0.09
 """How much of a ribbon's colour is seen, and of one outside the budget: mixed with the ground, as opacities would add up
 where its pieces overlap."""
-_FEW, _PIECES, _FINE_PIECES = 100, 8, 20
-"""A few ribbons are wide on the screen: more pieces let no steps be seen in their colours."""
+_ALL_PIECES, _LEAST_PIECES, _MOST_PIECES = 1000, 8, 40
+"""Of the map, and of a ribbon. Few ribbons are wide on the screen: more pieces let no steps be seen in their colours."""
 _RIBBON_SHARE = 0.5
 """Half-width of a ribbon's end, of its node's radius."""
 
@@ -160,14 +160,13 @@ def _bands(
     child = np.array([index[edge.child] for edge in layout.edges], dtype=np.int32)
     half = radius * _RIBBON_SHARE
     # the layout keeps rows free from the column after the parent on: bend before that column
-    pieces = _PIECES if len(layout.edges) > _FEW else _FINE_PIECES
+    pieces = min(max(_ALL_PIECES // max(1, len(layout.edges)), _LEAST_PIECES), _MOST_PIECES)
     found = ribbons(at[parent], at[child], half[parent], half[child], turn=1.0, pieces=pieces)
     ends = rgb.astype(np.float32)
     one, other = ends[parent][found.ribbon], ends[child][found.ribbon]
-    corners_x, corners_y = lapped(found)
     shapes = {
-        "corners_x": corners_x,
-        "corners_y": corners_y,
+        "corners_x": found.xs,
+        "corners_y": found.ys,
         "parent": parent[found.ribbon],
         "child": child[found.ribbon],
     }

@@ -6,17 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Ribbons", "lapped", "ribbons"]
+__all__ = ["Ribbons", "ribbons"]
 
 _STEPS_PER_PIECE = 3
-_OVERLAP = 0.012
-"""By how much of a column a piece reaches into the next: about a pixel."""
 _BENDING = 0.625
 """Share of the pieces that are spent on the bend of a long ribbon."""
 
 
 class Ribbons(NamedTuple):
-    """Polygons to fill: a ribbon is cut into pieces, each of one colour."""
+    """Polygons to fill in this order: a ribbon is cut into pieces, each of one colour.
+
+    Every piece reaches to the end of the next one, which is filled over it. Pieces that only touch would let a hairline of
+    the ground through between them; those that overlap a little are darker there, where their edges cover a pixel in part.
+    """
 
     xs: np.ndarray
     """float32 (pieces, corners)."""
@@ -25,7 +27,7 @@ class Ribbons(NamedTuple):
     ribbon: np.ndarray
     """int32 (pieces,): which ribbon the piece belongs to."""
     along: np.ndarray
-    """float32 (pieces,): where on its ribbon the piece's middle lies, from 0 (parent) to 1 (child)."""
+    """float32 (pieces,): where on its ribbon the middle of what is seen of the piece lies, from 0 (parent) to 1 (child)."""
 
 
 def ribbons(
@@ -57,30 +59,15 @@ def ribbons(
     way = np.where(far, across / np.where(far, reach, 1), t)
     half = start_width[:, None] + (end_width - start_width)[:, None] * way * way * (3 - 2 * way)
     first = np.arange(pieces) * _STEPS_PER_PIECE
-    steps = first[:, None] + np.arange(_STEPS_PER_PIECE + 1)
-    along = (way[:, steps[:, 0]] + way[:, steps[:, -1]]) / 2
-    there, back = steps, steps[:, ::-1]
+    along = (way[:, first] + way[:, first + _STEPS_PER_PIECE]) / 2
+    there = np.minimum(first[:, None] + np.arange(2 * _STEPS_PER_PIECE + 1), pieces * _STEPS_PER_PIECE)
+    back = there[:, ::-1]
     xs = np.concatenate([x[:, there], x[:, back]], axis=2)
     ys = np.concatenate([(y - half)[:, there], (y + half)[:, back]], axis=2)
     return Ribbons(
-        xs=xs.reshape(count * pieces, 2 * (_STEPS_PER_PIECE + 1)).astype(np.float32),
-        ys=ys.reshape(count * pieces, 2 * (_STEPS_PER_PIECE + 1)).astype(np.float32),
+        xs=xs.reshape(count * pieces, 2 * there.shape[1]).astype(np.float32),
+        ys=ys.reshape(count * pieces, 2 * there.shape[1]).astype(np.float32),
         ribbon=np.repeat(np.arange(count, dtype=np.int32), pieces),
         along=along.reshape(-1).astype(np.float32),
     )
 
-
-def lapped(found: Ribbons) -> tuple[np.ndarray, np.ndarray]:
-    """Return the corners, x and y, with every piece but a ribbon's last reaching a little into the next one.
-
-    Pieces that only touch would let a hairline of the ground through between them.
-    """
-    corners = found.xs.shape[1]
-    ahead = np.flatnonzero(np.diff(found.ribbon) == 0) if len(found.ribbon) else np.array([], dtype=np.int64)
-    xs, ys = found.xs.copy(), found.ys.copy()
-    for end, second in ((corners // 2 - 1, 1), (corners // 2, corners - 2)):
-        step = found.xs[ahead + 1, second] - found.xs[ahead, end]
-        share = np.minimum(_OVERLAP / np.maximum(np.abs(step), _OVERLAP), 1)
-        xs[ahead, end] += share * step
-        ys[ahead, end] += share * (found.ys[ahead + 1, second] - found.ys[ahead, end])
-    return xs, ys

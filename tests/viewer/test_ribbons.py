@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from viewer.drawing import Looks, draw
 from viewer.forest import Forest, Node
 from viewer.layout import layout
-from viewer.ribbons import lapped, ribbons
+from viewer.ribbons import ribbons
 
 finite = st.floats(-100, 100, width=32)
 
@@ -36,14 +36,19 @@ def test_a_ribbon_joins_both_ends_with_their_widths_and_has_no_gap(given_):
         assert np.allclose(
             [ys[-1, side - 1], ys[-1, side]], [end[index, 1] - w1[index], end[index, 1] + w1[index]], atol=1e-3
         )
-        assert np.allclose(xs[1:, 0], xs[:-1, side - 1], atol=1e-4)
+        middle = side // 2
+        for edge in (xs, ys):  # every piece ends where the next but one begins, so that all but the first are painted twice
+            assert np.array_equal(edge[1:, 0], edge[:-1, middle])
+            assert np.array_equal(edge[1:, : middle + 1], edge[:-1, middle:side])
+            assert np.array_equal(edge[2:, -1], edge[:-2, side])
     assert (np.diff(made.along[made.ribbon == 0]) > 0).all()
 
 
 def test_a_ribbon_never_turns_back():
     made = ribbons(np.zeros((1, 2)), np.array([[1.0, 5.0]]), np.ones(1), np.ones(1))
-    lower = made.xs[:, : made.xs.shape[1] // 2].ravel()
-    assert (np.diff(lower) >= -1e-6).all()
+    lower = made.xs[:, : made.xs.shape[1] // 2]
+    assert (np.diff(lower, axis=1) >= -1e-6).all()
+    assert (np.diff(lower, axis=0) >= -1e-6).all()
 
 
 def test_five_thousand_ribbons_cost_little():
@@ -65,27 +70,14 @@ def test_a_long_ribbon_bends_within_its_turn_and_then_runs_straight_with_its_col
     half = (made.ys[:, : side - 1 : -1] - made.ys[:, :side]).ravel() / 2
     assert np.allclose(middle[x >= 1 - 1e-6], 3.0)
     assert (middle[x < 0.9] < 3.0).all()
-    assert (np.diff(x) >= 0).all()
-    assert (np.diff(half) <= 1e-6).all()
-    at = (made.xs[:, 0] + made.xs[:, side - 1]) / 2
+    assert (np.diff(half[np.argsort(x, kind="stable")]) <= 1e-6).all()
+    at = (made.xs[:, 0] + made.xs[:, side // 2]) / 2
     assert np.allclose(made.along, at / 4.0, atol=1e-6)
 
 
 def test_a_short_ribbon_is_the_same_with_and_without_a_turn():
     ends = np.zeros((1, 2)), np.array([[1.0, 3.0]]), np.array([0.3]), np.array([0.1])
     assert all(np.array_equal(a, b) for a, b in zip(ribbons(*ends, turn=1.0), ribbons(*ends), strict=True))
-
-
-def test_pieces_of_one_ribbon_overlap_and_those_of_others_do_not():
-    ends = np.zeros((2, 2)), np.array([[1.0, 3.0], [4.0, -2.0]]), np.array([0.3, 0.2]), np.array([0.1, 0.2])
-    made = ribbons(*ends, pieces=4)
-    xs, ys = lapped(made)
-    side = xs.shape[1] // 2
-    moved = np.flatnonzero((xs != made.xs).any(axis=1) | (ys != made.ys).any(axis=1))
-    assert moved.tolist() == [0, 1, 2, 4, 5, 6]
-    for piece in moved:
-        assert made.xs[piece + 1, 0] < xs[piece, side - 1] < made.xs[piece + 1, 1]
-        assert made.xs[piece + 1, 0] < xs[piece, side] < made.xs[piece + 1, 1]
 
 
 @pytest.mark.parametrize("ground", ["#ffffff", "#1b222b"])
