@@ -70,4 +70,3 @@ def ribbons(
         ribbon=np.repeat(np.arange(count, dtype=np.int32), pieces),
         along=along.reshape(-1).astype(np.float32),
     )
-

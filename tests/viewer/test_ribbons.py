@@ -37,7 +37,10 @@ def test_a_ribbon_joins_both_ends_with_their_widths_and_has_no_gap(given_):
             [ys[-1, side - 1], ys[-1, side]], [end[index, 1] - w1[index], end[index, 1] + w1[index]], atol=1e-3
         )
         middle = side // 2
-        for edge in (xs, ys):  # every piece ends where the next but one begins, so that all but the first are painted twice
+        for edge in (
+            xs,
+            ys,
+        ):  # every piece ends where the next but one begins, so that all but the first are painted twice
             assert np.array_equal(edge[1:, 0], edge[:-1, middle])
             assert np.array_equal(edge[1:, : middle + 1], edge[:-1, middle:side])
             assert np.array_equal(edge[2:, -1], edge[:-2, side])
