@@ -77,7 +77,7 @@ class Change:
     improved: bool | None
     """None where nothing changed, the metric has no better direction, or the change is within the noise."""
     noise: float
-    """What the difference may be by chance: the two half-intervals, added in quadrature."""
+    """What the difference may be by chance: half its interval, or else the two half-intervals, added in quadrature."""
     within_noise: bool
 
 
@@ -111,13 +111,19 @@ def _plain(spec: FormatSpec, value: float) -> FormatSpec:
     return spec
 
 
-def change(value: Measured, reference: Measured, better: Better) -> Change | None:
-    """Compare two measurements; None where one of them is missing."""
+def change(value: Measured, reference: Measured, better: Better, difference: Measured | None = None) -> Change | None:
+    """Compare two measurements; None where one of them is missing.
+
+    `difference`: that of the two, where they were measured together; its interval counts then.
+    """
     absolute = value.value - reference.value
     if not math.isfinite(absolute):
         return None
     noise = math.hypot(value.noise, reference.noise)
     within = abs(absolute) <= noise and noise > 0
+    if difference is not None:
+        absolute, noise = difference.value, difference.noise
+        within = difference.low <= 0 <= difference.high and noise > 0
     improved: bool | None = None
     if absolute != 0 and not within and better is not Better.NEITHER:
         improved = (absolute > 0) == (better is Better.HIGHER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from viewer.filters import Budget, sql
 from viewer.forest import Node, Outcome
 from viewer.metrics import Better, MetricSpec
 
-__all__ = ["Column", "Context", "Lint", "Snapshot", "StoreError", "load", "snapshot_id", "sql_of_table"]
+__all__ = [
+    "Column", "Context", "Lint", "Snapshot", "StoreError", "load", "right_answers", "snapshot_id", "speedups", "sql_of_table"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,40 @@ def load(path: Path) -> Snapshot:
         )
     finally:
         db.close()
+
+
+def right_answers(path: Path, context: Context) -> dict[str, np.ndarray]:
+    """Return model key -> which instances of the evaluation split it answers rightly, bool, in the order of the split."""
+    with closing(open_results(path)) as db:
+        sets = db.execute(
+            "SELECT model_key, max(prediction_set) FROM prediction_set"
+            " WHERE target = ? AND dataset_key = ? AND split = 'evaluation' GROUP BY ALL",
+            [context.target, context.dataset_key],
+        ).fetchall()
+        numbers = sorted(number for _, number in sets)
+        rows = db.execute(
+            "SELECT prediction_set, position, correct FROM prediction WHERE prediction_set IN (SELECT unnest(?::INTEGER[]))",
+            [numbers],
+        ).fetchnumpy()
+    at: np.ndarray = np.searchsorted(numbers, rows["prediction_set"])
+    position = np.asarray(rows["position"])
+    right = np.zeros((len(numbers), int(position.max(initial=-1)) + 1), dtype=np.bool_)
+    right[at, position] = rows["correct"]
+    whole = np.bincount(at, minlength=len(numbers)) == right.shape[1]
+    rank = {number: row for row, number in enumerate(numbers)}
+    return {key: right[rank[number]] for key, number in sets if whole[rank[number]]}
+
+
+def speedups(path: Path, context: Context) -> dict[tuple[str, str, str], tuple[float, float, float]]:
+    """Return (model, what it was timed beside, clock) -> speedup, low, high: of one instance on one thread."""
+    with closing(open_results(path)) as db:
+        rows = db.execute(
+            "SELECT model_key, against_key, clock, ratio, low, high FROM speedups"
+            " WHERE target = ? AND device = ? AND scenario = 'single_stream' AND batch_size = 1 AND threads = 1"
+            " AND relation <> 'itself' AND low IS NOT NULL",
+            [context.target, context.device],
+        ).fetchall()
+    return {(key, against, clock): (ratio, low, high) for key, against, clock, ratio, low, high in rows}
 
 
 def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:

@@ -16,6 +16,7 @@ from viewer.filters import Budget, passing, sentence, tightest
 from viewer.forest import Forest, Node
 from viewer.layout import Arrange, Layout, layout
 from viewer.metrics import Better, Measured, MetricSpec, change, format_change, format_value
+from viewer.paired import Paired
 from viewer.palette import KINDS, kind_color, scale
 from viewer.pareto import front
 from viewer.source import Column, Context, Snapshot, load, snapshot_id
@@ -63,6 +64,7 @@ class Study:
         self._by_name = {spec.name: spec for spec in self.metrics}
         self.choices = [{"name": spec.name, "label": spec.label} for spec in self.metrics]
         self._values = {name: column.value for name, column in self._columns.items()}
+        self._paired = Paired(snapshot.path, self.context)
         self._siblings: dict[str, Study] = {}
         self._layouts: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Layout] = {}
         self._colors: dict[tuple[str, bool], np.ndarray] = {}
@@ -171,12 +173,12 @@ class Study:
         """Write the change since another model, with its noise, and say whether it is for better or worse."""
         if base is None:
             return {"change": "", "tone": ""}
-        spec = self.spec(metric)
-        found = change(self.measured(metric, key), self.measured(metric, base), spec.better)
+        spec, mine, other = self.spec(metric), self.measured(metric, key), self.measured(metric, base)
+        found = change(mine, other, spec.better, self._paired.difference(metric, key, base, (mine.value, other.value)))
         if found is None:
             return {"change": "", "tone": ""}
-        if found.within_noise:
-            return {"change": f"no difference ({format_change(found, spec)})", "tone": "soft"}
+        if found.within_noise and found.absolute != 0:
+            return {"change": f"within noise ({format_change(found, spec)})", "tone": "soft"}
         return {"change": format_change(found, spec), "tone": {True: "good", False: "bad", None: ""}[found.improved]}
 
     # ---- rows

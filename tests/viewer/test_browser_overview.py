@@ -124,7 +124,7 @@ def test_the_hover_card_tells_metrics_and_the_change_with_its_noise(visitor):
     text = card.inner_text()
     assert "75.3% (75.0% to 75.6%)" in text
     assert "5.0 ± 0.4 pp" in text
-    assert "no difference" in text  # latency: within its noise
+    assert "within noise" in text  # latency: within its noise
     visitor.until("bouillon.model('spot').data.x.length === 1 && bouillon.model('kin').data.x0.length === 4")
     box = card.bounding_box()
     assert min(box["x"], box["y"]) >= 0

@@ -1,0 +1,91 @@
+"""What two models differ by where they were measured together, against NumPy and against a store made by hand."""
+
+from datetime import datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from pipeline.store import records as facts
+from pipeline.store.timing_records import Speedup
+from pipeline.store.writer import Store
+from viewer.metrics import Measured
+from viewer.paired import of_answers, of_speedup
+from viewer.study import open_study
+
+START = datetime(2026, 1, 1)
+INSTANCES = 1000
+
+
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(*[arrays.arrays(bool, n)] * 2)))
+def test_the_interval_of_answers_is_that_of_the_mean_of_the_differences(answers):
+    mine, other = answers
+    each = mine.astype(float) - other
+    found = of_answers(mine, other)
+    assert found.value == pytest.approx(each.mean(), abs=1e-12)
+    assert found.noise == pytest.approx(1.96 * each.std() / len(each) ** 0.5, abs=1e-9)
+
+
+def test_a_time_is_divided_by_the_speedup_and_a_rate_multiplied():
+    twice = Measured(2.0, 1.6, 2.5)
+    assert of_speedup(twice, 10.0, less=True) == Measured(-5.0, pytest.approx(-6.0), pytest.approx(-3.75))
+    assert of_speedup(twice, 10.0, less=False) == Measured(10.0, pytest.approx(6.0), pytest.approx(15.0))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """`close` loses 20 of 1,000 instances and gains 5, which intervals of each accuracy alone could not tell from noise."""
+    path = tmp_path_factory.mktemp("paired") / "results.duckdb"
+    store = Store(path)
+    base = np.arange(INSTANCES) % 10 != 0
+    close = base.copy()
+    close[np.flatnonzero(base)[:20]], close[np.flatnonzero(~base)[:5]] = False, True
+    right = {"base": base, "close": close, "other": np.roll(base, 1)}
+    stated = {"base": base.mean(), "close": close.mean(), "other": 0.5}  # that of `other` is of another evaluation
+    found: list[facts.Record] = [
+        facts.Run("r1", "study", {}, {}, {}, None, START),
+        facts.RunEnd("r1", START, 0),
+        facts.DatasetInfo("d1", "pictures", "image-classification", ["a", "b"], {"evaluation": INSTANCES}, {}),
+        facts.Instances("d1", "evaluation", [f"i{at}" for at in range(INSTANCES)], ["a"] * INSTANCES, {}),
+        facts.Device("m1", {}),
+        facts.Metric("accuracy", "", ".1%", "higher", True, "Share of right answers."),
+        facts.Metric("latency_p50", "ms", ".3g", "lower", True, "Median time."),
+    ]
+    for name, answers in right.items():
+        share = float(stated[name])
+        found += [
+            facts.Model(name, None if name == "base" else "base", name, "", "study", "op", 1, "prune", "torch", {}),
+            facts.Measurement(name, "ort", "", "d1", "accuracy", share, share - 0.02, share + 0.02, INSTANCES, "r1", START, f"e{name}"),
+            facts.Measurement(name, "ort", "m1", "", "latency_p50", 9.0 if name == "close" else 10.0, 8.9, 10.1, 100, "r1", START, f"t{name}"),
+            facts.PredictionSet(
+                name, "ort", "d1", np.where(answers, "a", "b").tolist(), np.ones(INSTANCES, np.float32),
+                answers.astype(np.float32), answers, answers.astype(np.float32), None,
+            ),
+        ]  # fmt: skip
+    for clock, ratio in (("wall", 1.02), ("cpu", 3.0)):
+        found.append(
+            Speedup("s1", "close", "base", "base", "ort", "m1", "single_stream", 1, 1, clock, ratio, ratio - 0.05,
+                          ratio + 0.05, "unknown", 12, 0.01, False, 0, START)
+        )  # fmt: skip
+    store.write(found)
+    store.publish()
+    store.close()
+    return open_study(path)
+
+
+def test_a_small_loss_on_the_same_instances_is_told_from_noise(study):
+    assert study.change("accuracy", "close", "base") == {"change": "\N{MINUS SIGN}1.5 ± 1.0 pp", "tone": "bad"}
+
+
+def test_a_time_is_compared_as_it_was_in_one_session(study):
+    assert study.change("latency_p50", "close", "base") == {
+        "change": "within noise (\N{MINUS SIGN}2.0 ± 4.8%)",
+        "tone": "soft",
+    }
+
+
+def test_without_a_common_measurement_the_two_intervals_count(study):
+    assert study.change("accuracy", "other", "base")["change"].endswith("± 2.8 pp")
+    assert study.change("latency_p50", "other", "base") == {"change": "no change", "tone": ""}
