@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 from viewer.metrics import Measured
 
-__all__ = ["Bar", "Chart", "Entry", "Label", "chart"]
+__all__ = ["Bar", "Chart", "Entry", "Label", "chart", "shortened"]
 
 WIDTH, LABEL, VALUE = 260.0, 92.0, 52.0
 _BAR, _THIN, _GAP, _FACET = 13.0, 4.0, 5.0, 18.0
 _MANY = 80
 _CHARACTER = 5.3
 """Mean width of a character at 10 px, for shortening names."""
+_BESIDE = int((LABEL - 6) / _CHARACTER)
+_COMPARED = 300
+"""Of more names than this, comparing each with all others would take long, and nobody reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Chart:
     zero: float
     width: float
     height: float
+    above: bool
+    """Whether the names of groups begin at x, each on a line of its own; else they end there."""
 
 
 def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[float], str]) -> Chart:
@@ -77,7 +82,9 @@ def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[f
 
     Very many get bars without numbers, so that they stay one picture.
     """
-    scale = _scale(entries)
+    names = {entry.group for entry in entries}
+    above = _crowded(names)  # each name has a line of its own then, above its bars
+    scale = _scale(entries, 0.0 if above else LABEL)
     many = len(entries) > _MANY
     height = _THIN if many else _BAR
     bars: list[Bar] = []
@@ -85,7 +92,6 @@ def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[f
     facets: list[Label] = []
     y = start = 2.0
     facet = group = None
-    names = {entry.group for entry in entries}
     for entry in entries:
         if entry.facet != facet:
             facet, group = entry.facet, None
@@ -95,20 +101,29 @@ def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[f
         if entry.group != group:
             y = max(y + _GAP, start + _BAR) if group is not None else y
             group, start = entry.group, y
-            groups.append(_label(group, LABEL - 6, y + _BAR - 3, int((LABEL - 6) / _CHARACTER), names))
+            if above and group:
+                groups.append(_label(group, 0.0, y + _BAR - 4, int(WIDTH / _CHARACTER), names))
+                y += _BAR
+            elif group:
+                groups.append(_label(group, LABEL - 6, y + _BAR - 3, _BESIDE))
         bars.append(_bar(entry, colors[entry.color], show, scale, (y, height)))
         y += height + 1
-    return Chart(bars, groups, facets, scale(0.0), WIDTH, max(y, start + _BAR) + 3)
+    return Chart(bars, groups, facets, scale(0.0), WIDTH, max(y, start + _BAR) + 3, above)
 
 
-def _scale(entries: Sequence[Entry]) -> Callable[[float], float]:
+def _crowded(names: Collection[str]) -> bool:
+    """Whether names beside the bars, shortened at their ends, would look the same."""
+    return len({name if len(name) <= _BESIDE else name[: _BESIDE - 1] for name in names}) < len(names)
+
+
+def _scale(entries: Sequence[Entry], left: float) -> Callable[[float], float]:
     known = [v for e in entries for v in (e.measured.value, e.measured.low, e.measured.high) if math.isfinite(v)]
     least, most = min([0.0, *known]), max([0.0, *known])
     span = (most - least) or 1.0
-    room = WIDTH - LABEL - VALUE
+    room = WIDTH - left - VALUE
 
     def scale(value: float) -> float:
-        return LABEL + (value - least) / span * room
+        return left + (value - least) / span * room
 
     return scale
 
@@ -128,9 +143,22 @@ def _bar(
 
 
 def _label(text: str, x: float, y: float, most: int, others: Collection[str] = ()) -> Label:
-    """Shorten at the end; at the start, where `others` would look the same."""
+    return Label(shortened(text, most, others), text, x, y)
+
+
+def shortened(text: str, most: int, others: Collection[str] = ()) -> str:
+    """Return at most so many characters of a text: its beginning, or else a part that tells it from all `others`."""
     if len(text) <= most:
-        return Label(text, text, x, y)
-    begin = text[: most - 1]
-    alike = any(other != text and other.startswith(begin) for other in others)
-    return Label("…" + text[1 - most :].lstrip() if alike else begin.rstrip() + "…", text, x, y)
+        return text
+    room = most - 1
+    rest = [other for other in others if other != text] if len(others) <= _COMPARED else []
+    for tail in (0, room, room // 2, room // 3, 2 * room // 3):  # what is left of the end
+        head = text[: room - tail]
+        end = text[len(text) - tail :]
+        if not any(other.startswith(head) and other.endswith(end) for other in rest):
+            return f"{head.rstrip()}…{end.lstrip()}"
+    for start in range(1, len(text) - room + 1):
+        part = text[start : start + room - 1]
+        if not any(part in other for other in rest):
+            return f"…{part.strip()}…"
+    return text[:room].rstrip() + "…"

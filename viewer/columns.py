@@ -63,7 +63,10 @@ def by_step(parents: Sequence[int]) -> tuple[list[int], list[Header]]:
 
 def by_time(orders: Sequence[float], parents: Sequence[int]) -> tuple[list[int], list[Header]]:
     """Return columns of equally many consecutive models; a child stands right of its parent, whatever its time."""
-    ranks = {at: rank for rank, at in enumerate(sorted(range(len(orders)), key=lambda at: (orders[at], at)))}
+    when: list[float] = []  # a fast step may be recorded before its parent is: it counts as made after it all the same
+    for order, parent in zip(orders, parents, strict=True):
+        when.append(order if parent < 0 else max(order, when[parent]))
+    ranks = {at: rank for rank, at in enumerate(sorted(range(len(orders)), key=lambda at: (when[at], at)))}
     size = max(1, -(-len(orders) // _TIME_COLUMNS))
     columns: list[int] = []
     for at, parent in enumerate(parents):

@@ -101,6 +101,12 @@ def test_in_time_a_child_stands_right_of_its_parent_whatever_the_clock_said(tree
     assert set(columns) == set(range(len(headers)))
 
 
+def test_a_child_that_is_recorded_before_its_parent_counts_as_made_after_it():
+    columns, headers = by_time([0.0, 2.0, 1.9, 3.0], [-1, 0, 1, 2])
+    assert columns == [0, 1, 2, 3]
+    assert [header.label for header in headers] == ["1", "2", "3", "4"]
+
+
 def test_headers_number_the_columns_of_one_operation():
     columns, headers = by_operation(["train", "prune", "train", "prune"], [-1, 0, 1, 2])
     assert columns == [0, 1, 2, 3]

@@ -128,7 +128,7 @@ class ModelMap(View):
         headers = [
             {
                 "text": column.label.replace("_", " "),
-                "title": f"{column.label.replace('_', ' ')}: {len(column.models)} models",
+                "title": f"{column.label.replace('_', ' ')}: {len(column.models)} model{'' if len(column.models) == 1 else 's'}",
             }
             for column in laid.columns
         ]
