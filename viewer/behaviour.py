@@ -1,7 +1,7 @@
 """What models answered, instance by instance, against any base: pure functions on arrays, one element per instance.
 
 Rows of a table (classes, groups) are means over their instances; changes are means of the differences of the same
-instances; relative changes are ratios of means.
+instances; relative changes are ratios of means. Whether something changed at all is for one test to say: that of `Cells.p`.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class Cells:
     high: np.ndarray
     change: np.ndarray
     """Mean of the differences to the base, of the same instances."""
-    change_low: np.ndarray
-    change_high: np.ndarray
     relative: np.ndarray
     """Ratio of the means, less one; NaN where the base's mean is zero."""
-    only_base: np.ndarray
-    only_model: np.ndarray
-    """Instances on which only the base, or only the model, is one rather than zero (measures of shares)."""
+    p: np.ndarray
+    """P values that nothing changed: exact McNemar tests of shares, tests of the mean difference of other numbers; NaN of
+    nothing, and of measures that compare the two themselves."""
+    exact: bool
+    """The p values are those of McNemar's test."""
 
 
 def cells(values: np.ndarray, base: np.ndarray, belongs: Members, shown: np.ndarray, *, of_pair: bool = False) -> Cells:
@@ -85,18 +85,18 @@ def cells(values: np.ndarray, base: np.ndarray, belongs: Members, shown: np.ndar
         mean = sums / count
         away = v if of_pair else v - b
         change = total(away) / count
-        half = _Z * np.sqrt(np.maximum(total(away**2) / count - change**2, 0) / np.maximum(count - 1, 1))
+        error = np.sqrt(np.maximum(total(away**2) / count - change**2, 0) / np.maximum(count - 1, 1))
         relative = np.full(size, np.nan) if of_pair else np.where(base_sums != 0, sums / base_sums - 1, np.nan)
         if _is_share(v[known]):
             low, high = wilson_bounds(sums, count)
         else:
             spread = _Z * np.sqrt(np.maximum(total(v**2) / count - mean**2, 0) / np.maximum(count - 1, 1))
             low, high = mean - spread, mean + spread
-        return Cells(
-            count=count, mean=mean, low=low, high=high, change=change, change_low=change - half,
-            change_high=change + half, relative=relative,
-            only_base=total((b > 0.5) & (v <= 0.5)), only_model=total((v > 0.5) & (b <= 0.5)),  # noqa: PLR2004 - ones and zeros
-        )  # fmt: skip
+        exact = _is_share(v[known]) and _is_share(b[known])
+        lost, won = total((b == 1) & (v == 0)), total((v == 1) & (b == 0))
+        p = mcnemar_exact(lost, won) if exact else _mean_p(change, error, count)
+        p = np.where((count > 0) & (not of_pair), p, np.nan)
+        return Cells(count=count, mean=mean, low=low, high=high, change=change, relative=relative, p=p, exact=exact)
 
 
 def wilson_bounds(successes: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +105,16 @@ def wilson_bounds(successes: np.ndarray, count: np.ndarray) -> tuple[np.ndarray,
     centre = (share + spread / 2) / (1 + spread)
     half = _Z / (1 + spread) * np.sqrt(share * (1 - share) / count + spread / (4 * count))
     return np.maximum(centre - half, 0), np.minimum(centre + half, 1)
+
+
+def _mean_p(mean: np.ndarray, error: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Two-sided p values that means are zero, by the normal approximation, elementwise; 1 of a single instance."""
+    from scipy.special import erfc
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = erfc(np.abs(mean) / error / np.sqrt(2))
+    found: np.ndarray = np.where((count > 1) & (mean != 0), p, 1.0)
+    return found
 
 
 def _is_share(values: np.ndarray) -> bool:
@@ -155,7 +165,7 @@ def negative_flips(model: Answers, base: Answers, shown: np.ndarray) -> int:
 
 
 def agreement(model: Answers, base: Answers, shown: np.ndarray) -> float | None:
-    """Share of equal answers; None of nothing."""
+    """Share of the same answers; None of nothing."""
     return float((model.predicted == base.predicted)[shown].mean()) if shown.any() else None
 
 
@@ -184,10 +194,13 @@ def mcnemar_exact(only_base: np.ndarray, only_model: np.ndarray) -> np.ndarray:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """P values of many tests, adjusted so that the chance of any false alarm keeps its level (Holm, 1979)."""
+    """P values of many tests, adjusted so that the chance of any false alarm keeps its level (Holm, 1979).
+
+    NaN stays NaN: no test.
+    """
     flat = np.asarray(p_values, np.float64).reshape(-1)
-    order = np.argsort(flat, kind="stable")
-    adjusted = np.minimum(np.maximum.accumulate(flat[order] * np.arange(len(flat), 0, -1)), 1)
-    found = np.empty_like(flat)
-    found[order] = adjusted
+    tests = int(np.isfinite(flat).sum())
+    order = np.argsort(flat, kind="stable")[:tests]  # NaN comes last
+    found = np.full_like(flat, np.nan)
+    found[order] = np.minimum(np.maximum.accumulate(flat[order] * np.arange(tests, 0, -1)), 1)
     return found.reshape(np.shape(p_values))

@@ -23,7 +23,8 @@ class Answers:
     """One model's answers on one target, in the order of the data set's instances."""
 
     predicted: np.ndarray
-    """int32 (N,): codes of the answers, comparable between models of one sheet."""
+    """int32 (N,): codes of the answers, comparable between models of one sheet. Written answers that are the same when
+    normalized, as the metrics compare them, have one code."""
     confidence: np.ndarray
     label_probability: np.ndarray
     """float32 (N,); NaN where it has none."""

@@ -18,21 +18,34 @@ from viewer.behaviour import (
     flip_matrix,
     flips,
     histogram,
-    holm,
-    mcnemar_exact,
     negative_flips,
 )
+from viewer.behaviour_groups import error_groups
 from viewer.behaviour_measures import MEASURES, Answers, Measure
-from viewer.behaviour_source import SEPARATOR, Sheet
-from viewer.behaviour_table import Brush, cell, edges_of, marked, order_rows, overall, read_brush, relative_text
+from viewer.behaviour_source import Sheet
+from viewer.behaviour_table import (
+    ALPHA,
+    Brush,
+    Cell,
+    Look,
+    cell,
+    corrected,
+    edges_of,
+    marked,
+    order_rows,
+    overall,
+    read_brush,
+)
 from viewer.notes import Notes
+from viewer.number_format import format_number
 from viewer.state import ViewState
 
 __all__ = ["PAGE", "BehaviourPage"]
 
 PAGE = 50
-_ALPHA = 0.05
 _FLIPS = 5
+_CHOSEN = "Instances were chosen by what the models say of them: no test applies."
+_FLAGGED = "Instances were chosen by a person who saw the answers: no test applies."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,16 @@ class BehaviourPage:
     def brushes(self) -> list[Brush]:
         """Ranges chosen on histograms."""
         return [brush for text in self.state.b_brush if (brush := read_brush(text)) is not None]
+
+    @cached_property
+    def untested(self) -> str:
+        """Why no test applies to the instances shown; empty where tests do.
+
+        Instances that were chosen by their outcome differ between the models by that choice alone.
+        """
+        if any(brush.model in self.models for brush in self.brushes) or self.state.b_only not in ("all", "flagged"):
+            return _CHOSEN
+        return _FLAGGED if self.state.b_only == "flagged" else ""
 
     @cached_property
     def exemplars(self) -> np.ndarray:
@@ -130,19 +153,27 @@ class BehaviourPage:
         """One per model: overall value, flips, histogram."""
         edges = edges_of([column.shown for column in (self.columns[1:] or self.columns)])
         base_edges = edges_of([self.base.shown])
-        tallest = 1
-        made = []
-        for column in self.columns:
-            own = base_edges if column is self.base else edges
-            counts = histogram(column.shown, self.mask, own)
-            everyone = histogram(column.shown, np.ones_like(self.mask), own)
-            tallest = max(tallest, int(everyone.max(initial=1)))
-            made.append((column, own, counts, everyone))
-        return [self._header(*parts) for parts in made]
+        p, tests = self._tests(self._whole)
+        return [
+            self._header(
+                column,
+                base_edges if column is self.base else edges,
+                cell(whole, 0, self._look(tests), base=column is self.base, p=float(p[at, 0])),
+            )
+            for at, (column, whole) in enumerate(zip(self.columns, self._whole, strict=True))
+        ]
 
-    def _header(self, column: _Column, edges: np.ndarray, counts: np.ndarray, everyone: np.ndarray) -> dict[str, Any]:
+    @cached_property
+    def _whole(self) -> list[Cells]:
+        """Of all instances shown, one per model."""
+        return [
+            overall(column.values, self.base_values, self.mask, of_pair=self.measure.of_pair) for column in self.columns
+        ]
+
+    def _header(self, column: _Column, edges: np.ndarray, whole: Cell) -> dict[str, Any]:
         is_base = column is self.base
-        whole = overall(column.values, self.base_values, self.mask, of_pair=self.measure.of_pair)
+        counts = histogram(column.shown, self.mask, edges)
+        everyone = histogram(column.shown, np.ones_like(self.mask), edges)
         answers, base, count = column.answers, self.base.answers, int(self.mask.sum())
         same = agreement(answers, base, self.mask)
         brush = next((b for b in self.brushes if b.model == column.key), None)
@@ -150,16 +181,17 @@ class BehaviourPage:
             "key": column.key,
             "name": self.names[column.key],
             "base": is_base,
-            "cell": cell(whole, 0, self.measure, base=is_base, relative=self.state.b_relative, top=self._top),
+            "cell": whole,
             "flips": [] if is_base else self._flip_texts(answers, count),
             "negative": f"{negative_flips(answers, base, self.mask):,}",
             "negative_share": f"{negative_flips(answers, base, self.mask) / count:.2%}" if count else "—",
             "agreement": "—" if same is None else f"{same:.1%}",
+            "of": "" if self.mask.all() else f"of the {count:,} instances chosen",
             "bars": _bars(counts, everyone),
             "edges": [float(edge) for edge in edges],
             "brush": None if brush is None else _place(brush, edges),
-            "low": f"{edges[0]:.3g}",
-            "high": f"{edges[-1]:.3g}",
+            "low": format_number(float(edges[0]), ".3g"),
+            "high": format_number(float(edges[-1]), ".3g"),
             "differences": not is_base and not self.measure.of_pair,
             "sorted": self.state.b_order == column.key or (self.state.b_order == "" and column is self._sorted_by),
             "note": self.notes.of("model").get(column.key),
@@ -223,17 +255,16 @@ class BehaviourPage:
         order = order_rows(found, names, by, descending=self.state.b_descending, relative=self.state.b_relative)
         order = [row for row in order if self.table[0].count[row]]
         start = page_start(self.state.b_from, len(order))
-        flagged = self.notes.of("class", self.sheet.dataset_key)
-        return [self._row(row, names[row], flagged) for row in order[start : start + PAGE]], len(order)
+        flagged, (p, tests) = self.notes.of("class", self.sheet.dataset_key), self._tests(self.table)
+        look = self._look(tests)
+        return [self._row(row, p, look, flagged) for row in order[start : start + PAGE]], len(order)
 
-    def _row(self, row: int, name: str, flagged: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, row: int, p: np.ndarray, look: Look, flagged: Mapping[str, Any]) -> dict[str, Any]:
+        name = self.belongs.names[row]
         return {
             "name": name,
             "count": f"{int(self.table[0].count[row]):,}",
-            "cells": [
-                cell(found, row, self.measure, base=at == 0, relative=self.state.b_relative, top=self._top)
-                for at, found in enumerate(self.table)
-            ],
+            "cells": [cell(found, row, look, base=at == 0, p=float(p[at, row])) for at, found in enumerate(self.table)],
             "note": flagged.get(name),
         }
 
@@ -265,9 +296,9 @@ class BehaviourPage:
                     if column is not self.base and text != base_text
                     else [("same", text)],
                     "free": not self.sheet.classes,
-                    "value": f"{value:{self.measure.format}}" if np.isfinite(value) else "—",
+                    "value": format_number(value, self.measure.format),
                     "correct": bool(column.answers.correct[at]),
-                    "changed": text != base_text,
+                    "changed": bool(column.answers.predicted[at] != self.base.answers.predicted[at]),
                 }
             )
         return {
@@ -279,41 +310,27 @@ class BehaviourPage:
             "note": flagged.get(found.id),
         }
 
-    # ---- groups at one look
     def group_panel(self) -> dict[str, Any] | None:
-        """Error rates per group and model, relative increases, and tests corrected for their number."""
-        attributes = tuple(self.state.b_groups)
-        if not attributes:
-            return None
-        belongs = self.sheet.members(attributes)
-        measure = MEASURES["error"]
-        errors = self.sheet.values(measure, self.models, self.models[0])
-        base = errors[self.models[0]]
-        found = [cells(errors[key], base, belongs, self.mask) for key in self.models]
-        p = np.array([mcnemar_exact(part.only_base, part.only_model) for part in found[1:]]).reshape(len(found) - 1, -1)
-        adjusted = holm(p) if p.size else p
-        rows = []
-        for row, name in enumerate(belongs.names):
-            if not found[0].count[row]:
-                continue
-            parts = [cell(part, row, measure, base=at == 0, relative=False, top=1) for at, part in enumerate(found)]
-            tests = [
-                {
-                    "relative": relative_text(float(found[at + 1].relative[row])),
-                    "p": f"{adjusted[at, row]:.2g}",
-                    "told": bool(adjusted[at, row] < _ALPHA),
-                }
-                for at in range(len(found) - 1)
-            ]
-            rows.append(
-                {
-                    "name": name,
-                    "count": parts[0].count,
-                    "base": parts[0],
-                    "others": list(zip(parts[1:], tests, strict=True)),
-                }
-            )
-        return {"title": SEPARATOR.join(attributes), "rows": rows, "tests": int(p.size)}
+        """Error rates per group and model; None without groups."""
+        groups, inferred = tuple(self.state.b_groups), not self.untested
+        return error_groups(self.sheet, self.models, groups, self.mask, inferred=inferred) if groups else None
+
+    # ---- tests
+    def verdict(self) -> str:
+        """What decides whether a change is coloured, in a sentence; empty where nothing is tested."""
+        heads = self._tests(self._whole)[1]
+        tests = 0 if self.rows_are == "instances" else self._tests(self.table)[1]
+        if not heads + tests:
+            return ""
+        kind = "exact McNemar tests" if all(found.exact for found in self._whole) else "tests of the mean difference"
+        counts = f"{heads} in the head" + (f", {tests} in the rows" if tests else "")
+        return f"Changes are coloured where p is below {ALPHA}: {kind} on the same instances, corrected for their number (Holm; {counts})."
+
+    def _tests(self, columns: Sequence[Cells]) -> tuple[np.ndarray, int]:
+        return corrected(columns, inferred=not self.untested)
+
+    def _look(self, tests: int) -> Look:
+        return Look(self.measure, self.state.b_relative, self._top, inferred=not self.untested, tests=tests)
 
     # ---- parts
     @cached_property

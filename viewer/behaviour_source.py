@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from pipeline.answers import normalized
 from pipeline.store.reader import log_probabilities, open_results
 from viewer.behaviour import Members, members
 from viewer.behaviour_measures import Answers, Measure
@@ -58,7 +59,7 @@ class Sheet:
     _members: dict[tuple[str, ...], Members] = field(default_factory=dict)
     _codes: dict[str, int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
-    """Code of an answer -> the answer."""
+    """Code of an answer -> the answer, as one of the models wrote it."""
 
     def load(self, keys: Sequence[str]) -> None:
         """Read the answers of several models in one go."""
@@ -153,7 +154,8 @@ class Sheet:
         """Answers are compared as numbers. DuckDB gives them and arrays at once: Arrow would be imported for it first."""
         sets = {"sets": [self.sets[key] for key in keys]}
         rows = "FROM prediction WHERE prediction_set IN (SELECT unnest($sets::INTEGER[]))"
-        texts = [text for (text,) in self.db.execute(f"SELECT DISTINCT predicted {rows}", sets).fetchall()]
+        distinct = f"SELECT DISTINCT predicted {rows} ORDER BY predicted"
+        texts = [text for (text,) in self.db.execute(distinct, sets).fetchall()]
         coded = {"texts": texts, "codes": [self._code(text) for text in texts]}
         query = f"""
             SELECT prediction_set, position, code, confidence, label_probability, correct, score
@@ -184,10 +186,12 @@ class Sheet:
             self._answers[key] = replace(self._answers[key], rows=rows)
 
     def _code(self, text: str) -> int:
-        if text not in self._codes:
-            self._codes[text] = len(self.texts)
+        """Names of classes are what they are; written answers are compared as the metrics do it."""
+        same = text if self.classes else normalized(text)
+        if same not in self._codes:
+            self._codes[same] = len(self.texts)
             self.texts.append(text)
-        return self._codes[text]
+        return self._codes[same]
 
     def _labels(self, attributes: tuple[str, ...]) -> list[str]:
         if not attributes:

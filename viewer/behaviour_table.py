@@ -10,14 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from viewer.behaviour import Cells, Members, cells
+from viewer.behaviour import Cells, Members, cells, holm
 from viewer.behaviour_measures import Measure
+from viewer.number_format import format_number
 
 __all__ = [
-    "Brush", "Cell", "cell", "change_text", "edges_of", "everything", "marked", "order_rows", "overall",
+    "ALPHA", "Brush", "Cell", "Look", "cell", "change_text", "corrected", "edges_of", "everything", "marked", "order_rows", "overall",
     "read_brush", "relative_text",
 ]  # fmt: skip
 
+ALPHA = 0.05
+"""A change is told where its p value, corrected for the number of tests, is below."""
 _BINS = 20
 _WORD = re.compile(r"\s+|[^\s]+")
 
@@ -30,7 +33,7 @@ class Cell:
     interval: str
     change: str
     tone: str
-    """`good`, `bad` or empty: no change, or none that the interval tells from zero."""
+    """`good`, `bad` or empty: no change, or none that the test tells from chance."""
     bar: float
     """From 0 to 100, like `since` and `to`, the ends of its 95 % interval."""
     count: int
@@ -38,6 +41,21 @@ class Cell:
     to: float = 0
     range: str = ""
     """The interval alone, in brackets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How all cells of a table are written."""
+
+    measure: Measure
+    relative: bool = False
+    """Changes are ratios of means."""
+    top: float = 1.0
+    """The value of a full bar."""
+    inferred: bool = True
+    """Instances say something of others like them: with intervals. Not where they were chosen by their outcome."""
+    tests: int = 1
+    """So many tests the p values are corrected for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,46 +78,54 @@ def read_brush(text: str) -> Brush | None:
     return found if math.isfinite(found.low) and math.isfinite(found.high) else None
 
 
-def cell(found: Cells, row: int, measure: Measure, *, base: bool, relative: bool, top: float) -> Cell:
-    """Put one row of a column into words; `top` is the value of a full bar."""
-    mean, count = float(found.mean[row]), int(found.count[row])
+def cell(found: Cells, row: int, look: Look, *, base: bool = False, p: float = math.nan) -> Cell:
+    """Put one row of a column into words; `p` is of its change, corrected for `look.tests` tests, NaN without a test."""
+    mean, count, form = float(found.mean[row]), int(found.count[row]), look.measure.format
     if not count or not math.isfinite(mean):
         return Cell("—", "", "", "", 0, count)
-    text = f"{mean:{measure.format}}"
-    interval = f"{found.low[row]:{measure.format}} to {found.high[row]:{measure.format}} (95 %, {count:,} instances)"
-    low, high = float(found.low[row]), float(found.high[row])
-    bar, since, to = (100 * max(0.0, min(1.0, part / top)) if top > 0 else 0 for part in (mean, low, high))
-    brackets = f"[{low:{measure.format}}, {high:{measure.format}}]"
-    if base or measure.of_pair:
-        return Cell(text, interval, "", "", bar, count, since, to, brackets)
-    change, least, most = (float(part[row]) for part in (found.change, found.change_low, found.change_high))
-    shown = relative_text(float(found.relative[row])) if relative else change_text(change, measure)
-    told = count > 1 and (least > 0 or most < 0)
-    tone = (
-        ""
-        if not told or measure.better == "neither"
-        else "good"
-        if (change > 0) == (measure.better == "higher")
-        else "bad"
-    )
-    interval += (
-        f"; change {change_text(change, measure)} ({change_text(least, measure)} to {change_text(most, measure)})"
-    )
-    return Cell(text, interval, shown, tone, bar, count, since, to, brackets)
+    low, high = (float(part[row]) for part in (found.low, found.high))
+    bar, since, to = (100 * max(0.0, min(1.0, part / look.top)) if look.top > 0 else 0 for part in (mean, low, high))
+    text, ends = format_number(mean, form), [format_number(end, form) for end in (low, high)]
+    said, brackets = f"{ends[0]} to {ends[1]} (95 %, {count:,} instances)", f"[{ends[0]}, {ends[1]}]"
+    if not look.inferred:
+        since, to, said, brackets = 0, 0, f"{count:,} instances", ""
+    if base or look.measure.of_pair:
+        return Cell(text, said, "", "", bar, count, since, to, brackets)
+    change = float(found.change[row])
+    shown = relative_text(float(found.relative[row])) if look.relative else change_text(change, look.measure)
+    said += f"; change {change_text(change, look.measure)}"
+    if math.isfinite(p):
+        said += f", p {p:.2g}" + (f" corrected for {look.tests} tests" if look.tests > 1 else "")
+    return Cell(text, said, shown, _tone(change, p, look.measure), bar, count, since, to, brackets)
+
+
+def _tone(change: float, p: float, measure: Measure) -> str:
+    """Colour only what the test tells from chance, so that no colour speaks against a p value."""
+    if not p < ALPHA or measure.better == "neither":
+        return ""
+    return "good" if (change > 0) == (measure.better == "higher") else "bad"
+
+
+def corrected(columns: Sequence[Cells], *, inferred: bool = True) -> tuple[np.ndarray, int]:
+    """Return p values (columns, rows), corrected for their number (Holm), and that number.
+
+    NaN in the first column, the base's, and everywhere where nothing is to be inferred.
+    """
+    p = np.stack([found.p for found in columns])
+    p[: 1 if inferred else len(p)] = np.nan
+    return holm(p), int(np.isfinite(p).sum())
 
 
 def change_text(change: float, measure: Measure) -> str:
     """A difference with its sign; of shares in percentage points."""
-    if not math.isfinite(change):
-        return "—"
-    if measure.format.endswith("%"):
-        return f"{100 * change:+.1f} pt"
-    return f"{change:+{measure.format}}"
+    if measure.format.endswith("%") and math.isfinite(change):
+        return f"{format_number(100 * change, '+.1f')} pp"
+    return format_number(change, f"+{measure.format}")
 
 
 def relative_text(relative: float) -> str:
     """A ratio of means less one, in percent."""
-    return f"{relative:+.0%}" if math.isfinite(relative) else "from 0"
+    return format_number(relative, "+.0%") if math.isfinite(relative) else "from 0"
 
 
 def order_rows(found: Cells | None, names: Sequence[str], by: str, *, descending: bool, relative: bool) -> list[int]:

@@ -51,12 +51,17 @@ class LayerPage:
         for model in self.models:
             order.update(dict.fromkeys(key[2] for key in self._of(model)))
             order.update(dict.fromkeys(key[2] for key in self._changes(model)))
-        fits, types = matcher(self.state.l_filter), set(self.state.l_types)
+        (fits, _), types = matcher(self.state.l_filter), set(self.state.l_types)
         return [
             site
             for site in order
             if fits(site) and (not types or self.types.get(site, "") in types) and self._passes_flags(site)
         ]
+
+    @property
+    def filter_problem(self) -> str:
+        """Why the filter is no regular expression; empty if it is one."""
+        return matcher(self.state.l_filter)[1]
 
     def _passes_flags(self, site: str) -> bool:
         return not self.state.l_flagged or any(f"{site}.".startswith(f"{about}.") for about in self.flagged)

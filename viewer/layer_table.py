@@ -67,15 +67,22 @@ class Row:
     """All sites below."""
 
 
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """Return whether a name matches a regular expression; one that is none is looked for as plain text."""
-    if not pattern:
-        return lambda name: True
+def matcher(pattern: str) -> tuple[Callable[[str], bool], str]:
+    """Return whether a name matches a regular expression, and why the expression is none (empty if it is one).
+
+    What is no expression is looked for as plain text: names may have brackets.
+    """
     try:
         found = re.compile(pattern, re.IGNORECASE)
-    except re.error:
-        return lambda name: pattern.lower() in name.lower()
-    return lambda name: found.search(name) is not None
+    except (re.error, OverflowError, RecursionError) as error:
+        place = getattr(error, "pos", None)
+        where = "" if place is None else f" at character {place + 1}"
+        reason = getattr(error, "msg", str(error)).removesuffix(".")
+        return (
+            lambda name: pattern.lower() in name.lower(),
+            f"No valid expression: {reason}{where}. Taken as plain text.",
+        )
+    return lambda name: found.search(name) is not None, ""
 
 
 def flat_rows(sites: Iterable[str], types: Mapping[str, str]) -> list[Row]:

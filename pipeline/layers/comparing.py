@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.keys import Key
 from pipeline.layers.change import Difference, compare
 from pipeline.layers.describing import summary_of
+from pipeline.layers.lookups import Lookup
 from pipeline.layers.tensors import tensors_of
 from pipeline.layers.values import robust_range
 from pipeline.layers.view import Pair, View, make_view, pairs
@@ -35,6 +36,8 @@ class Side:
     eps: Mapping[str, float] = field(default_factory=dict)
     folds: Mapping[str, str] = field(default_factory=dict)
     """Of an ONNX file: which normalisation was folded into which convolution."""
+    lookups: Mapping[str, Lookup] = field(default_factory=dict)
+    """Of an ONNX file: what its export looks up in tables whatever the input is."""
     known: Mapping[tuple[str, str, str], Distribution] = field(default_factory=dict)
     """(place, stage, site) -> its distribution."""
     samples: Samples = field(default_factory=dict)
@@ -68,7 +71,9 @@ def divergence(new: Side, old: Side) -> Iterator[Change]:
 
 
 def _view(side: Side) -> View:
-    return make_view(tensors_of(side.folder), edits=side.edits, folds=side.folds, original=side.original, eps=side.eps)
+    return make_view(
+        tensors_of(side.folder), edits=side.edits, folds=side.folds, lookups=side.lookups, original=side.original, eps=side.eps,
+    )  # fmt: skip
 
 
 def _tensor_change(new: Side, old: Side, pair: Pair, position: int) -> Change:

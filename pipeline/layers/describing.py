@@ -72,7 +72,7 @@ def _weighted(sample: SiteSample, behind: Mapping[str, str]) -> str:
 
 def _macs(shape: tuple[int, ...] | None, sample: SiteSample, instances: int) -> int | None:
     """Every output value of a convolution or linear layer is a product of a row of weights."""
-    if shape is None or len(shape) < 2 or sample.module_type == "Gather":  # noqa: PLR2004 - a matrix
+    if shape is None or len(shape) < 2 or sample.module_type.startswith("Gather"):  # noqa: PLR2004 - a matrix
         return None
     if "Embedding" in sample.module_type or "ConvTranspose" in sample.module_type:
         return None

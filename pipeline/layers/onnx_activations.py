@@ -22,6 +22,8 @@ STAGE = "onnx"
 _NORMS = {"LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "SkipLayerNormalization"}
 _CHANNEL_NORMS = {"BatchNormalization", "InstanceNormalization", "GroupNormalization"}
 _INTEGER = {"MatMulInteger", "ConvInteger"}
+_LOOKUPS = {"Gather": "axis", "GatherBlockQuantized": "gather_axis"}
+"""Operators that look up in a table -> their attribute for the axis that is looked along."""
 _KEEPS_RANGE = {"Relu", "Clip", "Identity"}
 
 
@@ -95,14 +97,13 @@ def _places(model: Any, folds: Mapping[str, str]) -> Iterator[Place]:
         name: str | None
         if node.op_type in _NORMS | _CHANNEL_NORMS and len(node.input) > 1:
             name = graph.constant(node.input[1])
-        elif node.op_type == "Gather" and graph.constant(node.input[0]) and attribute(node, "axis", 0) == 0:
+        elif node.op_type in _LOOKUPS and attribute(node, _LOOKUPS[node.op_type], 0) == 0:
             name = graph.constant(node.input[0])
         else:
             continue
         if name and "." in name:
-            yield graph.place(
-                name.rpartition(".")[0], node.op_type, node.output[0], 1 if node.op_type in _CHANNEL_NORMS else -1
-            )
+            axis = 1 if node.op_type in _CHANNEL_NORMS else -1
+            yield graph.place(name.rpartition(".")[0], node.op_type, graph.widened(node.output[0]), axis)
 
 
 class _Graph:
@@ -124,6 +125,11 @@ class _Graph:
                 return None
             name = node.input[0]
         return name
+
+    def widened(self, value: str) -> str:
+        """Return the float value that integers become: rows of an int8 table are dequantized after the lookup."""
+        users = self.users.get(value, [])
+        return str(users[0].output[0]) if users and users[0].op_type == "DequantizeLinear" else value
 
     def end(self, node: Any, layer: str) -> str:
         """Return the value that is the layer's output: after the scaling of integer products, and after its bias."""

@@ -12,12 +12,17 @@ import numpy as np
 
 from ops.onnx_layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
 from pipeline.layers.onnx_file import Skeleton, open_skeleton
+from pipeline.layers.onnx_rounding import Rounding, Roundings, base_name, dequantized, kind_of, split
 from pipeline.layers.stored import StoredTensor
 
-_STORED_AS = re.compile(r"(_quantized|_Q\d+|_DequantizeLinear_Output|_float16|_bfloat16|_transposed)+$")
 _CONSTANTS = ("_scale", "_zero_point", "_scales", "_zero_points", "_QuantizeLinear_Input")
-_WIDENS = {"Cast", "Identity"}
-_ZERO_POINT = 2
+_LOOKED_UP = re.compile(r"embedding(_\d+)?$")
+"""What the exporter calls the result of a lookup: as a constant, it is what folding left of a table of positions."""
+_WIDENS = {"Cast", "DequantizeLinear", "Identity"}
+_FLOATS = {"float32", "float16", "bfloat16", "double"}
+_BIAS = {**dict.fromkeys((*CONVOLUTIONS, "Gemm"), 2), "QGemm": 6, "QLinearConv": 8}
+"""Operators that take a bias -> which input it is."""
+_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "double": 64, "int8": 8, "uint8": 8, "int4": 4, "uint4": 4}
 
 
 def onnx_tensors(path: Path) -> Sequence[StoredTensor]:
@@ -30,10 +35,11 @@ class _Reader:
         self.skeleton, self.graph = skeleton, skeleton.model.graph
         self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
         self.producers = {output: node for node in self.graph.node for output in node.output}
-        self.users: dict[str, str] = {}
+        self.users: dict[str, Any] = {}
         for node in self.graph.node:
             for name in node.input:
-                self.users.setdefault(name, node.op_type)
+                self.users.setdefault(name, node)
+        self.roundings = Roundings(self.graph)
         self.found: dict[str, StoredTensor] = {}
         self.used: set[str] = set()
 
@@ -44,113 +50,90 @@ class _Reader:
                 self._weight(matrix)
                 self._bias(matrix)
         for name in self.initializers:
-            if name not in self.used and not name.endswith(_CONSTANTS) and "." in name:
+            named = "." in name or _LOOKED_UP.match(name)
+            if name not in self.used and not name.endswith(_CONSTANTS) and named:
                 self._other(name)
         return list(self.found.values())
 
     def _weight(self, matrix: MatrixNode) -> None:
         node, name = matrix.node, str(matrix.weight)
+        called = f"{matrix.layer.name}.weight"
         self.used.add(name)
         if node.op_type == "MatMulNBits":
-            self._add(_blockwise(self.skeleton, node, f"{matrix.layer.name}.weight"))
+            self.found.setdefault(called, _blockwise(self.skeleton, node, called))
             return
-        read, how, kind, bits = self._decoder(name)
-        shape = tuple(self.initializers[name].dims)
         # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file
-        turned = len(shape) == 2 and node.op_type not in CONVOLUTIONS and not attribute(node, "transB", 0)  # noqa: PLR2004
-        tensor = self.initializers[name]
-        self._add(
-            StoredTensor(
-                name=f"{matrix.layer.name}.weight",
-                module_type=node.op_type,
-                role="parameter",
-                shape=shape[::-1] if turned else shape,
-                dtype=kind,
-                bits=bits,
-                bytes=_bytes(tensor, bits),
-                read=partial(_turned, read) if turned else read,
-                how=how,
-            )
-        )
+        matrices = len(self.initializers[name].dims) == 2 and node.op_type not in CONVOLUTIONS  # noqa: PLR2004
+        self._add(name, called, node.op_type, turned=matrices and not attribute(node, "transB", 0))
 
     def _bias(self, matrix: MatrixNode) -> None:
         node = matrix.node
-        if node.op_type not in (*CONVOLUTIONS, "Gemm") or len(node.input) < 3 or not node.input[2]:  # noqa: PLR2004
+        place = _BIAS.get(node.op_type)
+        if place is None or len(node.input) <= place or not node.input[place]:
             return
-        name = self._source(node.input[2])
+        name = self._source(node.input[place])
         if name is not None and name not in self.used:
             self._other(name, f"{matrix.layer.name}.bias")
 
     def _other(self, name: str, called: str | None = None) -> None:
-        import onnx
-
-        tensor = self.initializers[name]
         self.used.add(name)
-        dequantized = self._dequantizer(name) is not None
-        floats = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE
-        if not (dequantized or tensor.data_type in floats):
-            return
-        read, how, kind, bits = self._decoder(name)
-        self._add(
+        if kind_of(self.initializers[name]) in _FLOATS or self.roundings.of(name) is not None:
+            self._add(name, called or base_name(name), self._user(name))
+
+    def _add(self, name: str, called: str, module_type: str, *, turned: bool = False) -> None:
+        """List an initialiser, unless one of that name is listed already."""
+        tensor, rounding = self.initializers[name], self.roundings.of(name)
+        kind, shape = kind_of(tensor), tuple(tensor.dims)
+        size, bits = _bytes(tensor), float(_BITS.get(kind, 32))
+        how = (f"{kind} widened",) if kind in ("float16", "bfloat16") else ()
+        read: Callable[[], np.ndarray] = partial(_plain, self.skeleton.read, name)
+        if rounding is not None:
+            if rounding.packed:
+                kind, bits = f"uint{rounding.packed}", float(rounding.packed)
+                shape = (*shape[:-1], shape[-1] * 8 // rounding.packed)
+            how, read = (f"{kind} dequantized",), partial(dequantized, self.skeleton.read, name, rounding)
+            if rounding.block:
+                size += self._blocks_bytes(rounding)
+                bits = 8 * size / max(1, int(np.prod(shape)))
+        self.found.setdefault(
+            called,
             StoredTensor(
-                name=called or _STORED_AS.sub("", name),
-                module_type=self.users.get(name, ""),
+                name=called,
+                module_type=module_type,
                 role="parameter",
-                shape=tuple(tensor.dims),
+                shape=shape[::-1] if turned else shape,
                 dtype=kind,
                 bits=bits,
-                bytes=_bytes(tensor, bits),
-                read=read,
+                bytes=size,
+                read=partial(_turned, read) if turned else read,
                 how=how,
-            )
+            ),
         )
 
-    def _add(self, tensor: StoredTensor) -> None:
-        self.found.setdefault(tensor.name, tensor)
+    def _blocks_bytes(self, rounding: Rounding) -> int:
+        """Bytes of what belongs to blocks of values: their scales and zero points."""
+        return sum(_bytes(self.initializers[part]) for part in (*rounding.scales, rounding.zero) if part)
+
+    def _user(self, name: str) -> str:
+        """Return the operator that a constant is for: behind what widens it."""
+        while (node := self.users.get(name)) is not None:
+            if node.op_type not in _WIDENS:
+                return str(node.op_type)
+            name = node.output[0]
+        return ""
 
     def _source(self, name: str) -> str | None:
         """Follow dequantization and casts back to an initialiser."""
         while name not in self.initializers:
             node = self.producers.get(name)
-            if node is None or node.op_type not in {"DequantizeLinear", *_WIDENS}:
+            if node is None or node.op_type not in _WIDENS:
                 return None
             name = node.input[0]
         return name
 
-    def _dequantizer(self, name: str) -> Any:
-        return next((n for n in self.graph.node if n.op_type == "DequantizeLinear" and n.input[0] == name), None)
 
-    def _decoder(self, name: str) -> tuple[Callable[[], np.ndarray], tuple[str, ...], str, float]:
-        """Return how to read an initialiser in float32, that in words, its type and its bits per value."""
-        import onnx
-
-        tensor = self.initializers[name]
-        kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
-        kind = "float32" if kind == "float" else kind
-        bits = float(_BITS.get(kind, 32))
-        node = self._dequantizer(name)
-        base = _STORED_AS.sub("", name)
-        if node is not None:
-            scale, zero = node.input[1], node.input[2] if len(node.input) > _ZERO_POINT else ""
-            axis, block = int(attribute(node, "axis", 1)), int(attribute(node, "block_size", 0))
-        elif kind in ("int8", "uint8") and f"{base}_scale" in self.initializers:  # dynamic quantization
-            scale, zero, axis, block = f"{base}_scale", f"{base}_zero_point", len(tensor.dims) - 1, 0
-        else:
-            how = (f"{kind} widened",) if kind in ("float16", "bfloat16") else ()
-            return partial(_plain, self.skeleton.read, name), how, kind, bits
-        constants = scale, zero if zero in self.initializers else ""
-        read = partial(_dequantized, self.skeleton.read, name, constants, axis=axis, block=block)
-        return read, (f"{kind} dequantized",), kind, bits
-
-
-_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "double": 64, "int8": 8, "uint8": 8, "int4": 4, "uint4": 4}
-
-
-def _bytes(tensor: Any, bits: float) -> int:
-    size = 1
-    for length in tensor.dims:
-        size *= length
-    return -(-int(size * bits) // 8)
+def _bytes(tensor: Any) -> int:
+    return -(-int(np.prod(tensor.dims, dtype=np.int64)) * _BITS.get(kind_of(tensor), 32) // 8)
 
 
 def _plain(read: Callable[[str], np.ndarray], name: str) -> np.ndarray:
@@ -161,33 +144,13 @@ def _turned(read: Callable[[], np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(read().T)
 
 
-def _dequantized(
-    read: Callable[[str], np.ndarray], name: str, constants: tuple[str, str], *, axis: int, block: int
-) -> np.ndarray:
-    """(q - zero) x scale, with one scale for all, one for each slice along `axis`, or one for each block along it."""
-    values = read(name).astype(np.float32)
-    scale = read(constants[0]).astype(np.float32)
-    zero = read(constants[1]).astype(np.float32) if constants[1] else np.zeros_like(scale)
-
-    def spread(part: np.ndarray) -> np.ndarray:
-        if block:
-            return np.repeat(part, block, axis=axis).take(range(values.shape[axis]), axis=axis)
-        if part.size == 1:
-            return part.reshape(())
-        return part.reshape([-1 if index == axis % values.ndim else 1 for index in range(values.ndim)])
-
-    values -= spread(zero)
-    values *= spread(scale)
-    return values
-
-
 def _blockwise(skeleton: Skeleton, node: Any, name: str) -> StoredTensor:
     """A MatMulNBits weight: (N, blocks, bytes) with a scale for each block of inputs, maybe a zero point too."""
     outputs, inputs = int(attribute(node, "N", 0)), int(attribute(node, "K", 0))
     bits, block = int(attribute(node, "bits", 4)), int(attribute(node, "block_size", 32))
     packed = node.input[1:4]
     tensors = {tensor.name: tensor for tensor in skeleton.model.graph.initializer}
-    size = sum(_bytes(tensors[part], _BITS.get(_kind(tensors[part]), 8)) for part in packed if part)
+    size = sum(_bytes(tensors[part]) for part in packed if part)
     return StoredTensor(
         name=name,
         module_type="MatMulNBits",
@@ -201,33 +164,17 @@ def _blockwise(skeleton: Skeleton, node: Any, name: str) -> StoredTensor:
     )
 
 
-def _kind(tensor: Any) -> str:
-    import onnx
-
-    kind = str(onnx.TensorProto.DataType.Name(tensor.data_type)).lower()
-    return "float32" if kind == "float" else kind
-
-
 def _unpacked(skeleton: Skeleton, names: Sequence[str], shape: tuple[int, int], *, bits: int, block: int) -> np.ndarray:
     outputs, inputs = shape
     raw = skeleton.read(names[0]).reshape(outputs, -1)
-    values = _split(raw, bits).reshape(outputs, -1, block).astype(np.float32)
+    values = split(raw, bits).reshape(outputs, -1, block).astype(np.float32)
     count = values.shape[1]
     scales = skeleton.read(names[1]).astype(np.float32).reshape(outputs, count, 1)
     zeros: np.ndarray | float = float(1 << (bits - 1))
-    if len(names) > _ZERO_POINT and names[2]:
+    if len(names) > 2 and names[2]:  # noqa: PLR2004 - a zero point
         stored = skeleton.read(names[2])
         whole = stored.dtype.kind == "f"  # float zero points are not packed
-        zeros = (stored if whole else _split(stored.reshape(outputs, -1), bits)[:, :count]).astype(np.float32)
+        zeros = (stored if whole else split(stored.reshape(outputs, -1), bits)[:, :count]).astype(np.float32)
         zeros = zeros.reshape(outputs, count, 1)
     dense: np.ndarray = ((values - zeros) * scales).reshape(outputs, -1)[:, :inputs]
     return np.ascontiguousarray(dense)
-
-
-def _split(raw: np.ndarray, bits: int) -> np.ndarray:
-    """Unpack values of 2, 4 or 8 bits, the lowest bits first."""
-    raw = raw.view(np.uint8)
-    if bits == 8:  # noqa: PLR2004 - a byte
-        return raw
-    parts = [(raw >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)]
-    return np.stack(parts, axis=-1).reshape(len(raw), -1)

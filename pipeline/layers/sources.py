@@ -16,6 +16,7 @@ from pipeline.layers.comparing import Side, summaries
 from pipeline.layers.edits import Edited
 from pipeline.layers.files import DISTRIBUTIONS, SAMPLES, load_records
 from pipeline.layers.folds import folds_of
+from pipeline.layers.lookups import Lookup, lookups_of
 from pipeline.layers.sampling import load_samples
 from pipeline.layers.stored import LayerError
 from pipeline.layers.tensors import tensors_of
@@ -34,9 +35,11 @@ def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
     if sources.model not in artifacts:
         raise LayerError(f"The model's files are gone: there is no {folder}. Run the recipe again to make them")
     origin = origin_folder(artifacts, sources)
-    folds = {}
+    folds: dict[str, str] = {}
+    lookups: dict[str, Lookup] = {}
     if formats.format_of(folder) is Format.ONNX and sources.export is not None and sources.export in artifacts:
-        folds = folds_of(artifacts.path(sources.export) / formats.ONNX_FILE)
+        export = artifacts.path(sources.export) / formats.ONNX_FILE
+        folds, lookups = folds_of(export), lookups_of(export)
     known = load_records(Distribution, artifacts.path(sources.layers) / DISTRIBUTIONS)
     known += load_records(Distribution, artifacts.path(sources.activations) / DISTRIBUTIONS)
     samples = artifacts.path(sources.activations) / SAMPLES
@@ -47,6 +50,7 @@ def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
         original=original_shapes(artifacts, sources.root),
         eps=formats.load_structure(origin)["eps"] if origin else {},
         folds=folds,
+        lookups=lookups,
         known=summaries(known),
         samples=load_samples(samples) if samples.exists() else {},
     )

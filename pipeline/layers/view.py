@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.layers.edits import Factored, Kept, follow, kept_axes, multiply
+from pipeline.layers.lookups import Lookup
 from pipeline.layers.stored import StoredTensor
 
 __all__ = ["Effective", "Pair", "View", "make_view", "pairs"]
@@ -46,6 +47,8 @@ class View:
     tensors: Mapping[str, Effective]
     folds: Mapping[str, str]
     """Convolution -> the batch normalisation that was folded into it in this file."""
+    lookups: Mapping[str, Lookup]
+    """Tensor -> which rows of which table it consists of."""
     gone: Mapping[str, str]
     """Name -> why it is not there."""
     eps: Mapping[str, float]
@@ -68,9 +71,10 @@ class Pair:
 
 def make_view(
     tensors: Sequence[StoredTensor], *, edits: Sequence[Mapping[str, Any]] = (), folds: Mapping[str, str] | None = None,
-    original: Mapping[str, tuple[int, ...]] | None = None, eps: Mapping[str, float] | None = None,
+    lookups: Mapping[str, Lookup] | None = None, original: Mapping[str, tuple[int, ...]] | None = None,
+    eps: Mapping[str, float] | None = None,
 ) -> View:  # fmt: skip
-    """Return a model's view, from its tensors, its structural edits (also of an ONNX file's origin) and its folds.
+    """Return a model's view, from its tensors, its structural edits (also of an ONNX file's origin), folds and lookups.
 
     `original` are the shapes of the network without edits.
     """
@@ -90,7 +94,12 @@ def make_view(
         _multiply(made, factored)
     renamed = edited.renamed
     folds = {renamed.get(conv, conv): norm for conv, norm in (folds or {}).items()}
-    return View(made, folds, {}, eps or {})
+    lookups = {name: lookup for name, lookup in (lookups or {}).items() if name in made}
+    for name, lookup in lookups.items():
+        table = (shapes.get(lookup.table, (0,))[0], *made[name].shape[lookup.rows.ndim :])
+        kept = kept_axes(edited, lookup.table, table, shapes.get(lookup.table))[1:]
+        made[name] = replace(made[name], kept=(*[None] * lookup.rows.ndim, *kept))
+    return View(made, folds, lookups, {}, eps or {})
 
 
 def _multiply(made: dict[str, Effective], factored: Factored) -> None:
@@ -121,6 +130,7 @@ def pairs(new: View, old: View) -> Iterator[Pair]:
         old = _folded(old, new.folds)
     elif old.folds and not new.folds:
         new = _folded(new, old.folds)
+    new, old = _looked_up(new, old), _looked_up(old, new)
     for name, tensor in new.tensors.items():
         other = old.tensors.get(name)
         if other is None:
@@ -190,6 +200,27 @@ def _turned(read: Callable[[], np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(read().T)
 
 
+def _looked_up(view: View, other: View) -> View:
+    """Look up in a view's tables what the other one has looked up already, and put that in their place."""
+    tensors, gone = dict(view.tensors), dict(view.gone)
+    for name, lookup in other.lookups.items():
+        table = tensors.get(lookup.table)
+        if name in tensors or table is None or lookup.rows.max(initial=-1) >= table.shape[0]:
+            continue
+        shape, kept = (*lookup.rows.shape, *table.shape[1:]), (*[None] * lookup.rows.ndim, *table.kept[1:])
+        how = (*table.how, f"rows of '{lookup.table}'")
+        tensors[name] = Effective(name, shape, kept, partial(_rows, table.read, lookup.rows), how)
+        if lookup.table not in other.tensors:
+            del tensors[lookup.table]
+            gone[lookup.table] = f"its rows are in '{name}'"
+    return replace(view, tensors=tensors, gone=gone)
+
+
+def _rows(read: Callable[[], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    found: np.ndarray = read()[rows]
+    return found
+
+
 def _folded(view: View, folds: Mapping[str, str]) -> View:
     """Fold batch normalisations into the convolutions before them, as the exporter does."""
     tensors, gone = dict(view.tensors), dict(view.gone)
@@ -207,7 +238,7 @@ def _folded(view: View, folds: Mapping[str, str]) -> View:
         shape, kept = weight.shape[:1], weight.kept[:1]
         read = partial(_folded_bias, bias.read if bias else None, readers, eps)
         tensors[f"{conv}.bias"] = Effective(f"{conv}.bias", shape, kept, read, step)
-    return View(tensors, folds, gone, view.eps)
+    return replace(view, tensors=tensors, folds=folds, gone=gone)
 
 
 def _scale(readers: Sequence[Callable[[], np.ndarray]], eps: float) -> np.ndarray:

@@ -1,19 +1,14 @@
-"""What the metrics of predictions share: who is right, probabilities, intervals, answers as SQuAD compares them."""
+"""What the metrics of predictions share: who is right, probabilities, intervals."""
 
 from __future__ import annotations
 
-import re
-import string
 from collections import Counter
-from functools import lru_cache
 
 import numpy as np
 
+from pipeline.answers import normalized
 from pipeline.metrics.api import Estimate, Predictions
 from pipeline.stats import bootstrap_mean, wilson
-
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -59,12 +54,6 @@ def token_f1_rows(predictions: Predictions) -> np.ndarray:
         max(_token_f1(answer, reference) for reference in references or ("",))
         for answer, references in zip(predictions.answers, predictions.references, strict=True)
     ], dtype=np.float64)  # fmt: skip
-
-
-@lru_cache(maxsize=1 << 16)
-def normalized(answer: str) -> str:
-    """An answer as SQuAD compares it: lower case, without punctuation, articles and surplus spaces."""
-    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_NO_PUNCTUATION)).split())
 
 
 def _token_f1(answer: str, reference: str) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.metrics._outcomes import correct_rows, log_softmax, mean, normalized, predicted_classes, share, valid_rows
+from pipeline.answers import normalized
+from pipeline.metrics._outcomes import correct_rows, log_softmax, mean, predicted_classes, share, valid_rows
 from pipeline.metrics.api import Better, Estimate, Predictions, metric
 from pipeline.stats import benjamini_hochberg, holm, mcnemar
 

@@ -1,4 +1,4 @@
-"""Read-only access to published results: all that the viewer may import of `pipeline`.
+"""Read-only access to published results, without what writes them.
 
     db = open_results(Path("results.duckdb"))
     db.sql("FROM scoreboard")

@@ -21,7 +21,20 @@ from viewer.behaviour import (
     wilson_bounds,
 )
 from viewer.behaviour_measures import MEASURES, Answers, measure
-from viewer.behaviour_table import edges_of, everything, marked, order_rows, overall, read_brush, relative_text
+from viewer.behaviour_table import (
+    ALPHA,
+    Look,
+    cell,
+    change_text,
+    corrected,
+    edges_of,
+    everything,
+    marked,
+    order_rows,
+    overall,
+    read_brush,
+    relative_text,
+)
 
 
 def answers(predicted, labels, probabilities=None, score=None):
@@ -87,22 +100,62 @@ def test_cells_against_loops(rows):
         expected = stats.wilson(int(m.sum()), len(mine))
         assert found.low[place] == pytest.approx(expected.low, abs=1e-9)
         assert found.high[place] == pytest.approx(expected.high, abs=1e-9)
-        assert found.only_base[place] == ((b == 1) & (m == 0)).sum()
+        assert found.exact
+        assert found.p[place] == pytest.approx(stats.mcnemar(b == 1, m == 1))
         if b.sum():
             assert found.relative[place] == pytest.approx(m.mean() / b.mean() - 1)
         else:
             assert np.isnan(found.relative[place])
 
 
-def test_the_interval_of_a_change_is_that_of_paired_differences():
+def test_numbers_are_tested_by_their_mean_difference_and_single_instances_not_at_all():
+    from scipy.stats import norm
+
     rng = np.random.default_rng(0)
-    base = rng.random(500).astype(np.float32)
-    model = (base + rng.normal(0.02, 0.1, 500)).astype(np.float32)
-    found = overall(model, base, np.ones(500, bool), of_pair=False)
+    base = rng.random(200).astype(np.float32)
+    model = (base + rng.normal(0.01, 0.1, 200)).astype(np.float32)
+    found = overall(model, base, np.ones(200, bool), of_pair=False)
     away = model.astype(float) - base
-    half = 1.959964 * away.std(ddof=1) / np.sqrt(500)
-    assert found.change_low[0] == pytest.approx(away.mean() - half, abs=1e-7)
-    assert found.change_high[0] == pytest.approx(away.mean() + half, abs=1e-7)
+    assert not found.exact
+    assert found.p[0] == pytest.approx(2 * norm.sf(abs(away.mean()) / (away.std(ddof=1) / np.sqrt(200))), rel=1e-6)
+    assert overall(model, base, np.arange(200) < 1, of_pair=False).p[0] == 1
+    assert np.isnan(overall(model, base, np.zeros(200, bool), of_pair=False).p[0])
+    assert np.isnan(overall(model, base, np.ones(200, bool), of_pair=True).p[0])
+
+
+@pytest.mark.parametrize(("lost", "won", "tone"), [(5, 0, ""), (6, 0, "bad"), (0, 6, "good")])
+def test_a_change_is_coloured_by_the_test_that_is_shown_not_by_an_interval(lost, won, tone):
+    base, model = np.zeros(60, np.float32), np.zeros(60, np.float32)
+    model[:lost], base[60 - won :] = 1, 1
+    found = overall(model, base, np.ones(60, bool), of_pair=False)
+    away = model.astype(float) - base
+    assert abs(away.mean()) > 1.96 * away.std(ddof=1) / np.sqrt(60), "an interval would say so every time"
+    made = cell(found, 0, Look(MEASURES["error"]), p=float(found.p[0]))
+    assert made.tone == tone
+    assert f"p {found.p[0]:.2g}" in made.interval
+    assert (found.p[0] < ALPHA) == bool(tone)
+
+
+def test_p_values_of_a_table_are_corrected_for_all_that_are_tests():
+    rows = members(["a"] * 20 + ["b"] * 20 + ["c"] * 20)
+    base, first, second = np.zeros(60, np.float32), np.zeros(60, np.float32), np.zeros(60, np.float32)
+    first[:7], second[20:23] = 1, 1
+    shown = np.arange(60) < 40
+    found = [cells(values, base, rows, shown) for values in (base, first, second)]
+    p, tests = corrected(found)
+    assert tests == 4, "two models by the two rows that have instances"
+    assert np.isnan(p[0]).all()
+    assert np.isnan(p[:, 2]).all()
+    assert p[1:, :2].reshape(-1) == pytest.approx(stats.holm([2 * 0.5**7, 1, 1, 0.25]))
+    assert corrected(found, inferred=False)[1] == 0
+
+
+def test_changes_have_a_minus_sign_and_percentage_points():
+    assert change_text(-0.002, MEASURES["error"]) == "\N{MINUS SIGN}0.2 pp"
+    assert change_text(0.0125, MEASURES["f1"]) == "+0.013"
+    assert change_text(-0.5, MEASURES["f1"]) == "\N{MINUS SIGN}0.500"
+    assert change_text(np.nan, MEASURES["error"]) == "—"
+    assert relative_text(-0.5) == "\N{MINUS SIGN}50%"
 
 
 def test_nothing_known_is_left_out_and_not_zero():
@@ -188,6 +241,7 @@ def test_tests_of_groups_agree_with_the_exact_ones():
     assert mcnemar_exact(np.array([0]), np.array([0]))[0] == 1
     p = rng.random((3, 4)) ** 3
     assert holm(p).reshape(-1) == pytest.approx(stats.holm(p.reshape(-1)))
+    assert holm(np.array([0.02, np.nan, 0.03])) == pytest.approx([0.04, np.nan, 0.04], nan_ok=True)
 
 
 def test_wilson_of_many_at_once():

@@ -1,5 +1,7 @@
 """Behaviours and layers in a real browser: every control, hostile text, and what is not there."""
 
+import csv
+
 import pytest
 
 from tests.viewer import browsing
@@ -62,7 +64,7 @@ def test_behaviours_by_hand(visit):
     v = visit("page=behaviours&selected=base,pruned,int8")
     page = v.page
     assert first_cells(v)[0] == HOSTILE
-    assert "+100.0 pt" in first_cells(v)[2]
+    assert "+100.0 pp" in first_cells(v)[2]
     settle(v, lambda: page.click("#b-rel"))
     assert "from 0" in first_cells(v)[2]
     settle(v, lambda: page.click("#b-sort-3"))
@@ -119,6 +121,16 @@ def test_groups_models_and_the_flip_matrix(visit):
     assert "pruned" in v.texts(".behaviours th.base .who")[0]
     settle(v, lambda: v.page.click(".behaviours th.model:last-child [data-do=b_drop]"))
     assert len(v.texts(".behaviours th.model")) == 2
+    assert "Values, square-root scale" in v.texts("#b-scale")[0]
+    assert "p is below 0.05: exact McNemar tests" in v.texts("#b-scale")[0]
+    settle(v, lambda: v.page.select_option("#b-only", "broken"))
+    assert v.texts("#b-untested") == ["Instances were chosen by what the models say of them: no test applies."]
+    assert "no test applies" in v.texts("#b-groups p")[0]
+    assert "p " not in " ".join(v.texts("#b-groups td"))
+    assert "p is below" not in v.texts("#b-scale")[0]
+    assert "instances chosen" in v.texts(".behaviours th.model:last-child")[0]
+    settle(v, lambda: v.page.select_option("#b-only", "all"))
+    assert v.texts("#b-untested") == []
     v.page.locator(".flips summary").first.click()
     settle(v, v.page.locator("[data-do=b_matrix]").first.click)
     assert HOSTILE in " ".join(v.texts("#b-matrix th"))
@@ -161,6 +173,9 @@ def test_the_rest_of_the_controls_of_behaviours(visit):
     rows = download.value.path().read_text().splitlines()
     assert rows[0].startswith("row,model_key,model,measure,instances,value,low,high,change")
     assert len(rows) > 4 * 4
+    values = [row for row in csv.DictReader(rows) if row["measure"]]
+    assert {(row["low"], row["high"]) for row in values} == {("", "")}, "of instances chosen by their outcome"
+    assert all(row["value"] and row["change"] for row in values)
     assert not v.complaints
 
 
@@ -244,7 +259,11 @@ def test_layers_by_hand(visit):
     low = page.locator("svg.bars").first.bounding_box()["height"]
     page.locator("svg.bars").first.click()
     assert page.locator("svg.bars").first.bounding_box()["height"] > 2 * low, "a row grows when it is clicked"
+    settle(v, lambda: page.fill("#l-filter", "(((") or page.press("#l-filter", "Enter"))
+    assert "No valid expression: missing )" in v.texts("#l-filter-problem")[0]
+    assert page.locator("#l-filter").get_attribute("aria-invalid") == "true"
     settle(v, lambda: page.fill("#l-filter", "^stem") or page.press("#l-filter", "Enter"))
+    assert v.texts("#l-filter-problem") == []
     assert len(v.texts(".layers tbody tr")) == 2
     assert "not in this model: folded into 'stem.conv'" in " ".join(v.texts(".layers td"))
     for kind in ("sparsity", "activations", "numbers"):

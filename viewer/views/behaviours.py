@@ -17,6 +17,7 @@ from viewer.inside import Company, add_model, company, drop_model, flag, set_bas
 from viewer.inside_state import InsideState
 from viewer.markup import render
 from viewer.notes import Notes
+from viewer.number_format import format_number
 from viewer.pictures import pictures_of
 from viewer.views.view import Action, View
 
@@ -107,7 +108,7 @@ class Behaviours(View):
             more=[(key, names[key]) for key in sheet.sets if key in names and key not in picked],
             attributes=attributes, groups=[name for name in state.b_groups if name in attributes],
             only_choices=_ONLY, chips=self._chips(page, names), size=f"{sheet.size:,}", shown=f"{int(page.mask.sum()):,}",
-            dataset=sheet.dataset, target=sheet.target,
+            dataset=sheet.dataset, target=sheet.target, untested=page.untested, verdict=page.verdict(),
             problems=[*([self._missing(shown, names)] if shown.unable else []), *self._picture_problem(sheet, page)],
         )  # fmt: skip
 
@@ -155,7 +156,10 @@ class Behaviours(View):
         found += [("b_group", f"group {state.b_group}")] if state.b_group else []
         found += [("b_text", f"“{state.b_text}”")] if state.b_text else []
         found += [
-            (f"b_brush {brush.model}", f"{names.get(brush.model, '?')}: {brush.low:.3g} to {brush.high:.3g}")
+            (
+                f"b_brush {brush.model}",
+                f"{names.get(brush.model, '?')}: {format_number(brush.low, '.3g')} to {format_number(brush.high, '.3g')}",
+            )
             for brush in page.brushes
         ]
         return found
@@ -226,7 +230,7 @@ class Behaviours(View):
         self.desk.send("save", {"name": "behaviours.csv", "type": "text/csv", "text": self.as_csv()})
 
     def as_csv(self) -> str:
-        """All rows of the table with every model's value, interval and change, and the notes."""
+        """All rows of the table with every model's value, interval (none where no test applies) and change, and the notes."""
         sheet, shown = self._sheet(), self._company()
         text = io.StringIO()
         if sheet is None or not shown.models:
@@ -240,9 +244,10 @@ class Behaviours(View):
         if page.rows_are != "instances":
             for row, name in enumerate(page.belongs.names):
                 for key, found in zip(shown.models, page.table, strict=True):
-                    numbers = (found.mean, found.low, found.high, found.change, found.relative)
+                    ends = ["" if page.untested else repr(float(end[row])) for end in (found.low, found.high)]
+                    changes = [repr(float(change[row])) for change in (found.change, found.relative)]
                     write([_safe(name), key, _safe(names[key]), page.measure.name, int(found.count[row]),
-                           *(repr(float(column[row])) for column in numbers)])  # fmt: skip
+                           repr(float(found.mean[row])), *ends, *changes])  # fmt: skip
         for note in self._notes.all():
             write(["note", note.kind, _safe(note.about), _safe(note.who), note.when, _safe(note.why)])
         return text.getvalue()

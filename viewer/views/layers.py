@@ -83,6 +83,7 @@ class Layers(View):
             more=[(key, names[key]) for key in self.desk.study.keys if key in self._ables() and key not in picked],
             types=page.all_types, model_notes=self._notes.of("model"), by=[(name, text) for name, (text, _) in NUMBERS.items()], classes=_CHANGES,
             chart=page.chart() if self.state.l_show == "activations" else None,
+            filter_problem=page.filter_problem,
             findings=[(found, names[found.model_key]) for found in in_turn(data.findings)[:_MOST_FINDINGS]], heads=_HEADS,
             problems=self._problems(shown, names), remarks=self._remarks(page, names), waiting=self._waiting(page, names),
         )  # fmt: skip

@@ -1,13 +1,8 @@
-"""What stands on the pages of behaviours and layers, from stores with known numbers."""
+"""What stands on the page of layers, from stores with known numbers."""
 
-import numpy as np
 import pytest
 
-from pipeline.store import records
-from pipeline.store.writer import Store
-from tests.viewer.inside_stores import CLASSES, HOSTILE, SITES, START, publish
-from viewer.behaviour_page import BehaviourPage
-from viewer.behaviour_source import SEPARATOR, open_sheet
+from tests.viewer.inside_stores import SITES, publish
 from viewer.layer_page import NOTHING, LayerPage, in_turn
 from viewer.layer_source import Found, load_layers
 from viewer.layer_table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
@@ -25,143 +20,6 @@ def results(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def sheet(results):
-    return open_sheet(results)
-
-
-@pytest.fixture
-def page(sheet, results):
-    def make(models=MODELS, **fields):
-        state = ViewState()
-        state.change(fields)
-        return BehaviourPage(sheet, state, models, NAMES, Notes(results))
-
-    return make
-
-
-def test_classes_by_what_they_lost(page):
-    rows, total = page().rows()
-    assert total == 4
-    assert rows[0]["name"] == HOSTILE, "the class that the second model breaks comes first"
-    assert rows[0]["cells"][1].value == "100.0%"
-    assert rows[0]["cells"][1].change == "+100.0 pt"
-    assert rows[0]["cells"][1].tone == "bad"
-    assert rows[0]["count"] == "60"
-
-
-def test_a_base_may_be_any_model(page):
-    rows, _ = page(["pruned", "base"]).rows()
-    mended = next(row for row in rows if row["name"] == HOSTILE)
-    assert mended["cells"][1].change == "-100.0 pt"
-    assert mended["cells"][1].tone == "good"
-
-
-def test_filters_count_instances_in_numpy_and_sql_alike(page, sheet):
-    assert page(b_class=HOSTILE).mask.sum() == 60
-    assert page(b_only="broken", b_of="pruned").mask.sum() == 60
-    assert page(b_only="broken", b_of="").mask.sum() == page(b_only="changed").mask.sum() == 96
-    assert page(b_only="exemplars", b_least=2).mask.sum() == 12
-    assert page(b_text="i0005").mask.sum() == 1
-    assert page(b_text="DROP TABLE").mask.sum() > 60
-    assert page(b_groups=["sex"], b_rows="groups", b_group="f").mask.sum() == 120
-    assert page(b_brush=["pruned~0.5~1.5"]).mask.sum() == 60
-    assert page(b_brush=["pruned~0.5~1.5", "int8~0.5~1.5"]).mask.sum() == 12
-    assert page(b_class="no such class").mask.sum() == 0
-    assert page(b_brush=["nonsense"]).mask.sum() == 240
-
-
-def test_crossings_of_two_attributes(page):
-    rows, total = page(b_groups=["sex", "age"], b_rows="groups").rows()
-    assert total == 4
-    assert f"f{SEPARATOR}old" in {row["name"] for row in rows}
-    panel = page(b_groups=["sex", "age"], b_rows="groups").group_panel()
-    assert panel["tests"] == 8
-    assert {row["count"] for row in panel["rows"]} == {40, 80}
-
-
-def test_instances_with_their_answers_and_what_changed(page):
-    rows, total = page(b_rows="instances", b_only="broken", b_of="pruned").rows()
-    assert total == 60
-    assert len(rows) == 50
-    assert [cell["changed"] for cell in rows[0]["cells"][:2]] == [False, True]
-    assert rows[0]["changed_in"] == 2, "changed in both models first"
-    rest, _ = page(b_rows="instances", b_only="broken", b_of="pruned", b_from=50).rows()
-    assert len(rest) == 10
-    assert {row["id"] for row in rest}.isdisjoint(row["id"] for row in rows)
-    beyond, _ = page(b_rows="instances", b_only="broken", b_of="pruned", b_from=5000).rows()
-    assert beyond == rest, "a page that does not exist is the last one"
-
-
-def test_headers_say_what_flipped(page):
-    base, pruned, _ = page().headers()
-    assert base["flips"] == []
-    assert pruned["flips"] == [{"before": HOSTILE, "after": "cat", "share": "25.0%", "count": "60"}]
-    assert pruned["negative"] == "60"
-    assert pruned["agreement"] == "75.0%"
-    assert sum(bar["count"] for bar in pruned["bars"]) == 240
-    assert page().matrix("pruned")["names"] == [HOSTILE, "cat"] or page().matrix("pruned")["names"] == ["cat", HOSTILE]
-
-
-def test_every_measure_draws(page):
-    for measure in page().measures:
-        made = page(b_measure=measure.name, b_relative=True)
-        assert made.rows()[1] == 4
-        made.headers()
-    assert page(b_measure="no such").measure.name == "error"
-    kl = page(b_measure="kl").columns[1].values
-    assert kl[1] == pytest.approx(0.94 * np.log2(0.94 / 0.02) + 0.02 * np.log2(0.02 / 0.94), rel=0.01)
-
-
-def test_flagged_instances_can_be_filtered(page, results, sheet):
-    notes = Notes(results)
-    notes.add("instance", "i0007", "look", dataset_key="d1")
-    assert page(b_only="flagged").mask.sum() == 1
-    assert page(b_rows="instances", b_only="flagged").rows()[0][0]["note"].why == "look"
-    notes.add("class", HOSTILE, "all of them", dataset_key="d1")
-    assert page(b_only="flagged").mask.sum() == 61
-    assert {row["name"] for row in page(b_only="flagged").rows()[0]} == {HOSTILE, CLASSES[7 % 4]}
-    notes.remove("class", HOSTILE, dataset_key="d1")
-    notes.remove("instance", "i0007", dataset_key="d1")
-    assert page(b_only="flagged").mask.sum() == 0
-
-
-def test_questions_have_texts_for_answers_and_no_classes(tmp_path):
-    path = tmp_path / "questions.duckdb"
-    answers = {"base": ["in 1998", "Paris", HOSTILE], "small": ["in 1999", "Paris", "a a a"]}
-    unknown = np.full(3, np.nan, np.float32)
-    facts: list = [
-        records.Run("r", "study", {}, {}, {}, None, START),
-        records.DatasetInfo("q", "squad", "question-answering", [], {"evaluation": 3}, {}),
-        records.Instances("q", "evaluation", ["q1", "q2", "q3"], ["in 1998", "Paris", "no"], {}),
-    ]
-    for name, texts in answers.items():
-        score = np.array([1.0 if name == "base" else 0.5, 1, 0], np.float32)
-        facts.append(
-            records.Model(
-                name, "base" if name == "small" else None, name, "", "study", "prune", 1, "prune", "torch", {}
-            )
-        )
-        facts.append(records.PredictionSet(name, "ort", "q", texts, unknown, unknown, score == 1, score, None))
-    store = Store(path)
-    store.write(facts)
-    store.publish()
-    state = ViewState()
-    state.change({"b_measure": "f1"})
-    page = BehaviourPage(open_sheet(path), state, ["base", "small"], {"base": "base", "small": "small"}, Notes(path))
-    assert page.rows_are == "instances"
-    assert {measure.name for measure in page.measures} >= {"f1", "correct", "changed"}
-    assert "kl" not in {measure.name for measure in page.measures}
-    rows, total = page.rows()
-    assert total == 3
-    first = next(row for row in rows if row["id"] == "q1")["cells"][1]
-    assert first["parts"][-2:] == [("gone", "1998"), ("new", "1999")]
-    assert first["value"] == "0.500"
-    assert page.headers()[1]["cell"].change == "-0.167"
-    assert {flip["after"] for flip in page.headers()[1]["flips"]} == {"in 1999", "a a a"}
-
-
-# ---- layers
 @pytest.fixture
 def layers(results):
     def make(models=MODELS, **fields):
@@ -282,6 +140,12 @@ def test_results_without_times_of_layers_open(tmp_path):
 def test_filters_by_name_and_type(layers):
     assert layers(l_filter="^head").sites == ["head.weight", "head.bias"]
     assert layers(l_filter="[").sites == [], "no expression, and no name with that in it"
+    assert layers(l_filter="^head").filter_problem == ""
+    broken = layers(l_filter="(((")
+    assert broken.sites == []
+    assert broken.filter_problem.startswith("No valid expression: missing )")
+    assert "at character 3." in broken.filter_problem
+    assert "repetition" in layers(l_filter="a{99999999999999999999}").filter_problem
     assert layers(l_types=["BatchNorm2d"]).sites == ["stem.norm.weight"]
 
 
@@ -310,8 +174,9 @@ def test_comparisons_beside_the_results_are_read_too(tmp_path):
 
 
 def test_pieces():
-    assert matcher("a+")("baab")
-    assert not matcher("^a")("b")
+    assert matcher("a+")[0]("baab")
+    assert not matcher("^a")[0]("b")
+    assert matcher("[0")[0]("layer[0]"), "no expression: plain text"
     assert show_number("bytes", 25_600_000.0) == "25.6 MB"
     assert show_number("sqnr_db", float("-inf")) == "-∞"
     assert show_number("cosine", None) == "—"
@@ -322,7 +187,3 @@ def test_pieces():
     assert bars([0] * ROWS) == []
     deep = tree_rows([".".join(f"m{at}" for at in range(2000))], {}, {"m0"})
     assert len(deep) == 2
-
-
-def test_classes_are_written_as_they_are(page):
-    assert {row["name"] for row in page().rows()[0]} == set(CLASSES)
