@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from viewer.metrics import MetricSpec, format_value
 
-__all__ = ["Bins", "Budget", "histogram", "passing", "sentence", "sql", "tightest"]
+__all__ = [
+    "Bins", "Budget", "End", "beyond", "histogram", "in_words", "left_out", "nearest", "passing", "sentence", "sql",
+    "tightest",
+]  # fmt: skip
+
+End: TypeAlias = Literal["low", "high"]
+"""Which end of its interval a bound is."""
+_WORDS = {("low", False): "at least", ("low", True): "above", ("high", False): "at most", ("high", True): "below"}
+_TYPED_DIGITS = 12
+"""A number of so few digits was typed; of random numbers hardly one has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A closed interval of one metric; None: no bound on that side."""
+    """A closed interval of one metric; None: no bound on that side.
+
+    A strict bound is closed at the next float: of "> 0" the low end is the smallest float above 0 (`beyond`).
+    """
 
     metric: str
     low: float | None = None
     high: float | None = None
+
+    def bounds(self) -> list[tuple[float, End]]:
+        """Return the bounds that there are, the low one first."""
+        ends: tuple[tuple[float | None, End], ...] = ((self.low, "low"), (self.high, "high"))
+        return [(bound, end) for bound, end in ends if bound is not None]
 
 
 class Bins(NamedTuple):
@@ -30,6 +48,20 @@ class Bins(NamedTuple):
     counts: list[int]
     within: list[int]
     """Of the counted models, those that pass all budgets."""
+
+
+def beyond(number: float, end: End) -> float:
+    """Return the bound that leaves out the number itself and nothing else: "> 0", "< 0"."""
+    return math.nextafter(number, math.inf if end == "low" else -math.inf)
+
+
+def left_out(bound: float, end: End) -> float | None:
+    """Return the number that a strict bound leaves out; None if the bound is a closed one."""
+    number = math.nextafter(bound, -math.inf if end == "low" else math.inf) + 0.0  # not -0
+    if number == 0:
+        return number
+    typed = sys.float_info.min <= abs(number) < math.inf and number == float(f"{number:.{_TYPED_DIGITS}g}")
+    return number if typed else None
 
 
 def passing(budgets: Iterable[Budget], columns: Mapping[str, np.ndarray], count: int) -> np.ndarray:
@@ -65,27 +97,47 @@ def tightest(budgets: Sequence[Budget], columns: Mapping[str, np.ndarray], count
 
 
 def _miss(budget: Budget, values: np.ndarray | None, among: np.ndarray) -> float:
-    """By how much of the values' spread the nearest model misses the budget."""
+    """By how much of the values' spread the nearest of some models misses the budget."""
     if values is None or not np.isfinite(values).any():
         return math.inf
     spread = float(np.nanmax(values) - np.nanmin(values)) or 1.0
     near = values[among & np.isfinite(values)]
-    if not near.size:
-        return math.inf
-    low = 0.0 if budget.low is None else np.maximum(budget.low - near, 0)
-    high = 0.0 if budget.high is None else np.maximum(near - budget.high, 0)
-    return float(np.min(low + high)) / spread
+    return float(np.min(_distances(budget, near))) / spread if near.size else math.inf
+
+
+def _distances(budget: Budget, values: np.ndarray) -> np.ndarray:
+    low = -math.inf if budget.low is None else budget.low
+    high = math.inf if budget.high is None else budget.high
+    distances: np.ndarray = np.maximum(np.maximum(low - values, values - high), 0)
+    return distances
+
+
+def nearest(budget: Budget, values: np.ndarray) -> tuple[float, float]:
+    """Return the value nearest to a budget, and by how much of the values' spread it misses; (NaN, inf) without values."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return math.nan, math.inf
+    found = float(known[np.argmin(_distances(budget, known))])
+    return found, _miss(budget, known, np.ones(known.size, dtype=bool))
+
+
+def in_words(bound: float, end: End, write: Callable[[float], str]) -> str:
+    """Say a bound, its number written by a function: "at least 90%", "below 25 MB"."""
+    number = left_out(bound, end)
+    return f"{_WORDS[end, number is not None]} {write(bound if number is None else number)}"
 
 
 def sentence(budget: Budget, spec: MetricSpec) -> str:
     """Say a budget in words, e.g. "file bytes at most 25 MB"."""
-    low = None if budget.low is None else format_value(budget.low, spec)
-    high = None if budget.high is None else format_value(budget.high, spec)
-    if low is not None and high is not None:
-        return f"{spec.label} from {low} to {high}"
-    if low is not None:
-        return f"{spec.label} at least {low}"
-    return f"{spec.label} at most {high}" if high is not None else f"any {spec.label}"
+
+    def write(value: float) -> str:
+        return format_value(value, spec)
+
+    strict = any(left_out(*bound) is not None for bound in budget.bounds())
+    if budget.low is not None and budget.high is not None and not strict:
+        return f"{spec.label} from {write(budget.low)} to {write(budget.high)}"
+    words = " and ".join(in_words(*bound, write) for bound in budget.bounds())
+    return f"{spec.label} {words}" if words else f"any {spec.label}"
 
 
 def sql(budgets: Iterable[Budget]) -> str:
@@ -93,9 +145,10 @@ def sql(budgets: Iterable[Budget]) -> str:
     parts: list[str] = []
     for budget in budgets:
         column = '"' + budget.metric.replace('"', '""') + '"'
-        for bound, sign in ((budget.low, ">="), (budget.high, "<=")):
-            if bound is not None:
-                parts.append(f"{column} {sign} {_double(bound)}")
+        for bound, end in budget.bounds():
+            number = left_out(bound, end)
+            sign = (">" if end == "low" else "<") + ("=" if number is None else "")
+            parts.append(f"{column} {sign} {_double(bound if number is None else number)}")
     return " AND ".join(parts) or "true"
 
 

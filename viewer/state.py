@@ -43,6 +43,7 @@ class ViewState(InsideState):
     filters = param.List([], item_type=tuple, doc="(metric, low, high): what a model must satisfy")
     budgets = param.Dict({}, doc="name -> list of (metric, low, high): filters that were saved")
     goal = param.String(AUTO, doc="metric that the best model under a budget is best in")
+    relax = param.String(AUTO, doc="metric whose budget is relaxed in the curve of the budgets")
     pane = param.Selector(default="selection", objects=["selection", "budgets"], doc="the pane beside the map")
     refine = param.Dict({}, doc="variable -> values: narrows what the selection details compare")
     columns = param.List([], item_type=str, doc="metrics in the table; empty: the viewer's choice")

@@ -29,7 +29,7 @@ _opening = Lock()
 _MOST_LAYOUTS = 8
 _SHORT = 28
 _PLAIN = "#5b8db8"
-_METRIC_FIELDS = ("color", "size", "x", "y", "goal")
+_METRIC_FIELDS = ("color", "size", "x", "y", "goal", "relax")
 _ALSO = {"color": (KIND,)}
 _FILLED = 0.25
 """Share of its declared range that a metric's values must take for the range to be its scale."""
@@ -198,9 +198,9 @@ class Study:
         return passing & self.undominated(state) if state.dim_dominated else passing
 
     def undominated(self, state: ViewState) -> np.ndarray:
-        """Return which rows are on the Pareto front of the scatterplot."""
+        """Return which rows are on the Pareto front of the scatterplot, within the budget."""
         mask = np.zeros(len(self.keys), dtype=bool)
-        mask[self.front(self.chosen("x", state), self.chosen("y", state))] = True
+        mask[self.front(self.chosen("x", state), self.chosen("y", state), self.passing(state.filters))] = True
         return mask
 
     def front(self, x: str, y: str, among: np.ndarray | None = None) -> list[int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
-__all__ = ["Multiple", "QuantityError", "parse_quantity", "readable"]
+__all__ = ["Multiple", "QuantityError", "multiples", "parse_quantity", "readable"]
 
 
 class QuantityError(ValueError):
@@ -38,7 +40,17 @@ _SHOWN = {
 }
 _OTHERS = {"bytes": "b", "byte": "b", "seconds": "s", "sec": "s"}
 _MINUS = "\N{MINUS SIGN}"
-_NUMBER = re.compile(rf"\s*([-+{_MINUS}]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*")
+_QUANTITY = re.compile(rf"(?P<sign>[-+{_MINUS}]?)(?P<digits>[\d.,_]*\d[\d.,_]*(?:[eE][-+]?\d+)?)\s*(?P<unit>\S*)")
+_DIGITS = re.compile(r"(?:\d[\d_]*|[1-9]\d{0,2}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d+)?")
+"""Commas between thousands, as they are shown here: "1,500" is fifteen hundred."""
+_DECIMAL_COMMA = re.compile(r"\d+,\d+(?:[eE][-+]?\d+)?")
+
+
+def multiples(unit: str) -> list[Multiple]:
+    """Return the multiples that values in `unit` are shown in, smallest first; of most units that unit alone."""
+    if unit == "ms":
+        return [Multiple(shown.unit, shown.divisor * 1000) for shown in _SHOWN["s"]]
+    return _SHOWN.get(_OTHERS.get(unit.casefold(), unit.casefold()), [Multiple(unit, 1.0)])
 
 
 def readable(value: float, unit: str) -> Multiple:
@@ -46,47 +58,69 @@ def readable(value: float, unit: str) -> Multiple:
 
     Other units, and values without a size, keep their unit. ms stay ms below a second: 0.4 ms is 400 µs.
     """
-    family = _SHOWN.get(_OTHERS.get(unit.casefold(), unit.casefold()))
-    if family is None and unit == "ms":
-        shown = readable(value / 1000, "s")
-        return Multiple(shown.unit, shown.divisor * 1000)
-    if family is None or not math.isfinite(value) or value == 0:
+    family = multiples(unit)
+    if len(family) == 1 or not math.isfinite(value) or value == 0:
         return Multiple(unit, 1.0)
     fitting = [multiple for multiple in family if abs(value) >= multiple.divisor * 0.9995]  # 999.95 kB reads as 1 MB
     return fitting[-1] if fitting else family[0]
 
 
-def parse_quantity(text: str, unit: str = "") -> float:
+def parse_quantity(text: str, unit: str = "", *, share: bool = False) -> float:
     """Return what a person typed, in `unit`: "25 MB" in "B" is 25e6, "90%" in "" is 0.9, "2 s" in "ms" is 2000.
 
-    A number alone is in `unit`. Raises `QuantityError`.
+    A number alone is in `unit`; "pp" (percentage points) are percent of a `share`. The result is the float nearest to
+    what was typed: 57% is 0.57, which 57 * 0.01 is not. Raises `QuantityError`.
     """
-    found = _NUMBER.fullmatch(text)
+    found = _QUANTITY.fullmatch(text.strip())
     if found is None:
         raise QuantityError(f"'{text.strip()}' is not a number{_hint(unit)}")
-    number = float(re.sub("[,_]", "", found[1]).replace(_MINUS, "-"))
-    if not math.isfinite(number):
+    digits = found["digits"]
+    if _DECIMAL_COMMA.fullmatch(digits) and not _DIGITS.fullmatch(digits):
+        better = text.strip().replace(",", ".")
+        raise QuantityError(f"'{text.strip()}' has a comma where decimals begin; did you mean '{better}'?")
+    if not _DIGITS.fullmatch(digits):
+        raise QuantityError(f"'{text.strip()}' is not a number{_hint(unit)}")
+    factor = _factor(found["unit"], unit, text, share=share)
+    size = _times(re.sub("[,_]", "", digits), factor)
+    if not math.isfinite(size):
         raise QuantityError(f"'{text.strip()}' is too large")
-    return number * _factor(found[2], unit, text)
+    return -size if found["sign"] in ("-", _MINUS) else size
 
 
-def _factor(typed: str, unit: str, text: str) -> float:
+def _times(digits: str, factor: Fraction) -> float:
+    plain = float(digits)
+    if plain == 0 or math.isinf(plain):  # an exact 1e999999999 would fill the memory
+        return plain
+    try:
+        return float(Fraction(Decimal(digits)) * factor)
+    except OverflowError:
+        return math.inf
+
+
+def _factor(typed: str, unit: str, text: str, *, share: bool) -> Fraction:
     low, base = typed.casefold(), unit.casefold()
+    if low == "pp" and (share or base == "%"):
+        low = "%"
     if low in ("", base):
-        return 1.0
+        return Fraction(1)
     for family in _FAMILIES:
         if base in family and low in family:
-            return family[low] / family[base]
+            return _exact(family[low]) / _exact(family[base])
     if base == "%" or base not in {*_BYTES, *_SECONDS}:
         return _count_factor(typed, low, base, unit, text)
     raise QuantityError(f"'{text.strip()}': the unit '{typed}' does not fit{_hint(unit)}")
 
 
-def _count_factor(typed: str, low: str, base: str, unit: str, text: str) -> float:
+def _count_factor(typed: str, low: str, base: str, unit: str, text: str) -> Fraction:
     prefix = low.removesuffix(base.removeprefix("1")) if base else low  # throughput: "120/s" in "1/s"
     if prefix in _COUNTS and not (base == "%" and low == "%"):
-        return _COUNTS[prefix]
+        return _exact(_COUNTS[prefix])
     raise QuantityError(f"'{text.strip()}': the unit '{typed}' does not fit{_hint(unit)}")
+
+
+def _exact(factor: float) -> Fraction:
+    """A factor as it is written: 1e-3 is a thousandth, which no float is."""
+    return Fraction(repr(factor))
 
 
 def _hint(unit: str) -> str:

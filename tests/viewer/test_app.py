@@ -2,18 +2,20 @@
 
 import csv
 import io
+import math
+import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bokeh.document import Document
 
 from tests.studies import study, synthetic_study
 from tests.viewer.stores import key_of, publish
-from viewer.app import open_app, results_path
+from tests.viewer.visits import Page, visit
+from viewer.app import results_path
 from viewer.palette import KINDS
 from viewer.study import open_study
+from viewer.views.budgets import Budgets
 from viewer.views.report import Report
 from viewer.views.table import Table
 
@@ -25,29 +27,6 @@ def results(tmp_path_factory):
     path = tmp_path_factory.mktemp("results") / "results.duckdb"
     publish(path, study(52), failures=1).close()
     return path
-
-
-def visit(results, query=None):
-    document = Document()
-    arguments = {name: [value.encode()] for name, value in (query or {}).items()}
-    document._session_context = lambda: SimpleNamespace(
-        request=SimpleNamespace(arguments=arguments, cookies={}), destroyed=False
-    )
-    return open_app(document, [str(results)])
-
-
-class Page:
-    """The other end of the wire."""
-
-    def __init__(self, app):
-        self.app, self.number = app, 0
-        self.updates = []
-        app._bridge.on_change("update", lambda attr, old, new: self.updates.append(new))
-
-    def say(self, kind, **content):
-        self.number += 1
-        self.app._bridge.message = {"number": self.number, "kind": kind, **content}
-        return self.updates[-1] if self.updates else {}
 
 
 @pytest.fixture
@@ -130,6 +109,83 @@ def test_a_bound_that_is_no_number_is_said_beside_its_field(app, page):
     assert app.state.filters == [("Latency", None, None)]
 
 
+def test_a_bound_beyond_the_other_is_refused_and_stays_in_its_field(app, page):
+    app.state.change({"filters": [("Top-1 Accuracy", 0.8, None), ("Latency", None, 9000.0)], "pane": "budgets"})
+    side = page.say("bound", index=0, end="high", value="50 %")["panes"]["side"]
+    assert "Top-1 Accuracy cannot be at least 80% and at most 50%." in side
+    assert re.search(r'id="high-0"[^>]*value="50 %"[^>]*aria-invalid="true"', side)
+    assert app.state.filters[0] == ("Top-1 Accuracy", 0.8, None)
+    side = page.say("bound", index=1, end="high", value="9 s")["panes"]["side"]  # as it was: the refusal is over
+    assert "aria-invalid" not in side
+    assert re.search(r'id="high-1"[^>]*value="9 s"', side)
+    assert "Did you mean" not in page.say("bound", index=0, end="low", value="> 50%")["panes"]["side"]
+    assert app.state.filters[0] == ("Top-1 Accuracy", math.nextafter(0.5, 1), None)
+
+
+def test_where_no_single_budget_is_the_reason_the_page_says_what_is(app):
+    app.state.change({"filters": [("Top-1 Accuracy", 0.99, None), ("Latency", None, 1.0)], "pane": "budgets"})
+    budgets = next(view for view in app._views if isinstance(view, Budgets))
+    assert "Without it" not in budgets.draw_side()
+    assert "No single budget is the reason. Furthest from any model: Top-1 Accuracy at least" in budgets.draw_side()
+    app.state.filters = [*app.state.filters, ("Epochs", 0.0, None)]
+    measured = int(np.isfinite(app.desk.study.values("Epochs")).sum())
+    both = rf"Without both Top-1 Accuracy at least [\d.]+% and Latency at most [\d.]+ ms, {measured} would pass\."
+    assert re.search(both, budgets.draw_side())
+
+
+def curve_of(app, **state):
+    """Where the curve of the Budgets pane begins and goes along the axis, and where the budget stands on it."""
+    app.state.change({"pane": "budgets", **state})
+    side = next(view for view in app._views if isinstance(view, Budgets)).draw_side()
+    start, path = re.search(r'<path d="M([\d.]+) [\d.]+(.*?)"', side).groups()
+    across = [float(start), *map(float, re.findall(r"H([\d.]+)", path))]
+    return across, float(re.search(r'class="budget" x1="([\d.]+)"', side)[1]), side
+
+
+@pytest.mark.parametrize(
+    ("metric", "goal", "loose", "tight"),
+    [("Top-1 Accuracy", "Latency", (0.01, None), (0.99, None)), ("Latency", "Top-1 Accuracy", (None, 90_000.0), (None, 1.0))],
+)  # fmt: skip
+def test_the_curve_goes_on_to_the_relaxed_end_and_the_budget_stands_where_it_is(app, metric, goal, loose, tight):
+    across, budget, side = curve_of(app, filters=[(metric, *loose)], goal=goal)
+    assert across == sorted(across)  # relaxing goes to the right, whichever way is better
+    assert across[-1] > budget == 430
+    assert across[-2] < 430
+    assert f">{app.desk.study.show_value(metric, loose[0] or loose[1])}</text>" in side
+    across, budget, _ = curve_of(app, filters=[(metric, *tight)], goal=goal)
+    assert budget == 60 < across[0]
+    middle = app.desk.study.values(metric).mean()
+    _, budget, _ = curve_of(app, filters=[(metric, *(end and middle for end in loose))], goal=goal)
+    assert 60 < budget <= 430
+
+
+def test_what_is_relaxed_is_in_the_address_and_never_the_goal(app, page):
+    app.state.change({"pane": "budgets", "goal": "Top-1 Accuracy"})
+    app.state.filters = [("Top-1 Accuracy", 0.5, None), ("Latency", None, 9000.0), ("Epochs", None, None)]
+    update = page.say("set", field="relax", value="Epochs")
+    assert "relax=Epochs" in update["link"]["query"]
+    offered = re.search(r'<select id="relax".*?</select>', update["panes"]["side"])[0]
+    assert re.findall(r'<option value="(.*?)"( selected)?>', offered) == [("Latency", ""), ("Epochs", " selected")]
+    app.state.filters = [("Top-1 Accuracy", 0.5, None)]
+    side = page.say("set", field="relax", value="Latency")["panes"]["side"]
+    assert 'id="relax"' not in side
+    assert 'id="set-goal"' in side
+    assert "A budget on something other than Top-1 Accuracy can be relaxed here." in side
+
+
+def test_a_curve_without_steps_leaves_its_choices_on_the_page(app, page):
+    cheapest = float(np.nanmin(app.desk.study.values("Latency")))
+    app.state.change({"pane": "budgets", "goal": "Top-1 Accuracy", "relax": "Epochs"})
+    app.state.filters = [("Latency", None, cheapest), ("Epochs", None, None)]
+    side = page.say("budget_save", name="one")["panes"]["side"]
+    assert "Relaxing it brings nothing better than" in side
+    assert 'id="relax"' in side
+    app.state.filters = [("Latency", None, cheapest / 2), ("Epochs", None, None)]
+    side = page.say("budget_save", name="none")["panes"]["side"]
+    assert "No model meets the other budgets" in side
+    assert 'id="relax"' in side
+
+
 def test_filters_agree_with_the_values(app):
     app.state.filters = [("Top-1 Accuracy", 0.5, None), ("Latency", None, 9000.0)]
     study_ = app.desk.study
@@ -193,7 +249,7 @@ def test_a_typed_budget_sets_the_ranges_and_is_written_as_they_are_dragged(app, 
     assert app.state.filters == [("Top-1 Accuracy", 0.6, None), ("Latency", None, 8123.456789)]
     page.say("filter_add")
     page.say("budget_type", text="latency < 7000")
-    assert app.state.filters[0] == ("Latency", None, 7000.0)
+    assert app.state.filters[0] == ("Latency", None, math.nextafter(7000.0, 0))
     assert [each[1:] for each in app.state.filters[1:]] == [(None, None)]
     page.say("budget_type", text="")
     assert all(each[1:] == (None, None) for each in app.state.filters)

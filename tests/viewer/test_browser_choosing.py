@@ -78,6 +78,8 @@ def test_a_budget_is_dragged_typed_saved_and_found_again_at_its_address(enter):
     for source in ("nodes", "models"):
         visitor.until(f"bouillon.model('{source}').data.alpha.filter((a) => a < 0.5).length === {outside}")
     during = visitor.run(outside)
+    followed = page.get_by_label("Highest Latency").input_value()
+    assert re.fullmatch(r"\d+(\.\d+)? s", followed)
     assert page.locator("#verdict").inner_text() == f"{52 - during} of 52 models pass."
     assert page.locator("#tab-passing").inner_text() == f"{52 - during} of 52 pass"
     # the map is sent anew, as when a model comes: the next move makes it faint again, though the same models pass
@@ -90,6 +92,9 @@ def test_a_budget_is_dragged_typed_saved_and_found_again_at_its_address(enter):
     page.get_by_text("of 52 models pass.").wait_for()
     visitor.until("location.search.includes('filters=')")
     assert faint(visitor, "scatter") == during == faint(visitor, "map") > 10
+    released = page.get_by_label("Highest Latency").input_value()
+    assert released.endswith(" s")
+    assert float(released[:-2]) == pytest.approx(float(followed[:-2]), rel=1e-3)
     for arrangement in ("By step", "By operation"):  # new nodes, of which the same are faint
         page.get_by_role("button", name=arrangement).click()
         page.locator("button[aria-pressed=true]", has_text=arrangement).wait_for()
@@ -106,7 +111,7 @@ def test_a_budget_is_dragged_typed_saved_and_found_again_at_its_address(enter):
     page.get_by_text("of 52 models pass.").wait_for()
     again = enter(page.url.split("?")[1])
     again.page.get_by_role("button", name="phone & co", exact=True).wait_for()
-    assert again.page.get_by_label("Highest Latency").input_value() == "9000"
+    assert again.page.get_by_label("Highest Latency").input_value() == "9 s"
 
 
 def test_a_range_that_ends_as_it_was_leaves_nothing_behind(enter):
@@ -159,11 +164,11 @@ def test_a_budget_is_typed_and_follows_the_hand(enter):
     field.fill("top-1 accuracy > 50%; latency <= 9 s")
     page.keyboard.press("Enter")
     page.get_by_text("of 52 models pass.").wait_for()
-    assert page.get_by_label("Lowest Top-1 Accuracy").input_value() == "0.5"
-    assert page.get_by_label("Highest Latency").input_value() == "9000"
-    assert field.input_value() == "Top-1 Accuracy >= 50%; Latency <= 9 s"
+    assert page.get_by_label("Lowest Top-1 Accuracy").input_value() == "> 50%"
+    assert page.get_by_label("Highest Latency").input_value() == "9 s"
+    assert field.input_value() == "Top-1 Accuracy > 50%; Latency <= 9 s"
     assert page.get_by_role("alert").count() == 0
-    visitor.until("location.search.includes('filters=0.5~~Top-1')")
+    visitor.until("location.search.includes('filters=0.5000000000000001~~Top-1')")
     box = page.locator("svg[data-edges]").nth(0).bounding_box()
     middle = box["y"] + box["height"] / 2
     visitor.drag((box["x"] + box["width"] * 0.3, middle), (box["x"] + box["width"] * 0.6, middle))
@@ -236,6 +241,20 @@ def test_the_curve_shows_what_a_wider_budget_would_buy(enter):
     steps.last.focus()
     visitor.page.keyboard.press("Enter")
     visitor.until("location.search.includes('selected=')")
+
+
+def test_what_is_relaxed_is_chosen_and_found_again(enter):
+    visitor = enter("pane=budgets&filters=~9000~Latency&filters=0.5~~Top-1 Accuracy")
+    goal, relaxed = visitor.page.locator("#set-goal"), visitor.page.locator("#relax")
+    goal.select_option("Top-5 Accuracy")
+    visitor.until("new URLSearchParams(location.search).get('goal') === 'Top-5 Accuracy'")
+    for metric in ("Top-1 Accuracy", "Latency", "Top-1 Accuracy"):
+        relaxed.select_option(metric)
+        visitor.until(f"new URLSearchParams(location.search).get('relax') === '{metric}'")
+        assert relaxed.input_value() == metric
+        assert goal.input_value() == "Top-5 Accuracy"
+    again = enter(visitor.page.url.split("?")[1])
+    assert again.page.locator("#relax").input_value() == "Top-1 Accuracy"
 
 
 def test_details_say_what_differs_and_chips_narrow_it(enter):

@@ -4,10 +4,11 @@ import math
 
 import duckdb
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.filters import Budget, histogram, passing, sentence, sql, tightest
+from viewer.filters import Budget, beyond, histogram, left_out, nearest, passing, sentence, sql, tightest
 from viewer.metrics import Better, MetricSpec
 
 SPECS = [
@@ -17,8 +18,10 @@ SPECS = [
     MetricSpec("parameters", format=",.0f"),
 ]
 numbers = st.one_of(st.integers(-5, 5).map(float), st.just(math.nan))
-bounds = st.one_of(st.none(), st.integers(-5, 5).map(float))
-budgets = st.lists(st.builds(Budget, st.sampled_from(["a", "b"]), bounds, bounds), max_size=3)
+whole = st.integers(-5, 5).map(float)
+lows = st.one_of(st.none(), whole, whole.map(lambda number: beyond(number, "low")))
+highs = st.one_of(st.none(), whole, whole.map(lambda number: beyond(number, "high")))
+budgets = st.lists(st.builds(Budget, st.sampled_from(["a", "b"]), lows, highs), max_size=3)
 tables = st.lists(st.tuples(numbers, numbers), max_size=8)
 
 
@@ -93,7 +96,44 @@ def test_sql_reads_the_very_number(bound):
         assert db.execute(f"SELECT count(*) FROM t WHERE {sql([Budget('a', bound, bound)])}").fetchone() == (1,)
 
 
+@given(st.integers(-(10**9), 10**9), st.integers(0, 9), st.sampled_from(["low", "high"]))
+def test_a_strict_bound_leaves_out_what_was_typed_and_nothing_else(digits, decimals, end):
+    number = digits / 10**decimals
+    bound = beyond(number, end)
+    assert left_out(bound, end) == number
+    assert left_out(number, end) is None
+    budget = Budget("a", bound, None) if end == "low" else Budget("a", None, bound)
+    assert passing([budget], {"a": np.array([number, bound])}, 2).tolist() == [False, True]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["low", "high"]))
+def test_no_bound_that_is_a_short_number_is_taken_for_a_strict_one(bound, end):
+    short = float(f"{bound:.9g}")
+    if abs(short) > 1e-300 or short == 0:
+        assert left_out(short, end) is None
+
+
+def test_sql_says_strict_bounds_as_they_were_typed():
+    assert sql([Budget("a", beyond(0.0, "low"), beyond(0.0, "high"))]) == '"a" > 0 AND "a" < 0'
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [(4.0, None, (3.0, 0.5)), (None, 0.5, (1.0, 0.25)), (1.5, 2.6, (3.0, 0.2)), (2.0, 3.0, (3.0, 0.0))],
+)
+def test_the_nearest_model_misses_least(low, high, found):
+    assert nearest(Budget("a", low, high), np.array([1.0, 3.0, math.nan])) == pytest.approx(found)
+
+
+def test_without_values_nothing_is_near():
+    value, miss = nearest(Budget("a", 1.0), np.array([math.nan]))
+    assert math.isnan(value)
+    assert miss == math.inf
+
+
 def test_in_words():
+    assert sentence(Budget("accuracy", low=beyond(0.9, "low")), SPECS[0]) == "accuracy above 90.0%"
+    assert sentence(Budget("accuracy", 0.5, beyond(0.9, "high")), SPECS[0]) == "accuracy at least 50.0% and below 90.0%"
     assert sentence(Budget("accuracy", low=0.9), SPECS[0]) == "accuracy at least 90.0%"
     assert sentence(Budget("latency_p50", 1.0, 10.0), SPECS[1]).startswith("latency p50 from 1")
     assert sentence(Budget("latency_p50"), SPECS[1]) == "any latency p50"

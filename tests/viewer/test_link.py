@@ -19,6 +19,7 @@ ranges = st.lists(st.tuples(text, bounds, bounds), max_size=4)
     selected=st.lists(st.sampled_from(MODELS), unique=True, max_size=20),
     opened=st.lists(st.sampled_from([*MODELS[:5], "bundle-1234"]), unique=True),
     color=text,
+    relax=text,
     filters=ranges,
     budgets=st.dictionaries(text, ranges, max_size=3),
     refine=st.dictionaries(text, st.lists(text, max_size=3), max_size=3),

@@ -30,6 +30,8 @@ from viewer.units import Multiple, QuantityError, parse_quantity, readable
         ("2x", "x", 2),
         ("120/s", "1/s", 120),
         ("1e-3", "", 1e-3),
+        ("2,500,000", "", 2.5e6),
+        ("1_000", "", 1000),
         ("\N{MINUS SIGN}2", "", -2),
     ],
 )
@@ -47,11 +49,34 @@ def test_quantities_are_understood_in_the_metrics_unit(text, unit, value):
         ("10 ms", "J", "'10 ms': the unit 'ms' does not fit; it is measured in 'J'"),
         ("5 %", "B", "'5 %': the unit '%' does not fit; write for example '25 MB' or '25e6'"),
         ("1e999", "", "'1e999' is too large"),
+        ("9e307 MB", "B", "'9e307 MB' is too large"),
+        ("90,5%", "", "'90,5%' has a comma where decimals begin; did you mean '90.5%'?"),
+        ("1,5 ms", "ms", "'1,5 ms' has a comma where decimals begin; did you mean '1.5 ms'?"),
+        ("0,500", "", "'0,500' has a comma where decimals begin; did you mean '0.500'?"),
+        ("1.500,5", "B", "'1.500,5' is not a number; write for example '25 MB' or '25e6'"),
+        ("12,34,567", "J", "'12,34,567' is not a number; it is measured in 'J'"),
+        ("2 pp", "", "'2 pp': the unit 'pp' does not fit; write for example '0.9' or '90%'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_would(text, unit, message):
     with pytest.raises(QuantityError, match=f"^{re.escape(message)}$"):
         parse_quantity(text, unit)
+
+
+def test_points_are_percent_where_values_are_shares():
+    assert parse_quantity("2 pp", share=True) == 0.02
+    assert parse_quantity("2 pp", "%") == 2
+
+
+@given(st.integers(0, 1000))
+def test_percent_are_the_nearest_float(thousandths):
+    """57 * 0.01 is more than 0.57: a model of exactly 57% would not pass."""
+    assert parse_quantity(f"{thousandths / 10}%") == float(f"{thousandths / 1000:.3f}")
+
+
+@pytest.mark.parametrize("text", ["1e-999999999", "0e999999999 MB"])
+def test_what_is_next_to_nothing_is_nothing(text):
+    assert parse_quantity(text, "B") == 0
 
 
 @given(st.text(max_size=12), st.sampled_from(["", "B", "ms", "%", "1/s", "x"]))

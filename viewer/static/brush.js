@@ -91,6 +91,15 @@
     });
   }
 
+  // As the server writes bounds, in the same units, with fewer digits
+  const digits = new Intl.NumberFormat("en", {maximumSignificantDigits: 4}), TINY = 1e-4;
+  function written(value, units) {
+    if (value === null) return "";
+    const fitting = units.filter(([, divisor]) => value === 0 ? divisor === 1 : Math.abs(value) >= divisor * 0.9995);
+    const [unit, divisor] = fitting.at(-1) ?? units[0], shown = value / divisor;
+    return (shown === 0 || Math.abs(shown) >= TINY ? digits.format(shown) : String(Number(shown.toPrecision(4)))) + unit;
+  }
+
   const fraction = (svg, event) => {
     const box = svg.getBoundingClientRect();
     return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
@@ -110,9 +119,8 @@
     Object.assign(drag, {from, to, low, high, moved: drag.moved || Math.abs(part - drag.first) > 0.01});
     drag.rect.setAttribute("x", from * 100 + "%");
     drag.rect.setAttribute("width", (to - from) * 100 + "%");
-    const short = (v) => v === null ? "" : String(Number(v.toPrecision(4)));
     const fields = drag.svg.closest("[data-filter]").querySelectorAll("input[data-end]");
-    if (fields.length === 2) { fields[0].value = short(low); fields[1].value = short(high); }
+    if (fields.length === 2) { fields[0].value = written(low, drag.units); fields[1].value = written(high, drag.units); }
     ranges = ranges.map((range, i) => i === drag.index ? [range[0], low, high] : range);
     follow();
   }
@@ -121,10 +129,11 @@
     const svg = event.target.closest?.("svg[data-edges]");
     if (!svg || event.button) return;
     event.preventDefault();
-    const edges = JSON.parse(svg.dataset.edges), rect = svg.querySelector(".brush"), first = fraction(svg, event);
+    const [edges, units] = [svg.dataset.edges, svg.dataset.units].map((text) => JSON.parse(text));
+    const rect = svg.querySelector(".brush"), first = fraction(svg, event);
     const [a, b] = [parseFloat(rect.getAttribute("x")) / 100, (parseFloat(rect.getAttribute("x")) + parseFloat(rect.getAttribute("width"))) / 100];
     const index = Number(svg.closest("[data-filter]").dataset.filter), verdict = byId("verdict");
-    drag = {svg, edges, rect, first, index, anchor: first, start: [a, b]};
+    drag = {svg, edges, units, rect, first, index, anchor: first, start: [a, b]};
     verdict.style.minHeight = verdict.offsetHeight + "px";       // what stands below stays under the pointer
     if (Math.abs(first - a) < 0.025) drag.anchor = b;            // an end is taken
     else if (Math.abs(first - b) < 0.025) drag.anchor = a;

@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import replace
+from itertools import combinations
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from viewer.budget_text import BudgetError, parse_budgets, write_budgets
-from viewer.filters import Budget, histogram
+from viewer.budget_text import (
+    BudgetError,
+    check,
+    parse_bound,
+    parse_budgets,
+    shown_units,
+    write_bound,
+    write_budgets,
+)
+from viewer.filters import Budget, End, histogram, nearest
 from viewer.markup import render
-from viewer.pareto import Bought, best_within
 from viewer.state import Range
-from viewer.study import Study, budgets
-from viewer.units import QuantityError, parse_quantity
+from viewer.study import budgets
+from viewer.views.relaxing import relaxing
 from viewer.views.view import STUDY, Action, SideView
 
 __all__ = ["Budgets"]
 
-_CURVE = (60.0, 430.0, 126.0, 8.0)
-"""Left, right, bottom and top of the curve, in pixels of its picture."""
+_TYPED = "budget-text"
+"""Id of the field that has the whole budget."""
+
+
+class _Refused(NamedTuple):
+    """What was typed last, where it cannot be read: it stays in its field, with the reason below."""
+
+    field: str
+    text: str
+    problem: str
 
 
 class Budgets(SideView):
     """The filters of the state, with their histograms."""
 
     name = "budgets"
-    shows: ClassVar[frozenset[str]] = frozenset({"filters", "budgets", "goal"})
+    shows: ClassVar[frozenset[str]] = frozenset({"filters", "budgets", "goal", "relax"})
 
     def __init__(self, desk: Any) -> None:
         super().__init__(desk)
-        self._problems: dict[int, str] = {}
-        self._relaxed = ""
-        self._typed, self._problem = "", ""
+        self._refused: _Refused | None = None
 
     def actions(self) -> dict[str, Action]:
         return {
@@ -47,7 +62,6 @@ class Budgets(SideView):
             "budget_save": self._save,
             "budget_load": self._load,
             "budget_drop": self._forget,
-            "relax": self._relax,
         }
 
     def draw_side(self) -> str:
@@ -59,7 +73,7 @@ class Budgets(SideView):
         return render(
             "budgets",
             metrics=study.choices, used=used, more=len(used) < len(study.metrics),
-            text=self._typed or write_budgets(budgets(state.filters), study.spec), problem=self._problem,
+            text=self._shown(_TYPED, write_budgets(budgets(state.filters), study.spec)), refused=self._refused,
             example=self._example(),
             filters=[self._filter(index, each, passing) for index, each in enumerate(state.filters)],
             total=len(study.keys), passing=int(passing.sum()),
@@ -71,8 +85,11 @@ class Budgets(SideView):
                 {"name": name, "text": ", ".join(study.filter_texts(filters)), "current": filters == state.filters}
                 for name, filters in sorted(state.budgets.items())
             ],
-            relaxable=used, curve=self._curve(goal),
+            relaxing=relaxing(study, state),
         )  # fmt: skip
+
+    def _shown(self, field: str, text: str) -> str:
+        return self._refused.text if self._refused is not None and self._refused.field == field else text
 
     def _example(self) -> str:
         """Return a budget that about half of the models meet on each of two metrics."""
@@ -92,8 +109,31 @@ class Budgets(SideView):
         found = study.tightest(self.state.filters)
         if found is None:
             return ""
-        freed = int(study.passing(f for f in self.state.filters if f[0] != found.metric).sum())
-        return f"Tightest: {study.filter_texts([(found.metric, found.low, found.high)])[0]}. Without it, {freed} would pass."
+        words, freed = self._words(found), self._without(found.metric)
+        return f"Tightest: {words}. Without it, {freed} would pass." if freed else self._several_tight()
+
+    def _several_tight(self) -> str:
+        """Say which two budgets leave nothing together, or which one alone asks for more than there is."""
+        study, all_ = self.desk.study, budgets(self.state.filters)
+        alone = "No single budget is the reason."
+        if all_[2:]:  # of two, nothing would be left
+            one, other = max(combinations(all_, 2), key=lambda pair: self._without(*(each.metric for each in pair)))
+            if freed := self._without(one.metric, other.metric):
+                return f"{alone} Without both {self._words(one)} and {self._words(other)}, {freed} would pass."
+        near = {budget: nearest(budget, study.values(budget.metric)) for budget in all_}
+        furthest = max(all_, key=lambda budget: near[budget][1])
+        value, _ = near[furthest]
+        has = (
+            f"the nearest has {study.show_value(furthest.metric, value)}" if np.isfinite(value) else "none has a value"
+        )
+        return f"{alone} Furthest from any model: {self._words(furthest)} ({has})."
+
+    def _words(self, budget: Budget) -> str:
+        return self.desk.study.filter_texts([(budget.metric, budget.low, budget.high)])[0]
+
+    def _without(self, *metrics: str) -> int:
+        """How many models would pass without the budgets on some metrics."""
+        return int(self.desk.study.passing(each for each in self.state.filters if each[0] not in metrics).sum())
 
     def _filter(self, index: int, filter_: Range, passing: np.ndarray) -> dict[str, Any]:
         study = self.desk.study
@@ -104,9 +144,10 @@ class Budgets(SideView):
         start = 0.0 if low is None else _fraction(edges, low)
         stop = 1.0 if high is None else _fraction(edges, high)
         return {
-            "metric": metric, "label": study.label(metric), "unit": study.spec(metric).unit,
-            "low": "" if low is None else f"{low:.6g}", "high": "" if high is None else f"{high:.6g}",
-            "edges": json.dumps(edges), "problem": self._problems.get(index, ""),
+            "metric": metric, "label": study.label(metric),
+            "low": self._shown(f"low-{index}", write_bound(low, "low", study.spec(metric))),
+            "high": self._shown(f"high-{index}", write_bound(high, "high", study.spec(metric))),
+            "edges": json.dumps(edges), "units": json.dumps(shown_units(study.spec(metric))),
             "bins": [
                 {"x": round(at * step + 0.3, 2), "width": round(step - 0.6, 2),
                  "all": round(100 * count / most, 1), "all_y": round(100 - 100 * count / most, 1),
@@ -118,27 +159,13 @@ class Budgets(SideView):
                 "most": study.show_value(metric, edges[-1])} if edges else {}),
         }  # fmt: skip
 
-    def _curve(self, goal: str) -> dict[str, Any] | None:
-        """Best value of the goal for each bound of one budget, the others staying as they are."""
-        study, state = self.desk.study, self.state
-        metrics = [metric for metric, _, _ in state.filters if metric != goal]
-        metric = self._relaxed if self._relaxed in metrics else (metrics[0] if metrics else "")
-        if not goal or not metric:
-            return None
-        others = study.passing([each for each in state.filters if each[0] not in (metric, goal)])
-        steps = best_within(study.values(metric), study.values(goal), study.better(metric), study.better(goal), others)
-        if len(steps) <= 1:
-            return None
-        bound = next(
-            (high if study.better(metric) != "higher" else low) for name, low, high in state.filters if name == metric
-        )
-        return _curve_picture(study, metric, goal, steps, bound)
-
     # ---- what a person does
     def begin(self) -> None:
         self._send_filters()
 
     def update(self, changed: Any) -> None:
+        if "filters" in changed:
+            self._refused = None
         super().update(changed)
         if changed & {
             "filters",
@@ -168,10 +195,9 @@ class Budgets(SideView):
         """The whole budget was typed: what it does not name is no longer bounded."""
         text, study = str(message.get("text", "")), self.desk.study
         try:
-            found = parse_budgets(text, study.metrics)
+            found = parse_budgets(text, study.metrics, self._values())
         except BudgetError as error:
-            self._typed, self._problem = text, str(error)
-            self.desk.send("panes", {"side": self.draw_side()})
+            self._refuse(_TYPED, text, error)
             return
         # a bound that was dragged is written shorter than it is: unless it was changed, it stays as it is
         exact = {write_budgets([budget], study.spec): budget for budget in budgets(self.state.filters)}
@@ -180,11 +206,22 @@ class Budgets(SideView):
         kept = [named.pop(metric, (metric, None, None)) for metric, low, high in self.state.filters
                 if metric in named or (low is None and high is None)]  # fmt: skip
         self._apply([*kept, *named.values()])
+        self._redraw()
+
+    def _values(self) -> dict[str, np.ndarray]:
+        return {spec.name: self.desk.study.values(spec.name) for spec in self.desk.study.metrics}
+
+    def _refuse(self, field: str, text: str, error: BudgetError) -> None:
+        self._refused = _Refused(field, text, str(error))
+        self._redraw()
+
+    def _redraw(self) -> None:
+        """Draw the pane though the state is as it was: what stands in the page's fields may be something else."""
         self.desk.send("panes", {"side": self.draw_side()})
 
     def _apply(self, filters: list[Range]) -> None:
         """Set the filters; what they exclude is no longer selected."""
-        self._typed, self._problem = "", ""
+        self._refused = None
         self.state.change({"filters": filters})
         study = self.desk.study
         shown = study.shown(self.state)
@@ -194,7 +231,6 @@ class Budgets(SideView):
         filters = list(self.state.filters)
         if 0 <= index < len(filters):
             filters[index] = filter_
-            self._problems.pop(index, None)
             self._apply(filters)
 
     def _range(self, message: Mapping[str, Any]) -> None:
@@ -203,22 +239,26 @@ class Budgets(SideView):
             before = self.state.filters
             self._replace(index, (before[index][0], _bound(message.get("low")), _bound(message.get("high"))))
             if self.state.filters == before:  # the page has followed the hand meanwhile
-                self.desk.send("panes", {"side": self.draw_side()})
+                self._redraw()
                 self._send_filters()
 
     def _bound(self, message: Mapping[str, Any]) -> None:
-        """A bound was typed: `5 ms`, `90%` and `1.2e6` are numbers too."""
-        index, end, text = int(message.get("index", -1)), message.get("end"), str(message.get("value", ""))
+        """A bound was typed: `5 ms`, `90%` and `> 1.2e6` are numbers too."""
+        index, text = int(message.get("index", -1)), str(message.get("value", ""))
+        end: End = "low" if message.get("end") == "low" else "high"
         if not 0 <= index < len(self.state.filters):
             return
-        metric, low, high = self.state.filters[index]
+        before = Budget(*self.state.filters[index])
+        spec = self.desk.study.spec(before.metric)
         try:
-            value = parse_quantity(text, self.desk.study.spec(metric).unit) if text.strip() else None
-        except QuantityError as error:
-            self._problems[index] = str(error)
-            self.desk.send("panes", {"side": self.draw_side()})
+            bound = parse_bound(text, end, spec, self._values())
+            after = replace(before, low=bound) if end == "low" else replace(before, high=bound)
+            check(after, spec)
+        except BudgetError as error:
+            self._refuse(f"{end}-{index}", text, error)
             return
-        self._replace(index, (metric, value, high) if end == "low" else (metric, low, value))
+        self._replace(index, (after.metric, after.low, after.high))
+        self._redraw()
 
     def _add(self, message: Mapping[str, Any]) -> None:
         used = {metric for metric, _, _ in self.state.filters}
@@ -228,7 +268,6 @@ class Budgets(SideView):
 
     def _drop(self, message: Mapping[str, Any]) -> None:
         index = int(message.get("index", -1))
-        self._problems.clear()
         self._apply([each for at, each in enumerate(self.state.filters) if at != index])
 
     def _metric(self, message: Mapping[str, Any]) -> None:
@@ -248,10 +287,6 @@ class Budgets(SideView):
         name = str(message.get("name"))
         self.state.change({"budgets": {other: f for other, f in self.state.budgets.items() if other != name}})
 
-    def _relax(self, message: Mapping[str, Any]) -> None:
-        self._relaxed = str(message.get("value"))
-        self.desk.send("panes", {"side": self.draw_side()})
-
 
 def _bound(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
@@ -262,37 +297,3 @@ def _fraction(edges: list[float], value: float) -> float:
     if not edges:
         return 0.0
     return float(np.interp(value, edges, np.linspace(0, 1, len(edges))))
-
-
-def _curve_picture(study: Study, metric: str, goal: str, steps: list[Bought], bound: float | None) -> dict[str, Any]:
-    left, right, bottom, top = _CURVE
-    budgets, values = [step[0] for step in steps], [step[1] for step in steps]
-    if study.better(metric) == "higher":  # relaxing means going down: the axis runs so too
-        left, right = right, left
-
-    def at_x(value: float) -> float:
-        low, high = min(budgets), max(budgets)
-        return round(left + (min(max(value, low), high) - low) / ((high - low) or 1) * (right - left), 1)
-
-    def at_y(value: float) -> float:
-        low, high = min(values), max(values)
-        return round(bottom + (value - low) / ((high - low) or 1) * (top - bottom), 1)
-
-    points = [(at_x(budget), at_y(value)) for budget, value, _ in steps]
-    path = f"M{points[0][0]} {points[0][1]}" + "".join(f"H{x}V{y}" for x, y in points[1:]) + f"H{right}"
-    ends = sorted({min(budgets), (min(budgets) + max(budgets)) / 2, max(budgets)})
-    return {
-        "metric": metric, "label": study.label(metric), "path": path,
-        "budget": None if bound is None else at_x(bound),
-        "x_ticks": [{"at": at_x(value), "text": study.show_value(metric, value)} for value in ends],
-        "y_ticks": [{"at": at_y(value), "text": study.show_value(goal, value)} for value in sorted({min(values), max(values)})],
-        "steps": [
-            {"x": x, "y": y, "key": study.keys[step.row], "text": _step_text(study, metric, goal, step)}
-            for (x, y), step in zip(points, steps, strict=True)
-        ],
-    }  # fmt: skip
-
-
-def _step_text(study: Study, metric: str, goal: str, step: Bought) -> str:
-    budget, value = study.show_value(metric, step.budget), study.show_value(goal, step.value)
-    return f"{study.label(metric)} {budget}: {study.forest[study.keys[step.row]].label}, {value}"
