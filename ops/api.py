@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from ops.finite import not_finite
 from ops.model import OnnxModel, TorchModel
 from ops.params import explain, params_model
 from ops.registry import Registry
@@ -220,9 +221,13 @@ class OpSpec:
             BadParamsError: naming each wrong parameter, the problem, and the nearest name or the allowed values.
         """
         try:
-            return self.params.model_validate(dict(given)).model_dump(mode="json")
+            params = self.params.model_validate(dict(given)).model_dump(mode="json")
         except ValidationError as error:
             raise BadParamsError(f"Operation '{self.name}': {explain(error, self.params)}") from None
+        odd = not_finite(params)
+        if odd is not None:
+            raise BadParamsError(f"Operation '{self.name}': {odd[0]}: must be a finite number (got {odd[1]})")
+        return params
 
     def marked(self, mark: Literal["model entry", "model reference", "channel multiple"]) -> tuple[str, ...]:
         """Return the names of the parameters that are a ModelEntry, a ModelRef, or a ChannelMultiple."""

@@ -21,12 +21,21 @@ _DEFAULT = {
     "weight_only": ("linear", "embedding"),
 }
 _ABLE = {"static": (), "dynamic": ("conv", "linear", "embedding"), "weight_only": ("linear", "embedding")}
+_FIXED_BITS = {"static": 8, "dynamic": 8, "float16": 16, "bfloat16": 16}
+"""What a method gives, whatever `bits` says; at its default it asks for nothing."""
+_DEFAULT_BITS = 8
 _SLOW_SHARE = 0.8  # below it, conversions between float and int8 may cost more than the integer kernels save
 
 
 def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     if any(name == "quantize" for name, _ in ancestry.operations):
         return "the model is quantized already; put the second `quantize` beside the first, not below it"
+    method, bits = params["method"], params["bits"]
+    if method in _FIXED_BITS and bits != _DEFAULT_BITS:
+        return (
+            f"`bits: {bits}` is for `method: weight_only`; `{method}` always gives {_FIXED_BITS[method]} bits. Set "
+            "`method: weight_only`, or leave `bits` out"
+        )
     return None
 
 

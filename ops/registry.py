@@ -25,6 +25,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def _module(item: object) -> str:
+    """Where a definition stands: it is a function or a class, or says which function it is about."""
+    about = next((getattr(item, name) for name in ("apply", "compute") if hasattr(item, name)), item)
+    return str(getattr(about, "__module__", about))
+
+
 class Registry(Generic[T]):
     """A mapping from name to definition that fails loudly and suggests."""
 
@@ -36,8 +42,10 @@ class Registry(Generic[T]):
 
     def add(self, name: str, item: T) -> None:
         """Register `item`; a second, different definition of a name is an error."""
-        if name in self._items and self._items[name] != item:
-            raise DuplicateNameError(f"{self._noun} '{name}' is defined twice: {self._items[name]} and {item}")
+        known = self._items.get(name)
+        if known is not None and known != item:
+            both = " and ".join(map(_module, (known, item)))
+            raise DuplicateNameError(f"{self._noun} '{name}' is defined twice: in {both}; give one another name")
         self._items[name] = item
 
     def __contains__(self, name: object) -> bool:

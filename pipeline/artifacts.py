@@ -32,12 +32,21 @@ class ArtifactStore:
         return self.root / key[:2] / key
 
     def __contains__(self, key: Key) -> bool:
-        return (self.path(key) / MANIFEST).exists()
+        """An artifact whose manifest is damaged is not there: it is made again."""
+        try:
+            self.manifest(key)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def manifest(self, key: Key) -> dict[str, Any]:
         """Read what was published with the artifact."""
         manifest: dict[str, Any] = json.loads((self.path(key) / MANIFEST).read_text())
         return manifest
+
+    def is_damaged(self, key: Key) -> bool:
+        """Whether there is a manifest that cannot be read."""
+        return (self.path(key) / MANIFEST).exists() and key not in self
 
     @contextmanager
     def publish(self, key: Key, manifest: Mapping[str, Any]) -> Iterator[Path]:
@@ -56,6 +65,8 @@ class ArtifactStore:
             for file in scratch.rglob("*"):
                 _flush(file)
             try:
+                if self.is_damaged(key):
+                    self.remove(key)
                 scratch.rename(final)
             except OSError:
                 if key not in self:  # lost a race to an equal result: keep theirs

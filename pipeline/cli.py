@@ -11,15 +11,23 @@ python -m pipeline show DATASET
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ops.finite import not_finite
 from ops.registry import nearest
+from pipeline.broken_yaml import explain_yaml
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+_CALLS = 10_000
 COMMANDS = ("import", "export", "migrate", "compare", "show")
 HELP = """\
 Compress models by recipe, measure what came out, and show it.
@@ -52,6 +60,8 @@ def run(arguments: list[str]) -> int:
         sys.stdout.write(f"{HELP}\nRecipes: {', '.join(_recipe_names())}\n")
         return 0 if arguments else 2
     from pipeline.config import ConfigError
+    from pipeline.datasets.api import DataError
+    from pipeline.keys import IdentityError
     from pipeline.recipe import RecipeError
     from pipeline.store.errors import StoreError
 
@@ -61,7 +71,7 @@ def run(arguments: list[str]) -> int:
 
             return run_command(arguments)
         return _sweep(arguments)
-    except (UsageError, ConfigError, RecipeError, StoreError) as error:
+    except (UsageError, ConfigError, RecipeError, DataError, IdentityError, StoreError) as error:
         sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
         return 2
     except OSError as error:
@@ -81,6 +91,9 @@ def _sweep(arguments: list[str]) -> int:
 
     options, overrides = _options(arguments)
     raw, entries = compose(overrides, extra=options.config_dir)
+    odd = not_finite(raw)
+    if odd is not None:
+        raise UsageError(f"{odd[0]}: must be a finite number (got {odd[1]})")
     return sweep(check(raw), entries)
 
 
@@ -117,12 +130,12 @@ def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[st
     if extra is not None and not extra.is_dir():
         raise UsageError(f"--config-dir {extra}: there is no such folder")
     search = [f"hydra.searchpath=[{extra.resolve().as_uri()}]"] if extra else []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with _deep(), initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         options = partial(loader.get_group_options, config_name="config", overrides=search)
 
         def composed(words: list[str]) -> dict[str, Any]:
-            with _hydra_errors(options):
+            with _hydra_errors(options, extra):
                 config = hydra_compose("config", overrides=[*search, *words])
                 plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             assert isinstance(plain, dict)
@@ -139,7 +152,7 @@ def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[st
         ]
         try:
             raw = composed([*chosen, *overrides])
-            with _hydra_errors(options):
+            with _hydra_errors(options, extra):
                 entries = _entries({group: options(group) for group in ("model", "target", "bench")}, search)
         except OmegaConfBaseException as error:
             raise UsageError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from None
@@ -147,8 +160,26 @@ def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[st
 
 
 def _addable(word: str) -> str:
-    """Let a recipe be given words that it does not write out: Hydra alone would ask for a `+`; the parser knows better."""
-    return f"++{word}" if word.startswith("recipe.") else word
+    """Let a recipe or an entry be given words that it does not write out: Hydra alone would ask for a `+`.
+
+    Who reads them knows all that there may be, and says what is nearest to a word that is none.
+    """
+    return f"++{word}" if word.startswith(("recipe.", "model.", "dataset.", "bench.")) else word
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Let recipes be long chains: composing takes some twenty calls for each step of one."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, _CALLS))
+    try:
+        yield
+    except RecursionError:
+        raise UsageError(
+            "recipe: its steps are nested too deeply to be composed. Some 300 steps in a row are the most"
+        ) from None
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 def _entries(groups: Mapping[str, Sequence[str]], search: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -174,14 +205,17 @@ def _entries(groups: Mapping[str, Sequence[str]], search: list[str]) -> dict[str
 class _hydra_errors:  # noqa: N801 - a context manager reads as a function
     """Turn Hydra's errors into one message of ours with the nearest name."""
 
-    def __init__(self, options: Callable[[str], list[str]]) -> None:
-        self._options = options
+    def __init__(self, options: Callable[[str], list[str]], extra: Path | None) -> None:
+        self._options, self._extra = options, extra
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         from hydra.errors import HydraException, MissingConfigException
 
+        broken = explain_yaml(error, [CONF, *([self._extra] if self._extra else [])])
+        if broken is not None:
+            raise UsageError(broken) from None
         if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
             group, _, name = error.missing_cfg_file.partition("/")
             known = self._options(group)
@@ -192,7 +226,19 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
             text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
             if "must specify 'recipe'" in text:
                 text = f"which recipe? Give recipe=NAME. Known: {', '.join(self._options('recipe'))}"
+            wrong = re.match("Could not override '(.+?)'", text)
+            if wrong:
+                text = f"unknown key '{wrong[1]}'.{nearest(wrong[1], _keys())} Known: {', '.join(_keys())}"
             raise UsageError(text) from None
+
+
+def _keys() -> list[str]:
+    """What can be set besides the words of recipes and entries."""
+    from pipeline.config import Config, ExecutorConfig, LimitsConfig
+
+    groups: dict[str, type[BaseModel]] = {"executor": ExecutorConfig, "limits": LimitsConfig}
+    inner = [f"{group}.{name}" for group, fields in groups.items() for name in fields.model_fields]
+    return [*(name for name in Config.model_fields if name not in groups), *inner]
 
 
 def _recipe_names() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from rich.console import Console
@@ -21,35 +21,44 @@ from pipeline.progress import Durations, format_seconds
 
 
 def print_plan(
-    plan: Plan, jobs: Sequence[Job], artifacts: ArtifactStore, durations: Durations, console: Console
+    plan: Plan,
+    jobs: Sequence[Job],
+    artifacts: ArtifactStore,
+    durations: Durations,
+    console: Console,
+    *,
+    force: Set[Key] = frozenset(),
 ) -> None:
-    """Print every step with its key, whether its result is there, and its expected time from past runs."""
+    """Print every step with its key, whether its result is there, and its expected time from past runs.
+
+    What is in `force` runs again although its result is there.
+    """
     top = Tree("", hide_root=True)
     nodes: dict[Key, Tree] = {}
     steps = plan.by_key()
-    total, unknown = 0.0, 0
+    unknown = 0
     for step in plan.steps:
         line = Text.assemble((step.key[:12], "dim"), "  ", step.path.rpartition("/")[2], ("  " + step.op, "dim"))
         expected = durations.get((What.OPERATION, step.op))
-        if step.key in artifacts:
+        if step.key in artifacts and step.key not in force:
             line.append("  cached", "green")
         elif expected is None:
             unknown += 1
             line.append("  never run here", "yellow")
         else:
             line.append(f"  about {format_seconds(expected)}", "cyan")
+        if step.key in force:
+            line.append("  (forced)", "yellow")
         parent = nodes.get(step.parent, top) if step.parent else top
         nodes[step.key] = parent.add(line)
-    for job in jobs:
-        if job.key not in artifacts:
-            total += durations.get((job.what, steps[job.model].op), 0.0)
+    missing = [job for job in jobs if job.key not in artifacts or job.key in force]
+    total = sum(durations.get((job.what, steps[job.model].op), 0.0) for job in missing)
     console.print(top)
     for path, key in plan.aliases.items():
         console.print(f"{path}: the same model as {steps[key].path}", markup=False, highlight=False)
-    missing = sum(job.key not in artifacts for job in jobs)
     guess = f", about {format_seconds(total)} of work by past runs" if total else ""
     more = f" ({unknown} steps never run here)" if unknown else ""
-    console.print(f"{len(plan.steps)} models; {missing} of {len(jobs)} jobs to do{guess}{more}", highlight=False)
+    console.print(f"{len(plan.steps)} models; {len(missing)} of {len(jobs)} jobs to do{guess}{more}", highlight=False)
 
 
 def step_at(plan: Plan, path: str) -> Step:
@@ -65,12 +74,21 @@ def step_at(plan: Plan, path: str) -> Step:
     return by_path[path]
 
 
-def explain(plan: Plan, path: str, artifacts: ArtifactStore, past: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def explain(
+    plan: Plan,
+    path: str,
+    artifacts: ArtifactStore,
+    past: Mapping[str, Mapping[str, Any]],
+    *,
+    force: Set[Key] = frozenset(),
+) -> list[str]:
     """Say why a step will run, or that it will not: sentences, the step's own reasons first, then its ancestors'.
 
     `past` is `Store.last_steps`: path -> what its operation was when a run of this recipe last had its result.
     """
     step = step_at(plan, path)
+    if step.key in force:
+        return [f"'{path}' will run: it is forced"]
     if step.key in artifacts:
         return [f"'{path}' will not run: its result {step.key[:12]} is there"]
     lines = [f"'{path}' will run:"]
@@ -105,9 +123,13 @@ def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) 
 
 
 def _changed(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    names = sorted(set(before) | set(now))
-    return [
-        f"{prefix}{name} {json.dumps(before.get(name))} -> {json.dumps(now.get(name))}"
-        for name in names
-        if before.get(name) != now.get(name)
-    ]
+    found = []
+    for name in sorted(set(before) | set(now)):
+        was, will_be = before.get(name), now.get(name)
+        if isinstance(was, Mapping) and isinstance(will_be, Mapping):
+            found += _changed(f"{prefix}{name}.", was, will_be)
+        elif was != will_be and name == "content":  # of a conf/model entry: a digest, which says nothing
+            found.append(f"the files of {prefix.rstrip('.')} changed: its weights or its code")
+        elif was != will_be:
+            found.append(f"{prefix}{name} {json.dumps(was)} -> {json.dumps(will_be)}")
+    return found

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.blame import blame
 from pipeline.config import Config, ConfigError
 from pipeline.export_version import EXPORT_VERSION
 from pipeline.plan import Facts
@@ -21,13 +22,47 @@ def load_plugins(modules: Iterable[str]) -> None:
     """Import the user's modules, which register operations, models, data sets, metrics and targets.
 
     Raises:
-        ConfigError: naming the module that cannot be imported.
+        ConfigError: naming the module that cannot be imported, the cause, and its line.
     """
+    modules = tuple(modules)
+    if modules:
+        _register_ours()
     for module in modules:
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            raise ConfigError(f"plugins: '{module}' cannot be imported: {error}") from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - boundary: a module of the user's may raise anything
+            absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+            cause = str(error) if absent else blame(error)
+            raise ConfigError(f"plugins: '{module}' cannot be imported: {cause}") from None
+
+
+def _register_ours() -> None:
+    """Ours come first, so that a name that a plug-in takes again is an error in the plug-in, at its line."""
+    from ops.api import OPERATIONS
+    from pipeline.datasets.api import DATASETS
+    from pipeline.lints.api import LINTS
+    from pipeline.metrics.api import METRICS
+    from pipeline.models.api import BUILDERS
+    from pipeline.targets.api import TARGETS
+
+    registries: tuple[Iterable[str], ...] = (OPERATIONS, DATASETS, LINTS, METRICS, BUILDERS, TARGETS)
+    for registry in registries:
+        list(registry)
+
+
+def read_data(data: Dataset) -> None:
+    """Read the instances, so that mistakes in them are told before anything runs.
+
+    Raises:
+        ConfigError: naming the data set, the file and the row.
+    """
+    from pipeline.datasets.api import SPLITS, DataError
+
+    try:
+        for split in SPLITS:
+            data.size(split)
+    except DataError as error:
+        raise ConfigError(f"dataset: {error}") from None
 
 
 def open_data(config: Config) -> Dataset:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ops.api import Format, OnnxModel, TorchModel
 from ops.model import Architecture
+from pipeline.artifacts import MANIFEST
 from pipeline.models.api import ModelError
+from pipeline.models.files import code_behind
+from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 ONNX_FILE = "model.onnx"
 ARCHITECTURE_FILE = "architecture.json"
@@ -39,14 +45,18 @@ def save(model: TorchModel | OnnxModel, folder: Path) -> None:
     from safetensors.torch import save_file
 
     (folder / _EDITS).write_text(json.dumps(model.edits))
-    (folder / _STRUCTURE).write_text(json.dumps(_structure(model.module)))
+    (folder / _STRUCTURE).write_text(json.dumps(_structure(model)))
     save_file(_untied(model.module.state_dict()), folder / TENSORS_FILE)
     if model.masks:
         save_file({name: mask.contiguous() for name, mask in model.masks.items()}, folder / _MASKS)
 
 
 def load(folder: Path) -> TorchModel | OnnxModel:
-    """Read a model back, bit for bit, without pickle. A torch model comes in evaluation mode."""
+    """Read a model back, bit for bit, without pickle. A torch model comes in evaluation mode.
+
+    Raises:
+        ModelError: if a file is damaged, or the user's own code is not what the model was made with.
+    """
     architecture = load_architecture(folder)
     if (folder / ONNX_FILE).exists():
         return OnnxModel(folder / ONNX_FILE, architecture)
@@ -55,28 +65,33 @@ def load(folder: Path) -> TorchModel | OnnxModel:
     from ops.edits import replay
     from pipeline.models.build import build_structure
 
+    code = load_structure(folder).get("code")
+    if code is not None and code != code_behind(architecture.builder, architecture.arguments):
+        raise ModelError(
+            f"{folder}: the code of {architecture.arguments['factory']} is not what it was made with.{_again(folder)}"
+        )
     edits = load_edits(folder)
     module = replay(build_structure(architecture), architecture, edits)
     try:
-        missing, unexpected = module.load_state_dict(load_file(folder / TENSORS_FILE), strict=False)
+        missing, unexpected = module.load_state_dict(_read(folder / TENSORS_FILE, load_file), strict=False)
     except RuntimeError as error:
         raise ModelError(f"{folder}: the tensors do not fit the recorded structure: {error}") from None
     if unexpected or set(missing) - _tied(module):
         raise ModelError(f"{folder}: tensors missing {sorted(missing)[:3]}, unexpected {sorted(unexpected)[:3]}")
-    masks = load_file(folder / _MASKS) if (folder / _MASKS).exists() else {}
+    masks = _read(folder / _MASKS, load_file) if (folder / _MASKS).exists() else {}
     return TorchModel(module.eval(), architecture, edits, masks)
 
 
 def load_architecture(folder: Path) -> Architecture:
     """Read only how the model is built."""
-    raw = json.loads((folder / ARCHITECTURE_FILE).read_text())
+    raw = _read(folder / ARCHITECTURE_FILE, _json)
     inputs = {name: (dtype, tuple(shape)) for name, (dtype, shape) in raw.pop("inputs").items()}
     return Architecture(**{**raw, "classes": tuple(raw["classes"])}, inputs=inputs)
 
 
 def load_edits(folder: Path) -> list[dict[str, Any]]:
     """Read only the structural edits of a torch model, in order."""
-    edits: list[dict[str, Any]] = json.loads((folder / _EDITS).read_text())
+    edits: list[dict[str, Any]] = _read(folder / _EDITS, _json)
     return edits
 
 
@@ -84,14 +99,40 @@ def load_structure(folder: Path) -> dict[str, Any]:
     """Read only what the tensors of a torch model belong to.
 
     `modules` maps the path of every module to its class, in the order of the code; `parameters` lists the names of the
-    parameters (all other tensors in the file are buffers); `eps` maps normalisations to their epsilon.
+    parameters (all other tensors in the file are buffers); `eps` maps normalisations to their epsilon; `code` is the
+    digest of the user's own code behind it, if any.
     """
-    structure: dict[str, Any] = json.loads((folder / _STRUCTURE).read_text())
+    structure: dict[str, Any] = _read(folder / _STRUCTURE, _json)
     return structure
 
 
-def _structure(module: torch.nn.Module) -> dict[str, Any]:
+def _read(file: Path, reader: Callable[[Path], T]) -> T:
+    """Read a file that a job has left whole, or say which result to make again."""
+    from safetensors import SafetensorError
+
+    try:
+        return reader(file)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"{file} is missing or damaged ({reason(error)}).{_again(file.parent)}") from None
+
+
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text())
+
+
+def _again(folder: Path) -> str:
+    """How to make a damaged result anew: its manifest knows the step."""
+    try:
+        path = json.loads((folder / MANIFEST).read_text())["path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f" Remove {folder} and run again"
+    return f" It is the result of '{path}': make it again with force={path}"
+
+
+def _structure(model: TorchModel) -> dict[str, Any]:
+    module = model.module
     return {
+        "code": code_behind(model.architecture.builder, model.architecture.arguments),
         "modules": {name: type(part).__name__ for name, part in module.named_modules()},
         "parameters": [name for name, _ in module.named_parameters(remove_duplicate=False)],
         "eps": {

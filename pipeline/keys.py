@@ -7,8 +7,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, NewType
 
+from ops.finite import not_finite
+
 Key = NewType("Key", str)
 _FORMAT = 1  # bump to invalidate every key at once
+
+
+class IdentityError(ValueError):
+    """A result cannot be named: the message says which setting is in the way."""
 
 
 def step_key(
@@ -46,7 +52,14 @@ def evidence_key(what: str, *, version: int, model: Key, **identity: Any) -> Key
 
 
 def digest(identity: Mapping[str, Any]) -> Key:
-    """sha256 (64 hex digits) of the canonical JSON."""
+    """sha256 (64 hex digits) of the canonical JSON.
+
+    Raises:
+        IdentityError: if a number is infinite or none.
+    """
+    odd = not_finite(identity)
+    if odd is not None:
+        raise IdentityError(f"{odd[0]}: must be a finite number (got {odd[1]})")
     return Key(hashlib.sha256(canonical_json({"format": _FORMAT, **identity})).hexdigest())
 
 

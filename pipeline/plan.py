@@ -216,12 +216,19 @@ class _Planner:
             last = ancestor.rpartition("/")[2]
             if reference in (last, last.partition("[")[0]):
                 return ancestor
-        if reference in paths and reference != node.path:
+        if reference in paths and f"{reference}/".startswith(f"{node.path}/"):
+            which = "this step itself" if reference == node.path else "made from this step"
+            raise BadParamsError(
+                f"Operation '{node.op}': '{reference}' is {which}. Name a step above it, or in another branch"
+            )
+        if reference in paths:
             return reference
         if reference == "base" and lineage:
             return lineage[-1]
-        known = [*(path.rpartition("/")[2] for path in lineage), *sorted(paths)]
-        shown = ", ".join(["base", *known[:8]])
+        above = [path.rpartition("/")[2] for path in lineage]
+        outside = sorted(path for path in paths if not f"{path}/".startswith(f"{node.path}/"))
+        known = list(dict.fromkeys(["base", *above, *outside]))
+        shown = ", ".join(known[:9])
         raise BadParamsError(
             f"Operation '{node.op}': no step is called '{reference}'.{nearest(reference, known)} Known: {shown}"
         )

@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import ArtifactStore
+from pipeline.describe import measurement_records
 from pipeline.jobs import Done, Failed, Job, Outcome, Skipped, What
 from pipeline.plan import Plan
 from pipeline.progress import state_of
+from pipeline.reasons import reason
 from pipeline.store.records import (
     Change,
     Distribution,
     Finding,
     Ingested,
     LayerTime,
-    Measurement,
     Model,
     Record,
     Step,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pipeline.store.writer import Store
 
 _FLUSH_SECONDS = 2.0
-_MEASURED = ("target", "device", "dataset_key", "value", "low", "high", "count", "evidence_key")
 _PUBLISH_SHARE = 0.05
 """Publishing copies the store; it may take this share of a run's time."""
 
@@ -53,6 +53,19 @@ class Recorder:
             self._records.extend(self._evidence(job))
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self.flush()
+
+    def damaged(self, jobs: Iterable[Job]) -> list[tuple[Job, str]]:
+        """Jobs whose results are there but cannot be read, and why not. Only what the store still lacks is read."""
+        found = []
+        for job in jobs:
+            if self._artifacts.is_damaged(job.key):
+                found.append((job, "its manifest is not JSON"))
+            elif job.key in self._artifacts and self._is_news(job):
+                try:
+                    self._read(job)
+                except Exception as error:  # noqa: BLE001 - boundary: a damaged file can make its reader raise anything
+                    found.append((job, f"{type(error).__name__}: {reason(error)}"))
+        return found
 
     def add(self, records: Iterable[Record]) -> None:
         """Write facts that do not come from a job."""
@@ -89,14 +102,20 @@ class Recorder:
 
     def _evidence(self, job: Job) -> list[Record]:
         """What the artifact adds to the store; nothing if it is there already."""
-        if job.key in self._ingested or job.what is What.EXPORT:
+        if not self._is_news(job):
             return []
         self._ingested.add(job.key)
         self.news = True
+        return [*self._read(job), Ingested(job.key)]
+
+    def _is_news(self, job: Job) -> bool:
+        return job.key not in self._ingested and job.what is not What.EXPORT
+
+    def _read(self, job: Job) -> list[Record]:
         read = {What.OPERATION: self._model, What.PREDICT: self._predictions, What.LAYERS: self._layers,
                 What.ACTIVATIONS: self._activations, What.COMPARE: self._changes,
                 What.MEASURE: self._measurements, What.LAYER_TIMES: self._times, What.LATENCY: self._latency}[job.what]  # fmt: skip
-        return [*read(job), Ingested(job.key)]
+        return read(job)
 
     def _model(self, job: Job) -> list[Record]:
         step = self._steps[job.model]
@@ -138,15 +157,7 @@ class Recorder:
         return list(load_records(LayerTime, self._artifacts.path(job.key) / TIMES))
 
     def _measurements(self, job: Job) -> list[Record]:
-        manifest = self._artifacts.manifest(job.key)
-        now = datetime.now(UTC)
-        return [
-            Measurement(
-                model_key=job.model, run_id=self._run_id, measured_at=now, metric=name,
-                **{field: found[field] for field in _MEASURED},
-            )
-            for name, found in manifest["measures"].items()
-        ]  # fmt: skip
+        return [*measurement_records(self._artifacts.manifest(job.key), run_id=self._run_id)]
 
     def _latency(self, job: Job) -> list[Record]:
         from pipeline.bench.facts import records_of

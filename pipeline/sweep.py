@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from pipeline import environment
 from pipeline.artifacts import ArtifactStore
 from pipeline.bench.preset import Preset, PresetError, parse_preset
 from pipeline.config import Config, ConfigError
+from pipeline.datasets.api import DataError
+from pipeline.describe import failed_metrics, measurement_records
 from pipeline.early import PRESET, Early
 from pipeline.explain import explain, print_plan, step_at
-from pipeline.facts import gather, load_plugins, open_data
-from pipeline.jobs import Done, Failed, Job, Limits, Outcome, Skipped, Workplace
+from pipeline.facts import gather, load_plugins, open_data, read_data
+from pipeline.jobs import Done, Failed, Job, Limits, Outcome, Skipped, What, Workplace
+from pipeline.keys import Key
 from pipeline.lints.check import Evidence, check
 from pipeline.lints.overlap import calibration_overlap
 from pipeline.plan import Plan, make_plan
@@ -57,18 +61,22 @@ def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]
     targets = {name: entries["target"][name] for name in recipe.targets}
     artifacts = ArtifactStore(config.workspace / "artifacts")
     store = Store(config.results)
+    if data.fingerprint not in store.ingested():  # else it has been read before
+        read_data(data)
     jobs = jobs_of(plan, targets=targets, metrics=_metrics())
     early = _preset(entries["bench"].get(PRESET))
     if preset is not None and early is not None:
         jobs += Early(early, preset, environment.device_id(), store.ingested()).jobs(plan, targets)
+    force = {step_at(plan, path).key for path in config.forced()}
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     if config.plan_only:
-        print_plan(plan, jobs, artifacts, store.durations(), console)
+        print_plan(plan, jobs, artifacts, store.durations(), console, force=force)
         return 0
     if config.explain:
-        console.print("\n".join(explain(plan, config.explain, artifacts, store.last_steps(recipe.name))), markup=False)
+        reasons = explain(plan, config.explain, artifacts, store.last_steps(recipe.name), force=force)
+        console.print("\n".join(reasons), markup=False)
         return 0
-    wanted = {job.details.get("target") for job in jobs if job.key not in artifacts}
+    wanted = {job.details.get("target") for job in jobs if job.key not in artifacts or job.key in force}
     absent = _absent({name: entry for name, entry in targets.items() if name in wanted})
     if len(absent) == len(targets):
         raise ConfigError("\n".join(f"target '{name}': {why}" for name, why in absent.items()))
@@ -82,6 +90,7 @@ def sweep(config: Config, entries: Mapping[str, Mapping[str, Mapping[str, Any]]]
         data=data,
         preset=preset,
         absent=absent,
+        force=force,
     ).run(console)
 
 
@@ -121,9 +130,9 @@ class _Sweep:
     def __init__(
         self, *, config: Config, plan: Plan, jobs: Sequence[Job], targets: Mapping[str, Mapping[str, Any]],
         artifacts: ArtifactStore, store: Store, data: Dataset,
-        preset: Preset | None, absent: Mapping[str, str],
+        preset: Preset | None, absent: Mapping[str, str], force: Set[Key],
     ) -> None:  # fmt: skip
-        self.config, self.plan, self.absent = config, plan, absent
+        self.config, self.plan, self.absent, self.force = config, plan, absent, force
         self.targets = {name: entry for name, entry in targets.items() if name not in absent}
         self.jobs = [job for job in jobs if job.details.get("target") not in absent]
         self.skipped = [job for job in jobs if job.details.get("target") in absent]
@@ -133,8 +142,8 @@ class _Sweep:
 
     def run(self, console: Console) -> int:
         """Run every job, record all outcomes, time the models, publish, and print what came out."""
-        force = {step_at(self.plan, path).key for path in self.config.forced()}
         recorder = Recorder(self.store, self.plan, self.artifacts, run_id=self.run_id)
+        force = self.force | self._damaged(recorder, console)
         recorder.add(self._opening())
         for job in self.skipped:
             recorder.record(job, Skipped(job.key, self.absent[job.details["target"]]))
@@ -146,13 +155,14 @@ class _Sweep:
         try:
             progress = show_progress(self.plan, self.jobs, workplace.scratch, durations, self.config.executor.workers)
             with self._executor(workplace) as executor, progress:
-                for job, outcome in run(self.jobs, executor, self.artifacts, force=force):
+                for job, made in run(self.jobs, executor, self.artifacts, force=force):
+                    outcome = self._judged(job, made, recorder)
                     progress.update(job, outcome)
                     if outcome is not None:
                         outcomes.append((job, outcome))
                         recorder.record(job, outcome)
             outcomes += self._time(recorder, console)
-            findings = self._lint(recorder)
+            findings = self._lint(recorder, console)
             exit_code = 0 if all(isinstance(outcome, Done) for _, outcome in outcomes) else 1
         finally:
             recorder.add([RunEnd(self.run_id, datetime.now(UTC), exit_code)])
@@ -164,6 +174,26 @@ class _Sweep:
         print_findings(self.plan, findings, console)
         print_next(self.config.results, console)
         return exit_code
+
+    def _judged(self, job: Job, outcome: Outcome | None, recorder: Recorder) -> Outcome | None:
+        """A metric that failed makes its job a failure, which is tried again next time; the other figures are kept."""
+        if not isinstance(outcome, Done) or job.what is not What.MEASURE:
+            return outcome
+        manifest = self.artifacts.manifest(job.key)
+        if not manifest.get("failed"):
+            return outcome
+        recorder.add(measurement_records(manifest, run_id=self.run_id))
+        recorder.news = True
+        self.artifacts.remove(job.key)
+        return Failed(job.key, outcome.seconds, failed_metrics(manifest))
+
+    def _damaged(self, recorder: Recorder, console: Console) -> set[Key]:
+        """Say which results have to be made again because their files cannot be read."""
+        damaged = recorder.damaged(self.jobs)
+        for job, why in damaged:
+            text = f"{job.what} of '{job.path}' is made again: {self.artifacts.path(job.key)} is damaged ({why})"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return {job.key for job, _ in damaged}
 
     def _time(self, recorder: Recorder, console: Console) -> list[tuple[Job, Failed]]:
         """Time what lacks figures, alone on the machine; return what could not be timed."""
@@ -184,14 +214,18 @@ class _Sweep:
             recorder.record(job, failed)
         return timed.failures
 
-    def _lint(self, recorder: Recorder) -> list[Lint]:
+    def _lint(self, recorder: Recorder, console: Console) -> list[Lint]:
         """Look for what is odd, if anything is new."""
         if not recorder.news:
             return []
         recorder.flush(publish=True)
         device = environment.device_id()
         rows = lint_rows(self.config.results, models=[step.key for step in self.plan.steps], device=device)
-        overlap = calibration_overlap(self.data)
+        try:
+            overlap = calibration_overlap(self.data)
+        except (DataError, OSError) as error:  # jobs that read such an instance have failed; the rest is worth showing
+            overlap = None
+            console.print(Text(f"Whether calibration and evaluation overlap is not known: {error}", style="yellow"))
         findings = check(Evidence(**rows), run_id=self.run_id, at=datetime.now(UTC), overlap=overlap)
         recorder.add(findings)
         return findings

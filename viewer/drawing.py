@@ -24,7 +24,7 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 _INK, _FAINT_INK = 0.85, 0.09
 """How much of a ribbon's colour is seen, and of one outside the budget: mixed with the ground, as opacities would add up
 where its pieces overlap."""
-_ALL_PIECES, _LEAST_PIECES, _MOST_PIECES = 1000, 8, 40
+_ALL_PIECES, _LEAST_PIECES, _MOST_PIECES = 1500, 8, 40
 """Of the map, and of a ribbon. Few ribbons are wide on the screen: more pieces let no steps be seen in their colours."""
 _RIBBON_SHARE = 0.5
 """Half-width of a ribbon's end, of its node's radius."""

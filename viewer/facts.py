@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
@@ -26,6 +27,7 @@ def model_card(study: Study, node: Node, hint: str = "", *, whole: bool = False)
 
     `whole`: with everything that is odd, and what to try.
     """
+    told = node.brief
     parent = study.forest.parent(node.key)
     against = f"against {study.forest[parent].label}" if parent is not None and parent in study.row else ""
     made = node.key in study.row
@@ -48,8 +50,8 @@ def model_card(study: Study, node: Node, hint: str = "", *, whole: bool = False)
         subtitle=node.name if node.name != node.label else "",
         status=status,
         operation=node.op.replace("_", " "),
-        telling=study.telling_text(node),
-        parameters=study.parameters(node) if whole else study.parameters(node)[:_MOST_PARAMETERS],
+        telling=study.telling_text(told),
+        parameters=study.parameters(node) if whole else _untold(study, told)[:_MOST_PARAMETERS],
         folded=whole,
         rows=rows,
         against=against,
@@ -100,6 +102,16 @@ def fold_buttons(study: Study, state: ViewState, keys: Sequence[str]) -> list[di
     if len(inside) == 1 and inside != {""}:
         buttons.append({"do": "fold", "key": inside.pop(), "text": "Draw the sweep as one"})
     return buttons
+
+
+def _untold(study: Study, node: Node) -> list[tuple[str, str]]:
+    """Return the parameters that say something and are not in the line that tells the model from others."""
+    params = {
+        name: value
+        for name, value in node.params.items()
+        if value not in ([], {}, "") and not study.telling_text(replace(node, params={name: value}))
+    }
+    return study.parameters(replace(node, params=params))
 
 
 def _lints(study: Study, key: str, *, whole: bool) -> dict[str, Any] | None:

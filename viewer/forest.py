@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -44,6 +44,15 @@ class Node:
     def label(self) -> str:
         """What to call it where there is room for one line."""
         return self.title or self.name or self.key[:12]
+
+    @property
+    def brief(self) -> Node:
+        """The same step with its nested parameters by name alone: an entry for a model is a page of settings."""
+        named = {
+            name: (value.get("name") or f"{len(value)} settings") if isinstance(value, Mapping) else value
+            for name, value in self.params.items()
+        }
+        return replace(self, params=named)
 
 
 @dataclass(frozen=True, slots=True)

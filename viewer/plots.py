@@ -110,7 +110,8 @@ def _map_plot() -> Plot:
 
 def _scatter_plot() -> Plot:
     """Draw every model as a point, the Pareto front, error bars and what a hover adds."""
-    plot = _plot("scatter", Range1d(0, 1), Range1d(0, 1))
+    # the last tick's label reaches beyond its axis by half its width, or half its height
+    plot = _plot("scatter", Range1d(0, 1), Range1d(0, 1), min_border_right=22, min_border_top=8)
     for axis in (plot.figure.xaxis[0], plot.figure.yaxis[0]):
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_font_size = "12px"
@@ -140,10 +141,11 @@ def _scatter_plot() -> Plot:
     return plot
 
 
-def _plot(name: str, x_range: Range1d, y_range: Range1d, **axes: Any) -> Plot:
+def _plot(name: str, x_range: Range1d, y_range: Range1d, **frame: Any) -> Plot:
+    """Return an empty figure. Bokeh clears its canvas from half a pixel on: what is drawn before that stays for ever."""
     made = figure(
         name=name, x_range=x_range, y_range=y_range, sizing_mode="stretch_both", toolbar_location=None, tools="",
-        output_backend="canvas", min_border=0, outline_line_color=None, lod_threshold=None, **axes,
+        output_backend="canvas", min_border=1, outline_line_color=None, lod_threshold=None, **frame,
     )  # fmt: skip
     made.toolbar.logo = None
     return Plot(made)

@@ -9,8 +9,8 @@ import numpy as np
 __all__ = ["Ribbons", "ribbons"]
 
 _STEPS_PER_PIECE = 3
-_BENDING = 0.625
-"""Share of the pieces that are spent on the bend of a long ribbon."""
+_LEAST_BENDING, _MOST_BENDING = 0.4, 0.625
+"""Share of the pieces that are spent on the bend of a long ribbon: about its share of the way, but enough for its shape."""
 
 
 class Ribbons(NamedTuple):
@@ -50,7 +50,8 @@ def ribbons(
     reach = end[:, :1] - start[:, :1]
     far = reach > turn
     bend = np.where(far, turn, reach)
-    split = np.where(far, np.round(_BENDING * pieces) / pieces, 1.0)
+    bending = np.clip(bend / np.where(far, reach, 1), _LEAST_BENDING, _MOST_BENDING)
+    split = np.where(far, np.round(bending * pieces) / pieces, 1.0)
     bent, straight = np.minimum(t / split, 1), np.where(far, np.maximum(t - split, 0) / np.maximum(1 - split, 1e-9), 0)
     ease = bent * bent * (3 - 2 * bent)  # the y of that Bezier over its parameter
     across = bend * (1.5 * bent * (1 - bent) + bent**3) + (reach - bend) * straight  # and its x

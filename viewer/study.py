@@ -251,8 +251,8 @@ class Study:
         )
 
     def operation(self, key: str) -> str:
-        """Return operation and parameters in one line."""
-        node = self.forest[key]
+        """Return operation and parameters in one line, nested ones by name."""
+        node = self.forest[key].brief
         return f"{node.op.replace('_', ' ')} {self.parameters_text(node)}".strip()
 
     def short_name(self, row: int) -> str:

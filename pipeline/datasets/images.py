@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from pipeline.datasets.api import DataError
 from pipeline.datasets.splits import Arrays
 
-Statistic = float | list[float]
+Statistic = FiniteFloat | list[FiniteFloat]
 """One number for all channels, or one for each."""
 Shift = Annotated[int, Field(ge=0)]
 """Pixels by which training pictures may move."""

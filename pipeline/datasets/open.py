@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.datasets.api import DATASETS, DataError, Dataset
+from pipeline.datasets.told import told
 from pipeline.entries import EntryKind
 
 _KIND = EntryKind("Data set", "dataset", "dataset", DATASETS, ("name", "dataset"), DataError)
@@ -32,9 +33,7 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
     """
     parameters = check_entry(entry)
     name = entry.get("name", entry["dataset"])
-    try:
+    with told(name):
         opened = DATASETS[entry["dataset"]](folder.expanduser(), **parameters)
-    except DataError as error:
-        raise DataError(f"Data set '{name}': {error}") from None
     opened.name = name
     return opened

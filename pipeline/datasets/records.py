@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ _SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train", "training": "train", "calibration": "calibration", "evaluation": "evaluation",
     "validation": "evaluation", "valid": "evaluation", "val": "evaluation", "dev": "evaluation", "test": "evaluation",
 }  # fmt: skip
+_WHOLE = re.compile(r"-?\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,16 @@ class Records:
         """A column in which every row must have a value.
 
         Raises:
-            DataError: naming the first row without one.
+            DataError: naming the first row without one, or with several.
         """
         values = self.columns[column]
         for row, value in enumerate(values):
             if value is None or value == "":
                 raise DataError(f"{self.places[row]}: '{column}' is empty")
+            if isinstance(value, float) and math.isnan(value):
+                raise DataError(f"{self.places[row]}: '{column}' is not a number (NaN), which stands for no value")
+            if isinstance(value, list | tuple | Mapping):
+                raise DataError(f"{self.places[row]}: '{column}' must be one value (got {value!r:.40})")
         return [str(value) for value in values]
 
 
@@ -120,8 +127,8 @@ def encoded(
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:
-    names = list(names)
-    return tuple(sorted(names, key=int) if all(name.lstrip("-").isdigit() for name in names) else sorted(names))
+    names = sorted(names)  # first by text: `1` and `01` are one number, and a set has no order
+    return tuple(sorted(names, key=int) if all(_WHOLE.fullmatch(name) for name in names) else names)
 
 
 def shown(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.datasets.api import SPLITS, Batch, DataError, Split
+from pipeline.datasets.told import told
 from pipeline.keys import digest
 
 Arrays = Mapping[str, np.ndarray]
@@ -61,11 +62,9 @@ class SplitDataset:
 
     @cached_property
     def _all(self) -> Instances:
-        try:
+        with told(self.name):
             instances = self._load()
             _check_disjoint(instances)
-        except DataError as error:
-            raise DataError(f"Data set '{self.name}': {error}") from None
         return instances
 
     @property
@@ -114,7 +113,9 @@ class SplitDataset:
         noise = np.random.default_rng([seed or 0, 1]) if augment and split == "train" else None
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
-            inputs, targets = self._all.reader.read(part, noise)
+            reader = self._all.reader
+            with told(self.name):
+                inputs, targets = reader.read(part, noise)
             yield Batch(tuple(self._all.ids[part]), inputs, targets)
 
     def show(self, instance_id: str) -> Mapping[str, Any]:

@@ -82,7 +82,7 @@ def read(path: Path, known: Mapping[str, Metric] | None = None) -> list[Record]:
 def write(db: Connection, path: Path, recipe: str | None = None) -> int:
     """Write one recipe of the results as a models.json and return the number of its models.
 
-    An imported file comes back as it was. Without `recipe`, the results must hold only one.
+    An imported file comes back as it was, unless the recipe has models from elsewhere too. Without `recipe`, the results must hold only one.
 
     Raises:
         InterchangeError: if there is no such recipe, if `path` exists, or if it cannot be written.

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from pipeline.store.reader import Connection
 
 _IMPORT = """
-SELECT run_id FROM runs WHERE recipe = ? AND config ->> 'import' = ? ORDER BY started_at DESC LIMIT 1
+SELECT run_id FROM runs
+WHERE recipe = $recipe AND config ->> 'import' = $format AND NOT EXISTS (
+    FROM models WHERE list_contains(recipes, $recipe)
+        AND model_key NOT IN (SELECT model_key FROM import_detail d WHERE d.run_id = runs.run_id AND part = 'models')
+)
+ORDER BY started_at DESC LIMIT 1
 """
 _MODELS = """
 SELECT model_key, name, parent_key, op, params, title FROM models WHERE list_contains(recipes, ?) ORDER BY depth, name
@@ -29,9 +34,12 @@ WHERE model_key IN (SELECT unnest(?::VARCHAR[])) ORDER BY ALL
 
 
 def document(db: Connection, file_format: str, recipe: str | None) -> dict[str, Any]:
-    """Return the content of the file: an import as it was, anything else from the views."""
+    """Return the content of the file: an import as it was, anything else from the views.
+
+    A recipe of the import's name may have made models too, and so may another file: all of them are written then.
+    """
     name = _recipe(db, recipe)
-    run = db.execute(_IMPORT, [name, file_format]).fetchall()
+    run = db.execute(_IMPORT, {"recipe": name, "format": file_format}).fetchall()
     return _verbatim(db, run[0][0]) if run else _made(db, name)
 
 
@@ -40,7 +48,9 @@ def _recipe(db: Connection, wanted: str | None) -> str:
     if not names:
         raise InterchangeError("The results hold no models yet: nothing to export.")
     if wanted is None and len(names) > 1:
-        raise InterchangeError(f"The results hold {len(names)} recipes; say which, recipe=NAME: {', '.join(names)}")
+        raise InterchangeError(
+            f"The results hold {len(names)} recipes; say which with --recipe NAME: {', '.join(names)}"
+        )
     if wanted is not None and wanted not in names:
         raise InterchangeError(
             f"The results hold no recipe '{wanted}'.{nearest(wanted, names)} Known: {', '.join(names)}"

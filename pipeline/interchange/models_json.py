@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from pipeline.keys import digest
 
 Item = Mapping[str, Any]
 PARTS = ("operations", "metrics", "models")
+_LARGEST = int(sys.float_info.max)
+_DIGITS = 400
+"""Whole numbers with more are too large too, and Python refuses to read the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,17 @@ def _load(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise refuse(path, [f"it is not UTF-8 text (byte {error.start})"]) from None
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise refuse(path, [f"it is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"]) from None
     except _RepeatedNameError as error:
         raise refuse(path, [f"an object has the name '{error}' twice"]) from None
     except RecursionError:
         raise refuse(path, ["it is nested too deeply"]) from None
+
+
+def _whole(digits: str) -> int:
+    return int(digits[:_DIGITS])
 
 
 class _RepeatedNameError(ValueError):
@@ -122,7 +130,8 @@ def _problems(raw: Any) -> Iterator[str]:
         "metrics": _metric,
         "models": _model,
     }
-    found = [*_items(raw, checks), *_repeated(raw)]
+    frame = {name: value for name, value in raw.items() if name not in PARTS}
+    found = [*_items(raw, checks), *_repeated(raw), *(f"the file: {problem}" for problem in _unusable(frame))]
     yield from found
     if not found:
         yield from _tree(raw["models"])
@@ -132,7 +141,8 @@ def _items(raw: Item, checks: Mapping[str, Callable[[Item], Iterator[str]]]) -> 
     for part, check in checks.items():
         for position, item in enumerate(raw[part]):
             if isinstance(item, Mapping):
-                yield from (f"{_place(part, position, item)}: {problem}" for problem in check(item))
+                found = dict.fromkeys([*check(item), *_unusable(item)])
+                yield from (f"{_place(part, position, item)}: {problem}" for problem in found)
             else:
                 yield f"{part}[{position}]: is {_kind(item)}; it must be an object"
 
@@ -146,8 +156,33 @@ def _operation(item: Item) -> Iterator[str]:
         yield f"'parameters' is {_kind(parameters)}; it must be an object or a list of names"
 
 
+def _unusable(item: Item) -> Iterator[str]:
+    """What is JSON, but can be kept nowhere. With a stack of its own: a file may be nested more deeply than Python calls."""
+    stack: list[Any] = [item]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Mapping):
+            stack.extend(part for pair in value.items() for part in pair)
+        elif isinstance(value, list):
+            stack.extend(value)
+        elif isinstance(value, str) and not _encodable(value):
+            yield f"the text {json.dumps(value)} has half of a surrogate pair, which no file or database can hold"
+        elif isinstance(value, int) and abs(value) > _LARGEST:
+            yield "a whole number is larger than 1.8e308, the largest that can be kept"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _metric(item: Item) -> Iterator[str]:
     yield from _name(item, "name")
+    if item.get("name"):
+        yield from _metric_name(item["name"])
     for bound in ("min", "max"):
         if not _is_number(item.get(bound)):
             yield f"'{bound}' is {_kind(item[bound])}; it must be a number or null"
@@ -169,8 +204,15 @@ def _model(item: Item) -> Iterator[str]:
         yield f"'metrics' is {_kind(metrics)}; it must be an object" if "metrics" in item else "there are no 'metrics'"
         return
     for name, value in metrics.items():
+        yield from _metric_name(name)
         if not _is_number(value):
             yield f"metric '{name}' is {json.dumps(value)}; it must be a number or null"
+
+
+def _metric_name(name: Any) -> Iterator[str]:
+    """A metric becomes a column of a view, so its name must be one that a query can spell."""
+    if isinstance(name, str) and (not name or "\0" in name):
+        yield f"a metric is called {json.dumps(name)}; its name must be text without NUL"
 
 
 def _made_by(operation: Any) -> Iterator[str]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ops.api import OnnxModel, TorchModel
 from ops.forward import GENERATIVE, OUTPUTS, forward
 from ops.model import Architecture
+from pipeline.blame import blame
 from pipeline.entries import EntryKind
 from pipeline.models.api import BUILDERS, Built, ModelError, Need
-from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     import torch
@@ -100,8 +100,8 @@ def _check_fit(module: torch.nn.Module, need: Need) -> None:
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             outputs = forward(module, inputs, need.task)
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        raise ModelError(f"the network does not run on {described}: {reason(error)}") from None
+    except Exception as error:  # noqa: BLE001 - boundary: a network of the user's may raise anything
+        raise ModelError(f"the network does not run on {described}: its forward pass raises {blame(error)}") from None
     for name in OUTPUTS[need.task]:
         check_output(name, tuple(outputs[name].shape), need)
 

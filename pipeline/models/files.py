@@ -1,4 +1,4 @@
-"""The files that a model comes from, as part of its identity."""
+"""The files that a model comes from, its code among them, as part of its identity."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pipeline.distributions import PREFIX, DistributionError, located
 from pipeline.hashes import content_digest
 from pipeline.keys import digest
 from pipeline.models.api import ModelError
+from pipeline.models.user_code import code_of
 
 _KEYS = ("weights", "path")
 """Arguments of builders that may name a file or a folder."""
@@ -36,8 +37,8 @@ def with_located_weights(entry: Mapping[str, Any], folder: Path) -> Mapping[str,
 def content_of(entry: Mapping[str, Any], folder: Path) -> str | None:
     """Digest of the local files that a conf/model entry names; None if it names none.
 
-    Other weights under the same path are another model. A hub id counts as such: pin its `revision`. What was hashed is
-    remembered below the cache folder `folder`.
+    Other weights under the same path are another model, and so is other code of the same factory. A hub id counts as
+    such: pin its `revision`. What was hashed is remembered below the cache folder `folder`.
     """
     found = {}
     for key in _KEYS:
@@ -47,4 +48,12 @@ def content_of(entry: Mapping[str, Any], folder: Path) -> str | None:
         elif entry.get(key) and path.is_dir():
             names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
             found[key] = content_digest(path, names, folder.expanduser() / "hashes")
+    code = code_behind(str(entry.get("builder")), entry)
+    if code is not None:
+        found["factory"] = code
     return digest({"what": "model files", "files": found}) if found else None
+
+
+def code_behind(builder: str, arguments: Mapping[str, Any]) -> str | None:
+    """Digest of the user's own code that a builder runs; None if it runs none."""
+    return code_of(str(arguments.get("factory"))) if builder == "python" else None

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from pipeline.store.errors import (
+    DamagedFileError,
     EmptyResultsError,
     ForeignFileError,
     NewerSchemaError,
@@ -81,7 +82,8 @@ def attach_results(db: duckdb.DuckDBPyConnection, path: Path, name: str = "resul
         db.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
         stamp = read_stamp(db, name)
     except duckdb.Error as error:
-        raise UnreadableResultsError(
+        kind = DamagedFileError if is_damage(str(error)) else UnreadableResultsError
+        raise kind(
             f"{path} is damaged or cannot be read by DuckDB {duckdb.__version__}: {_first_line(error)}. "
             "Move it away; the next run publishes it again."
         ) from None
@@ -153,7 +155,13 @@ def _check_is_duckdb(path: Path) -> None:
     if not head:
         raise EmptyResultsError(f"{path} is empty. Remove it; the next run publishes it again.")
     if head[_MAGIC] != b"DUCK":
-        raise UnreadableResultsError(f"{path} is not a DuckDB file. Name another file, or move it away.")
+        raise DamagedFileError(f"{path} is not a DuckDB file. Name another file, or move it away.")
+
+
+def is_damage(text: str) -> bool:
+    """Whether an error of DuckDB's is about what is in a file, not about who may have it."""
+    signs = "not a valid DuckDB", "Could not read enough bytes", "Corrupt", "checksum", "WAL", "deserialize"
+    return any(sign.lower() in text.lower() for sign in signs)
 
 
 def _first_line(error: Exception) -> str:

@@ -19,6 +19,10 @@ class UnreadableResultsError(StoreError):
     """Not a DuckDB file, a damaged one, or one that may not be read."""
 
 
+class DamagedFileError(UnreadableResultsError):
+    """Its content is not what was written."""
+
+
 class ForeignFileError(StoreError):
     """A DuckDB file of something else, or another store than expected."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,13 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from pipeline.store import schema
-from pipeline.store.database import Inspector, Stamp, attached, connect
+from pipeline.store.database import Inspector, Stamp, attached, connect, is_damage
 from pipeline.store.errors import (
+    DamagedFileError,
     EmptyResultsError,
     ForeignFileError,
     NoResultsError,
+    StoreError,
     WriteError,
 )
 
@@ -61,20 +64,48 @@ class StoreFiles:
             self._lock.release()
 
     def open_working(self) -> None:
-        """Make the working file if it is missing: from the published results if there are any, else a new one."""
-        if self.working.exists():
+        """Make the working file if it is missing: from the published results if there are any, else a new one.
+
+        A damaged one is set aside first, unless the results cannot be read either.
+        """
+        damage = self._damage()
+        if self.working.exists() and not damage:
             return
         scratch = self.working.with_suffix(".making")
         try:
-            for left in (scratch, _log(scratch), _log(self.working)):
+            for left in (scratch, _log(scratch)):
                 left.unlink(missing_ok=True)
             self._fill(scratch)
             _flush(scratch)
+            if damage:
+                self._set_aside(damage)
+            _log(self.working).unlink(missing_ok=True)
             scratch.replace(self.working)
         except (OSError, duckdb.Error) as error:
             for left in (scratch, _log(scratch)):
                 left.unlink(missing_ok=True)
             raise WriteError(self.explain(error)) from None
+
+    def _damage(self) -> str:
+        """What is wrong with the content of the working file; empty if nothing is, or it is not there."""
+        try:
+            if self.working.exists():
+                self._inspector.look(self.working)
+        except (DamagedFileError, EmptyResultsError) as error:
+            return str(error).partition(". ")[0]
+        except StoreError:  # another program has it, or it is not ours: told where it is opened
+            pass
+        return ""
+
+    def _set_aside(self, damage: str) -> None:
+        number = 1
+        while (aside := self.working.with_suffix(f".damaged-{number}")).exists():
+            number += 1
+        self.working.replace(aside)
+        if _log(self.working).exists():
+            _log(self.working).replace(_log(aside))
+        begins = f"from the published {self.results}" if self.results.exists() else "with an empty store"
+        sys.stderr.write(f"{damage}. It is kept as {aside}; this run begins {begins}.\n")
 
     def published_stamp(self) -> Stamp | None:
         """What the published results say of themselves; None if there are none, or only an empty file."""
@@ -112,6 +143,11 @@ class StoreFiles:
     def explain(self, error: Exception) -> str:
         """Say what went wrong while writing, and that nothing else was lost."""
         reason = error.strerror if isinstance(error, OSError) else _reason(error)
+        if is_damage(reason or ""):
+            return (
+                f"{self.results}: writing failed, since {self.working} is damaged: {reason}. Move it away and run again: what is "
+                f"published in {self.results.name} is taken from there."
+            )
         advice = "Free some space and run again" if _is_full(reason or "") else "Run again when the cause is removed"
         return f"{self.results}: writing failed: {reason}. {advice}: what was written before is safe in {self.working}."
 

@@ -29,6 +29,11 @@ class Incoming:
     def __bool__(self) -> bool:
         return any(self._rows.values()) or bool(self._instances or self._predictions)
 
+    @property
+    def defines_metrics(self) -> bool:
+        """Whether a metric that is new, or means something new, is among them."""
+        return bool(self._rows[Metric])
+
     def insert(self, db: duckdb.DuckDBPyConnection, now: datetime) -> int:
         """Insert what the default database lacks; returns the number of rows. The caller commits."""
         _place(db, self._rows[Model])

@@ -13,6 +13,7 @@ import duckdb
 
 from pipeline.store.database import one
 
+_NAMELESS = "unnamed"
 _FIXED = {
     "model_key": "The model.",
     "model": "Its name.",
@@ -86,12 +87,16 @@ class Column(NamedTuple):
 
 
 def column_name(metric: str, taken: Iterable[str]) -> str:
-    """Return the name of a metric's column: its own, unless SQL, which ignores case, would take it for another's."""
+    """Return the name of a metric's column: its own, unless SQL, which ignores case, would take it for another's.
+
+    SQL knows no empty name and ends a query at a NUL; a view that cannot be made would keep a store from being published.
+    """
     used = {name.casefold() for name in (*_FIXED, *taken)}
-    name, tries = metric, 1
+    own = metric.replace("\0", "") or _NAMELESS
+    name, tries = own, 1
     while name.casefold() in used:
         tries += 1
-        name = f"{metric}_{tries}"
+        name = f"{own}_{tries}"
     return name
 
 

@@ -56,6 +56,8 @@ class Store:
         with self._files.turn(), self._attached() as db:
             db.execute("BEGIN")
             added = incoming.insert(db, datetime.now(UTC).replace(tzinfo=None))
+            if incoming.defines_metrics:  # with the facts: a metric that the view cannot show is not written at all
+                scoreboard.refresh(db)
             if added:
                 schema.count_revision(db)
             db.execute("COMMIT")

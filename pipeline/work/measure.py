@@ -23,7 +23,10 @@ _OF_THE_RUNTIME = ("integer_mac_share",)
 
 
 def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Return the measures: metric name -> value with its interval, what it depends on, and the key of its evidence."""
+    """Return the measures: metric name -> value with its interval, what it depends on, and the key of its evidence.
+
+    And the metrics that failed: name -> why.
+    """
     details = job.details
     observed = worker.artifacts.manifest(details["predictions"])
     base = load_predictions(worker.artifacts.path(details["base"])) if "base" in details else None
@@ -34,15 +37,17 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
         "dataset_key": observed["dataset"],
         "evidence_key": details["predictions"],
     }
-    measures = {spec.name: {**asdict(found), **answered} for spec, found in compute(predictions, base=base)}
-    for spec, found in compute(_files(worker, job)):
+    failed: dict[str, str] = {}
+    judged = compute(predictions, base=base, failed=failed)
+    measures = {spec.name: {**asdict(found), **answered} for spec, found in judged}
+    for spec, found in compute(_files(worker, job), failed=failed):
         runs = (
             {"target": details["target"], "device": device_id()}
             if spec.name in _OF_THE_RUNTIME
             else {"target": "", "device": ""}
         )
         measures[spec.name] = {**asdict(found), **runs, "dataset_key": "", "evidence_key": details["file"]}
-    return {"measures": measures}
+    return {"measures": measures, **({"failed": failed} if failed else {})}
 
 
 def _files(worker: Worker, job: Job) -> ModelFiles:

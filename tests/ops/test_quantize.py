@@ -318,7 +318,21 @@ def test_what_is_quantized_already_is_refused():
     assert refuse(Ancestry({}, "", (("train", {}), ("quantize", {}))), {}) == (
         "the model is quantized already; put the second `quantize` beside the first, not below it"
     )
-    assert refuse(Ancestry({}, "", (("train", {}),)), {}) is None
+    assert refuse(Ancestry({}, "", (("train", {}),)), {"method": "static", "bits": 8}) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "gives"), [("static", 8), ("dynamic", 8), ("float16", 16), ("bfloat16", 16), ("weight_only", None)]
+)
+def test_bits_that_a_method_cannot_give_are_refused(method, gives):
+    spec = OPERATIONS["quantize"]
+    refused = spec.refuse(Ancestry({}, "", ()), spec.check({"method": method, "bits": 4}))
+    assert refused == (
+        gives
+        and f"`bits: 4` is for `method: weight_only`; `{method}` always gives {gives} bits. Set `method: weight_only`, or "
+        "leave `bits` out"
+    )
+    assert spec.refuse(Ancestry({}, "", ()), spec.check({"method": method})) is None
 
 
 def test_bad_calibration_data_is_refused(tmp_path):

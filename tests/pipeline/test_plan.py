@@ -53,6 +53,16 @@ def under(**nodes):
             id="reference",
         ),
         pytest.param(
+            under(t={"op": "toy_tune", "with": {"teacher": "base/t"}}),
+            "Step 'base/t': Operation 'toy_tune': 'base/t' is this step itself. Name a step above it, or in another branch",
+            id="itself",
+        ),
+        pytest.param(
+            under(t={"op": "toy_tune", "with": {"teacher": "base/t/u"}, "then": {"u": {"op": "toy_add"}}}),
+            "Step 'base/t': Operation 'toy_tune': 'base/t/u' is made from this step. Name a step above it, or in another branch",
+            id="its own descendant",
+        ),
+        pytest.param(
             under(t={"op": "toy_tune", "with": {"teacher": "base/q"}}, q={"op": "toy_onnx"}),
             "teacher 'base/q' is an ONNX model; name a torch model",
             id="onnx teacher",
@@ -69,6 +79,15 @@ def under(**nodes):
 def test_mistakes_are_named(planned, tree, message):
     with pytest.raises(RecipeError, match=re.escape(message)):
         planned(tree)
+
+
+def test_no_name_is_listed_twice(planned):
+    with pytest.raises(RecipeError, match=r"no step is called 'zzz'\. Known: base, a, base/a, base/b$"):
+        planned(
+            under(
+                b={"op": "toy_add"}, a={"op": "toy_add", "then": {"t": {"op": "toy_tune", "with": {"teacher": "zzz"}}}}
+            )
+        )
 
 
 def test_unknown_target_is_named(planned):

@@ -136,6 +136,19 @@ def test_force_runs_a_step_again(swept):
     assert place.sql(latest) == [("base/pruned",)]
 
 
+def test_what_is_forced_is_planned_and_explained(swept):
+    place, _ = swept
+    words = "recipe=small", "bench=none", "force=base/pruned"
+    code, out, _ = place.run(*words, "plan_only=true")
+    assert code == 0
+    assert re.search(r"pruned  magnitude_prune  about [\d.]+ s  \(forced\)", out)
+    assert re.search(r"4 models; 1 of \d+ jobs to do", out)
+    assert place.run(*words, "explain=base/pruned")[1] == "'base/pruned' will run: it is forced\n"
+    code, _, err = place.run("recipe=small", "force=base/prund", "plan_only=true")
+    assert code == 2
+    assert "No step has the path 'base/prund'. Did you mean 'base/pruned'?" in err
+
+
 def test_a_session_takes_the_place_of_rough_latencies(swept, tmp_path):
     """Of the same models in another store's copy: nothing is computed again but the times."""
     place, _ = swept

@@ -174,8 +174,94 @@ def test_zoom_pan_and_fit(visitor):
     visitor.page.mouse.move(400, 400)
     visitor.page.mouse.wheel(0, 120)
     visitor.until(f"bouillon.model('map').y_range.start !== {start}")
-    visitor.page.get_by_role("button", name="Fit").click()
+    visitor.page.locator("#pane-map_tools").get_by_role("button", name="Fit").click()
     visitor.until(f"Math.abs({rows} - {whole}) < 0.01")
+
+
+SEEN = """[...bouillon.model('nodes').data.x.keys()].filter((at) => {
+    const {x, y} = bouillon.model('nodes').data, {x_scale, y_scale, bbox} = bouillon.view('map').frame;
+    const left = x_scale.compute(x[at]), top = y_scale.compute(y[at]);
+    return left > 0 && left < bbox.width && top > 0 && top < bbox.height;
+}).length"""
+
+
+def test_the_map_stays_in_sight_and_says_which_part_is_seen(visitor):
+    page, note = visitor.page, visitor.page.locator("#map-more")
+    page.locator("#pane-map_tools").get_by_role("button", name="Fit").click()
+    view = "JSON.stringify(['x_range', 'y_range'].map((name) => [bouillon.model('map')[name].start, bouillon.model('map')[name].end].map((end) => end.toFixed(6))))"
+    whole = visitor.run(view)
+    for _ in range(25):
+        page.get_by_role("button", name="Zoom out").click()
+    assert visitor.run(view) == whole  # nothing is smaller than what fits everything
+    for dx, dy in [(400, 0), (-400, 0), (0, 300), (0, -300), (400, 300), (-400, -300)]:
+        for _ in range(4):
+            visitor.drag((450, 450), (450 + dx, 450 + dy))
+        visitor.until(f"{SEEN} > 0")
+    for _ in range(20):
+        page.get_by_role("button", name="Zoom in").click()
+    for dx, dy in [(9000, 0), (-9000, 0), (0, 9000), (0, -9000)]:
+        visitor.run(f"bouillon.pan({dx}, {dy})")
+        page.wait_for_timeout(80)
+        parts = re.findall(r"(?:row|column)s? (\d+)(?: to (\d+))? of (\d+)", note.inner_text().lower())
+        assert len(parts) == 2, note.inner_text()
+        for first, last, count in parts:
+            assert 1 <= int(first) <= int(last or first) <= int(count)
+
+
+def test_nothing_stays_on_the_maps_edge_when_it_is_moved_away(visitor):
+    """Bokeh leaves the first half pixel of its canvas uncleared."""
+    ink = """[...bouillon.view('map').canvas_view.shadow_el.querySelectorAll('canvas')].map((layer) => {
+        const {data} = layer.getContext('2d').getImageData(0, 0, 1, layer.height);
+        return data.some((value) => value);
+    }).some(Boolean)"""
+    for _ in range(8):
+        visitor.page.get_by_role("button", name="Zoom in").click()
+        visitor.page.wait_for_timeout(60)
+    visitor.page.locator("#pane-map_tools").get_by_role("button", name="Fit").click()
+    visitor.page.wait_for_timeout(300)
+    assert visitor.run(ink) is False
+
+
+def test_fit_brings_the_scatterplot_back(visitor):
+    page = visitor.page
+    ranges = "JSON.stringify(['x_range', 'y_range'].map((name) => [bouillon.model('scatter')[name].start, bouillon.model('scatter')[name].end]))"
+    fit = page.locator("#pane-scatter_tools").get_by_role("button", name="Fit")
+
+    def lose_and_fit(meanwhile=lambda: None):
+        whole, box = visitor.run(ranges), page.locator("#scatter").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        for _ in range(8):
+            page.mouse.wheel(0, -400)
+        visitor.until(f"{ranges} !== '{whole}'")
+        meanwhile()
+        fit.click()
+        visitor.until(f"{ranges} === '{whole}'")
+
+    lose_and_fit()
+    page.get_by_label("X", exact=True).select_option("Model Size")
+    visitor.until("bouillon.model('scatter').below[0].axis_label.startsWith('Model Size')")
+    lose_and_fit()
+
+    def set_a_budget():
+        page.get_by_role("tab", name="Budgets").click()
+        page.locator("#budget-text").fill("Latency <= 9000")
+        page.locator("#budget-set").click()
+        visitor.until("location.search.includes('filters')")
+
+    lose_and_fit(set_a_budget)
+    page.set_viewport_size({"width": 1024, "height": 768})
+    box, card = fit.bounding_box(), page.locator(".card.scatter").bounding_box()
+    assert box["x"] + box["width"] <= card["x"] + card["width"]
+
+
+def test_the_last_tick_is_not_cut(visitor):
+    """Half of a label's width, or height, lies beyond the axis."""
+    right, top = visitor.run("""(() => {
+        const {bbox} = bouillon.view('scatter').frame, {width} = document.getElementById('scatter').getBoundingClientRect();
+        return [width - bbox.right, bbox.top];
+    })()""")
+    assert right >= 20
+    assert top >= 7
 
 
 def test_axes_logarithms_and_the_front(visitor):
@@ -208,7 +294,7 @@ def test_the_address_restores_the_view(visitor, address):
     visitor.open(f"{address}?selected={MAG50[:8]},{MAG75[:8]}&arrange=step&filters=~9000~Latency&pane=budgets")
     assert visitor.run("bouillon.model('nodes').selected.indices.length") == 2
     assert visitor.page.locator("#set-arrange-step").get_attribute("aria-pressed") == "true"
-    assert visitor.page.get_by_label("Highest Latency").input_value() == "9000"
+    assert visitor.page.get_by_label("Highest Latency").input_value() == "9 s"
     visitor.page.go_back()
 
 
@@ -244,3 +330,13 @@ def test_themes(visitor):
         )
         != "#1c2733"
     )
+
+
+def test_a_label_takes_free_room_before_it_is_cut(visitor):
+    """The edge to an int8 model passes columns in which nothing else stands."""
+    visitor.page.set_viewport_size({"width": 1024, "height": 768})
+    at = f"bouillon.model('nodes').data.key.indexOf('{key_of('resnet50trained-int8')}')"
+    visitor.run(
+        f"(() => {{ const {{label, brief}} = bouillon.model('nodes').data; label[{at}] = brief[{at}] = 'a value as wide as three columns'; bouillon.zoom(1.0001); }})()"
+    )
+    visitor.until("bouillon.model('labels').data.text.includes('a value as wide as three columns')")

@@ -69,3 +69,21 @@ def test_what_tells_models_apart_is_said_briefly_numbers_first(tmp_path):
     seen = open_study(tmp_path / "results.duckdb")
     told = [seen.telling_text(seen.forest[key_of(model["id"])]) for model in trees["models"]]
     assert told == ["", "sparsity 0.5", "sparsity 2.5, include conv+norm"]
+
+
+def test_a_card_says_nothing_twice_and_names_a_nested_parameter(tmp_path):
+    trees = study(3)
+    for model, name in zip(trees["models"], ("small", "large", "small"), strict=True):
+        entry = {"name": name, "config": {"depths": [3, 4]}}
+        model["operation"] = {"name": "train", "parameters": {"model": entry, "include": [], "epochs": 2}}
+    publish(tmp_path / "results.duckdb", trees).close()
+    seen = open_study(tmp_path / "results.duckdb")
+    node = seen.forest[key_of(trees["models"][1]["id"])]
+    card = model_card(seen, node)
+    assert card.count("large") == 1
+    assert "depths" not in card
+    assert "include" not in card
+    assert "epochs" in card
+    assert "depths" in model_card(seen, node, whole=True)
+    assert seen.telling_text(node.brief) == "model large"
+    assert seen.operation(node.key) == "train epochs 2, include [], model large"

@@ -2,12 +2,12 @@
 (() => {
   const {send, listen, model, view, byId} = bouillon;
   const cards = new Map(), alone = new Map();   // key -> markup: of the card, and of the pane when it alone is selected
-  let over = null, at = [0, 0], wanted = null;
+  let over = null, at = [0, 0], wanted = null, size = null;
 
-  document.addEventListener("pointermove", (event) => { at = [event.clientX, event.clientY]; if (over) place(); }, {passive: true});
+  document.addEventListener("pointermove", (event) => { at = [event.clientX, event.clientY]; if (!byId("hover").hidden) place(); }, {passive: true});
 
   function place() {
-    const card = byId("hover"), {width, height} = card.getBoundingClientRect(), gap = 18;
+    const card = byId("hover"), {width, height} = size, gap = 18;
     const right = at[0] + gap + width < innerWidth ? at[0] + gap : at[0] - gap - width;
     const below = at[1] + gap + height < innerHeight ? at[1] + gap : Math.max(4, innerHeight - height - 4);
     card.style.left = Math.max(4, right) + "px";
@@ -18,6 +18,7 @@
     const card = byId("hover");
     card.innerHTML = cards.get(key);
     card.hidden = false;
+    size = card.getBoundingClientRect();         // once: the pointer's moves need not lay the page out
     place();
   }
 

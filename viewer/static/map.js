@@ -1,8 +1,9 @@
 // The map in the browser: where it is looked at from, its column headers, the labels that fit, and its keyboard.
 (() => {
   const {send, listen, model, view, byId} = bouillon;
-  const ROW = {least: 16, most: 46}, COLUMN = {least: 44, most: 190}, HEAD = 8, FOOT = 40, NOTE = 10;
-  let content = null, cursor = -1, touched = false;
+  const ROW = {least: 16, most: 46, closest: 220}, COLUMN = {least: 44, most: 190, closest: 480};   // pixels
+  const HEAD = 8, FOOT = 40, NOTE = 10, EDGE = 24;
+  let content = null, cursor = -1, touched = false, under = 0;   // `under`: the height of the headers
 
   const nodes = () => model("nodes").data;
   const set = (range, start, end) => range.setv({start, end}, {sync: false});
@@ -27,37 +28,59 @@
   // Rows are at least ROW.least pixels high; of a map that does not fit then, a part is seen.
   function look(everything) {
     if (!content) return;
-    const {width, height} = frame(), map = model("map");
-    const {columns, rows, left} = content;
-    const fitting = (room) => Math.min(COLUMN.most, Math.max(50, width - left - room) / Math.max(1, columns - 1));
-    let right = Math.max(content.right, widestWord(content.headers.slice(-1)) / 2 + 8), column = fitting(right);
+    const {x_range, y_range} = model("map"), [across, down] = fitting(everything);
+    set(x_range, ...across);
+    set(y_range, ...down);
+  }
+
+  function fitting(everything) {                // the two ranges: [start, end] of the columns, and of the rows
+    const {width, height} = frame(), {columns, rows, left} = content;
+    const share = (room) => Math.min(COLUMN.most, Math.max(50, width - left - room) / Math.max(1, columns - 1));
+    let right = Math.max(content.right, widestWord(content.headers.slice(-1)) / 2 + 8), column = share(right);
     if (slanted(column)) {
       right = Math.max(right, Math.min(longest() * STEEP.cos, 90));
-      column = fitting(right);
+      column = share(right);
     }
     if (!everything) column = Math.max(COLUMN.least, column);
     const header = headerHeight(column) + HEAD, tall = Math.max(50, height - header - FOOT);
     let row = Math.min(ROW.most, tall / Math.max(1, rows));
     if (!everything) row = Math.max(ROW.least, row);
     const aside = Math.max(0, width - left - right - column * (columns - 1)) / 2;   // few columns stand in the middle
-    set(map.x_range, -(left + aside) / column, (width - left - aside) / column);
+    const across = [-(left + aside) / column, (width - left - aside) / column];
     const top = -0.5 - header / row, spare = Math.max(0, tall - rows * row);
     // of a tall map, the part around its first base model
     const unseen = Math.max(0, rows - tall / row), near = Math.min(unseen, Math.max(0, content.root - tall / row / 2));
     const first = top - Math.min(spare / 2, rows > 3 ? 90 : tall / 3) / row + near;
-    set(map.y_range, first + height / row, first);
+    return [across, [first + height / row, first]];
   }
 
+  // Each direction stays between the closest look and the one that shows everything
   function zoom(factor, px, py) {
-    const {x, y, left, top, width, height} = frame(), map = model("map");
-    const at = [px ?? left + width / 2, py ?? top + height / 2];
-    const perRow = Math.abs(y.compute(1) - y.compute(0)) * factor;
-    if (perRow > 220 || perRow < 0.5) return;
-    const [cx, cy] = [x.invert(at[0]), y.invert(at[1])];
-    const scaled = (range, center) => set(range, center + (range.start - center) / factor, center + (range.end - center) / factor);
-    scaled(map.x_range, cx);
-    scaled(map.y_range, cy);
+    if (!content) return;
+    const {x, y, left, top, width, height} = frame(), {x_range, y_range} = model("map"), [across, down] = fitting(true);
+    const scaled = (range, [from, to], closest, center) => {
+      const span = Math.abs(range.end - range.start), wanted = Math.max(closest, Math.min(span / factor, Math.abs(to - from)));
+      set(range, center + (range.start - center) * wanted / span, center + (range.end - center) * wanted / span);
+    };
+    const [cx, cy] = [x.invert(px ?? left + width / 2), y.invert(py ?? top + height / 2)];
+    scaled(x_range, across, width / COLUMN.closest, cx);
+    scaled(y_range, down, height / ROW.closest, cy);
     touched = true;
+  }
+
+  // However the map is moved, half of what is seen is map, or all of the map is seen if it is smaller
+  function hold() {
+    const {x_range, y_range} = model("map"), {width, height} = frame();
+    if (!content || width < 1 || height < 1) return;   // another page is open
+    const held = (range, count, pixels, covered) => {
+      const low = Math.min(range.start, range.end), high = Math.max(range.start, range.end), pixel = (high - low) / pixels;
+      const from = low + covered * pixel, first = -EDGE * pixel, last = count - 1 + EDGE * pixel;
+      const part = Math.min(last - first, (high - from) / 2);
+      const away = Math.max(0, first + part - high) + Math.min(0, last - part - from);
+      if (Math.abs(away) > pixel / 100) set(range, range.start + away, range.end + away);
+    };
+    held(x_range, content.columns, width, 0);
+    held(y_range, content.rows, height, under);
   }
 
   function pan(dx, dy) {
@@ -72,19 +95,19 @@
     const {x, y, left, top, width, height} = frame(), {x: xs, y: ys} = nodes();
     const px = x.compute(xs[index]), py = y.compute(ys[index]), margin = 30;
     const over = (value, low, high) => value < low ? value - low : value > high ? value - high : 0;
-    const dx = over(px, left + margin, left + width - margin), dy = over(py, top + headerHeight(columnStep()) + margin, top + height - margin);
+    const dx = over(px, left + margin, left + width - margin), dy = over(py, top + under + margin, top + height - margin);
     if (dx || dy) pan(dx, dy);
   }
 
   // ---- headers: real buttons over the canvas
   function headers() {
     const box = byId("map-headers");
-    if (!content?.headers.length) { box.replaceChildren(); box.style.height = "0"; return; }
-    const {x, left, width} = frame();
-    const step = x.compute(1) - x.compute(0);
+    if (!content?.headers.length) { box.replaceChildren(); box.style.height = "0"; under = 0; return; }
+    const {x, left, width} = frame(), step = columnStep();
     const steep = slanted(step), room = longest();
-    box.style.height = headerHeight(step) + "px";
-    box.style.setProperty("--foot", headerHeight(step) - 24 + "px");
+    under = headerHeight(step);
+    box.style.height = under + "px";
+    box.style.setProperty("--foot", under - 24 + "px");
     box.classList.toggle("steep", steep);
     box.classList.toggle("steepest", step < 20);
     while (box.children.length > content.headers.length) box.lastChild.remove();
@@ -128,7 +151,7 @@
   function shorten(text, room) {
     if (measured(text) <= room) return text;
     for (let length = text.length - 1; length >= 4; length--) {
-      const shorter = text.slice(0, length).trimEnd() + "…";
+      const shorter = text.slice(0, length).replace(/[\s,]+$/, "") + "…";
       if (measured(shorter) <= room) return shorter;
     }
     return "";
@@ -139,7 +162,7 @@
     const {x: xs, y: ys, r, label, brief, name, inside} = nodes(), out = {x: [], y: [], text: [], align: [], shift: []};
     pen.font = getComputedStyle(document.body).getPropertyValue("--label-font");
     const perRow = Math.abs(y.compute(1) - y.compute(0)), perColumn = columnStep();
-    const note = byId("map-more"), under = content ? top + headerHeight(perColumn) : top, bottom = top + height;
+    const note = byId("map-more"), bottom = top + height;
     const taken = new Taken(), seen = [];
     for (let i = 0; i < xs.length; i++) {
       const px = x.compute(xs[i]), py = y.compute(ys[i]), radius = r[i] * perRow;
@@ -151,7 +174,7 @@
     const place = (i, text, px, py, align, shift) => {
       const wide = measured(text), start = align === "left" ? px : align === "right" ? px - wide : px - wide / 2;
       const box = [start - 1, py - 11, start + wide + 1, py + 1];
-      if (!text || box[0] < left || box[2] > left + width || box[1] < under || box[3] > bottom || !taken.free(box)) return false;
+      if (!text || box[0] < left || box[2] > left + width || box[1] < top + under || box[3] > bottom || !taken.free(box)) return false;
       taken.add(box);
       out.x.push(xs[i]); out.y.push(ys[i]); out.text.push(text); out.align.push(align); out.shift.push(shift);
       return true;
@@ -165,13 +188,26 @@
         if (!place(i, text, px, py - radius - 4, "center", [0, -radius - 4])) place(i, text, px - radius, py - radius - 4, "left", [-radius, -radius - 4]);
       }
     }
-    if (perRow >= 15) for (const [i, px, py, radius] of seen) {
+    const fits = ([i, px, py, radius], text, after = text) => {
+      const above = Math.min(radius * 0.55, 6) + 3;
+      return place(i, text, px - radius - 3, py - above, "right", [-radius - 3, -above])
+        || place(i, text, px, py - radius - 3, "center", [0, -radius - 3])
+        || place(i, after, px + radius + 4, py + 4, "left", [radius + 4, 4]);
+    };
+    // First what a column has room for; what is wider takes what is left free beside it, and only then is it cut
+    const wide = [], ends = new Map();           // row -> its last node: after it, there is no ribbon to write on
+    for (let i = 0; i < xs.length; i++) ends.set(ys[i], Math.max(xs[i], ends.get(ys[i]) ?? -1));
+    if (perRow >= 15) for (const each of seen) {
+      const [i, , , radius] = each, room = perColumn - radius - 14;
       if (!label[i]) continue;
-      const above = Math.min(radius * 0.55, 6) + 3, room = perColumn - radius - 14;
-      const text = measured(label[i]) <= room ? label[i] : shorten(brief[i], room);
-      if (place(i, text, px - radius - 3, py - above, "right", [-radius - 3, -above])) continue;
-      if (place(i, text, px, py - radius - 3, "center", [0, -radius - 3])) continue;
-      place(i, shorten(brief[i], perColumn - radius - 6), px + radius + 4, py + 4, "left", [radius + 4, 4]);
+      const text = [label[i], brief[i]].find((words) => measured(words) <= room);
+      if (text === undefined) wide.push(each);
+      else fits(each, text, shorten(brief[i], perColumn - radius - 6));
+    }
+    for (const each of wide) {
+      const [i, , , radius] = each, text = (columns, gap) => shorten(brief[i], columns * perColumn - radius - gap);
+      const most = ends.get(ys[i]) === xs[i] ? Infinity : 1;
+      [Infinity, 4, 3, 2.5, 2, 1.5, 1].some((columns) => fits(each, text(columns, 14), columns <= most ? text(columns, 6) : ""));
     }
     Object.assign(source.data, {
       x: out.x, y: out.y, text: out.text, align: out.align,
@@ -185,7 +221,7 @@
   const APART = [28, 46, 68, 92].flatMap((far) => [[0, 1], [0.7, 0.7], [-0.7, 0.7], [0, -1], [0.7, -0.7], [-0.7, -0.7]].map(
     ([x, y]) => [x * far, y * far + 4, x > 0 ? "left" : x < 0 ? "right" : "center"]));
   const MOST_LINES = 12;
-  let front = [];
+  let front = [], points = null, whole = [];    // `whole`: the ranges that show all points, as the server sent them
   function frontNames() {
     const {x_scale, y_scale, bbox: {left, top, width, height}} = view("scatter").frame, taken = new Taken();
     const out = {x: [], y: [], text: [], align: [], dx: [], dy: []}, lines = {x0: [], y0: [], x1: [], y1: []};
@@ -214,6 +250,7 @@
       model(name).change.emit();
     }
   }
+  const ranges = () => [model("scatter").x_range, model("scatter").y_range];
   let naming = false, live = false;             // before the start nothing is drawn: it is settled at once then
   function name() {
     if (naming || !live) return;
@@ -235,11 +272,12 @@
     const {x, y, left, top, width, height} = frame();
     const part = (what, from, to, all) => {
       const first = Math.max(0, Math.ceil(from)), last = Math.min(all - 1, Math.floor(to));
-      return first > 0 || last < all - 1 ? [`${what} ${first + 1} to ${last + 1} of ${all}`] : [];
+      if (!(first <= last) || (first === 0 && last === all - 1)) return [];   // of a close look, none may be in the middle of it
+      return [first === last ? `${what} ${first + 1} of ${all}` : `${what}s ${first + 1} to ${last + 1} of ${all}`];
     };
     note.textContent = [
-      ...part("Rows", y.invert(top + headerHeight(columnStep())), y.invert(top + height), content.rows),
-      ...part("columns", x.invert(left), x.invert(left + width), content.columns),
+      ...part("Row", y.invert(top + under), y.invert(top + height), content.rows),
+      ...part("column", x.invert(left), x.invert(left + width), content.columns),
     ].join(", ").replace(/^c/, "C");
   }
 
@@ -298,10 +336,19 @@
     source.change.emit();
   }
 
-  listen("map", (next) => { content = next; widths.clear(); cursor = -1; if (!touched || next.fresh) { look(false); touched = false; } settle(); });
-  listen("front", (next) => { front = next; name(); });
+  listen("map", (next) => { content = next; widths.clear(); cursor = -1; if (!touched || next.fresh) { look(false); touched = false; } else hold(); settle(); });
+  listen("front", (next) => {                   // comes after the points, if they are new, and the ranges that hold them
+    front = next;
+    const {x} = model("models").data;
+    if (x !== points) whole = ranges().map(({start, end}) => [start, end]);
+    points = x;
+    name();
+  });
   listen("bring", (key_) => { const at = nodes().key.indexOf(key_); if (at >= 0) { bring(at); cursor = at; point(at); } });
-  listen("do fit", () => { look(true); touched = false; });
+  listen("do fit", ({dataset: {plot}}) => {
+    if (plot === "scatter") ranges().forEach((range, at) => set(range, ...whole[at]));
+    else { look(true); touched = false; }
+  });
   listen("do closer", () => zoom(1.3));
   listen("do farther", () => zoom(1 / 1.3));
   listen("do tool", (button) => {
@@ -315,14 +362,14 @@
   listen("theme", () => { paint(); ground(); });
   listen("start", () => {
     const map = model("map"), box = byId("map");
-    for (const range of [map.x_range, map.y_range]) range.change.connect(settle);
-    map.properties.inner_width.change.connect(() => { if (!touched) look(false); settle(); });
-    map.properties.inner_height.change.connect(() => { if (!touched) look(false); settle(); });
+    for (const range of [map.x_range, map.y_range]) range.change.connect(() => { hold(); settle(); });
+    for (const size of [map.properties.inner_width, map.properties.inner_height])
+      size.change.connect(() => { if (touched) hold(); else look(false); settle(); });
     // Bokeh takes any two clicks within 300 ms for a double click, wherever they are, and starts no tool for those
     for (const {toolbar} of [model("map"), model("scatter")])
       toolbar.gestures.doubletap.active = toolbar.tools.find((tool) => tool.gesture === "doubletap");
     const scatter = model("scatter");
-    for (const each of [scatter.x_range, scatter.y_range, scatter.properties.inner_width, scatter.properties.inner_height]) each.change.connect(name);
+    for (const each of [...ranges(), scatter.properties.inner_width, scatter.properties.inner_height]) each.change.connect(name);
     box.addEventListener("wheel", wheel, {passive: false, capture: true});
     box.addEventListener("keydown", key);
     box.addEventListener("pointerdown", () => { touched = true; });

@@ -24,15 +24,26 @@ window.bouillon = (() => {
     return {value: field.value, at: [field.selectionStart, field.selectionEnd]};
   }
 
+  // A large table scrolls by itself: other rows begin at their top
+  function scrolledTo(pane) {
+    const holder = pane.querySelector(".holder[data-rows]");
+    return holder && {left: holder.scrollLeft, top: holder.scrollTop, rows: holder.dataset.rows};
+  }
+  function scrollBack(pane, before) {
+    const holder = before && pane.querySelector(".holder[data-rows]");
+    if (holder) holder.scrollTo(before.left, holder.dataset.rows === before.rows ? before.top : 0);
+  }
+
   listen("panes", (panes) => {
     for (const [name, html] of Object.entries(panes)) {
       const pane = byId("pane-" + name);
       if (!pane) continue;
       const focused = focusPath(pane), top = pane.scrollTop, typing = unsent(focused && byId(focused));
-      const open = [...pane.querySelectorAll("details[open][id]")].map((d) => d.id);
+      const open = [...pane.querySelectorAll("details[open][id]")].map((d) => d.id), scrolled = scrolledTo(pane);
       pane.innerHTML = html;
       open.forEach((id) => { const again = byId(id); if (again) again.open = true; });
       pane.scrollTop = top;
+      scrollBack(pane, scrolled);
       const again = focused && byId(focused);
       again?.focus();
       if (again && typing) { again.value = typing.value; again.setSelectionRange(...typing.at); }

@@ -34,10 +34,15 @@ class Compare(View):
             models=[{"key": key, "name": study.forest[key].name} for key in models],
             base=base,
             base_name=study.forest[base].name,
-            others=[{"key": key, "name": study.forest[key].name, "operation": study.operation(key)} for key in others],
+            others=[self._head(key) for key in others],
             rows=[self._row(metric.name, base, others) for metric in study.metrics],
             left_out=len(models) - 1 - len(others),
         )
+
+    def _head(self, key: str) -> dict[str, str]:
+        study, node = self.desk.study, self.desk.study.forest[key]
+        told = f"{node.op.replace('_', ' ')} {study.telling_text(node.brief)}".strip()
+        return {"key": key, "name": node.name, "operation": told, "whole": study.operation(key)}
 
     def _row(self, metric: str, base: str, others: list[str]) -> dict[str, Any]:
         study = self.desk.study

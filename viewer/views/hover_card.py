@@ -48,4 +48,4 @@ class HoverCard(View):
 
 def _hint(study: Study, key: str) -> str:
     below = len(study.forest.descendants(key))
-    return f"Double-click to fold its {below} descendants." if below else ""
+    return f"Double-click to fold its {below} descendant{'' if below == 1 else 's'}." if below else ""

@@ -114,7 +114,7 @@ class ModelMap(View):
             shown=study.shown(state),
             ground=_GROUND[self.desk.dark],
         )
-        drawing = draw(self._layout(), study.forest, study.row, looks, study.telling_text)
+        drawing = draw(self._layout(), study.forest, study.row, looks, lambda node: study.telling_text(node.brief))
         self._index = drawing.index
         # an echo of a selection must not be taken for a person's: indices mean other models now
         self._echo = True

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from bokeh.embed import file_html
 from bokeh.resources import INLINE, Resources
 
 from viewer.desk import Desk
 from viewer.markup import asset, page_template, render
+from viewer.views.model_map import ModelMap
 from viewer.views.view import Action, View
 
 __all__ = ["Report", "script_json"]
@@ -42,24 +44,33 @@ class Report(View):
             view.begin()
         keys = [node.key for node in self.desk.study.forest][:_MOST_CARDS]
         cards = {key: card[1] for key in keys if (card := views["card"].card(key)) is not None}
-        first = {**desk.sent, "state": {"page": "overview", "theme": self.state.theme}}
+        theme = "dark" if self.desk.dark else "light"  # the plots are in the colours of one: the file keeps to it
+        first = {**desk.sent, "state": {"page": "overview", "theme": theme}}
         table = views["table"].draw_rows(0, _MOST_ROWS)
         told = render(
             "report", path=self.desk.path.name, made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             context=self.desk.study.context.text, filters=self.desk.study.filter_texts(self.state.filters),
             limits=self._limits(views["table"].total()),
         )  # fmt: skip
-        panes |= {"page": table, "notice": told, "pages": "", "actions": "", "found": ""}
+        panes |= {
+            "page": table,
+            "notice": told,
+            "pages": "",
+            "actions": "",
+            "found": "",
+            "side": views["details"].draw_side(),
+        }
         left_out = render("left_out", most=_MOST_CARDS) if len(self.desk.study.forest.nodes) > _MOST_CARDS else ""
         scripts = ("page.js", "map.js", "hover.js", "export.js")
         variables = {
-            "figures": True, "panes": panes, "theme": self.state.theme, "page": "overview", "page_title": "Bouillon report",
+            "figures": True, "panes": panes, "theme": theme, "page": "overview", "page_title": "Bouillon report",
             "css": asset("page.css") + asset("report.css"), "theme_js": asset("theme.js"),
             "js": f"window.bouillonFirst={script_json(first)};window.bouillonCards={script_json(cards)};"
             f"window.bouillonLeftOut={script_json(left_out)};"
             + "\n".join(map(asset, scripts)),
             "bokeh_script": "\n".join(f"<script>{text}</script>" for text in Resources(mode="inline", components=["bokeh"]).js_raw),
         }  # fmt: skip
+        views["map"].ribbons.selected.indices = _full(views["map"])
         roots = [views["map"].figure, views["scatter"].figure]
         return str(file_html(roots, INLINE, "Bouillon report", template=page_template(), template_variables=variables))
 
@@ -71,6 +82,16 @@ class Report(View):
         if steps > _MOST_CARDS:
             said.append(f"The facts on hover are those of the first {_MOST_CARDS:,} of {steps:,} models.")
         return said
+
+
+def _full(drawn: ModelMap) -> list[int]:
+    """Return the ribbons between nodes that are drawn in full, as the page finds them: none selected is all of them."""
+    full = np.asarray(drawn.nodes.data["alpha"]) >= 1
+    ends = [np.asarray(drawn.ribbons.data[end], dtype=int) for end in ("parent", "child")]
+    kept = full[ends[0]] & full[ends[1]]
+    if kept.all():
+        return []
+    return np.flatnonzero(kept).tolist() or [-1]
 
 
 class _Quiet:

@@ -16,22 +16,26 @@ from viewer.plots import scatter_plot
 from viewer.source import Column
 from viewer.views.view import STUDY, Action, View
 
-__all__ = ["Scatterplot", "extent"]
+__all__ = ["TICKS", "Scatterplot", "extent"]
 
 _CROWD = 1000
 _MOST_NAMED = 60
 _MOST_BARS = 300
 """Intervals of more models than this would be a grey mist."""
 
-_TICKS = """
-const size = Math.abs(tick);
-if (percent) return (tick * 100).toPrecision(4).replace(/\\.?0+$/, "") + "%";
+TICKS = """
+const size = Math.abs(tick), most = Math.max(...ticks.map(Math.abs)), step = Math.abs(ticks[1] - ticks[0]);
+// as many digits as tell a tick from the next one
+const digits = Math.max(4, Math.min(12, Math.ceil(Math.log10(most / step)) + 1 || 0));
+const short = (value) => String(Number(value.toPrecision(digits)));
+if (size !== 0 && size < 1e-12) return tick.toExponential(0);
+if (percent) return short(tick * 100) + "%";
 if (size !== 0 && (size >= 1000 || size < 0.001)) {
-  const power = Math.max(-4, Math.min(4, Math.floor(Math.log10(size) / 3 + 1e-9)));
+  const power = Math.min(4, Math.floor(Math.log10(size) / 3 + 1e-9));
   const prefix = {"-4": "p", "-3": "n", "-2": "µ", "-1": "m", "0": "", "1": "k", "2": "M", "3": "G", "4": "T"}[power];
-  return Number((tick / 1000 ** power).toPrecision(4)) + prefix;
+  return short(tick / 1000 ** power) + prefix;
 }
-return String(Number(tick.toPrecision(4)));
+return short(tick);
 """
 
 
@@ -40,7 +44,7 @@ class Scatterplot(View):
 
     panes: ClassVar[Mapping[str, frozenset[str]]] = {
         "scatter_tools": frozenset({"x", "y", "x_log", "y_log"}),
-        "front": frozenset({"x", "y", "x_log", "y_log", "dim_dominated"}),
+        "front": frozenset({"x", "y", "x_log", "y_log", "dim_dominated", "filters"}),
     }
 
     def begin(self) -> None:
@@ -65,7 +69,10 @@ class Scatterplot(View):
             self._draw_points()
             self.desk.send("front", self.named)
         elif changed & {"filters", "dim_dominated"}:
-            self._draw_bars(self._values("x"), self._values("y"))
+            xs, ys = self._values("x"), self._values("y")
+            self._draw_front(xs, ys)
+            self._draw_bars(xs, ys)
+            self.desk.send("front", self.named)
         if changed & {"selected", STUDY}:
             self._show_selection()
 
@@ -81,25 +88,45 @@ class Scatterplot(View):
         x, y = study.chosen("x", state), study.chosen("y", state)
         if not x or not y:
             return ""
-        xs, ys = self._values("x"), self._values("y")
-        missing = int((~(np.isfinite(xs) & np.isfinite(ys))).sum())
         front = self.front()
         directions = [f"{study.better(metric)} {study.label(metric)}" for metric in (y, x) if study.direction(metric)]
-        text = f"Pareto front: {len(front)} model{'' if len(front) == 1 else 's'}" if front else "No Pareto front"
+        within = " within the budget" if state.filters else ""
+        text = (
+            f"Pareto front{within}: {len(front)} model{'' if len(front) == 1 else 's'}"
+            if front
+            else f"No Pareto front{within}"
+        )
         why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
-        note = f"{missing} not measured" if missing else ""
         named = [{"key": study.keys[row], "name": study.forest[study.keys[row]].name} for row in front[:_MOST_NAMED]]
         return render(
-            "front", text=text, why=why, can_dim=bool(front), dim=state.dim_dominated, missing=note, named=named
+            "front",
+            text=text,
+            why=why,
+            can_dim=bool(front),
+            dim=state.dim_dominated,
+            missing=self._absent(),
+            named=named,
         )
 
     def front(self) -> list[int]:
-        """Rows that nothing beats on both axes, by x; empty where no axis has a better end."""
+        """Rows within the budget that none of these beats on both axes, by x; empty where no axis has a better end."""
         study, state = self.desk.study, self.state
-        return study.front(study.chosen("x", state), study.chosen("y", state))
+        return study.front(study.chosen("x", state), study.chosen("y", state), study.passing(state.filters))
+
+    def _absent(self) -> str:
+        """Say how many models have no place in the plot, and why."""
+        measured, drawn = (
+            np.logical_and(*(np.isfinite(values(axis)) for axis in ("x", "y")))
+            for values in (self._measured, self._values)
+        )
+        parts = [(~measured).sum(), "not measured"], [(measured & ~drawn).sum(), "not above 0: no place on a log axis"]
+        return ", ".join(f"{count} {why}" for count, why in parts if count)
+
+    def _measured(self, axis: str) -> np.ndarray:
+        return self.desk.study.values(self.desk.study.chosen(axis, self.state))
 
     def _values(self, axis: str) -> np.ndarray:
-        values = self.desk.study.values(self.desk.study.chosen(axis, self.state))
+        values = self._measured(axis)
         log = getattr(self.state, f"{axis}_log")
         return np.where(values > 0, values, np.nan) if log else values
 
@@ -118,9 +145,7 @@ class Scatterplot(View):
         }
         self._axis("x", xs)
         self._axis("y", ys)
-        front = self.front()
-        self._sources["front"].data = {"x": xs[front], "y": ys[front]}
-        self._name_front(front, xs, ys)
+        self._draw_front(xs, ys)
         self._draw_bars(xs, ys)
 
     def _axis(self, name: str, values: np.ndarray) -> None:
@@ -130,7 +155,7 @@ class Scatterplot(View):
         axis = self.figure.xaxis[0] if name == "x" else self.figure.yaxis[0]
         axis.axis_label = _axis_label(study.spec(metric)) if metric else ""
         axis.ticker = LogTicker() if log else BasicTicker(desired_num_ticks=6)
-        axis.formatter = CustomJSTickFormatter(args={"percent": study.spec(metric).is_share}, code=_TICKS)
+        axis.formatter = CustomJSTickFormatter(args={"percent": study.spec(metric).is_share}, code=TICKS)
         setattr(self.figure, f"{name}_scale", LogScale() if log else LinearScale())
         span = getattr(self.figure, f"{name}_range")
         span.start, span.end = extent(np.concatenate([values, self._around(metric)]), log=log)
@@ -144,9 +169,13 @@ class Scatterplot(View):
         drawn = [column.low, column.high] if len(study.keys) <= _MOST_BARS else []
         return np.concatenate([study.ends(metric), *drawn])
 
-    def _name_front(self, front: list[int], xs: np.ndarray, ys: np.ndarray) -> None:
-        """The page draws those names that meet no other."""
-        study = self.desk.study
+    def _draw_front(self, xs: np.ndarray, ys: np.ndarray) -> None:
+        """Draw the line; the page draws those names that meet no other."""
+        study, front = self.desk.study, self.front()
+        front = [
+            row for row in front if np.isfinite(xs[row]) and np.isfinite(ys[row])
+        ]  # a log axis has no place for all
+        self._sources["front"].data = {"x": xs[front], "y": ys[front]}
         named = [{"x": float(xs[row]), "y": float(ys[row]), "text": study.short_name(row)} for row in front]
         self.named = named if len(named) <= _MOST_NAMED else []
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from viewer.forest import Node
 from viewer.markup import render
 from viewer.natural import natural_key
 from viewer.source import sql_of_table
@@ -59,21 +60,36 @@ class Table(View):
         return render(
             "table",
             metrics=[{"name": m.name, "label": study.label(m.name), "shown": m.name in shown} for m in study.metrics],
-            headings=[self._heading("", "Model"), self._heading(" op", "Operation"), *(self._heading(m, study.label(m)) for m in shown)],
+            headings=[
+                self._heading(" name", "Model", "name"), self._heading(" op", "Operation", "made"),
+                *(self._heading(m, study.label(m), "number") for m in shown),
+            ],
             rows=[
-                {
-                    "key": study.keys[row],
-                    "name": study.forest[study.keys[row]].name,
-                    "operation": study.operation(study.keys[row]),
+                self._words(study.forest[study.keys[row]]) | {
                     "chosen": study.keys[row] in chosen,
                     "faint": not passing[row],
-                    "cells": [study.show(metric, row) for metric in shown],
+                    "cells": [self._cell(metric, row) for metric in shown],
                 }
                 for row in rows[start : start + count]
             ],
-            start=start, stop=min(start + count, len(rows)), total=len(rows), page=PAGE,
+            sorted_by=f"{state.order} {state.descending}", start=start, stop=min(start + count, len(rows)), total=len(rows), page=PAGE,
             budgets=study.filter_texts(state.filters), within=state.within,
         )  # fmt: skip
+
+    def _words(self, node: Node) -> dict[str, str]:
+        """Return what stands before the figures: the operation as the map words it, and all of it in `made_by`."""
+        study = self.desk.study
+        return {
+            "key": node.key, "name": node.name, "operation": node.op.replace("_", " "),
+            "telling": study.telling_text(node.brief), "made_by": f"{node.op.replace('_', ' ')} {study.parameters_text(node)}",
+        }  # fmt: skip
+
+    def _cell(self, metric: str, row: int) -> dict[str, str]:
+        study = self.desk.study
+        value, low, high = study.column(metric).row(row)
+        known = np.isfinite(low) and np.isfinite(high)
+        interval = f"{study.show_value(metric, low)} to {study.show_value(metric, high)}" if known else ""
+        return {"value": study.show_value(metric, value), "interval": interval}
 
     def columns(self) -> list[str]:
         """The metrics shown, in their order in the study."""
@@ -104,11 +120,10 @@ class Table(View):
         node = self.desk.study.forest[key]
         return natural_key(self.desk.study.operation(key) if order == " op" else node.name)
 
-    def _heading(self, order: str, label: str) -> dict[str, Any]:
-        order = " name" if label == "Model" else order
+    def _heading(self, order: str, label: str, kind: str) -> dict[str, Any]:
         here = self.state.order == order
         arrow = ("descending" if self.state.descending else "ascending") if here else "none"
-        return {"order": order, "label": label, "sorted": arrow, "number": not order.startswith(" ")}
+        return {"order": order, "label": label, "sorted": arrow, "kind": kind}
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         order = str(message.get("order", ""))

@@ -230,12 +230,18 @@ CREATE OR REPLACE VIEW layers AS
 WITH newest AS (
     SELECT * FROM layer
     QUALIFY row_number() OVER (PARTITION BY model_key, tensor ORDER BY recorded_at DESC) = 1
+),
+work AS (  -- known of a layer's outputs; those of the network before those of the file that it became
+    SELECT model_key, module, 'weight' AS parameter, arg_max(macs, (stage, recorded_at)) AS macs
+    FROM distribution WHERE place = 'activation' AND macs IS NOT NULL GROUP BY ALL
 )
 SELECT l.model_key, model.name AS model, l.tensor, l.module, l.module_type, l.parameter, l.shape, l.dtype, l.bits,
        l.size, l.nonzeros, 1 - l.nonzeros / nullif(l.size, 0) AS sparsity, l.bytes,
-       l.minimum, l.maximum, l.mean, l.std, l.abs_sum, l.abs_sum / nullif(l.size, 0) AS mean_abs, l.macs
+       l.minimum, l.maximum, l.mean, l.std, l.abs_sum, l.abs_sum / nullif(l.size, 0) AS mean_abs,
+       coalesce(l.macs, work.macs) AS macs
 FROM newest l
-JOIN model USING (model_key);
+JOIN model USING (model_key)
+LEFT JOIN work USING (model_key, module, parameter);
 COMMENT ON VIEW layers IS 'Statistics of every tensor of every model.';
 COMMENT ON COLUMN layers.model_key IS 'The model.';
 COMMENT ON COLUMN layers.model IS 'Its name.';
@@ -256,4 +262,4 @@ COMMENT ON COLUMN layers.mean IS 'Mean.';
 COMMENT ON COLUMN layers.std IS 'Standard deviation.';
 COMMENT ON COLUMN layers.abs_sum IS 'Sum of absolute values.';
 COMMENT ON COLUMN layers.mean_abs IS 'Mean of absolute values.';
-COMMENT ON COLUMN layers.macs IS 'Multiply-accumulates of the module for one instance, if known.';
+COMMENT ON COLUMN layers.macs IS 'Of weights: multiply-accumulates of their layer for one instance, if known.';

@@ -15,6 +15,7 @@ from pipeline.store.records import Measurement, Metric, Model
 from pipeline.store.writer import Store
 from tests.pipeline.interchange import files
 from tests.pipeline.interchange.files import QUIRKS
+from tests.pipeline.store import facts
 from tests.studies import study, synthetic_study
 
 
@@ -118,7 +119,7 @@ def test_two_files_with_the_same_ids_and_other_measurements_coexist(store, tmp_p
     assert found == [(name, s["models"][0]["metrics"]["Latency"]) for name, s in (("T1", one), ("T2", two))]
     assert same(exported("T1"), one)
     assert same(exported("T2"), two)
-    with pytest.raises(InterchangeError, match="The results hold 2 recipes; say which, recipe=NAME: T1, T2"):
+    with pytest.raises(InterchangeError, match="The results hold 2 recipes; say which with --recipe NAME: T1, T2"):
         exported()
     with pytest.raises(InterchangeError, match=re.escape("hold no recipe 'T11'. Did you mean 'T1'? Known: T1, T2")):
         exported("T11")
@@ -183,6 +184,12 @@ BAD = [
     ("metric's unit", set_at("metrics", 0, "unit", 1), "metrics[0] ('F1'): 'unit' is the number 1; it must be text"),
     ("no models", lambda c: c.pop("models"), "there is no 'models': it must be a list"),
     ("misspelt part", lambda c: c.update(metric=c.pop("metrics")), "there is no 'metrics' Did you mean 'metric'?: it must be a list"),
+    ("empty metric name", set_at("models", 0, "metrics", "", 5), "models[0] ('child'): a metric is called \"\"; its name must be text without NUL"),
+    ("NUL in a metric's name", set_at("metrics", 0, "name", "a\0b"), "metrics[0] ('a\\x00b'): a metric is called \"a\\u0000b\"; its name must be text without NUL"),
+    ("half a surrogate pair as id", set_at("models", 3, "id", "a\ud800"), "models[3] ('a\\ud800'): the text \"a\\ud800\" has half of a surrogate pair"),
+    ("half a surrogate pair deep inside", set_at("models", 3, "x", [{"\udc00": 1}]), "models[3] ('other root'): the text \"\\udc00\" has half of a surrogate pair"),
+    ("half a surrogate pair elsewhere", set_at("note", ["\ud800"]), "the file: the text \"\\ud800\" has half of a surrogate pair"),
+    ("too large a metric", set_at("models", 0, "metrics", "F1", 10**400), "models[0] ('child'): a whole number is larger than 1.8e308"),
     ("object of models", set_at("models", {}), "'models' is an object: it must be a list"),
 ]  # fmt: skip
 
@@ -224,6 +231,35 @@ def test_what_is_not_a_models_json(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(InterchangeError, match=re.escape(message)):
         read(path)
+
+
+def test_a_number_with_more_digits_than_python_reads(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(QUIRKS).replace("71.5", "-" + "9" * 5000))
+    with pytest.raises(InterchangeError, match=re.escape("models[0] ('child'): a whole number is larger than 1.8e308")):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["ACCURACY", "model_key", 'a"b;--', "x" * 100_000, " ", "\n.", "\u0130"])
+def test_a_metric_may_have_any_name_that_sql_can_spell(store, tmp_path, query, name):
+    content = {"operations": [], "metrics": [], "models": [{"id": "m", "metrics": {name: 1, "accuracy": 2}}]}
+    import_file(store, files.write(tmp_path / "a.json", content))
+    assert query("SELECT count(*) FROM scoreboard_column") == [(2,)]
+    assert 1.0 in query("SELECT * FROM scoreboard")[0]
+
+
+def test_models_of_a_recipe_are_not_lost_behind_an_import_of_its_name(store, tmp_path, exported):
+    store.write([*facts.GROUND, facts.model("mine")])
+    own = {"operations": [], "metrics": [], "models": [{"id": "theirs", "metrics": {"F1": 1}}]}
+    import_file(store, files.write(tmp_path / f"{facts.RUN.recipe}.json", own))
+    assert sorted(made["id"] for made in exported(facts.RUN.recipe)["models"]) == ["mine", "theirs"]
+
+
+def test_two_imports_of_one_name_are_written_together(store, tmp_path, exported):
+    for name in ("one", "two"):
+        own = {"operations": [], "metrics": [], "models": [{"id": name, "metrics": {}}]}
+        import_file(store, files.write(tmp_path / "a.json", own))
+    assert sorted(made["id"] for made in exported("a")["models"]) == ["one", "two"]
 
 
 def test_all_problems_are_told_at_once(tmp_path):

@@ -90,3 +90,17 @@ def test_every_metric_says_what_it_is():
     assert [name for name in METRICS if METRICS[name].primary] == [
         "accuracy", "f1", "file_bytes", "latency_p50", "sparsity", "speedup",
     ]  # fmt: skip
+
+
+def test_a_metric_that_fails_is_noted_and_the_others_go_on(register, predictions):
+    @register(unit="", better=Better.NEITHER)
+    def broken(predictions: Predictions) -> float:
+        """Raises."""
+        raise KeyError("oops")
+
+    failed = {}
+    assert values(compute(predictions, failed=failed))["accuracy"] == 0.5
+    assert list(failed) == ["broken"]
+    assert re.fullmatch(r"KeyError: 'oops' \(.*test_metrics_api\.py:\d+\)", failed["broken"])
+    with pytest.raises(KeyError):
+        compute(predictions)

@@ -78,7 +78,7 @@ def test_a_full_file_system(tmp_path):
     """The real thing, where mounting one is allowed."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", disk], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", disk], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("mounting a small file system is not allowed here")
     try:

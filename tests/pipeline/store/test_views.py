@@ -4,8 +4,20 @@ from dataclasses import replace
 import pytest
 
 from pipeline.store import document
+from pipeline.store.records import Distribution
 from pipeline.store.scoreboard import column_name
-from tests.pipeline.store.facts import ACCURACY, DATA, DEVICE, GROUND, INSTANCES, measurement, model, predictions, step
+from tests.pipeline.store.facts import (
+    ACCURACY,
+    DATA,
+    DEVICE,
+    GROUND,
+    INSTANCES,
+    layer,
+    measurement,
+    model,
+    predictions,
+    step,
+)
 
 
 def scoreboard(query, columns, order="model, target NULLS FIRST, device NULLS FIRST, dataset NULLS FIRST"):
@@ -90,12 +102,12 @@ def test_only_the_newest_values_count(store, query):
     assert scoreboard(query, "accuracy") == [(0.6,)]
 
 
-@pytest.mark.parametrize("name", ['we"ird', "it's", "Top-1 Accuracy", "select", "a;b", "<b>", "model"])
+@pytest.mark.parametrize("name", ['we"ird', "it's", "Top-1 Accuracy", "select", "a;b", "<b>", "model", "", "a\0b"])
 def test_a_metric_may_have_any_name(store, query, name):
     store.write([*GROUND, replace(ACCURACY, metric=name), model("base"), measurement("base", name, 0.9)])
     store.publish()
     [(column,)] = query("SELECT scoreboard_column FROM metrics WHERE metric = ?", name)
-    assert column == ("model_2" if name == "model" else name)
+    assert column == {"model": "model_2", "": "unnamed", "a\0b": "ab"}.get(name, name)
     quoted = column.replace('"', '""')
     assert query(f'SELECT "{quoted}" FROM scoreboard') == [(0.9,)]
     [(comment,)] = query(
@@ -135,6 +147,20 @@ def test_lineage_lists_ancestors_from_the_root(store, query):
     assert query("SELECT model_key, depth, ancestors, path FROM lineage ORDER BY model_key") == [
         ("a", 0, [], ["a"]), ("b", 1, ["a"], ["a", "b"]), ("c", 2, ["a", "b"], ["a", "b", "c"]), ("z", 0, [], ["z"]),
     ]  # fmt: skip
+
+
+def test_weights_have_the_work_of_their_layers(store, query):
+    """It is known of outputs. What the network does counts, not what became of it in the exported file."""
+    store.write([model("base"), layer("base", "net.weight"), replace(layer("base", "net.bias"), parameter="bias")])
+    activation = Distribution(
+        model_key="base", place="activation", stage="onnx", site="net", module="net", module_type="Conv2d", position=0,
+        shape=[], count=1, zeros=0, nans=0, infs=0, minimum=0, maximum=0, mean=0, std=0, abs_sum=0, square_sum=0,
+        channels=None, dead_channels=None, saturated=None, low=0, high=1, counts=[], macs=7,
+    )  # fmt: skip
+    for made, macs in ((activation, 7), (replace(activation, stage="torch", macs=9), 9)):
+        store.write([made])
+        store.publish()
+        assert query("SELECT parameter, macs FROM layers ORDER BY parameter") == [("bias", None), ("weight", macs)]
 
 
 def test_predictions_join_their_instances(store, query):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.store import records
-from pipeline.store.errors import ForeignFileError, InvalidRecordError
+from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteError
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
 from tests.pipeline.store import facts
@@ -205,6 +205,19 @@ def test_definitions_of_metrics_can_change_and_change_back(store, query):
         store.write([replace(facts.LATENCY, unit=unit)])
         store.publish()
         assert query("SELECT unit FROM metrics") == [(unit,)]
+
+
+def test_a_metric_that_cannot_be_shown_is_not_written(store, query, monkeypatch):
+    """Or else nothing could be published any more."""
+    store.write([RUN])
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.store.scoreboard.column_name", lambda *_: "")
+        with pytest.raises(WriteError, match="zero-length delimited identifier"):
+            store.write([*GROUND, model("base")])
+    assert store.metrics() == {}
+    store.write([*GROUND, model("base")])
+    store.publish()
+    assert query("SELECT model, accuracy FROM scoreboard") == [("base", None)]
 
 
 def test_newer_evidence_is_shown_and_older_kept(store, query):

@@ -1,0 +1,117 @@
+"""A working file that something has damaged: it is set aside, and what was published is there again."""
+
+import os
+
+import duckdb
+import pytest
+
+from pipeline.store.errors import UnreadableResultsError, WriteError
+from pipeline.store.writer import Store
+from tests.pipeline.store.facts import GROUND, model
+
+
+@pytest.fixture
+def working(path):
+    """The working file of a store that has been published and then was written to once more."""
+    store = Store(path)
+    store.write([*GROUND, model("base")])
+    store.publish()
+    store.write([model("child", "base")])
+    store.close()
+    return path.parent / ".bouillon" / f"{path.name}.working"
+
+
+def emptied(file):
+    file.write_bytes(b"")
+
+
+def truncated(file):
+    os.truncate(file, 100)
+
+
+def overwritten(file):
+    file.write_bytes(b"something else" * 1000)
+
+
+def garbled(file):
+    content = bytearray(file.read_bytes())
+    content[4096:12288] = bytes(range(256)) * 32
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [emptied, truncated, overwritten, garbled])
+def test_a_damaged_working_file_is_set_aside(path, working, query, capsys, damage):
+    damage(working)
+    left = working.read_bytes()
+    store = Store(path)
+    aside = path.parent / ".bouillon" / f"{path.name}.damaged-1"
+    assert aside.read_bytes() == left
+    said = capsys.readouterr().err
+    assert said.startswith(str(working))
+    assert said.endswith(f". It is kept as {aside}; this run begins from the published {path}.\n")
+    store.write([model("other", "base")])
+    store.publish()
+    assert query("SELECT name FROM models ORDER BY name") == [("base",), ("other",)]
+    assert Store(path).metrics()
+    assert capsys.readouterr().err == ""
+
+
+def test_each_damaged_file_is_kept(path, working):
+    for _ in range(2):
+        emptied(working)
+        Store(path)
+    assert sorted(file.name for file in working.parent.glob("*.damaged*")) == [
+        "results.duckdb.damaged-1", "results.duckdb.damaged-2",
+    ]  # fmt: skip
+
+
+def test_its_log_goes_with_it(path, working):
+    emptied(working)
+    log = working.with_name(f"{working.name}.wal")
+    log.write_bytes(b"what was written last")
+    Store(path)
+    assert not log.exists()
+    assert (working.parent / "results.duckdb.damaged-1.wal").read_bytes() == b"what was written last"
+
+
+def test_without_results_a_new_store_is_begun(path, working, capsys):
+    emptied(working)
+    path.unlink()
+    assert Store(path).metrics() == {}
+    assert "this run begins with an empty store" in capsys.readouterr().err
+
+
+def test_nothing_is_moved_where_the_results_are_damaged_too(path, working):
+    emptied(working)
+    overwritten(path)
+    with pytest.raises(
+        UnreadableResultsError, match=rf"{path} is not a DuckDB file\. Name another file, or move it away"
+    ):
+        Store(path)
+    assert working.read_bytes() == b""
+    assert list(working.parent.glob("*.damaged*")) == []
+
+
+def test_a_working_file_that_another_program_has_is_not_damaged(path, working):
+    """DuckDB locks files by process: here another one must have it."""
+    import subprocess
+    import sys
+
+    script = f"import duckdb, sys; db = duckdb.connect({str(working)!r}); print(1, flush=True); sys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"1\n"
+        with pytest.raises(WriteError, match="Could not set lock"):
+            Store(path)
+    finally:
+        holder.communicate()
+    assert "child" in [name for (name,) in duckdb.connect(str(working)).execute("SELECT name FROM model").fetchall()]
+
+
+def test_damage_that_shows_later_is_not_called_safe(path, working):
+    store = Store(path)
+    emptied(working)
+    with pytest.raises(
+        WriteError, match=rf"{working} is damaged: .*\. Move it away and run again: what is published in"
+    ):
+        store.metrics()

@@ -1,0 +1,73 @@
+"""The scatterplot without a browser, and the text of its ticks in one."""
+
+import numpy as np
+import pytest
+
+from tests.studies import study
+from tests.viewer import browsing
+from tests.viewer.stores import publish
+from tests.viewer.visits import visit
+from viewer.views.scatterplot import TICKS
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scatterplot") / "results.duckdb"
+    made = study(52)
+    for model in sorted(made["models"], key=lambda model: model["metrics"]["Top-1 Accuracy"])[:3]:
+        model["metrics"]["Latency"] = 0
+    publish(path, made).close()
+    return path
+
+
+@pytest.fixture
+def app(results):
+    return visit(results, {"x": "Latency", "y": "Top-1 Accuracy"})
+
+
+def test_the_front_is_that_of_the_models_within_the_budget(app):
+    values, every = app.desk.study.values("Latency"), app.scatter.front()
+    low = float(np.sort(values[every])[1]) + 1e-9  # leaves out the two fastest of the front
+    app.state.change({"filters": [("Latency", low, None)]})
+    front = app.scatter.front()
+    assert front
+    assert (values[front] >= low).all()
+    assert f"Pareto front within the budget: {len(front)} model" in app.scatter.draw_front()
+    [line] = app.scatter.figure.select({"name": "front"})
+    assert list(line.data["x"]) == values[front].tolist()
+    assert [each["x"] for each in app.scatter.named] == values[front].tolist()
+
+
+def test_models_at_0_are_not_said_to_be_unmeasured_on_a_log_axis(app):
+    assert "not measured" not in app.scatter.draw_front()
+    app.state.change({"x_log": True})
+    assert "3 not above 0: no place on a log axis" in app.scatter.draw_front()
+    assert "not measured" not in app.scatter.draw_front()
+
+
+@pytest.fixture(scope="module")
+def blank():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(browsing.CHROMIUM), args=browsing.FLAGS)
+        yield browser.new_page()
+        browser.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(bool(browsing.why_not()), reason=browsing.why_not())
+@pytest.mark.parametrize(
+    ("ticks", "percent", "texts"),
+    [
+        ([0, 5000, 10000], False, ["0", "5k", "10k"]),
+        ([1, 10], True, ["100%", "1000%"]),
+        ([0.9034, 0.90345, 0.9035], True, ["90.34%", "90.345%", "90.35%"]),
+        ([0.0002, 0.0004], False, ["200µ", "400µ"]),
+        ([1e-141, 1e-18, 1e-9, 1], False, ["1e-141", "1e-18", "1n", "1"]),
+        ([12.5], False, ["12.5"]),
+    ],
+)
+def test_ticks_are_told_apart_and_their_sizes_are_true(ticks, percent, texts, blank):
+    run = f"([ticks, percent]) => ticks.map((tick, index) => (() => {{ {TICKS} }})())"
+    assert blank.evaluate(run, [ticks, percent]) == texts
