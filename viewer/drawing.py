@@ -10,7 +10,7 @@ import numpy as np
 
 from viewer.forest import Forest, Node, Outcome
 from viewer.layout import Layout, Placed
-from viewer.ribbons import ribbons
+from viewer.ribbons import joined, ribbons
 
 __all__ = ["FAINT", "Drawing", "Looks", "draw", "packed"]
 
@@ -24,8 +24,10 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 _INK, _FAINT_INK = 0.85, 0.09
 """How much of a ribbon's colour is seen, and of one outside the budget: mixed with the ground, as opacities would add up
 where its pieces overlap."""
-_ALL_PIECES, _LEAST_PIECES, _MOST_PIECES = 1500, 8, 40
-"""Of the map, and of a ribbon. Few ribbons are wide on the screen: more pieces let no steps be seen in their colours."""
+_ALL_PIECES, _LEAST_PIECES, _MOST_PIECES = 900, 8, 40
+"""Of the map, and of a ribbon: painting takes time by the piece. Those whose colour changes share what the others leave."""
+_ALIKE = 24
+"""Of 255: colours that differ by less in each component run from one to the other in few pieces without visible steps."""
 _RIBBON_SHARE = 0.5
 """Half-width of a ribbon's end, of its node's radius."""
 
@@ -160,9 +162,21 @@ def _bands(
     child = np.array([index[edge.child] for edge in layout.edges], dtype=np.int32)
     half = radius * _RIBBON_SHARE
     # the layout keeps rows free from the column after the parent on: bend before that column
-    pieces = min(max(_ALL_PIECES // max(1, len(layout.edges)), _LEAST_PIECES), _MOST_PIECES)
-    found = ribbons(at[parent], at[child], half[parent], half[child], turn=1.0, pieces=pieces)
     ends = rgb.astype(np.float32)
+    changes = (np.abs(ends[parent] - ends[child]) >= _ALIKE).any(axis=1)
+    left = _ALL_PIECES - _LEAST_PIECES * int((~changes).sum())
+    many = min(max(left // max(1, int(changes.sum())), _LEAST_PIECES), _MOST_PIECES)
+    found = joined(
+        [
+            (
+                rows,
+                ribbons(
+                    at[parent[rows]], at[child[rows]], half[parent[rows]], half[child[rows]], turn=1.0, pieces=pieces
+                ),
+            )
+            for rows, pieces in ((np.flatnonzero(~changes), _LEAST_PIECES), (np.flatnonzero(changes), many))
+        ]
+    )
     one, other = ends[parent][found.ribbon], ends[child][found.ribbon]
     shapes = {
         "corners_x": found.xs,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Ribbons", "ribbons"]
+__all__ = ["Ribbons", "joined", "ribbons"]
 
 _STEPS_PER_PIECE = 3
-_LEAST_BENDING, _MOST_BENDING = 0.4, 0.625
-"""Share of the pieces that are spent on the bend of a long ribbon: about its share of the way, but enough for its shape."""
+_LEAST_BENDING, _MOST_BENDING = 5, 0.625
+"""How many pieces, and at most what share of them, the bend of a long ribbon takes: as much as its share of the way, but
+enough for its shape."""
 
 
 class Ribbons(NamedTuple):
@@ -50,7 +52,7 @@ def ribbons(
     reach = end[:, :1] - start[:, :1]
     far = reach > turn
     bend = np.where(far, turn, reach)
-    bending = np.clip(bend / np.where(far, reach, 1), _LEAST_BENDING, _MOST_BENDING)
+    bending = np.clip(bend / np.where(far, reach, 1), min(_LEAST_BENDING / pieces, _MOST_BENDING), _MOST_BENDING)
     split = np.where(far, np.round(bending * pieces) / pieces, 1.0)
     bent, straight = np.minimum(t / split, 1), np.where(far, np.maximum(t - split, 0) / np.maximum(1 - split, 1e-9), 0)
     ease = bent * bent * (3 - 2 * bent)  # the y of that Bezier over its parameter
@@ -70,4 +72,16 @@ def ribbons(
         ys=ys.reshape(count * pieces, 2 * there.shape[1]).astype(np.float32),
         ribbon=np.repeat(np.arange(count, dtype=np.int32), pieces),
         along=along.reshape(-1).astype(np.float32),
+    )
+
+
+def joined(parts: Sequence[tuple[np.ndarray, Ribbons]]) -> Ribbons:
+    """Return ribbons that were made apart, (which of all each one is, they) per part, in the order of all."""
+    ribbon = np.concatenate([rows[made.ribbon] for rows, made in parts])
+    order = np.argsort(ribbon, kind="stable")
+    return Ribbons(
+        xs=np.concatenate([made.xs for _, made in parts])[order],
+        ys=np.concatenate([made.ys for _, made in parts])[order],
+        ribbon=ribbon[order].astype(np.int32),
+        along=np.concatenate([made.along for _, made in parts])[order],
     )

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from viewer.drawing import Looks, draw
 from viewer.forest import Forest, Node
 from viewer.layout import layout
-from viewer.ribbons import ribbons
+from viewer.ribbons import joined, ribbons
 
 finite = st.floats(-100, 100, width=32)
 
@@ -81,6 +81,28 @@ def test_a_long_ribbon_bends_within_its_turn_and_then_runs_straight_with_its_col
 def test_a_short_ribbon_is_the_same_with_and_without_a_turn():
     ends = np.zeros((1, 2)), np.array([[1.0, 3.0]]), np.array([0.3]), np.array([0.1])
     assert all(np.array_equal(a, b) for a, b in zip(ribbons(*ends, turn=1.0), ribbons(*ends), strict=True))
+
+
+def test_ribbons_that_were_made_apart_stand_in_their_order():
+    start, end = np.zeros((3, 2)), np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+    half = np.full(3, 0.2)
+    parts = [
+        (rows, ribbons(start[rows], end[rows], half[rows], half[rows], pieces=pieces))
+        for rows, pieces in ((np.array([0, 2]), 2), (np.array([1]), 5))
+    ]
+    made = joined(parts)
+    assert made.ribbon.tolist() == [0, 0, 1, 1, 1, 1, 1, 2, 2]
+    tip = made.ys.shape[1] // 2 - 1
+    assert made.ys[[1, 6, 8], tip] == pytest.approx(np.array([0.0, 1.0, 2.0]) - 0.2)
+
+
+def test_ribbons_whose_colour_changes_have_more_pieces():
+    forest = Forest([Node("base", None), Node("alike", "base", op="prune"), Node("other", "base", op="prune")])
+    rgb = np.array([[0, 60, 200], [4, 60, 200], [200, 90, 0]])
+    looks = Looks(rgb, np.ones(3), np.ones(3, dtype=bool))
+    made = draw(layout(forest), forest, {"base": 0, "alike": 1, "other": 2}, looks, lambda node: "")
+    counts = {key: int((made.ribbons["child"] == row).sum()) for key, row in made.index.items()}
+    assert counts == {"base": 0, "alike": 8, "other": 40}
 
 
 @pytest.mark.parametrize("ground", ["#ffffff", "#1b222b"])
