@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from pipeline.store.errors import (
 APPLICATION = "bouillon"
 SCHEMA_VERSION = 1
 _MAGIC = slice(8, 12)
+_QUOTED = re.compile(r'"[^"]*"')
 _ROW_GROUP = 16384
 """Rows that are compressed together. An append rewrites the last, unfilled group: with DuckDB's 122,880, writing the
 predictions of 50,000 instances with 1,000 classes each took twice the time."""
@@ -159,9 +161,15 @@ def _check_is_duckdb(path: Path) -> None:
 
 
 def is_damage(text: str) -> bool:
-    """Whether an error of DuckDB's is about what is in a file, not about who may have it."""
+    """Whether an error of DuckDB's is about what is in a file, not about who may have it.
+
+    Names of files stand in it too, in quotes, and may be anything; who has the lock is named without.
+    """
+    if "Could not set lock" in text:
+        return False
     signs = "not a valid DuckDB", "Could not read enough bytes", "Corrupt", "checksum", "WAL", "deserialize"
-    return any(sign.lower() in text.lower() for sign in signs)
+    said = _QUOTED.sub("", text).lower()
+    return any(sign.lower() in said for sign in signs)
 
 
 def _first_line(error: Exception) -> str:

@@ -5,20 +5,25 @@ import os
 import duckdb
 import pytest
 
+from pipeline.store.database import is_damage
 from pipeline.store.errors import UnreadableResultsError, WriteError
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import GROUND, model
 
 
-@pytest.fixture
-def working(path):
-    """The working file of a store that has been published and then was written to once more."""
+def written(path):
+    """Return the working file of a store that has been published and then was written to once more."""
     store = Store(path)
     store.write([*GROUND, model("base")])
     store.publish()
     store.write([model("child", "base")])
     store.close()
     return path.parent / ".bouillon" / f"{path.name}.working"
+
+
+@pytest.fixture
+def working(path):
+    return written(path)
 
 
 def emptied(file):
@@ -92,11 +97,23 @@ def test_nothing_is_moved_where_the_results_are_damaged_too(path, working):
     assert list(working.parent.glob("*.damaged*")) == []
 
 
-def test_a_working_file_that_another_program_has_is_not_damaged(path, working):
+@pytest.mark.parametrize("text", [
+    'IO Error: Could not set lock on file "/tmp/r.duckdb": Conflicting lock is held in /data/walter/corrupt (PID 7).',
+    'IO Error: Cannot open file "/data/walter/checksum/r.duckdb": Permission denied',
+])  # fmt: skip
+def test_the_name_of_a_folder_is_no_damage(text):
+    assert not is_damage(text)
+
+
+@pytest.mark.parametrize("folder", ["store", "walter"])
+def test_a_working_file_that_another_program_has_is_not_damaged(tmp_path, folder):
     """DuckDB locks files by process: here another one must have it."""
     import subprocess
     import sys
 
+    (tmp_path / folder).mkdir()
+    path = tmp_path / folder / "results.duckdb"
+    working = written(path)
     script = f"import duckdb, sys; db = duckdb.connect({str(working)!r}); print(1, flush=True); sys.stdin.read()"
     holder = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
