@@ -15,14 +15,18 @@ README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 QUERIES = re.findall(r"```sql\n(.*?)```", README, flags=re.DOTALL)
 TITLES = re.findall(r"^\*\*([^*\n]+?)\.?\*\*.*\n\n```sql\n", README, flags=re.MULTILINE)
 
+SINGLE = "{scenario: single_stream, batch: 1, threads: 1, runs: 11}"
+BATCHES = "{scenario: offline, batch: 8, threads: 2, runs: 3}"
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A finished sweep, timed by the smoke preset, in which one step failed."""
+    """A finished sweep, timed as little as can be under two conditions, in which one step failed."""
     place = Place(tmp_path_factory.mktemp("sql"))
     code, _, err = place.run(
-        "recipe=small", "bench=smoke", "plugins=[tests.pipeline.toy]", "+recipe.tree.base.then.bad={op: toy_fail}"
-    )
+        "recipe=small", "bench=smoke", f"bench.conditions=[{SINGLE},{BATCHES}]", "plugins=[tests.pipeline.toy]",
+        "+recipe.tree.base.then.bad={op: toy_fail}",
+    )  # fmt: skip
     assert (code, place.results.exists()) == (1, True), err
     return place
 

@@ -159,11 +159,15 @@ class Study:
 
     def show(self, metric: str, row: int, *, interval: bool = False) -> str:
         """Write one model's value."""
-        value, low, high = self.column(metric).row(row)
-        text = self.show_value(metric, value)
-        if interval and np.isfinite(low) and np.isfinite(high):
-            return f"{text} ({self.show_value(metric, low)} to {self.show_value(metric, high)})"
-        return text
+        text = self.show_value(metric, self.values(metric)[row])
+        ends = self.show_interval(metric, row) if interval else ""
+        return f"{text} ({ends})" if ends else text
+
+    def show_interval(self, metric: str, row: int) -> str:
+        """Write the interval of one model's value; nothing where it has none."""
+        _, low, high = self.column(metric).row(row)
+        known = np.isfinite(low) and np.isfinite(high)
+        return f"{self.show_value(metric, low)} to {self.show_value(metric, high)}" if known else ""
 
     def show_value(self, metric: str, value: float) -> str:
         """Write a value of a metric."""

@@ -21,5 +21,5 @@ def told(name: str) -> Iterator[None]:
         raise DataError(f"Data set '{name}': {error}") from None
     except OSError:
         raise
-    except Exception as error:
+    except Exception as error:  # boundary: a data set of the user's may raise anything
         raise DataError(f"Data set '{name}': {blame(error)}") from error

@@ -7,22 +7,12 @@ import pytest
 
 from pipeline.store import records
 from tests.studies import study, synthetic_study
-from tests.viewer.browsing import CHROMIUM, FLAGS, Visitor, errors_of_ours, served, why_not
+from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
 from tests.viewer.stores import START, key_of, publish
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 EVIL = "<img src=x onerror=\"window.pwned='{}'\"><script>window.pwned='{}'</script>'\",&#;`</script>${{1}}"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def hostile():

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 
 from tests.studies import study
-from tests.viewer.browsing import CHROMIUM, FLAGS, Visitor, errors_of_ours, served, why_not
+from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
 from tests.viewer.stores import key_of, publish
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not())]
@@ -23,16 +23,6 @@ def address(tmp_path_factory):
     with served(folder / "results.duckdb", folder / "server.log") as url:
         yield url
     assert errors_of_ours(folder / "server.log") == []
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

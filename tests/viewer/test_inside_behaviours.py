@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.store import records
 from pipeline.store.writer import Store
-from tests.viewer.inside_stores import CLASSES, HOSTILE, START, publish
+from tests.viewer.inside_stores import CLASSES, HOSTILE, START
 from viewer.behaviour_page import BehaviourPage
 from viewer.behaviour_source import SEPARATOR, open_sheet
 from viewer.notes import Notes
@@ -13,13 +13,6 @@ from viewer.state import ViewState
 
 MODELS = ["base", "pruned", "int8"]
 NAMES = {key: key for key in (*MODELS, "other")}
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    path = tmp_path_factory.mktemp("inside") / "results.duckdb"
-    publish(path)
-    return path
 
 
 @pytest.fixture(scope="module")

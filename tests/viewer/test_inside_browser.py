@@ -25,22 +25,12 @@ def address(tmp_path_factory):
             yield found
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(browsing.CHROMIUM), args=browsing.FLAGS)
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def visit(browser, address):
+def visit(chromium, address):
     pages = []
 
     def open_page(query):
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page = chromium.new_page(viewport={"width": 1400, "height": 900})
         pages.append(page)
         return browsing.Visitor(page).open(f"{address}?{query}")
 

@@ -13,13 +13,6 @@ MODELS = ["base", "pruned", "int8"]
 NAMES = {key: key for key in (*MODELS, "other")}
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    path = tmp_path_factory.mktemp("inside") / "results.duckdb"
-    publish(path)
-    return path
-
-
 @pytest.fixture
 def layers(results):
     def make(models=MODELS, **fields):

@@ -45,16 +45,6 @@ def test_models_at_0_are_not_said_to_be_unmeasured_on_a_log_axis(app):
     assert "not measured" not in app.scatter.draw_front()
 
 
-@pytest.fixture(scope="module")
-def blank():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(browsing.CHROMIUM), args=browsing.FLAGS)
-        yield browser.new_page()
-        browser.close()
-
-
 @pytest.mark.browser
 @pytest.mark.skipif(bool(browsing.why_not()), reason=browsing.why_not())
 @pytest.mark.parametrize(
@@ -68,6 +58,8 @@ def blank():
         ([12.5], False, ["12.5"]),
     ],
 )
-def test_ticks_are_told_apart_and_their_sizes_are_true(ticks, percent, texts, blank):
+def test_ticks_are_told_apart_and_their_sizes_are_true(ticks, percent, texts, chromium):
     run = f"([ticks, percent]) => ticks.map((tick, index) => (() => {{ {TICKS} }})())"
-    assert blank.evaluate(run, [ticks, percent]) == texts
+    page = chromium.new_page()
+    assert page.evaluate(run, [ticks, percent]) == texts
+    page.close()

@@ -86,10 +86,7 @@ class Table(View):
 
     def _cell(self, metric: str, row: int) -> dict[str, str]:
         study = self.desk.study
-        value, low, high = study.column(metric).row(row)
-        known = np.isfinite(low) and np.isfinite(high)
-        interval = f"{study.show_value(metric, low)} to {study.show_value(metric, high)}" if known else ""
-        return {"value": study.show_value(metric, value), "interval": interval}
+        return {"value": study.show(metric, row), "interval": study.show_interval(metric, row)}
 
     def columns(self) -> list[str]:
         """The metrics shown, in their order in the study."""
