@@ -133,7 +133,8 @@ def test_what_is_made_from_the_code_is_current(tmp_path):
     """Run scripts/document after changing an operation's signature or docstring, or a view."""
     # in a process of its own: other tests register operations of theirs
     done = call(
-        [sys.executable, "-c", "from pipeline.readme import *; print(renewed(README.read_text()), end='')"], tmp_path
+        [sys.executable, "-c", "from scripts.docs.readme import *; print(renewed(README.read_text()), end='')"],
+        tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == README

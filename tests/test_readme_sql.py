@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import document
 from pipeline.store.reader import open_results
+from scripts.docs import views_table
 from tests.pipeline.command import Place
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
@@ -65,4 +65,4 @@ def test_the_python_example_runs(place, monkeypatch):
 
 def test_every_view_and_column_is_listed():
     """Make the list anew: scripts/document."""
-    assert document.markdown(document.public()).strip() in README
+    assert views_table.markdown(views_table.public()).strip() in README

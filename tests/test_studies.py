@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ops.api import Format
-from pipeline.cli import compose
-from pipeline.describe import metric_records
-from pipeline.plan import Facts, make_plan
-from pipeline.recipe import parse
+from ops.core.operation import Format
+from pipeline.cli.compose import compose
+from pipeline.plan.planner import make_plan
+from pipeline.plan.recipe import parse
+from pipeline.plan.steps import Facts
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
+from pipeline.sweep.recorder import metric_records
 
 STUDIES = Path(__file__).resolve().parents[1] / "scripts/studies"
 sys.path.insert(0, str(STUDIES))

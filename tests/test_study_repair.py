@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from ops.api import Format
-from pipeline.cli import compose
-from pipeline.config import Config
+from ops.core.operation import Format
+from pipeline.cli.compose import compose
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
-from pipeline.plan import Facts, make_plan
-from pipeline.recipe import parse
+from pipeline.plan.planner import make_plan
+from pipeline.plan.recipe import parse
+from pipeline.plan.steps import Facts
 from pipeline.store.reader import open_results
+from pipeline.sweep.config import Config
 from tests.pipeline.command import Place
 
 STUDIES = Path(__file__).resolve().parents[1] / "scripts/studies"

@@ -10,26 +10,26 @@ from urllib.parse import urlencode
 
 from bokeh.document import Document
 
-from viewer.bridge import Bridge, Courier
-from viewer.desk import Desk
-from viewer.link import Keys, read_link, write_link
-from viewer.markup import asset
-from viewer.source import StoreError, snapshot_id
-from viewer.state import ViewState
-from viewer.study import Study, open_study
-from viewer.views.behaviours import Behaviours
-from viewer.views.budgets import Budgets
-from viewer.views.compare import Compare
-from viewer.views.details import Details
-from viewer.views.header import Header
-from viewer.views.hover_card import HoverCard
-from viewer.views.layers import Layers
-from viewer.views.model_map import ModelMap
-from viewer.views.report import Report
-from viewer.views.scatterplot import Scatterplot
-from viewer.views.startup import startup_page
-from viewer.views.table import Table
-from viewer.views.view import STUDY, View
+from viewer.behaviours.view import Behaviours
+from viewer.compare.compare_view import Compare
+from viewer.compare.details_view import Details
+from viewer.compare.hover_view import HoverCard
+from viewer.format.templates import asset
+from viewer.layers.view import Layers
+from viewer.map.scatter_view import Scatterplot
+from viewer.map.view import ModelMap
+from viewer.overview.budgets_view import Budgets
+from viewer.overview.header import Header
+from viewer.overview.report import Report
+from viewer.overview.startup import startup_page
+from viewer.overview.table_view import Table
+from viewer.results.queries import StoreError, snapshot_id
+from viewer.results.results import Study, open_study
+from viewer.session.messages import Bridge, Courier
+from viewer.session.session import Desk
+from viewer.session.state import ViewState
+from viewer.session.url import Keys, read_link, write_link
+from viewer.session.view import STUDY, View
 
 __all__ = ["PAGES", "open_app", "results_path", "warm_up"]
 
@@ -212,7 +212,7 @@ def _prefers_dark(document: Document) -> bool:
 
 
 def _template() -> Any:
-    from viewer.markup import page_template
+    from viewer.format.templates import page_template
 
     return page_template()
 

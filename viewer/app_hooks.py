@@ -9,8 +9,8 @@ from bokeh.settings import settings
 from tornado.ioloop import IOLoop
 
 from viewer.app import warm_up
-from viewer.plots import fill_spares
-from viewer.serving import send_at_once, serve_this_machine
+from viewer.map.figures import fill_spares
+from viewer.session.server import send_at_once, serve_this_machine
 
 __all__ = ["on_server_loaded", "on_session_created"]
 

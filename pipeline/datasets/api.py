@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
-from ops.api import Batch
-from ops.registry import Registry
+from ops.core.operation import Batch
+from ops.core.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,7 +150,7 @@ class GenerativeDataset(QuestionDataset, Protocol):
 
 
 DatasetFactory = Callable[..., Dataset]
-DATASETS: Registry[DatasetFactory] = Registry("dataset", "pipeline.datasets")
+DATASETS: Registry[DatasetFactory] = Registry("dataset", "pipeline.datasets.sources")
 F = TypeVar("F", bound=DatasetFactory)
 
 

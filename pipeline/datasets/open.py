@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.config_entry import EntryKind
 from pipeline.datasets.api import DATASETS, DataError, Dataset
-from pipeline.datasets.told import told
-from pipeline.entries import EntryKind
+from pipeline.datasets.errors import told
 
 _KIND = EntryKind("Data set", "dataset", "dataset", DATASETS, ("name", "dataset"), DataError)
 

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pipeline.core.keys import digest
 from pipeline.datasets.api import SPLITS, Batch, DataError, Split
-from pipeline.datasets.told import told
-from pipeline.keys import digest
+from pipeline.datasets.errors import told
 
 Arrays = Mapping[str, np.ndarray]
 _POOL = 32

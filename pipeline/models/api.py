@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ops.registry import Registry
+from ops.core.registry import Registry
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ Builder = Callable[..., "torch.nn.Module | Built | Path"]
 
 Returns a module in float32 (its arguments build its structure again), a Built, or the path of an ONNX file.
 """
-BUILDERS: Registry[Builder] = Registry("model builder", "pipeline.models")
+BUILDERS: Registry[Builder] = Registry("model builder", "pipeline.models.builders")
 F = TypeVar("F", bound=Builder)
 
 

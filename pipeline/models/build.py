@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.api import OnnxModel, TorchModel
-from ops.forward import GENERATIVE, OUTPUTS, forward
-from ops.model import Architecture
-from pipeline.blame import blame
-from pipeline.entries import EntryKind
+from ops.core.forward import GENERATIVE, OUTPUTS, forward
+from ops.core.model import Architecture
+from ops.core.operation import OnnxModel, TorchModel
+from pipeline.core.config_entry import EntryKind
+from pipeline.core.errors import blame
 from pipeline.models.api import BUILDERS, Built, ModelError, Need
 
 if TYPE_CHECKING:

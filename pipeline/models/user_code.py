@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.keys import digest
+from pipeline.core.keys import digest
 
 _OURS = frozenset({"ops", "pipeline"})
 """What these give has versions of its own."""

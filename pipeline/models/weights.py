@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ops.registry import nearest
+from ops.core.registry import nearest
+from pipeline.core.errors import reason
 from pipeline.models.api import ModelError
-from pipeline.reasons import reason
 
 if TYPE_CHECKING:
     import torch

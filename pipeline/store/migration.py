@@ -9,10 +9,10 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.store import schema
 from pipeline.store.database import SCHEMA_VERSION, attached, check_version, connect
 from pipeline.store.errors import NoResultsError, OlderSchemaError, WriteError
-from pipeline.store.files import StoreFiles
+from pipeline.store.publication import StoreFiles
+from pipeline.store.schema import definition
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
@@ -73,7 +73,7 @@ def _apply(store: StoreFiles, scripts: list[str]) -> None:
                 db.execute("BEGIN")
                 for script in scripts:
                     db.execute(script)
-                schema.renew(db)
+                definition.renew(db)
                 db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", [str(SCHEMA_VERSION)])
                 db.execute("COMMIT")
                 db.execute("CHECKPOINT store")

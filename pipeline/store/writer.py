@@ -21,12 +21,12 @@ from typing import Any
 
 import duckdb
 
-from pipeline.store import schema, scoreboard
 from pipeline.store.database import Stamp, attached, check_version, connect, read_stamp
 from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteError
-from pipeline.store.files import StoreFiles
-from pipeline.store.incoming import Incoming
-from pipeline.store.records import Metric, Record
+from pipeline.store.publication import StoreFiles
+from pipeline.store.records.run_records import Metric, Record
+from pipeline.store.schema import definition, scoreboard
+from pipeline.store.write.transaction import Incoming
 
 
 class Store:
@@ -41,7 +41,7 @@ class Store:
         with self._files.turn():
             self._files.open_working()
             with self._attached() as db:
-                schema.update(db)
+                definition.update(db)
             self._files.check_published(self._files.published_stamp(), self._files.working_stamp())
 
     def write(self, records: Iterable[Record]) -> int:
@@ -59,7 +59,7 @@ class Store:
             if incoming.defines_metrics:  # with the facts: a metric that the view cannot show is not written at all
                 scoreboard.refresh(db)
             if added:
-                schema.count_revision(db)
+                definition.count_revision(db)
             db.execute("COMMIT")
         return added
 

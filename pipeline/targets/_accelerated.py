@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from ops.api import Format
+from ops.core.operation import Format
 from pipeline.targets._onnxruntime import OrtSession, open_session, require_provider, session_options
 
 _CPU = "CPUExecutionProvider"

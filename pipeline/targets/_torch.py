@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ops.forward import OUTPUTS, forward, tensors
-from ops.model import Architecture, TorchModel
-from pipeline.config import cores
+from ops.core.forward import OUTPUTS, forward, tensors
+from ops.core.model import Architecture, TorchModel
+from pipeline.core.cpu_quota import cores
 from pipeline.targets.api import TargetError
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def load_module(folder: Path, threads: int) -> TorchModel:
     import safetensors
     import torch
 
-    from pipeline import formats
+    from pipeline.models import storage
     from pipeline.models.api import ModelError
 
     torch.set_num_threads(threads or cores())
     try:
-        model = formats.load(folder)
+        model = storage.load(folder)
     except (ModelError, OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise TargetError(f"{folder}: this is no torch model that can be read: {error}") from None
     if not isinstance(model, TorchModel):

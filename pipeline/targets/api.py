@@ -1,6 +1,6 @@
 """What a target runtime is: something that opens a model file and runs batches.
 
-A target never times itself: `pipeline.bench` holds the one timing loop, so that numbers from two targets can be
+A target never times itself: `pipeline.measure.timing` holds the one timing loop, so that numbers from two targets can be
 compared. A newcomer adds one file to `pipeline/targets/`, with one class under `@target`:
 
     @target("onnxruntime")
@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
-from ops.api import Format
-from ops.registry import Registry
+from ops.core.operation import Format
+from ops.core.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ops.api import Format
+from ops.core.operation import Format
 from pipeline.targets._onnxruntime import (
     Optimization,
     OrtSession,
@@ -71,7 +71,7 @@ class OnnxRuntime:
 
     def kernels(self, model: Path) -> Mapping[str, float]:
         """Share of the MACs per precision, read off the graph that ONNX Runtime made of the file."""
-        from ops.onnx_macs import count_macs, precision_shares
+        from ops.onnx_graph.macs import count_macs, precision_shares
 
         try:
             return precision_shares(count_macs(model))

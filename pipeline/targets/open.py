@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.entries import EntryKind
+from pipeline.core.config_entry import EntryKind
 from pipeline.targets.api import TARGETS, Target, TargetError
 
 _KIND: EntryKind[type[Any]] = EntryKind("Target", "target", "target", TARGETS, ("name", "target"), TargetError)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from ops.api import Format
-from pipeline.config import cores
+from ops.core.operation import Format
+from pipeline.core.cpu_quota import cores
 from pipeline.targets.api import CPU_CHANNELS, TargetError, needs_module, target
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def _work(model: Path) -> list[tuple[tuple[str, ...], int]]:
     """Of every matrix product in the file: the names by which OpenVINO may call it, and its MACs."""
     import onnx
 
-    from ops.onnx_layers import matrix_nodes
-    from ops.onnx_macs import count_macs
+    from ops.onnx_graph.layers import matrix_nodes
+    from ops.onnx_graph.macs import count_macs
 
     nodes = (found.node for found in matrix_nodes(onnx.load(model)))
     return [((node.name, *node.output), row.macs) for node, row in zip(nodes, count_macs(model), strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from ops.api import Format
+from ops.core.operation import Format
 from pipeline.targets._torch import TorchSession, load_module, parameter_kinds
 from pipeline.targets.api import CPU_CHANNELS, needs_module, target
 

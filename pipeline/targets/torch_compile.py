@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
-from ops.api import Format
+from ops.core.operation import Format
 from pipeline.targets._torch import TorchSession, load_module, parameter_kinds
 from pipeline.targets.api import CPU_CHANNELS, MissingRuntimeError, needs_module, target
 

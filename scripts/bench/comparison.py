@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pipeline.store import records as facts
+from pipeline.store.records import run_records as facts
 from pipeline.store.writer import Store
 from tests.viewer import browsing
 
@@ -91,10 +91,10 @@ def behaviours(folder: Path) -> None:
 
 def many_models(folder: Path) -> None:
     """The class table of 52 models, from opening the results to the last row."""
-    from viewer.behaviour_page import BehaviourPage
-    from viewer.behaviour_source import open_sheet
-    from viewer.notes import Notes
-    from viewer.state import ViewState
+    from viewer.behaviours.page import BehaviourPage
+    from viewer.behaviours.queries import open_sheet
+    from viewer.results.notes import Notes
+    from viewer.session.state import ViewState
 
     path = folder / "many.duckdb"
     _predictions(path, models=52, classes=100, probabilities=False)
@@ -167,10 +167,10 @@ def weights(folder: Path) -> None:
 
 def _compare_here(first: Path, second: Path) -> None:
     """What the command `compare` does with the statistics of both models at hand."""
-    from pipeline.layers.comparing import Side, changes, summaries
-    from pipeline.layers.describing import statistics as describe
-    from pipeline.layers.files import load_records, save_records
-    from pipeline.store.records import Distribution
+    from pipeline.layers.compare.models import Side, changes, summaries
+    from pipeline.layers.records_file import load_records, save_records
+    from pipeline.layers.stats.describe import statistics as describe
+    from pipeline.store.records.run_records import Distribution
 
     sides = []
     for name, place in (("a", first), ("b", second)):
@@ -250,8 +250,8 @@ def layers(folder: Path) -> None:
 
 
 def _layer_results(path: Path, *, count: int, models: int) -> None:
-    from pipeline.layers.change import compare
-    from pipeline.layers.values import summarize
+    from pipeline.layers.compare.difference import compare
+    from pipeline.layers.stats.histogram import summarize
 
     if path.exists():
         return

@@ -23,17 +23,18 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("PYTHONPATH", str(ROOT))
 
-from ops.api import Format
-from pipeline.artifacts import ArtifactStore
-from pipeline.executors.local import LocalPool
-from pipeline.jobs import Done, What, Workplace
-from pipeline.plan import Facts, Plan, make_plan
-from pipeline.recipe import parse
-from pipeline.recorder import Recorder
-from pipeline.runner import run
-from pipeline.schedule import jobs_of
-from pipeline.store.records import Run
+from ops.core.operation import Format
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.engine.executors.local import LocalPool
+from pipeline.engine.jobs import Done, What, Workplace
+from pipeline.engine.runner import run
+from pipeline.plan.planner import make_plan
+from pipeline.plan.recipe import parse
+from pipeline.plan.steps import Facts, Plan
+from pipeline.stages.schedule import jobs_of
+from pipeline.store.records.run_records import Run
 from pipeline.store.writer import Store
+from pipeline.sweep.recorder import Recorder
 
 PLUGIN = "tests.pipeline.toy"
 SMALL, LARGE = 20, 520

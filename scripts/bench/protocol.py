@@ -32,20 +32,20 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from ops.quantize import quantize
-from pipeline.bench.evaluate import predict
-from pipeline.bench.inputs import write_inputs
-from pipeline.bench.preset import Preset, parse_preset
-from pipeline.bench.process import MeasuringProcess
-from pipeline.bench.results import Candidate, Comparison, SessionResult, Verdict
-from pipeline.bench.session import run_session
-from pipeline.config import cores
-from pipeline.context import WorkerContext
+from ops.quantize.quantize import quantize
+from pipeline.core.cpu_quota import cores
 from pipeline.datasets.api import Dataset
 from pipeline.datasets.open import open_dataset
-from pipeline.export import export_onnx
+from pipeline.measure.evaluate import predict
+from pipeline.measure.timing.inputs import write_inputs
+from pipeline.measure.timing.preset import Preset, parse_preset
+from pipeline.measure.timing.results import Candidate, Comparison, SessionResult, Verdict
+from pipeline.measure.timing.session import run_session
+from pipeline.measure.timing.worker_client import MeasuringProcess
 from pipeline.models.api import Need
 from pipeline.models.build import build
+from pipeline.models.onnx_export import export_onnx
+from pipeline.stages.operation_context import WorkerContext
 from pipeline.targets.open import open_target
 
 TARGET = {"target": "onnxruntime"}
@@ -106,7 +106,7 @@ def make(folder: Path) -> Material:
     model = build(NET, Need(data.task, tuple(data.classes), data.inputs, pretrained=False))
     export_onnx(model, folder / "float.onnx")
     context = WorkerContext(seed=0, scratch=folder, dataset=lambda: data, build=lambda *_: model, references={})
-    from ops.api import OnnxModel
+    from ops.core.operation import OnnxModel
 
     made = quantize(OnnxModel(folder / "float.onnx", model.architecture), context)
     inputs = write_inputs(data, folder, samples=32)

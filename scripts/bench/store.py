@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.interchange.compress_and_compare import import_file
+from pipeline.store.interchange.compress_and_compare import import_file
 from pipeline.store.reader import js_divergence, kl_divergence, log_probabilities, margin, open_results
-from pipeline.store.records import DatasetInfo, Instances, Model, PredictionSet, Run, Step
+from pipeline.store.records.run_records import DatasetInfo, Instances, Model, PredictionSet, Run, Step
 from pipeline.store.writer import Store
 from tests.studies import synthetic_study
 

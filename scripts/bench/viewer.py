@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 from tests.studies import study, synthetic_study
 from tests.viewer.browsing import CHROMIUM, FLAGS, Visitor, served, why_not
 from tests.viewer.stores import publish
-from viewer.comparability import compare
-from viewer.study import open_study
+from viewer.compare.comparison import compare
+from viewer.results.results import open_study
 
 PROTOTYPE = {52: (1.1, 0.14, 111, 0.23), 500: (1.2, 0.25, 35, 0.56), 5000: (4.6, 3.3, 423, 2.5)}
 _TARGETS = (0, 2, 3)

@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT))
 
 from pipeline.store.reader import open_results
 from tests.viewer.browsing import CHROMIUM, FLAGS, Visitor, served, why_not
-from viewer.link import Keys, write_link
-from viewer.state import ViewState
+from viewer.session.state import ViewState
+from viewer.session.url import Keys, write_link
 
 PICTURES = Path(__file__).with_name("pictures")
 SIZE = {"width": 1440, "height": 900}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ops.api import OPERATIONS, Format, OnnxModel, TorchModel
-from ops.forward import example_inputs, forward, tensors
-from pipeline.export import export_onnx
+from ops.core.forward import example_inputs, forward, tensors
+from ops.core.operation import OPERATIONS, Format, OnnxModel, TorchModel
+from pipeline.models.onnx_export import export_onnx
 from pipeline.targets.onnxruntime import OnnxRuntime
 from tests.ops.context import NETS, make_context, trained
 from tests.ops.examples import Case, Example

@@ -3,12 +3,12 @@
 from functools import cache
 from pathlib import Path
 
-from ops.api import TorchModel
-from pipeline.context import WorkerContext
+from ops.core.operation import TorchModel
 from pipeline.datasets.open import open_dataset
 from pipeline.models.api import Need
 from pipeline.models.build import build
-from pipeline.work.operation import settle
+from pipeline.stages.operation import settle
+from pipeline.stages.operation_context import WorkerContext
 
 SEED = 0
 EPOCHS = 6
@@ -54,7 +54,7 @@ def trained(entry) -> TorchModel:
     """A network after a few epochs: random weights have gradients and magnitudes like no real network's."""
     import torch
 
-    from ops.forward import forward, loss, tensors
+    from ops.core.forward import forward, loss, tensors
 
     settle(SEED, threads=1)
     model = build(entry, need())

@@ -9,14 +9,14 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
-from ops.api import OPERATIONS, Batch, OnnxModel, TorchModel
-from ops.forward import forward, tensors
-from ops.model import Architecture
-from pipeline.context import WorkerContext
+from ops.core.forward import forward, tensors
+from ops.core.model import Architecture
+from ops.core.operation import OPERATIONS, Batch, OnnxModel, TorchModel
 from pipeline.datasets.open import open_dataset
-from pipeline.export import export_onnx
 from pipeline.models.api import Need
 from pipeline.models.build import build
+from pipeline.models.onnx_export import export_onnx
+from pipeline.stages.operation_context import WorkerContext
 from tests.ops.context import NETS
 
 RESIDUAL, DEPTHWISE = NETS["residual"], NETS["depthwise"]
@@ -115,7 +115,7 @@ def accuracy(model):
 def logits(model, batch=None):
     batch = batch or evaluation()
     if isinstance(model, OnnxModel):
-        from ops.onnx_runtime import open_session
+        from ops.onnx_graph.session import open_session
 
         return open_session(model.path).run(None, dict(batch.inputs))[0]
     with torch.no_grad():

@@ -142,7 +142,7 @@ def saved_weights(net: str, folder: Path) -> Mapping[str, Any]:
 
 def exported(net: str, folder: Path) -> Mapping[str, Any]:
     """An entry of an ONNX file."""
-    from pipeline.export import export_onnx
+    from pipeline.models.onnx_export import export_onnx
     from tests.ops.apply import base
 
     export_onnx(base(net), folder / f"{net}.onnx")

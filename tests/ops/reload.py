@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline import formats
+from pipeline.models import storage
 from tests.ops.apply import outputs
 
 
@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
     pickle.load = pickle.loads = torch.load = refuse
     pickle.Unpickler = Refusing
     for artifact in sorted(folder.iterdir()):
-        np.savez(artifact / "reloaded.npz", **outputs(formats.load(artifact)))
+        np.savez(artifact / "reloaded.npz", **outputs(storage.load(artifact)))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ops.api import TorchModel
-from ops.model import Architecture
+from ops.core.model import Architecture
+from ops.core.operation import TorchModel
 
 
 class Block(nn.Module):

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ops._layer_inputs import waves
-from ops._layerwise import Rows
-from ops._sparsegpt import _inverse_factor, sparsegpt
-from ops.api import OperationError, TorchModel
-from ops.forward import forward, tensors
+from ops.calibration.layer_inputs import waves
+from ops.core.errors import OperationError
+from ops.core.forward import forward, tensors
+from ops.core.operation import TorchModel
+from ops.prune.weights.layerwise import Rows
+from ops.prune.weights.sparsegpt import _inverse_factor, sparsegpt
 from tests.ops.apply import base
 from tests.ops.digits import Changed, apply, bert, context, digits, with_nan
 

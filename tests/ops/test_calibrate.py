@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ops._least_squares import masked_correction
-from ops._probe import Probe
-from ops.api import OPERATIONS, Ancestry, OperationError
+from ops.calibration.probe import Probe
+from ops.core.errors import OperationError
+from ops.core.operation import OPERATIONS, Ancestry
+from ops.recover.methods.least_squares import masked_correction
 from tests.ops.digits import (
     Changed,
     Sentences,

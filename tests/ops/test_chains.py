@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.api import OPERATIONS, Ancestry, Format, OnnxModel, OperationError, TorchModel
-from pipeline import formats
-from pipeline.export import export_onnx
+from ops.core.errors import OperationError
+from ops.core.operation import OPERATIONS, Ancestry, Format, OnnxModel, TorchModel
+from pipeline.models import storage
+from pipeline.models.onnx_export import export_onnx
 from tests.ops.apply import base, copy_of, outputs, snapshot
 from tests.ops.context import NETS, digits, make_context
 
@@ -117,8 +118,8 @@ def check(model: TorchModel) -> None:
 
 
 def reload(model: TorchModel, folder: Path) -> None:
-    formats.save(model, folder)
-    again = formats.load(folder)
+    storage.save(model, folder)
+    again = storage.load(folder)
     for name, values in outputs(model).items():
         np.testing.assert_array_equal(outputs(again)[name], values)
     assert again.edits == model.edits

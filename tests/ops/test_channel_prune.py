@@ -7,10 +7,11 @@ import torch
 import torch_pruning
 from torch import nn
 
-from ops.api import OPERATIONS, Ancestry, OperationError, TorchModel
-from ops.edits import replay
-from ops.forward import example_inputs, forward
-from ops.model import Architecture
+from ops.core.edits import replay
+from ops.core.errors import OperationError
+from ops.core.forward import example_inputs, forward
+from ops.core.model import Architecture
+from ops.core.operation import OPERATIONS, Ancestry, TorchModel
 from tests.ops.apply import base
 from tests.ops.digits import apply, bert, context, logits
 from tests.ops.resnet18 import resnet18

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ops.api import OPERATIONS, Format, OperationError
-from pipeline import formats
+from ops.core.errors import OperationError
+from ops.core.operation import OPERATIONS, Format
+from pipeline.models import storage
 from tests.ops.apply import apply, given, ours, outputs, snapshot
 from tests.ops.examples import EXAMPLES, Example
 
@@ -66,7 +67,7 @@ def test_it_reloads_bit_for_bit_in_a_new_process_without_pickle(results, tmp_pat
         folder.mkdir()
         after = results(op, number, net).after
         expected[folder] = outputs(after)
-        formats.save(after, folder)
+        storage.save(after, folder)
         assert {file.suffix for file in folder.iterdir()} <= {".json", ".safetensors", ".onnx"}
     subprocess.run([sys.executable, "-m", "tests.ops.reload", tmp_path], check=True, cwd=ROOT)
     for folder, outs in expected.items():

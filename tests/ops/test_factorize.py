@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from ops.api import OPERATIONS, Ancestry, OperationError, TorchModel
-from ops.model import Architecture
+from ops.core.errors import OperationError
+from ops.core.model import Architecture
+from ops.core.operation import OPERATIONS, Ancestry, TorchModel
 from tests.ops.apply import base
 from tests.ops.digits import apply, context, logits
 

@@ -8,10 +8,10 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from ops._fake_quant import Observer, round_input, round_weight, roundable, rounded
-from ops._training import Trainee, Training, fit, trained_names
-from ops.api import OperationError
-from ops.forward import loss
+from ops.core.errors import OperationError
+from ops.core.forward import loss
+from ops.train.loop.fake_quant import Observer, round_input, round_weight, roundable, rounded
+from ops.train.loop.training import Trainee, Training, fit, trained_names
 from tests.ops.digits import Changed, accuracy, apply, context, export, pruned, same, state, trained, with_nan
 from tests.ops.test_train import Killed, kill_at
 

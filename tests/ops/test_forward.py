@@ -2,7 +2,7 @@
 
 import torch
 
-from ops.forward import GENERATIVE, forward, judged, loss, without_padding
+from ops.core.forward import GENERATIVE, forward, judged, loss, without_padding
 from tests.ops.digits import Sentences, bert
 
 

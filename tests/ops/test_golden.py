@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ops.api import OPERATIONS, OnnxModel
+from ops.core.operation import OPERATIONS, OnnxModel
 from tests.ops.apply import apply, outputs
 from tests.ops.examples import EXAMPLES
 

@@ -3,9 +3,9 @@ import re
 import pytest
 import torch
 
-from ops.api import OperationError
-from ops.forward import forward, loss, tensors
-from ops.selector import choose_parameters
+from ops.core.errors import OperationError
+from ops.core.forward import forward, loss, tensors
+from ops.core.selector import choose_parameters
 from tests.ops.apply import base
 from tests.ops.digits import Changed, apply, context, digits, with_nan
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.api import OPERATIONS, Ancestry, OnnxModel, OperationError
+from ops.core.errors import OperationError
+from ops.core.operation import OPERATIONS, Ancestry, OnnxModel
 from tests.ops.digits import apply, context, exported, trained
 
 

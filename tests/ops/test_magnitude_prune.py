@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from ops.api import OPERATIONS, Ancestry, OperationError, TorchModel
-from ops.selector import choose_layers, choose_parameters
+from ops.core.errors import OperationError
+from ops.core.operation import OPERATIONS, Ancestry, TorchModel
+from ops.core.selector import choose_layers, choose_parameters
 from tests.ops.apply import base
 from tests.ops.context import NETS
 from tests.ops.digits import apply, bert, context, state

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ops.api import OPERATIONS, Ancestry, OperationError
+from ops.core.errors import OperationError
+from ops.core.operation import OPERATIONS, Ancestry
 from tests.ops.apply import base
 from tests.ops.digits import apply, bert, context
 

@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ops.onnx_layers import matrix_nodes
-from ops.onnx_macs import LayerMacs, count_macs, precision_shares
+from ops.onnx_graph.layers import matrix_nodes
+from ops.onnx_graph.macs import LayerMacs, count_macs, precision_shares
 from tests.ops.digits import export, exported, trained
 from tests.ops.test_quantize import bert_file
 
@@ -62,8 +62,8 @@ def test_resnet18_has_the_published_count():
     """1.81 billion multiply-accumulates at 224x224 (He et al. 2016, table 1: 1.8e9), from a graph without the weights' values."""
     from transformers import ResNetConfig, ResNetForImageClassification
 
-    from ops.api import TorchModel
-    from ops.model import Architecture
+    from ops.core.model import Architecture
+    from ops.core.operation import TorchModel
 
     config = ResNetConfig(depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512], layer_type="basic", num_labels=1000)
     inputs = {"pixel_values": ("float32", (3, 224, 224))}

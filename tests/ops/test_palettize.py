@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.api import OperationError
-from ops.palettize import _table
+from ops.core.errors import OperationError
+from ops.quantize.palettize import _table
 from tests.ops.apply import base
 from tests.ops.digits import apply, context
 

@@ -8,11 +8,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from ops import _cpu
-from ops._cpu import integer_arithmetic
-from ops.api import OPERATIONS, Ancestry, OnnxModel, OperationError
-from ops.onnx_macs import count_macs, precision_shares
-from ops.onnx_runtime import open_session
+from ops.core.errors import OperationError
+from ops.core.operation import OPERATIONS, Ancestry, OnnxModel
+from ops.onnx_graph.macs import count_macs, precision_shares
+from ops.onnx_graph.session import open_session
+from ops.quantize.methods import cpu_features
+from ops.quantize.methods.cpu_features import integer_arithmetic
 from tests.ops.digits import (
     Changed,
     Sentences,
@@ -380,8 +381,8 @@ def test_a_users_file_with_other_names_is_calibrated_by_position(tmp_path):
 def test_types_follow_the_cpu(monkeypatch, tmp_path, machine, flags, expected):
     if flags:
         (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n")
-    monkeypatch.setattr(_cpu, "_CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(_cpu.platform, "machine", lambda: machine)
+    monkeypatch.setattr(cpu_features, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu_features.platform, "machine", lambda: machine)
     integer_arithmetic.cache_clear()
     found = integer_arithmetic()
     integer_arithmetic.cache_clear()

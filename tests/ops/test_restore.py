@@ -3,7 +3,8 @@ import re
 import pytest
 import torch
 
-from ops.api import OPERATIONS, BadParamsError, OperationError
+from ops.core.errors import BadParamsError, OperationError
+from ops.core.operation import OPERATIONS
 from tests.ops.digits import apply, context, pruned, same, state, trained
 
 

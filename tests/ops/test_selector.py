@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ops.api import OperationError
-from ops.selector import choose, choose_layers, choose_parameters, head_of, layers_of
+from ops.core.errors import OperationError
+from ops.core.selector import choose, choose_layers, choose_parameters, head_of, layers_of
 from tests.ops.apply import base
 
 

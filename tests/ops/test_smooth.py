@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ops._probe import Probe
-from ops._smooth_pairs import smooth_pairs
-from ops.api import OPERATIONS, Ancestry, OperationError
+from ops.calibration.probe import Probe
+from ops.core.errors import OperationError
+from ops.core.operation import OPERATIONS, Ancestry
+from ops.quantize.methods.smooth_pairs import smooth_pairs
 from tests.ops.digits import Changed, Sentences, apply, bert, context, digits, export, logits, same, state, trained, vit
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ops import _threshold
-from ops._threshold import PRUNED, Keeper, Magnitudes, Saliencies, empties, largest_count, smallest
-from ops.api import OperationError
+from ops.core.errors import OperationError
+from ops.prune.weights import threshold
+from ops.prune.weights.threshold import PRUNED, Keeper, Magnitudes, Saliencies, empties, largest_count, smallest
 
 VALUES = st.sampled_from([0.0, 0.25, -0.25, 0.5, 1.0, -1.0, 1e-30, 3e38]) | st.floats(-4, 4, width=32)
 
@@ -32,7 +32,7 @@ def test_exactly_the_k_smallest_go_and_ties_go_in_order(parts, share, block):
     expected[np.argsort(every, kind="stable")[:count]] = False
     expected[every == PRUNED] = False
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_threshold, "BLOCK", block)
+        patch.setattr(threshold, "BLOCK", block)
         cut = smallest(scores, count)
         keeper = Keeper(cut)
         found = np.concatenate([keeper.part(part) for part in scores])
@@ -45,8 +45,8 @@ def test_exactly_the_k_smallest_go_and_ties_go_in_order(parts, share, block):
 
 def test_a_misleading_sample_costs_passes_and_not_exactness(monkeypatch):
     passes = []
-    counted = _threshold._pass
-    monkeypatch.setattr(_threshold, "_pass", lambda *given: passes.append(given) or counted(*given))
+    counted = threshold._pass
+    monkeypatch.setattr(threshold, "_pass", lambda *given: passes.append(given) or counted(*given))
     weights = np.linspace(0, 1, 200_000, dtype=np.float32)
     weights[32::65] = 2  # where the sample looks: it sees nothing else
     part = Magnitudes("w", weights)

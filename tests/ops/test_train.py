@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from ops._residual import residual_norms
-from ops._schedule import make_optimizer, make_schedule
-from ops.api import OperationError
+from ops.core.errors import OperationError
+from ops.train.loop.optimizers import make_optimizer, make_schedule
+from ops.train.loop.zero_init import residual_norms
 from tests.ops.digits import DEPTHWISE, RESIDUAL, Changed, accuracy, apply, context, same, state, trained, with_nan
 
 SHORT = {"model": RESIDUAL, "epochs": 3, "samples": 320, "batch_size": 32}

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from ops.api import Format
-from pipeline.artifacts import ArtifactStore
-from pipeline.jobs import What, Workplace
-from pipeline.plan import Facts, make_plan
-from pipeline.recipe import parse
-from pipeline.schedule import jobs_of
+from ops.core.operation import Format
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.engine.jobs import What, Workplace
+from pipeline.plan.planner import make_plan
+from pipeline.plan.recipe import parse
+from pipeline.plan.steps import Facts
+from pipeline.stages.schedule import jobs_of
 from tests.pipeline import toy
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.jobs import Done
-from pipeline.runner import run
+from pipeline.engine.jobs import Done
+from pipeline.engine.runner import run
 
 TREE = {
     "base": {
@@ -88,7 +88,7 @@ class ExecutorContract:
     ):
         from dataclasses import replace
 
-        from pipeline.artifacts import ArtifactStore
+        from pipeline.core.artifacts import ArtifactStore
 
         jobs = operations(planned(TREE))
         ends(jobs, executor, artifacts)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ops.model import Architecture, TorchModel
+from ops.core.model import Architecture, TorchModel
 from pipeline.models.api import Need, builder
 
 PLUGIN = "tests.pipeline.nets"
@@ -79,8 +79,8 @@ def make_nets(folder: Path) -> Nets:
 def _make_torch(nets: Nets) -> None:
     import torch
 
-    from pipeline.export import export_onnx
-    from pipeline.formats import save
+    from pipeline.models.onnx_export import export_onnx
+    from pipeline.models.storage import save
 
     torch.manual_seed(0)
     need = Need(ARCHITECTURE.task, CLASSES, ARCHITECTURE.inputs, pretrained=False)
@@ -98,7 +98,7 @@ def _make_int8(nets: Nets) -> None:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    from ops.onnx_runtime import quiet_tools
+    from ops.onnx_graph.session import quiet_tools
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.keys import Key
+from pipeline.core.keys import Key
 
 KEY = Key("ab" * 32)
 

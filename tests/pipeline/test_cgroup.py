@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from pipeline import config
-from pipeline.cgroup import parse_cfs, parse_max, quota
+from pipeline.core.cpu_quota import parse_cfs, parse_max, quota
+from pipeline.sweep import config
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from pipeline import cli
+from pipeline.cli import compose, main
 from tests.pipeline.command import CONF
 
 OPERATION = """\
-from ops.api import Context, Kind, TorchModel, operation
+from ops.core.operation import Context, Kind, TorchModel, operation
 
 
 @operation(kind=Kind.PRUNE, version=1)
@@ -22,7 +22,7 @@ def plan(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def planned(*words, conf=CONF):
-        code = cli.run(["--config-dir", str(conf), "plan_only=true", *words])
+        code = main.run(["--config-dir", str(conf), "plan_only=true", *words])
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -79,7 +79,7 @@ def test_a_broken_file_of_another_group_is_named(plan, conf):
         ("import sys\nsys.exit(0)\n", ("SystemExit: 0", "{file}:2)")),
         (
             f"{OPERATION}def magnitude_prune(model: TorchModel, ctx: Context) -> TorchModel:\n    return model\n",
-            ("operation 'magnitude_prune' is defined twice: in ops.magnitude_prune and ", "{file}:4)"),
+            ("operation 'magnitude_prune' is defined twice: in ops.prune.magnitude_prune and ", "{file}:4)"),
         ),
         (
             f"{OPERATION}def mine(model: TorchModel, ctx: Context, *, share=0.5) -> TorchModel:\n    return model\n",
@@ -136,7 +136,7 @@ def test_a_chain_of_two_hundred_steps_can_be_planned(plan, conf):
 
 
 def test_a_chain_that_is_too_deep_is_one_message(plan, conf, monkeypatch):
-    monkeypatch.setattr(cli, "_CALLS", 1000)
+    monkeypatch.setattr(compose, "_CALLS", 1000)
     usual = sys.getrecursionlimit()
     refused(plan("recipe=deep", conf=conf(recipe__deep=chain(200))), "recipe: its steps are nested too deeply")
     assert sys.getrecursionlimit() == usual

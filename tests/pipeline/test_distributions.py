@@ -6,11 +6,11 @@ import zipfile
 
 import pytest
 
-from pipeline import distributions
-from pipeline.datasets.bigbench import BIGBENCH
-from pipeline.distributions import Distribution, DistributionError, located, obtain
+from pipeline.core.download import pypi
+from pipeline.core.download.pypi import Distribution, DistributionError, located, obtain
+from pipeline.datasets.sources._bigbench import BIGBENCH
 from pipeline.models.api import ModelError
-from pipeline.models.files import with_located_weights
+from pipeline.models.identity import with_located_weights
 
 CONTENT = {
     "pets-1.0/data/cats.txt": b"Tom",
@@ -101,7 +101,7 @@ def test_paths_that_lead_out_of_the_folder_are_left_out(tmp_path):
     archive = _wheel(
         tmp_path / "evil-1-py3-none-any.whl", {"../../out.txt": b"x", "data/../../out.txt": b"x", "data/in.txt": b"y"}
     )
-    distributions._unpack(archive, ["data", ".."], tmp_path / "a" / "b")
+    pypi._unpack(archive, ["data", ".."], tmp_path / "a" / "b")
     assert [path.name for path in tmp_path.rglob("*.txt")] == ["in.txt"]
 
 

@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ops.api import Format
-from pipeline.bench.preset import parse_preset
-from pipeline.early import Early
-from pipeline.formats import ONNX_FILE
-from pipeline.jobs import Done, Failed, What
-from pipeline.recorder import Recorder
-from pipeline.schedule import jobs_of, timing_key
+from ops.core.operation import Format
+from pipeline.engine.jobs import Done, Failed, What
+from pipeline.engine.worker import Worker
+from pipeline.measure.timing.preset import parse_preset
+from pipeline.models.storage import ONNX_FILE
+from pipeline.stages.rough_latency import Early
+from pipeline.stages.schedule import jobs_of, timing_key
 from pipeline.store.reader import open_results
-from pipeline.store.records import Device, Model, Run
+from pipeline.store.records.run_records import Device, Model, Run
 from pipeline.store.writer import Store
-from pipeline.worker import Worker
+from pipeline.sweep.recorder import Recorder
 from tests.pipeline.bench import odd_targets
 from tests.pipeline.bench.test_store import metric_records
 from tests.pipeline.test_timing import Data

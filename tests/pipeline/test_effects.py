@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ops.api import OPERATIONS
-from pipeline.effects.markdown import markdown
-from pipeline.effects.networks import networks
-from pipeline.readme import README, with_part
-from pipeline.store import records
-from pipeline.store.timing_records import Speedup
+from ops.core.operation import OPERATIONS
+from pipeline.store.records import run_records
+from pipeline.store.records.timing_records import Speedup
 from pipeline.store.writer import Store
+from scripts.docs.effects.markdown import markdown
+from scripts.docs.effects.networks import networks
+from scripts.docs.readme import README, with_part
 from tests.pipeline.store.facts import DEVICE, RUN, START, measurement
 
 COUNT = 1000
-DATA = records.DatasetInfo("data1", "digits", "image-classification", ["cat", "dog"], {"evaluation": COUNT}, {})
-SIZE = records.Metric("file_bytes", "B", ",.0f", "lower", True, "Bytes of the file.")
-INSTANCES = records.Instances("data1", "evaluation", [str(at) for at in range(COUNT)], ["cat"] * COUNT, {})
+DATA = run_records.DatasetInfo("data1", "digits", "image-classification", ["cat", "dog"], {"evaluation": COUNT}, {})
+SIZE = run_records.Metric("file_bytes", "B", ",.0f", "lower", True, "Bytes of the file.")
+INSTANCES = run_records.Instances("data1", "evaluation", [str(at) for at in range(COUNT)], ["cat"] * COUNT, {})
 MODELS = {
     # name: (operation, parameters, right answers of a thousand, bytes, times as fast as the base)
     "net": ("train", {"model": {"name": "small", "builder": "digits_resnet"}}, 900, 100, None),
@@ -40,13 +40,13 @@ def facts():
     for name, (op, params, right, size, speed) in MODELS.items():
         spec, parent = OPERATIONS[op], name.rpartition("/")[0]
         checked = spec.check(params)
-        yield records.Model(name, parent or None, name, "", "study", op, 1, spec.kind.value, "torch", checked)
+        yield run_records.Model(name, parent or None, name, "", "study", op, 1, spec.kind.value, "torch", checked)
         correct = np.arange(COUNT) < right
         share = np.full(COUNT, 0.9, np.float32)
         both = np.stack([share, 1 - share], axis=1)
         answers = ["cat" if right else "dog" for right in correct]
         score = correct.astype(np.float32)
-        yield records.PredictionSet(name, "onnxruntime", "data1", answers, share, share, correct, score, both)
+        yield run_records.PredictionSet(name, "onnxruntime", "data1", answers, share, share, correct, score, both)
         yield measurement(name, "file_bytes", float(size), target="")
         if speed:
             # two threads gain less: the tables tell of one

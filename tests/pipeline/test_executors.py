@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.config import ExecutorConfig
-from pipeline.executors.inprocess import InProcess
-from pipeline.executors.local import LocalPool
-from pipeline.jobs import Done, Failed, Limits
+from pipeline.engine.executors.inprocess import InProcess
+from pipeline.engine.executors.local import LocalPool
+from pipeline.engine.jobs import Done, Failed, Limits
+from pipeline.sweep.config import ExecutorConfig
 from tests.pipeline.executor_contract import ExecutorContract, ends
 
 
@@ -72,5 +72,5 @@ def test_a_root_that_all_others_wait_for_has_the_threads_of_all_workers(
 def test_a_job_that_runs_alone_has_no_more_threads_than_there_are_cores_unless_asked(
     monkeypatch, workers, threads, alone
 ):
-    monkeypatch.setattr("pipeline.config.cores", lambda: 4)
+    monkeypatch.setattr("pipeline.core.cpu_quota.cores", lambda: 4)
     assert ExecutorConfig(workers=workers, threads=threads).threads_alone() == alone

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from torch import nn
 
-from ops.onnx_layers import matrix_nodes
-from pipeline.export import ExportError, export_onnx
+from ops.onnx_graph.layers import matrix_nodes
+from pipeline.models.onnx_export import ExportError, export_onnx
 from tests.ops.context import NETS, trained
 
 

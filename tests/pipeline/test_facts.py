@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeline.config import Config
-from pipeline.facts import gather
-from pipeline.plan import make_plan
-from pipeline.recipe import parse
+from pipeline.plan.planner import make_plan
+from pipeline.plan.recipe import parse
+from pipeline.sweep.config import Config
+from pipeline.sweep.preflight import gather
 from tests.pipeline import toy
 
 TARGETS = ("onnxruntime", "openvino", "pytorch", "torch_compile", "onnxruntime_cuda", "onnxruntime_tensorrt")

@@ -7,7 +7,7 @@ from tests.pipeline.command import Place
 PLUGIN = """\
 from pathlib import Path
 
-from pipeline.metrics.api import Better, Predictions, metric
+from pipeline.measure.metrics.api import Better, Predictions, metric
 
 
 @metric(unit="", better=Better.NEITHER)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
-from pipeline.artifacts import ArtifactStore
-from pipeline.executors.inprocess import InProcess
-from pipeline.jobs import Done, What
-from pipeline.plan import make_plan
-from pipeline.recipe import RecipeError, parse
-from pipeline.runner import run
-from pipeline.schedule import jobs_of
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.engine.executors.inprocess import InProcess
+from pipeline.engine.jobs import Done, What
+from pipeline.engine.runner import run
+from pipeline.plan.planner import make_plan
+from pipeline.plan.recipe import RecipeError, parse
+from pipeline.stages.schedule import jobs_of
 
 numbers = st.one_of(st.floats(0, 1), st.integers(-2, 3), st.just("text"), st.none())
 values = st.one_of(numbers, st.builds(lambda items: {"each": items}, st.lists(numbers, max_size=2)))

@@ -1,7 +1,7 @@
 import os
 
-from pipeline import hashes
-from pipeline.hashes import content_digest, file_digests
+from pipeline.core.download import checksums
+from pipeline.core.download.checksums import content_digest, file_digests
 
 
 def _folder(root, **files):
@@ -28,7 +28,7 @@ def test_unchanged_files_are_not_read_again(tmp_path, monkeypatch):
     names = _folder(tmp_path / "files", a="1", b="2")
     before = content_digest(tmp_path / "files", names, tmp_path / "cache")
     read = []
-    monkeypatch.setattr(hashes, "_digest", lambda file: read.append(file.name) or "0" * 64)
+    monkeypatch.setattr(checksums, "_digest", lambda file: read.append(file.name) or "0" * 64)
     assert content_digest(tmp_path / "files", names, tmp_path / "cache") == before
     assert read == []
     file_digests(tmp_path / "files", ["a"], tmp_path / "cache")

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from ops.api import Format
-from pipeline.recipe import RecipeError
+from ops.core.operation import Format
+from pipeline.plan.recipe import RecipeError
 
 BASE = {"op": "toy_base"}
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.recipe import RecipeError, parse
+from pipeline.plan.recipe import RecipeError, parse
 
 
 def tree(**nodes):

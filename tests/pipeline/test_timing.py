@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from ops.api import Batch
-from pipeline.bench.preset import parse_preset
-from pipeline.environment import device_id
-from pipeline.formats import ONNX_FILE
-from pipeline.jobs import Failed, What
-from pipeline.plan import export_key
-from pipeline.schedule import predict_job, timing_key
-from pipeline.store.records import Ingested, TimingFailure
-from pipeline.timing import Timing
+from ops.core.operation import Batch
+from pipeline.core.environment import device_id
+from pipeline.engine.jobs import Failed, What
+from pipeline.measure.timing.preset import parse_preset
+from pipeline.models.storage import ONNX_FILE
+from pipeline.plan.steps import export_key
+from pipeline.stages.schedule import predict_job, timing_key
+from pipeline.stages.timing import Timing
+from pipeline.store.records.run_records import Ingested, TimingFailure
 from tests.pipeline.bench import odd_targets
 
 TREE = {"base": {"op": "toy_base", "then": {"a": {"op": "toy_add"}, "b": {"op": "toy_add", "with": {"amount": 2}}}}}

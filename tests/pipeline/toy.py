@@ -7,7 +7,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ops.api import Context, Format, Fraction, Kind, ModelEntry, ModelRef, OnnxModel, TorchModel, Uses, operation
+from ops.core.operation import (
+    Context,
+    Format,
+    Fraction,
+    Kind,
+    ModelEntry,
+    ModelRef,
+    OnnxModel,
+    TorchModel,
+    Uses,
+    operation,
+)
 from pipeline.models.api import Need, builder
 
 ENTRY = {"name": "toy", "builder": "toy_net"}

@@ -4,7 +4,7 @@ import random
 
 from hypothesis import strategies as st
 
-from viewer.forest import Forest, Node
+from viewer.results.lineage import Forest, Node
 
 OPS = ("prune", "quantize", "calibrate", "finetune")
 

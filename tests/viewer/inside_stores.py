@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.store import records as facts
+from pipeline.store.records import run_records as facts
 from pipeline.store.writer import Store
 
 HOSTILE = '<img src=x onerror="window.hurt=1">'

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.store import records
+from pipeline.store.records import run_records
 from pipeline.store.writer import Store
 
 START = datetime(2026, 1, 1)
@@ -32,7 +32,7 @@ def publish(path: Path, study: dict[str, Any], *, failures: int = 0, run: str = 
     return store
 
 
-def _records(study: dict[str, Any], run: str) -> list[records.Record]:
+def _records(study: dict[str, Any], run: str) -> list[run_records.Record]:
     kinds = {
         "train": "finetune",
         "retrain": "finetune",
@@ -40,16 +40,16 @@ def _records(study: dict[str, Any], run: str) -> list[records.Record]:
         "quantize": "quantize",
         "factorize": "factorize",
     }
-    found: list[records.Record] = [
-        records.Run(run, "study", {}, {"python": "3.11"}, {"cpu": "test"}, None, START),
-        records.RunEnd(run, START + timedelta(hours=1), 0),
-        records.Device("d1", {"cpu": "Test CPU"}),
-        records.DatasetInfo("set1", "photos", "image-classification", ["a", "b"], {"evaluation": 10}, {}),
+    found: list[run_records.Record] = [
+        run_records.Run(run, "study", {}, {"python": "3.11"}, {"cpu": "test"}, None, START),
+        run_records.RunEnd(run, START + timedelta(hours=1), 0),
+        run_records.Device("d1", {"cpu": "Test CPU"}),
+        run_records.DatasetInfo("set1", "photos", "image-classification", ["a", "b"], {"evaluation": 10}, {}),
     ]
     for metric in study["metrics"]:
         name = metric["name"]
         found.append(
-            records.Metric(
+            run_records.Metric(
                 name,
                 _UNIT.get(name, ""),
                 _FORMAT.get(name, ".1%"),
@@ -63,7 +63,7 @@ def _records(study: dict[str, Any], run: str) -> list[records.Record]:
         op = model["operation"]["name"]
         parent = model["base"]
         found.append(
-            records.Model(
+            run_records.Model(
                 key,
                 key_of(parent) if parent else None,
                 model["id"],
@@ -77,7 +77,7 @@ def _records(study: dict[str, Any], run: str) -> list[records.Record]:
             )
         )
         found.append(
-            records.Step(
+            run_records.Step(
                 run,
                 model["id"],
                 "operation",
@@ -98,7 +98,7 @@ def _records(study: dict[str, Any], run: str) -> list[records.Record]:
             low, high = (value * (1 - spread), value * (1 + spread)) if spread else (None, None)
             bound = name in DEVICE_BOUND
             found.append(
-                records.Measurement(
+                run_records.Measurement(
                     key,
                     "onnxruntime" if bound or spread else "",
                     "d1" if bound else "",
@@ -116,13 +116,13 @@ def _records(study: dict[str, Any], run: str) -> list[records.Record]:
     return found
 
 
-def _failed(study: dict[str, Any], run: str, failures: int) -> list[records.Record]:
-    found: list[records.Record] = []
+def _failed(study: dict[str, Any], run: str, failures: int) -> list[run_records.Record]:
+    found: list[run_records.Record] = []
     for number, model in enumerate(study["models"][1 : failures + 1]):
         parent, failed, below = key_of(model["id"]), key_of(f"failed-{number}"), key_of(f"below-{number}")
         name = f"{model['id']}/broken-{number}"
         found.append(
-            records.Step(
+            run_records.Step(
                 run,
                 name,
                 "operation",
@@ -138,7 +138,7 @@ def _failed(study: dict[str, Any], run: str, failures: int) -> list[records.Reco
             )
         )
         found.append(
-            records.Step(
+            run_records.Step(
                 run,
                 f"{name}/int8",
                 "operation",

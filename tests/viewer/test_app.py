@@ -13,11 +13,11 @@ from tests.studies import study, synthetic_study
 from tests.viewer.stores import key_of, publish
 from tests.viewer.visits import Page, visit
 from viewer.app import results_path
-from viewer.palette import KINDS
-from viewer.study import open_study
-from viewer.views.budgets import Budgets
-from viewer.views.report import Report
-from viewer.views.table import Table
+from viewer.format.palette import KINDS
+from viewer.overview.budgets_view import Budgets
+from viewer.overview.report import Report
+from viewer.overview.table_view import Table
+from viewer.results.results import open_study
 
 ROOT, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-mag50", "-mag75"))
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.bars import Entry, chart, shortened
-from viewer.metrics import Measured
+from viewer.compare.bar_chart import Entry, chart, shortened
+from viewer.format.metrics import Measured
 
 
 def entries_of(groups):

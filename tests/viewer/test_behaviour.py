@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import stats
+from pipeline.core import statistics
 from tests.pipeline.store.pieces import Pieces
-from viewer.behaviour import (
+from viewer.behaviours.measures import MEASURES, Answers, measure
+from viewer.behaviours.statistics import (
     agreement,
     cells,
     changed_in,
@@ -20,8 +21,7 @@ from viewer.behaviour import (
     negative_flips,
     wilson_bounds,
 )
-from viewer.behaviour_measures import MEASURES, Answers, measure
-from viewer.behaviour_table import (
+from viewer.behaviours.table import (
     ALPHA,
     Look,
     cell,
@@ -97,11 +97,11 @@ def test_cells_against_loops(rows):
         m, b = model[mine].astype(float), base[mine].astype(float)
         assert found.mean[place] == pytest.approx(m.mean())
         assert found.change[place] == pytest.approx((m - b).mean())
-        expected = stats.wilson(int(m.sum()), len(mine))
+        expected = statistics.wilson(int(m.sum()), len(mine))
         assert found.low[place] == pytest.approx(expected.low, abs=1e-9)
         assert found.high[place] == pytest.approx(expected.high, abs=1e-9)
         assert found.exact
-        assert found.p[place] == pytest.approx(stats.mcnemar(b == 1, m == 1))
+        assert found.p[place] == pytest.approx(statistics.mcnemar(b == 1, m == 1))
         if b.sum():
             assert found.relative[place] == pytest.approx(m.mean() / b.mean() - 1)
         else:
@@ -146,7 +146,7 @@ def test_p_values_of_a_table_are_corrected_for_all_that_are_tests():
     assert tests == 4, "two models by the two rows that have instances"
     assert np.isnan(p[0]).all()
     assert np.isnan(p[:, 2]).all()
-    assert p[1:, :2].reshape(-1) == pytest.approx(stats.holm([2 * 0.5**7, 1, 1, 0.25]))
+    assert p[1:, :2].reshape(-1) == pytest.approx(statistics.holm([2 * 0.5**7, 1, 1, 0.25]))
     assert corrected(found, inferred=False)[1] == 0
 
 
@@ -197,8 +197,8 @@ def test_a_model_that_is_sure_of_something_else_has_a_large_divergence_not_an_in
 
 
 def test_a_measure_of_ones_own(monkeypatch):
-    monkeypatch.setattr("viewer.behaviour_measures.MEASURES", MEASURES.copy())
-    import viewer.behaviour_measures as registered
+    monkeypatch.setattr("viewer.behaviours.measures.MEASURES", MEASURES.copy())
+    import viewer.behaviours.measures as registered
 
     @measure("surprise", "Surprise", better="lower", needs="probabilities")
     def surprise(model, base):
@@ -235,19 +235,19 @@ def test_flips_agreement_and_exemplars():
 def test_tests_of_groups_agree_with_the_exact_ones():
     rng = np.random.default_rng(0)
     first, second = rng.random(80) < 0.8, rng.random(80) < 0.6
-    expected = stats.mcnemar(first, second)
+    expected = statistics.mcnemar(first, second)
     only_first, only_second = (first & ~second).sum(), (~first & second).sum()
     assert mcnemar_exact(np.array([only_first]), np.array([only_second]))[0] == pytest.approx(expected)
     assert mcnemar_exact(np.array([0]), np.array([0]))[0] == 1
     p = rng.random((3, 4)) ** 3
-    assert holm(p).reshape(-1) == pytest.approx(stats.holm(p.reshape(-1)))
+    assert holm(p).reshape(-1) == pytest.approx(statistics.holm(p.reshape(-1)))
     assert holm(np.array([0.02, np.nan, 0.03])) == pytest.approx([0.04, np.nan, 0.04], nan_ok=True)
 
 
 def test_wilson_of_many_at_once():
     low, high = wilson_bounds(np.array([0.0, 5, 10]), np.array([10.0, 10, 10]))
     for at, successes in enumerate((0, 5, 10)):
-        expected = stats.wilson(successes, 10)
+        expected = statistics.wilson(successes, 10)
         assert (low[at], high[at]) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
@@ -301,10 +301,10 @@ path = Path(sys.argv[1])
 publish(path).close()
 for name in [name for name in sys.modules if name.partition(".")[0] == "pandas"]:
     del sys.modules[name]  # writing needs it
-from viewer.behaviour_page import BehaviourPage
-from viewer.behaviour_source import open_sheet
-from viewer.notes import Notes
-from viewer.state import ViewState
+from viewer.behaviours.page import BehaviourPage
+from viewer.behaviours.queries import open_sheet
+from viewer.results.notes import Notes
+from viewer.session.state import ViewState
 state = ViewState()
 state.change({"b_measure": "js", "b_groups": ["sex"]})
 page = BehaviourPage(open_sheet(path), state, list(MODELS), {key: key for key in MODELS}, Notes(path))

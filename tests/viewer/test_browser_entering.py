@@ -5,7 +5,7 @@ import re
 import duckdb
 import pytest
 
-from pipeline.store import records
+from pipeline.store.records import run_records
 from tests.studies import study, synthetic_study
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
 from tests.viewer.stores import START, key_of, publish
@@ -38,8 +38,8 @@ def test_hostile_names_are_shown_as_text_in_every_place(chromium, tmp_path):
     parent = key_of(small["models"][0]["id"])
     run = EVIL.format("recipe", "recipe")
     store.write([
-        records.Run(run, run, {}, {}, {}, None, START),
-        records.Step(run, EVIL.format("path", "path"), "operation", key_of("lost"), parent, "prune", "prune", {}, "failed", error=EVIL.format("error", "error"), finished_at=START),
+        run_records.Run(run, run, {}, {}, {}, None, START),
+        run_records.Step(run, EVIL.format("path", "path"), "operation", key_of("lost"), parent, "prune", "prune", {}, "failed", error=EVIL.format("error", "error"), finished_at=START),
     ])  # fmt: skip
     store.publish()
     store.close()

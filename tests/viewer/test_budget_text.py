@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.budget_text import BudgetError, parse_bound, parse_budgets, shown_units, write_bound, write_budgets
-from viewer.filters import Budget, beyond
-from viewer.metrics import Better, MetricSpec
+from viewer.format.metrics import Better, MetricSpec
+from viewer.overview.budget_text import BudgetError, parse_bound, parse_budgets, shown_units, write_bound, write_budgets
+from viewer.results.budget import Budget, beyond
 
 SPECS = [
     MetricSpec("accuracy", format=".1%", better=Better.HIGHER),

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.viewer.forests import node_lists
-from viewer.bundles import Bundles, unfold
-from viewer.forest import Forest, Node, Outcome
+from viewer.map.bundles import Bundles, unfold
+from viewer.results.lineage import Forest, Node, Outcome
 
 
 def sweep(amounts=(0.5, 0.75, 0.9), below=("quantize",), **fixed):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.columns import Header, by_operation, by_step, by_time, supersequence
+from viewer.map.columns import Header, by_operation, by_step, by_time, supersequence
 
 sequences = st.lists(st.text("abcd", max_size=6), max_size=12)
 

@@ -4,9 +4,9 @@ import pytest
 
 from tests.studies import study
 from tests.viewer.forests import imported, lineage_keys
-from viewer.comparability import compare, narrow
-from viewer.forest import Forest, Node
-from viewer.variables import VariableKind
+from viewer.compare.comparison import compare, narrow
+from viewer.compare.variables import VariableKind
+from viewer.results.lineage import Forest, Node
 
 BASE, C, F, Q = "net", "calibrate", "finetune", ("quantize", {"bits": 8})
 

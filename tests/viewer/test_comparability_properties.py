@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.studies import study, synthetic_study
 from tests.timing import in_loops
 from tests.viewer.forests import chain, imported, lineage_keys, node_lists
-from viewer.comparability import compare, narrow
-from viewer.forest import Forest, Node
-from viewer.lineages import token
+from viewer.compare.alignment import token
+from viewer.compare.comparison import compare, narrow
+from viewer.results.lineage import Forest, Node
 
 AT_ONCE = 40
 """Loops; about a tenth of a second: details must follow a click."""

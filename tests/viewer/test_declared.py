@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pipeline.interchange.compress_and_compare import import_file
+from pipeline.store.interchange.compress_and_compare import import_file
 from pipeline.store.writer import Store
-from viewer.study import open_study
+from viewer.results.results import open_study
 
 
 def imported(folder, *files):

@@ -4,12 +4,12 @@ from datetime import datetime
 
 import pytest
 
-from pipeline.store import records
+from pipeline.store.records import run_records
 from tests.studies import study
 from tests.viewer.stores import key_of, publish
-from viewer.facts import model_card, selected_alone
-from viewer.state import ViewState
-from viewer.study import open_study
+from viewer.compare.cards import model_card, selected_alone
+from viewer.results.results import open_study
+from viewer.session.state import ViewState
 
 ROOT, ODD = (key_of(f"resnet50trained{end}") for end in ("", "-mag50"))
 RULES = ("a_few_pay", "constant_predictor", "contended", "unsteady_latency")
@@ -22,11 +22,11 @@ def checked(tmp_path_factory):
     when = datetime(2026, 1, 2)
     store.write(
         [
-            records.Lint(ODD, rule, "onnxruntime", f"<b>{rule}</b> was seen", f"mend {rule}", {}, "run-1", when)
+            run_records.Lint(ODD, rule, "onnxruntime", f"<b>{rule}</b> was seen", f"mend {rule}", {}, "run-1", when)
             for rule in RULES
         ]
     )
-    store.write([records.Lint(ROOT, "", "", "", "", {}, "run-1", when)])  # checked, and nothing found
+    store.write([run_records.Lint(ROOT, "", "", "", "", {}, "run-1", when)])  # checked, and nothing found
     store.publish()
     store.close()
     return open_study(path)

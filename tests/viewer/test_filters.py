@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.filters import Budget, beyond, histogram, left_out, nearest, passing, sentence, sql, tightest
-from viewer.metrics import Better, MetricSpec
+from viewer.format.metrics import Better, MetricSpec
+from viewer.results.budget import Budget, beyond, histogram, left_out, nearest, passing, sentence, sql, tightest
 
 SPECS = [
     MetricSpec("accuracy", format=".1%", better=Better.HIGHER),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.timing import in_loops
 from tests.viewer.forests import chain, node_lists
-from viewer.forest import Forest, Node, Problem
+from viewer.results.lineage import Forest, Node, Problem
 
 
 def test_children_are_listed_by_operation_then_by_parameter_in_natural_order():

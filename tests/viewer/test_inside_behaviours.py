@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from pipeline.store import records
+from pipeline.store.records import run_records
 from pipeline.store.writer import Store
 from tests.viewer.inside_stores import CLASSES, HOSTILE, START
-from viewer.behaviour_page import BehaviourPage
-from viewer.behaviour_source import SEPARATOR, open_sheet
-from viewer.notes import Notes
-from viewer.state import ViewState
+from viewer.behaviours.page import BehaviourPage
+from viewer.behaviours.queries import SEPARATOR, open_sheet
+from viewer.results.notes import Notes
+from viewer.session.state import ViewState
 
 MODELS = ["base", "pruned", "int8"]
 NAMES = {key: key for key in (*MODELS, "other")}
@@ -174,15 +174,15 @@ def publish_answers(path, answers):
     """Results of a question-answering study with these answers; three instances, the first of which only `base` has right."""
     unknown = np.full(3, np.nan, np.float32)
     facts: list = [
-        records.Run("r", "study", {}, {}, {}, None, START),
-        records.DatasetInfo("q", "squad", "question-answering", [], {"evaluation": 3}, {}),
-        records.Instances("q", "evaluation", ["q1", "q2", "q3"], ["in 1998", "Paris", "no"], {}),
+        run_records.Run("r", "study", {}, {}, {}, None, START),
+        run_records.DatasetInfo("q", "squad", "question-answering", [], {"evaluation": 3}, {}),
+        run_records.Instances("q", "evaluation", ["q1", "q2", "q3"], ["in 1998", "Paris", "no"], {}),
     ]
     for name, texts in answers.items():
         score = np.array([1.0 if name == "base" else 0.5, 1, 0], np.float32)
         parent = None if name == "base" else "base"
-        facts.append(records.Model(name, parent, name, "", "study", "prune", 1, "prune", "torch", {}))
-        facts.append(records.PredictionSet(name, "ort", "q", texts, unknown, unknown, score == 1, score, None))
+        facts.append(run_records.Model(name, parent, name, "", "study", "prune", 1, "prune", "torch", {}))
+        facts.append(run_records.PredictionSet(name, "ort", "q", texts, unknown, unknown, score == 1, score, None))
     store = Store(path)
     store.write(facts)
     store.publish()
@@ -208,7 +208,7 @@ def test_questions_have_texts_for_answers_and_no_classes(tmp_path):
 
 
 def test_written_answers_are_compared_as_the_metrics_do_it(tmp_path):
-    from pipeline.metrics.api import METRICS, Predictions
+    from pipeline.measure.metrics.api import METRICS, Predictions
 
     answers = {"base": ["The Norman army", "in 1998", "Paris"], "small": ["Norman army.", "in 1999", "paris"]}
     predictions = {

@@ -6,7 +6,7 @@ import pytest
 
 from tests.viewer import browsing
 from tests.viewer.inside_stores import HOSTILE, publish
-from viewer.pictures import Pictures
+from viewer.behaviours.instance_previews import Pictures
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(browsing.why_not()), reason=browsing.why_not())]

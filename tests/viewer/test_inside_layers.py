@@ -3,11 +3,11 @@
 import pytest
 
 from tests.viewer.inside_stores import SITES, publish
-from viewer.layer_page import NOTHING, LayerPage, in_turn
-from viewer.layer_source import Found, load_layers
-from viewer.layer_table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
-from viewer.notes import Notes
-from viewer.state import ViewState
+from viewer.layers.page import NOTHING, LayerPage, in_turn
+from viewer.layers.queries import Found, load_layers
+from viewer.layers.table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
+from viewer.results.notes import Notes
+from viewer.session.state import ViewState
 
 MODELS = ["base", "pruned", "int8"]
 NAMES = {key: key for key in (*MODELS, "other")}

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from tests.studies import study, synthetic_study
 from tests.timing import in_loops
 from tests.viewer.forests import chain, imported, node_lists
-from viewer.bundles import Bundles
-from viewer.forest import Forest, Node, Outcome
-from viewer.layout import ROWS, layout
+from viewer.map.bundles import Bundles
+from viewer.map.layout import ROWS, layout
+from viewer.results.lineage import Forest, Node, Outcome
 
 ARRANGEMENTS = ["operation", "step", "time"]
 

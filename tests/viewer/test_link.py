@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.viewer.stores import key_of
-from viewer.link import Keys, read_link, write_link
-from viewer.state import ViewState
+from viewer.session.state import ViewState
+from viewer.session.url import Keys, read_link, write_link
 
 MODELS = [key_of(str(number)) for number in range(300)]
 KEYS = Keys(MODELS)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.metrics import Better, Measured, MetricSpec, change, format_change, format_value
+from viewer.format.metrics import Better, Measured, MetricSpec, change, format_change, format_value
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.natural import natural_key, natural_sorted
+from viewer.format.natural_order import natural_key, natural_sorted
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

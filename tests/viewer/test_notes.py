@@ -1,6 +1,6 @@
 """Notes beside the results: appended, never changed, readable by anyone."""
 
-from viewer.notes import Notes, notes_path
+from viewer.results.notes import Notes, notes_path
 
 
 def test_who_when_and_why(tmp_path):

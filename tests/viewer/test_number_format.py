@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from viewer.number_format import MISSING, format_number, parse_format
+from viewer.format.numbers import MISSING, format_number, parse_format
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline.store import records as facts
-from pipeline.store.timing_records import Speedup
+from pipeline.store.records import run_records as facts
+from pipeline.store.records.timing_records import Speedup
 from pipeline.store.writer import Store
-from viewer.metrics import Measured
-from viewer.paired import of_answers, of_speedup
-from viewer.study import open_study
+from viewer.format.metrics import Measured
+from viewer.results.paired_difference import of_answers, of_speedup
+from viewer.results.results import open_study
 
 START = datetime(2026, 1, 1)
 INSTANCES = 1000

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.metrics import Better
-from viewer.palette import KINDS, MISSING, SERIES, blend, kind_color, scale
+from viewer.format.metrics import Better
+from viewer.format.palette import KINDS, MISSING, SERIES, blend, kind_color, scale
 
 
 def luminance(color):

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.metrics import Better
-from viewer.pareto import best_within, front
+from viewer.format.metrics import Better
+from viewer.results.pareto import best_within, front
 
 values = st.one_of(st.integers(-3, 3).map(float), st.floats(-1, 1), st.just(math.nan), st.just(math.inf))
 points = st.lists(st.tuples(values, values), max_size=12)

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from viewer.pictures import Pictures
+from viewer.behaviours.instance_previews import Pictures
 
 
 @pytest.mark.parametrize("ended", [True, False])

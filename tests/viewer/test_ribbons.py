@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from viewer.drawing import Looks, draw
-from viewer.forest import Forest, Node
-from viewer.layout import layout
-from viewer.ribbons import joined, ribbons
+from viewer.map.drawing import Looks, draw
+from viewer.map.layout import layout
+from viewer.map.ribbons import joined, ribbons
+from viewer.results.lineage import Forest, Node
 
 finite = st.floats(-100, 100, width=32)
 

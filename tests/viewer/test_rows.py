@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.timing import in_loops
-from viewer.rows import pack
+from viewer.map.rows import pack
 
 
 @st.composite

@@ -7,7 +7,7 @@ from tests.studies import study
 from tests.viewer import browsing
 from tests.viewer.stores import publish
 from tests.viewer.visits import visit
-from viewer.views.scatterplot import TICKS
+from viewer.map.scatter_view import TICKS
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
-from viewer.forest import Forest, Node
-from viewer.search import find
+from viewer.results.lineage import Forest, Node
+from viewer.results.search import find
 
 FOREST = Forest(
     [

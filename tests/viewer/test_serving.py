@@ -11,7 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from viewer.serving import is_local, send_at_once, serve_this_machine
+from viewer.session.server import is_local, send_at_once, serve_this_machine
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from bokeh.document import Document
 
-from viewer.plots import fill_spares, map_plot, scatter_plot
-from viewer.spares import Spares
+from viewer.map.figures import fill_spares, map_plot, scatter_plot
+from viewer.map.spares import Spares
 
 
 def test_a_spare_is_given_away_once_and_then_made_anew():

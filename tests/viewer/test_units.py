@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.units import Multiple, QuantityError, parse_quantity, readable
+from viewer.format.units import Multiple, QuantityError, parse_quantity, readable
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import numpy as np
 import psutil
 
-from ops.api import OPERATIONS, Batch, TorchModel
-from ops.model import Architecture
-from pipeline.context import WorkerContext
+from ops.core.model import Architecture
+from ops.core.operation import OPERATIONS, Batch, TorchModel
+from pipeline.stages.operation_context import WorkerContext
 
 LIMIT, OVERHEAD = 2.5, 400 << 20
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -28,10 +28,10 @@ import torch_pruning
 from torch import nn
 from torch.nn.utils import prune
 
-from ops.api import OPERATIONS, TorchModel
-from ops.forward import example_inputs
-from ops.model import Architecture
-from pipeline.context import WorkerContext
+from ops.core.forward import example_inputs
+from ops.core.model import Architecture
+from ops.core.operation import OPERATIONS, TorchModel
+from pipeline.stages.operation_context import WorkerContext
 from tests.ops.resnet18 import resnet18
 
 SHARE = 0.25

@@ -26,16 +26,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import numpy as np
 
-from ops.api import OPERATIONS, Batch, OnnxModel, TorchModel
-from ops.model import Architecture
-from ops.onnx_macs import count_macs, precision_shares
-from ops.onnx_runtime import open_session, quiet_tools
-from pipeline.context import WorkerContext
+from ops.core.model import Architecture
+from ops.core.operation import OPERATIONS, Batch, OnnxModel, TorchModel
+from ops.onnx_graph.macs import count_macs, precision_shares
+from ops.onnx_graph.session import open_session, quiet_tools
 from pipeline.datasets.api import Dataset
 from pipeline.datasets.open import open_dataset
-from pipeline.export import export_onnx
 from pipeline.models.api import Need
 from pipeline.models.build import build
+from pipeline.models.onnx_export import export_onnx
+from pipeline.stages.operation_context import WorkerContext
 
 CALIBRATION, SAMPLES, WARM_UP, OPENINGS = 64, 32, 3, 5
 NETS = ("digits", "resnet18", "resnet50", "resnet50_32", "mobilenet_v2", "minilm")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ops.api import Format
+from ops.core.operation import Format
 from pipeline.targets.api import TargetError, target
 
 PLUGIN = "tests.pipeline.bench.odd_targets"

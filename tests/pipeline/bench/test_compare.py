@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.bench.compare import ProcessNoise, compare, compare_all, location, process_noise, round_logs
-from pipeline.bench.results import Candidate, Case, ProcessSamples, Role, Verdict
-from pipeline.metrics.api import Scenario
+from pipeline.measure.metrics.api import Scenario
+from pipeline.measure.timing.results import Candidate, Case, ProcessSamples, Role, Verdict
+from pipeline.measure.timing.speedup import ProcessNoise, compare, compare_all, location, process_noise, round_logs
 
 ROUNDS = 12
 NO_NOISE = ProcessNoise(0.0, 0)

@@ -9,13 +9,13 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.bench.contention import LoadMeter
-from pipeline.bench.loop import Samples, WarmedUp
-from pipeline.bench.member import Burst, Member, Plan, samples_of
-from pipeline.bench.preset import Condition, Limits, parse_preset
-from pipeline.bench.process import Opened
-from pipeline.bench.results import Candidate, Role
-from pipeline.bench.session import run_session
+from pipeline.measure.timing.contention import LoadMeter
+from pipeline.measure.timing.loop import Samples, WarmedUp
+from pipeline.measure.timing.participant import Burst, Member, Plan, samples_of
+from pipeline.measure.timing.preset import Condition, Limits, parse_preset
+from pipeline.measure.timing.results import Candidate, Role
+from pipeline.measure.timing.session import run_session
+from pipeline.measure.timing.worker_client import Opened
 from tests.pipeline.bench import odd_targets
 
 TICK = 0.01

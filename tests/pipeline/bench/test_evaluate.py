@@ -6,10 +6,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from ops.api import Batch
-from pipeline.bench.evaluate import EvaluationError, predict
+from ops.core.operation import Batch
 from pipeline.datasets.api import Answers
-from pipeline.metrics.quality import accuracy, invalid_outputs
+from pipeline.measure.evaluate import EvaluationError, predict
+from pipeline.measure.metrics.quality import accuracy, invalid_outputs
 from pipeline.targets.open import open_target
 from tests.pipeline.nets import CLASSES, samples
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ops.forward import GENERATIVE
-from pipeline.bench.generate import write_answers
+from ops.core.forward import GENERATIVE
 from pipeline.datasets.api import Decoding
-from pipeline.export import export_onnx
+from pipeline.measure.decode import write_answers
 from pipeline.models.api import Need
 from pipeline.models.build import build
+from pipeline.models.onnx_export import export_onnx
 from pipeline.targets.open import open_target
 
 LENGTH = 7

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.bench.loop import cpu_clock, time_runs, warm_up
-from pipeline.bench.preset import Warmup
+from pipeline.measure.timing.loop import cpu_clock, time_runs, warm_up
+from pipeline.measure.timing.preset import Warmup
 
 MILLI = 1_000_000
 

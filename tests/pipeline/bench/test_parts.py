@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import yaml
 
-from ops.api import Batch
-from pipeline.bench.contention import LoadMeter, busy_seconds
-from pipeline.bench.energy import EnergyMeter
-from pipeline.bench.inputs import InputsError, cycle, read_inputs, write_inputs
-from pipeline.bench.lock import BusyError, lock_file, measuring, working
-from pipeline.bench.member import Plan
-from pipeline.bench.memory import peak_bytes, reset_peak
-from pipeline.bench.preset import Condition, Preset, PresetError, parse_preset
-from pipeline.cli import CONF
-from pipeline.config import cores
+from ops.core.operation import Batch
+from pipeline.cli.compose import CONF
+from pipeline.core.cpu_quota import cores
+from pipeline.core.machine_lock import BusyError, lock_file, measuring, working
+from pipeline.measure.timing.contention import LoadMeter, busy_seconds
+from pipeline.measure.timing.energy import EnergyMeter
+from pipeline.measure.timing.inputs import InputsError, cycle, read_inputs, write_inputs
+from pipeline.measure.timing.memory import peak_bytes, reset_peak
+from pipeline.measure.timing.participant import Plan
+from pipeline.measure.timing.preset import Condition, Preset, PresetError, parse_preset
 
 
 class TestPreset:
@@ -53,9 +53,9 @@ class TestPreset:
         preset = parse_preset({"conditions": [
             {"scenario": "single_stream", "threads": 1}, {"scenario": "single_stream", "threads": "all"},
         ]})  # fmt: skip
-        monkeypatch.setattr("pipeline.bench.preset.cores", lambda: 1)
+        monkeypatch.setattr("pipeline.measure.timing.preset.cores", lambda: 1)
         assert len(preset.distinct_conditions()) == 1
-        monkeypatch.setattr("pipeline.bench.preset.cores", lambda: 4)
+        monkeypatch.setattr("pipeline.measure.timing.preset.cores", lambda: 4)
         assert [c.cores for c in preset.distinct_conditions()] == [1, 4]
 
 
@@ -239,7 +239,7 @@ class TestLock:
             pass
 
     def test_timing_waits_for_timing_and_says_so(self, holder, tmp_path, monkeypatch):
-        monkeypatch.setattr("pipeline.bench.lock._IMPATIENCE", 0.2)
+        monkeypatch.setattr("pipeline.core.machine_lock._IMPATIENCE", 0.2)
         leave, told = holder("measuring"), []
 
         def waiting():

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.bench.facts import measures_of, records_of, timings_of
-from pipeline.bench.lock import measuring
-from pipeline.bench.preset import parse_preset
-from pipeline.bench.results import Candidate, Role, Verdict, load_session, save_session
-from pipeline.bench.session import SessionError, run_session
-from pipeline.metrics.api import Scenario
-from pipeline.store.records import Measurement
+from pipeline.core.machine_lock import measuring
+from pipeline.measure.metrics.api import Scenario
+from pipeline.measure.timing.preset import parse_preset
+from pipeline.measure.timing.records import measures_of, records_of, timings_of
+from pipeline.measure.timing.results import Candidate, Role, Verdict, load_session, save_session
+from pipeline.measure.timing.session import SessionError, run_session
+from pipeline.store.records.run_records import Measurement
 from tests.pipeline.bench import odd_targets
 from tests.pipeline.nets import PLUGIN
 

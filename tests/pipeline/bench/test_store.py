@@ -7,15 +7,15 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from pipeline import environment
-from pipeline.bench.compare import compare_all
-from pipeline.bench.facts import records_of
-from pipeline.bench.results import Candidate, Failure, Role, SessionResult
-from pipeline.describe import metric_records
-from pipeline.stats import wilson
+from pipeline.core import environment
+from pipeline.core.statistics import wilson
+from pipeline.measure.timing.records import records_of
+from pipeline.measure.timing.results import Candidate, Failure, Role, SessionResult
+from pipeline.measure.timing.speedup import compare_all
 from pipeline.store.reader import open_results
-from pipeline.store.records import DatasetInfo, Device, Instances, Lint, Model, PredictionSet, Run
+from pipeline.store.records.run_records import DatasetInfo, Device, Instances, Lint, Model, PredictionSet, Run
 from pipeline.store.writer import Store
+from pipeline.sweep.recorder import metric_records
 from tests.pipeline.bench.test_compare import process
 
 DEVICE = environment.device_id()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.datasets import digits
+from pipeline.datasets.sources import digits
 
 
 @pytest.fixture(scope="session")

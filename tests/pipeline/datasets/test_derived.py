@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pipeline.datasets.derived import derived_arrays
+from pipeline.datasets.array_cache import derived_arrays
 
 
 class Maker:

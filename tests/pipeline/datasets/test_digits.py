@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.datasets import digits as module
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
+from pipeline.datasets.sources import digits as module
 from tests.pipeline.dataset_contract import DatasetContract
 
 ENTRY = {"name": "small_digits", "dataset": "digits", "train": 100, "calibration": 40, "evaluation": 60}

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import Config
-from pipeline.datasets import elpv as module
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
+from pipeline.datasets.sources import elpv as module
+from pipeline.sweep.config import Config
 from tests.pipeline.dataset_contract import DatasetContract
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import Config
-from pipeline.datasets import fashion_mnist as module
 from pipeline.datasets import fetch as fetching
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
+from pipeline.datasets.sources import fashion_mnist as module
+from pipeline.sweep.config import Config
 from tests.pipeline.dataset_contract import DatasetContract
 
 NAMES = [f"{name}.gz" for name in module.CONTENT]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import hashes
+from pipeline.core.download import checksums
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
 from tests.pipeline.dataset_contract import DatasetContract
@@ -128,7 +128,7 @@ def test_the_second_look_reads_no_picture(tmp_path, save_digits, monkeypatch):
     save_digits(tmp_path / "pictures", count=10)
     entry = {"dataset": "image_folder", "root": str(tmp_path / "pictures")}
     before = open_dataset(entry, tmp_path / "cache").fingerprint
-    monkeypatch.setattr(hashes, "_digest", None)
+    monkeypatch.setattr(checksums, "_digest", None)
     monkeypatch.setattr(Image, "open", None)
     assert open_dataset(entry, tmp_path / "cache").fingerprint == before
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
-from pipeline.datasets.questions import best_spans, parsed, positions
+from pipeline.datasets.readers.extractive_qa import best_spans, parsed, positions
 from tests.pipeline.dataset_contract import DatasetContract
 
 FILLER = "the city lies by the river . a dull film was made in the city . "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.datasets.api import DataError
-from pipeline.datasets.records import Records, encoded
+from pipeline.datasets.tabular.rows import Records, encoded
 
 
 def column(*values):

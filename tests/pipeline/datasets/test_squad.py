@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from pipeline.config import Config
-from pipeline.datasets import squad as module
 from pipeline.datasets.api import SPLITS, DataError
-from pipeline.datasets.bigbench import BIGBENCH
 from pipeline.datasets.open import open_dataset
+from pipeline.datasets.sources import squad as module
+from pipeline.datasets.sources._bigbench import BIGBENCH
+from pipeline.sweep.config import Config
 from tests.pipeline.dataset_contract import DatasetContract
 
 FILLER = "the city lies by the river . a dull film was made in the city . "

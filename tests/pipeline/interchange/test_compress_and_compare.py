@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.interchange.compress_and_compare import Imported, import_file, read, write
-from pipeline.interchange.errors import InterchangeError
 from pipeline.store.errors import StoreError
+from pipeline.store.interchange.compress_and_compare import Imported, import_file, read, write
+from pipeline.store.interchange.errors import InterchangeError
 from pipeline.store.reader import open_results
-from pipeline.store.records import Measurement, Metric, Model
+from pipeline.store.records.run_records import Measurement, Metric, Model
 from pipeline.store.writer import Store
 from tests.pipeline.interchange import files
 from tests.pipeline.interchange.files import QUIRKS

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.interchange.d3 import to_d3, to_python
-from pipeline.interchange.guess import better_of, kind_of
+from pipeline.store.interchange.d3 import to_d3, to_python
+from pipeline.store.interchange.guess import better_of, kind_of
 
 
 @pytest.mark.parametrize(

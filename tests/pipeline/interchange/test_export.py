@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.interchange.compress_and_compare import import_file, write
+from pipeline.store.interchange.compress_and_compare import import_file, write
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import GROUND, RUN, measurement, model, step

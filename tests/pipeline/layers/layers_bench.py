@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ops.api import OPERATIONS, Batch, Format, OnnxModel, TorchModel
-from ops.model import Architecture
-from pipeline import formats
-from pipeline.artifacts import ArtifactStore
-from pipeline.export import export_onnx
-from pipeline.jobs import Job, What
-from pipeline.keys import Key, digest
-from pipeline.layers.api import Sources
-from pipeline.layers.files import CHANGES, DISTRIBUTIONS, FINDINGS, load_records
+from ops.core.model import Architecture
+from ops.core.operation import OPERATIONS, Batch, Format, OnnxModel, TorchModel
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.keys import Key, digest
+from pipeline.engine.jobs import Job, What
+from pipeline.layers.records_file import CHANGES, DISTRIBUTIONS, FINDINGS, load_records
+from pipeline.models import storage
 from pipeline.models.api import BUILDERS, Need, builder
-from pipeline.store.records import Change, Distribution, Finding
+from pipeline.models.onnx_export import export_onnx
+from pipeline.stages.layer_sources import Sources
+from pipeline.store.records.run_records import Change, Distribution, Finding
 
 CLASSES = ("zero", "one", "two")
 SIDE = 12
@@ -117,20 +117,20 @@ class Bench:
         spec = OPERATIONS[op]
         source = self.sources[parent]
         folder = self.artifacts.path(source.model)
-        if spec.consumes is Format.ONNX and formats.format_of(folder) is Format.TORCH:
+        if spec.consumes is Format.ONNX and storage.format_of(folder) is Format.TORCH:
             assert source.export is not None
             folder = self.artifacts.path(source.export)
-        model = spec.apply(formats.load(folder), self.context(name), **spec.params.model_validate(params).model_dump())
+        model = spec.apply(storage.load(folder), self.context(name), **spec.params.model_validate(params).model_dump())
         self.put(name, model, parent)
         return name
 
     def context(self, name: str) -> Any:
         """A context whose data are the pictures."""
-        from pipeline.context import WorkerContext
+        from pipeline.stages.operation_context import WorkerContext
 
         scratch = self.root / "scratch" / name
         scratch.mkdir(parents=True, exist_ok=True)
-        references = {"base": lambda: formats.load(self.artifacts.path(self.sources["base"].model))}
+        references = {"base": lambda: storage.load(self.artifacts.path(self.sources["base"].model))}
         return WorkerContext(
             seed=0, scratch=scratch, dataset=lambda: self.dataset, build=lambda *_: None, references=references
         )
@@ -139,15 +139,15 @@ class Bench:
         """Store a model, its export if it is a network, and observe it."""
         key = self._key("model", name)
         with self.artifacts.publish(key, {}) as folder:
-            formats.save(model, folder)
+            storage.save(model, folder)
         above = self.sources[parent] if parent else None
         export = above.export if above else None
         if isinstance(model, TorchModel):
             export = self._key("export", name)
             with self.artifacts.publish(export, {}) as folder:
-                export_onnx(model, folder / formats.ONNX_FILE)
-                (folder / formats.ARCHITECTURE_FILE).write_bytes(
-                    (self.artifacts.path(key) / formats.ARCHITECTURE_FILE).read_bytes()
+                export_onnx(model, folder / storage.ONNX_FILE)
+                (folder / storage.ARCHITECTURE_FILE).write_bytes(
+                    (self.artifacts.path(key) / storage.ARCHITECTURE_FILE).read_bytes()
                 )
         self.sources[name] = Sources(
             model=key,
@@ -189,13 +189,15 @@ class Bench:
     def _job(self, what: What, key: Key, model: Key, details: Mapping[str, Any]) -> None:
         import importlib
 
+        from pipeline.engine.worker import _MODULES
+
         if key in self.artifacts:
             return
         scratch = self.root / "scratch" / key[:8]
         scratch.mkdir(parents=True, exist_ok=True)
         job = Job(key, what, "bench", model, (), details)
         with self.artifacts.publish(key, {}) as folder:
-            importlib.import_module(f"pipeline.work.{what}").make(self, job, folder, scratch)
+            importlib.import_module(f"pipeline.stages.{_MODULES.get(what, what)}").make(self, job, folder, scratch)
 
     def _key(self, *identity: str) -> Key:
         return digest({"bench": list(identity)})

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ops.api import OPERATIONS, Format
-from pipeline import formats
+from ops.core.operation import OPERATIONS, Format
+from pipeline.models import storage
 from tests.pipeline.layers.layers_bench import Bench
 
 PARAMETERS = {
@@ -62,13 +62,13 @@ def test_every_artifact_opens(bench, op, parameters):
     assert [change for change in outputs if change.site == "head" and change.status == "compared"]
     folder = bench.artifacts.path(bench.sources[name].model)
     stages = {record.stage for record in found if record.place == "activation"}
-    assert stages == ({"torch", "onnx"} if formats.format_of(folder) is Format.TORCH else {"onnx"})
+    assert stages == ({"torch", "onnx"} if storage.format_of(folder) is Format.TORCH else {"onnx"})
 
 
 def test_an_onnx_file_of_ones_own_opens_without_any_network(bench, tmp_path):
     own = Bench(tmp_path)
     export = bench.artifacts.path(bench.sources["base"].export)
-    own.put("base", formats.load(export), None)
+    own.put("base", storage.load(export), None)
     own.apply("int8", "base", "quantize", samples=32)
     changes, _ = own.compare("int8", "base")
     found = {change.site: change for change in changes if change.place == "parameter"}

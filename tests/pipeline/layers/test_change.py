@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline.layers.change import CLASSES, compare
-from pipeline.layers.values import ROWS, summarize
+from pipeline.layers.compare.difference import CLASSES, compare
+from pipeline.layers.stats.histogram import ROWS, summarize
 
 LIMITS = (-3.0, 3.0)
 

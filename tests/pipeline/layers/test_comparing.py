@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from pipeline import formats
-from pipeline.layers.stored import LayerError
-from pipeline.layers.tensors import tensors_of
+from pipeline.layers.tensors.open import tensors_of
+from pipeline.layers.tensors.tensor import LayerError
+from pipeline.models import storage
 from tests.pipeline.layers.layers_bench import Bench
 
 
@@ -55,10 +55,10 @@ def test_factors_are_multiplied_before_they_are_compared(bench):
     assert conv.status == "compared"
     assert conv.how == ["3 factors multiplied", "the 4x8x3x3 values that both have"]
     assert 0 < conv.sqnr_db < 30
-    module = formats.load(bench.artifacts.path(bench.sources["factors"].model)).module
+    module = storage.load(bench.artifacts.path(bench.sources["factors"].model)).module
     enter, core, leave = (part.weight.detach().double() for part in module.conv2)
     product = np.einsum("ob,bahw,ai->oihw", leave[:, :, 0, 0], core, enter[:, :, 0, 0])
-    narrow = formats.load(bench.artifacts.path(bench.sources["narrow"].model)).module.conv2.weight.detach().double()
+    narrow = storage.load(bench.artifacts.path(bench.sources["narrow"].model)).module.conv2.weight.detach().double()
     away = np.abs(product - narrow.numpy()).sum()
     assert weights(bench.compare("factors", "narrow")[0])["conv2.weight"].relative_change == pytest.approx(
         away / np.abs(narrow.numpy()).sum(), rel=1e-4
@@ -122,7 +122,7 @@ def test_distributions_of_every_tensor_and_layer(bench):
 def test_outputs_beside_torch(bench):
     import torch
 
-    model = formats.load(bench.artifacts.path(bench.sources["base"].model))
+    model = storage.load(bench.artifacts.path(bench.sources["base"].model))
     kept = []
     model.module.conv2.register_forward_hook(lambda *args: kept.append(args[-1].numpy()))
     with torch.inference_mode():
@@ -145,7 +145,7 @@ def test_a_damaged_model_gives_a_sentence(bench, tmp_path):
 
     folder = tmp_path / "damaged"
     shutil.copytree(bench.artifacts.path(bench.sources["base"].model), folder)
-    file = folder / formats.TENSORS_FILE
+    file = folder / storage.TENSORS_FILE
     file.write_bytes(file.read_bytes()[:-400])
     with pytest.raises(LayerError, match="the tensors cannot be read"):
         tensors_of(folder)
@@ -155,6 +155,6 @@ def test_a_damaged_model_gives_a_sentence(bench, tmp_path):
 
 
 def test_a_damaged_onnx_file_gives_a_sentence(tmp_path):
-    (tmp_path / formats.ONNX_FILE).write_bytes(b"\x3a\xff\xff\xff\x7f rubbish")
+    (tmp_path / storage.ONNX_FILE).write_bytes(b"\x3a\xff\xff\xff\x7f rubbish")
     with pytest.raises(LayerError, match="the tensors cannot be read"):
         tensors_of(tmp_path)

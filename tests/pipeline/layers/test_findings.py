@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.layers.findings import find
-from pipeline.store.records import Change, Distribution
+from pipeline.layers.compare.findings import find
+from pipeline.store.records.run_records import Change, Distribution
 
 COUNTS = [0] * 35
 

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from ops.onnx_layers import rename_tensors
-from ops.onnx_runtime import open_session, quiet_tools
-from pipeline.evidence import load_layers
-from pipeline.layers.onnx_tensors import onnx_tensors
-from pipeline.metrics.api import METRICS, ModelFiles
+from ops.onnx_graph.layers import rename_tensors
+from ops.onnx_graph.session import open_session, quiet_tools
+from pipeline.layers.records_file import load_layers
+from pipeline.layers.tensors.onnx_tensors import onnx_tensors
+from pipeline.measure.metrics.api import METRICS, ModelFiles
 from pipeline.models.api import Need
 from pipeline.models.build import build
 from tests.ops.digits import Sentences

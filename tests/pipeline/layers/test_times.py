@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline import formats
-from pipeline.layers.onnx_times import layer_times
-from pipeline.store import records
+from pipeline.layers.stats.onnx_profile import layer_times
+from pipeline.models import storage
 from pipeline.store.reader import open_results
+from pipeline.store.records import run_records
 from pipeline.store.writer import Store
 from pipeline.targets.api import Profiler, TargetError
 from pipeline.targets.onnxruntime import OnnxRuntime
@@ -27,7 +27,7 @@ def measured(bench, name, folder):
     key = source.export if name == "base" else source.model
     batch = next(bench.dataset.batches("evaluation", batch_size=1))
     return layer_times(
-        bench.artifacts.path(key) / formats.ONNX_FILE, OnnxRuntime(), batch.inputs, folder, model=source.model,
+        bench.artifacts.path(key) / storage.ONNX_FILE, OnnxRuntime(), batch.inputs, folder, model=source.model,
         threads=1, device="here",
     )  # fmt: skip
 
@@ -82,13 +82,13 @@ def test_only_runtimes_that_tell_it_are_asked():
 def test_a_store_gives_the_newest_times_and_their_shares(tmp_path):
     def times(*seconds):
         return [
-            records.LayerTime("base", "ort", "cpu", f"layer{at}", ["Conv"], at, each, 5, 1)
+            run_records.LayerTime("base", "ort", "cpu", f"layer{at}", ["Conv"], at, each, 5, 1)
             for at, each in enumerate(seconds)
         ]
 
     path = tmp_path / "results.duckdb"
     store = Store(path)
-    store.write([RUN, model("base"), records.Device("cpu", {}), *times(1.0, 1.0, 1.0)])
+    store.write([RUN, model("base"), run_records.Device("cpu", {}), *times(1.0, 1.0, 1.0)])
     store.write(times(3e-3, 1e-3))
     store.publish()
     store.close()

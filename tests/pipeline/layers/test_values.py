@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline.layers.values import BINS, ROWS, robust_range, summarize
+from pipeline.layers.stats.histogram import BINS, ROWS, robust_range, summarize
 
 FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)
 

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from ops.api import Batch
-from ops.registry import UnknownNameError
-from pipeline import environment
-from pipeline.bench.results import Role
-from pipeline.lints.api import LINTS
-from pipeline.lints.check import Evidence, check
-from pipeline.lints.overlap import calibration_overlap
-from pipeline.store.lint_rows import lint_rows
+from ops.core.operation import Batch
+from ops.core.registry import UnknownNameError
+from pipeline.core import environment
+from pipeline.measure.lints.api import LINTS
+from pipeline.measure.lints.check import Evidence, check
+from pipeline.measure.lints.overlap import calibration_overlap
+from pipeline.measure.timing.results import Role
+from pipeline.store.queries.lint_rows import lint_rows
 from pipeline.store.writer import Store
 from tests.pipeline.bench import test_store
 

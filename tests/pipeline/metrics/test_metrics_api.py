@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from ops.registry import UnknownNameError
-from pipeline.metrics.api import METRICS, Better, Estimate, Predictions, Scenario, Timings, metric
-from pipeline.metrics.compute import compute
+from ops.core.registry import UnknownNameError
+from pipeline.measure.metrics.api import METRICS, Better, Estimate, Predictions, Scenario, Timings, metric
+from pipeline.measure.metrics.compute import compute
 
 
 @pytest.fixture

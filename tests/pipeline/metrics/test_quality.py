@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from pipeline.metrics import behaviour, quality
-from pipeline.metrics.api import Predictions
+from pipeline.measure.metrics import behaviour, quality
+from pipeline.measure.metrics.api import Predictions
 
 CLASSES = tuple("abcdefg")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import zstandard
 
-from pipeline.metrics import size, speed
-from pipeline.metrics.api import Estimate, ModelFiles, Scenario, Speedups, Timings
-from pipeline.metrics.compute import compute
+from pipeline.measure.metrics import size, speed
+from pipeline.measure.metrics.api import Estimate, ModelFiles, Scenario, Speedups, Timings
+from pipeline.measure.metrics.compute import compute
 
 
 def layer(size, nonzeros, bits=32):

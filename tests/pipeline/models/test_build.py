@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-from ops.api import TorchModel
-from ops.forward import forward
-from pipeline import formats
+from ops.core.forward import forward
+from ops.core.operation import TorchModel
+from pipeline.models import storage
 from pipeline.models.api import BUILDERS, ModelError, Need, builder
 from pipeline.models.build import build, build_structure, check_entry
 from tests.pipeline.models.conftest import BERT, PICTURES, QUESTIONS, RESNET, TEXTS, entry
@@ -64,8 +64,8 @@ def test_a_seed_gives_the_same_network_and_another_seed_another(made):
 def test_a_stored_network_gives_the_same_outputs(made, tmp_path):
     model = build(*made)
     assert not model.module.training
-    formats.save(model, tmp_path)
-    again = formats.load(tmp_path)
+    storage.save(model, tmp_path)
+    again = storage.load(tmp_path)
     inputs = _inputs(made[1])
     for name, output in forward(model.module, inputs, made[1].task).items():
         assert torch.equal(output, forward(again.module, inputs, made[1].task)[name])

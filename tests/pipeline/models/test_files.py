@@ -1,4 +1,4 @@
-from pipeline.models.files import content_of
+from pipeline.models.identity import content_of
 from tests.pipeline.models.conftest import entry
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ops.forward import forward
-from pipeline import formats
+from ops.core.forward import forward
+from pipeline.models import storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
 from tests.pipeline.models.conftest import BERT, PICTURES, QUESTIONS, RESNET, TEXTS, entry
@@ -53,10 +53,10 @@ def test_what_was_loaded_can_be_built_again_without_the_folder(saved_resnet, pre
     folder, _ = saved_resnet
     loaded = build(entry("huggingface", weights=str(folder), name="kept"), pretrained(PICTURES))
     assert str(folder) not in json.dumps(loaded.architecture.arguments)
-    formats.save(loaded, tmp_path)
+    storage.save(loaded, tmp_path)
     shutil.rmtree(folder)
     pixels = torch.randn(2, 3, 8, 8)
-    assert torch.equal(formats.load(tmp_path).module(pixels).logits, loaded.module(pixels).logits)
+    assert torch.equal(storage.load(tmp_path).module(pixels).logits, loaded.module(pixels).logits)
 
 
 def test_training_from_an_entry_with_weights_starts_from_its_architecture_alone(saved_resnet):
@@ -288,8 +288,8 @@ def test_mixed_precision_weights_come_as_float32(saved_resnet, pretrained):
 
 def test_the_momentum_of_batch_norm_outlives_a_reload(tmp_path):
     model = build(entry("huggingface", architecture="resnet", config=RESNET, batch_norm_momentum=0.3), PICTURES)
-    formats.save(model, tmp_path)
-    norms = [part for part in formats.load(tmp_path).module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    storage.save(model, tmp_path)
+    norms = [part for part in storage.load(tmp_path).module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
     assert norms
     assert {norm.momentum for norm in norms} == {0.3}
 

@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ops.api import OnnxModel
+from ops.core.operation import OnnxModel
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
 from tests.pipeline.models.conftest import PICTURES, QUESTIONS, entry

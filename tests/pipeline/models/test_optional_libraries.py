@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline import formats
+from pipeline.models import storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
 from tests.pipeline.models.conftest import PICTURES, entry
@@ -41,9 +41,9 @@ def test_without_the_library_the_message_says_what_to_install(library):
 
 def test_a_network_with_the_datas_classes_is_built_and_stored(installed, tmp_path):
     model = build(entry(installed, architecture=SMALLEST[installed]), LARGER)
-    formats.save(model, tmp_path)
+    storage.save(model, tmp_path)
     pixels = torch.randn(2, 3, 32, 32)
-    assert torch.equal(formats.load(tmp_path).module(pixels), model.module(pixels))
+    assert torch.equal(storage.load(tmp_path).module(pixels), model.module(pixels))
     assert model.module(pixels).shape == (2, 3)
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ops.forward import GENERATIVE, forward
-from pipeline import formats
+from ops.core.forward import GENERATIVE, forward
+from pipeline.models import storage
 from pipeline.models.api import ModelError, Need
 from pipeline.models.build import build, build_structure
 from tests.pipeline.models.conftest import BERT, entry
@@ -32,8 +32,8 @@ def test_it_gives_the_logits_of_every_next_token_and_nothing_else(model):
 
 
 def test_the_table_that_its_parts_share_is_one_again_after_storing(model, tmp_path):
-    formats.save(model, tmp_path)
-    loaded = formats.load(tmp_path).module
+    storage.save(model, tmp_path)
+    loaded = storage.load(tmp_path).module
     assert loaded.lm_head.weight is loaded.shared.weight is loaded.encoder.embed_tokens.weight
     assert torch.equal(loaded.lm_head.weight, model.module.lm_head.weight)
     assert build_structure(model.architecture).lm_head.weight.shape == (30, 16)

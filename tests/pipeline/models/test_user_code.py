@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from pipeline import formats
+from pipeline.models import storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
-from pipeline.models.files import content_of
+from pipeline.models.identity import content_of
 from pipeline.models.user_code import code_of
 from tests.pipeline.models.conftest import PICTURES, entry
 
@@ -104,12 +104,12 @@ def test_weights_never_run_in_changed_code(write, tmp_path):
     write(changing_nets=source)
     folder = tmp_path / "model"
     folder.mkdir()
-    formats.save(build(entry("python", factory="changing_nets:make"), PICTURES), folder)
+    storage.save(build(entry("python", factory="changing_nets:make"), PICTURES), folder)
     (folder / "manifest.json").write_text('{"path": "base"}')
-    assert formats.load(folder).module is not None
+    assert storage.load(folder).module is not None
     write(changing_nets=source.replace("nn.Flatten()", "nn.ReLU(), nn.Flatten()"))
     with pytest.raises(ModelError, match=r"code of changing_nets:make is not what .* make it again with force=base"):
-        formats.load(folder)
+        storage.load(folder)
 
 
 def test_nothing_is_imported(write, tmp_path):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.store.bulk import milli_log
 from pipeline.store.probabilities import UNKNOWN
+from pipeline.store.write.bulk_insert import milli_log
 
 
 class Pieces:

@@ -3,8 +3,7 @@ import pytest
 import scipy.spatial.distance
 import scipy.stats
 
-from pipeline.store import probabilities, records
-from pipeline.store.bulk import milli_log
+from pipeline.store import probabilities
 from pipeline.store.reader import (
     all_probabilities,
     js_divergence,
@@ -13,6 +12,8 @@ from pipeline.store.reader import (
     margin,
     open_results,
 )
+from pipeline.store.records import run_records
+from pipeline.store.write.bulk_insert import milli_log
 from tests.pipeline.store.facts import GROUND, INSTANCES, model, predictions
 from tests.pipeline.store.pieces import Pieces
 
@@ -118,7 +119,7 @@ def test_sets_that_span_several_groups_of_rows_keep_their_order(store, path):
     ids = [str(number) for number in range(count)]
     rng = np.random.default_rng(0)
     tables = {name: softmax(rng.normal(size=(count, 2))).astype(np.float32) for name in ("base", "child")}
-    store.write([*GROUND, model("base"), model("child"), records.Instances("data1", "evaluation", ids, ids, {})])
+    store.write([*GROUND, model("base"), model("child"), run_records.Instances("data1", "evaluation", ids, ids, {})])
     store.write([predictions(name, table, labels=[0] * count) for name, table in tables.items()])
     store.publish()
     with open_results(path) as db:

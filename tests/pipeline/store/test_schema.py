@@ -3,9 +3,9 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.store import schema
 from pipeline.store.database import SCHEMA_VERSION, connect
 from pipeline.store.migration import migrations
+from pipeline.store.schema import definition
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import model
 
@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).with_name("schema.json")
 
 def tables():
     with connect() as db:
-        schema.create(db)
+        definition.create(db)
         rows = db.execute(
             "SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables() USING (table_name) "
             "WHERE NOT duckdb_tables.internal ORDER BY table_name, column_index"

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.store import document
-from pipeline.store.records import Distribution
-from pipeline.store.scoreboard import column_name
+from pipeline.store.records.run_records import Distribution
+from pipeline.store.schema.scoreboard import column_name
+from scripts.docs import views_table
 from tests.pipeline.store.facts import (
     ACCURACY,
     DATA,
@@ -25,15 +25,15 @@ def scoreboard(query, columns, order="model, target NULLS FIRST, device NULLS FI
 
 
 def test_every_view_and_column_has_a_comment():
-    bare = [view.name for view in document.public() if not view.comment]
+    bare = [view.name for view in views_table.public() if not view.comment]
     bare += [
-        f"{view.name}.{column.name}" for view in document.public() for column in view.columns if not column.comment
+        f"{view.name}.{column.name}" for view in views_table.public() for column in view.columns if not column.comment
     ]
     assert bare == []
 
 
 def test_the_promised_columns_are_there():
-    found = {view.name: {column.name for column in view.columns} for view in document.public()}
+    found = {view.name: {column.name for column in view.columns} for view in views_table.public()}
     promised = {
         "models": "model_key name parent_key root_key depth op kind params recipe",
         "scoreboard": "model_key model target device dataset",
@@ -179,8 +179,8 @@ def test_predictions_join_their_instances(store, query):
 
 
 def test_markdown_lists_all_and_survives_bars_and_tags():
-    view = document.View("v", "One & two.", (document.Column("c", "INTEGER", "a | b < c"),))
-    assert document.markdown([view]) == (
+    view = views_table.View("v", "One & two.", (views_table.Column("c", "INTEGER", "a | b < c"),))
+    assert views_table.markdown([view]) == (
         "<details><summary><code>v</code> One &amp; two.</summary>\n\n| column | type | |\n|---|---|---|\n"
         "| `c` | INTEGER | a \\| b &lt; c |\n\n</details>\n"
     )

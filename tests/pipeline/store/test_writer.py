@@ -7,9 +7,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline.store import records
 from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteError
 from pipeline.store.reader import open_results
+from pipeline.store.records import run_records
 from pipeline.store.writer import Store
 from tests.pipeline.store import facts
 from tests.pipeline.store.facts import (
@@ -37,8 +37,8 @@ EVERYTHING = [
     layer("base", "net.weight"),
     INSTANCES,
     predictions("base", [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]]),
-    records.Ingested("evidence1"),
-    records.RunEnd("run1", START + timedelta(seconds=5), 1),
+    run_records.Ingested("evidence1"),
+    run_records.RunEnd("run1", START + timedelta(seconds=5), 1),
 ]
 ROWS = len(EVERYTHING) - 2 + 2 * 4  # the two sets have four rows each
 
@@ -179,7 +179,7 @@ def test_two_stores_take_turns_in_one_process(path):
 
 def test_what_the_driver_asks(store, path):
     store.write(
-        [*GROUND, model("base", op="load"), step("base", recipe_op="load", seconds=2.0), records.Ingested("e1")]
+        [*GROUND, model("base", op="load"), step("base", recipe_op="load", seconds=2.0), run_records.Ingested("e1")]
     )
     store.write([step("base", recipe_op="load", seconds=4.0, job="predict")])
     later = replace(RUN, run_id="run2", started_at=START + timedelta(days=1), config={"seed": 1})
@@ -211,7 +211,7 @@ def test_a_metric_that_cannot_be_shown_is_not_written(store, query, monkeypatch)
     """Or else nothing could be published any more."""
     store.write([RUN])
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.store.scoreboard.column_name", lambda *_: "")
+        patch.setattr("pipeline.store.schema.scoreboard.column_name", lambda *_: "")
         with pytest.raises(WriteError, match="zero-length delimited identifier"):
             store.write([*GROUND, model("base")])
     assert store.metrics() == {}
@@ -250,7 +250,7 @@ def test_what_is_not_a_number_is_kept_as_such(store, query):
 
 def test_a_task_without_classes_has_no_probabilities(store, query):
     unknown = np.full(4, np.nan, np.float32)
-    answers = records.PredictionSet(
+    answers = run_records.PredictionSet(
         "base", "ort", "data1", ["a", "", "<b>", "d"], unknown, unknown, np.array([True, False, False, True]),
         np.array([1, 0, 0.5, 1], np.float32), None,
     )  # fmt: skip

@@ -5,8 +5,8 @@ import time
 from itertools import count
 from pathlib import Path
 
-from pipeline.store import records
 from pipeline.store.reader import NoResultsError, open_results
+from pipeline.store.records import run_records
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import (
     ACCURACY,
@@ -36,7 +36,7 @@ def batch(writer, number):
         measurement(name, "accuracy", number / 1000, data="data1"),
         layer(name, "net.weight"),
         predictions(name, [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]),
-        records.Ingested(name),
+        run_records.Ingested(name),
     ]
 
 

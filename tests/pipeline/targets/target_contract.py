@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ops.api import Format
-from pipeline import formats
+from ops.core.operation import Format
+from pipeline.models import storage
 from pipeline.targets.api import TargetError
 from tests.pipeline.nets import Nets, samples
 
@@ -35,7 +35,7 @@ class TargetContract:
 
         inputs = samples()
         with torch.inference_mode():
-            expected = formats.load(nets.folder).module(torch.from_numpy(inputs)).numpy()
+            expected = storage.load(nets.folder).module(torch.from_numpy(inputs)).numpy()
         (found,) = session.run({"pixel_values": inputs})
         assert session.outputs == ("logits",)
         assert session.inputs == ("pixel_values",)

@@ -1,0 +1,155 @@
+"""What flows into single layers when the calibration split runs through the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+from ops.calibration.batches import calibration_batches
+from ops.core.errors import OperationError
+from ops.core.forward import forward, tensors
+from ops.core.operation import Context, TorchModel
+
+if TYPE_CHECKING:
+    import torch
+
+Layers = Mapping[str, "torch.nn.Module"]
+Visit = Callable[[str, "torch.Tensor"], None]
+_PIECE = 1 << 22
+"""Columns are made for so many values at a time: 16 MB."""
+
+
+class _EnoughError(Exception):
+    """Everything asked for has been seen: the rest of the forward pass is not needed."""
+
+
+def call_order(model: TorchModel, layers: Layers, ctx: Context) -> list[str]:
+    """Return the layers in the order in which the network first calls them; those that it never calls are left out."""
+    order: dict[str, None] = {}
+    _run(model, layers, lambda name, _: order.setdefault(name), ctx, samples=1, batch_size=1)
+    return list(order)
+
+
+def visit_inputs(
+    model: TorchModel, layers: Layers, visit: Visit, ctx: Context, *, samples: int, batch_size: int = 32
+) -> None:
+    """Call `visit(name, columns)` with what each layer sees, in pieces.
+
+    Columns have the shape (groups, inputs of a group, positions): multiplied from the left by the weights of `as_rows` they
+    give the layer's outputs without bias. A forward pass stops after the last of the layers has been called.
+
+    Raises:
+        OperationError: the calibration split is empty, or a layer's input holds NaN or infinity; names the layer.
+    """
+
+    def check(name: str, values: torch.Tensor) -> None:
+        if not bool(values.isfinite().all()):
+            raise OperationError(f"Layer '{name}': its input has NaN or infinity on the calibration split")
+        for columns in columns_of(layers[name], values):
+            visit(name, columns)
+
+    _run(model, layers, check, ctx, samples=samples, batch_size=batch_size)
+
+
+def as_rows(layer: torch.nn.Module) -> torch.Tensor:
+    """Return a view of a layer's weights as (groups, outputs of a group, inputs of a group)."""
+    from torch import nn
+
+    assert isinstance(layer.weight, nn.Parameter), "only linear and convolution layers are passed here"
+    groups = int(getattr(layer, "groups", 1))
+    weight = layer.weight
+    return weight.detach().view(groups, weight.shape[0] // groups, weight.shape[1:].numel())
+
+
+def unsuitable(layer: torch.nn.Module) -> str | None:
+    """Return why a layer has no such rows and columns, or None if it has."""
+    from torch import nn
+
+    if type(layer) in {nn.Linear, nn.Conv2d}:
+        return None
+    return f"{type(layer).__name__} is neither Linear nor Conv2d"
+
+
+def _run(model: TorchModel, layers: Layers, visit: Visit, ctx: Context, *, samples: int, batch_size: int) -> None:
+    import torch
+
+    calls: dict[str, int] = {}
+    for number, batch in enumerate(calibration_batches(ctx, samples=samples, batch_size=batch_size)):
+        left = dict(calls)
+
+        def before(name: str, values: torch.Tensor, *, first: bool = number == 0, left: dict[str, int] = left) -> None:
+            visit(name, values.detach())
+            if first:
+                calls[name] = calls.get(name, 0) + 1
+                return
+            left[name] -= 1
+            if not any(left.values()):
+                raise _EnoughError
+
+        with ExitStack() as stack, torch.no_grad():
+            for name, layer in layers.items():
+
+                def hook(_: object, given: tuple[Any, ...], named: dict[str, Any], name: str = name) -> None:
+                    before(name, given[0] if given else next(iter(named.values())))
+
+                stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+            with suppress(_EnoughError):
+                forward(model.module, tensors(batch.inputs), model.architecture.task)
+
+
+def columns_of(layer: torch.nn.Module, values: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield a layer's input as columns, in pieces, in the order in which its output lists instances and positions."""
+    from torch import nn
+
+    if isinstance(layer, nn.Conv2d):
+        step = max(1, _PIECE // max(1, values[0].numel() * layer.kernel_size[0] * layer.kernel_size[1]))
+        for start in range(0, len(values), step):
+            yield _patches(layer, values[start : start + step])
+    else:
+        yield values.reshape(-1, values.shape[-1]).T.unsqueeze(0)
+
+
+def _patches(layer: torch.nn.Conv2d, values: torch.Tensor) -> torch.Tensor:
+    from torch.nn import functional
+
+    # as Conv2d pads: 'same' and even kernels make the two sides differ, which unfold cannot
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = functional.pad(values, layer._reversed_padding_repeated_twice, mode=mode)
+    patches = functional.unfold(padded, layer.kernel_size, dilation=layer.dilation, stride=layer.stride)
+    count, _, positions = patches.shape
+    return (
+        patches.view(count, layer.groups, -1, positions)
+        .permute(1, 2, 0, 3)
+        .reshape(layer.groups, -1, count * positions)
+    )
+
+
+def waves(order: Sequence[str], layers: Layers, *, largest: int) -> Iterator[dict[str, torch.nn.Module]]:
+    """Divide layers into runs that are handled together, so that each sees what the runs before it have become.
+
+    A run is what lies in one block of the network (the innermost numbered module: `encoder.layer.3`), as far as the second
+    moments of the inputs take no more than `largest` bytes.
+    """
+    wave: dict[str, torch.nn.Module] = {}
+    used = 0
+    for name in order:
+        need = _moment_bytes(layers[name])
+        if wave and (_block(name) != _block(next(iter(wave))) or used + need > largest):
+            yield wave
+            wave, used = {}, 0
+        wave[name] = layers[name]
+        used += need
+    if wave:
+        yield wave
+
+
+def _moment_bytes(layer: torch.nn.Module) -> int:
+    groups, _, inputs = as_rows(layer).shape
+    return 4 * groups * inputs * inputs
+
+
+def _block(name: str) -> str:
+    parts = name.split(".")
+    numbered = [index for index, part in enumerate(parts) if part.isdigit()]
+    return ".".join(parts[: numbered[-1] + 1]) if numbered else name

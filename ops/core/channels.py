@@ -1,0 +1,129 @@
+"""Cut channels out of layers: the structure, the tensors and the masks, from lists of the channels to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from ops.core.operation import TorchModel
+
+HEADS = ("num_attention_heads", "num_heads", "n_heads")
+"""What attention modules call the number of their heads."""
+Side = Literal["out", "in"]
+Kept = dict[str, dict[Side, list[int]]]
+"""Layer -> the outputs and the inputs that stay, as indices before the cut; a side that loses nothing is absent."""
+
+
+def can_cut(layer: object) -> bool:
+    """Whether `cut_layers` knows this type of layer."""
+    if isinstance(layer, _ConvNd):
+        return not layer.transposed and (layer.groups < layer.out_channels or layer.groups in {1, layer.in_channels})
+    if isinstance(layer, nn.LayerNorm):
+        return len(layer.normalized_shape) == 1
+    return isinstance(layer, nn.Linear | _NormBase | nn.GroupNorm | nn.Embedding | nn.PReLU)
+
+
+def is_depthwise(layer: object) -> bool:
+    """Whether a layer's outputs and inputs are the same channels."""
+    return isinstance(layer, _ConvNd) and layer.groups == layer.in_channels == layer.out_channels > 1
+
+
+def cut_layers(module: nn.Module, kept: Mapping[str, Mapping[Side, Sequence[int]]]) -> None:
+    """Narrow the named layers of `module` in place."""
+    for name, sides in kept.items():
+        layer = module.get_submodule(name)
+        for key, tensor in _tensors(layer):
+            narrow = narrowed(layer, key, tensor.detach(), sides)
+            setattr(
+                layer, key, nn.Parameter(narrow, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else narrow
+            )
+        _resize(layer, sides)
+
+
+def cut_masks(model: TorchModel, kept: Mapping[str, Mapping[Side, Sequence[int]]]) -> dict[str, torch.Tensor]:
+    """Return the masks of a model that is not yet cut, narrowed like the tensors."""
+    masks = dict(model.masks)
+    for name, sides in kept.items():
+        layer = model.module.get_submodule(name)
+        for key, _ in _tensors(layer):
+            if (full := f"{name}.{key}") in masks:
+                masks[full] = narrowed(layer, key, masks[full], sides)
+    return masks
+
+
+def narrowed(layer: nn.Module, key: str, tensor: torch.Tensor, sides: Mapping[Side, Sequence[int]]) -> torch.Tensor:
+    """Return the part of a layer's tensor that stays."""
+    for axis, side in _axes(layer, key).items():
+        if side in sides:
+            indices = list(sides[side])
+            if side == "in" and isinstance(layer, _ConvNd):
+                indices = indices[: len(indices) // layer.groups]  # every group keeps the same ones
+            tensor = tensor.index_select(axis, torch.tensor(indices))
+    return tensor.clone()
+
+
+def width(layer: Any, side: Side) -> int:
+    """Return the number of channels on one side of a layer that `can_cut`."""
+    if isinstance(layer, nn.Linear):
+        return layer.out_features if side == "out" else layer.in_features
+    if isinstance(layer, _ConvNd):
+        return layer.out_channels if side == "out" else layer.in_channels
+    return int(layer.embedding_dim if isinstance(layer, nn.Embedding) else layer.weight.shape[0])
+
+
+def set_heads(attention: nn.Module, heads: int) -> None:
+    """Tell an attention module of transformers how many heads it has left; their size stays."""
+    for name in HEADS:
+        if hasattr(attention, name):
+            if hasattr(attention, "all_head_size"):
+                attention.all_head_size = attention.all_head_size // getattr(attention, name) * heads
+            setattr(attention, name, heads)
+            return
+
+
+def compose(first: Kept, second: Kept) -> Kept:
+    """Return one cut for two that follow each other."""
+    result: Kept = {name: dict(sides) for name, sides in first.items()}
+    for name, sides in second.items():
+        for side, indices in sides.items():
+            before = result.setdefault(name, {}).get(side)
+            result[name][side] = indices if before is None else [before[index] for index in indices]
+    return result
+
+
+def _tensors(layer: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    own = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+    return [(key, tensor) for key, tensor in own if tensor.dim()]  # not num_batches_tracked
+
+
+def _axes(layer: nn.Module, key: str) -> dict[int, Side]:
+    if key != "weight" or not isinstance(layer, nn.Linear | _ConvNd | nn.Embedding):
+        return {0: "out"}
+    if isinstance(layer, nn.Embedding):
+        return {1: "out"}
+    return {0: "out"} if is_depthwise(layer) else {0: "out", 1: "in"}
+
+
+def _resize(layer: Any, sides: Mapping[Side, Sequence[int]]) -> None:
+    """Set the numbers that the layer keeps of its own shape."""
+    out, into = (len(sides[side]) if side in sides else None for side in ("out", "in"))
+    if isinstance(layer, _ConvNd):
+        _resize_convolution(layer, out, into)
+    elif isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = out or layer.out_features, into or layer.in_features
+    elif isinstance(layer, nn.LayerNorm):
+        layer.normalized_shape = (out or layer.normalized_shape[0],)
+    else:
+        attribute = {nn.GroupNorm: "num_channels", nn.Embedding: "embedding_dim", nn.PReLU: "num_parameters"}
+        setattr(layer, attribute.get(type(layer), "num_features"), out)
+
+
+def _resize_convolution(layer: _ConvNd, out: int | None, into: int | None) -> None:
+    if is_depthwise(layer) and out:
+        layer.groups = layer.in_channels = out
+    layer.out_channels, layer.in_channels = out or layer.out_channels, into or layer.in_channels

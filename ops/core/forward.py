@@ -1,0 +1,111 @@
+"""Run a network and take its loss, whatever its calling convention. Torch is imported by the caller already."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from ops.core.model import Architecture
+
+GENERATIVE = "generative-question-answering"
+"""The task whose answers are written token by token: logits of shape (N, answer length, vocabulary)."""
+OUTPUTS = {
+    "image-classification": ("logits",),
+    "text-classification": ("logits",),
+    "question-answering": ("start_logits", "end_logits"),
+    GENERATIVE: ("logits",),
+}
+"""Names of a task's outputs, in the order in which exported models give them."""
+_TOKENS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Return the arrays as tensors, without a copy."""
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def without_padding(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Cut off the columns at the end of a batch of tokens that no instance attends to.
+
+    They cost time, and change no output but their own.
+    """
+    mask = inputs.get("attention_mask")
+    if mask is None or not mask.any():
+        return dict(inputs)
+    length = int(mask.any(dim=0).nonzero().max()) + 1
+    return {name: tensor[:, :length] if name in _TOKENS else tensor for name, tensor in inputs.items()}
+
+
+def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch.Tensor]:
+    """Inputs of the right names, types and shapes: normal noise for floats, ones for integers."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    made = {}
+    for name, (dtype, shape) in architecture.inputs.items():
+        kind = getattr(torch, dtype)
+        full = (batch, *shape)
+        made[name] = (
+            torch.randn(full, generator=generator).to(kind) if kind.is_floating_point else torch.ones(full, dtype=kind)
+        )
+    return made
+
+
+def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: str) -> dict[str, torch.Tensor]:
+    """Return the task's outputs by name: logits of shape (N, classes), or start and end logits of shape (N, length).
+
+    Of a network that writes answers, the logits of every next token after those given (`decoder_input_ids`).
+
+    A network that names its arguments as the data does is called by keyword (Hugging Face), any other by position.
+    """
+    accepted = inspect.signature(module.forward).parameters
+    result = module(**inputs) if set(inputs) <= set(accepted) else module(*inputs.values())
+    return {name: _output(result, name, index) for index, name in enumerate(OUTPUTS[task])}
+
+
+def judged(
+    outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], task: str
+) -> Mapping[str, torch.Tensor]:
+    """Outputs of which the targets say something: of written answers, those of their own tokens (M, vocabulary)."""
+    if task != GENERATIVE:
+        return outputs
+    return {"logits": outputs["logits"][targets["answer_tokens"] >= 0]}
+
+
+def _output(result: Any, name: str, index: int) -> torch.Tensor:
+    """Hugging Face gives an object with named tensors, other networks a tensor or a tuple of them."""
+    output: torch.Tensor = getattr(result, name, result)
+    return output[index] if isinstance(output, tuple | list) else output
+
+
+def loss(
+    outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], task: str, *, label_smoothing: float = 0.0
+) -> torch.Tensor:
+    """Mean cross-entropy of the batch; for question answering the mean of the start and the end position's.
+
+    For written answers, the mean over their tokens.
+    """
+    from torch.nn import functional
+
+    if task == GENERATIVE:
+        told = judged(outputs, targets, task)["logits"]
+        wanted = targets["answer_tokens"]
+        return functional.cross_entropy(told, wanted[wanted >= 0], label_smoothing=label_smoothing)
+    if task == "question-answering":
+        length = outputs["start_logits"].shape[1]
+        both = [
+            # positions outside the window are ignored, as in BERT's question-answering head
+            functional.cross_entropy(
+                outputs[f"{end}_logits"], targets[f"{end}_positions"].clamp(0, length), ignore_index=length
+            )
+            for end in ("start", "end")
+        ]
+        return (both[0] + both[1]) / 2
+    return functional.cross_entropy(outputs["logits"], targets["labels"], label_smoothing=label_smoothing)

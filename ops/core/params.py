@@ -1,0 +1,78 @@
+"""Parameters that a function's signature declares: how they are checked, and what is said of the wrong ones."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from ops.core.registry import nearest
+
+
+def params_model(fn: Callable[..., Any], *, skip: int) -> type[BaseModel]:
+    """Return a pydantic model of the parameters of `fn` after the first `skip`.
+
+    Raises:
+        TypeError: if one of them is not keyword-only and annotated.
+    """
+    declared = list(inspect.signature(fn).parameters.values())[skip:]
+    # not get_type_hints(fn): the skipped parameters and the result may name types that only the type checker imports
+    annotations = {p.name: p.annotation for p in declared if p.annotation is not p.empty}
+    namespace = inspect.unwrap(fn).__globals__
+    hints = get_type_hints(SimpleNamespace(__annotations__=annotations), namespace, include_extras=True)
+    fields: dict[str, Any] = {}
+    for p in declared:
+        if p.kind is not p.KEYWORD_ONLY or p.name not in hints:
+            where = f"{fn.__module__}.{fn.__qualname__}"
+            raise TypeError(f"{where}: parameter '{p.name}' must be keyword-only and annotated")
+        fields[p.name] = (hints[p.name], ... if p.default is p.empty else p.default)
+    # a parameter whose name in recipes is a Python keyword (`from`) has an alias
+    config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True)
+    return create_model(fn.__name__, __config__=config, **fields)
+
+
+def explain(error: ValidationError, params: type[BaseModel]) -> str:
+    """Say what is wrong with each parameter: the nearest name, or the allowed values."""
+    return "; ".join(_explain(problem, params) for problem in error.errors())
+
+
+def _explain(problem: Mapping[str, Any], params: type[BaseModel]) -> str:
+    where = ".".join(map(str, problem["loc"])) or "parameters"
+    if problem["type"] == "extra_forbidden":
+        known = _known(params, problem["loc"][:-1])
+        hint = nearest(str(problem["loc"][-1]), known)
+        return f"unknown parameter '{where}'.{hint} Known: {', '.join(known) or 'none'}"
+    if problem["type"] == "missing":
+        return f"'{where}' is required"
+    return f"{where}: {problem['msg']} (got {problem['input']!r})"
+
+
+def _known(params: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """Names of the parameters beside the one at `path`."""
+    for part in path:
+        annotation = params.model_fields[str(part)].annotation
+        choices = [choice for choice in (annotation, *get_args(annotation)) if hasattr(choice, "model_fields")]
+        if not choices:
+            return []
+        params = choices[0]
+    return [field.alias or name for name, field in params.model_fields.items()]
+
+
+def not_finite(value: Any) -> tuple[str, float] | None:
+    """The first such number in JSON-ready data, with its path (`schedule.0`); None if there is none."""
+    left = [("", value)]  # not by recursion: a recipe may be a long chain
+    while left:
+        path, one = left.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            return path, one
+        parts: list[tuple[Any, Any]] = []
+        if isinstance(one, Mapping):
+            parts = list(one.items())
+        elif isinstance(one, list | tuple):
+            parts = list(enumerate(one))
+        left += [(f"{path}.{name}" if path else str(name), part) for name, part in reversed(parts)]
+    return None

@@ -1,0 +1,256 @@
+"""The one way in which recipes choose layers: `include` and `exclude`, lists of patterns.
+
+A pattern is, tried in this order:
+
+1. a group: `norm conv linear embedding attention head depthwise`;
+2. the class of a layer, of one of its bases, or of a module that contains it: `Conv2d`, `BertAttention`;
+3. a glob on the dotted name of a layer or of a module that contains it: `encoder.layer.0`, `*.query`;
+4. a glob on a parameter's name whose last part is spelled out: `*.bias`. Only where parameters are chosen.
+
+A layer is a module that owns parameters itself. Without `include` an operation changes its default groups. A pattern of
+form 2 or 3 that reaches layers of those groups takes only them: `decoder.*` or `*` prunes no normalisation layer, which
+`norm` or `*.layer_norm` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from ops.core.errors import OperationError
+from ops.core.registry import nearest
+
+if TYPE_CHECKING:
+    import torch
+
+GROUPS = ("norm", "conv", "linear", "embedding", "attention", "head", "depthwise")
+WEIGHTS = ("conv", "linear")
+"""The default of operations that change weights: normalisation, biases and embeddings are asked for by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What patterns are compared with: made from a torch module here; ONNX operations make it from their nodes."""
+
+    name: str
+    groups: frozenset[str] = frozenset()
+    types: tuple[str, ...] = ()
+    """Class names of the layer, of its bases, and of the modules around it."""
+    around: tuple[str, ...] = ()
+    """Dotted names of the modules around it, innermost first."""
+    parameters: tuple[str, ...] = ()
+    """Full names of its own parameters."""
+
+    def matches(self, pattern: str) -> bool:
+        """Whether the pattern chooses the layer as a whole."""
+        if pattern in GROUPS:
+            return pattern in self.groups
+        return pattern in self.types or any(fnmatchcase(name, pattern) for name in (self.name, *self.around))
+
+    @property
+    def weights(self) -> list[str]:
+        """Its parameters without the biases."""
+        return [name for name in self.parameters if not name.endswith("bias")]
+
+    def excluded_parameters(self, pattern: str) -> Sequence[str]:
+        """Return all its parameters if the pattern matches the layer, else those that the pattern names."""
+        return self.parameters if self.matches(pattern) else self.matching_parameters(pattern)
+
+    def matching_parameters(self, pattern: str) -> list[str]:
+        """Return the parameters that the pattern names one by one (`*.bias`)."""
+        last = pattern.rpartition(".")[2]
+        return [name for name in self.parameters if name.rpartition(".")[2] == last and fnmatchcase(name, pattern)]
+
+
+def choose(
+    layers: Collection[Layer],
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    default: Sequence[str] = WEIGHTS,
+    able: Sequence[str] = (),
+) -> list[Layer]:
+    """Return the chosen layers in their given order.
+
+    Args:
+        layers: of one model.
+        include: patterns; empty means the groups of `default`.
+        exclude: patterns of layers to leave alone.
+        default: the groups that the operation changes unless told otherwise; empty means all layers.
+        able: the groups that the operation can change; empty means any layer. An `include` that chooses only other
+            layers is an error, one that chooses some of them (`encoder.layer.0`) takes those it can.
+
+    Raises:
+        OperationError: a pattern matches nothing (with the nearest name, type or group), or no layer is left.
+    """
+    _check_patterns(layers, include, exclude, parameters=False)
+    wanted = _wanted(layers, include, default)
+    if able:
+        wanted = _only_able(wanted, include, able)
+    if not wanted:
+        raise OperationError(f"The model has no {_or(default)} layer; name the layers to change with 'include'")
+    left = [layer for layer in wanted if not any(layer.matches(pattern) for pattern in exclude)]
+    if not left:
+        raise OperationError(f"No layer is left: 'exclude' {list(exclude)} takes all {len(wanted)} that were chosen")
+    return left
+
+
+def choose_layers(
+    module: torch.nn.Module,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    default: Sequence[str] = WEIGHTS,
+    able: Sequence[str] = (),
+) -> dict[str, torch.nn.Module]:
+    """Return the chosen layers of a network by dotted name, in the order of `named_modules`; see `choose`."""
+    chosen = choose(layers_of(module), include, exclude, default=default, able=able)
+    return {layer.name: module.get_submodule(layer.name) for layer in chosen}
+
+
+def choose_parameters(
+    module: torch.nn.Module,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    default: Sequence[str] = WEIGHTS,
+) -> dict[str, torch.nn.Parameter]:
+    """Return the chosen parameters by full name, each once, in the order of `named_parameters`.
+
+    A layer that is chosen gives its weights (whatever their number of dimensions: `norm` gives scales), not its biases;
+    a pattern whose last part is spelled out gives those parameters (`*.bias`). A parameter that layers share goes by
+    its first name; it is left alone where any of them is excluded.
+
+    Raises:
+        OperationError: as `choose`.
+    """
+    layers = layers_of(module)
+    _check_patterns(layers, include, exclude, parameters=True)
+    wanted = [name for layer in _wanted(layers, include, default) for name in layer.weights]
+    wanted += [name for layer in layers for pattern in include for name in layer.matching_parameters(pattern)]
+    if not wanted:
+        raise OperationError(f"The model has no {_or(include or default)} weights; name others with 'include'")
+    unwanted = [name for layer in layers for pattern in exclude for name in layer.excluded_parameters(pattern)]
+    every = dict(module.named_parameters(remove_duplicate=False))
+    left = {id(every[name]) for name in wanted} - {id(every[name]) for name in unwanted}
+    if not left:
+        raise OperationError(f"No weight is left: 'exclude' {list(exclude)} takes all {len(wanted)} that were chosen")
+    return {name: parameter for name, parameter in module.named_parameters() if id(parameter) in left}
+
+
+def layers_of(module: torch.nn.Module) -> list[Layer]:
+    """Return every module that owns parameters, as `choose` takes it."""
+    return list(_describe(module, head=head_of(module)))
+
+
+def head_of(module: torch.nn.Module) -> set[str]:
+    """Return the names of the layers that give the network's outputs.
+
+    They are the last linear or convolution, and what has as many outputs beside it; for a Hugging Face model among the
+    layers outside its base model.
+    """
+    base = getattr(module, getattr(module, "base_model_prefix", "") or "-", None)
+    inside = {id(part) for part in base.modules()} if base is not None and base is not module else set()
+    layers = {name: part for name, part in module.named_modules() if _groups_of(part) & {"conv", "linear"}}
+    outer = {name: part for name, part in layers.items() if id(part) not in inside} or layers
+    if not outer:
+        return set()
+    last = next(reversed(outer))
+    if not inside:
+        return {last}
+    return {name for name, part in outer.items() if _outputs(part) == _outputs(outer[last])}
+
+
+def _describe(module: torch.nn.Module, *, head: set[str]) -> Iterator[Layer]:
+    modules = dict(module.named_modules())
+    for name, part in modules.items():
+        own = tuple(f"{name}.{p}" if name else p for p, _ in part.named_parameters(recurse=False))
+        if not own:
+            continue
+        around = tuple(_around(name))
+        outer = [modules[other] for other in around if other in modules]
+        groups = _groups_of(part)
+        if groups & {"linear"} and any("Attention" in type(other).__name__ for other in (*outer, part)):
+            groups = groups | {"attention"}
+        if name in head:
+            groups = groups | {"head"}
+        types = (*_class_names(part), *(type(other).__name__ for other in (*outer, module)))
+        yield Layer(name, frozenset(groups), types, around, own)
+
+
+def _around(name: str) -> Iterator[str]:
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def _class_names(part: torch.nn.Module) -> list[str]:
+    return [cls.__name__ for cls in type(part).__mro__ if cls.__name__ not in {"Module", "object"}]
+
+
+def _groups_of(part: torch.nn.Module) -> set[str]:
+    from torch import nn
+    from torch.nn.modules.conv import _ConvNd
+
+    if isinstance(part, _ConvNd):
+        return {"conv", "depthwise"} if part.groups == part.in_channels > 1 else {"conv"}
+    if isinstance(part, nn.Linear | nn.MultiheadAttention) or type(part).__name__ == "Conv1D":  # GPT-2's linear
+        return {"linear"}
+    name = type(part).__name__
+    if "Norm" in name:  # nn.BatchNorm2d, nn.LayerNorm, T5LayerNorm, LlamaRMSNorm, ...
+        return {"norm"}
+    if isinstance(part, nn.Embedding | nn.EmbeddingBag) or name.endswith("Embeddings"):  # ViTEmbeddings owns positions
+        return {"embedding"}
+    return set()
+
+
+def _outputs(part: torch.nn.Module) -> int:
+    for attribute in ("out_features", "out_channels", "nf"):
+        if hasattr(part, attribute):
+            return int(getattr(part, attribute))
+    return -1
+
+
+def _wanted(layers: Collection[Layer], include: Sequence[str], default: Sequence[str]) -> list[Layer]:
+    if not include:
+        return [layer for layer in layers if not default or layer.groups & set(default)]
+    names: set[str] = set()
+    for pattern in include:
+        hit = [layer for layer in layers if layer.matches(pattern)]
+        usual = [] if pattern in GROUPS else [layer for layer in hit if layer.groups & set(default)]
+        names |= {layer.name for layer in usual or hit}
+    return [layer for layer in layers if layer.name in names]
+
+
+def _only_able(wanted: list[Layer], include: Sequence[str], able: Sequence[str]) -> list[Layer]:
+    for pattern in include:
+        hit = [layer for layer in wanted if layer.matches(pattern)]
+        if not any(layer.groups & set(able) for layer in hit):
+            raise OperationError(
+                f"include '{pattern}': this operation changes {_or(able)} layers only, and '{hit[0].name}' is none"
+            )
+    return [layer for layer in wanted if layer.groups & set(able)]
+
+
+def _check_patterns(
+    layers: Collection[Layer], include: Sequence[str], exclude: Sequence[str], *, parameters: bool
+) -> None:
+    for what, patterns in (("include", include), ("exclude", exclude)):
+        for pattern in patterns:
+            if any(layer.matches(pattern) or (parameters and layer.matching_parameters(pattern)) for layer in layers):
+                continue
+            raise OperationError(f"{what} '{pattern}' matches no layer.{_suggestion(pattern, layers)}")
+
+
+def _suggestion(pattern: str, layers: Collection[Layer]) -> str:
+    types = dict.fromkeys(layer.types[0] for layer in layers if layer.types)
+    names = [name for layer in layers for name in (layer.name, *layer.around)]
+    present = [group for group in GROUPS if any(group in layer.groups for layer in layers)]
+    hint = nearest(pattern, dict.fromkeys([*types, *present, *names]))
+    return f"{hint} Groups: {', '.join(present)}; types: {', '.join(types)}; names as '{next(iter(names), '')}'"
+
+
+def _or(groups: Sequence[str]) -> str:
+    return " or ".join(groups)

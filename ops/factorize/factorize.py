@@ -1,0 +1,169 @@
+"""Low-rank factorization: a layer becomes two or three smaller ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ops.core.edits import edit
+from ops.core.errors import OperationError
+from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, operation
+
+if TYPE_CHECKING:
+    import torch
+
+    from ops.core.model import Architecture
+    from ops.factorize.low_rank import Factors, RankOf
+
+
+def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
+    if (params["ratio"] is None) == (params["energy"] is None):
+        return (
+            "give one of `ratio` (share of each layer's weights to keep) and `energy` (share of their squares to keep)"
+        )
+    return None
+
+
+@operation(kind=Kind.FACTORIZE, version=1, refuse=_refuse)
+def factorize(
+    model: TorchModel,
+    ctx: Context,
+    *,
+    ratio: Fraction | None = None,
+    energy: Fraction | None = None,
+    include: Include = (),
+    exclude: Exclude = (),
+) -> TorchModel:
+    """Replace layers by low-rank factors: SVD for linear layers and 1x1 convolutions, Tucker-2 for other convolutions.
+
+    Fewer weights and operations on any runtime, at a loss that fine-tuning mends. A layer that its factors would not make
+    smaller stays as it is, with the reason noted. Masks of replaced layers are dropped, and noted: a product has no zeros.
+
+    Args:
+        model: stays as it is.
+        ctx: not asked for data.
+        ratio: the ranks are the largest with which a layer has at most this share of its weights.
+        energy: the ranks are the smallest with which a layer keeps this share of its squared weights.
+        include: default: convolutions and linear layers.
+        exclude: layers to leave alone.
+
+    Raises:
+        OperationError: a pattern matches nothing, a layer holds NaN, or the network cannot run with factors in the place of
+            its layers.
+    """
+    from ops.core.selector import choose_layers
+    from ops.factorize.low_rank import decompose
+
+    layers = choose_layers(model.module, include, exclude, able=("conv", "linear"))
+    result = model.copy()
+    unchanged: dict[str, str] = {}
+    replaced: dict[str, list[int]] = {}
+    kept: dict[str, float] = {}
+    for done, (name, layer) in enumerate(layers.items()):
+        reason = _unfit(name, layer, ratio)
+        if reason is None:
+            weights, share = decompose(layer, _ranker(layer, ratio, energy))
+            reason = _not_smaller(layer, weights)
+        if reason is None:
+            replaced[name], kept[name] = [weight.shape[0] for weight in weights[:-1]], share
+            _fill(_replace(result.module, name, replaced[name]), weights)
+        else:
+            unchanged[name] = reason
+        ctx.progress(done + 1, len(layers), name)
+    _conclude(result, ctx, replaced, kept, unchanged)
+    return result
+
+
+@edit("factorize")
+def _replay(module: torch.nn.Module, _: Architecture, entry: Mapping[str, Any]) -> torch.nn.Module:
+    for name, ranks in entry["layers"].items():
+        _replace(module, name, ranks)
+    return module
+
+
+def _unfit(name: str, layer: torch.nn.Module, ratio: float | None) -> str | None:
+    from torch import nn
+
+    from ops.factorize.low_rank import ranks_for_ratio
+
+    if not name:
+        return "it is the whole network"
+    if type(layer) not in {nn.Linear, nn.Conv2d}:
+        return f"{type(layer).__name__} is neither Linear nor Conv2d"
+    if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+        return f"a grouped convolution ({layer.groups} groups) is not one matrix"
+    if not bool(layer.get_parameter("weight").isfinite().all()):
+        raise OperationError(f"'{name}.weight' has NaN or infinity: the model was broken before this step")
+    if ratio is not None and not all(ranks_for_ratio(layer, ratio).values()):
+        return f"even factors of rank 1 would have more than {ratio:.4g} of its weights"
+    return None
+
+
+def _ranker(layer: torch.nn.Module, ratio: float | None, energy: float | None) -> RankOf:
+    from ops.factorize.low_rank import ranks_for_energy, ranks_for_ratio
+
+    if ratio is not None:
+        ranks = ranks_for_ratio(layer, ratio)
+        return lambda mode, values: min(ranks[mode], len(values))
+    assert energy is not None, "refused when the recipe is planned"
+    return ranks_for_energy(energy, modes=1 if layer.get_parameter("weight")[0, 0].numel() == 1 else 2)
+
+
+def _not_smaller(layer: torch.nn.Module, weights: list[torch.Tensor]) -> str | None:
+    before, after = layer.get_parameter("weight").numel(), sum(weight.numel() for weight in weights)
+    if after < before:
+        return None
+    ranks = " and ".join(str(weight.shape[0]) for weight in weights[:-1])
+    return f"factors of rank {ranks} would have {after} weights instead of {before}"
+
+
+def _replace(module: torch.nn.Module, name: str, ranks: list[int]) -> Factors:
+    from ops.factorize.low_rank import factors
+
+    parent, _, child = name.rpartition(".")
+    layer = module.get_submodule(name)
+    made = factors(layer, ranks)
+    made.train(layer.training)
+    if layer.bias is not None:
+        made[-1].bias = layer.bias
+    setattr(module.get_submodule(parent), child, made)
+    return made
+
+
+def _fill(made: Factors, weights: list[torch.Tensor]) -> None:
+    from torch import nn
+
+    for part, weight in zip(made, weights, strict=True):
+        part.weight = nn.Parameter(weight.contiguous())
+
+
+def _conclude(
+    result: TorchModel, ctx: Context, replaced: dict[str, list[int]], kept: dict[str, float], unchanged: dict[str, str]
+) -> None:
+    """Record the edit and the notes, drop masks of what is gone, and see that the network still runs."""
+    import torch
+
+    from ops.core.forward import example_inputs, forward
+
+    ctx.note("achieved", {name: {"ranks": ranks, "energy": kept[name]} for name, ranks in replaced.items()})
+    if unchanged:
+        ctx.note("unchanged", unchanged)
+    if not replaced:
+        return
+    result.edits.append({"edit": "factorize", "layers": replaced})
+    dropped = [name for layer in replaced if (name := f"{layer}.weight") in result.masks]
+    if dropped:
+        ctx.note("masks dropped", dropped)
+    for name in dropped:
+        del result.masks[name]
+    for layer, ranks in replaced.items():
+        if (bias := result.masks.pop(f"{layer}.bias", None)) is not None:
+            result.masks[f"{layer}.{len(ranks)}.bias"] = bias
+    architecture = result.architecture
+    try:
+        with torch.no_grad():
+            forward(result.module, example_inputs(architecture, batch=1), architecture.task)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise OperationError(
+            f"'{architecture.name}' does not run with factors in the place of its layers ({error}); exclude those layers"
+        ) from None

@@ -1,0 +1,1 @@
+"""ops/onnx_graph."""

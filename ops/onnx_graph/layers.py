@@ -1,0 +1,200 @@
+"""Which layer of the network a node of an ONNX graph belongs to, so that one selector serves torch and ONNX models."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.core.selector import Layer
+
+WEIGHT_INPUT = {
+    "Conv": 1,
+    "ConvInteger": 1,
+    "ConvTranspose": 1,
+    "DynamicQuantizeMatMul": 1,
+    "FusedConv": 1,
+    "FusedGemm": 1,
+    "FusedMatMul": 1,
+    "Gemm": 1,
+    "MatMul": 1,
+    "MatMulInteger": 1,
+    "MatMulIntegerToFloat": 1,
+    "MatMulNBits": 1,
+    "QGemm": 3,
+    "QLinearConv": 3,
+    "QLinearMatMul": 3,
+}
+"""Operators that multiply matrices -> which input is the weight, where it is a constant."""
+CONVOLUTIONS = {"Conv", "ConvInteger", "ConvTranspose", "FusedConv", "QLinearConv"}
+_PASSES_ON = {"DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose"}
+_SUFFIX = re.compile(r"(_quantized|_Q\d+|_float16|_bfloat16)$")
+_SCOPES, _CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
+_LAYER_RECORDS = {_SCOPES, _CLASSES}
+"""Where torch's exporter keeps a node's modules: their names and their classes, outermost first, the operator last."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixNode:
+    """A node that multiplies matrices."""
+
+    node: Any
+    """onnx.NodeProto."""
+    layer: Layer
+    weight: str | None
+    """Name of the initialiser that is its weight; None if both operands are activations (attention)."""
+
+
+def matrix_nodes(model: Any) -> list[MatrixNode]:
+    """Return the nodes of an onnx.ModelProto that multiply matrices, in graph order.
+
+    A layer is named after the torch module that the exporter recorded, else after its weight, else after its node.
+    """
+    graph = model.graph
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    producers = {output: node for node in graph.node for output in node.output}
+    weights = {
+        id(node): _constant(node.input[WEIGHT_INPUT[node.op_type]], initializers, producers)
+        for node in graph.node
+        if node.op_type in WEIGHT_INPUT
+    }
+    heads = _heads(graph, {id(node) for node in graph.node if weights.get(id(node))})
+    used: Counter[str] = Counter()
+    found = []
+    for node in graph.node:
+        if node.op_type not in WEIGHT_INPUT:
+            continue
+        weight = weights[id(node)]
+        name, classes, around = _place(node, weight)
+        used[name] += 1
+        unique = name if used[name] == 1 else f"{name}#{used[name]}"
+        groups = _groups(node, weight, classes, initializers) | ({"head"} if id(node) in heads else set())
+        parameters = (weight,) if weight else ()
+        layer = Layer(unique, frozenset(groups), (*classes, node.op_type), (node.name, *around), parameters)
+        found.append(MatrixNode(node, layer, weight))
+    return found
+
+
+def name_after_layers(model: Any) -> None:
+    """Rename in place: matrix nodes after their layers, and weights that the exporter folded to `<layer>.weight`.
+
+    ONNX Runtime's optimiser drops the exporter's records but keeps names, so afterwards a layer can be found by them.
+    """
+    taken = {tensor.name for tensor in model.graph.initializer}
+    renamed: dict[str, str] = {}
+    for found in matrix_nodes(model):
+        found.node.name = found.layer.name
+        wanted = f"{found.layer.name}.weight"
+        if found.weight and "." not in found.weight and wanted not in taken:
+            renamed.setdefault(found.weight, wanted)
+    rename_tensors(model, renamed)
+
+
+def drop_records(model: Any, *, keep_layers: bool = False) -> None:
+    """Remove in place what torch's exporter recorded: with source lines and their paths it outweighs small models.
+
+    `keep_layers` leaves to matrix nodes what `matrix_nodes` reads: their modules' names and classes.
+    """
+    graph = model.graph
+    for described in (model, graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del described.metadata_props[:]
+    for node in graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key in _LAYER_RECORDS]
+        del node.metadata_props[:]
+        if keep_layers and node.op_type in WEIGHT_INPUT:
+            node.metadata_props.extend(kept)
+
+
+def module_names(node: Any) -> list[str]:
+    """Names of the modules that a node was exported from, outermost (empty) first, the operator last; [] if unknown."""
+    return _recorded(node, _SCOPES)
+
+
+def rename_tensors(model: Any, names: Mapping[str, str]) -> None:
+    """Rename initialisers wherever they are used."""
+    for tensor in model.graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        for index, given in enumerate(node.input):
+            if given in names:
+                node.input[index] = names[given]
+    # shape records would still speak of the old names
+    kept = [value for value in model.graph.value_info if value.name not in names]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
+
+
+def attribute(node: Any, name: str, default: Any) -> Any:
+    """Return the value of a node's attribute."""
+    import onnx
+
+    return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def _constant(name: str, initializers: Mapping[str, Any], producers: Mapping[str, Any]) -> str | None:
+    """Follow quantization and casts back to the initialiser behind a tensor."""
+    while name not in initializers:
+        node = producers.get(name)
+        if node is None or node.op_type not in _PASSES_ON:
+            return None
+        name = node.input[0]
+    return name
+
+
+def _place(node: Any, weight: str | None) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return the layer's name, the class names of it and what contains it, and the names of what contains it."""
+    scopes, classes = module_names(node), _recorded(node, _CLASSES)
+    inner = [name.rpartition(".")[2] for name in classes[-2::-1]]
+    tensor = _SUFFIX.sub("", weight or "")
+    # where the exporter folded a normalisation into the node, its records are those of the normalisation
+    if len(scopes) > 1 and inner and "Norm" not in inner[0] and scopes[-2]:
+        around = tuple(name for name in scopes[-3::-1] if name)
+        if weight:
+            return scopes[-2], tuple(inner), around
+        return f"{scopes[-2]}.matmul", tuple(inner), (scopes[-2], *around)
+    if "." in tensor:
+        name = tensor.removesuffix(".weight")
+        return name, (), tuple(prefixes(name))
+    return node.name or node.output[0], (), ()
+
+
+def _recorded(node: Any, key: str) -> list[str]:
+    for entry in node.metadata_props:
+        if entry.key == key:
+            try:
+                return [str(value) for value in ast.literal_eval(entry.value)]
+            except (ValueError, SyntaxError):
+                return []
+    return []
+
+
+def prefixes(name: str) -> Iterator[str]:
+    """Yield the dotted names that contain `name`, innermost first."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def _groups(node: Any, weight: str | None, classes: tuple[str, ...], initializers: Mapping[str, Any]) -> set[str]:
+    if weight is None:
+        return {"attention"}
+    if node.op_type in CONVOLUTIONS:
+        alone = list(initializers[weight].dims)[1:2] == [1] and attribute(node, "group", 1) > 1
+        return {"conv", "depthwise"} if alone else {"conv"}
+    return {"linear", "attention"} if any("Attention" in name for name in classes) else {"linear"}
+
+
+def _heads(graph: Any, weighted: set[int]) -> set[int]:
+    """Weighted nodes from which no other weighted node is reached: they give the outputs."""
+    consumers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
+    followed: dict[int, bool] = {}
+    for node in reversed(graph.node):  # graph order is topological
+        after = [other for name in node.output for other in consumers.get(name, [])]
+        followed[id(node)] = any(id(other) in weighted or followed.get(id(other), False) for other in after)
+    return {node for node in weighted if not followed[node]}

@@ -1,0 +1,196 @@
+"""Multiply-accumulate operations of an ONNX file, by layer, and the kernels in which ONNX Runtime runs them.
+
+Whether a model is quantized in truth is decided by the runtime: a convolution between QuantizeLinear nodes may still
+run in float. So the file is optimised by ONNX Runtime and the kernels are read off the graph that it will execute.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.onnx_graph.layers import CONVOLUTIONS, WEIGHT_INPUT, MatrixNode, attribute, matrix_nodes
+from ops.onnx_graph.session import open_session
+
+if TYPE_CHECKING:
+    import numpy as np
+
+INTEGER_KERNELS = frozenset(
+    {
+        "ConvInteger",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+    }
+)
+"""Operators of ONNX Runtime that multiply 8-bit integers."""
+_LARGE = 1 << 14  # elements
+_TAKES_ANY = {"Cast", "Conv", "ConvTranspose", "DequantizeLinear", "Gather", "Gemm", "MatMul", "QuantizeLinear"}
+"""Operators that run with weights that are no constants."""
+_QUANTIZED = INTEGER_KERNELS | {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
+_EMPTIABLE = {1, 3, 10}  # onnx.TensorProto: FLOAT, INT8, FLOAT16
+_RENAMED = re.compile(r"_token_\d+$")  # what the layout optimiser appends to a node's name
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMacs:
+    """The work of one node for one instance."""
+
+    layer: str
+    operator: str
+    """As in the file: `Conv`, `MatMul`, ..."""
+    kernel: str
+    """As ONNX Runtime runs it on this machine's CPU: `QLinearConv`, ...; the file's operator if it stays in float."""
+    precision: str
+    """`int8`, `int8_weights` or `int4_weights` (weight-only), `float16`, `float32`."""
+    macs: int
+
+
+def count_macs(path: Path) -> tuple[LayerMacs, ...]:
+    """Count the multiply-accumulates of convolutions and matrix products in an ONNX file, in graph order.
+
+    Shapes are those of a run on one instance of zeros (unknown axes count as 1), so any operator that ONNX Runtime
+    knows may stand between them. Recurrent cells and fused attention operators are not counted.
+
+    Raises:
+        onnxruntime's errors: if it cannot open or run the file.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    nodes = matrix_nodes(model)
+    if not nodes:
+        return ()
+    kernels = _Kernels(path if _runs_otherwise(model, nodes) else None)
+    shapes = _observe(model, nodes)
+    rows = []
+    for found in nodes:
+        kernel, precision = kernels.of(found)
+        rows.append(LayerMacs(found.layer.name, found.node.op_type, kernel, precision, _macs(found.node, shapes)))
+    return tuple(rows)
+
+
+def precision_shares(rows: Iterable[LayerMacs]) -> dict[str, float]:
+    """Return the share of all multiply-accumulates in each precision; the shares add up to 1."""
+    totals: dict[str, int] = {}
+    for row in rows:
+        totals[row.precision] = totals.get(row.precision, 0) + row.macs
+    whole = sum(totals.values())
+    return {name: count / whole for name, count in sorted(totals.items())} if whole else {}
+
+
+def _observe(model: Any, nodes: list[MatrixNode]) -> dict[str, tuple[int, ...]]:
+    """Run the graph on zeros and return the shapes that `_macs` needs, by tensor. Changes `model`."""
+    import onnx
+
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    wanted = {name for found in nodes for name in (found.node.input[0], found.node.output[0])}
+    for found in nodes:
+        operand = found.node.input[WEIGHT_INPUT[found.node.op_type]]
+        if found.weight:
+            shapes[operand] = shapes[found.weight]
+        wanted.add(operand)
+    feeds = {value.name: _zeros(value) for value in model.graph.input if value.name not in shapes}
+    shapes |= {name: array.shape for name, array in feeds.items()}
+    del model.graph.output[:]
+    for name in sorted(wanted - set(shapes)):
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    _empty_weights(model)
+    session = open_session(model.SerializeToString(), optimize="none")
+    names = [output.name for output in session.get_outputs()]
+    arrays = zip(names, session.run(names, feeds), strict=True)
+    return shapes | {name: array.shape for name, array in arrays}
+
+
+def _empty_weights(model: Any) -> None:
+    """Let large weights be made as zeros while the graph runs: shapes do not depend on them, and memory is spared."""
+    import onnx
+
+    uses: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            uses.setdefault(name, set()).add(node.op_type)
+    for tensor in list(model.graph.initializer):
+        small = math.prod(tensor.dims) < _LARGE
+        if small or tensor.data_type not in _EMPTIABLE or not uses.get(tensor.name, {""}) <= _TAKES_ANY:
+            continue
+        shape = onnx.helper.make_tensor(f"{tensor.name}.shape", onnx.TensorProto.INT64, [len(tensor.dims)], tensor.dims)
+        value = onnx.helper.make_tensor("value", tensor.data_type, [1], [0])
+        node = onnx.helper.make_node("ConstantOfShape", [shape.name], [tensor.name], value=value)
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.append(shape)
+        model.graph.node.insert(0, node)
+
+
+def _zeros(value: Any) -> np.ndarray:
+    import numpy as np
+    import onnx
+
+    kind = value.type.tensor_type
+    return np.zeros(
+        [dim.dim_value or 1 for dim in kind.shape.dim], dtype=onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    )
+
+
+def _macs(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    out, left = shapes[node.output[0]], shapes[node.input[0]]
+    if node.op_type in CONVOLUTIONS:
+        weight = shapes[node.input[WEIGHT_INPUT[node.op_type]]]
+        return math.prod(left if node.op_type == "ConvTranspose" else out) * math.prod(weight[1:])
+    if node.op_type == "MatMulNBits":
+        return math.prod(out) * int(attribute(node, "K", 0))
+    return math.prod(out) * (left[-2] if attribute(node, "transA", 0) else left[-1])
+
+
+def _runs_otherwise(model: Any, nodes: Iterable[MatrixNode]) -> bool:
+    """Whether the runtime may run the file's products in other than float32; if not, it need not be asked."""
+    import onnx
+
+    half = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    return any(node.op_type in _QUANTIZED for node in model.graph.node) or any(
+        half & set(found.node.input) for found in nodes
+    )
+
+
+class _Kernels:
+    """What became of a file's nodes when ONNX Runtime optimised it; without a file, all stay as they are."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._integer: dict[str, list[str]] = {}
+        self._half = False
+        if path is not None:
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        import onnx
+
+        with tempfile.TemporaryDirectory() as folder:
+            optimized = Path(folder) / "optimized.onnx"
+            open_session(path, save_optimized=optimized, save_weights=False)
+            graph = onnx.load(optimized, load_external_data=False).graph
+        initializers = {tensor.name: tensor for tensor in graph.initializer}
+        for node in graph.node:
+            weight = node.input[WEIGHT_INPUT[node.op_type]] if node.op_type in WEIGHT_INPUT else None
+            if node.op_type in INTEGER_KERNELS:
+                name = weight if weight in initializers else _RENAMED.sub("", node.name)
+                self._integer.setdefault(str(name), []).append(node.op_type)
+            elif weight in initializers:
+                self._half |= initializers[weight].data_type == onnx.TensorProto.FLOAT16
+
+    def of(self, found: MatrixNode) -> tuple[str, str]:
+        """Return the kernel and its precision. Weights and node names survive the optimiser where kernels are integer."""
+        operator = str(found.node.op_type)
+        if operator == "MatMulNBits":
+            return operator, f"int{attribute(found.node, 'bits', 4)}_weights"
+        left = self._integer.get(found.weight or found.node.name, [])
+        if left:
+            return left.pop(0), "int8"
+        return operator, "float16" if self._half else "float32"

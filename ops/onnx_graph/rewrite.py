@@ -1,0 +1,73 @@
+"""Rewriting nodes of an ONNX graph, and writing graphs without copying their weights in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from ops.onnx_graph.layers import MatrixNode, attribute, matrix_nodes
+
+
+def save_apart(model: Any, path: Path) -> None:
+    """Write an onnx.ModelProto, its large tensors to a file beside it; they leave `model`.
+
+    Serialising them with the graph would take twice their size.
+    """
+    import onnx
+
+    weights = path.with_name(f"{path.name}.weights")
+    weights.unlink(missing_ok=True)  # it would be appended to
+    onnx.save_model(model, path, save_as_external_data=True, location=weights.name)
+
+
+def gemm_to_matmul(model: Any, layers: Collection[str], folder: Path) -> None:
+    """Rewrite in place the chosen layers' Gemm nodes as MatMul and Add, which more kernels exist for.
+
+    Weights may lie apart, in `folder`; those that have to be transposed are read. A Gemm that scales, or whose weight is not a constant, stays.
+    """
+    shared = Counter(name for node in model.graph.node for name in node.input)
+    for found in matrix_nodes(model):
+        if found.node.op_type != "Gemm" or found.layer.name not in layers or not _plain(found):
+            continue
+        weight = next(tensor for tensor in model.graph.initializer if tensor.name == found.node.input[1])
+        if attribute(found.node, "transB", 0):
+            weight = _transposed(model, weight, folder, keep=shared[weight.name] > 1)
+        _replace(model, found.node, weight.name)
+
+
+def _plain(found: MatrixNode) -> bool:
+    scales = (attribute(found.node, "alpha", 1.0), attribute(found.node, "beta", 1.0))
+    return scales == (1.0, 1.0) and not attribute(found.node, "transA", 0) and found.weight == found.node.input[1]
+
+
+def _transposed(model: Any, weight: Any, folder: Path, *, keep: bool) -> Any:
+    import numpy as np
+    from onnx import numpy_helper
+
+    name = f"{weight.name}_transposed" if keep else weight.name
+    turned = numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(weight, str(folder)).T), name)
+    if not keep:
+        model.graph.initializer.remove(weight)
+        records = [value for value in model.graph.value_info if value.name == name]  # of the old shape
+        for value in records:
+            model.graph.value_info.remove(value)
+    model.graph.initializer.append(turned)
+    return turned
+
+
+def _replace(model: Any, node: Any, weight: str) -> None:
+    import onnx
+
+    nodes = model.graph.node
+    place = next(index for index, other in enumerate(nodes) if other is node or other == node)
+    product = f"{node.output[0]}_product"
+    bias = next(iter(node.input[2:]), "")
+    made = [onnx.helper.make_node("MatMul", [node.input[0], weight], [product if bias else node.output[0]], node.name)]
+    made[0].metadata_props.extend(node.metadata_props)
+    if bias:
+        made.append(onnx.helper.make_node("Add", [product, bias], [node.output[0]], f"{node.name}.add"))
+    del nodes[place]
+    for offset, new in enumerate(made):
+        nodes.insert(place + offset, new)

@@ -1,0 +1,123 @@
+"""Channel pruning: whole channels and attention heads are cut out, and the network becomes narrower."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ops.core.edits import edit
+from ops.core.operation import (
+    Ancestry,
+    ChannelMultiple,
+    Context,
+    Exclude,
+    Fraction,
+    Include,
+    Kind,
+    TorchModel,
+    Uses,
+    operation,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from ops.core.channels import Kept
+    from ops.core.model import Architecture
+
+_UNPLANNED_MULTIPLE = 8
+"""For those who call the function without a plan: what suits CPUs (`pipeline.targets.api.CPU_CHANNELS`)."""
+
+
+def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
+    if params["ratio"] > params["max_ratio"]:
+        return f"ratio {params['ratio']} is above max_ratio {params['max_ratio']}: raise max_ratio, or lower ratio"
+    return None
+
+
+@operation(kind=Kind.PRUNE, version=1, uses={Uses.DATA, Uses.SEED}, refuse=_refuse)
+def channel_prune(
+    model: TorchModel,
+    ctx: Context,
+    *,
+    ratio: Fraction,
+    importance: Literal["magnitude", "taylor", "bn_scale", "hessian", "random"] = "magnitude",
+    scope: Literal["layer", "global", "isomorphic"] = "layer",
+    round_to: ChannelMultiple = None,
+    iterations: Annotated[int, Field(ge=1, le=100)] = 1,
+    max_ratio: Fraction = 0.9,
+    samples: Annotated[int, Field(ge=1)] = 256,
+    include: Include = (),
+    exclude: Exclude = (),
+) -> TorchModel:
+    """Cut out the least important channels, and the heads of attention: the network is really smaller and faster.
+
+    The one kind of pruning that every runtime rewards; fine-tune afterwards. Layers that share channels (residual sums,
+    depthwise convolutions) lose the same ones. The network's outputs are never cut; nor, unless `include` names `embedding`
+    too, is the width that a transformer shares with its embeddings: there, the inner width of the feed-forward layers and
+    whole attention heads go. What was left alone is noted with the reason.
+
+    Args:
+        model: stays as it is.
+        ctx: gives training instances, for `taylor` and `hessian` only.
+        ratio: share of the channels that go, of each group of layers (`scope: layer`) or of all together. The number of
+            weights falls faster: both sides of a layer get narrower.
+        importance: `magnitude` of the weights; `taylor` |w * dL/dw| (Molchanov et al. 2017); `bn_scale` |gamma| of batch
+            normalisation (Liu et al., "Network Slimming", ICCV 2017); `hessian` w^2 times the mean squared gradient of single
+            instances (LeCun et al., "Optimal Brain Damage", 1989); `random`. Summed over each channel's weights, averaged
+            over the layers that share it.
+        scope: `layer`: every group loses the same share; `global`: one ranking for all; `isomorphic`: one ranking for
+            groups of the same form (Fang et al., "Isomorphic Pruning", ECCV 2024).
+        round_to: keep multiples of this many channels, rounding down: other widths run slower on SIMD units (on x86, a
+            MobileNetV2 with half the operations but odd widths takes longer than the whole). None: what the recipe's
+            targets take at a time, 8 on CPUs and 16 on tensor cores; the number is recorded, and part of the model's
+            identity. 1: no rounding.
+        iterations: reach the ratio in this many steps, judging importance anew after each.
+        max_ratio: no group loses more than this share, whatever its importance.
+        samples: training instances for `taylor` and `hessian`.
+        include: default: convolutions and linear layers. A group goes only if all layers that make its channels are chosen.
+        exclude: layers whose outputs are to stay.
+
+    Raises:
+        OperationError: the tracer cannot follow the architecture, nothing can be cut, a layer would lose all its channels,
+            or the narrower network does not compute what the wide one does without those channels.
+
+    Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
+    """
+    from ops.core.channels import compose, cut_masks
+    from ops.core.selector import choose_layers
+    from ops.prune.channels.budget import Limits
+    from ops.prune.channels.cut import apply, decide, judge, note_cut
+    from ops.prune.channels.verify import check_cut
+
+    chosen = choose_layers(model.module, include, exclude).keys()
+    current = model
+    kept: Kept = {}
+    heads: dict[str, int] = {}
+    initial: dict[str, int] = {}
+    for step in range(1, iterations + 1):
+        limits = Limits(scope, ratio * step / iterations, max_ratio, round_to or _UNPLANNED_MULTIPLE)
+        judged = judge(current, chosen, ctx, criterion=importance, samples=samples, step=step)
+        initial = initial or {group.root: len(group.units) for group in judged.groups}
+        cut = decide(current, judged, initial, limits)
+        current = apply(current, cut, fresh=step == 1)
+        kept, heads = compose(kept, cut.kept), {**heads, **cut.heads}
+        ctx.progress(step, iterations, f"step {step}")
+    note_cut(ctx, model, current, ratio=ratio, judged=judged, cut=cut, initial=initial)
+    if kept:
+        check_cut(model, current, kept)
+        current.edits.append({"edit": "channels", "layers": kept, "heads": heads})
+        current.masks = cut_masks(model, kept)
+    return current
+
+
+@edit("channels")
+def _replay(module: torch.nn.Module, _: Architecture, entry: Mapping[str, Any]) -> torch.nn.Module:
+    from ops.core.channels import cut_layers, set_heads
+
+    cut_layers(module, entry["layers"])
+    for name, heads in entry["heads"].items():
+        set_heads(module.get_submodule(name), heads)
+    return module

@@ -1,0 +1,160 @@
+"""One step of channel pruning: judge the groups, decide, cut."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from ops.core.channels import Kept, Side, cut_layers, set_heads, width
+from ops.core.errors import OperationError
+from ops.core.operation import Context, TorchModel
+from ops.prune.channels.budget import Limits, kept_units
+from ops.prune.channels.groups import ChannelGroup, Score, channel_groups, importance
+from ops.prune.weights.saliency import saliencies
+
+Criterion = Literal["magnitude", "taylor", "bn_scale", "hessian", "random"]
+_LANES = 8
+_NEAR = 0.01
+"""How near to the asked ratio needs no explanation."""
+
+
+@dataclass(slots=True)
+class Judged:
+    """The groups that may be cut with the importance of their units, and why others may not."""
+
+    groups: list[ChannelGroup]
+    scores: list[torch.Tensor]
+    left: dict[str, str]
+
+
+@dataclass(slots=True)
+class Cut:
+    """What one step keeps."""
+
+    kept: Kept = field(default_factory=dict)
+    heads: dict[str, int] = field(default_factory=dict)
+    """Attention module -> heads left."""
+    units: dict[str, int] = field(default_factory=dict)
+    """Group -> units left."""
+
+
+def judge(
+    model: TorchModel, chosen: Collection[str], ctx: Context, *, criterion: Criterion, samples: int, step: int
+) -> Judged:
+    """Find the groups and score their units.
+
+    Raises:
+        OperationError: the architecture cannot be followed, no group may be cut, or gradients are unfit.
+    """
+    found, left = channel_groups(model, chosen)
+    if not found:
+        reasons = "; ".join(f"'{root}': {reason}" for root, reason in list(left.items())[:3])
+        raise OperationError(f"'{model.architecture.name}' has no channels that could be cut: {reasons}")
+    if criterion == "random":
+        generator = torch.Generator().manual_seed(ctx.seed + step)
+        return Judged(found, [torch.rand(len(group.units), generator=generator) for group in found], left)
+    score = _score(model, ctx, criterion, samples)
+    judged = Judged([], [], left)
+    for group in found:
+        values = importance(model.module, group, score)
+        if values is None:
+            left[group.root] = "no layer of it has batch-normalisation scales"
+            continue
+        if not bool(values.isfinite().all()):
+            raise OperationError(f"'{group.root}': its importance is not finite: the model was broken before this step")
+        judged.groups.append(group)
+        judged.scores.append(values)
+    if not judged.groups:
+        raise OperationError(
+            f"'{model.architecture.name}' has no batch normalisation: 'bn_scale' cannot rank its channels"
+        )
+    return judged
+
+
+def decide(model: TorchModel, judged: Judged, initial: Mapping[str, int], limits: Limits) -> Cut:
+    """Choose the units that stay and find the channels of every layer that go with them."""
+    cut = Cut()
+    gone: dict[tuple[str, Side], set[int]] = {}
+    units = kept_units(judged.groups, judged.scores, initial, limits)
+    for group, stay in zip(judged.groups, units, strict=True):
+        cut.units[group.root] = len(stay)
+        if len(stay) == len(group.units):
+            continue
+        if group.attention:
+            cut.heads[group.attention] = len(stay)
+        roots = set(group.units.flatten().tolist()) - set(group.units[stay].flatten().tolist())
+        for member in group.members:
+            channels = {channel for channel, root in zip(member.channels, member.roots, strict=True) if root in roots}
+            gone.setdefault((member.layer, member.side), set()).update(channels)
+    for (name, side), channels in gone.items():
+        total = width(model.module.get_submodule(name), side)
+        cut.kept.setdefault(name, {})[side] = [channel for channel in range(total) if channel not in channels]
+    return cut
+
+
+def apply(model: TorchModel, cut: Cut, *, fresh: bool) -> TorchModel:
+    """Cut `model`, or a copy of it if it is `fresh` from the caller."""
+    result = model.copy() if fresh else model
+    cut_layers(result.module, cut.kept)
+    for name, heads in cut.heads.items():
+        set_heads(result.module.get_submodule(name), heads)
+    return result
+
+
+def note_cut(
+    ctx: Context,
+    before: TorchModel,
+    after: TorchModel,
+    *,
+    ratio: float,
+    judged: Judged,
+    cut: Cut,
+    initial: Mapping[str, int],
+) -> None:
+    """Record how many channels and parameters went, and which layers were left alone and why."""
+    widths = {group.root: group.units.shape[1] for group in judged.groups}
+    had = sum(initial[root] * each for root, each in widths.items())
+    has = sum(cut.units[root] * each for root, each in widths.items())
+    achieved = {
+        "ratio": 1 - has / had,
+        "channels": [had, has],
+        "parameters": [sum(p.numel() for p in model.module.parameters()) for model in (before, after)],
+    }
+    if abs(1 - has / had - ratio) > _NEAR:
+        achieved["because"] = "channels stay in multiples of round_to, heads stay or go whole, and max_ratio holds"
+    ctx.note("achieved", achieved)
+    uneven = [root for root in widths if width(after.module.get_submodule(root), "out") % _LANES]
+    if uneven:
+        groups = f"{len(uneven)} groups ({', '.join(uneven[:3])}, ...)" if uneven[3:] else ", ".join(uneven)
+        ctx.note("may be slow", f"channels of {groups} are no multiple of {_LANES}, which SIMD kernels pad")
+    whole = {
+        root: "rounding and max_ratio leave all its channels" for root in widths if cut.units[root] == initial[root]
+    }
+    if judged.left or whole:
+        ctx.note("unchanged", {**judged.left, **whole})
+
+
+def _score(model: TorchModel, ctx: Context, criterion: Criterion, samples: int) -> Score:
+    parameters = dict(model.module.named_parameters())
+    norms = {name for name, part in model.module.named_modules() if isinstance(part, _NormBase)}
+    if criterion == "magnitude":
+        return lambda name: parameters[name].detach().square() if name in parameters else None
+    if criterion == "bn_scale":
+        scales = {name: p for name, p in parameters.items() if name.rpartition(".")[0] in norms}
+        return lambda name: scales[name].detach().abs() if name in scales else None
+    scored = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if name.endswith(".weight")
+        and not isinstance(model.module.get_submodule(name.rpartition(".")[0]), nn.Embedding)
+    }
+    if criterion == "taylor":
+        found = saliencies(model, scored, ctx, criterion="taylor", samples=samples)
+    else:
+        found = saliencies(model, scored, ctx, criterion="fisher", samples=samples, batch_size=1)
+    return found.get

@@ -1,0 +1,65 @@
+"""Magnitude pruning: the smallest weights become zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, operation
+
+
+def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
+    if params["scope"] == "global" and params["allocation"] != "uniform":
+        return (
+            "'allocation' divides a budget among layers and goes with 'scope: layer'; 'scope: global' has one threshold"
+        )
+    return None
+
+
+@operation(kind=Kind.PRUNE, version=1, refuse=_refuse)
+def magnitude_prune(
+    model: TorchModel,
+    ctx: Context,
+    *,
+    sparsity: Fraction,
+    scope: Literal["global", "layer"] = "global",
+    allocation: Literal["uniform", "erk", "lamp"] = "uniform",
+    include: Include = (),
+    exclude: Exclude = (),
+) -> TorchModel:
+    """Zero the weights of smallest absolute value.
+
+    The first thing to try, needing no data. `sparsity` is the share of zeros among all chosen weights afterwards, exact
+    to one weight; those of earlier pruning count and stay zero. Equal magnitudes go in memory order.
+
+    Args:
+        model: stays as it is.
+        ctx: not asked for data.
+        sparsity: share of the chosen weights that are zero afterwards.
+        scope: `global` has one threshold over all chosen weights; `layer` prunes each tensor by itself.
+        allocation: with `scope: layer`, `uniform` prunes every tensor alike, `erk` spares small tensors (Evci et al. 2020),
+            `lamp` spares tensors whose weights are all needed (Lee et al. 2021).
+        include: default: the weights of convolutions and linear layers.
+        exclude: layers to leave alone.
+
+    Raises:
+        OperationError: a pattern matches nothing, a tensor would lose all its weights, or holds NaN.
+
+    Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015.
+    """
+    from ops.core.selector import choose_parameters
+    from ops.prune.weights.allocation import erk_groups, lamp_groups
+    from ops.prune.weights.masks import flat, global_group, kept_before, layer_groups, remove_weights
+    from ops.prune.weights.threshold import Magnitudes
+
+    chosen = choose_parameters(model.module, include, exclude)
+    parts = [Magnitudes(name, flat(weight), kept_before(model, name)) for name, weight in chosen.items()]
+    if scope == "global":
+        groups = global_group(parts, sparsity)
+    elif allocation == "erk":
+        groups = erk_groups(parts, {name: weight.shape for name, weight in chosen.items()}, sparsity)
+    elif allocation == "lamp":
+        groups = lamp_groups(parts, sparsity)
+    else:
+        groups = layer_groups(parts, sparsity)
+    return remove_weights(model, groups, ctx)

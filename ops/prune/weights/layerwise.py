@@ -1,0 +1,125 @@
+"""Prune a network layer by layer from the inputs that its layers see on the calibration split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops.calibration.layer_inputs import as_rows, call_order, unsuitable, visit_inputs, waves
+from ops.core.errors import OperationError
+from ops.core.operation import Context, TorchModel
+from ops.prune.weights.masks import note_sparsity
+
+if TYPE_CHECKING:
+    import torch
+
+WAVE_BYTES = 64 << 20
+"""Second moments held at a time, unless one layer alone needs more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A layer's weights and what is known of them, groups first."""
+
+    name: str
+    weights: torch.Tensor
+    """(groups, outputs, inputs), a view of the copy's parameter."""
+    kept: torch.Tensor
+    """bool, of the same shape: what earlier masks keep."""
+    moments: torch.Tensor | None
+    """Sum over positions of x x^T, (groups, inputs, inputs), or of x^2, (groups, inputs)."""
+
+
+Prune = Callable[[Rows], "torch.Tensor"]
+"""Changes `weights` in place where it corrects the remaining ones, and returns which stay (bool, of the same shape)."""
+
+
+def prune_layers(
+    model: TorchModel,
+    layers: Mapping[str, torch.nn.Module],
+    ctx: Context,
+    prune: Prune,
+    *,
+    samples: int,
+    full: bool = False,
+    unchanged: Mapping[str, str] | None = None,
+) -> TorchModel:
+    """Return a copy whose layers are pruned in the order in which they run, each with inputs from the pruned ones before.
+
+    `samples` 0 asks for no data at all. Layers that cannot be handled are noted with the reason, beside those that are
+    `unchanged` already; none is silently left.
+
+    Raises:
+        OperationError: no layer can be handled, a layer would lose all its weights, or the calibration data is unfit.
+    """
+    result = model.copy()
+    left = {name: reason for name, layer in layers.items() if (reason := unsuitable(layer))}
+    able = {name: result.module.get_submodule(name) for name in layers if name not in left}
+    order = call_order(result, able, ctx) if samples else list(able)
+    left |= {name: "the network never calls it" for name in able if name not in order}
+    if not order:
+        raise OperationError(f"None of the chosen layers can be pruned this way: {left}")
+    done = 0
+    for wave in waves(order, able, largest=WAVE_BYTES):
+        moments = _moments(result, wave, ctx, samples=samples, full=full) if samples else {}
+        for name, layer in wave.items():
+            _prune_one(result, name, layer, moments.pop(name, None), prune)
+        done += len(wave)
+        ctx.progress(done, len(order), next(iter(wave)))
+    if left or unchanged:
+        ctx.note("unchanged", {**(unchanged or {}), **left})
+    return result
+
+
+def note_achieved(ctx: Context, model: TorchModel, layers: Mapping[str, object], sparsity: float) -> None:
+    """Record the zeros of the pruned layers."""
+    masks = [model.masks[f"{name}.weight"] for name in layers if f"{name}.weight" in model.masks]
+    asked = sum(round(sparsity * mask.numel()) for mask in masks)
+    total = sum(mask.numel() for mask in masks)
+    removed = total - sum(int(mask.count_nonzero()) for mask in masks)
+    note_sparsity(ctx, removed=removed, total=total, asked=asked)
+
+
+def _moments(
+    model: TorchModel, wave: Mapping[str, torch.nn.Module], ctx: Context, *, samples: int, full: bool
+) -> dict[str, torch.Tensor]:
+    import torch
+
+    sums: dict[str, torch.Tensor] = {}
+    for name, layer in wave.items():
+        groups, _, inputs = as_rows(layer).shape
+        sums[name] = torch.zeros(groups, inputs, inputs) if full else torch.zeros(groups, inputs, dtype=torch.float64)
+
+    def add(name: str, columns: torch.Tensor) -> None:
+        values = columns.float()
+        if full:
+            sums[name].baddbmm_(values, values.mT)
+        else:
+            sums[name] += values.square().sum(dim=-1, dtype=torch.float64)
+
+    visit_inputs(model, wave, add, ctx, samples=samples)
+    return sums
+
+
+def _prune_one(
+    model: TorchModel, name: str, layer: torch.nn.Module, moments: torch.Tensor | None, prune: Prune
+) -> None:
+    import torch
+
+    weight = layer.get_parameter("weight")
+    weight.data = weight.data.contiguous()
+    weights = as_rows(layer)
+    if not bool(weights.isfinite().all()):
+        raise OperationError(f"'{name}.weight' has NaN or infinity: the model was broken before this step")
+    earlier = model.masks.get(f"{name}.weight")
+    kept = torch.ones_like(weights, dtype=torch.bool) if earlier is None else earlier.reshape(weights.shape)
+    keep = prune(Rows(name, weights, kept, moments)) & kept
+    if not bool(keep.any()):
+        largest = int((1 - 1 / weights.numel()) * 10_000) / 10_000
+        raise OperationError(
+            f"The sparsity would remove every weight of '{name}.weight'. "
+            f"Largest possible: {largest:.4f}; or exclude that layer"
+        )
+    weights[~keep] = 0
+    model.masks[f"{name}.weight"] = keep.reshape(weight.shape)

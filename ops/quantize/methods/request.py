@@ -1,0 +1,77 @@
+"""What the methods of `quantize` are given and give back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ops.core.operation import Context
+from ops.onnx_graph.session import open_session
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The parameters of `quantize` that its methods share out among themselves."""
+
+    samples: int
+    calibration: Literal["minmax", "entropy", "percentile"]
+    percentile: float
+    activations: Literal["auto", "uint8", "int8"]
+    reduce_range: bool | None
+    per_channel: bool
+    bits: Literal[4, 8]
+    block_size: int
+    compute: Literal["float32", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A node that multiplies matrices. (Not the node itself: it would keep the whole model in memory.)"""
+
+    layer: str
+    operator: str
+    constant: bool
+    """Whether one operand is a weight; if not, it multiplies two activations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A graph whose matrix nodes bear their layers' names, and which of them to quantize."""
+
+    work: Path
+    """A folder for temporary files."""
+    source: Path
+    """The graph, in that folder, its weights beside it."""
+    inputs: Sequence[str]
+    products: Sequence[Product]
+    chosen: frozenset[str]
+    """Names of layers."""
+    settings: Settings
+    ctx: Context
+    result: Path
+    """Where to write the model."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a method says about its result."""
+
+    notes: dict[str, Any]
+    left: Mapping[str, str] = field(default_factory=dict)
+    """Layer -> why it stays in float although it was chosen."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def prepare(request: Request) -> Path:
+    """Let ONNX Runtime fold constants, and infer shapes, as its quantizers need; return the graph, weights beside it.
+
+    What `onnxruntime.quantization.quant_pre_process` does, without holding the model beside the session.
+    """
+    import onnx
+
+    folded, prepared = request.work / "folded.onnx", request.work / "prepared.onnx"
+    open_session(request.source, optimize="basic", save_optimized=folded, save_weights=False)
+    onnx.shape_inference.infer_shapes_path(folded, prepared)
+    return prepared

@@ -1,0 +1,227 @@
+"""Quantization of an ONNX model for ONNX Runtime."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ops.core.errors import OperationError
+from ops.core.operation import Ancestry, Context, Exclude, Format, Include, Kind, OnnxModel, Uses, operation
+from ops.quantize.methods.request import Product, Report, Request, Settings
+
+if TYPE_CHECKING:
+    from ops.onnx_graph.layers import MatrixNode
+
+Method = Literal["static", "dynamic", "weight_only", "float16", "bfloat16"]
+_DEFAULT = {
+    "static": ("conv", "linear", "embedding"),
+    "dynamic": ("linear", "embedding"),
+    "weight_only": ("linear", "embedding"),
+}
+_ABLE = {"static": (), "dynamic": ("conv", "linear", "embedding"), "weight_only": ("linear", "embedding")}
+_FIXED_BITS = {"static": 8, "dynamic": 8, "float16": 16, "bfloat16": 16}
+"""What a method gives, whatever `bits` says; at its default it asks for nothing."""
+_DEFAULT_BITS = 8
+_SLOW_SHARE = 0.8  # below it, conversions between float and int8 may cost more than the integer kernels save
+
+
+def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
+    if any(name == "quantize" for name, _ in ancestry.operations):
+        return "the model is quantized already; put the second `quantize` beside the first, not below it"
+    method, bits = params["method"], params["bits"]
+    if method in _FIXED_BITS and bits != _DEFAULT_BITS:
+        return (
+            f"`bits: {bits}` is for `method: weight_only`; `{method}` always gives {_FIXED_BITS[method]} bits. Set "
+            "`method: weight_only`, or leave `bits` out"
+        )
+    return None
+
+
+@operation(kind=Kind.QUANTIZE, version=2, consumes=Format.ONNX, uses={Uses.DATA}, refuse=_refuse)
+def quantize(
+    model: OnnxModel,
+    ctx: Context,
+    *,
+    method: Method = "static",
+    include: Include = (),
+    exclude: Exclude = (),
+    samples: Annotated[int, Field(ge=1)] = 256,
+    calibration: Literal["minmax", "entropy", "percentile"] = "minmax",
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99,
+    activations: Literal["auto", "uint8", "int8"] = "auto",
+    reduce_range: bool | None = None,
+    per_channel: bool = True,
+    bits: Literal[8, 4] = 8,
+    block_size: Literal[16, 32, 64, 128, 256] = 64,
+    compute: Literal["float32", "float16"] = "float32",
+) -> OnnxModel:
+    """Round weights, and with some methods activations, to few bits.
+
+    `static` (int8, ranges of activations from calibration samples) is the fast one for convolutional networks and good for
+    transformers; `dynamic` (int8, ranges found while running) needs no data and is for transformers; `weight_only` (blocks
+    of 8 or 4 bits, linear layers) and `float16` / `bfloat16` shrink the file and run no faster on CPUs. Recorded: what was
+    chosen, which layers stay in float and why, and the share of multiply-accumulates in integer kernels of the graph that
+    ONNX Runtime runs; and a warning where float would be faster.
+
+    Args:
+        model: stays as it is.
+        ctx: gives calibration instances to `static`; no other split is read.
+        method: what is rounded, and when.
+        include: layers to quantize, by their torch names; default: convolutions (not with `dynamic`, `weight_only`), linear
+            layers and embedding tables. The group `attention` adds the products of two activations (with `static`).
+        exclude: layers to leave in float.
+        samples: of `static`: calibration instances.
+        calibration: of `static`: ranges from the extremes (`minmax`), from all but the rarest values (`percentile`), or
+            those that lose least information (`entropy`).
+        percentile: of `calibration: percentile`.
+        activations: of `static`: their type; `auto`: uint8 on x86, int8 on ARM.
+        reduce_range: of `static` and `dynamic`: weights of 7 bits, so that x86 without VNNI does not saturate; null: as the
+            CPU needs.
+        per_channel: of `static` and `dynamic`: a scale per output channel instead of one per tensor.
+        bits: of `weight_only`.
+        block_size: of `weight_only`: inputs that share a scale.
+        compute: of `float16`: `float32` stores 16 bits and widens them on opening; `float16` converts the whole graph, for
+            runtimes with such kernels.
+
+    Raises:
+        OperationError: the calibration split is empty or has NaN, a pattern matches no layer, or there is nothing to
+            quantize.
+
+    Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018.
+    """
+    settings = Settings(
+        samples, calibration, percentile, activations, reduce_range, per_channel, bits, block_size, compute
+    )
+    request = _prepare(model, ctx, settings, method=method, include=include, exclude=exclude)
+    report = _apply(request, method)
+    shutil.rmtree(request.work)
+    if method in _DEFAULT:
+        from ops.quantize.methods.embeddings import quantize_embeddings
+
+        report.notes["embeddings_quantized"] = quantize_embeddings(request.result, request.chosen)
+    ctx.note("method", method)
+    for name, value in report.notes.items():
+        ctx.note(name, value)
+    _note_kernels(ctx, request, report, method)
+    return OnnxModel(request.result, model.architecture)
+
+
+def _prepare(
+    model: OnnxModel,
+    ctx: Context,
+    settings: Settings,
+    *,
+    method: Method,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> Request:
+    """Name nodes after layers, choose layers, and write the graph where the methods take it up."""
+    import onnx
+
+    from ops.onnx_graph.layers import drop_records, matrix_nodes, name_after_layers
+    from ops.onnx_graph.rewrite import save_apart
+
+    proto = onnx.load(model.path)
+    name_after_layers(proto)
+    nodes = _float_nodes(proto, matrix_nodes(proto))
+    chosen = frozenset(_choose(proto, nodes, method, include, exclude))
+    products = [Product(found.layer.name, found.node.op_type, found.weight is not None) for found in nodes]
+    drop_records(proto)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value.name for value in proto.graph.input if value.name not in weights]
+    work = ctx.scratch / "quantizing"
+    shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
+    work.mkdir()
+    save_apart(proto, work / "named.onnx")
+    result = ctx.scratch / "quantized.onnx"
+    return Request(work, work / "named.onnx", inputs, products, chosen, settings, ctx, result)
+
+
+def _float_nodes(proto: Any, nodes: Sequence[MatrixNode]) -> list[MatrixNode]:
+    """Leave out what is quantized already."""
+    import onnx
+
+    floats = {t.name for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
+    left = [found for found in nodes if found.weight is None or found.weight in floats]
+    if not any(found.weight for found in left):
+        raise OperationError(
+            "The model has no convolution or linear layer with float32 weights: it is quantized already, or has no "
+            "layers that `quantize` knows"
+        )
+    return left
+
+
+def _choose(
+    proto: Any, nodes: Sequence[MatrixNode], method: Method, include: Sequence[str], exclude: Sequence[str]
+) -> list[str]:
+    from ops.core.selector import choose
+    from ops.quantize.methods.embeddings import embedding_layers
+    from ops.quantize.methods.half import storable
+
+    able, default = _ABLE.get(method, ()), _DEFAULT.get(method, ())
+    # products of two activations have no weight: only static quantization can take them, when asked to
+    layers = [found.layer for found in nodes if found.weight or method == "static"] + embedding_layers(proto)
+    if method in ("float16", "bfloat16"):
+        layers = storable(proto, nodes)
+    return [layer.name for layer in choose(layers, include, exclude, default=default, able=able)]
+
+
+def _apply(request: Request, method: Method) -> Report:
+    if method == "static":
+        from ops.quantize.methods.static import quantize_static
+
+        return quantize_static(request)
+    if method == "dynamic":
+        from ops.quantize.methods.dynamic import quantize_dynamic
+
+        return quantize_dynamic(request)
+    if method == "weight_only":
+        from ops.quantize.methods.weight_only import quantize_weight_only
+
+        return quantize_weight_only(request)
+    from ops.quantize.methods.half import quantize_half
+
+    return quantize_half(request, method)
+
+
+def _note_kernels(ctx: Context, request: Request, report: Report, method: Method) -> None:
+    """Record what ONNX Runtime makes of the result: by layer, and as shares of the multiply-accumulates."""
+    from ops.onnx_graph.macs import count_macs, precision_shares
+
+    rows = count_macs(request.result)
+    shares = precision_shares(rows)
+    kernels = {row.layer for row in rows if row.precision.startswith("int")}
+    integer = [product.layer for product in request.products if product.layer in kernels]
+    ctx.note("mac_shares", shares)
+    ctx.note("integer_mac_share", shares.get("int8", 0.0))
+    if method in _DEFAULT:
+        ctx.note("layers_quantized", integer)
+        ctx.note("layers_in_float", _reasons(request, report, integer))
+    warnings = list(report.warnings)
+    if method == "static" and shares.get("int8", 0.0) < _SLOW_SHARE:
+        warnings.append(
+            f"Only {shares.get('int8', 0.0):.0%} of the multiply-accumulates run in integer kernels: the model may be no "
+            "faster than float"
+        )
+    if warnings:
+        ctx.note("warnings", warnings)
+
+
+def _reasons(request: Request, report: Report, integer: Collection[str]) -> dict[str, str]:
+    reasons = {}
+    for product in request.products:
+        name = product.layer
+        if name in integer:
+            continue
+        if name in report.left:
+            reasons[name] = report.left[name]
+        elif name in request.chosen:
+            reasons[name] = "ONNX Runtime has no integer kernel for it here"
+        elif not product.constant:
+            reasons[name] = "a product of two activations; include it by name or with the group attention"
+        else:
+            reasons[name] = "not chosen"
+    return reasons

@@ -1,0 +1,90 @@
+"""Repair: chosen layers get back what they had in another model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from ops.core.errors import OperationError
+from ops.core.operation import Context, Exclude, Include, Kind, ModelRef, TorchModel, operation
+
+if TYPE_CHECKING:
+    import torch
+
+    from ops.core.channels import Kept
+
+
+@operation(kind=Kind.RESTORE, version=1)
+def restore(
+    model: TorchModel,
+    ctx: Context,
+    *,
+    include: Include,
+    exclude: Exclude = (),
+    source: Annotated[ModelRef, Field(alias="from")] = "base",
+) -> TorchModel:
+    """Put the chosen layers' parameters and buffers back, e.g. normalisation that should not have been pruned.
+
+    Layers are restored whole, biases and running statistics too, and their masks are dropped. Of a layer that lost channels
+    since, the channels that are left are restored.
+
+    Args:
+        model: stays as it is.
+        ctx: gives the other model.
+        include: layers to restore.
+        exclude: layers to leave alone.
+        source: written `from` in recipes: the model to take them from.
+
+    Raises:
+        OperationError: a pattern matches nothing, or a layer is not in the other model or has another shape there.
+    """
+    import torch
+
+    from ops.core.channels import narrowed
+    from ops.core.selector import choose_layers
+
+    result = model.copy()
+    other = ctx.load(source)
+    others, kept = dict(other.module.named_modules()), _kept_since(other, model)
+    chosen = choose_layers(result.module, include, exclude, default=())
+    for name, layer in chosen.items():
+        theirs = _own_tensors(others[name]) if name in others else {}
+        if name in kept:
+            sides = kept[name]
+            theirs = {
+                key: narrowed(others[name], key, part, sides) if part.dim() else part for key, part in theirs.items()
+            }
+        with torch.no_grad():
+            for key, tensor in _own_tensors(layer).items():
+                tensor.copy_(_fitting(theirs.get(key), tensor, f"{name}.{key}", source))
+                result.masks.pop(f"{name}.{key}", None)
+    ctx.note("restored", list(chosen))
+    return result
+
+
+def _kept_since(other: TorchModel, model: TorchModel) -> Kept:
+    """What is left of each layer that lost channels between an ancestor and the model."""
+    from ops.core.channels import compose
+
+    kept: Kept = {}
+    if model.edits[: len(other.edits)] == other.edits:
+        for entry in model.edits[len(other.edits) :]:
+            if entry["edit"] == "channels":
+                kept = compose(kept, entry["layers"])
+    return kept
+
+
+def _own_tensors(layer: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return dict(layer.named_parameters(recurse=False)) | dict(layer.named_buffers(recurse=False))
+
+
+def _fitting(theirs: torch.Tensor | None, ours: torch.Tensor, name: str, source: str) -> torch.Tensor:
+    if theirs is None:
+        raise OperationError(f"restore: '{name}' is not in '{source}' (the layer was rebuilt since); exclude it")
+    if theirs.shape != ours.shape:
+        raise OperationError(
+            f"restore: '{name}' has shape {tuple(ours.shape)} here and {tuple(theirs.shape)} in '{source}': the layer was "
+            "narrowed and cannot be put back alone; exclude it"
+        )
+    return theirs

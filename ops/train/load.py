@@ -1,0 +1,56 @@
+"""Roots that take a model as it is: pretrained weights, or an ONNX file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from ops.core.errors import OperationError  # fmt: skip
+from ops.core.operation import Ancestry, Context, Format, Kind, ModelEntry, OnnxModel, TorchModel, operation
+
+_ONNX_BUILDER = "onnx"
+
+
+def _refuse_onnx(ancestry: Ancestry, _: Mapping[str, Any]) -> str | None:
+    if ancestry.model.get("builder") == _ONNX_BUILDER:
+        return f"model '{ancestry.model.get('name')}' is an ONNX file; use `load_onnx`"
+    return None
+
+
+def _refuse_torch(ancestry: Ancestry, _: Mapping[str, Any]) -> str | None:
+    if ancestry.model.get("builder", _ONNX_BUILDER) != _ONNX_BUILDER:
+        return f"model '{ancestry.model.get('name')}' is no ONNX file; use `load`"
+    return None
+
+
+@operation(kind=Kind.BASE, version=1, consumes=None, refuse=_refuse_onnx)
+def load(ctx: Context, *, model: ModelEntry = None) -> TorchModel:
+    """Take a model with its pretrained weights.
+
+    Args:
+        ctx: builds the model.
+        model: an entry of conf/model; default: the recipe's model.
+    """
+    assert isinstance(model, Mapping), "the plan replaces a model's name by its entry"
+    built = ctx.build(model, pretrained=True)
+    if not isinstance(built, TorchModel):
+        raise OperationError(f"load: model '{model.get('name')}' is an ONNX file; use `load_onnx`")
+    return built
+
+
+@operation(kind=Kind.BASE, version=1, consumes=None, produces=Format.ONNX, refuse=_refuse_torch)
+def load_onnx(ctx: Context, *, model: ModelEntry = None) -> OnnxModel:
+    """Take an ONNX file as it is, for the operations that work on ONNX models.
+
+    Args:
+        ctx: finds the file.
+        model: an entry of conf/model whose builder is `onnx`; default: the recipe's model.
+    """
+    assert isinstance(model, Mapping), "the plan replaces a model's name by its entry"
+    built = ctx.build(model, pretrained=True)
+    if not isinstance(built, OnnxModel):
+        raise OperationError(f"load_onnx: model '{model.get('name')}' is a torch network; use `load`")
+    copy = ctx.scratch / "loaded.onnx"  # the result is moved into the store, and the file is the user's
+    shutil.copyfile(built.path, copy)
+    return OnnxModel(copy, built.architecture)

@@ -1,0 +1,107 @@
+"""Commands other than a sweep: import, export, migrate, and compare and show, which the viewer uses."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+FORMATS = ("compress-and-compare",)
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run `import FORMAT FILE`, `export FORMAT FILE`, `migrate`, `compare MODEL REFERENCE` or `show DATASET`.
+
+    Returns the exit code.
+
+    Raises:
+        StoreError: naming the file, the problem and what to do.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipeline")
+    commands = parser.add_subparsers(required=True)
+    for name, text, act in (
+        ("import", "load experiments of another program into the store", _import),
+        ("export", "write a recipe's models and metrics as a file of another program", _export),
+        ("migrate", "bring a store of an older version up to date; a backup is kept", _migrate),
+        ("compare", "compare the layers of any two models; the result goes to a file beside the results", _compare),
+        ("show", "print instances of a data set as JSON, one for each id on standard input", _show),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(act=act)
+        command.add_argument("--results", type=Path, default=Path("results.duckdb"), help="default: results.duckdb")
+        if name in ("import", "export"):
+            command.add_argument("format", choices=FORMATS)
+            command.add_argument("file", type=Path)
+        if name == "compare":
+            command.add_argument("model", help="name or key (its beginning is enough)")
+            command.add_argument("reference", help="likewise")
+            command.add_argument("--workspace", type=Path, help="where the models are; default: that of the last run")
+        if name == "show":
+            command.add_argument("dataset", help="key of the data set, as in the view `datasets`")
+        if name == "export":
+            command.add_argument("--recipe", help="which recipe, if the store holds several")
+    chosen = parser.parse_args(arguments)
+    perform: Callable[[argparse.Namespace], str] = chosen.act
+    sys.stdout.write(perform(chosen) + "\n")
+    return 0
+
+
+def _import(chosen: argparse.Namespace) -> str:
+    from pipeline.store.interchange.compress_and_compare import import_file
+    from pipeline.store.writer import Store
+
+    done = import_file(Store(chosen.results), chosen.file)
+    if done.known:
+        return f"{chosen.file} had been imported before: nothing was changed"
+    return f"{done.models} models with {done.measurements} measurements from {chosen.file} are in {chosen.results}"
+
+
+def _export(chosen: argparse.Namespace) -> str:
+    from pipeline.store.interchange.compress_and_compare import write
+    from pipeline.store.reader import open_results
+
+    count = write(open_results(chosen.results), chosen.file, chosen.recipe)
+    return f"{count} models written to {chosen.file}"
+
+
+def _migrate(chosen: argparse.Namespace) -> str:
+    from pipeline.store.migration import migrate
+
+    backup = migrate(chosen.results)
+    return (
+        f"{chosen.results} is up to date; the state before is in {backup}"
+        if backup
+        else f"{chosen.results} is up to date"
+    )
+
+
+def _compare(chosen: argparse.Namespace) -> str:
+    from pipeline.layers.tensors.tensor import LayerError
+    from pipeline.stages.compare_any_two import compare_models
+    from pipeline.store.errors import StoreError
+
+    def tell(done: int, total: int) -> None:
+        sys.stdout.write(f"progress {done} {total}\n")
+        sys.stdout.flush()
+
+    try:
+        path, count = compare_models(chosen.results, chosen.model, chosen.reference, chosen.workspace, tell)
+    except LayerError as error:
+        raise StoreError(str(error)) from None
+    return f"{count} comparisons of layers are in {path}"
+
+
+def _show(chosen: argparse.Namespace) -> str:
+    from pipeline.cli.show_instances import answer, open_recorded
+    from pipeline.datasets.api import DataError
+    from pipeline.store.errors import StoreError
+
+    try:
+        data = open_recorded(chosen.results, chosen.dataset)
+    except DataError as error:
+        raise StoreError(str(error)) from None
+    for line in answer(data, iter(sys.stdin.readline, "")):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    return ""

@@ -1,0 +1,135 @@
+"""What a run would do, and why: the planned tree with keys and expected times, and the reason for a rerun."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from ops.core.operation import OPERATIONS, Uses
+from ops.core.registry import nearest
+from pipeline.cli.progress import Durations, format_seconds
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.keys import Key
+from pipeline.engine.jobs import Job, What
+from pipeline.plan.steps import SEED, Plan, Step
+from pipeline.sweep.config import ConfigError
+
+
+def print_plan(
+    plan: Plan,
+    jobs: Sequence[Job],
+    artifacts: ArtifactStore,
+    durations: Durations,
+    console: Console,
+    *,
+    force: Set[Key] = frozenset(),
+) -> None:
+    """Print every step with its key, whether its result is there, and its expected time from past runs.
+
+    What is in `force` runs again although its result is there.
+    """
+    top = Tree("", hide_root=True)
+    nodes: dict[Key, Tree] = {}
+    steps = plan.by_key()
+    unknown = 0
+    for step in plan.steps:
+        line = Text.assemble((step.key[:12], "dim"), "  ", step.path.rpartition("/")[2], ("  " + step.op, "dim"))
+        expected = durations.get((What.OPERATION, step.op))
+        if step.key in artifacts and step.key not in force:
+            line.append("  cached", "green")
+        elif expected is None:
+            unknown += 1
+            line.append("  never run here", "yellow")
+        else:
+            line.append(f"  about {format_seconds(expected)}", "cyan")
+        if step.key in force:
+            line.append("  (forced)", "yellow")
+        parent = nodes.get(step.parent, top) if step.parent else top
+        nodes[step.key] = parent.add(line)
+    missing = [job for job in jobs if job.key not in artifacts or job.key in force]
+    total = sum(durations.get((job.what, steps[job.model].op), 0.0) for job in missing)
+    console.print(top)
+    for path, key in plan.aliases.items():
+        console.print(f"{path}: the same model as {steps[key].path}", markup=False, highlight=False)
+    guess = f", about {format_seconds(total)} of work by past runs" if total else ""
+    more = f" ({unknown} steps never run here)" if unknown else ""
+    console.print(f"{len(plan.steps)} models; {len(missing)} of {len(jobs)} jobs to do{guess}{more}", highlight=False)
+
+
+def step_at(plan: Plan, path: str) -> Step:
+    """Find a step by its path.
+
+    Raises:
+        ConfigError: with the nearest path.
+    """
+    by_path = {step.path: step for step in plan.steps}
+    by_path |= {alias: plan.by_key()[key] for alias, key in plan.aliases.items()}
+    if path not in by_path:
+        raise ConfigError(f"No step has the path '{path}'.{nearest(path, by_path)} Paths are shown by plan_only=true")
+    return by_path[path]
+
+
+def explain(
+    plan: Plan,
+    path: str,
+    artifacts: ArtifactStore,
+    past: Mapping[str, Mapping[str, Any]],
+    *,
+    force: Set[Key] = frozenset(),
+) -> list[str]:
+    """Say why a step will run, or that it will not: sentences, the step's own reasons first, then its ancestors'.
+
+    `past` is `Store.last_steps`: path -> what its operation was when a run of this recipe last had its result.
+    """
+    step = step_at(plan, path)
+    if step.key in force:
+        return [f"'{path}' will run: it is forced"]
+    if step.key in artifacts:
+        return [f"'{path}' will not run: its result {step.key[:12]} is there"]
+    lines = [f"'{path}' will run:"]
+    by_key = plan.by_key()
+    current: Step | None = step
+    while current is not None:
+        reasons = _differences(current, plan, past)
+        lines.extend(f"  {current.path}: {reason}" for reason in reasons)
+        current = by_key[current.parent] if current.parent else None
+    return lines if len(lines) > 1 else [*lines, "  its result was removed, or the last run did not finish it"]
+
+
+def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    before = past.get(step.path)
+    if before is None:
+        return ["no run of this recipe has had this step"]
+    found = []
+    if before["op"] != step.op:
+        return [f"operation {before['op']} -> {step.op}"]
+    if before["op_version"] != step.version:
+        found.append(f"version of {step.op} {before['op_version']} -> {step.version}")
+    found += _changed(f"{step.op} ", before["params"], step.written)
+    uses, run = OPERATIONS[step.op].uses, before["config"]
+    if Uses.DATA in uses and (was := run.get("dataset_key")) not in (None, plan.facts.data_fingerprint):
+        found.append(
+            f"the data set's content, splits or preprocessing changed ({was[:12]} -> {plan.facts.data_fingerprint[:12]})"
+        )
+    gives_seed = step.gives_seed or SEED in before["params"]
+    if Uses.SEED in uses and not gives_seed and (seed := run.get("recipe", {}).get("seed", 0)) != plan.recipe.seed:
+        found.append(f"seed {seed} -> {plan.recipe.seed}")
+    return found
+
+
+def _changed(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name in sorted(set(before) | set(now)):
+        was, will_be = before.get(name), now.get(name)
+        if isinstance(was, Mapping) and isinstance(will_be, Mapping):
+            found += _changed(f"{prefix}{name}.", was, will_be)
+        elif was != will_be and name == "content":  # of a conf/model entry: a digest, which says nothing
+            found.append(f"the files of {prefix.rstrip('.')} changed: its weights or its code")
+        elif was != will_be:
+            found.append(f"{prefix}{name} {json.dumps(was)} -> {json.dumps(will_be)}")
+    return found

@@ -1,0 +1,106 @@
+"""The command line: compose the configuration with Hydra, then leave Hydra behind.
+
+python -m pipeline recipe=NAME [key=value ...]
+python -m pipeline import compress-and-compare FILE
+python -m pipeline export compress-and-compare FILE
+python -m pipeline migrate
+python -m pipeline compare MODEL REFERENCE
+python -m pipeline show DATASET
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ops.core.params import not_finite
+from ops.core.registry import nearest
+from pipeline.cli.compose import CONF, UsageError, compose
+
+if TYPE_CHECKING:
+    pass
+
+COMMANDS = ("import", "export", "migrate", "compare", "show")
+HELP = """\
+Compress models by recipe, measure what came out, and show it.
+
+  python -m pipeline recipe=quickstart                     run a recipe
+  python -m pipeline recipe=quickstart plan_only=true      show what it would do, and how long
+  python -m pipeline recipe=quickstart executor.workers=2 recipe.seed=1
+  python -m pipeline import compress-and-compare models.json
+  python -m pipeline export compress-and-compare models.json
+  python -m pipeline migrate                               bring an older results file up to date
+  python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
+
+Any key of conf/config.yaml can be set as key=value; --config-dir DIR adds a folder of your own recipes, models and
+data sets (DIR/recipe/mine.yaml, ...). Afterwards: `panel serve viewer`, or any SQL client on results.duckdb.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit: 0 if all went well, 1 if a step failed, 2 if nothing could be started."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command and return its exit code. Every mistake of the user's is one message, never a traceback."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(f"{HELP}\nRecipes: {', '.join(_recipe_names())}\n")
+        return 0 if arguments else 2
+    from pipeline.core.keys import IdentityError
+    from pipeline.datasets.api import DataError
+    from pipeline.plan.recipe import RecipeError
+    from pipeline.store.errors import StoreError
+    from pipeline.sweep.config import ConfigError
+
+    try:
+        if arguments[0] in COMMANDS:
+            from pipeline.cli.commands import run_command
+
+            return run_command(arguments)
+        return _sweep(arguments)
+    except (UsageError, ConfigError, RecipeError, DataError, IdentityError, StoreError) as error:
+        sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(
+            f"error: {where}{error.strerror or error}. What is finished is kept: run again when it is mended\n"
+        )
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped. What is finished is kept: run the same command again to go on.\n")
+        return 130
+
+
+def _sweep(arguments: list[str]) -> int:
+    from pipeline.sweep.config import check
+    from pipeline.sweep.run import sweep
+
+    options, overrides = _options(arguments)
+    raw, entries = compose(overrides, extra=options.config_dir)
+    odd = not_finite(raw)
+    if odd is not None:
+        raise UsageError(f"{odd[0]}: must be a finite number (got {odd[1]})")
+    return sweep(check(raw), entries)
+
+
+def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(prog="python -m pipeline", add_help=False)
+    parser.add_argument("--config-dir", type=Path)
+    options, overrides = parser.parse_known_args(arguments)
+    for word in overrides:
+        if word.startswith("--"):
+            raise UsageError(f"unknown option '{word}'. Known: --config-dir DIR, --help; everything else is key=value")
+        if "=" not in word and not word.startswith("~"):
+            raise UsageError(
+                f"'{word}' is not key=value.{nearest(word, [*COMMANDS, 'recipe=' + word])} Try: recipe={word}"
+            )
+    return options, overrides
+
+
+def _recipe_names() -> list[str]:
+    return sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))

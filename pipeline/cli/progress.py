@@ -1,0 +1,219 @@
+"""What a person sees while a sweep runs: a live tree in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+from rich.tree import Tree
+
+from pipeline.core.keys import Key
+from pipeline.engine.jobs import Done, Failed, Job, Outcome, What, state_of
+from pipeline.plan.steps import Plan, Step
+from pipeline.stages.operation_context import PROGRESS_FILE
+
+Durations = Mapping[tuple[str, str], float]
+"""(kind of job, operation) -> median seconds in past runs."""
+
+_MARKS = {"waiting": ("·", "dim"), "running": ("▶", "bold cyan"), "done": ("✓", "green"), "cached": ("✓", "dim green"),
+          "failed": ("✗", "bold red"), "skipped": ("-", "yellow")}  # fmt: skip
+_MARGIN_LINES = 4
+
+
+class Progress(Protocol):
+    """Is told of every start (outcome None) and end of a job."""
+
+    def update(self, job: Job, outcome: Outcome | None) -> None:  # noqa: D102 - as the class says
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def show_progress(plan: Plan, jobs: Sequence[Job], scratch: Path, durations: Durations, workers: int) -> Progress:
+    """Return the live tree on a terminal, else plain lines on standard error."""
+    console = Console(stderr=True)
+    board = Board(plan, jobs, scratch, durations, workers)
+    return _LiveTree(board, console) if console.is_terminal else _Lines(board, console)
+
+
+@dataclass(slots=True)
+class _Row:
+    """How far one model is: the state of its operation, and what is being observed of it."""
+
+    state: str = "waiting"
+    started: float | None = None
+    seconds: float | None = None
+    note: str = ""
+    observing: set[str] = field(default_factory=set)
+
+
+class Board:
+    """State of a run, and what is left to do."""
+
+    def __init__(self, plan: Plan, jobs: Sequence[Job], scratch: Path, durations: Durations, workers: int) -> None:
+        self.plan = plan
+        self.steps = plan.by_key()
+        self.rows: dict[Key, _Row] = {step.key: _Row() for step in plan.steps}
+        self.started = time.monotonic()
+        self.finished = 0
+        self.total = len(jobs)
+        self.failures = 0
+        self._scratch, self._workers = scratch, workers
+        self._expected = {job.key: durations.get((job.what, self.steps[job.model].op)) for job in jobs}
+        self._spent: dict[Key, float] = {}
+        self._running: dict[Key, float] = {}
+
+    def update(self, job: Job, outcome: Outcome | None) -> None:
+        """Take note of a start or an end."""
+        row = self.rows[job.model]
+        now = time.monotonic()
+        if outcome is None:
+            self._running[job.key] = now
+        else:
+            self.finished += 1
+            self._spent[job.key] = now - self._running.pop(job.key, now)
+            self.failures += isinstance(outcome, Failed)
+        if job.what is not What.OPERATION:
+            (row.observing.add if outcome is None else row.observing.discard)(job.what)
+            if isinstance(outcome, Failed):
+                row.state, row.note = "failed", f"{job.what}: {outcome.error}"
+            return
+        row.state = state_of(outcome)
+        if outcome is None:
+            row.started = now
+        elif isinstance(outcome, Done):
+            row.seconds = outcome.seconds
+        else:
+            row.note = outcome.error if isinstance(outcome, Failed) else outcome.because
+
+    def remaining_seconds(self) -> float | None:
+        """From past runs; a job never seen is taken to last as long as the mean of its run's jobs. None: no idea yet."""
+        known = [seconds for key, seconds in self._spent.items() if seconds > 0]
+        mean = sum(known) / len(known) if known else None
+        total = 0.0
+        now = time.monotonic()
+        for key, expected in self._expected.items():
+            if key in self._spent:
+                continue
+            guess = expected if expected is not None else mean
+            if guess is None:
+                return None
+            total += max(0.0, guess - (now - self._running[key])) if key in self._running else guess
+        return total / self._workers
+
+    def told(self, key: Key) -> str:
+        """What the running step says of itself."""
+        try:
+            raw = json.loads((self._scratch / key / PROGRESS_FILE).read_text())
+            return f"{raw['done'] / raw['total']:.0%} {raw['text']}".strip()
+        except (OSError, ValueError, KeyError, ZeroDivisionError):
+            return ""
+
+    def headline(self) -> str:
+        """How far the run is, in one line."""
+        elapsed = format_seconds(time.monotonic() - self.started)
+        left = self.remaining_seconds()
+        rest = f", about {format_seconds(left)} left" if left is not None and self.finished < self.total else ""
+        failed = f", {self.failures} failed" if self.failures else ""
+        return f"{self.plan.recipe.name}: {self.finished} of {self.total} jobs{failed}, {elapsed}{rest}"
+
+
+def format_seconds(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `1 h 05 min`."""
+    if seconds < 10:  # noqa: PLR2004 - below ten seconds a tenth still says something
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+class _LiveTree:
+    """The tree of models, redrawn a few times a second."""
+
+    def __init__(self, board: Board, console: Console) -> None:
+        self._board, self._console = board, console
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+
+    def update(self, job: Job, outcome: Outcome | None) -> None:
+        self._board.update(job, outcome)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.__exit__(None, None, None)
+        self._console.print(Text(self._board.headline()))
+
+    def _render(self) -> RenderableType:
+        board = self._board
+        room = self._console.height - _MARGIN_LINES
+        shown = list(board.plan.steps)
+        if len(shown) > room:  # what goes on and what went wrong comes first; the rest is counted in the headline
+            busy = [step for step in shown if self._is_busy(step)]
+            rest = [step for step in shown if not self._is_busy(step)]
+            chosen = {step.key for step in [*busy, *rest][:room]}
+            shown = [step for step in shown if step.key in chosen]
+        nodes: dict[Key, Tree] = {}
+        top = Tree("", hide_root=True)
+        for step in shown:
+            parent = nodes.get(step.parent, top) if step.parent else top
+            nodes[step.key] = parent.add(self._line(step))
+        return Group(Text(board.headline(), style="bold"), top)
+
+    def _is_busy(self, step: Step) -> bool:
+        row = self._board.rows[step.key]
+        return row.state in ("running", "failed") or bool(row.observing)
+
+    def _line(self, step: Step) -> Text:
+        row = self._board.rows[step.key]
+        mark, style = _MARKS[row.state]
+        line = Text.assemble((f"{mark} ", style), step.path.rpartition("/")[2], ("  " + step.op, "dim"))
+        if row.state == "running" and row.started is not None:
+            line.append(f"  {format_seconds(time.monotonic() - row.started)} {self._board.told(step.key)}", "cyan")
+        elif row.seconds and row.state == "done":
+            line.append(f"  {format_seconds(row.seconds)}", "dim")
+        if row.observing:
+            line.append(f"  {', '.join(sorted(row.observing))} ...", "cyan")
+        if row.note:
+            line.append(f"  {row.note}"[:160], "red" if row.state == "failed" else "yellow")
+        return line
+
+
+class _Lines:
+    """One line per finished step, for logs and pipes."""
+
+    def __init__(self, board: Board, console: Console) -> None:
+        self._board, self._console = board, console
+
+    def update(self, job: Job, outcome: Outcome | None) -> None:
+        self._board.update(job, outcome)
+        if outcome is None:
+            if job.what is What.OPERATION:
+                self._say(f"start    {job.path}")
+            return
+        if job.what is What.OPERATION or not isinstance(outcome, Done):
+            took = f" {format_seconds(outcome.seconds)}" if isinstance(outcome, Done) and not outcome.cached else ""
+            why = f": {outcome.error}" if isinstance(outcome, Failed) else ""
+            what = "" if job.what is What.OPERATION else f" ({job.what})"
+            self._say(f"{state_of(outcome):8} {job.path}{what}{took}{why}")
+
+    def _say(self, text: str) -> None:
+        board = self._board
+        self._console.print(f"[{board.finished}/{board.total}] {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._console.print(self._board.headline(), markup=False, highlight=False)

@@ -1,0 +1,133 @@
+"""What a person reads when a sweep has ended."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.core.keys import Key
+from pipeline.engine.jobs import Failed, Job, Outcome, Skipped
+from pipeline.plan.steps import Plan
+from pipeline.store.queries.scores import Score
+from pipeline.store.records.run_records import Lint
+
+_SHOWN = 3  # findings of one kind; the others are in the store
+
+Scores = Mapping[str, Mapping[str, Score]]
+"""Model key -> metric -> its newest score, on one target."""
+
+
+def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> None:
+    """Print one row per model: operation path, accuracy, p50 latency and its ratio to base, file size, sparsity."""
+    table = Table(
+        title=f"{plan.recipe.name} on {target}",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    quality = "f1" if plan.facts.task.endswith("question-answering") else "accuracy"
+    table.add_column("model", overflow="fold")
+    for name in (quality, "p50", "speed-up (95 %)", "file", "zeros"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for step in plan.steps:
+        found = scores.get(step.key)
+        if found is None:
+            continue
+        table.add_row(
+            Text("  " * step.depth + step.path.rpartition("/")[2]),
+            _format(found.get(quality), "{:.1%}"),
+            _format(found.get("latency_p50"), "{:.2f} ms"),
+            _speedup(found.get("speedup")),
+            _bytes(found.get("file_bytes")),
+            _format(found.get("sparsity"), "{:.0%}"),
+        )
+    console.print(table)
+
+
+def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) -> None:
+    """Print what failed and what was skipped because of it."""
+    failed = [(job, outcome) for job, outcome in outcomes if isinstance(outcome, Failed)]
+    skipped = [(job, outcome) for job, outcome in outcomes if isinstance(outcome, Skipped)]
+    if not failed:
+        return
+    table = Table(title="Failures", title_justify="left", header_style="bold red", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("step", overflow="fold")
+    table.add_column("job")
+    table.add_column("error", overflow="fold")
+    for job, outcome in failed:
+        table.add_row(Text(job.path), job.what, Text(outcome.error))
+    console.print(table)
+    models = sorted({job.path for job, _ in skipped})
+    if models:
+        console.print(f"Skipped because of them: {len(skipped)} jobs of {len(models)} models", highlight=False)
+    console.print(
+        "Tracebacks: SELECT path, error, traceback FROM steps WHERE outcome = 'failed'", highlight=False, markup=False
+    )
+
+
+def print_absent(absent: Mapping[str, str], console: Console) -> None:
+    """Print which targets cannot run here, and why: their figures are left out."""
+    for name, why in absent.items():
+        console.print(Text.assemble((f"Target '{name}' is skipped: ", "bold yellow"), why))
+
+
+def print_findings(plan: Plan, findings: Sequence[Lint], console: Console) -> None:
+    """Print what is odd about models, with the figures that show it and what to try: one paragraph per lint."""
+    paths = {step.key: step.path for step in plan.steps}
+    by_lint: dict[str, list[Lint]] = defaultdict(list)
+    for finding in findings:
+        if finding.lint:
+            by_lint[finding.lint].append(finding)
+    if by_lint:
+        console.print(Text("Worth a look", style="bold yellow"))
+    for name, found in by_lint.items():
+        console.print(Text.assemble(f"  {name} ", (f"({len(found)})" if len(found) > 1 else "", "dim")))
+        for finding in found[:_SHOWN]:
+            console.print(Text.assemble((f"    {paths[Key(finding.model_key)]}: ", "bold"), finding.message))
+        if len(found) > _SHOWN:
+            console.print(Text(f"    and {len(found) - _SHOWN} more: FROM lints WHERE lint = '{name}'", style="dim"))
+        console.print(Text(f"    Try: {found[0].advice}", style="dim"))
+
+
+def print_next(results: Path, console: Console) -> None:
+    """Say where the results are and what to type next."""
+    shown = f"BOUILLON_RESULTS={results} " if results != Path("results.duckdb") else ""
+    console.print(f"\nResults: {results}", highlight=False, markup=False)
+    console.print(f"  look:  {shown}panel serve viewer --show", highlight=False, markup=False)
+    console.print(
+        f"  ask:   python -c \"import duckdb; print(duckdb.connect('{results}', read_only=True).sql('FROM scoreboard'))\"",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _format(score: Score | None, template: str) -> str:
+    return "" if score is None else template.format(score.value)
+
+
+def _speedup(score: Score | None) -> str:
+    """A ratio whose interval holds 1 is no difference, and is not to be read as one."""
+    if score is None:
+        return ""
+    if score.low is None or score.high is None:
+        return f"{score.value:.2f}x"
+    if score.low <= 1 <= score.high:
+        return "no difference"
+    return f"{score.value:.2f}x ({score.low:.2f}-{score.high:.2f})"
+
+
+def _bytes(score: Score | None) -> str:
+    if score is None:
+        return ""
+    value = score.value
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:  # noqa: PLR2004 - SI prefixes
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"

@@ -1,0 +1,51 @@
+"""An entry of conf/ (a model, a data set, a target): which registered function or class it names, with what parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ops.core.params import explain, params_model
+from ops.core.registry import Registry, UnknownNameError
+
+T = TypeVar("T")
+_MISSING = "???"
+
+
+@dataclass(frozen=True, slots=True)
+class EntryKind(Generic[T]):
+    """What the entries of one folder of conf/ have in common."""
+
+    noun: str
+    """What messages call an entry: `Model`."""
+    folder: str
+    """The folder of conf/, and the word on the command line: `model`."""
+    names: str
+    """The key that names the registered thing: `builder`."""
+    registry: Registry[T]
+    reserved: tuple[str, ...]
+    """Keys that are not parameters of that thing."""
+    error: type[Exception]
+    """What to raise; its message names the entry, the problem and the nearest fix."""
+
+    def check(self, entry: Mapping[str, Any], signature: Callable[[T], Callable[..., Any]]) -> tuple[T, BaseModel]:
+        """Return what an entry names, and its checked parameters: those of `signature` after the first."""
+        name = f"{self.noun} '{entry.get('name', '?')}'"
+        if self.names not in entry:
+            raise self.error(f"{name}: no `{self.names}` is given. Known: {', '.join(self.registry)}")
+        try:
+            found = self.registry[entry[self.names]]
+        except UnknownNameError as error:
+            raise self.error(f"{name}: {error}") from None
+        given = {key: value for key, value in entry.items() if key not in self.reserved}
+        unset = next((key for key, value in given.items() if value == _MISSING), None)
+        if unset:
+            raise self.error(f"{name}: '{unset}' must be set, e.g. {self.folder}.{unset}=... on the command line")
+        params = params_model(signature(found), skip=1)
+        try:
+            return found, params.model_validate(given)
+        except ValidationError as error:
+            raise self.error(f"{name}: {explain(error, params)}") from None

@@ -1,0 +1,31 @@
+"""What went wrong in code that a person brings (a plug-in, a network, a data set), in one line that names the place."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+_OURS = Path(__file__).resolve().parents[2]
+_OTHERS = (
+    "<",  # frozen modules of the interpreter
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    *(f"{_OURS / name}/" for name in ("ops", "pipeline")),
+)
+
+
+def blame(error: BaseException) -> str:
+    """`KeyError: 'oops' (plugin.py:16)`: the innermost line of the person's own code, if there is one."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    name, text = type(error).__name__, reason(error)
+    said = text if text == name else f"{name}: {text}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_OTHERS)] or frames
+    return f"{said} ({own[-1].filename}:{own[-1].lineno})" if own else said
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,76 @@
+"""Groups of parameters that data sets of a person's own have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.datasets.api import Count, Share
+from pipeline.datasets.readers.image_arrays import Statistic
+
+Task = Literal["image-classification", "text-classification", "question-answering", "generative-question-answering"]
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
+IMAGENET_STD = [0.229, 0.224, 0.225]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(_Group):
+    """Which column holds what. Only those of the task are read."""
+
+    id: str | None = None
+    """Of the instance; None: its place in the file."""
+    split: str | None = None
+    """train / calibration / evaluation (also validation, val, test); None: `shares` decide."""
+    group: str | None = None
+    """Rows with the same value (a patient, a document) go to the same split; None: every row for itself."""
+    attributes: list[str] = []
+    """For groups in the results."""
+    label: str = "label"
+    text: str | list[str] = "text"
+    """One column, or two for pairs of texts."""
+    image: str = "image"
+    """Paths relative to `picture.root`."""
+    question: str = "question"
+    context: str = "context"
+    answers: str = "answers"
+    """A text, a list of texts, or {text: [...], answer_start: [...]} as in SQuAD; also as JSON."""
+
+
+class Text(_Group):
+    """How text becomes a model's input."""
+
+    tokenizer: str | None = None
+    """A folder or a Hugging Face hub id. Tasks on text need one."""
+    max_length: Annotated[int, Field(ge=4)] = 128
+    stride: Count = 64
+    """Question answering: tokens that neighbouring windows of a long context share."""
+    answer_tokens: Count = 30
+    """Question answering: the longest answer."""
+    token_type_ids: bool | None = None
+    """Whether the model takes them; None: as the tokenizer says."""
+
+
+class Picture(_Group):
+    """How a picture file becomes a model's input: its shorter side resized, the middle cut out, levels normalised."""
+
+    size: Count = 224
+    resize: Count | None = None
+    """Length of the shorter side before the cut; None: size / 0.875, as is usual for ImageNet."""
+    channels: Literal[1, 3] = 3
+    mean: Statistic = IMAGENET_MEAN
+    std: Statistic = IMAGENET_STD
+    flip: bool = True
+    """Mirror half of the training pictures."""
+    root: str | None = None
+    """Folder that image paths start from; None: that of the table."""
+
+
+class Shares(_Group):
+    """How much of the data is held out where no split is given: by a hash of the id, so that it is stable."""
+
+    evaluation: Share = 0.2
+    calibration: Share = 0.1

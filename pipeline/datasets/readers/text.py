@@ -1,0 +1,68 @@
+"""Text classification: tokens of one text, or of a pair, padded to one length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.readers.settings import Text
+from pipeline.datasets.readers.tokenizers import as_arrays, input_names, open_tokenizer
+from pipeline.datasets.splits import Arrays
+
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TextReader:
+    """Tokenised texts, in memory or mapped."""
+
+    texts: Sequence[Sequence[str]]
+    """The one or two texts of each instance, as written."""
+    tokens: Mapping[str, np.ndarray]
+    """Input name -> int32 (N, length)."""
+    labels: np.ndarray
+
+    def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
+        """As `Reader.read`; text is not augmented."""
+        inputs = {name: array[rows].astype(np.int64) for name, array in self.tokens.items()}
+        return inputs, {"labels": self.labels[rows].astype(np.int64)}
+
+    def show(self, row: int) -> Mapping[str, Any]:
+        """As `Reader.show`."""
+        return dict(zip(("text", "text_pair"), self.texts[row], strict=False))
+
+
+def tokenised(
+    texts: Sequence[Sequence[str]], text: Text, *, tokenizer: Path, key: str, folder: Path
+) -> dict[str, np.ndarray]:
+    """Input name -> int32 (N, max_length), cut off and padded; kept in the cache folder under `key`."""
+
+    def make() -> dict[str, np.ndarray]:
+        encoder = open_tokenizer(tokenizer)
+        names = input_names(encoder, text)
+        parts = []
+        for start in range(0, len(texts), _CHUNK):
+            columns = [list(column) for column in zip(*texts[start : start + _CHUNK], strict=True)]
+            encoding = encoder(
+                *columns, padding="max_length", truncation=True, max_length=text.max_length, return_token_type_ids=True
+            )
+            parts.append(as_arrays(encoding, names))
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    return derived_arrays(folder, f"text-{key[:32]}", make)
+
+
+def inputs_of(tokens: Mapping[str, np.ndarray]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """As `Dataset.inputs`."""
+    return {name: ("int64", array.shape[1:]) for name, array in tokens.items()}
+
+
+def lengths_of(tokens: Mapping[str, np.ndarray]) -> np.ndarray:
+    """int64 (N,): how many tokens of each row are not padding."""
+    lengths: np.ndarray = tokens["attention_mask"].sum(axis=1, dtype=np.int64)
+    return lengths

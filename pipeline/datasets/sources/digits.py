@@ -1,0 +1,95 @@
+"""Handwritten digits of 8x8 pixels that come with scikit-learn: nothing to download."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pipeline.datasets.api import Count, DataError, dataset
+from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic, terciles
+from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, fixed_split
+
+_VERSION = 1
+_SIDE, _PEAK, _COUNT = 8, 16, 1797
+
+
+@dataset
+def digits(
+    folder: Path,
+    *,
+    size: Count = 8,
+    channels: Literal[1, 3] = 1,
+    train: Count = 1200,
+    calibration: Count = 200,
+    evaluation: Count = 397,
+    mean: Statistic = 0.305,
+    std: Statistic = 0.376,
+    shift: Shift = 1,
+) -> SplitDataset:
+    """1,797 handwritten digits, 8x8 pixels of 17 grey levels, enlarged to `size` x `size` (a multiple of 8).
+
+    Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998 (CC BY 4.0).
+    Attribute `ink`: light, medium or heavy, by terciles of mean darkness. Training pictures may move by up to `shift`
+    pixels of the 8x8.
+    """
+    if size % _SIDE:
+        raise DataError(f"size: the digits are {_SIDE}x{_SIDE}, so it must be a multiple of {_SIDE} (got {size})")
+    if train + calibration + evaluation > _COUNT:
+        total = train + calibration + evaluation
+        raise DataError(f"train + calibration + evaluation: there are {_COUNT} digits (got {total})")
+    form = Form.of(size=size, channels=channels, mean=mean, std=std, peak=_PEAK)
+    content = _content()
+    settings = {"train": train, "calibration": calibration, "evaluation": evaluation, "shift": shift}
+    return SplitDataset(
+        name="digits",
+        task="image-classification",
+        fingerprint=fingerprint(
+            "digits", version=_VERSION, content=hashlib.sha256(content).hexdigest(), form=form.identity, **settings
+        ),
+        load=lambda: _instances(content, form, (evaluation, calibration, train), shift),
+    )
+
+
+def _file() -> Path:
+    # found without importing scikit-learn, which takes a second
+    package = importlib.util.find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise DataError("The digits come with scikit-learn, which is not installed: pip install scikit-learn")
+    return Path(package.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
+
+
+def _content() -> bytes:
+    """The table: 64 levels and the label per line."""
+    file = _file()
+    try:
+        content = gzip.decompress(file.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{file}: cannot be read ({error}); reinstall scikit-learn") from None
+    lines = content.count(b"\n")
+    if lines != _COUNT:
+        raise DataError(f"{file}: {lines} lines instead of {_COUNT}; reinstall scikit-learn")
+    return content
+
+
+def _instances(content: bytes, form: Form, sizes: tuple[int, int, int], shift: int) -> Instances:
+    numbers = np.array(content.replace(b"\n", b",").rstrip(b",").split(b","), dtype=np.float64).astype(np.uint8)
+    table = numbers.reshape(_COUNT, _SIDE * _SIDE + 1)
+    pictures, labels = table[:, :-1].reshape(-1, 1, _SIDE, _SIDE), table[:, -1].astype(np.int64)
+    classes = tuple(str(digit) for digit in range(10))
+    scale = form.size // _SIDE
+    return Instances(
+        ids=np.array([f"digit-{row:04d}" for row in range(_COUNT)], dtype=object),
+        labels=[classes[label] for label in labels],
+        strata=labels,
+        splits=fixed_split(labels, evaluation=sizes[0], calibration=sizes[1], train=sizes[2]),
+        classes=classes,
+        inputs=form.inputs,
+        reader=ArrayReader(pictures, labels, form, repeat=scale, shift=shift * scale),
+        attributes={"ink": terciles(pictures.mean(axis=(1, 2, 3)), ["light", "medium", "heavy"])},
+    )

@@ -1,0 +1,108 @@
+"""ELPV: photographs of solar cells, sound or defective, of two kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.download.pypi import Distribution, DistributionError, obtain
+from pipeline.datasets.api import Count, DataError, dataset
+from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic
+from pipeline.datasets.readers.settings import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, fixed_split
+
+_VERSION = 1
+_CLASSES = ("sound", "defective")
+_TYPES = ("mono", "poly")
+_LIKELY = 0.5
+ELPV = Distribution(
+    archive="elpv_dataset-1.0.0.post1-py3-none-any.whl",
+    sha256="85e31c1126ee9b48e62d3a0232c58f58b2d189b0814a45c13642fa0415af4a4c",
+)
+_DATA = "elpv_dataset/data"
+_COUNT = 2624
+
+
+@dataset
+def elpv(
+    folder: Path,
+    *,
+    size: Count = 96,
+    calibration: Count = 224,
+    train: Count | None = None,
+    evaluation: Count = 900,
+    mean: Statistic = IMAGENET_MEAN,
+    std: Statistic = IMAGENET_STD,
+    shift: Shift = 4,
+    flip: bool = True,
+) -> SplitDataset:
+    """2,624 electroluminescence photographs of solar cells, 300x300 grey, made smaller to `size` x `size`.
+
+    Buerhop-Lutz et al., "A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery",
+    EU PVSEC 2018. Licence CC BY-NC-SA 4.0: fetched (90 MB) as part of the Python package elpv-dataset, no part of this
+    program, and not for commercial use. A cell counts as `defective` where people gave that a probability of 1/2 or more.
+    Attributes: `cell`, monocrystalline (`mono`) or polycrystalline (`poly`), and `case`, the cell with its label, so
+    that the accuracy of `mono defective` is the share of defective cells found. Splits are a fixed shuffle with the same
+    share of each case; which solar module a cell is from is not published, so cells of one may be in several splits.
+    """
+    if (train or 1) + calibration + evaluation > _COUNT:
+        raise DataError(
+            f"train + calibration + evaluation: there are {_COUNT} cells (got {(train or 1) + calibration + evaluation})"
+        )
+    form = Form.of(size=size, channels=3, mean=mean, std=std)
+    arrays = derived_arrays(folder, f"elpv-{ELPV.sha256[:16]}-{size}", lambda: _read_all(_files(folder), size))
+    settings = {"train": train, "calibration": calibration, "evaluation": evaluation, "shift": shift, "flip": flip}
+
+    def load() -> Instances:
+        labels, types = arrays["labels"].astype(np.int64), arrays["types"].astype(np.int64)
+        names, cells = [_CLASSES[label] for label in labels], [_TYPES[kind] for kind in types]
+        strata = labels * len(_TYPES) + types
+        return Instances(
+            ids=np.array([f"cell{row + 1:04d}" for row in range(len(labels))], dtype=object),
+            labels=names,
+            strata=strata,
+            splits=fixed_split(strata, evaluation=evaluation, calibration=calibration, train=train),
+            classes=_CLASSES,
+            inputs=form.inputs,
+            reader=ArrayReader(arrays["pictures"], labels, form, shift=shift, flip=flip),
+            attributes={
+                "cell": cells,
+                "case": [f"{cell} {name}" for cell, name in zip(cells, names, strict=True)],
+            },
+        )
+
+    return SplitDataset(
+        name="elpv",
+        task="image-classification",
+        fingerprint=fingerprint("elpv", version=_VERSION, content=ELPV.sha256, form=form.identity, **settings),
+        load=load,
+    )
+
+
+def _files(folder: Path) -> Path:
+    try:
+        return obtain(ELPV, [_DATA], folder) / _DATA
+    except DistributionError as error:
+        raise DataError(str(error)) from None
+
+
+def _read_all(place: Path, size: int) -> dict[str, np.ndarray]:
+    """Pictures uint8 (2624, 1, size, size), labels and types, in the order of the published table."""
+    table = place / "labels.csv"
+    try:
+        rows = [line.split() for line in table.read_text().splitlines()]
+        pictures = np.stack([_smaller(place / path, size) for path, _, _ in rows])
+        labels = [float(probability) >= _LIKELY for _, probability, _ in rows]
+        types = [_TYPES.index(kind) for _, _, kind in rows]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{place}: damaged ({error}); delete the folder to have it fetched again") from None
+    return {"pictures": pictures, "labels": np.array(labels, np.uint8), "types": np.array(types, np.uint8)}
+
+
+def _smaller(file: Path, size: int) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        return np.asarray(picture.convert("L").resize((size, size), Image.Resampling.BILINEAR))[None]

@@ -1,0 +1,100 @@
+"""A person's own table: texts, pairs, pictures or questions, one instance per row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.download.checksums import file_digests
+from pipeline.core.keys import digest
+from pipeline.datasets.api import Count, DataError, Split, dataset
+from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, Text
+from pipeline.datasets.splits import SplitDataset
+from pipeline.datasets.tabular.by_task import Rules, dataset_of
+from pipeline.datasets.tabular.files import read_columns
+from pipeline.datasets.tabular.rows import Records, split_named
+
+_COLUMNS, _TEXT, _PICTURE, _SHARES = Columns(), Text(), Picture(), Shares()
+
+
+@dataset
+def table(
+    folder: Path,
+    *,
+    path: str | dict[str, str],
+    task: Task,
+    columns: Columns = _COLUMNS,
+    text: Text = _TEXT,
+    picture: Picture = _PICTURE,
+    shares: Shares = _SHARES,
+    classes: list[str] | None = None,
+    train: Count | None = None,
+    calibration: Count | None = None,
+    evaluation: Count | None = None,
+) -> SplitDataset:
+    """A CSV, TSV, Parquet or JSON-lines file; or one for each split (`path: {train: ..., evaluation: ...}`).
+
+    `classes` fixes the order of the classes to that of a pretrained model. `train`, `calibration` and `evaluation` limit
+    the number of instances. Splits come from the files, from `columns.split`, or from a hash of the id (of the context
+    for question answering).
+    """
+    rules = Rules(
+        task, columns, text, picture, shares, classes,
+        {"train": train, "calibration": calibration, "evaluation": evaluation},
+    )  # fmt: skip
+    rules.check()
+    files = _files(path)
+    return dataset_of(
+        "table",
+        rules,
+        content=_content(files, folder),
+        read=lambda: _read(files, rules),
+        folder=folder,
+        root=Path(picture.root).expanduser() if picture.root else next(iter(files.values())).parent,
+    )
+
+
+def _files(path: str | Mapping[str, str]) -> dict[Split | None, Path]:
+    """Split -> file; one file for all has no split."""
+    if isinstance(path, str):
+        return {None: Path(path).expanduser()}
+    files: dict[Split | None, Path] = {
+        split_named(name, "path"): Path(file).expanduser() for name, file in path.items()
+    }
+    if len(files) < len(path):
+        raise DataError(f"path: two of {', '.join(path)} mean the same split")
+    return files
+
+
+def _content(files: Mapping[Split | None, Path], folder: Path) -> str:
+    digests = {}
+    for split, file in files.items():
+        try:
+            digests[split or "all"] = file_digests(file.parent, [file.name], folder / "hashes")[file.name]
+        except FileNotFoundError:
+            raise DataError(f"{file}: there is no such file") from None
+    return digest({"what": "tables", "files": digests})
+
+
+def _read(files: Mapping[Split | None, Path], rules: Rules) -> Records:
+    wanted = rules.wanted()
+    columns: dict[str, list[Any]] = {name: [] for name in wanted}
+    ids: list[str] = []
+    places: list[str] = []
+    splits: list[Split | None] = []
+    for split, file in files.items():
+        part = read_columns(file, wanted)
+        rows = len(part[wanted[0]])
+        for name in wanted:
+            columns[name] += part[name]
+        given = part[rules.columns.id] if rules.columns.id else None
+        ids += map(str, given) if given else _numbers(rows, split)
+        places += [f"{file.name} row {row + 1}" for row in range(rows)]
+        splits += [split] * rows
+    return Records(columns, tuple(ids), tuple(places), tuple(splits))
+
+
+def _numbers(rows: int, split: Split | None) -> Sequence[str]:
+    prefix = f"{split}/" if split else ""
+    return [f"{prefix}{row + 1:06d}" for row in range(rows)]

@@ -1,0 +1,224 @@
+"""From a table's rows to a data set of its task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.core.download.checksums import content_digest
+from pipeline.core.keys import digest
+from pipeline.datasets.api import DataError, Split
+from pipeline.datasets.readers.extractive_qa import Question, QuestionSet, WindowReader, parsed, windowed
+from pipeline.datasets.readers.generative_qa import INPUTS, WrittenReader, WrittenSet, encoded_questions
+from pipeline.datasets.readers.image_arrays import Form
+from pipeline.datasets.readers.image_files import PictureReader, default_resize, source_of
+from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, Text
+from pipeline.datasets.readers.text import TextReader, inputs_of, lengths_of, tokenised
+from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_folder
+from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, limited
+from pipeline.datasets.tabular.rows import Records, attributes_of, encoded, groups_of, splits_of
+
+_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a table is to be read, whatever it comes from."""
+
+    task: Task
+    columns: Columns
+    text: Text
+    picture: Picture
+    shares: Shares
+    classes: Sequence[str] | None
+    limits: Mapping[Split, int | None]
+
+    def wanted(self) -> list[str]:
+        """Names of the columns to read."""
+        columns = self.columns
+        by_task = {
+            "image-classification": [columns.image, columns.label],
+            "text-classification": [*self.text_columns(), columns.label],
+            "question-answering": [columns.question, columns.context, columns.answers],
+            "generative-question-answering": [columns.question, columns.context, columns.answers],
+        }
+        also = [name for name in (columns.id, columns.split, columns.group) if name]
+        return list(dict.fromkeys([*by_task[self.task], *also, *columns.attributes]))
+
+    def text_columns(self) -> list[str]:
+        """The one or two columns of a text."""
+        text = self.columns.text
+        return [text] if isinstance(text, str) else text
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            DataError: naming the parameter.
+        """
+        if self.task != "image-classification" and self.text.tokenizer is None:
+            raise DataError(f"text.tokenizer: {self.task} needs one, a folder or a Hugging Face hub id")
+        if self.task == "text-classification" and len(self.text_columns()) not in (1, 2):
+            raise DataError(f"columns.text: name one column, or two for pairs (got {len(self.text_columns())})")
+        if self.shares.evaluation + self.shares.calibration >= 1:
+            raise DataError("shares: evaluation and calibration together leave nothing to train on")
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-ready: all that decides what models see, but for the tokenizer, which counts by content."""
+        part = "picture" if self.task == "image-classification" else "text"
+        return {
+            "task": self.task, "columns": self.columns.model_dump(), "shares": self.shares.model_dump(),
+            "classes": self.classes, "limits": dict(self.limits),
+            part: getattr(self, part).model_dump(exclude={"root", "tokenizer"}),
+        }  # fmt: skip
+
+
+def dataset_of(
+    name: str, rules: Rules, *, content: str, read: Callable[[], Records], folder: Path, root: Path
+) -> SplitDataset:
+    """Open a data set whose rows `read` gives when they are asked for; `content` is the digest of their files.
+
+    Relative picture paths start at `root`.
+    """
+    if rules.task == "image-classification":
+        content = _with_pictures(rules, content, read, folder, root)
+        identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
+        return SplitDataset(
+            name=name, task=rules.task, fingerprint=identity, load=lambda: _pictures(rules, read(), root)
+        )
+    tokenizer = tokenizer_folder(str(rules.text.tokenizer), folder)
+    content = digest({"what": "table and tokenizer", "files": [content, tokenizer_digest(tokenizer, folder)]})
+    identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
+    made_of = {**rules.identity(), "limits": None, "shares": None, "classes": None}
+    key = digest({"what": "tokens", "version": _VERSION, "content": content, "rules": made_of})
+    kind, make = _KINDS[rules.task]
+    return kind(
+        name=name, task=rules.task, fingerprint=identity, load=lambda: make(rules, read(), tokenizer, key, folder)
+    )
+
+
+def _with_pictures(rules: Rules, content: str, read: Callable[[], Records], folder: Path, root: Path) -> str:
+    """Add the content of the picture files that a table names; pictures inside the table are part of it already."""
+    values = read().columns[rules.columns.image]
+    if not isinstance(values, list):  # read piece by piece: a table that holds the pictures themselves
+        return content
+    names = {source for source in map(source_of, values) if isinstance(source, str)}
+    if not names:
+        return content
+    try:
+        pictures = content_digest(root, sorted(names), folder / "hashes")
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: there is no such picture; paths start at {root} (picture.root)") from None
+    return digest({"what": "table and pictures", "files": [content, pictures]})
+
+
+def _pictures(rules: Rules, records: Records, root: Path) -> Instances:
+    names = records.texts(rules.columns.label)
+    labels, classes = encoded(names, rules.classes, records.places)
+    picture = rules.picture
+    form = Form.of(size=picture.size, channels=picture.channels, mean=picture.mean, std=picture.std)
+    resize = picture.resize or default_resize(picture.size)
+    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
+    return Instances(
+        ids=np.array(records.ids, object),
+        labels=names,
+        strata=labels,
+        splits=limited(splits, labels, rules.limits),
+        classes=classes,
+        inputs=form.inputs,
+        reader=PictureReader(records.columns[rules.columns.image], root, labels, form, resize, picture.flip),
+        attributes=attributes_of(records, rules.columns),
+    )
+
+
+def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+    texts = list(zip(*(records.texts(column) for column in rules.text_columns()), strict=True))
+    names = records.texts(rules.columns.label)
+    labels, classes = encoded(names, rules.classes, records.places)
+    tokens = tokenised(texts, rules.text, tokenizer=tokenizer, key=key, folder=folder)
+    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
+    return Instances(
+        ids=np.array(records.ids, object),
+        labels=names,
+        strata=labels,
+        splits=limited(splits, labels, rules.limits),
+        classes=classes,
+        inputs=inputs_of(tokens),
+        reader=TextReader(texts, tokens, labels),
+        lengths=lengths_of(tokens),
+        attributes=attributes_of(records, rules.columns),
+    )
+
+
+def _asked(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, np.ndarray]]:
+    """Questions on one context stay in one split, so that no context is both trained on and judged."""
+    columns = rules.columns
+    asked, contexts = records.texts(columns.question), records.texts(columns.context)
+    answers = records.columns[columns.answers]
+    questions = [parsed(*one) for one in zip(asked, contexts, answers, records.places, strict=True)]
+    groups = groups_of(records, columns) if columns.group else contexts
+    splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups)
+    return questions, limited(splits, np.zeros(len(records), np.int64), rules.limits)
+
+
+def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+    columns = rules.columns
+    questions, splits = _asked(rules, records)
+    windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
+    number = windows["question"]
+    heads = np.unique(number, return_index=True)[1]
+    of_window = [int(one) for one in number]
+    evaluated = np.isin(number, splits["evaluation"])
+    part = np.arange(len(number)) - heads[number]
+    ids = [
+        records.ids[question] if whole else f"{records.ids[question]}#{index}"
+        for question, whole, index in zip(of_window, evaluated, part, strict=True)
+    ]
+    return Instances(
+        ids=np.array(ids, object),
+        labels=[(questions[question].answers or ("",))[0] for question in of_window],
+        strata=np.zeros(len(number), np.int64),
+        splits={
+            "train": np.flatnonzero(np.isin(number, splits["train"])),
+            "calibration": np.flatnonzero(np.isin(number, splits["calibration"])),
+            "evaluation": heads[splits["evaluation"]],
+        },
+        classes=(),
+        inputs=inputs_of({name: windows[name] for name in names}),
+        reader=WindowReader(questions, windows, names, rules.text.answer_tokens),
+        lengths=lengths_of(windows),
+        attributes={
+            name: [values[question] for question in of_window]
+            for name, values in attributes_of(records, columns).items()
+        },
+    )
+
+
+def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+    questions, splits = _asked(rules, records)
+    tokens = encoded_questions(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
+    evaluated = np.zeros(len(questions), bool)
+    evaluated[splits["evaluation"]] = True
+    shapes = zip(INPUTS, ("input_ids", "attention_mask", "answers"), strict=True)
+    return Instances(
+        ids=np.array(records.ids, object),
+        labels=[(one.answers or ("",))[0] for one in questions],
+        strata=np.zeros(len(questions), np.int64),
+        splits=splits,
+        classes=(),
+        inputs=inputs_of({name: tokens[of] for name, of in shapes}),
+        reader=WrittenReader(questions, tokens, evaluated, tokenizer),
+        lengths=lengths_of(tokens),
+        attributes=attributes_of(records, rules.columns),
+    )
+
+
+_KINDS: Mapping[Task, tuple[type[SplitDataset], Callable[..., Instances]]] = {
+    "text-classification": (SplitDataset, _texts),
+    "question-answering": (QuestionSet, _questions),
+    "generative-question-answering": (WrittenSet, _written),
+}

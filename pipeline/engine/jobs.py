@@ -1,0 +1,116 @@
+"""What crosses a process boundary: plain data, so that any process or machine can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.keys import Key
+
+
+class What(StrEnum):
+    """Kinds of job. A model is made by OPERATION; the others observe it.
+
+    LATENCY is a rough figure taken while others work. TIMING is what the session at the end does with a model: no worker
+    runs it, and only its failures are recorded as jobs.
+    """
+
+    OPERATION = "operation"
+    EXPORT = "export"
+    PREDICT = "predict"
+    LAYERS = "layers"
+    ACTIVATIONS = "activations"
+    COMPARE = "compare"
+    MEASURE = "measure"
+    LAYER_TIMES = "layer_times"
+    LATENCY = "latency"
+    TIMING = "timing"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One artifact to make. `details` is what its kind needs to know beyond the keys."""
+
+    key: Key
+    what: What
+    path: str
+    """Path of the model's step in the recipe, for people."""
+    model: Key
+    needs: tuple[Key, ...]
+    """Artifacts that must exist before this one is made."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one job may take; None: no limit."""
+
+    seconds: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What all jobs of a run share. Sent once to every worker."""
+
+    artifacts: Path
+    scratch: Path
+    data_folder: Path
+    dataset: Mapping[str, Any]
+    """The conf/dataset entry."""
+    targets: Mapping[str, Mapping[str, Any]]
+    """conf/target entries by name."""
+    plugins: tuple[str, ...] = ()
+    threads: int = 1
+    """Inner threads of one worker."""
+    threads_alone: int = 1
+    """Inner threads of a job that no other can run beside."""
+    batch_size: int = 256
+    """Instances per batch when predictions are made."""
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The artifact is there. `cached`: it was there before."""
+
+    key: Key
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int | None = None
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job did not give its artifact; nothing of it is kept but this record."""
+
+    key: Key
+    seconds: float | None
+    """None where it is not known."""
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Not tried, because something that it needs failed."""
+
+    key: Key
+    because: str
+    """Path and kind of the job that failed."""
+
+
+Outcome = Done | Failed | Skipped
+
+
+def state_of(outcome: Outcome | None) -> str:
+    """`running`, `cached`, `done`, `failed` or `skipped`."""
+    if outcome is None:
+        return "running"
+    if isinstance(outcome, Done):
+        return "cached" if outcome.cached else "done"
+    return "failed" if isinstance(outcome, Failed) else "skipped"

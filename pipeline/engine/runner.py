@@ -1,0 +1,80 @@
+"""Walks jobs: submits what is ready, reports outcomes, skips what needs something that failed."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.keys import Key
+from pipeline.engine.executors.api import Executor
+from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped
+
+
+def run(
+    jobs: Sequence[Job], executor: Executor, artifacts: ArtifactStore, *, force: Collection[Key] = ()
+) -> Iterator[tuple[Job, Outcome | None]]:
+    """Yield (job, None) when a job starts and (job, outcome) when it ends; the caller records them.
+
+    A job whose artifact exists is `Done(cached=True)` at once, unless its key is in `force`. Jobs are started in the
+    order given, as the jobs that they need are done and workers are free.
+    """
+    waits = _Waits(jobs)
+    running: dict[Future[Done | Failed], Job] = {}
+    while waits.ready or running:
+        while waits.ready and len(running) < executor.workers:
+            job = waits.ready.popleft()
+            if job.key in artifacts and job.key not in force:
+                yield job, Done(job.key, cached=True)
+                waits.done(job)
+                continue
+            if job.key in force:
+                artifacts.remove(job.key)
+            yield job, None
+            running[executor.submit(job)] = job
+        finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), None)
+        for future in finished:
+            job = running.pop(future)
+            outcome = future.result()
+            yield job, outcome
+            if isinstance(outcome, Done):
+                waits.done(job)
+            else:
+                yield from waits.skip_below(job)
+
+
+class _Waits:
+    """Which jobs wait for which."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        known = {job.key for job in jobs}
+        self._order = {job.key: number for number, job in enumerate(jobs)}
+        self._missing = {job.key: {need for need in job.needs if need in known} for job in jobs}
+        self._waiting: dict[Key, list[Job]] = defaultdict(list)
+        self._skipped: set[Key] = set()
+        for job in jobs:
+            for need in self._missing[job.key]:
+                self._waiting[need].append(job)
+        self.ready = deque(job for job in jobs if not self._missing[job.key])
+
+    def done(self, job: Job) -> None:
+        """Make ready what waited for this job alone. What was planned first comes first."""
+        freed = []
+        for waiting in self._waiting.pop(job.key, []):
+            self._missing[waiting.key].discard(job.key)
+            if not self._missing[waiting.key] and waiting.key not in self._skipped:
+                freed.append(waiting)
+        for waiting in sorted(freed, key=lambda job: self._order[job.key], reverse=True):
+            self.ready.appendleft(waiting)
+
+    def skip_below(self, failed: Job) -> Iterator[tuple[Job, Skipped]]:
+        """Yield everything that needs `failed`, directly or not, each once."""
+        because = f"{failed.what} of '{failed.path}' failed"
+        stack = [failed.key]
+        while stack:
+            for waiting in self._waiting.pop(stack.pop(), []):
+                if waiting.key not in self._skipped:
+                    self._skipped.add(waiting.key)
+                    yield waiting, Skipped(waiting.key, because)
+                    stack.append(waiting.key)

@@ -1,0 +1,125 @@
+"""Runs one job and publishes its artifact: the only place that calls operations, and the boundary of their errors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.machine_lock import working
+from pipeline.engine.jobs import Done, Failed, Job, What, Workplace
+
+if TYPE_CHECKING:
+    from pipeline.datasets.api import Dataset
+
+_TRACEBACK_LINES = 60
+
+
+class Worker:
+    """Keeps what jobs share (the open data set, imported libraries) from one job to the next."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self.workplace = workplace
+        self.artifacts = ArtifactStore(workplace.artifacts)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The recipe's data set, opened when first used."""
+        from pipeline.datasets.open import open_dataset
+
+        return open_dataset(self.workplace.dataset, self.workplace.data_folder)
+
+    @cached_property
+    def _ready(self) -> bool:
+        """Register the user's own operations, models and metrics, and settle torch's threads, once per process."""
+        for module in self.workplace.plugins:
+            importlib.import_module(module)
+        return True
+
+    def run(self, job: Job) -> Done | Failed:
+        """Make the job's artifact unless it is there. Never raises."""
+        start, cpu = time.perf_counter(), time.process_time()
+        if job.key in self.artifacts:
+            return Done(job.key, cached=True)
+        _reset_peak()
+        try:
+            assert self._ready
+            with working(), self._scratch(job) as scratch:
+                if job.key in self.artifacts:  # another run made it while this one waited for the folder
+                    return Done(job.key, cached=True)
+                manifest: dict[str, Any] = {"what": job.what, "path": job.path, "model": job.model}
+                with self.artifacts.publish(job.key, manifest) as folder:
+                    manifest |= _maker(job.what)(self, job, folder, scratch)
+        except Exception as error:  # noqa: BLE001 - boundary: an operation may raise anything; the failure becomes a record
+            text = traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]
+            return Failed(job.key, time.perf_counter() - start, _explain(error), "\n".join(text))
+        return Done(job.key, time.perf_counter() - start, time.process_time() - cpu, _peak_bytes())
+
+    @contextlib.contextmanager
+    def _scratch(self, job: Job) -> Iterator[Path]:
+        """A folder for the job's checkpoints: kept while the job fails or is killed, removed when it is done.
+
+        Locked, so that of two runs that want the same result one makes it and the other waits.
+        """
+        folder = self.workplace.scratch / job.key
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.workplace.scratch / f"{job.key}.lock")
+        with lock:
+            yield folder
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
+
+
+Maker = Callable[[Worker, Job, Path, Path], dict[str, Any]]
+"""Writes an artifact's files into a folder and returns what its manifest says beyond the job."""
+
+
+_MODULES = {
+    What.LAYERS: "tensor_stats",
+    What.ACTIVATIONS: "activation_stats",
+    What.COMPARE: "layer_comparison",
+    What.LAYER_TIMES: "layer_latency",
+    What.LATENCY: "rough_latency",
+}
+
+
+def _maker(what: What) -> Maker:
+    """Each kind of job is one function of `pipeline.stages`; imported when first needed."""
+    module = importlib.import_module(f"pipeline.stages.{_MODULES.get(what, what)}")
+    maker: Maker = module.make
+    return maker
+
+
+def _explain(error: BaseException) -> str:
+    """One line that says what happened, with the type where the message alone would not."""
+    import errno
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"The disk is full: {error}. Free some space and run again; what is finished is kept"
+    if isinstance(error, MemoryError):
+        return "Out of memory"
+    name = type(error).__name__
+    return f"{name}: {error}" if str(error) else name
+
+
+def _reset_peak() -> None:
+    """Let the kernel's peak-memory counter start again (Linux; elsewhere the peak is that of the process so far)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None

@@ -1,0 +1,187 @@
+"""Outputs of an ONNX graph's layers: the graph is given more outputs, batch by batch.
+
+ONNX Runtime runs it without optimisations, node by node as the file says, so that every value exists. Quantized nodes
+then compute what their QuantizeLinear/DequantizeLinear pairs define; fused integer kernels differ from it by rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ops.core.operation import Batch
+from ops.onnx_graph.layers import CONVOLUTIONS, attribute, matrix_nodes
+from ops.onnx_graph.session import open_session
+from pipeline.layers.stats.activation_sampling import Saturation, Scene, Site, SiteSample
+
+STAGE = "onnx"
+_NORMS = {"LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "SkipLayerNormalization"}
+_CHANNEL_NORMS = {"BatchNormalization", "InstanceNormalization", "GroupNormalization"}
+_INTEGER = {"MatMulInteger", "ConvInteger"}
+_LOOKUPS = {"Gather": "axis", "GatherBlockQuantized": "gather_axis"}
+"""Operators that look up in a table -> their attribute for the axis that is looked along."""
+_KEEPS_RANGE = {"Relu", "Clip", "Identity"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A value of the graph that is a layer's output."""
+
+    site: str
+    operator: str
+    value: str
+    axis: int
+    rectified: bool
+    saturation: Saturation | None
+
+
+def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: Mapping[str, str]) -> list[SiteSample]:
+    """Return what every layer with parameters gave, in the order of the graph.
+
+    `folds` says which batch normalisation a convolution contains: its output is then that one's.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    order = {output: index for index, node in enumerate(model.graph.node) for output in node.output}
+    first: dict[
+        str, Place
+    ] = {}  # of a layer that runs several times; a table that is also the last layer's weight is that
+    for place in _places(model, folds):
+        first.setdefault(place.site, place)
+    places = sorted(first.values(), key=lambda place: order[place.value])
+    known = {output.name for output in model.graph.output}
+    inputs = [value.name for value in model.graph.input]
+    for value in dict.fromkeys(place.value for place in places):
+        if value not in known:
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(value))
+    session = open_session(model.SerializeToString(), optimize="none")
+    del model
+    sites: dict[str, Site] = {}
+    wanted = list(dict.fromkeys(place.value for place in places))
+    for batch in batches:
+        found = dict(zip(wanted, session.run(wanted, {name: batch.inputs[name] for name in inputs}), strict=True))
+        for place in places:
+            output = found[place.value]
+            if output.ndim < 2 or len(output) != len(batch) or output.dtype.kind != "f":  # noqa: PLR2004 - instances, channels
+                continue
+            if place.site not in sites:
+                sites[place.site] = Site(
+                    scene,
+                    place.site,
+                    STAGE,
+                    position=len(sites),
+                    module_type=place.operator,
+                    axis=place.axis,
+                    rectified=place.rectified,
+                    saturation=place.saturation,
+                )
+            sites[place.site].add(output)
+    return [site.result() for site in sites.values()]
+
+
+def _places(model: Any, folds: Mapping[str, str]) -> Iterator[Place]:
+    graph = _Graph(model)
+    for matrix in matrix_nodes(model):
+        if not matrix.weight:
+            continue
+        layer, node = matrix.layer.name, matrix.node
+        conv = node.op_type in CONVOLUTIONS
+        site = folds.get(layer, layer) if conv else layer
+        yield graph.place(site, node.op_type, graph.end(node, layer), 1 if conv else -1)
+    for node in model.graph.node:
+        name: str | None
+        if node.op_type in _NORMS | _CHANNEL_NORMS and len(node.input) > 1:
+            name = graph.constant(node.input[1])
+        elif node.op_type in _LOOKUPS and attribute(node, _LOOKUPS[node.op_type], 0) == 0:
+            name = graph.constant(node.input[0])
+        else:
+            continue
+        if name and "." in name:
+            axis = 1 if node.op_type in _CHANNEL_NORMS else -1
+            yield graph.place(name.rpartition(".")[0], node.op_type, graph.widened(node.output[0]), axis)
+
+
+class _Graph:
+    """Who uses a value, and what is constant."""
+
+    def __init__(self, model: Any) -> None:
+        self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.producers = {output: node for node in model.graph.node for output in node.output}
+        self.users: dict[str, list[Any]] = {}
+        for node in model.graph.node:
+            for name in node.input:
+                self.users.setdefault(name, []).append(node)
+
+    def constant(self, name: str) -> str | None:
+        """Follow casts and dequantization back to an initialiser."""
+        while name not in self.initializers:
+            node = self.producers.get(name)
+            if node is None or node.op_type not in {"Cast", "DequantizeLinear", "Identity"}:
+                return None
+            name = node.input[0]
+        return name
+
+    def widened(self, value: str) -> str:
+        """Return the float value that integers become: rows of an int8 table are dequantized after the lookup."""
+        users = self.users.get(value, [])
+        return str(users[0].output[0]) if users and users[0].op_type == "DequantizeLinear" else value
+
+    def end(self, node: Any, layer: str) -> str:
+        """Return the value that is the layer's output: after the scaling of integer products, and after its bias."""
+        value = str(node.output[0])
+        integer = node.op_type in _INTEGER
+        while len(users := self.users.get(value, [])) == 1:
+            user = users[0]
+            other = next((name for name in user.input if name != value), "")
+            scales = integer and user.op_type in {"Cast", "Mul"}
+            bias = user.op_type == "Add" and self._is_bias(other, layer)
+            if not (scales or bias):
+                break
+            value = str(user.output[0])
+            if bias:
+                break
+        return value
+
+    def place(self, site: str, operator: str, value: str, axis: int) -> Place:
+        """Describe a layer's output by what is done with it."""
+        users = self.users.get(value, [])
+        rectified = bool(users) and all(user.op_type == "Relu" for user in users)
+        return Place(site, operator, value, axis, rectified, self._saturation(value))
+
+    def _is_bias(self, name: str, layer: str) -> bool:
+        constant = self.constant(name)
+        return constant is not None and constant.startswith((f"{layer}.bias", f"{layer}.weight_bias"))
+
+    def _saturation(self, value: str) -> Saturation | None:
+        """Return the range of the quantized type that the output is rounded to, through a ReLU if there is one."""
+        rectified = False
+        for _ in range(3):  # the output itself, behind an activation, behind a second one
+            users = self.users.get(value, [])
+            quantizer = next((user for user in users if user.op_type == "QuantizeLinear"), None)
+            if quantizer is not None:
+                return self._range(quantizer, rectified)
+            if len(users) != 1 or users[0].op_type not in _KEEPS_RANGE:
+                return None
+            rectified = True
+            value = users[0].output[0]
+        return None
+
+    def _range(self, quantizer: Any, rectified: bool) -> Saturation | None:
+        from onnx import numpy_helper
+
+        if not {quantizer.input[1], *quantizer.input[2:3]} <= set(self.initializers) or len(quantizer.input) < 3:  # noqa: PLR2004
+            return None
+        scale = numpy_helper.to_array(self.initializers[quantizer.input[1]]).astype(np.float64)
+        zero = numpy_helper.to_array(self.initializers[quantizer.input[2]])
+        if scale.size != 1 or zero.dtype.kind not in "iu":
+            return None
+        limits = np.iinfo(zero.dtype)
+        low = (limits.min - int(zero.reshape(-1)[0]) - 0.5) * float(scale.reshape(-1)[0])
+        high = (limits.max - int(zero.reshape(-1)[0]) + 0.5) * float(scale.reshape(-1)[0])
+        # where the range starts at zero, what is cut below it is the ReLU's doing
+        return Saturation(None if rectified or low >= -float(scale.reshape(-1)[0]) else low, high)

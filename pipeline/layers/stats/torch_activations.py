@@ -1,0 +1,84 @@
+"""Outputs of a torch network's layers, summarised by hooks: nothing is stored, no layer's output outlives its use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ops.core.forward import forward, tensors
+from ops.core.operation import Batch, TorchModel
+from pipeline.layers.stats.activation_sampling import Scene, Site, SiteSample
+
+if TYPE_CHECKING:
+    import torch
+
+STAGE = "torch"
+_CHANNELS_FIRST = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm")
+_CHANNELS_LAST = ("Conv1D",)  # transformers' name for a linear layer
+
+
+def torch_activations(model: TorchModel, batches: Iterable[Batch], scene: Scene) -> list[SiteSample]:
+    """Return what every layer with parameters gave, in the order of computation.
+
+    A layer that runs several times for one batch is observed the first time.
+    """
+    import torch
+
+    watch = _Watch(scene)
+    handles = [
+        module.register_forward_hook(watch.hook(name, module))
+        for name, module in model.module.named_modules()
+        if any(True for _ in module.parameters(recurse=False))
+    ]
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                watch.begin(len(batch))
+                forward(model.module.eval(), tensors(batch.inputs), model.architecture.task)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [site.result() for site in watch.sites.values()]
+
+
+class _Watch:
+    """The sites of one network, and which of them have been seen in this batch."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.sites: dict[str, Site] = {}
+        self._scene = scene
+        self._size = 0
+        self._seen: set[str] = set()
+
+    def begin(self, size: int) -> None:
+        """A batch of so many instances comes."""
+        self._size = size
+        self._seen.clear()
+
+    def hook(self, name: str, module: torch.nn.Module) -> Any:
+        """Return the hook of one layer."""
+        kind = type(module).__name__
+
+        def observe(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            found = _tensor(output)
+            if found is None or name in self._seen or found.ndim < 2 or found.shape[0] != self._size:  # noqa: PLR2004 - instances, channels
+                return
+            self._seen.add(name)
+            if name not in self.sites:
+                axis = 1 if _channels_first(kind) else -1
+                self.sites[name] = Site(self._scene, name, STAGE, position=len(self.sites), module_type=kind, axis=axis)
+            self.sites[name].add(found.float().numpy())
+
+        return observe
+
+
+def _channels_first(kind: str) -> bool:
+    return any(part in kind for part in _CHANNELS_FIRST) and kind not in _CHANNELS_LAST
+
+
+def _tensor(output: Any) -> torch.Tensor | None:
+    import torch
+
+    if isinstance(output, tuple | list) and output:
+        output = output[0]
+    return output if isinstance(output, torch.Tensor) and output.is_floating_point() else None

@@ -1,0 +1,180 @@
+"""Tensors of an ONNX file under the names that the network's code gives them, dequantized and turned back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ops.onnx_graph.layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
+from pipeline.layers.tensors.dequantize import Rounding, Roundings, base_name, dequantized, kind_of, split
+from pipeline.layers.tensors.onnx_file import Skeleton, open_skeleton
+from pipeline.layers.tensors.tensor import StoredTensor
+
+_CONSTANTS = ("_scale", "_zero_point", "_scales", "_zero_points", "_QuantizeLinear_Input")
+_LOOKED_UP = re.compile(r"embedding(_\d+)?$")
+"""What the exporter calls the result of a lookup: as a constant, it is what folding left of a table of positions."""
+_WIDENS = {"Cast", "DequantizeLinear", "Identity"}
+_FLOATS = {"float32", "float16", "bfloat16", "double"}
+_BIAS = {**dict.fromkeys((*CONVOLUTIONS, "Gemm"), 2), "QGemm": 6, "QLinearConv": 8}
+"""Operators that take a bias -> which input it is."""
+_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "double": 64, "int8": 8, "uint8": 8, "int4": 4, "uint4": 4}
+
+
+def onnx_tensors(path: Path) -> Sequence[StoredTensor]:
+    """List the parameters of an ONNX file, in the order of its graph."""
+    return _Reader(open_skeleton(path)).tensors()
+
+
+class _Reader:
+    def __init__(self, skeleton: Skeleton) -> None:
+        self.skeleton, self.graph = skeleton, skeleton.model.graph
+        self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.producers = {output: node for node in self.graph.node for output in node.output}
+        self.users: dict[str, Any] = {}
+        for node in self.graph.node:
+            for name in node.input:
+                self.users.setdefault(name, node)
+        self.roundings = Roundings(self.graph)
+        self.found: dict[str, StoredTensor] = {}
+        self.used: set[str] = set()
+
+    def tensors(self) -> list[StoredTensor]:
+        """Weights and biases by the layer that uses them, then everything else that has a name of the code's."""
+        for matrix in matrix_nodes(self.skeleton.model):
+            if matrix.weight:
+                self._weight(matrix)
+                self._bias(matrix)
+        for name in self.initializers:
+            named = "." in name or _LOOKED_UP.match(name)
+            if name not in self.used and not name.endswith(_CONSTANTS) and named:
+                self._other(name)
+        return list(self.found.values())
+
+    def _weight(self, matrix: MatrixNode) -> None:
+        node, name = matrix.node, str(matrix.weight)
+        called = f"{matrix.layer.name}.weight"
+        self.used.add(name)
+        if node.op_type == "MatMulNBits":
+            self.found.setdefault(called, _blockwise(self.skeleton, node, called))
+            return
+        # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file
+        matrices = len(self.initializers[name].dims) == 2 and node.op_type not in CONVOLUTIONS  # noqa: PLR2004
+        self._add(name, called, node.op_type, turned=matrices and not attribute(node, "transB", 0))
+
+    def _bias(self, matrix: MatrixNode) -> None:
+        node = matrix.node
+        place = _BIAS.get(node.op_type)
+        if place is None or len(node.input) <= place or not node.input[place]:
+            return
+        name = self._source(node.input[place])
+        if name is not None and name not in self.used:
+            self._other(name, f"{matrix.layer.name}.bias")
+
+    def _other(self, name: str, called: str | None = None) -> None:
+        self.used.add(name)
+        if kind_of(self.initializers[name]) in _FLOATS or self.roundings.of(name) is not None:
+            self._add(name, called or base_name(name), self._user(name))
+
+    def _add(self, name: str, called: str, module_type: str, *, turned: bool = False) -> None:
+        """List an initialiser, unless one of that name is listed already."""
+        tensor, rounding = self.initializers[name], self.roundings.of(name)
+        kind, shape = kind_of(tensor), tuple(tensor.dims)
+        size, bits = _bytes(tensor), float(_BITS.get(kind, 32))
+        how = (f"{kind} widened",) if kind in ("float16", "bfloat16") else ()
+        read: Callable[[], np.ndarray] = partial(_plain, self.skeleton.read, name)
+        if rounding is not None:
+            if rounding.packed:
+                kind, bits = f"uint{rounding.packed}", float(rounding.packed)
+                shape = (*shape[:-1], shape[-1] * 8 // rounding.packed)
+            how, read = (f"{kind} dequantized",), partial(dequantized, self.skeleton.read, name, rounding)
+            if rounding.block:
+                size += self._blocks_bytes(rounding)
+                bits = 8 * size / max(1, int(np.prod(shape)))
+        self.found.setdefault(
+            called,
+            StoredTensor(
+                name=called,
+                module_type=module_type,
+                role="parameter",
+                shape=shape[::-1] if turned else shape,
+                dtype=kind,
+                bits=bits,
+                bytes=size,
+                read=partial(_turned, read) if turned else read,
+                how=how,
+            ),
+        )
+
+    def _blocks_bytes(self, rounding: Rounding) -> int:
+        """Bytes of what belongs to blocks of values: their scales and zero points."""
+        return sum(_bytes(self.initializers[part]) for part in (*rounding.scales, rounding.zero) if part)
+
+    def _user(self, name: str) -> str:
+        """Return the operator that a constant is for: behind what widens it."""
+        while (node := self.users.get(name)) is not None:
+            if node.op_type not in _WIDENS:
+                return str(node.op_type)
+            name = node.output[0]
+        return ""
+
+    def _source(self, name: str) -> str | None:
+        """Follow dequantization and casts back to an initialiser."""
+        while name not in self.initializers:
+            node = self.producers.get(name)
+            if node is None or node.op_type not in _WIDENS:
+                return None
+            name = node.input[0]
+        return name
+
+
+def _bytes(tensor: Any) -> int:
+    return -(-int(np.prod(tensor.dims, dtype=np.int64)) * _BITS.get(kind_of(tensor), 32) // 8)
+
+
+def _plain(read: Callable[[str], np.ndarray], name: str) -> np.ndarray:
+    return read(name).astype(np.float32, copy=False)
+
+
+def _turned(read: Callable[[], np.ndarray]) -> np.ndarray:
+    return np.ascontiguousarray(read().T)
+
+
+def _blockwise(skeleton: Skeleton, node: Any, name: str) -> StoredTensor:
+    """A MatMulNBits weight: (N, blocks, bytes) with a scale for each block of inputs, maybe a zero point too."""
+    outputs, inputs = int(attribute(node, "N", 0)), int(attribute(node, "K", 0))
+    bits, block = int(attribute(node, "bits", 4)), int(attribute(node, "block_size", 32))
+    packed = node.input[1:4]
+    tensors = {tensor.name: tensor for tensor in skeleton.model.graph.initializer}
+    size = sum(_bytes(tensors[part]) for part in packed if part)
+    return StoredTensor(
+        name=name,
+        module_type="MatMulNBits",
+        role="parameter",
+        shape=(outputs, inputs),
+        dtype=f"int{bits}",
+        bits=8 * size / (outputs * inputs),
+        bytes=size,
+        read=partial(_unpacked, skeleton, tuple(packed), (outputs, inputs), bits=bits, block=block),
+        how=(f"int{bits} dequantized",),
+    )
+
+
+def _unpacked(skeleton: Skeleton, names: Sequence[str], shape: tuple[int, int], *, bits: int, block: int) -> np.ndarray:
+    outputs, inputs = shape
+    raw = skeleton.read(names[0]).reshape(outputs, -1)
+    values = split(raw, bits).reshape(outputs, -1, block).astype(np.float32)
+    count = values.shape[1]
+    scales = skeleton.read(names[1]).astype(np.float32).reshape(outputs, count, 1)
+    zeros: np.ndarray | float = float(1 << (bits - 1))
+    if len(names) > 2 and names[2]:  # noqa: PLR2004 - a zero point
+        stored = skeleton.read(names[2])
+        whole = stored.dtype.kind == "f"  # float zero points are not packed
+        zeros = (stored if whole else split(stored.reshape(outputs, -1), bits)[:, :count]).astype(np.float32)
+        zeros = zeros.reshape(outputs, count, 1)
+    dense: np.ndarray = ((values - zeros) * scales).reshape(outputs, -1)[:, :inputs]
+    return np.ascontiguousarray(dense)

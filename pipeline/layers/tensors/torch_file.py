@@ -1,0 +1,94 @@
+"""Tensors of a torch model: straight from the pages of its safetensors file, without building the network."""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.layers.tensors.tensor import StoredTensor
+from pipeline.models import storage
+
+_NUMPY = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I64": np.int64, "I32": np.int32,
+    "I16": np.int16, "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
+}  # fmt: skip
+_BUFFERS = ("running_mean", "running_var")
+"""Buffers that say something of a network; counters, position ids and the like do not."""
+
+
+def torch_tensors(folder: Path) -> Sequence[StoredTensor]:
+    """List parameters, and the running statistics of normalisation layers."""
+    file = folder / storage.TENSORS_FILE
+    start, header = _header(file)
+    structure = storage.load_structure(folder)
+    parameters = set(structure["parameters"])
+    found = []
+    for name, entry in header.items():
+        role = "parameter" if name in parameters else "buffer"
+        if entry["dtype"] not in _NUMPY or (role == "buffer" and name.rpartition(".")[2] not in _BUFFERS):
+            continue
+        found.append(_stored(file, start, name, entry, role=role, modules=structure["modules"]))
+    modules = {name: place for place, name in enumerate(structure["modules"])}
+    order = {name: place for place, name in enumerate(structure["parameters"])}
+    # as in the code: modules in order, in each the parameters before the buffers
+    return sorted(found, key=lambda t: (modules.get(t.module, len(modules)), order.get(t.name, len(order)), t.name))
+
+
+def read_raw(file: Path, offset: int, length: int) -> np.ndarray:
+    """Return bytes of a file as an array over its pages: nothing is read until used, nothing stays when dropped."""
+    if length == 0:
+        return np.empty(0, np.uint8)
+    page = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+    with file.open("rb") as opened:
+        pages = mmap.mmap(opened.fileno(), offset - page + length, offset=page, access=mmap.ACCESS_READ)
+    return np.frombuffer(pages, np.uint8)[offset - page :]
+
+
+def widened(raw: np.ndarray) -> np.ndarray:
+    """Return bfloat16 values, given as uint16, in float32."""
+    return (raw.astype(np.uint32) << 16).view(np.float32)
+
+
+def _header(file: Path) -> tuple[int, dict[str, Any]]:
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if length > file.stat().st_size:
+            raise ValueError(f"{file.name} is damaged: its header is longer than the file")
+        header: dict[str, Any] = json.loads(opened.read(length))
+    header.pop("__metadata__", None)
+    return 8 + length, header
+
+
+def _stored(
+    file: Path, start: int, name: str, entry: Mapping[str, Any], *, role: Any, modules: Mapping[str, str]
+) -> StoredTensor:
+    kind = np.dtype(_NUMPY[entry["dtype"]])
+    first, last = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    if last - first != kind.itemsize * math.prod(shape) or start + last > file.stat().st_size:
+        raise ValueError(f"{file.name} is damaged: it ends before '{name}'")
+    return StoredTensor(
+        name=name,
+        module_type=modules.get(name.rpartition(".")[0], ""),
+        role=role,
+        shape=shape,
+        dtype="bfloat16" if entry["dtype"] == "BF16" else kind.name,
+        bits=8 * kind.itemsize,
+        bytes=last - first,
+        read=partial(_read, file, start + first, last - first, kind, shape=shape, wide=entry["dtype"] == "BF16"),
+    )
+
+
+def _read(
+    file: Path, offset: int, length: int, kind: np.dtype[Any], *, shape: tuple[int, ...], wide: bool
+) -> np.ndarray:
+    raw = read_raw(file, offset, length)
+    values = raw.view(kind) if offset % kind.itemsize == 0 else np.frombuffer(raw.tobytes(), kind)
+    return (widened(values) if wide else values.astype(np.float32, copy=False)).reshape(shape)

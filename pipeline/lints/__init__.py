@@ -1,1 +1,0 @@
-"""Lints: what is odd about a model, the measurement that shows it, and what to try. Start at `pipeline.lints.api`."""

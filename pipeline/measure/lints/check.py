@@ -1,0 +1,118 @@
+"""Apply every lint to what the store holds."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from pipeline.measure.lints.api import LINTS, Measured, Speedup, Subject, Timing
+from pipeline.store.records.run_records import Lint
+
+Rows = Sequence[Mapping[str, Any]]
+_STATED = "single_stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Rows of the views of the same name, of one machine."""
+
+    models: Rows
+    measurements: Rows
+    timings: Rows
+    speedups: Rows
+    answers: Rows
+    """(model_key, target, most_frequent, most_frequent_label)."""
+
+
+def check(evidence: Evidence, *, run_id: str, at: datetime, overlap: float | None = None) -> list[Lint]:
+    """Return a fact per finding, and one without a lint per model without any.
+
+    `overlap` is the share of the calibration instances that also stand in the evaluation split.
+    """
+    subjects = subjects_of(evidence, overlap)
+    findings: list[Lint] = []
+    for subject in subjects:
+        for name in LINTS:
+            found = LINTS[name](subject)
+            if found is not None:
+                findings.append(
+                    Lint(
+                        subject.model_key, name, subject.target, found.message, found.advice, found.evidence, run_id, at
+                    )
+                )
+    odd = {finding.model_key for finding in findings}
+    fine = sorted({subject.model_key for subject in subjects} - odd)
+    return findings + [Lint(key, "", "", "", "", {}, run_id, at) for key in fine]
+
+
+def subjects_of(evidence: Evidence, overlap: float | None = None) -> list[Subject]:
+    """Join the rows: one subject per model and target that it was measured on."""
+    metrics = _metrics(evidence.measurements)
+    timings: dict[tuple[str, str], list[Timing]] = defaultdict(list)
+    for row in evidence.timings:
+        timings[row["model_key"], row["target"]].append(Timing(**{f.name: row[f.name] for f in fields(Timing)}))
+    answers = {(row["model_key"], row["target"]): row for row in evidence.answers}
+    speedups = _speedups(evidence.speedups)
+    subjects: dict[tuple[str, str], Subject] = {}
+    for model in evidence.models:
+        own = metrics.get(model["model_key"], {})
+        for target in sorted(own.keys() - {""}):
+            place = model["model_key"], target
+            answered = answers.get(place, {})
+            subjects[place] = Subject(
+                model_key=model["model_key"],
+                name=model["name"],
+                op=model["op"],
+                kind=model["kind"],
+                params=_mapping(model["params"]),
+                target=target,
+                metrics={**own.get("", {}), **own[target]},
+                timings=tuple(timings[place]),
+                speedups=speedups.get(place, {}),
+                elsewhere={other: found for other, found in own.items() if other not in ("", target)},
+                most_frequent=answered.get("most_frequent"),
+                most_frequent_label=answered.get("most_frequent_label"),
+                overlap=overlap,
+            )
+    _relate(subjects, evidence.models)
+    return list(subjects.values())
+
+
+def _relate(subjects: Mapping[tuple[str, str], Subject], models: Rows) -> None:
+    parents = {model["model_key"]: model["parent_key"] for model in models}
+    families: dict[tuple[str | None, str, str], list[Subject]] = defaultdict(list)
+    for (key, target), subject in subjects.items():
+        subject.parent = subjects.get((parents[key] or "", target))
+        families[parents[key], subject.op, target].append(subject)
+    for family in families.values():
+        for subject in family:
+            subject.siblings = tuple(other for other in family if other is not subject)
+
+
+def _metrics(rows: Rows) -> dict[str, dict[str, dict[str, Measured]]]:
+    """Model key -> target (empty: none) -> metric -> value."""
+    found: dict[str, dict[str, dict[str, Measured]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        found[row["model_key"]][row["target"] or ""][row["metric"]] = Measured(row["value"], row["low"], row["high"])
+    return found
+
+
+def _speedups(rows: Rows) -> dict[tuple[str, str], dict[str, Speedup]]:
+    """Single stream on the fewest threads, by CPU time where there is any."""
+    found: dict[tuple[str, str], dict[str, Speedup]] = defaultdict(dict)
+    stated = [row for row in rows if row["scenario"] == _STATED and row["relation"] in ("base", "parent")]
+    # the last one written stays: fewest threads, CPU time before wall-clock time
+    for row in sorted(stated, key=lambda row: (-row["threads"], row["clock"] == "cpu")):
+        found[row["model_key"], row["target"]][row["relation"]] = Speedup(
+            **{f.name: row[f.name] for f in fields(Speedup)}
+        )
+    return found
+
+
+def _mapping(params: Any) -> Mapping[str, Any]:
+    loaded: Mapping[str, Any] = json.loads(params) if isinstance(params, str) else params
+    return loaded

@@ -1,0 +1,1 @@
+"""Metrics. Start at `pipeline.measure.metrics.api`."""

@@ -1,0 +1,185 @@
+"""What a metric is: a function from one kind of evidence to a number.
+
+    @metric(unit="", format=".1%", better=Better.HIGHER)
+    def accuracy(predictions: Predictions) -> Estimate:
+        '''Share of instances whose most likely class is the label.'''
+
+The type of the argument says which evidence the metric needs; a second `Predictions` argument receives the base's, for
+metrics of what compression changed. Return a float, an `Estimate` with its interval, or None where the metric does not
+apply. A person's own metric is such a function in a module listed under `plugins:`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from ops.core.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "METRICS",
+    "Better",
+    "Estimate",
+    "MetricSpec",
+    "ModelFiles",
+    "Predictions",
+    "Scenario",
+    "Speedups",
+    "Timings",
+    "metric",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its 95 % interval, where one is known, and the number of observations behind it."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a model answered on the evaluation split, on one target."""
+
+    task: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    outputs: Mapping[str, np.ndarray]
+    """`logits` (N, classes) float32; or `start_logits` and `end_logits` (N, length); or of written answers `tokens` (N,
+    length) int64 and `log_probability` (N,)."""
+    targets: Mapping[str, np.ndarray]
+    """`labels` (N,) int64; or `start_positions` and `end_positions`."""
+    answers: tuple[str, ...] = ()
+    """Question answering: the text extracted for each instance."""
+    references: tuple[tuple[str, ...], ...] = ()
+    """Question answering: the accepted answers of each instance."""
+    attributes: Mapping[str, tuple[str, ...]] | None = None
+
+
+class Scenario(StrEnum):
+    """How a model is used while it is timed (the names are MLPerf's)."""
+
+    SINGLE_STREAM = "single_stream"
+    """One instance at a time; the next when the previous is done."""
+    OFFLINE = "offline"
+    """Everything is there: batches as fast as they go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Raw samples of one model on one target under one condition, after warm-up; one element per run."""
+
+    wall_seconds: np.ndarray
+    cpu_seconds: np.ndarray
+    batch_size: int
+    threads: int
+    scenario: Scenario = Scenario.SINGLE_STREAM
+    load_seconds: float | None = None
+    """Opening the model, in a fresh process with the runtime imported."""
+    first_run_seconds: float | None = None
+    peak_bytes: int | None = None
+    """Peak memory of opening and running the model, above a process that has only imported the runtime."""
+    joules: float | None = None
+    """Energy of all runs by the processor's own counter; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speedups:
+    """How many times faster a model is than others, single stream on one thread, by the clock that suits the target."""
+
+    base: Estimate | None
+    parent: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on disk."""
+
+    file: Path
+    """The file that would be deployed (ONNX)."""
+    layers: tuple[Mapping[str, Any], ...]
+    """Statistics per tensor: rows of the `layers` view."""
+    macs: int | None
+    kernels: Mapping[str, float] | None = None
+    """Share of the MACs per kernel class, as the target runs the model."""
+
+
+class Better(StrEnum):
+    """Which way a metric is to go."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """A registered metric. `format` is a Python format specification; values are stored in `unit`."""
+
+    name: str
+    unit: str
+    format: str
+    better: Better
+    primary: bool
+    evidence: type
+    compute: Callable[..., Estimate | float | None]
+    description: str
+    relative: bool = False
+    """Takes the base's predictions too."""
+    scenario: Scenario | None = None
+    """Of metrics of timings: the condition that the metric is stated for (one thread, or all cores when offline)."""
+
+
+METRICS: Registry[MetricSpec] = Registry("metric", "pipeline.measure.metrics")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def metric(
+    *,
+    unit: str,
+    better: Better,
+    format: str = ".3g",  # noqa: A002 - the field's word
+    primary: bool = False,
+    scenario: Scenario = Scenario.SINGLE_STREAM,
+) -> Callable[[F], F]:
+    """Register a function as a metric, and return it unchanged. `primary` metrics are shown first."""
+
+    def register(fn: F) -> F:
+        evidence, relative = _evidence_of(fn)
+        spec = MetricSpec(
+            name=fn.__name__,
+            unit=unit,
+            format=format,
+            better=better,
+            primary=primary,
+            evidence=evidence,
+            compute=fn,
+            description=(fn.__doc__ or "").strip().partition("\n")[0],
+            relative=relative,
+            scenario=scenario if evidence is Timings else None,
+        )
+        METRICS.add(spec.name, spec)
+        return fn
+
+    return register
+
+
+def _evidence_of(fn: Callable[..., Any]) -> tuple[type, bool]:
+    hints = get_type_hints(fn)
+    hints.pop("return", None)
+    given = list(hints.values())
+    if given in ([Predictions], [Timings], [Speedups], [ModelFiles]):
+        return given[0], False
+    if given == [Predictions, Predictions]:
+        return Predictions, True
+    where = f"{fn.__module__}.{fn.__qualname__}"
+    raise TypeError(f"{where}: a metric takes Predictions, (Predictions, Predictions), Timings, Speedups or ModelFiles")

@@ -1,0 +1,125 @@
+"""Metrics of how right a model's answers are, on the target that it will run on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.core.statistics import expected_calibration_error
+from pipeline.measure.metrics._outcomes import (
+    correct_rows,
+    log_softmax,
+    mean,
+    predicted_classes,
+    share,
+    token_f1_rows,
+    valid_rows,
+)
+from pipeline.measure.metrics.api import Better, Estimate, Predictions, metric
+
+_TOP = 5
+
+
+@metric(unit="", format=".1%", better=Better.HIGHER, primary=True)
+def accuracy(predictions: Predictions) -> Estimate | None:
+    """Share of instances whose most likely class is the label."""
+    return share(correct_rows(predictions)) if "labels" in predictions.targets else None
+
+
+@metric(unit="", format=".1%", better=Better.HIGHER)
+def top5_accuracy(predictions: Predictions) -> Estimate | None:
+    """Share of instances whose label is among the five most likely classes; only with more than five classes."""
+    if "labels" not in predictions.targets or len(predictions.classes) <= _TOP:
+        return None
+    logits, labels = predictions.outputs["logits"], predictions.targets["labels"][:, None]
+    own = np.take_along_axis(logits, labels, axis=1)
+    # of equal logits the first class comes first, as in argmax: a constant output must not look right
+    earlier = (logits == own) & (np.arange(logits.shape[1]) < labels)
+    rank = ((logits > own) | earlier).sum(axis=1)
+    return share((rank < _TOP) & valid_rows(predictions))
+
+
+@metric(unit="nat", format=".4g", better=Better.LOWER)
+def loss(predictions: Predictions) -> Estimate | None:
+    """Mean cross-entropy of the true label (of start and end for question answering); none with invalid outputs."""
+    if not valid_rows(predictions).all():
+        return None
+    ends = {"logits": "labels", "start_logits": "start_positions", "end_logits": "end_positions"}
+    terms = [
+        _cross_entropy(predictions.outputs[output], predictions.targets[target])
+        for output, target in ends.items()
+        if output in predictions.outputs and target in predictions.targets
+    ]
+    values = np.mean(terms, axis=0) if terms else np.empty(0)
+    return mean(values[~np.isnan(values)])
+
+
+@metric(unit="", format=".1%", better=Better.LOWER)
+def calibration_error(predictions: Predictions) -> float | None:
+    """Distance of confidence from accuracy (expected calibration error, 15 bins)."""
+    if "labels" not in predictions.targets or not valid_rows(predictions).all() or not predictions.ids:
+        return None
+    confidence = np.exp(log_softmax(predictions.outputs["logits"]).max(axis=1))
+    return expected_calibration_error(confidence, correct_rows(predictions))
+
+
+@metric(unit="", format=".1%", better=Better.HIGHER)
+def macro_f1(predictions: Predictions) -> float | None:
+    """Mean over the classes of the harmonic mean of precision and recall."""
+    if "labels" not in predictions.targets or not predictions.ids:
+        return None
+    labels, predicted = predictions.targets["labels"], predicted_classes(predictions)
+    size = len(predictions.classes)
+    wanted = np.bincount(labels, minlength=size)
+    given = np.bincount(predicted[predicted >= 0], minlength=size)
+    hits = np.bincount(labels[labels == predicted], minlength=size)
+    seen = wanted + given > 0
+    return float((2 * hits[seen] / (wanted + given)[seen]).mean())
+
+
+@metric(unit="", format=".1%", better=Better.HIGHER)
+def worst_class_accuracy(predictions: Predictions) -> Estimate | None:
+    """Accuracy of the class that the model serves worst."""
+    if "labels" not in predictions.targets:
+        return None
+    return _worst(correct_rows(predictions), predictions.targets["labels"])
+
+
+@metric(unit="", format=".1%", better=Better.HIGHER)
+def worst_group_accuracy(predictions: Predictions) -> Estimate | None:
+    """Accuracy of the attribute group that the model serves worst; only for data with attributes."""
+    if "labels" not in predictions.targets:
+        return None
+    correct = correct_rows(predictions)
+    found = [_worst(correct, np.asarray(values)) for values in (predictions.attributes or {}).values()]
+    return min((worst for worst in found if worst), key=lambda worst: worst.value, default=None)
+
+
+@metric(unit="", format=".1%", better=Better.HIGHER, primary=True)
+def f1(predictions: Predictions) -> Estimate | None:
+    """Mean overlap of the answer's words with the best accepted answer (question answering)."""
+    return mean(token_f1_rows(predictions)) if predictions.references else None
+
+
+@metric(unit="", format=".1%", better=Better.HIGHER)
+def exact_match(predictions: Predictions) -> Estimate | None:
+    """Share of answers that equal an accepted one (question answering)."""
+    return share(correct_rows(predictions)) if predictions.references else None
+
+
+@metric(unit="", format=".2%", better=Better.LOWER)
+def invalid_outputs(predictions: Predictions) -> Estimate | None:
+    """Share of instances for which the model gives NaN or infinity."""
+    return share(~valid_rows(predictions))
+
+
+def _worst(correct: np.ndarray, groups: np.ndarray) -> Estimate | None:
+    found = [share(correct[groups == group]) for group in np.unique(groups)]
+    return min((estimate for estimate in found if estimate), key=lambda estimate: estimate.value, default=None)
+
+
+def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Per instance; NaN where the target lies outside (an answer that was cut off), as training ignores it too."""
+    inside = (targets >= 0) & (targets < logits.shape[1])
+    rows = np.full(len(targets), np.nan)
+    rows[inside] = -log_softmax(logits[inside])[np.arange(inside.sum()), targets[inside]]
+    return rows

@@ -1,0 +1,296 @@
+"""Any architecture of Hugging Face transformers: from its configuration, a folder, a hub id, or a file of tensors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.core.forward import GENERATIVE
+from ops.core.registry import nearest
+from pipeline.core.download.hub import HubError, local_folder
+from pipeline.core.errors import reason
+from pipeline.models.api import Built, ModelError, Need, builder
+from pipeline.models.weights import Match, listed, load_into, read_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+_CLASSES = {
+    "image-classification": "AutoModelForImageClassification",
+    "text-classification": "AutoModelForSequenceClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
+    GENERATIVE: "AutoModelForSeq2SeqLM",
+}
+_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json")
+_PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+_NOT_STRUCTURE = (
+    "_name_or_path",
+    "transformers_version",
+    "architectures",
+    "dtype",
+    "torch_dtype",
+    "id2label",
+    "label2id",
+)
+
+
+@builder
+def huggingface(
+    need: Need,
+    *,
+    architecture: str | None = None,
+    config: dict[str, Any] | None = None,
+    weights: str | None = None,
+    revision: str | None = None,
+    new_head: bool = False,
+    match: Match = "names",
+    batch_norm_momentum: float | None = None,
+) -> Built:
+    """A transformers model of the data's task, with as many classes and of the input size that the data has.
+
+    `architecture` is transformers' model type (`resnet`, `vit`, `bert`), `config` what differs from its defaults.
+    `weights` is a folder made by `save_pretrained` or a hub id (then the architecture is that of its configuration), or
+    a file of tensors (then `architecture` must be given; `match: order` if its tensors have another library's names).
+    Only safetensors and tensor-only torch files are read. `new_head` lets a classifier that does not fit the data's
+    classes start anew, to be trained. `batch_norm_momentum` is the weight of a new batch in the running statistics
+    (null: the library's, which for MobileNets is 0.997, TensorFlow's weight of the old ones: only the last batch counts).
+    """
+    _quiet()
+    source = _source(weights, revision)
+    inherited: dict[str, Any] = {}
+    if source is not None and source.is_dir():
+        base = _from_folder(source, architecture)
+        inherited = base.to_dict()
+    else:
+        base = _from_type(architecture)
+    if need.initialise:
+        _check_keys(base, config or {})
+    wanted = _wanted(base, config or {}, need)
+    with _refused(f"config of '{base.model_type}'"):
+        settings = type(base).from_dict({**inherited, **wanted})
+    _check_length(settings, need)
+    if not need.pretrained:
+        module = _initialised(settings, need)
+    elif source is None:
+        raise ModelError(
+            "there are no pretrained weights: set `weights` to a folder, a hub id or a file, or `train` the model"
+        )
+    elif source.is_dir():
+        _check_class_order(base, need, new_head)
+        module = _loaded(source, settings, need, new_head)
+    else:
+        module = _initialised(settings, need)
+        load_into(module, read_tensors(str(source)), source=str(source), new_head=new_head, match=match)
+    structure = {"architecture": settings.model_type, "config": _structure(settings)}
+    if batch_norm_momentum is not None:
+        _set_momentum(module, batch_norm_momentum)
+        structure["batch_norm_momentum"] = batch_norm_momentum
+    return Built(module, structure)
+
+
+def _set_momentum(module: torch.nn.Module, momentum: float) -> None:
+    import torch
+
+    if not 0 < momentum < 1:
+        raise ModelError(f"batch_norm_momentum must be above 0 and below 1, not {momentum}")
+    for norm in module.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = momentum
+
+
+def _source(weights: str | None, revision: str | None) -> Path | None:
+    """The file or folder of the weights; a hub id is fetched."""
+    if weights is None:
+        return None
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    try:
+        return local_folder(weights, patterns=_FILES, complete=_complete, revision=revision)
+    except HubError as error:
+        raise ModelError(f"weights: {error}") from None
+
+
+def _complete(folder: Path) -> bool:
+    return (folder / "config.json").exists() and any(
+        next(folder.glob(pattern), None) is not None for pattern in (*_FILES[1:], *_PICKLES)
+    )
+
+
+def _from_folder(folder: Path, architecture: str | None) -> Any:
+    from transformers import AutoConfig
+
+    with _refused(f"{folder / 'config.json'}: cannot be used"):
+        base = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    if architecture not in (None, base.model_type):
+        raise ModelError(
+            f"{folder}: the weights are of architecture '{base.model_type}', not '{architecture}'; leave `architecture` out"
+        )
+    return base
+
+
+def _from_type(architecture: str | None) -> Any:
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    if architecture is None:
+        raise ModelError("set `architecture` (a model type such as resnet) or `weights` (a folder or hub id)")
+    if architecture not in CONFIG_MAPPING:
+        hint = nearest(architecture, CONFIG_MAPPING)
+        raise ModelError(f"transformers has no architecture '{architecture}'.{hint}")
+    return AutoConfig.for_model(architecture)
+
+
+def _check_keys(base: Any, config: Mapping[str, Any]) -> None:
+    """A configuration takes any key without complaint, so that a misspelt one would do nothing."""
+    known = [*base.to_dict(), *base.attribute_map]
+    for key in config:
+        if key not in known:
+            raise ModelError(f"config: '{base.model_type}' has no '{key}'.{nearest(key, known)}")
+
+
+def _wanted(base: Any, config: Mapping[str, Any], need: Need) -> dict[str, Any]:
+    """The entry's settings, with the classes and the input size of the data."""
+    wanted: dict[str, Any] = dict(config)
+    if need.task == GENERATIVE:
+        wanted["use_cache"] = False  # keys and values of earlier tokens would be outputs of the exported graph
+    elif need.task != "question-answering":
+        wanted["id2label"] = dict(enumerate(need.classes))
+        wanted["label2id"] = {name: number for number, name in enumerate(need.classes)}
+    if need.picture is not None:
+        channels, height, width = need.picture
+        sizes = {"num_channels": channels, "image_size": height if height == width else [height, width]}
+        for key in [key for key in sizes if hasattr(base, key)]:
+            if config.get(key, sizes[key]) != sizes[key]:
+                raise ModelError(f"config: {key} is {config[key]}, but the pictures have {sizes[key]}; leave it out")
+            wanted[key] = sizes[key]
+    return wanted
+
+
+def _check_length(settings: Any, need: Need) -> None:
+    longest = getattr(settings, "max_position_embeddings", None)
+    length = max((shape[0] for _, shape in need.inputs.values() if len(shape) == 1), default=0)
+    if longest is not None and length > longest:
+        raise ModelError(
+            f"the data has {length} tokens, the model takes {longest}; lower text.max_length of the data set"
+        )
+
+
+def _initialised(settings: Any, need: Need) -> torch.nn.Module:
+    import torch
+    from transformers.initialization import no_init_weights
+
+    speed_up = contextlib.nullcontext() if need.initialise else no_init_weights()
+    with speed_up, _refused(f"architecture '{settings.model_type}' for {need.task}"):
+        module: torch.nn.Module = _auto(need).from_config(settings, dtype=torch.float32, **_attention(need))
+        module.tie_weights()  # type: ignore[operator]  # done with the initial weights, which may have been left out
+        return module
+
+
+def _auto(need: Need) -> Any:
+    import transformers
+
+    return getattr(transformers, _CLASSES[need.task])
+
+
+def _attention(need: Need) -> dict[str, str]:
+    """The exporter cannot follow torch's fused attention where it takes a bias (T5)."""
+    return {"attn_implementation": "eager"} if need.task == GENERATIVE else {}
+
+
+def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> torch.nn.Module:
+    import torch
+
+    safe = next(folder.glob("*.safetensors"), None) is not None
+    with _refused(f"{folder}: the weights cannot be read"):
+        module, report = _auto(need).from_pretrained(
+            str(folder), config=settings, dtype=torch.float32, use_safetensors=safe, weights_only=True,
+            ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False, **_attention(need),
+        )  # fmt: skip
+    _check_report(module, report, folder, new_head)
+    return module  # type: ignore[no-any-return]
+
+
+def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Path, new_head: bool) -> None:
+    """Refuse weights of which anything but the head does not fit; the head only if `new_head` says so."""
+    own = module.state_dict()
+    differing = {
+        name: f"'{name}' is {list(theirs)} there and {list(ours)} here"
+        for name, theirs, ours in sorted(report["mismatched_keys"])
+    }
+    missing = {
+        name: f"'{name}' {list(own[name].shape)} is not there" for name in sorted(report["missing_keys"]) if name in own
+    }
+    extra = {
+        name: f"'{name}' has no place here" for name in sorted(report["unexpected_keys"]) if not _of_head(module, name)
+    }
+    problems = {**differing, **missing, **extra}
+    body = {name: problem for name, problem in problems.items() if not _of_head(module, name)}
+    if not problems or (new_head and not body):
+        return
+    advice = (
+        "Give the data the size of the weights (e.g. `size` of the data set), and leave `config` as it is there" if body
+        else "`new_head: true` starts the head anew from random weights, to be trained"
+    )  # fmt: skip
+    raise ModelError(f"{folder}: the weights do not fit: {listed((body or problems).values())}. {advice}")
+
+
+def _of_head(module: torch.nn.Module, name: str) -> bool:
+    """Whether a tensor is outside the body that tasks share; BERT's pooler serves some heads only."""
+    first, *rest = name.split(".")
+    in_body = bool(rest) and (first == module.base_model_prefix or hasattr(module.base_model, first))
+    return not in_body or ".pooler." in f".{name}"
+
+
+def _check_class_order(base: Any, need: Need, new_head: bool) -> None:
+    """The same classes in another order would load, and give wrong answers."""
+    theirs = [str(base.id2label[number]).lower() for number in sorted(base.id2label)]
+    ours = [name.lower() for name in need.classes]
+    if new_head or theirs == ours or set(theirs) != set(ours):
+        return
+    place = next(number for number, (one, other) in enumerate(zip(theirs, ours, strict=True)) if one != other)
+    raise ModelError(
+        f"the weights' class {place} is '{base.id2label[place]}', the data's is '{need.classes[place]}': the same classes in "
+        "another order. Set `classes` of the data set to the order of the weights' id2label"
+    )
+
+
+def _structure(settings: Any) -> dict[str, Any]:
+    """All of a configuration that decides the structure: the artifact must not hang on a folder, or on later defaults."""
+    return {key: value for key, value in settings.to_dict().items() if key not in (*_NOT_STRUCTURE, "model_type")}
+
+
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Say in one line why transformers refuses a configuration or a file."""
+    import pickle
+
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except pickle.UnpicklingError:
+        raise ModelError(
+            f"{what}: they are pickled Python objects, which could run code, or damaged. Save them as safetensors"
+        ) from None
+    except (
+        ImportError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        KeyError,
+        StrictDataclassError,
+        SafetensorError,
+    ) as error:
+        raise ModelError(f"{what} ({reason(error)})") from None
+
+
+def _quiet() -> None:
+    """Progress bars and load reports of transformers; what matters of them becomes an error here."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

@@ -1,0 +1,229 @@
+"""From a recipe to a plan: names resolved, parameters checked, formats chained, every step keyed.
+
+Pure: no file, no clock, no database. `make_plan` finds every mistake that needs no computing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ops.core.errors import BadParamsError
+from ops.core.operation import OPERATIONS, Ancestry, Format, OpSpec, Uses
+from ops.core.registry import UnknownNameError, nearest
+from pipeline.core.keys import Key, step_key
+from pipeline.plan.recipe import Node, Recipe, RecipeError
+from pipeline.plan.steps import SEED, Facts, Plan, Step, export_key
+
+
+def make_plan(recipe: Recipe, facts: Facts) -> Plan:
+    """Check every step and give it its key.
+
+    Raises:
+        RecipeError: with one line per mistake, each naming the step's path, the problem and the nearest fix.
+    """
+    planner = _Planner(recipe, facts)
+    planner.plan_all()
+    if planner.problems:
+        raise RecipeError(planner.problems)
+    return Plan(recipe, facts, tuple(planner.steps.values()), planner.aliases)
+
+
+@dataclass(slots=True)
+class _Planner:
+    recipe: Recipe
+    facts: Facts
+    steps: dict[Key, Step] = field(default_factory=dict)
+    aliases: dict[str, Key] = field(default_factory=dict)
+    at: dict[str, Step] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    ancestries: dict[str, Ancestry] = field(default_factory=dict)
+
+    def plan_all(self) -> None:
+        """Plan nodes parents first; one that names a model planned later waits for it."""
+        self._check_names_of_targets()
+        paths = {node.path for node in self.recipe.nodes}
+        waiting, failed = list(self.recipe.nodes), set[str]()
+        while waiting:
+            later: list[Node] = []
+            for node in waiting:
+                if node.parent in failed:
+                    failed.add(node.path)
+                elif (node.parent is not None and node.parent not in self.at) or (
+                    verdict := self._plan(node, paths)
+                ) is None:
+                    later.append(node)
+                elif not verdict:
+                    failed.add(node.path)
+            if len(later) == len(waiting):
+                self._report_circle(later, failed)
+                return
+            waiting = later
+
+    def _check_names_of_targets(self) -> None:
+        known = self.facts.known_targets
+        self.problems.extend(
+            f"recipe.targets: no target is called '{target}'.{nearest(target, known)} Known: {', '.join(sorted(known))}"
+            for target in self.recipe.targets
+            if target not in self.facts.accepts
+        )
+
+    def _report_circle(self, stuck: list[Node], failed: set[str]) -> None:
+        """What is still waiting names itself, its own descendant, or a step that has a mistake of its own."""
+        if not failed:
+            names = ", ".join(f"'{node.path}'" for node in stuck[:3])
+            self.problems.append(f"Steps {names}: they name each other, or their own descendants, as the model to use")
+
+    def _plan(self, node: Node, paths: set[str]) -> bool | None:
+        """Plan one node: True if it is planned, False if it has a mistake, None if it waits for another step."""
+        parent = self.at[node.parent] if node.parent else None
+        try:
+            spec = OPERATIONS[node.op]
+            given, seed = _without_seed(spec, node.params)
+            params = spec.check(self._completed(spec, given))
+            references = self._references(spec, params, node, paths)
+            if references is None:
+                return None
+            self._check_chain(spec, parent)
+            ancestry = self._ancestry(node, spec, params, parent)
+            if spec.refuse and (reason := spec.refuse(ancestry, params)):
+                raise BadParamsError(f"'{spec.name}' cannot be applied here: {reason}")
+            self._check_targets(spec)
+        except (UnknownNameError, BadParamsError) as error:
+            self.problems.append(f"Step '{node.path}': {error}")
+            return False
+        self.ancestries[node.path] = Ancestry(
+            ancestry.model, ancestry.task, (*ancestry.operations, (spec.name, params))
+        )
+        self._add(node, spec, params, references, parent, given=seed)
+        return True
+
+    def _completed(self, spec: OpSpec, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace the name of a conf/model entry (or its absence) by the entry itself, and write what suits the targets."""
+        given = dict(params)
+        for name in spec.marked("channel multiple"):
+            if given.get(name) is None:
+                given[name] = self.facts.channel_multiple
+        for name in spec.marked("model entry"):
+            wanted = given.get(name) or self.facts.default_model
+            if isinstance(wanted, Mapping):
+                continue
+            if wanted is None:
+                raise BadParamsError(
+                    f"Operation '{spec.name}': which model? Give `model:` here or in the recipe, or model=NAME on the command line"
+                )
+            if wanted not in self.facts.models:
+                known = self.facts.models
+                raise UnknownNameError(
+                    f"No model is called '{wanted}'.{nearest(str(wanted), known)} Known: {', '.join(sorted(known))}"
+                )
+            given[name] = dict(self.facts.models[wanted])
+        return given
+
+    def _references(
+        self, spec: OpSpec, params: Mapping[str, Any], node: Node, paths: set[str]
+    ) -> dict[str, Key] | None:
+        found: dict[str, Key] = {}
+        for name in spec.marked("model reference"):
+            if params.get(name) is None:
+                continue
+            path = self._resolve(str(params[name]), node, paths)
+            if path not in self.at:
+                return None
+            found[name] = self.at[path].key
+            if self.at[path].format is not Format.TORCH:
+                raise BadParamsError(
+                    f"Operation '{spec.name}': {name} '{path}' is an ONNX model; name a torch model, e.g. its parent"
+                )
+        return found
+
+    def _resolve(self, reference: str, node: Node, paths: set[str]) -> str:
+        """`base`, the name of the nearest ancestor so called, or a full path."""
+        lineage = []
+        path: str | None = node.parent
+        while path is not None:
+            lineage.append(path)
+            path = path.rpartition("/")[0] or None
+        for ancestor in lineage:
+            last = ancestor.rpartition("/")[2]
+            if reference in (last, last.partition("[")[0]):
+                return ancestor
+        if reference in paths and f"{reference}/".startswith(f"{node.path}/"):
+            which = "this step itself" if reference == node.path else "made from this step"
+            raise BadParamsError(
+                f"Operation '{node.op}': '{reference}' is {which}. Name a step above it, or in another branch"
+            )
+        if reference in paths:
+            return reference
+        if reference == "base" and lineage:
+            return lineage[-1]
+        above = [path.rpartition("/")[2] for path in lineage]
+        outside = sorted(path for path in paths if not f"{path}/".startswith(f"{node.path}/"))
+        known = list(dict.fromkeys(["base", *above, *outside]))
+        shown = ", ".join(known[:9])
+        raise BadParamsError(
+            f"Operation '{node.op}': no step is called '{reference}'.{nearest(reference, known)} Known: {shown}"
+        )
+
+    def _check_chain(self, spec: OpSpec, parent: Step | None) -> None:
+        if spec.consumes is None and parent is not None:
+            raise BadParamsError(f"'{spec.name}' takes no model, so it can only stand at the top of `tree`")
+        if spec.consumes is not None and parent is None:
+            raise BadParamsError(f"'{spec.name}' needs a model: put it under `then` of a `load` or `train` step")
+        if parent is not None and spec.consumes is Format.TORCH and parent.format is Format.ONNX:
+            raise BadParamsError(
+                f"'{spec.name}' takes a torch model, but '{parent.op}' gives an ONNX model, which cannot be trained or edited. "
+                f"Put '{spec.name}' before '{parent.op}' (for training that knows of the int8 rounding to come: "
+                "`finetune` with `quantization_aware: true`, then `quantize`)"
+            )
+
+    def _check_targets(self, spec: OpSpec) -> None:
+        """A torch model can be exported, so only an ONNX model may find no target that takes it."""
+        targets = [target for target in self.recipe.targets if target in self.facts.accepts]
+        if spec.produces is Format.ONNX and targets and all(self.facts.accepts[t] is Format.TORCH for t in targets):
+            raise BadParamsError(
+                f"'{spec.name}' gives an ONNX model, which none of the targets takes ({', '.join(targets)}). "
+                "Add `onnxruntime` to `targets`"
+            )
+
+    def _ancestry(self, node: Node, spec: OpSpec, params: Mapping[str, Any], parent: Step | None) -> Ancestry:
+        if parent is not None and node.parent is not None:
+            return self.ancestries[node.parent]
+        entries = [params[name] for name in spec.marked("model entry")]
+        return Ancestry(entries[0] if entries else {}, self.facts.task, ())
+
+    def _add(
+        self, node: Node, spec: OpSpec, params: dict[str, Any], references: dict[str, Key], parent: Step | None,
+        *, given: int | None,
+    ) -> None:  # fmt: skip
+        seed = given if given is not None else parent.seed if parent else self.recipe.seed
+        export = None
+        if parent is not None and spec.consumes is Format.ONNX and parent.format is Format.TORCH:
+            export = export_key(parent.key, self.facts.export_version)
+        key = step_key(
+            op=spec.name, version=spec.version, params=params,
+            parent=export or (parent.key if parent else None), references=references,
+            data=self.facts.data_fingerprint if Uses.DATA in spec.uses else None,
+            seed=seed if Uses.SEED in spec.uses else None,
+        )  # fmt: skip
+        step = Step(
+            key=key, path=node.path, parent=parent.key if parent else None, root=parent.root if parent else key,
+            depth=parent.depth + 1 if parent else 0, op=spec.name, kind=spec.kind.value, version=spec.version,
+            params=params, references=references, seed=seed, format=spec.produces, export=export,
+            gives_seed=given is not None,
+        )  # fmt: skip
+        self.at[node.path] = self.steps.setdefault(key, step)
+        if self.steps[key] is not step:
+            self.aliases[node.path] = key
+
+
+def _without_seed(spec: OpSpec, params: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """Take the seed out of a step's parameters; to an operation that draws no random numbers, it is a parameter like any."""
+    given = dict(params)
+    if SEED not in given or Uses.SEED not in spec.uses:
+        return given, None
+    seed = given.pop(SEED)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise BadParamsError(f"Operation '{spec.name}': seed: expected a whole number from 0 (got {seed!r})")
+    return given, seed

@@ -1,0 +1,80 @@
+"""pipeline.plan.steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.core.operation import Format
+from pipeline.core.keys import Key, evidence_key
+from pipeline.plan.recipe import Recipe
+
+SEED = "seed"
+"""What any step that draws random numbers may be given under `with`, besides its operation's parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What planning must know of the world outside the recipe; the command line gathers it."""
+
+    task: str
+    data_fingerprint: str
+    models: Mapping[str, Mapping[str, Any]]
+    """conf/model entries by name. An entry with local weights carries `content`, the digest of its files."""
+    default_model: str | None
+    accepts: Mapping[str, Format]
+    """Target name -> the format that it opens, for the recipe's targets that exist."""
+    known_targets: tuple[str, ...]
+    export_version: int
+    channel_multiple: int
+    """What suits all targets: `pipeline.targets.api.Target.channel_multiple`."""
+    profilers: frozenset[str] = frozenset()
+    """Targets whose runtime tells the time of every layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One distinct model of the plan, and how it is made."""
+
+    key: Key
+    path: str
+    parent: Key | None
+    root: Key
+    depth: int
+    op: str
+    kind: str
+    version: int
+    params: Mapping[str, Any]
+    references: Mapping[str, Key]
+    """Parameter -> key of the other model that it names."""
+    seed: int
+    """The one that the step gives, else that of its nearest ancestor which gives one, else the recipe's."""
+    format: Format
+    export: Key | None
+    """Key of the ONNX export of the parent, where this step takes ONNX and the parent is a torch model."""
+    gives_seed: bool = False
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The parameters as people read them: with the seed, where the step gives one."""
+        return {**self.params, SEED: self.seed} if self.gives_seed else dict(self.params)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps, parents before children; a step that two branches share appears once, `aliases` has its other paths."""
+
+    recipe: Recipe
+    facts: Facts
+    steps: tuple[Step, ...]
+    aliases: Mapping[str, Key]
+
+    def by_key(self) -> dict[Key, Step]:
+        """Steps by their key."""
+        return {step.key: step for step in self.steps}
+
+
+def export_key(model: Key, version: int) -> Key:
+    """Key of a torch model's ONNX export."""
+    return evidence_key("export", version=version, model=model)

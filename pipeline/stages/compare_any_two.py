@@ -1,0 +1,144 @@
+"""Compare the layers of any two models of some results: for a base that no run compared them with.
+
+The result is a store of its own beside the results, `results.layers.duckdb`, with the same tables and views, so that
+whoever reads the one reads the other; the results themselves stay as they were published.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ops.core.operation import Format
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.keys import Key, evidence_key
+from pipeline.core.versions import ACTIVATIONS_VERSION, EXPORT_VERSION, LAYERS_VERSION
+from pipeline.layers.compare.findings import find
+from pipeline.layers.compare.models import changes
+from pipeline.plan.steps import export_key
+from pipeline.stages.layer_sources import Sources, open_side
+from pipeline.store.errors import StoreError
+from pipeline.store.reader import open_results
+from pipeline.store.records.run_records import Change, Model, Record
+from pipeline.store.writer import Store
+
+__all__ = ["compare_models", "side_store"]
+
+
+def side_store(results: Path) -> Path:
+    """Where comparisons on demand are kept."""
+    return results.with_suffix(".layers.duckdb")
+
+
+def compare_models(
+    results: Path, model: str, reference: str, workspace: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Path, int]:  # fmt: skip
+    """Compare all layers of `model` with those of `reference` (names, or beginnings of keys); write and publish.
+
+    Returns the file and the number of comparisons.
+
+    Raises:
+        StoreError: if the results cannot be read, or do not know a model.
+        LayerError: if a model's files are gone or damaged.
+    """
+    with open_results(results) as db:
+        known = _Known(db)
+        first, second = known.find(model), known.find(reference)
+        artifacts = ArtifactStore(_workspace(db, results, workspace) / "artifacts")
+        sides = [open_side(artifacts, known.sources(key)) for key in (first, second)]
+        records: list[Record] = [*known.lineage(first), *known.lineage(second)]
+    found: list[Change] = list(changes(*sides, progress=progress))
+    here, there = (list(side.known.values()) for side in sides)
+    records += [*found, *find(second, here, found, there, folds=sides[0].folds)]
+    store = Store(side_store(results))
+    store.write(records)
+    store.publish()
+    store.close()
+    return store.results, len(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    key: Key
+    parent: Key | None
+    root: Key
+    format: str
+    record: Model
+
+
+class _Known:
+    """The models of some results, and where each one's evidence would be."""
+
+    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
+        query = (
+            "SELECT model_key, parent_key, root_key, format, name, title, recipe, op, op_version, kind, params, "
+            "reference_keys, notes FROM models"
+        )
+        self._rows = {Key(row[0]): _row(row) for row in db.execute(query).fetchall()}
+        data = db.execute("SELECT model_key, any_value(dataset_key) FROM prediction_set GROUP BY model_key").fetchall()
+        self._data = {Key(model): dataset for model, dataset in data}
+
+    def find(self, text: str) -> Key:
+        """Return the one model that is called so, or whose key begins so."""
+        found = [key for key, row in self._rows.items() if text in (row.record.name, key)]
+        found = found or [key for key in self._rows if text and key.startswith(text)]
+        if len(found) != 1:
+            raise StoreError(f"{'Several models are' if found else 'No model is'} called '{text}' in these results")
+        return found[0]
+
+    def sources(self, key: Key) -> Sources:
+        """Return the keys of a model's artifacts, as the run that made them gave them."""
+        origin = self._rows[key]
+        while origin.format != Format.TORCH and origin.parent is not None:
+            origin = self._rows[origin.parent]
+        export = export_key(origin.key, EXPORT_VERSION) if origin.format == Format.TORCH else None
+        return Sources(
+            model=key,
+            root=self._rows[key].root,
+            layers=evidence_key("layers", version=LAYERS_VERSION, model=key),
+            activations=evidence_key(
+                "activations", version=ACTIVATIONS_VERSION, model=key, data=self._data.get(key), export=export
+            ),
+            origin=origin.key,
+            export=export,
+        )
+
+    def lineage(self, key: Key) -> list[Model]:
+        """Return the records of a model and its ancestors, which its facts refer to."""
+        found: list[Model] = []
+        at: Key | None = key
+        while at is not None:
+            found.append(self._rows[at].record)
+            at = self._rows[at].parent
+        return found
+
+
+def _row(row: tuple[Any, ...]) -> _Row:
+    key, parent, root, form, name, title, recipe, op, version, kind, params, references, notes = row
+    record = Model(
+        model_key=key, parent_key=parent, name=name, title=title, recipe=recipe, op=op, op_version=version, kind=kind,
+        format=form, params=json.loads(params), references=json.loads(references), notes=json.loads(notes),
+    )  # fmt: skip
+    return _Row(Key(key), Key(parent) if parent else None, Key(root), form, record)
+
+
+def _workspace(db: duckdb.DuckDBPyConnection, results: Path, given: Path | None) -> Path:
+    """The folder of the newest run; a relative one is looked for beside the results, then from here."""
+    if given is not None:
+        return given
+    rows = db.execute(
+        "SELECT config->>'workspace' FROM runs WHERE config->>'workspace' IS NOT NULL ORDER BY started_at DESC LIMIT 1"
+    ).fetchall()
+    named = Path(rows[0][0] if rows else ".bouillon").expanduser()
+    for folder in (results.absolute().parent / named, named):
+        if (folder / "artifacts").is_dir():
+            return folder
+    raise StoreError(
+        f"The models' files are gone: there is no {results.absolute().parent / named}. Name it: --workspace DIR"
+    )

@@ -1,0 +1,107 @@
+"""Where what is to be compared lies: keys of artifacts, as jobs and the command line name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ops.core.operation import Format
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.keys import Key
+from pipeline.layers.compare.models import Side, summaries
+from pipeline.layers.records_file import DISTRIBUTIONS, SAMPLES, load_records
+from pipeline.layers.stats.activation_sampling import load_samples
+from pipeline.layers.tensors.bn_folds import folds_of
+from pipeline.layers.tensors.constant_gathers import Lookup, lookups_of
+from pipeline.layers.tensors.edits import Edited
+from pipeline.layers.tensors.open import tensors_of
+from pipeline.layers.tensors.tensor import LayerError
+from pipeline.models import storage
+from pipeline.store.records.run_records import Distribution
+
+__all__ = ["kept_channels", "open_side", "origin_folder", "original_shapes"]
+
+
+def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
+    """Return what a comparison needs of a model.
+
+    Raises:
+        LayerError: if the model's files are gone; missing evidence only leaves its part out.
+    """
+    folder = artifacts.path(sources.model)
+    if sources.model not in artifacts:
+        raise LayerError(f"The model's files are gone: there is no {folder}. Run the recipe again to make them")
+    origin = origin_folder(artifacts, sources)
+    folds: dict[str, str] = {}
+    lookups: dict[str, Lookup] = {}
+    if storage.format_of(folder) is Format.ONNX and sources.export is not None and sources.export in artifacts:
+        export = artifacts.path(sources.export) / storage.ONNX_FILE
+        folds, lookups = folds_of(export), lookups_of(export)
+    known = load_records(Distribution, artifacts.path(sources.layers) / DISTRIBUTIONS)
+    known += load_records(Distribution, artifacts.path(sources.activations) / DISTRIBUTIONS)
+    samples = artifacts.path(sources.activations) / SAMPLES
+    return Side(
+        key=sources.model,
+        folder=folder,
+        edits=storage.load_edits(origin) if origin else (),
+        original=original_shapes(artifacts, sources.root),
+        eps=storage.load_structure(origin)["eps"] if origin else {},
+        folds=folds,
+        lookups=lookups,
+        known=summaries(known),
+        samples=load_samples(samples) if samples.exists() else {},
+    )
+
+
+def original_shapes(artifacts: ArtifactStore, root: Key) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the root's tensors, which narrowed layers are numbered by; nothing if it is gone."""
+    if root not in artifacts:
+        return {}
+    return {tensor.name: tensor.shape for tensor in tensors_of(artifacts.path(root))}
+
+
+def kept_channels(
+    edited: Edited, original: Mapping[str, tuple[int, ...]], modules: Mapping[str, str]
+) -> dict[str, tuple[np.ndarray, int]]:
+    """Return, per narrowed layer, the output channels that are left and the original number of them.
+
+    `modules` are the classes of the network's modules by path.
+    """
+    found = {}
+    for (layer, side), places in edited.kept.items():
+        name = edited.renamed.get(layer, layer)
+        shape = original.get(f"{name}.weight")
+        if side == "out" and shape is not None:
+            found[name] = places, shape[1] if "Embedding" in modules.get(layer, "") else shape[0]
+    return found
+
+
+def origin_folder(artifacts: ArtifactStore, sources: Sources) -> Path | None:
+    """Return the folder of the nearest torch model, if it is there."""
+    folder = artifacts.path(sources.origin)
+    return folder if sources.origin in artifacts and storage.format_of(folder) is Format.TORCH else None
+
+
+__all__ = ["Sources"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Keys of the artifacts that one model's layers are known from."""
+
+    model: Key
+    root: Key
+    layers: Key
+    activations: Key
+    origin: Key
+    """The nearest torch model: itself, or the ancestor that an ONNX file was exported from."""
+    export: Key | None
+    """The ONNX export of `origin`."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return asdict(self)

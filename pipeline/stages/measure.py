@@ -1,0 +1,67 @@
+"""Compute every registered metric that a model's evidence allows. Timings have their own session at the end of a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.core.operation import Format
+from pipeline.core.environment import device_id
+from pipeline.layers.records_file import load_layers
+from pipeline.measure.metrics.api import ModelFiles
+from pipeline.measure.metrics.compute import compute
+from pipeline.measure.predictions import load_predictions
+from pipeline.models.storage import ONNX_FILE
+from pipeline.targets.open import open_target
+
+if TYPE_CHECKING:
+    from pipeline.engine.jobs import Job
+    from pipeline.engine.worker import Worker
+
+_OF_THE_RUNTIME = ("integer_mac_share",)
+"""Metrics of files that depend on how the target runs them here; the others are properties of the file alone."""
+
+
+def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
+    """Return the measures: metric name -> value with its interval, what it depends on, and the key of its evidence.
+
+    And the metrics that failed: name -> why.
+    """
+    details = job.details
+    observed = worker.artifacts.manifest(details["predictions"])
+    base = load_predictions(worker.artifacts.path(details["base"])) if "base" in details else None
+    predictions = load_predictions(worker.artifacts.path(details["predictions"]))
+    answered = {
+        "target": details["target"],
+        "device": observed["device"],
+        "dataset_key": observed["dataset"],
+        "evidence_key": details["predictions"],
+    }
+    failed: dict[str, str] = {}
+    judged = compute(predictions, base=base, failed=failed)
+    measures = {spec.name: {**asdict(found), **answered} for spec, found in judged}
+    for spec, found in compute(_files(worker, job), failed=failed):
+        runs = (
+            {"target": details["target"], "device": device_id()}
+            if spec.name in _OF_THE_RUNTIME
+            else {"target": "", "device": ""}
+        )
+        measures[spec.name] = {**asdict(found), **runs, "dataset_key": "", "evidence_key": details["file"]}
+    return {"measures": measures, **({"failed": failed} if failed else {})}
+
+
+def _files(worker: Worker, job: Job) -> ModelFiles:
+    from ops.onnx_graph.macs import count_macs
+
+    details = job.details
+    deployed = worker.artifacts.path(details["file"]) / ONNX_FILE
+    target = open_target(worker.workplace.targets[details["target"]])
+    opened = deployed if target.accepts is Format.ONNX else worker.artifacts.path(job.model)
+    layers = load_layers(worker.artifacts.path(details["layers"]))
+    return ModelFiles(
+        file=deployed,
+        layers=tuple(asdict(layer) for layer in layers),
+        macs=sum(layer.macs for layer in count_macs(deployed)),
+        kernels=target.kernels(opened),
+    )

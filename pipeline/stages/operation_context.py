@@ -1,0 +1,111 @@
+"""What the worker gives to an operation."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ops.core.errors import OperationError
+from ops.core.operation import Batch, OnnxModel, TorchModel
+
+if TYPE_CHECKING:
+    from pipeline.datasets.api import Dataset
+
+PROGRESS_FILE = "progress.json"
+_PROGRESS_SECONDS = 0.5
+
+
+class TrainingData:
+    """A data set as operations may see it: training and calibration instances, never the evaluation split."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data set's content."""
+        return self._dataset.fingerprint
+
+    @property
+    def task(self) -> str:
+        """What the labels are."""
+        return self._dataset.task
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names, in the order of the logits."""
+        return self._dataset.classes
+
+    def size(self, split: Literal["train", "calibration"]) -> int:
+        """Number of instances."""
+        return self._dataset.size(self._allowed(split))
+
+    def batches(
+        self,
+        split: Literal["train", "calibration"],
+        *,
+        batch_size: int,
+        samples: int | None = None,
+        seed: int | None = None,
+        augment: bool = False,
+    ) -> Iterator[Batch]:
+        """As `Dataset.batches`."""
+        return self._dataset.batches(
+            self._allowed(split), batch_size=batch_size, samples=samples, seed=seed, augment=augment
+        )
+
+    def _allowed(self, split: Literal["train", "calibration"]) -> Literal["train", "calibration"]:
+        if split not in ("train", "calibration"):
+            raise OperationError(f"An operation may not use the '{split}' split: its figures would be worth nothing")
+        return split
+
+
+class WorkerContext:
+    """The Context of one step. Data and references are opened when first asked for."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        scratch: Path,
+        dataset: Callable[[], Dataset],
+        build: Callable[[Mapping[str, Any], bool], TorchModel | OnnxModel],
+        references: Mapping[str, Callable[[], TorchModel | OnnxModel]],
+    ) -> None:
+        self.seed = seed
+        self.scratch = scratch
+        self.notes: dict[str, Any] = {}
+        self._dataset, self._build, self._references = dataset, build, references
+        self._told = 0.0
+
+    @property
+    def data(self) -> TrainingData:
+        """The recipe's data set."""
+        return TrainingData(self._dataset())
+
+    def build(self, entry: Mapping[str, Any], *, pretrained: bool) -> TorchModel | OnnxModel:
+        """Build a conf/model entry to fit the data set."""
+        return self._build(entry, pretrained)
+
+    def load(self, reference: str) -> TorchModel:
+        """Load the model that a `ModelRef` parameter names."""
+        model = self._references[reference]()
+        assert isinstance(model, TorchModel), "the plan lets references name torch models only"
+        return model
+
+    def note(self, name: str, value: Any) -> None:
+        """Record something about the result; JSON only."""
+        json.dumps(value, allow_nan=False)
+        self.notes[name] = value
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """Write the progress file, at most twice a second."""
+        now = time.monotonic()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            scratch = self.scratch / f"{PROGRESS_FILE}.new"
+            scratch.write_text(json.dumps({"done": done, "total": total, "text": text}))
+            scratch.replace(self.scratch / PROGRESS_FILE)

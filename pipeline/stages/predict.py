@@ -1,0 +1,28 @@
+"""Observe what a model answers on a target: the evaluation split, with the options that timing uses too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.core.operation import Format
+from pipeline.core.environment import device_id
+from pipeline.measure.evaluate import predict
+from pipeline.measure.predictions import save_predictions
+from pipeline.models.storage import ONNX_FILE
+from pipeline.targets.open import open_target
+
+if TYPE_CHECKING:
+    from pipeline.engine.jobs import Job
+    from pipeline.engine.worker import Worker
+
+
+def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
+    """Write the predictions of one model on one target."""
+    workplace = worker.workplace
+    target = open_target(workplace.targets[job.details["target"]])
+    source = worker.artifacts.path(job.details["source"])
+    file = source / ONNX_FILE if target.accepts is Format.ONNX else source
+    with target.open(file, threads=workplace.threads) as session:
+        save_predictions(predict(session, worker.dataset, batch_size=workplace.batch_size), folder)
+    return {"target": target.describe(), "dataset": worker.dataset.fingerprint, "device": device_id()}

@@ -1,0 +1,174 @@
+"""From a plan to jobs: the operations, and the evidence that every model in the tree gets.
+
+Timings are taken elsewhere: a rough one early (`early`), the real ones by a session at the end (`timing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ops.core.operation import Format, Kind
+from pipeline.core.keys import Key, evidence_key
+from pipeline.core.versions import (
+    ACTIVATIONS_VERSION,
+    COMPARE_VERSION,
+    LAYERS_VERSION,
+    MEASURE_VERSION,
+    PREDICT_VERSION,
+    TIMES_VERSION,
+    TIMING_VERSION,
+)
+from pipeline.engine.jobs import Job, What
+from pipeline.plan.steps import Plan, Step, export_key
+from pipeline.stages.layer_sources import Sources
+
+_LOSSY = (Kind.PRUNE, Kind.QUANTIZE, Kind.FACTORIZE, Kind.CLUSTER)
+"""Operations that take something away, so that leaving a layer out is a remedy."""
+
+
+def jobs_of(plan: Plan, *, targets: Mapping[str, Mapping[str, Any]], metrics: tuple[str, ...]) -> list[Job]:
+    """Return every job of the plan; a job comes after all that it needs.
+
+    `targets` are the conf/target entries of the recipe's targets, `metrics` the names of the registered metrics: a new
+    metric is computed from evidence that exists, and reruns no operation.
+    """
+    jobs: dict[Key, Job] = {}
+    steps = plan.by_key()
+    for step in plan.steps:
+        for job in (*_model_jobs(step, plan), *_evidence_jobs(step, steps, plan, targets, metrics)):
+            jobs.setdefault(job.key, job)
+    return list(jobs.values())
+
+
+def _model_jobs(step: Step, plan: Plan) -> Iterator[Job]:
+    source = step.export or step.parent
+    yield Job(
+        key=step.key,
+        what=What.OPERATION,
+        path=step.path,
+        model=step.key,
+        needs=tuple(dict.fromkeys([*([source] if source else []), *step.references.values()])),
+        details={
+            "op": step.op,
+            "version": step.version,
+            "params": dict(step.params),
+            "seed": step.seed,
+            "source": source,
+            "references": {str(step.params[name]): key for name, key in step.references.items()},
+            # all others wait for the root of a single tree; whether it is alone must not depend on who is done first
+            "alone": all(other.root == step.key for other in plan.steps),
+        },
+    )
+    if step.format is Format.TORCH:
+        yield Job(export_key(step.key, plan.facts.export_version), What.EXPORT, step.path, step.key, (step.key,))
+
+
+def _evidence_jobs(
+    step: Step,
+    steps: Mapping[Key, Step],
+    plan: Plan,
+    targets: Mapping[str, Mapping[str, Any]],
+    metrics: tuple[str, ...],
+) -> Iterator[Job]:
+    layers = Job(
+        evidence_key("layers", version=LAYERS_VERSION, model=step.key), What.LAYERS, step.path, step.key, (step.key,)
+    )
+    yield layers
+    yield from _comparison_jobs(step, steps, plan)
+    for name in plan.recipe.targets:
+        predict = predict_job(step, name, plan, targets)
+        if predict is None:
+            continue
+        yield predict
+        if name in plan.facts.profilers:
+            yield _times_job(predict, targets[name])
+        base = predict_job(steps[step.root], name, plan, targets)
+        deployed = export_key(step.key, plan.facts.export_version) if step.format is Format.TORCH else step.key
+        evidence = {"predictions": predict.key, "layers": layers.key, "file": deployed}
+        evidence |= {"base": base.key} if base and base.key != predict.key else {}
+        yield Job(
+            key=evidence_key(
+                "measures", version=MEASURE_VERSION, model=step.key, evidence=evidence, metrics=sorted(metrics)
+            ),
+            what=What.MEASURE,
+            path=step.path,
+            model=step.key,
+            needs=tuple(dict.fromkeys(evidence.values())),
+            details={"target": name, **evidence},
+        )
+
+
+def _times_job(predict: Job, target: Mapping[str, Any]) -> Job:
+    """Where the time goes of what `predict` runs."""
+    source = predict.details["source"]
+    key = evidence_key("layer_times", version=TIMES_VERSION, model=predict.model, source=source, target=dict(target))
+    return Job(key, What.LAYER_TIMES, predict.path, predict.model, (source,), predict.details)
+
+
+def _comparison_jobs(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Iterator[Job]:
+    """What the layers give, and how they differ from those of the parent and the root."""
+    sources = _sources(step, steps, plan)
+    files = (step.key, step.root, sources.origin, *([sources.export] if sources.export else []))
+    yield Job(
+        key=sources.activations,
+        what=What.ACTIVATIONS,
+        path=step.path,
+        model=step.key,
+        needs=tuple(dict.fromkeys(files)),
+        details={"sources": sources.plain()},
+    )
+    relatives = [steps[key] for key in dict.fromkeys((step.parent, step.root)) if key not in (None, step.key)]
+    references = [_sources(relative, steps, plan) for relative in relatives]
+    everything = [key for each in (sources, *references) for key in (each.model, each.layers, each.activations)]
+    yield Job(
+        key=evidence_key("compare", version=COMPARE_VERSION, model=step.key, evidence=everything),
+        what=What.COMPARE,
+        path=step.path,
+        model=step.key,
+        needs=tuple(dict.fromkeys([*files, *everything])),
+        details={
+            "op": step.op if step.kind in _LOSSY else "",
+            "parent": step.parent,
+            "sources": sources.plain(),
+            "references": [reference.plain() for reference in references],
+        },
+    )
+
+
+def _sources(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Sources:
+    origin = step
+    while origin.format is not Format.TORCH and origin.parent is not None:
+        origin = steps[origin.parent]
+    export = export_key(origin.key, plan.facts.export_version) if origin.format is Format.TORCH else None
+    return Sources(
+        model=step.key,
+        root=step.root,
+        layers=evidence_key("layers", version=LAYERS_VERSION, model=step.key),
+        activations=evidence_key(
+            "activations", version=ACTIVATIONS_VERSION, model=step.key, data=plan.facts.data_fingerprint, export=export
+        ),
+        origin=origin.key,
+        export=export,
+    )
+
+
+def predict_job(step: Step, target: str, plan: Plan, targets: Mapping[str, Mapping[str, Any]]) -> Job | None:
+    """The job that runs a model on a target; None where the target cannot open that kind of model."""
+    accepts = plan.facts.accepts[target]
+    if accepts is Format.TORCH and step.format is Format.ONNX:
+        return None
+    exported = accepts is Format.ONNX and step.format is Format.TORCH
+    source = export_key(step.key, plan.facts.export_version) if exported else step.key
+    key = evidence_key(
+        "predictions", version=PREDICT_VERSION, model=step.key, source=source, target=dict(targets[target]),
+        data=plan.facts.data_fingerprint,
+    )  # fmt: skip
+    return Job(key, What.PREDICT, step.path, step.key, (source,), {"target": target, "source": source})
+
+
+def timing_key(model: Key, *, target: Mapping[str, Any], preset: Mapping[str, Any], device: str) -> Key:
+    """Key of a model's timings: the conf/target entry, the whole preset and the machine are part of it."""
+    return evidence_key(
+        "timing", version=TIMING_VERSION, model=model, target=dict(target), preset=dict(preset), device=device
+    )

@@ -1,0 +1,130 @@
+"""The measuring session at the end of a sweep: which models lack figures, and what the session adds to the store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.core.operation import Format
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.environment import device_id
+from pipeline.core.keys import Key
+from pipeline.engine.jobs import Failed, Job, What
+from pipeline.measure.timing.inputs import write_inputs
+from pipeline.measure.timing.preset import Preset
+from pipeline.measure.timing.records import records_of
+from pipeline.measure.timing.results import Candidate, Case, SessionResult
+from pipeline.measure.timing.session import run_session
+from pipeline.models.storage import ONNX_FILE
+from pipeline.plan.steps import Plan, Step
+from pipeline.stages.schedule import predict_job, timing_key
+from pipeline.store.records.run_records import Ingested, Record
+
+if TYPE_CHECKING:
+    from pipeline.datasets.api import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What came of a session."""
+
+    records: list[Record] = field(default_factory=list)
+    failures: list[tuple[Job, Failed]] = field(default_factory=list)
+    """Models that could not be timed, as failed jobs of theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a run times, and how."""
+
+    plan: Plan
+    targets: Mapping[str, Mapping[str, Any]]
+    artifacts: ArtifactStore
+    preset: Preset
+    plugins: tuple[str, ...] = ()
+
+    def missing(self, ingested: set[str]) -> dict[Key, list[Candidate]]:
+        """Model key -> its candidates that have no figures of this preset on this machine yet."""
+        found: dict[Key, list[Candidate]] = {}
+        for candidate in self.candidates():
+            if self._key(candidate) not in ingested:
+                found.setdefault(Key(candidate.model_key), []).append(candidate)
+        return found
+
+    def candidates(self) -> list[Candidate]:
+        """Every model of the plan that is there and has answered, on every target that takes it: never a latency alone."""
+        found = [self._candidate(step, target) for step in self.plan.steps for target in self.targets]
+        return [candidate for candidate in found if candidate is not None]
+
+    def run(
+        self, ingested: set[str], data: Dataset, *, run_id: str, progress: Callable[[int, int, str], None]
+    ) -> Timed:
+        """Measure what lacks figures; nothing comes of it if nothing does."""
+        missing = self.missing(ingested)
+        if not missing:
+            return Timed()
+        with tempfile.TemporaryDirectory(prefix="bouillon-timing-") as name:
+            folder = Path(name)
+            result = run_session(
+                self.candidates(),
+                targets=self.targets,
+                inputs=write_inputs(data, folder, samples=self.preset.samples),
+                preset=self.preset,
+                folder=folder,
+                wanted=set(missing),
+                plugins=self.plugins,
+                progress=progress,
+            )
+        records = records_of(result, device=device_id(), run_id=run_id)
+        failed = {(failure.case.model_key, failure.case.target) for failure in result.failures}
+        done = [
+            Ingested(self._key(candidate))
+            for candidates in missing.values()
+            for candidate in candidates
+            if (candidate.model_key, candidate.target) not in failed
+        ]
+        return Timed([*records, *done], self._failures(result))
+
+    def _candidate(self, step: Step, target: str) -> Candidate | None:
+        source = self._source(step, target)
+        if source is None:
+            return None
+        return Candidate(step.key, step.root, step.parent, target, source)
+
+    def _source(self, step: Step, target: str) -> Path | None:
+        """What a target opens, if it takes the model, and the model and its predictions are there."""
+        predict = predict_job(step, target, self.plan, self.targets)
+        if predict is None or not all(key in self.artifacts for key in (predict.key, *predict.needs)):
+            return None
+        folder = self.artifacts.path(predict.details["source"]).resolve()
+        return folder / ONNX_FILE if self.plan.facts.accepts[target] is Format.ONNX else folder
+
+    def _failures(self, result: SessionResult) -> list[tuple[Job, Failed]]:
+        """One per model and target; where conditions failed differently, each with its error."""
+        errors: dict[tuple[str, str], dict[str, Case]] = {}
+        for failure in result.failures:
+            errors.setdefault((failure.case.model_key, failure.case.target), {})[failure.error] = failure.case
+        steps = self.plan.by_key()
+        known = {(candidate.model_key, candidate.target): self._key(candidate) for candidate in self.candidates()}
+        found = []
+        for (model, target), own in errors.items():
+            step = steps[Key(model)]
+            texts = [error if len(own) == 1 else f"{_condition(case)}: {error}" for error, case in own.items()]
+            job = Job(known[model, target], What.TIMING, step.path, step.key, (step.key,), {"target": target})
+            found.append((job, Failed(job.key, None, "; ".join(texts))))
+        return found
+
+    def _key(self, candidate: Candidate) -> Key:
+        return timing_key(
+            Key(candidate.model_key),
+            target=self.targets[candidate.target],
+            preset=self.preset.model_dump(mode="json"),
+            device=device_id(),
+        )
+
+
+def _condition(case: Case) -> str:
+    return f"{case.scenario}, batch {case.batch}, {case.threads} thread(s)"

@@ -1,0 +1,200 @@
+"""The files of a store: the published results, the working file and the lock, and how one becomes the other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from pipeline.store.database import Inspector, Stamp, attached, connect, is_damage
+from pipeline.store.errors import (
+    DamagedFileError,
+    EmptyResultsError,
+    ForeignFileError,
+    NoResultsError,
+    StoreError,
+    WriteError,
+)
+from pipeline.store.schema import definition
+
+FOLDER = ".bouillon"
+_PATIENCE = 600.0
+"""Seconds to wait for other pipelines; one turn takes milliseconds, or seconds while a large store is published."""
+
+
+class StoreFiles:
+    """Paths, and the steps from one to the next. The caller holds the lock."""
+
+    def __init__(self, results: Path) -> None:
+        folder = results.parent / FOLDER
+        self.results = results
+        self.working = folder / f"{results.name}.working"
+        self._lock = FileLock(folder / f"{results.name}.lock")
+        self._inspector = Inspector()
+        self._scratch = results.parent / f".{results.name}.publishing"
+
+    def prepare(self) -> None:
+        """Make the folder."""
+        try:
+            self.working.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the store alone, for the length of the block. Turns may be nested."""
+        try:
+            self._lock.acquire(timeout=_PATIENCE)
+        except Timeout:
+            raise WriteError(
+                f"{self.results}: another pipeline has had the store for {_PATIENCE:.0f} s. Find it: "
+                f"fuser {self._lock.lock_file}"
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def open_working(self) -> None:
+        """Make the working file if it is missing: from the published results if there are any, else a new one.
+
+        A damaged one is set aside first, unless the results cannot be read either.
+        """
+        damage = self._damage()
+        if self.working.exists() and not damage:
+            return
+        scratch = self.working.with_suffix(".making")
+        try:
+            for left in (scratch, _log(scratch)):
+                left.unlink(missing_ok=True)
+            self._fill(scratch)
+            _flush(scratch)
+            if damage:
+                self._set_aside(damage)
+            _log(self.working).unlink(missing_ok=True)
+            scratch.replace(self.working)
+        except (OSError, duckdb.Error) as error:
+            for left in (scratch, _log(scratch)):
+                left.unlink(missing_ok=True)
+            raise WriteError(self.explain(error)) from None
+
+    def _damage(self) -> str:
+        """What is wrong with the content of the working file; empty if nothing is, or it is not there."""
+        try:
+            if self.working.exists():
+                self._inspector.look(self.working)
+        except (DamagedFileError, EmptyResultsError) as error:
+            return str(error).partition(". ")[0]
+        except StoreError:  # another program has it, or it is not ours: told where it is opened
+            pass
+        return ""
+
+    def _set_aside(self, damage: str) -> None:
+        number = 1
+        while (aside := self.working.with_suffix(f".damaged-{number}")).exists():
+            number += 1
+        self.working.replace(aside)
+        if _log(self.working).exists():
+            _log(self.working).replace(_log(aside))
+        begins = f"from the published {self.results}" if self.results.exists() else "with an empty store"
+        sys.stderr.write(f"{damage}. It is kept as {aside}; this run begins {begins}.\n")
+
+    def published_stamp(self) -> Stamp | None:
+        """What the published results say of themselves; None if there are none, or only an empty file."""
+        try:
+            return self._inspector.look(self.results)
+        except (NoResultsError, EmptyResultsError):
+            return None
+
+    def working_stamp(self) -> Stamp:
+        """What the working file says of itself."""
+        return self._inspector.look(self.working)
+
+    def check_published(self, published: Stamp | None, own: Stamp) -> None:
+        """Refuse to put this store in the place of anything but an earlier state of itself."""
+        if published is None:
+            return
+        if published.store_id != own.store_id or published.revision > own.revision:
+            raise ForeignFileError(
+                f"{self.results} is not what {self.working} was published as: publishing would overwrite results that "
+                f"are only there. To go on with {self.results.name}, remove {self.working}; to go on with the working "
+                f"file, move {self.results.name} away."
+            )
+
+    def publish(self) -> None:
+        """Put a copy of the working file, which must be checkpointed and closed, in the place of the results."""
+        try:
+            shutil.copyfile(self.working, self._scratch)
+            _flush(self._scratch)
+            self._scratch.replace(self.results)
+            _flush(self.results.parent)
+        except OSError as error:
+            self._scratch.unlink(missing_ok=True)
+            raise WriteError(f"{self.explain(error)} Readers see the state before.") from None
+
+    def explain(self, error: Exception) -> str:
+        """Say what went wrong while writing, and that nothing else was lost."""
+        reason = error.strerror if isinstance(error, OSError) else _reason(error)
+        if is_damage(reason or ""):
+            return (
+                f"{self.results}: writing failed, since {self.working} is damaged: {reason}. Move it away and run again: what is "
+                f"published in {self.results.name} is taken from there."
+            )
+        advice = "Free some space and run again" if _is_full(reason or "") else "Run again when the cause is removed"
+        return f"{self.results}: writing failed: {reason}. {advice}: what was written before is safe in {self.working}."
+
+    def back_up(self, version: int) -> Path:
+        """Copy the working file, beside it, as the last state of a schema version."""
+        backup = self.working.with_suffix(f".version-{version}")
+        try:
+            shutil.copyfile(self.working, backup)
+            _flush(backup)
+        except OSError as error:
+            backup.unlink(missing_ok=True)
+            raise WriteError(self.explain(error)) from None
+        return backup
+
+    def _unwritable(self, error: OSError) -> WriteError:
+        return WriteError(
+            f"{self.working.parent} cannot be written: {error.strerror}. Name a results file in a folder of yours: "
+            "results=PATH"
+        )
+
+    def _fill(self, scratch: Path) -> None:
+        try:
+            self._inspector.look(self.results)
+        except (NoResultsError, EmptyResultsError):
+            with connect(threads=1) as db, attached(db, scratch, read_only=False):
+                definition.create(db)
+        else:
+            shutil.copyfile(self.results, scratch)
+
+
+def _log(database: Path) -> Path:
+    """DuckDB's write-ahead log of a file: a stray one must not be applied to a new file."""
+    return database.with_name(f"{database.name}.wal")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    """DuckDB wraps what the system said: `Checkpoint failed ... Original error: ... No space left on device`."""
+    return str(error).rpartition("Original error: ")[2].partition("\n")[0]
+
+
+def _is_full(reason: str) -> bool:
+    return any(sign in reason for sign in ("No space left", "File too large", "Disk quota"))

@@ -1,0 +1,87 @@
+"""A run's configuration as checked data. It comes composed from the command line; nothing here knows Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ops.core.registry import nearest
+from pipeline.core.cpu_quota import cores
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong: the message names the key, the problem and the nearest fix."""
+
+
+class LimitsConfig(BaseModel):
+    """What one job may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    seconds: float | None = Field(default=None, gt=0)
+    memory_gb: float | None = Field(default=None, gt=0)
+
+
+class ExecutorConfig(BaseModel):
+    """Where jobs run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    executor: Literal["local", "inprocess"] = "local"
+    workers: int = Field(default=1, ge=1, le=256)
+    threads: int | None = Field(default=None, ge=1)
+
+    def inner_threads(self) -> int:
+        """Threads of one worker: as asked, or the cores divided by the workers."""
+        return self.threads or max(1, cores() // self.workers)
+
+    def threads_alone(self) -> int:
+        """Threads of a job that no other can run beside: those of all workers, as far as there are cores for them."""
+        threads = self.inner_threads()
+        return max(threads, min(threads * self.workers, cores()))
+
+
+class Config(BaseModel):
+    """Everything a run needs; `recipe` is parsed apart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recipe: dict[str, Any]
+    model: dict[str, Any] | None = None
+    dataset: dict[str, Any] | None = None
+    executor: ExecutorConfig = ExecutorConfig()
+    bench: dict[str, Any] | None = None
+    results: Path = Path("results.duckdb")
+    workspace: Path = Path(".bouillon")
+    data_folder: Path = Path("~/.cache/bouillon/data")
+    plugins: tuple[str, ...] = ()
+    limits: LimitsConfig = LimitsConfig()
+    batch_size: int = Field(default=256, ge=1)
+    plan_only: bool = False
+    explain: str | None = None
+    force: str | tuple[str, ...] | None = None
+
+    def forced(self) -> tuple[str, ...]:
+        """Paths of the steps to run again."""
+        if self.force is None:
+            return ()
+        return (self.force,) if isinstance(self.force, str) else self.force
+
+
+def check(raw: Mapping[str, Any]) -> Config:
+    """Check a composed configuration.
+
+    Raises:
+        ConfigError: listing each wrong key with its problem.
+    """
+    try:
+        return Config.model_validate(dict(raw))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"config: unknown key '{where}'.{nearest(where, Config.model_fields)}"
+    return f"config: {where}: {problem['msg']} (got {problem['input']!r})"

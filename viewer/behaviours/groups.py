@@ -1,0 +1,49 @@
+"""Error rates of groups at one look: which of them a model fails more than the base does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from viewer.behaviours.measures import MEASURES
+from viewer.behaviours.queries import SEPARATOR, Sheet
+from viewer.behaviours.statistics import cells
+from viewer.behaviours.table import ALPHA, Look, cell, corrected, relative_text
+
+__all__ = ["error_groups"]
+
+
+def error_groups(
+    sheet: Sheet, models: Sequence[str], attributes: tuple[str, ...], shown: np.ndarray, *, inferred: bool
+) -> dict[str, Any]:
+    """Return error rates per group and model (the base first), relative increases, and tests corrected for their number.
+
+    Only of the instances `shown` (bool (N,)); shares alone, without intervals and tests, unless they are `inferred` from.
+    """
+    belongs, measure = sheet.members(attributes), MEASURES["error"]
+    errors = sheet.values(measure, models, models[0])
+    found = [cells(errors[key], errors[models[0]], belongs, shown) for key in models]
+    p, tests = corrected(found, inferred=inferred)
+    look = Look(measure, inferred=inferred, tests=tests)
+    rows = []
+    for row in np.flatnonzero(found[0].count).tolist():
+        parts = [cell(part, row, look, base=at == 0, p=float(p[at, row])) for at, part in enumerate(found)]
+        others = [
+            {
+                "relative": relative_text(float(found[at].relative[row])),
+                "p": f"{p[at, row]:.2g}" if tests else "",
+                "told": bool(p[at, row] < ALPHA),
+            }
+            for at in range(1, len(found))
+        ]
+        rows.append(
+            {
+                "name": belongs.names[row],
+                "count": parts[0].count,
+                "base": parts[0],
+                "others": list(zip(parts[1:], others, strict=True)),
+            }
+        )
+    return {"title": SEPARATOR.join(attributes), "rows": rows, "tests": tests}

@@ -1,0 +1,377 @@
+"""Puts a visitor's Behaviours page together: state and answers in, what the template draws out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from viewer.behaviours.groups import error_groups
+from viewer.behaviours.measures import MEASURES, Answers, Measure
+from viewer.behaviours.queries import Sheet
+from viewer.behaviours.statistics import (
+    Cells,
+    Members,
+    agreement,
+    cells,
+    changed_in,
+    flip_matrix,
+    flips,
+    histogram,
+    negative_flips,
+)
+from viewer.behaviours.table import (
+    ALPHA,
+    Brush,
+    Cell,
+    Look,
+    cell,
+    corrected,
+    edges_of,
+    marked,
+    order_rows,
+    overall,
+    read_brush,
+)
+from viewer.format.numbers import format_number
+from viewer.results.notes import Notes
+from viewer.session.state import ViewState
+
+__all__ = ["PAGE", "BehaviourPage"]
+
+PAGE = 50
+_FLIPS = 5
+_CHOSEN = "Instances were chosen by what the models say of them: no test applies."
+_FLAGGED = "Instances were chosen by a person who saw the answers: no test applies."
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    key: str
+    answers: Answers
+    values: np.ndarray
+    shown: np.ndarray
+    """What the histogram shows: values, or differences to the base."""
+
+
+class BehaviourPage:
+    """One drawing of the page."""
+
+    def __init__(
+        self, sheet: Sheet, state: ViewState, models: Sequence[str], names: Mapping[str, str], notes: Notes
+    ) -> None:
+        """`models` has the base first; `names` gives every model's name for people."""
+        self.sheet, self.state, self.models, self.names, self.notes = sheet, state, list(models), names, notes
+        sheet.load(self.models)
+        self.measures = [m for m in MEASURES.values() if self._fits(m)]
+        known = {m.name: m for m in self.measures}
+        self.measure = known.get(state.b_measure) or self.measures[0]
+        values = sheet.values(self.measure, self.models, self.models[0])
+        self.base_values = values[self.models[0]]
+        self.columns = [self._column(key, values[key]) for key in self.models]
+        self.base = self.columns[0]
+
+    # ---- which instances
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """Instances that pass every filter, bool (N,)."""
+        found = self._members_mask(self.state.b_class, ())
+        found &= self._members_mask(self.state.b_group, tuple(self.state.b_groups))
+        if self.state.b_text:
+            found &= self.sheet.matching(self.state.b_text)
+        found &= self._only()
+        for brush in self.brushes:
+            column = next((c for c in self.columns if c.key == brush.model), None)
+            if column is not None:
+                found &= (column.shown >= brush.low) & (column.shown <= brush.high)
+        return found
+
+    @cached_property
+    def brushes(self) -> list[Brush]:
+        """Ranges chosen on histograms."""
+        return [brush for text in self.state.b_brush if (brush := read_brush(text)) is not None]
+
+    @cached_property
+    def untested(self) -> str:
+        """Why no test applies to the instances shown; empty where tests do.
+
+        Instances that were chosen by their outcome differ between the models by that choice alone.
+        """
+        if any(brush.model in self.models for brush in self.brushes) or self.state.b_only not in ("all", "flagged"):
+            return _CHOSEN
+        return _FLAGGED if self.state.b_only == "flagged" else ""
+
+    @cached_property
+    def exemplars(self) -> np.ndarray:
+        """In how many of the models each answer is not the base's."""
+        return changed_in([column.answers for column in self.columns[1:]], self.base.answers)
+
+    def _members_mask(self, name: str, attributes: tuple[str, ...]) -> np.ndarray:
+        found = np.ones(self.sheet.size, bool)
+        if name and (attributes or self.sheet.classes):
+            belongs = self.sheet.members(attributes)
+            found[:] = False
+            if name in belongs.names:
+                found[belongs.instance[belongs.row == belongs.names.index(name)]] = True
+        return found
+
+    def _only(self) -> np.ndarray:
+        kind = self.state.b_only
+        if kind == "all":
+            return np.ones(self.sheet.size, bool)
+        if kind == "exemplars":
+            return np.asarray(self.exemplars >= self.state.b_least)
+        if kind == "flagged":
+            return self._flagged()
+        return self._differing(kind)
+
+    def _flagged(self) -> np.ndarray:
+        found = np.zeros(self.sheet.size, bool)
+        found[self.sheet.positions(list(self.notes.of("instance", self.sheet.dataset_key)))] = True
+        for name in self.notes.of("class", self.sheet.dataset_key) if self.sheet.classes else ():
+            found |= self._members_mask(name, ())
+        return found
+
+    def _differing(self, kind: str) -> np.ndarray:
+        base = self.base.answers
+        chosen = [c for c in self.columns[1:] if self.state.b_of in ("", c.key)] or self.columns[1:]
+        tests = {
+            "changed": lambda model: model.predicted != base.predicted,
+            "broken": lambda model: base.correct & ~model.correct,
+            "mended": lambda model: ~base.correct & model.correct,
+        }
+        found = np.zeros(self.sheet.size, bool)
+        for column in chosen:
+            found |= tests[kind](column.answers)
+        return found
+
+    # ---- headers
+    def headers(self) -> list[dict[str, Any]]:
+        """One per model: overall value, flips, histogram."""
+        edges = edges_of([column.shown for column in (self.columns[1:] or self.columns)])
+        base_edges = edges_of([self.base.shown])
+        p, tests = self._tests(self._whole)
+        return [
+            self._header(
+                column,
+                base_edges if column is self.base else edges,
+                cell(whole, 0, self._look(tests), base=column is self.base, p=float(p[at, 0])),
+            )
+            for at, (column, whole) in enumerate(zip(self.columns, self._whole, strict=True))
+        ]
+
+    @cached_property
+    def _whole(self) -> list[Cells]:
+        """Of all instances shown, one per model."""
+        return [
+            overall(column.values, self.base_values, self.mask, of_pair=self.measure.of_pair) for column in self.columns
+        ]
+
+    def _header(self, column: _Column, edges: np.ndarray, whole: Cell) -> dict[str, Any]:
+        is_base = column is self.base
+        counts = histogram(column.shown, self.mask, edges)
+        everyone = histogram(column.shown, np.ones_like(self.mask), edges)
+        answers, base, count = column.answers, self.base.answers, int(self.mask.sum())
+        same = agreement(answers, base, self.mask)
+        brush = next((b for b in self.brushes if b.model == column.key), None)
+        return {
+            "key": column.key,
+            "name": self.names[column.key],
+            "base": is_base,
+            "cell": whole,
+            "flips": [] if is_base else self._flip_texts(answers, count),
+            "negative": f"{negative_flips(answers, base, self.mask):,}",
+            "negative_share": f"{negative_flips(answers, base, self.mask) / count:.2%}" if count else "—",
+            "agreement": "—" if same is None else f"{same:.1%}",
+            "of": "" if self.mask.all() else f"of the {count:,} instances chosen",
+            "bars": _bars(counts, everyone),
+            "edges": [float(edge) for edge in edges],
+            "brush": None if brush is None else _place(brush, edges),
+            "low": format_number(float(edges[0]), ".3g"),
+            "high": format_number(float(edges[-1]), ".3g"),
+            "differences": not is_base and not self.measure.of_pair,
+            "sorted": self.state.b_order == column.key or (self.state.b_order == "" and column is self._sorted_by),
+            "note": self.notes.of("model").get(column.key),
+        }
+
+    def _flip_texts(self, answers: Answers, count: int) -> list[dict[str, str]]:
+        found = flips(answers, self.base.answers, self.mask, most=_FLIPS)
+        texts = self.sheet.texts
+        return [
+            {
+                "before": texts[f.before],
+                "after": texts[f.after],
+                "share": f"{f.count / count:.1%}",
+                "count": f"{f.count:,}",
+            }
+            for f in found
+        ]
+
+    def matrix(self, key: str) -> dict[str, Any]:
+        """The flip matrix of one model: answers that change most, before by after."""
+        column = next(c for c in self.columns if c.key == key)
+        codes, table = flip_matrix(column.answers, self.base.answers, self.mask)
+        top = max(1, int(table.max(initial=1)))
+        return {
+            "names": [self.sheet.texts[code] for code in codes],
+            "rows": [
+                [{"count": f"{n:,}" if n else "", "shade": round(n / top, 3)} for n in row] for row in table.tolist()
+            ],
+        }
+
+    # ---- rows
+    @cached_property
+    def belongs(self) -> Members:
+        """Rows of the table: classes or groups."""
+        return self.sheet.members(tuple(self.state.b_groups) if self.rows_are == "groups" else ())
+
+    @property
+    def rows_are(self) -> str:
+        """`classes`, `groups` or `instances`, as far as the data set has them."""
+        wanted = self.state.b_rows
+        if wanted == "groups" and not self.state.b_groups:
+            wanted = "classes"
+        return "instances" if wanted == "classes" and not self.sheet.classes else str(wanted)
+
+    @cached_property
+    def table(self) -> list[Cells]:
+        """One column of means per model."""
+        return [
+            cells(column.values, self.base_values, self.belongs, self.mask, of_pair=self.measure.of_pair)
+            for column in self.columns
+        ]
+
+    def rows(self) -> tuple[list[dict[str, Any]], int]:
+        """Return the rows on this page, and how many there are in all."""
+        if self.rows_are == "instances":
+            return self._instances()
+        names = self.belongs.names
+        place = self.columns.index(self._sorted_by)
+        found = None if self.state.b_order == "name" else self.table[place]
+        by = "value" if self._sorted_by is self.base or self.measure.of_pair else self.state.b_by
+        order = order_rows(found, names, by, descending=self.state.b_descending, relative=self.state.b_relative)
+        order = [row for row in order if self.table[0].count[row]]
+        start = page_start(self.state.b_from, len(order))
+        flagged, (p, tests) = self.notes.of("class", self.sheet.dataset_key), self._tests(self.table)
+        look = self._look(tests)
+        return [self._row(row, p, look, flagged) for row in order[start : start + PAGE]], len(order)
+
+    def _row(self, row: int, p: np.ndarray, look: Look, flagged: Mapping[str, Any]) -> dict[str, Any]:
+        name = self.belongs.names[row]
+        return {
+            "name": name,
+            "count": f"{int(self.table[0].count[row]):,}",
+            "cells": [cell(found, row, look, base=at == 0, p=float(p[at, row])) for at, found in enumerate(self.table)],
+            "note": flagged.get(name),
+        }
+
+    def _instances(self) -> tuple[list[dict[str, Any]], int]:
+        positions = np.flatnonzero(self.mask)
+        if self.state.b_order != "name":
+            column = self._sorted_by
+            keys = column.shown[positions]
+            keys = np.abs(keys) if self.state.b_by == "size" else keys
+            keys = np.where(np.isfinite(keys), -keys if self.state.b_descending else keys, np.inf)
+            positions = positions[np.lexsort((-self.exemplars[positions], keys))]
+        elif self.state.b_descending:
+            positions = positions[::-1]
+        start = page_start(self.state.b_from, len(positions))
+        page = self.sheet.page(positions[start : start + PAGE].tolist(), self.models)
+        flagged = self.notes.of("instance", self.sheet.dataset_key)
+        return [self._instance(found, flagged) for found in page], len(positions)
+
+    def _instance(self, found: Any, flagged: Mapping[str, Any]) -> dict[str, Any]:
+        at, base_text = found.position, found.answers.get(self.models[0], "")
+        made = []
+        for column in self.columns:
+            text = found.answers.get(column.key, "")
+            value = float(column.values[at])
+            made.append(
+                {
+                    "text": text,
+                    "parts": marked(base_text, text)
+                    if column is not self.base and text != base_text
+                    else [("same", text)],
+                    "free": not self.sheet.classes,
+                    "value": format_number(value, self.measure.format),
+                    "correct": bool(column.answers.correct[at]),
+                    "changed": bool(column.answers.predicted[at] != self.base.answers.predicted[at]),
+                }
+            )
+        return {
+            "id": found.id,
+            "label": found.label,
+            "attributes": sorted(found.attributes.items()),
+            "changed_in": int(self.exemplars[at]),
+            "cells": made,
+            "note": flagged.get(found.id),
+        }
+
+    def group_panel(self) -> dict[str, Any] | None:
+        """Error rates per group and model; None without groups."""
+        groups, inferred = tuple(self.state.b_groups), not self.untested
+        return error_groups(self.sheet, self.models, groups, self.mask, inferred=inferred) if groups else None
+
+    # ---- tests
+    def verdict(self) -> str:
+        """What decides whether a change is coloured, in a sentence; empty where nothing is tested."""
+        heads = self._tests(self._whole)[1]
+        tests = 0 if self.rows_are == "instances" else self._tests(self.table)[1]
+        if not heads + tests:
+            return ""
+        kind = "exact McNemar tests" if all(found.exact for found in self._whole) else "tests of the mean difference"
+        counts = f"{heads} in the head" + (f", {tests} in the rows" if tests else "")
+        return f"Changes are coloured where p is below {ALPHA}: {kind} on the same instances, corrected for their number (Holm; {counts})."
+
+    def _tests(self, columns: Sequence[Cells]) -> tuple[np.ndarray, int]:
+        return corrected(columns, inferred=not self.untested)
+
+    def _look(self, tests: int) -> Look:
+        return Look(self.measure, self.state.b_relative, self._top, inferred=not self.untested, tests=tests)
+
+    # ---- parts
+    @cached_property
+    def _sorted_by(self) -> _Column:
+        named = [column for column in self.columns if column.key == self.state.b_order]
+        return named[0] if named else self.columns[min(1, len(self.columns) - 1)]
+
+    @cached_property
+    def _top(self) -> float:
+        """The value of a full bar."""
+        if self.measure.format.endswith("%"):
+            return 1.0
+        finite = [column.values[np.isfinite(column.values)] for column in self.columns]
+        return max((float(part.max()) for part in finite if part.size), default=1.0) or 1.0
+
+    def _fits(self, measure: Measure) -> bool:
+        if measure.needs == "score":
+            return not self.sheet.classes
+        return bool(self.sheet.classes) if measure.needs else True
+
+    def _column(self, key: str, values: np.ndarray) -> _Column:
+        alone = key == self.models[0] or self.measure.of_pair
+        return _Column(key, self.sheet.answers(key), values, values if alone else values - self.base_values)
+
+
+def page_start(asked: int, total: int) -> int:
+    """Return the first row of the page that was asked for, within what there is."""
+    return min(asked // PAGE * PAGE, max(0, (total - 1) // PAGE * PAGE))
+
+
+def _bars(counts: np.ndarray, everyone: np.ndarray) -> list[dict[str, float]]:
+    """Heights by the square root: single changed instances among thousands stay visible."""
+    top = float(np.sqrt(everyone.max(initial=1)))
+    return [
+        {"all": float(np.sqrt(a)) / top * 100, "now": float(np.sqrt(n)) / top * 100, "count": int(n)}
+        for n, a in zip(counts, everyone, strict=True)
+    ]
+
+
+def _place(brush: Brush, edges: np.ndarray) -> dict[str, float]:
+    """Return where a range lies on a histogram, in percent."""
+    first, width = float(edges[0]), float(edges[-1] - edges[0])
+    low, high = (max(0.0, min(1.0, (value - first) / width)) for value in (brush.low, brush.high))
+    return {"x": 100 * low, "width": 100 * (high - low)}

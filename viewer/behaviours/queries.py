@@ -1,0 +1,236 @@
+"""Queries for what models answered: predictions as arrays, pages of instances as rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from pipeline.core.answer_text import normalized
+from pipeline.store.reader import log_probabilities, open_results
+from viewer.behaviours.measures import Answers, Measure
+from viewer.behaviours.statistics import Members, members
+
+__all__ = ["SEPARATOR", "Instance", "Sheet", "open_sheet"]
+
+_KEPT = 64 << 20
+"""Bytes of measured values that are kept."""
+SEPARATOR = " × "  # noqa: RUF001 - the sign for crossings
+"""Between the values of crossed attributes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What is known of an instance without opening the data set."""
+
+    position: int
+    id: str
+    label: str
+    attributes: Mapping[str, str]
+    answers: Mapping[str, str]
+    """Model key -> its answer."""
+
+
+@dataclass
+class Sheet:
+    """The answers of all models on one target and data set, read when first asked for and kept."""
+
+    db: duckdb.DuckDBPyConnection
+    dataset_key: str
+    dataset: str
+    task: str
+    entry: Mapping[str, Any]
+    classes: tuple[str, ...]
+    target: str
+    split: str
+    size: int
+    instance_set: int
+    sets: Mapping[str, int]
+    """Model key -> its predictions' number in the store."""
+    lock: RLock = field(default_factory=RLock)
+    _answers: dict[str, Answers] = field(default_factory=dict)
+    _values: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
+    _members: dict[tuple[str, ...], Members] = field(default_factory=dict)
+    _codes: dict[str, int] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    """Code of an answer -> the answer, as one of the models wrote it."""
+
+    def load(self, keys: Sequence[str]) -> None:
+        """Read the answers of several models in one go."""
+        with self.lock:
+            wanted = [key for key in keys if key in self.sets and key not in self._answers]
+            if wanted:
+                self._read(wanted)
+
+    def answers(self, key: str) -> Answers:
+        """One model's answers."""
+        self.load([key])
+        return self._answers[key]
+
+    def values(self, measure: Measure, keys: Sequence[str], base: str) -> dict[str, np.ndarray]:
+        """Model key -> float32 (N,): a measure of models beside a base, which is computed once."""
+        with self.lock:
+            known = {key: (measure.name, key, base) for key in keys}
+            missing = [key for key, place in known.items() if place not in self._values]
+            if missing:
+                if measure.needs == "probabilities":
+                    self._find_rows([*missing, base])
+                found = measure.compute([self.answers(key) for key in missing], self.answers(base))
+                others = [place for place in self._values if place not in known.values()]
+                room = max(0, _KEPT // (4 * max(1, self.size)) - len(known))
+                for place in others[: max(0, len(others) - room)]:  # the oldest
+                    del self._values[place]
+                self._values |= {
+                    known[key]: np.asarray(each, np.float32) for key, each in zip(missing, found, strict=True)
+                }
+            return {key: self._values[place] for key, place in known.items()}
+
+    def members(self, attributes: Sequence[str]) -> Members:
+        """Rows of the table: classes (no attributes), the values of one attribute, or the crossing of two."""
+        wanted = tuple(attributes)
+        with self.lock:
+            if wanted not in self._members:
+                self._members[wanted] = members(self._labels(wanted), whole=() if wanted else self.classes)
+            return self._members[wanted]
+
+    def attributes(self) -> list[str]:
+        """Names of the attributes that groups can be made of."""
+        some = "SELECT attributes FROM instance WHERE instance_set = ? LIMIT 1000"
+        query = f"SELECT DISTINCT unnest(map_keys(attributes)) AS name FROM ({some}) ORDER BY 1"
+        with self.lock:
+            return [name for (name,) in self.db.execute(query, [self.instance_set]).fetchall()]
+
+    def matching(self, text: str) -> np.ndarray:
+        """True for instances whose id, label, an attribute or any answer contains the text: bool (N,)."""
+        query = """
+            SELECT DISTINCT position FROM (
+                SELECT position FROM instance WHERE instance_set = $set AND (contains(lower(instance_id), $text)
+                    OR contains(lower(label), $text)
+                    OR list_bool_or(list_transform(map_values(attributes), lambda value: contains(lower(value), $text))))
+                UNION ALL
+                SELECT position FROM prediction WHERE prediction_set IN (SELECT unnest($sets)) AND contains(lower(predicted), $text)
+            )"""
+        values = {"set": self.instance_set, "text": text.lower(), "sets": list(self.sets.values())}
+        found = np.zeros(self.size, bool)
+        with self.lock:
+            found[np.asarray(self.db.execute(query, values).fetchnumpy()["position"], np.int64)] = True
+        return found
+
+    def positions(self, ids: Sequence[str]) -> np.ndarray:
+        """Places of instances by their ids, int64; unknown ids are left out."""
+        query = "SELECT position FROM instance WHERE instance_set = ? AND instance_id IN (SELECT unnest(?::VARCHAR[]))"
+        with self.lock:
+            found = self.db.execute(query, [self.instance_set, list(ids)]).fetchnumpy()["position"]
+        return np.asarray(found, np.int64)
+
+    def page(self, positions: Sequence[int], keys: Sequence[str]) -> list[Instance]:
+        """The instances at some positions, in that order, with the answers of some models."""
+        query = """
+            SELECT i.position, i.instance_id, i.label, i.attributes, list(p.prediction_set), list(p.predicted)
+            FROM instance i
+            LEFT JOIN prediction p ON p.position = i.position AND p.prediction_set IN (SELECT unnest($sets::INTEGER[]))
+            WHERE i.instance_set = $set AND i.position IN (SELECT unnest($positions::INTEGER[]))
+            GROUP BY ALL"""
+        model_of = {self.sets[key]: key for key in keys if key in self.sets}
+        values = {"set": self.instance_set, "positions": [int(at) for at in positions], "sets": list(model_of)}
+        with self.lock:
+            rows = self.db.execute(query, values).fetchall()
+        found = {
+            position: Instance(
+                position, name, label, dict(attributes or {}),
+                {model_of[at]: text for at, text in zip(sets, texts, strict=True) if at is not None},
+            )
+            for position, name, label, attributes, sets, texts in rows
+        }  # fmt: skip
+        return [found[int(at)] for at in positions if int(at) in found]
+
+    def _read(self, keys: Sequence[str]) -> None:
+        """Answers are compared as numbers. DuckDB gives them and arrays at once: Arrow would be imported for it first."""
+        sets = {"sets": [self.sets[key] for key in keys]}
+        rows = "FROM prediction WHERE prediction_set IN (SELECT unnest($sets::INTEGER[]))"
+        distinct = f"SELECT DISTINCT predicted {rows} ORDER BY predicted"
+        texts = [text for (text,) in self.db.execute(distinct, sets).fetchall()]
+        coded = {"texts": texts, "codes": [self._code(text) for text in texts]}
+        query = f"""
+            SELECT prediction_set, position, code, confidence, label_probability, correct, score
+            FROM (SELECT * EXCLUDE log_probabilities {rows})
+            JOIN (SELECT unnest($texts::VARCHAR[]) AS predicted, unnest($codes::INTEGER[]) AS code) USING (predicted)"""
+        columns: dict[str, Any] = self.db.execute(query, sets | coded).fetchnumpy()
+        for key in keys:
+            own = np.flatnonzero(columns["prediction_set"] == self.sets[key])
+            places = columns["position"][own]
+
+            def column(name: str, own: np.ndarray = own, places: np.ndarray = places) -> np.ndarray:
+                """In the order of the instances; NULLs, which DuckDB masks, are NaN."""
+                values = columns[name][own]
+                found = np.empty(self.size, values.dtype)
+                found[places] = np.ma.filled(values, np.nan) if values.dtype.kind == "f" else values
+                return found
+
+            self._answers[key] = Answers(
+                predicted=column("code"), confidence=column("confidence"), label_probability=column("label_probability"),
+                correct=column("correct"), score=column("score"),
+            )  # fmt: skip
+
+    def _find_rows(self, keys: Sequence[str]) -> None:
+        """Look for the probabilities of all classes: only for measures that need them."""
+        missing = [key for key in keys if self.answers(key).rows is None]
+        found = log_probabilities(self.db, missing, target=self.target, dataset_key=self.dataset_key, split=self.split)
+        for key, rows in found.items():
+            self._answers[key] = replace(self._answers[key], rows=rows)
+
+    def _code(self, text: str) -> int:
+        """Names of classes are what they are; written answers are compared as the metrics do it."""
+        same = text if self.classes else normalized(text)
+        if same not in self._codes:
+            self._codes[same] = len(self.texts)
+            self.texts.append(text)
+        return self._codes[same]
+
+    def _labels(self, attributes: tuple[str, ...]) -> list[str]:
+        if not attributes:
+            return self._column("label", [])
+        columns = [self._column("coalesce(attributes[?], '(none)')", [name]) for name in attributes]
+        return [SEPARATOR.join(parts) for parts in zip(*columns, strict=True)]
+
+    def _column(self, expression: str, values: Sequence[str]) -> list[str]:
+        query = f"SELECT {expression} AS found FROM instance WHERE instance_set = ? ORDER BY position"
+        found: Any = self.db.execute(query, [*values, self.instance_set]).fetchnumpy()["found"]
+        return [str(value) for value in found]
+
+
+def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet | None:
+    """Open the predictions on a target and data set, or those of most models; None if there are none.
+
+    Raises:
+        StoreError: if the results cannot be read.
+    """
+    db = open_results(path)
+    query = """
+        SELECT s.target, s.dataset_key, s.split, s.instance_set, t.size, d.name, d.task, d.classes, d.entry,
+               list(s.model_key ORDER BY s.prediction_set), list(s.prediction_set ORDER BY s.prediction_set)
+        FROM (
+            SELECT * FROM prediction_set
+            QUALIFY row_number() OVER (PARTITION BY model_key, target, dataset_key, split ORDER BY prediction_set DESC) = 1
+        ) s
+        JOIN instance_set t USING (instance_set)
+        JOIN dataset d ON d.dataset_key = s.dataset_key
+        GROUP BY ALL
+        ORDER BY any_value(s.target = ?) DESC, any_value(s.dataset_key = ?) DESC, count(*) DESC, any_value(s.target)
+        LIMIT 1"""
+    rows = db.execute(query, [target, dataset_key]).fetchall()
+    if not rows:
+        db.close()
+        return None
+    found = rows[0]
+    return Sheet(
+        db=db, target=found[0], dataset_key=found[1], split=found[2], instance_set=found[3], size=found[4],
+        dataset=found[5], task=found[6], classes=tuple(found[7]), entry=json.loads(found[8]),
+        sets=dict(zip(found[9], found[10], strict=True)),
+    )  # fmt: skip

@@ -1,0 +1,185 @@
+"""The Behaviours page as data: which instances, which rows, in which order, and what stands in every cell. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from viewer.behaviours.measures import Measure
+from viewer.behaviours.statistics import Cells, Members, cells, holm
+from viewer.format.numbers import format_number
+
+__all__ = [
+    "ALPHA", "Brush", "Cell", "Look", "cell", "change_text", "corrected", "edges_of", "everything", "marked", "order_rows", "overall",
+    "read_brush", "relative_text",
+]  # fmt: skip
+
+ALPHA = 0.05
+"""A change is told where its p value, corrected for the number of tests, is below."""
+_BINS = 20
+_WORD = re.compile(r"\s+|[^\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one model's cell of a row says."""
+
+    value: str
+    interval: str
+    change: str
+    tone: str
+    """`good`, `bad` or empty: no change, or none that the test tells from chance."""
+    bar: float
+    """From 0 to 100, like `since` and `to`, the ends of its 95 % interval."""
+    count: int
+    since: float = 0
+    to: float = 0
+    range: str = ""
+    """The interval alone, in brackets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How all cells of a table are written."""
+
+    measure: Measure
+    relative: bool = False
+    """Changes are ratios of means."""
+    top: float = 1.0
+    """The value of a full bar."""
+    inferred: bool = True
+    """Instances say something of others like them: with intervals. Not where they were chosen by their outcome."""
+    tests: int = 1
+    """So many tests the p values are corrected for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brush:
+    """A range chosen on a model's histogram."""
+
+    model: str
+    low: float
+    high: float
+
+
+def read_brush(text: str) -> Brush | None:
+    """Read `model~low~high`; None where it makes no sense."""
+    model, _, rest = text.partition("~")
+    low, _, high = rest.partition("~")
+    try:
+        found = Brush(model, float(low), float(high))
+    except ValueError:
+        return None
+    return found if math.isfinite(found.low) and math.isfinite(found.high) else None
+
+
+def cell(found: Cells, row: int, look: Look, *, base: bool = False, p: float = math.nan) -> Cell:
+    """Put one row of a column into words; `p` is of its change, corrected for `look.tests` tests, NaN without a test."""
+    mean, count, form = float(found.mean[row]), int(found.count[row]), look.measure.format
+    if not count or not math.isfinite(mean):
+        return Cell("—", "", "", "", 0, count)
+    low, high = (float(part[row]) for part in (found.low, found.high))
+    bar, since, to = (100 * max(0.0, min(1.0, part / look.top)) if look.top > 0 else 0 for part in (mean, low, high))
+    text, ends = format_number(mean, form), [format_number(end, form) for end in (low, high)]
+    said, brackets = f"{ends[0]} to {ends[1]} (95 %, {count:,} instances)", f"[{ends[0]}, {ends[1]}]"
+    if not look.inferred:
+        since, to, said, brackets = 0, 0, f"{count:,} instances", ""
+    if base or look.measure.of_pair:
+        return Cell(text, said, "", "", bar, count, since, to, brackets)
+    change = float(found.change[row])
+    shown = relative_text(float(found.relative[row])) if look.relative else change_text(change, look.measure)
+    said += f"; change {change_text(change, look.measure)}"
+    if math.isfinite(p):
+        said += f", p {p:.2g}" + (f" corrected for {look.tests} tests" if look.tests > 1 else "")
+    return Cell(text, said, shown, _tone(change, p, look.measure), bar, count, since, to, brackets)
+
+
+def _tone(change: float, p: float, measure: Measure) -> str:
+    """Colour only what the test tells from chance, so that no colour speaks against a p value."""
+    if not p < ALPHA or measure.better == "neither":
+        return ""
+    return "good" if (change > 0) == (measure.better == "higher") else "bad"
+
+
+def corrected(columns: Sequence[Cells], *, inferred: bool = True) -> tuple[np.ndarray, int]:
+    """Return p values (columns, rows), corrected for their number (Holm), and that number.
+
+    NaN in the first column, the base's, and everywhere where nothing is to be inferred.
+    """
+    p = np.stack([found.p for found in columns])
+    p[: 1 if inferred else len(p)] = np.nan
+    return holm(p), int(np.isfinite(p).sum())
+
+
+def change_text(change: float, measure: Measure) -> str:
+    """A difference with its sign; of shares in percentage points."""
+    if measure.format.endswith("%") and math.isfinite(change):
+        return f"{format_number(100 * change, '+.1f')} pp"
+    return format_number(change, f"+{measure.format}")
+
+
+def relative_text(relative: float) -> str:
+    """A ratio of means less one, in percent."""
+    return format_number(relative, "+.0%") if math.isfinite(relative) else "from 0"
+
+
+def order_rows(found: Cells | None, names: Sequence[str], by: str, *, descending: bool, relative: bool) -> list[int]:
+    """Return rows in the order asked for: by the column's change (signed), its size, its value, or by name.
+
+    Rows without a number come last, either way.
+    """
+    if found is None:
+        rows = sorted(range(len(names)), key=lambda row: names[row])
+        return rows[::-1] if descending else rows
+    change = found.relative if relative else found.change
+    keys = {"change": change, "size": np.abs(change), "value": found.mean}[by]
+    known = np.isfinite(keys)
+    order = np.lexsort((np.arange(len(keys)), -keys if descending else keys))
+    return [int(row) for row in order if known[row]] + [
+        int(row) for row in order if not known[row] and found.count[row]
+    ]
+
+
+def edges_of(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the edges of 20 bins over all columns' finite values, with zero on an edge if they have both signs."""
+    finite = [column[np.isfinite(column)] for column in columns]
+    finite = [column for column in finite if column.size]
+    if not finite:
+        return np.linspace(0, 1, _BINS + 1)
+    low, high = min(float(c.min()) for c in finite), max(float(c.max()) for c in finite)
+    if low < 0 < high:
+        reach = max(-low, high)
+        return np.linspace(-reach, reach, _BINS + 1)
+    if low == high:
+        return np.linspace(low - 0.5, high + 0.5, _BINS + 1)
+    return np.linspace(low, high, _BINS + 1)
+
+
+def marked(before: str, after: str) -> list[tuple[str, str]]:
+    """Return what became of a text, in parts: ("same" | "gone" | "new", words)."""
+    first, second = _WORD.findall(before), _WORD.findall(after)
+    parts: list[tuple[str, str]] = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
+        if kind == "equal":
+            parts.append(("same", "".join(first[a:b])))
+            continue
+        if b > a:
+            parts.append(("gone", "".join(first[a:b])))
+        if d > c:
+            parts.append(("new", "".join(second[c:d])))
+    return parts
+
+
+def everything(size: int) -> Members:
+    """One row with every instance once, also where instances have several labels."""
+    return Members(np.arange(size), np.zeros(size, np.int64), ("all",))
+
+
+def overall(values: np.ndarray, base: np.ndarray, shown: np.ndarray, *, of_pair: bool) -> Cells:
+    """Return the one row of all instances shown."""
+    return cells(values, base, everything(len(values)), shown, of_pair=of_pair)

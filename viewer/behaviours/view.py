@@ -1,0 +1,258 @@
+"""The page of behaviours: which inputs, classes and groups a compressed model treats differently."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar
+
+from bokeh.io import curdoc
+
+from viewer.behaviours.instance_previews import pictures_of
+from viewer.behaviours.page import PAGE, BehaviourPage, page_start
+from viewer.behaviours.queries import Sheet, open_sheet
+from viewer.format.numbers import format_number
+from viewer.format.templates import render
+from viewer.results.notes import Notes
+from viewer.session.compared_models import Company, add_model, company, drop_model, flag, set_base
+from viewer.session.inside_state import InsideState
+from viewer.session.view import Action, View
+
+__all__ = ["Behaviours"]
+
+_FIELDS = frozenset(name for name in InsideState.param if name.startswith("b_")) | {"selected", "base", "setting"}
+_RESETS_PAGE = {"b_from": 0}
+_ONLY = [
+    ("all", "all instances"), ("changed", "changed answers"), ("broken", "right in the base, wrong here"),
+    ("mended", "wrong in the base, right here"), ("exemplars", "changed in many models"), ("flagged", "flagged, or of a flagged class"),
+]  # fmt: skip
+_ROWS = {"classes": "Classes", "groups": "Groups", "instances": "Instances"}
+_sheets: dict[tuple[Any, ...], Sheet | None] = {}
+
+
+class Behaviours(View):
+    """A page of its own: `draw_page` gives its markup."""
+
+    title: ClassVar[str] = "Behaviours"
+    shows: ClassVar[frozenset[str]] = _FIELDS
+
+    def __init__(self, desk: Any) -> None:
+        super().__init__(desk)
+        self._notes = Notes(desk.path)
+        for name in filter(None, os.environ.get("BOUILLON_PLUGINS", "").split(",")):
+            import_module(name)
+
+    def actions(self) -> dict[str, Action]:
+        """Messages of the page; every value is checked before it enters the state."""
+        plain = ("b_measure", "b_by", "b_only", "b_of", "b_least")
+        return {
+            **{field: self._setter(field) for field in plain},
+            "b_base": lambda message: set_base(self.desk, self._company(), message),
+            "b_add": lambda message: add_model(self.desk, self._company(), message),
+            "b_drop": lambda message: drop_model(self.desk, self._company(), message),
+            "b_relative": lambda message: self._change(b_relative=message.get("value") == "1"),
+            "b_attribute": self._attribute,
+            "b_text": lambda message: self._change(b_text=str(message.get("text", ""))[:200]),
+            "b_clear": self._clear,
+            "b_sort": self._sort,
+            "b_open": self._open,
+            "b_turn": self._turn,
+            "b_brush": self._brush,
+            "b_matrix": self._show_matrix,
+            "b_flag": self._flag,
+            "b_unflag": self._flag,
+            "b_export": lambda message: self._export(),
+        }
+
+    def draw_page(self) -> str:
+        """Return the page's markup."""
+        sheet = self._sheet()
+        if sheet is None:
+            return render("inside_empty", title="No predictions yet", text="Behaviours shows what models answer on the "
+                          "evaluation split. A run with a target in its recipe records that.")  # fmt: skip
+        shown = self._company()
+        names = {key: self.desk.study.forest[key].label for key in self.desk.study.keys}
+        if not shown.models:
+            return render(
+                "inside_empty", title="None of these models has predictions", text=self._missing(shown, names)
+            )
+        with sheet.lock:
+            page = BehaviourPage(sheet, self.state, shown.models, names, self._notes)
+            return self._markup(page, shown, names)
+
+    def _markup(self, page: BehaviourPage, shown: Company, names: Mapping[str, str]) -> str:
+        sheet, state = page.sheet, self.state
+        rows, total = page.rows()
+        start = page_start(state.b_from, total)
+        if page.rows_are == "instances":
+            self._add_pictures(sheet, rows)
+        picked = set(shown.models)
+        attributes = sheet.attributes()
+        matrix = None
+        if state.b_matrix in shown.others:
+            matrix = page.matrix(state.b_matrix)
+            matrix |= {
+                "model": names[state.b_matrix],
+                "names_and_rows": list(zip(matrix["names"], matrix["rows"], strict=True)),
+            }
+        return render(
+            "behaviours",
+            state=state, page=PAGE, rows=rows, total=total, start=start, stop=min(start + PAGE, total),
+            rows_are=page.rows_are, rows_title=_ROWS[page.rows_are], has_classes=bool(sheet.classes),
+            rows_choices=[(v, t) for v, t in _ROWS.items() if (v != "classes" or sheet.classes) and (v != "groups" or state.b_groups)],
+            others=len(shown.others), measure=page.measure, measures=page.measures, headers=page.headers(), matrix=matrix, panel=page.group_panel(),
+            base=shown.base, base_name=names[shown.base], models=[(key, names[key]) for key in shown.models],
+            more=[(key, names[key]) for key in sheet.sets if key in names and key not in picked],
+            attributes=attributes, groups=[name for name in state.b_groups if name in attributes],
+            only_choices=_ONLY, chips=self._chips(page, names), size=f"{sheet.size:,}", shown=f"{int(page.mask.sum()):,}",
+            dataset=sheet.dataset, target=sheet.target, untested=page.untested, verdict=page.verdict(),
+            problems=[*([self._missing(shown, names)] if shown.unable else []), *self._picture_problem(sheet, page)],
+        )  # fmt: skip
+
+    # ---- what the page is drawn from
+    def _sheet(self) -> Sheet | None:
+        """The answers in the current setting; shared by all visitors while the results stay as they are."""
+        study = self.desk.study
+        key = (study.snapshot.path, study.snapshot.id, study.context.target, study.context.dataset_key)
+        if key not in _sheets:
+            for old in [known for known in _sheets if known[0] == key[0] and known[1] != key[1]]:
+                _sheets.pop(old)  # of results that were replaced
+            _sheets[key] = open_sheet(study.snapshot.path, target=key[2], dataset_key=key[3])
+        return _sheets[key]
+
+    def _company(self) -> Company:
+        sheet = self._sheet()
+        return company(self.desk, sheet.sets if sheet else {})
+
+    def _missing(self, shown: Company, names: Mapping[str, str]) -> str:
+        listed = ", ".join(names[key] for key in shown.unable[:5])
+        return f"No predictions in this setting: {listed}" + (" and others." if len(shown.unable) > 5 else ".")  # noqa: PLR2004 - as many as are listed
+
+    def _add_pictures(self, sheet: Sheet, rows: list[dict[str, Any]]) -> None:
+        document = curdoc()
+
+        def arrived() -> None:
+            document.add_next_tick_callback(self._redraw)
+
+        known = pictures_of(self.desk.path, sheet.dataset_key).get([row["id"] for row in rows], arrived)
+        for row in rows:
+            row["picture"] = known.get(row["id"])
+
+    def _redraw(self) -> None:
+        if self.state.page == "behaviours":
+            self.desk.send("panes", {"page": self.draw_page()})
+            self.desk.courier.send()
+
+    def _picture_problem(self, sheet: Sheet, page: BehaviourPage) -> list[str]:
+        problem = pictures_of(self.desk.path, sheet.dataset_key).problem if page.rows_are == "instances" else ""
+        return [problem] if problem else []
+
+    def _chips(self, page: BehaviourPage, names: Mapping[str, str]) -> list[tuple[str, str]]:
+        state = self.state
+        found = [("b_class", f"class {state.b_class}")] if state.b_class else []
+        found += [("b_group", f"group {state.b_group}")] if state.b_group else []
+        found += [("b_text", f"“{state.b_text}”")] if state.b_text else []
+        found += [
+            (
+                f"b_brush {brush.model}",
+                f"{names.get(brush.model, '?')}: {format_number(brush.low, '.3g')} to {format_number(brush.high, '.3g')}",
+            )
+            for brush in page.brushes
+        ]
+        return found
+
+    # ---- what a person does
+    def _change(self, **values: Any) -> None:
+        self.state.change({**_RESETS_PAGE, **values})
+
+    def _setter(self, field: str) -> Action:
+        def act(message: Mapping[str, Any]) -> None:
+            value: Any = str(message.get("value"))
+            if field == "b_least":
+                value = max(1, int(value)) if value.isdigit() else 1
+            allowed = getattr(self.state.param[field], "objects", None)
+            if allowed is None or value in allowed:
+                self._change(**{field: value}, **({"b_brush": []} if field == "b_measure" else {}))
+
+        return act
+
+    def _attribute(self, message: Mapping[str, Any]) -> None:
+        place, value = int(message.get("place", 0)), str(message.get("value", ""))
+        groups = [*self.state.b_groups[:place], *([value] if value else [])]
+        rows = "groups" if groups else ("classes" if self.state.b_rows == "groups" else self.state.b_rows)
+        self._change(b_groups=groups, b_rows=rows, b_group="")
+
+    def _clear(self, message: Mapping[str, Any]) -> None:
+        field, _, model = str(message.get("field")).partition(" ")
+        if field == "b_brush":
+            self._change(b_brush=[text for text in self.state.b_brush if not text.startswith(f"{model}~")])
+        elif field in ("b_class", "b_group", "b_text"):
+            self._change(**{field: ""})
+
+    def _sort(self, message: Mapping[str, Any]) -> None:
+        key = str(message.get("key"))
+        if key == self.state.b_order:
+            self._change(b_descending=not self.state.b_descending)
+        elif key == "name" or self.desk.known([key]):
+            self._change(b_order=key, b_descending=key != "name")
+
+    def _open(self, message: Mapping[str, Any]) -> None:
+        name = str(message.get("name"))
+        if self.state.b_rows == "groups" and self.state.b_groups:
+            self._change(b_rows="instances", b_group=name)
+        else:
+            self._change(b_rows="instances", b_class=name)
+
+    def _turn(self, message: Mapping[str, Any]) -> None:
+        self.state.change({"b_from": max(0, int(message.get("start", 0)))})
+
+    def _brush(self, message: Mapping[str, Any]) -> None:
+        model, low, high = str(message.get("model")), message.get("low"), message.get("high")
+        kept = [text for text in self.state.b_brush if not text.startswith(f"{model}~")]
+        if isinstance(low, int | float) and isinstance(high, int | float) and self.desk.known([model]):
+            kept.append(f"{model}~{low!r}~{high!r}")
+        self._change(b_brush=kept)
+
+    def _show_matrix(self, message: Mapping[str, Any]) -> None:
+        key = str(message.get("key", ""))
+        self.state.change({"b_matrix": key if self.desk.known([key]) else ""})
+
+    def _flag(self, message: Mapping[str, Any]) -> None:
+        sheet = self._sheet()
+        where = sheet.dataset_key if sheet else ""
+        flag(self.desk, self._notes, message, kinds=("instance", "class", "model"), dataset_key=where)
+        self.desk.send("panes", {"page": self.draw_page()})
+
+    def _export(self) -> None:
+        self.desk.send("save", {"name": "behaviours.csv", "type": "text/csv", "text": self.as_csv()})
+
+    def as_csv(self) -> str:
+        """All rows of the table with every model's value, interval (none where no test applies) and change, and the notes."""
+        sheet, shown = self._sheet(), self._company()
+        text = io.StringIO()
+        if sheet is None or not shown.models:
+            return ""
+        names = {key: self.desk.study.forest[key].label for key in shown.models}
+        page = BehaviourPage(sheet, self.state, shown.models, names, self._notes)
+        write = csv.writer(text).writerow
+        write(
+            ["row", "model_key", "model", "measure", "instances", "value", "low", "high", "change", "relative_change"]
+        )
+        if page.rows_are != "instances":
+            for row, name in enumerate(page.belongs.names):
+                for key, found in zip(shown.models, page.table, strict=True):
+                    ends = ["" if page.untested else repr(float(end[row])) for end in (found.low, found.high)]
+                    changes = [repr(float(change[row])) for change in (found.change, found.relative)]
+                    write([_safe(name), key, _safe(names[key]), page.measure.name, int(found.count[row]),
+                           repr(float(found.mean[row])), *ends, *changes])  # fmt: skip
+        for note in self._notes.all():
+            write(["note", note.kind, _safe(note.about), _safe(note.who), note.when, _safe(note.why)])
+        return text.getvalue()
+
+
+def _safe(text: str) -> str:
+    """Text that a spreadsheet would run as a formula is marked as text."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,144 @@
+"""What is said of one model, step or sweep: on the card under the pointer and in the selection's pane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite, nan
+from typing import Any
+
+from markupsafe import Markup
+
+from viewer.format.templates import render
+from viewer.map.bundles import Bundle
+from viewer.results.lineage import Node, Outcome
+from viewer.results.results import Study
+from viewer.session.state import ViewState
+
+__all__ = ["bundle_card", "fold_buttons", "model_card", "selected_alone", "selection"]
+
+_MOST_PARAMETERS = 12
+_MOST_LINTS = 3
+"""On the card under the pointer, which must stay small."""
+
+
+def model_card(study: Study, node: Node, hint: str = "", *, whole: bool = False) -> str:
+    """Return the markup of a model's facts: operation, parameters, metrics, what changed since its parent, what is odd.
+
+    `whole`: with everything that is odd, and what to try.
+    """
+    told = node.brief
+    parent = study.forest.parent(node.key)
+    against = f"against {study.forest[parent].label}" if parent is not None and parent in study.row else ""
+    made = node.key in study.row
+    rows = [
+        {
+            "label": study.label(metric.name),
+            "value": study.show(metric.name, study.row[node.key], interval=True),
+            **(study.change(metric.name, node.key, parent) if against else {"change": "", "tone": ""}),
+        }
+        for metric in (study.primary if made else [])
+    ]
+    status = (
+        ""
+        if node.outcome is Outcome.DONE
+        else f"{node.outcome.value.capitalize()}: {node.reason or 'no reason was recorded'}"
+    )
+    return render(
+        "card",
+        title=node.label,
+        subtitle=node.name if node.name != node.label else "",
+        status=status,
+        operation=node.op.replace("_", " "),
+        telling=study.telling_text(told),
+        parameters=study.parameters(node) if whole else _untold(study, told)[:_MOST_PARAMETERS],
+        folded=whole,
+        rows=rows,
+        against=against,
+        trouble=study.snapshot.trouble.get(node.key, []),
+        lints=_lints(study, node.key, whole=whole),
+        hint=hint,
+    )
+
+
+def bundle_card(study: Study, bundle: Bundle) -> tuple[str, str]:
+    """Return title and markup for the models of a sweep that are drawn as one."""
+    rows = [study.row[member] for member in bundle.members if member in study.row]
+    facts = [
+        {"label": study.label(m.name), "value": _span(study, m.name, rows), "change": "", "tone": ""}
+        for m in study.primary
+    ]
+    title = f"{len(bundle.members)} times {bundle.op.replace('_', ' ') or 'steps'}"
+    below = len(bundle.models) - len(bundle.members)
+    return title, render(
+        "card", title=title, subtitle=f"with {below} models below them" if below else "", status="", operation="", telling="", folded=False,
+        parameters=[(bundle.parameter.replace("_", " "), bundle.span)] if bundle.parameter else [],
+        rows=facts if rows else [], against="", trouble=[], lints=None, hint="Click selects all, double-click draws each.",
+    )  # fmt: skip
+
+
+def selected_alone(study: Study, state: ViewState, key: str) -> str:
+    """Return the selection's pane when this model is all that is selected."""
+    card = Markup(model_card(study, study.forest[key], whole=True))  # a template has escaped what is in it
+    return selection(card=card, buttons=fold_buttons(study, state, [key]))
+
+
+def selection(**parts: Any) -> str:
+    """Return the selection's pane of these parts."""
+    return render("selection", **{**_BLANK, **parts})
+
+
+def fold_buttons(study: Study, state: ViewState, keys: Sequence[str]) -> list[dict[str, str]]:
+    """Offer to fold or open what is selected: a model's descendants, or the sweep that the models are of."""
+    laid = study.layout(state.arrange, state.opened, state.closed)
+    units = dict.fromkeys(laid.owner.get(key, "") for key in keys)
+    buttons = []
+    if len(units) == 1 and (placed := laid.placed.get(next(iter(units)))) is not None:
+        if placed.hidden:
+            buttons.append({"do": "fold", "key": placed.id, "text": f"Draw all {placed.hidden} on the map"})
+        elif placed.can_fold and len(keys) == 1:
+            buttons.append({"do": "fold", "key": placed.id, "text": "Fold its descendants"})
+    inside = {laid.placed[unit].inside for unit in units if unit in laid.placed}
+    if len(inside) == 1 and inside != {""}:
+        buttons.append({"do": "fold", "key": inside.pop(), "text": "Draw the sweep as one"})
+    return buttons
+
+
+def _untold(study: Study, node: Node) -> list[tuple[str, str]]:
+    """Return the parameters that say something and are not in the line that tells the model from others."""
+    params = {
+        name: value
+        for name, value in node.params.items()
+        if value not in ([], {}, "") and not study.telling_text(replace(node, params={name: value}))
+    }
+    return study.parameters(replace(node, params=params))
+
+
+def _lints(study: Study, key: str, *, whole: bool) -> dict[str, Any] | None:
+    found = study.snapshot.lints.get(key, [])
+    if not found:
+        return None
+    shown = found if whole else found[:_MOST_LINTS]
+    rows = [
+        {
+            "rule": lint.rule.replace("_", " ") + (f" on {lint.target}" if lint.target else ""),
+            "message": lint.message,
+            "advice": lint.advice if whole else "",
+        }
+        for lint in shown
+    ]
+    return {"rows": rows, "left": len(found) - len(shown)}
+
+
+def _span(study: Study, metric: str, rows: list[int]) -> str:
+    known = [value for row in rows if isfinite(value := study.values(metric)[row])]
+    if not known:
+        return study.show_value(metric, nan)
+    low, high = study.show_value(metric, min(known)), study.show_value(metric, max(known))
+    return low if low == high else f"{low} to {high}"
+
+
+_BLANK: dict[str, Any] = {
+    "empty": "", "card": "", "count": 0, "sentence": "", "buttons": [], "colors": [], "color_name": "", "variables": [],
+    "refine_open": False, "refined": 0, "x_name": "", "facet_name": "", "charts": [], "note": "", "best": None,
+}  # fmt: skip

@@ -1,0 +1,164 @@
+"""What is selected: one model's facts, or what tells several apart, with their metrics side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+from viewer.compare.bar_chart import Entry, chart
+from viewer.compare.cards import fold_buttons, selected_alone, selection
+from viewer.compare.comparison import Comparison, Mark, compare, narrow
+from viewer.compare.variables import NONE, Variable, VariableKind
+from viewer.format.metrics import MetricSpec
+from viewer.format.palette import SERIES
+from viewer.session.view import Action, SideView
+
+__all__ = ["Details"]
+
+_MOST_DRAWN = 600
+_MOST_BEST = 8
+
+
+class Details(SideView):
+    """Selection details; `Refine comparison` narrows them by chips."""
+
+    name = "selection"
+    shows: ClassVar[frozenset[str]] = frozenset({"selected", "refine", "opened", "closed", "filters", "x", "y"})
+
+    def actions(self) -> dict[str, Action]:
+        return {
+            "chip": self._chip,
+            "refine_reset": lambda message: self.state.change({"refine": {}}),
+            "refine_apply": lambda message: self.state.pick(self._refined()),
+            "only": self._only,
+        }
+
+    def draw_side(self) -> str:
+        study = self.desk.study
+        chosen = [key for key in self.state.selected if key in study.forest]
+        if not chosen:
+            empty = "Select models to see how they differ." if study.keys else "There are no models yet."
+            return selection(empty=empty, best=self._best() if study.keys else None)
+        if len(chosen) == 1:
+            return selected_alone(study, self.state, chosen[0])
+        return self._several(self.desk.known(chosen))
+
+    def _best(self) -> dict[str, Any] | None:
+        """Return the models worth a look before any is selected: within the budget, those that no other beats.
+
+        Best first, by the upright axis; of many, some from the whole length of the front.
+        """
+        study, state = self.desk.study, self.state
+        metrics = [study.chosen(axis, state) for axis in ("y", "x")]
+        rows = study.front(metrics[1], metrics[0], study.passing(state.filters))
+        if not rows:
+            return None
+        rows = sorted(rows, key=lambda row: study.values(metrics[0])[row], reverse=study.better(metrics[0]) != "lower")
+        step = max(1.0, (len(rows) - 1) / (_MOST_BEST - 1))
+        picked = [rows[round(at * step)] for at in range(min(len(rows), _MOST_BEST))]
+        return {
+            "count": len(rows), "left": len(rows) - len(picked), "budget": study.filter_texts(state.filters),
+            "headings": [study.label(metric) for metric in dict.fromkeys(metrics)],
+            "rows": [{"key": study.keys[row], "name": study.forest[study.keys[row]].label,
+                      "cells": [study.show(metric, row) for metric in dict.fromkeys(metrics)]} for row in picked],
+        }  # fmt: skip
+
+    def _several(self, keys: list[str]) -> str:
+        study, refine = self.desk.study, self.state.refine
+        whole = compare(study.forest, keys)
+        kept = narrow(whole, refine) if refine else list(whole.keys)
+        found = compare(study.forest, kept) if refine else whole
+        inks = _inks(found)
+        marks = found.marks[:_MOST_DRAWN]
+        left_out = f"The first {_MOST_DRAWN} of {len(kept)} are drawn; refine the comparison to see the others."
+        values = {
+            "count": len(keys),
+            "sentence": found.sentence + ("" if kept else ": no model has all the chosen values"),
+            "buttons": fold_buttons(study, self.state, keys),
+            "colors": [(_words(found.color, text), ink) for text, ink in inks.items()] if found.color else [],
+            "color_name": _name(found.color),
+            "x_name": _name(found.x),
+            "facet_name": _name(found.facet),
+            "variables": _chips(whole, refine) if len(whole.variables) > 1 else [],
+            "refine_open": bool(refine),
+            "refined": len(kept) if refine else 0,
+            "charts": [self._chart(metric, found, marks, inks) for metric in study.primary] if kept else [],
+            "note": left_out if len(kept) > _MOST_DRAWN else "",
+        }
+        return selection(**values)
+
+    def _chart(
+        self, metric: MetricSpec, found: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
+    ) -> dict[str, Any]:
+        study = self.desk.study
+        entries = [
+            Entry(
+                mark.key,
+                study.forest[mark.key].name,
+                _told(found.x, mark.key),
+                found.color.value(mark.key) if found.color else "",
+                _told(found.facet, mark.key),
+                study.measured(metric.name, mark.key),
+            )
+            for mark in marks
+        ]
+        drawn = chart(entries, inks, partial(study.show_value, metric.name))
+        return {"label": metric.label, "note": study.direction(metric.name), "drawn": drawn}
+
+    def _refined(self) -> list[str]:
+        whole = compare(self.desk.study.forest, self.desk.known(self.state.selected))
+        return narrow(whole, self.state.refine)
+
+    def _chip(self, message: Mapping[str, Any]) -> None:
+        name, value = str(message.get("variable")), str(message.get("value"))
+        chosen = self.state.refine.get(name, [])
+        values = [v for v in chosen if v != value] if value in chosen else [*chosen, value]
+        refine = {**self.state.refine, name: values}
+        self.state.change({"refine": {name: values for name, values in refine.items() if values}})
+
+    def _only(self, message: Mapping[str, Any]) -> None:
+        keys = self.desk.known([str(message.get("key"))])
+        if keys:
+            self.state.pick(keys)
+
+
+def _name(variable: Variable | None) -> str:
+    return variable.label.replace("_", " ") if variable is not None else ""
+
+
+def _told(variable: Variable | None, key: str) -> str:
+    return _words(variable, variable.value(key)) if variable is not None else ""
+
+
+def _words(variable: Variable, text: str) -> str:
+    """Say a value so that it can be understood without the variable's name beside it."""
+    if variable.kind is VariableKind.PRESENCE:
+        return f"{'without' if text == NONE else 'with'} {_name(variable)}"
+    return text.replace("_", " ")
+
+
+def _inks(found: Comparison) -> dict[str, str]:
+    """Return a colour per value; values beyond the series share its last one, their bars have names all the same."""
+    if found.color is None:
+        return {"": SERIES[0]}
+    return {text: SERIES[min(at, len(SERIES) - 1)] for at, text in enumerate(found.color.values)}
+
+
+def _chips(whole: Comparison, refine: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": at,
+            "id": variable.id,
+            "name": variable.label.replace("_", " "),
+            "values": [
+                {
+                    "text": text,
+                    "count": sum(variable.value(key) == text for key in whole.keys),
+                    "chosen": text in refine.get(variable.id, ()),
+                }
+                for text in variable.values
+            ],
+        }
+        for at, variable in enumerate(whole.variables)
+    ]

@@ -1,0 +1,51 @@
+"""What is said of the model under the pointer; made when asked for, so that no page carries 5,000 of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+from viewer.compare.cards import bundle_card, model_card, selected_alone
+from viewer.results.results import Study
+from viewer.session.view import STUDY, Action, View
+
+__all__ = ["HoverCard"]
+
+_FOLDS = frozenset({"arrange", "opened", "closed"})
+
+
+class HoverCard(View):
+    """Answers `hover` messages."""
+
+    def actions(self) -> dict[str, Action]:
+        return {"hover": self._hover}
+
+    def update(self, changed: Set[str]) -> None:
+        super().update(changed)
+        if changed & (_FOLDS | {STUDY}):
+            self.desk.send("forget", True)
+
+    def _hover(self, message: Mapping[str, object]) -> None:
+        """With the card goes what its model's selection will show, so that a click need not wait for the answer."""
+        key = str(message.get("key"))
+        found = self.card(key)
+        if found is None:
+            return
+        title, markup = found
+        study = self.desk.study
+        alone = selected_alone(study, self.state, key) if key in study.forest else ""
+        card = {"key": key, "html": markup, "text": title, "aloud": bool(message.get("aloud")), "alone": alone}
+        self.desk.send("card", card)
+
+    def card(self, key: str) -> tuple[str, str] | None:
+        """Return the title and the markup for a model, a step without model, or a bundle of a sweep."""
+        study = self.desk.study
+        if key in study.forest:
+            node = study.forest[key]
+            return node.label, model_card(study, node, hint=_hint(study, key))
+        bundle = study.bundle(key)
+        return None if bundle is None else bundle_card(study, bundle)
+
+
+def _hint(study: Study, key: str) -> str:
+    below = len(study.forest.descendants(key))
+    return f"Double-click to fold its {below} descendant{'' if below == 1 else 's'}." if below else ""

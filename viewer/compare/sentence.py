@@ -1,0 +1,89 @@
+"""What a comparison compares, in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from viewer.compare.variables import NONE, Raw, Variable, VariableKind
+
+__all__ = ["describe", "listed", "plural"]
+
+_MOST_NAMED = 3
+
+
+def describe(variables: Sequence[Variable], unseen: Sequence[Raw], *, models: int, cells: int, lineages: int) -> str:
+    """Say it: "3 sparsities of magnitude_prune, with and without calibrate; all else equal".
+
+    `unseen` are differences that go along with those drawn; `cells` are all combinations of the variables' values, of
+    which the models have `lineages`.
+    """
+    parts = [_variable(variable) for variable in variables]
+    if models > lineages and not any(variable.kind is VariableKind.REPEAT for variable in variables):
+        parts.append("with repeats")
+    tail = [f"{lineages} of the {cells} combinations exist"] if cells > lineages else []
+    return "; ".join([", ".join(parts), *tail, _rest(variables, unseen)])
+
+
+def plural(noun: str) -> str:
+    """Return the plural of a parameter's name: sparsity, sparsities; epochs, epochs; dataset, datasets."""
+    if noun.endswith("s") and not noun.endswith("ss"):
+        return noun
+    if noun.endswith("y") and not noun.endswith(("ay", "ey", "oy", "uy")):
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(("ss", "x", "ch", "sh")) else "s")
+
+
+def listed(names: Sequence[str], word: str = "and") -> str:
+    """Write "a", "a and b", "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def _variable(variable: Variable) -> str:
+    named = [value for value in variable.values if value != NONE]
+    absent = len(named) < len(variable.values)
+    match variable.kind:
+        case VariableKind.PARAMETER:
+            text = f"{len(named)} {_of(variable)}" + (" and without it" if absent else "")
+        case VariableKind.PRESENCE:
+            text = f"with and without {variable.label}"
+        case VariableKind.ROOT:
+            text = f"{len(variable.values)} {plural(variable.label)}" + _named(variable.values)
+        case VariableKind.ORDER:
+            text = f"{len(named)} orders of {listed(variable.ops)}"
+        case VariableKind.REPEAT:
+            text = f"{len(variable.values)} {'repeats' if variable.label == 'repeat' else plural(variable.label)}"
+        case _:
+            text = _steps(variable, named, absent=absent)
+    return text
+
+
+def _of(variable: Variable) -> str:
+    """Name a parameter's values: "sparsities of magnitude_prune"."""
+    operation, _, parameter = variable.label.rpartition(" ")
+    if not operation:
+        return f"{plural(parameter)} of {listed(variable.ops, 'or')}" if variable.ops else plural(parameter)
+    return f"{plural(parameter)} of {'the base model' if operation == 'base model' else operation}"
+
+
+def _named(values: Sequence[str]) -> str:
+    return f" ({listed(values)})" if len(values) <= _MOST_NAMED else ""
+
+
+def _steps(variable: Variable, named: Sequence[str], *, absent: bool) -> str:
+    if len(named) == 1:
+        return f"with and without {named[0]}"
+    if len(variable.values) <= _MOST_NAMED or variable.kind is VariableKind.OPERATION:
+        return listed([*named, *(["none of them"] if absent else [])], "or")
+    ops = (["base model"] if "root" in variable.parts else []) + list(variable.ops)
+    if not ops or len(ops) > _MOST_NAMED:
+        return f"{len(variable.values)} sequences of steps"
+    return f"{len(variable.values)} combinations of {listed(ops)}"
+
+
+def _rest(variables: Sequence[Variable], unseen: Sequence[Raw]) -> str:
+    if not unseen:
+        return "all else equal"
+    names = [raw.label for raw in unseen]
+    if len(names) > _MOST_NAMED:
+        names = [*names[: _MOST_NAMED - 1], f"{len(names) - _MOST_NAMED + 1} other things"]
+    return f"{listed(names)} {'differs' if len(unseen) == 1 else 'differ'} too, in step with {'it' if len(variables) == 1 else 'them'}"

@@ -1,0 +1,159 @@
+"""What a metric is to the viewer, and its values as people read them: with unit, digits, and the change since the parent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+
+from viewer.format.numbers import MISSING, FormatSpec, format_number, parse_format
+from viewer.format.units import readable
+
+__all__ = ["Better", "Change", "Measured", "MetricSpec", "change", "format_change", "format_value"]
+
+_DEFAULT = ".3g"
+_LONGEST = 10**15
+_TELLING = 1000
+"""Relative changes beyond this are written as differences: the reference is practically 0."""
+
+
+class Better(StrEnum):
+    """The direction in which a metric improves."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """A metric as the results describe it."""
+
+    name: str
+    unit: str = ""
+    format: str = ""
+    """d3 or Python specification; one that cannot be read counts as ".3g"."""
+    better: Better = Better.NEITHER
+    primary: bool = False
+    low: float | None = None
+    """Declared bounds of the scale; None: from the data."""
+    high: float | None = None
+    description: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name as people write it: `latency_p50` is "latency p50"."""
+        return self.name.replace("_", " ")
+
+    @property
+    def is_share(self) -> bool:
+        """Whether values are shares of one, shown in percent."""
+        return _spec(self.format).type in ("%", "p")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A value with its 95 % interval; NaN where unknown."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def noise(self) -> float:
+        """Half the width of the interval; 0 where there is none."""
+        width = self.high - self.low
+        return width / 2 if math.isfinite(width) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a value differs from another."""
+
+    absolute: float
+    relative: float
+    """absolute / |reference|; NaN where the reference is 0."""
+    improved: bool | None
+    """None where nothing changed, the metric has no better direction, or the change is within the noise."""
+    noise: float
+    """What the difference may be by chance: half its interval, or else the two half-intervals, added in quadrature."""
+    within_noise: bool
+
+
+@lru_cache(maxsize=256)
+def _spec(text: str) -> FormatSpec:
+    try:
+        return parse_format(text or _DEFAULT)
+    except ValueError:
+        return parse_format(_DEFAULT)  # an imported file may say anything; its values are shown all the same
+
+
+def format_value(value: float | None, metric: MetricSpec, *, unit: bool = True) -> str:
+    """Write a value: "76.1%", "25.6 MB", "3.21 ms", "—". Bytes and times are shown in a readable multiple of their unit."""
+    if value is None or math.isnan(value):
+        return MISSING
+    spec = _spec(metric.format)
+    if not unit:
+        return format_number(value, spec)
+    multiple = readable(value, metric.unit)
+    if multiple.divisor != 1:
+        spec = _spec(_DEFAULT)  # a format for the stored unit (",.0f" of bytes) has the wrong digits once scaled
+    return format_number(value / multiple.divisor, _plain(spec, value / multiple.divisor)) + _joined(multiple.unit)
+
+
+def _plain(spec: FormatSpec, value: float) -> FormatSpec:
+    """Avoid what people cannot read: 17320 in ".2g" as 1.7e+4, and 0.5 in ".3~s" as 500m."""
+    if spec.type in ("g", "G", "") and 10 ** (spec.precision or 6) <= abs(value) < _LONGEST:
+        return replace(spec, type="f", precision=0, comma=True)
+    if spec.type == "s" and 10**-4 <= abs(value) < 10**3:
+        return _spec(_DEFAULT)
+    return spec
+
+
+def change(value: Measured, reference: Measured, better: Better, difference: Measured | None = None) -> Change | None:
+    """Compare two measurements; None where one of them is missing.
+
+    `difference`: that of the two, where they were measured together; its interval counts then.
+    """
+    absolute = value.value - reference.value
+    if not math.isfinite(absolute):
+        return None
+    noise = math.hypot(value.noise, reference.noise)
+    within = abs(absolute) <= noise and noise > 0
+    if difference is not None:
+        absolute, noise = difference.value, difference.noise
+        within = difference.low <= 0 <= difference.high and noise > 0
+    improved: bool | None = None
+    if absolute != 0 and not within and better is not Better.NEITHER:
+        improved = (absolute > 0) == (better is Better.HIGHER)
+    relative = absolute / abs(reference.value) if reference.value else math.nan
+    return Change(absolute, relative, improved, noise, within)
+
+
+def format_change(difference: Change, metric: MetricSpec) -> str:
+    """Write a change: shares in percentage points ("-1.2 pp"), others relative ("+3.4%"), with noise ("+1.2 ± 0.3 pp").
+
+    "no change" where the values are equal; the difference in the metric's unit where the relative change says nothing.
+    """
+    if difference.absolute == 0:
+        return "no change"
+    if metric.is_share:
+        return _with_noise(100 * difference.absolute, 100 * difference.noise, " pp")
+    if not abs(difference.relative) < _TELLING:
+        return ("+" if difference.absolute > 0 else "") + format_value(difference.absolute, metric)
+    scale = 100 * difference.relative / difference.absolute
+    return _with_noise(100 * difference.relative, abs(scale) * difference.noise, "%")
+
+
+def _with_noise(value: float, noise: float, unit: str) -> str:
+    digits = math.floor(math.log10(abs(value)))
+    decimals = max(0, min(2, -digits)) if digits < 0 else int(digits <= 1)
+    text = format_number(value, f"+.{decimals}f")
+    return f"{text} ± {noise:.{decimals}f}{unit}" if noise >= 0.5 * 10**-decimals else f"{text}{unit}"
+
+
+def _joined(unit: str) -> str:
+    if unit in ("", "%", "x", "\N{MULTIPLICATION SIGN}"):
+        return unit
+    return unit.removeprefix("1") if unit.startswith("1/") else f" {unit}"

@@ -1,0 +1,310 @@
+"""Puts a visitor's Layers page together: state and stored statistics in, what the template draws out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from viewer.layers.queries import Changed, Found, Key, LayerData, Site
+from viewer.layers.table import NUMBERS, Row, bars, flat_rows, matcher, roll_up, show_number, stacked, tree_rows
+from viewer.results.notes import Notes
+from viewer.session.state import ViewState
+
+__all__ = ["NOTHING", "PAGE", "LayerPage", "in_turn"]
+
+PAGE = 50
+_COLUMNS = {
+    "sparsity": ("sparsity",),
+    "weights": ("relative_change", "mean_abs_change", "sqnr_db"),
+    "activations": ("sqnr_db", "dead_share", "saturated"),
+    "numbers": tuple(NUMBERS),
+}
+_DRAWN = "weights", "activations"
+"""Shown as histograms, whose zeros would hide all else: their share is told in words."""
+_FROM_SITE = "sparsity", "mean_abs", "dead_share", "saturated", "bits", "bytes", "macs", "seconds", "time_share"
+_CHART_DB = 80.0
+NOTHING = "-"
+"""Stands among the opened modules when a person has closed them all."""
+_FIRST_ROWS = 14
+"""So many rows of the tree are open before anybody has opened any."""
+
+
+class LayerPage:
+    """One drawing of the page."""
+
+    def __init__(
+        self, data: LayerData, state: ViewState, models: Sequence[str], names: Mapping[str, str], notes: Notes
+    ) -> None:
+        """`models` has the base first; `names` gives every model's name for people."""
+        self.data, self.state, self.models, self.names = data, state, list(models), names
+        self.flagged = notes.of("layer")
+        self.base = self.models[0]
+        self._kind = "activation" if state.l_show == "activations" else "tensor"
+
+    # ---- rows
+    @cached_property
+    def sites(self) -> list[str]:
+        """Names of everything that any of the models has, in the order of the network, filtered."""
+        order: dict[str, None] = {}
+        for model in self.models:
+            order.update(dict.fromkeys(key[2] for key in self._of(model)))
+            order.update(dict.fromkeys(key[2] for key in self._changes(model)))
+        (fits, _), types = matcher(self.state.l_filter), set(self.state.l_types)
+        return [
+            site
+            for site in order
+            if fits(site) and (not types or self.types.get(site, "") in types) and self._passes_flags(site)
+        ]
+
+    @property
+    def filter_problem(self) -> str:
+        """Why the filter is no regular expression; empty if it is one."""
+        return matcher(self.state.l_filter)[1]
+
+    def _passes_flags(self, site: str) -> bool:
+        return not self.state.l_flagged or any(f"{site}.".startswith(f"{about}.") for about in self.flagged)
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """Site -> type of its module, as the base has it, else as any model has it."""
+        found: dict[str, str] = {}
+        for model in self.models:
+            for key, site in self._of(model).items():
+                found.setdefault(key[2], site.module_type)
+                found.setdefault(site.module, site.module_type)
+        return found
+
+    @property
+    def all_types(self) -> list[str]:
+        """Types to choose from."""
+        present = {self.types.get(key[2], "") for model in self.models for key in self._of(model)}
+        return sorted(present - {""})
+
+    @property
+    def flat(self) -> bool:
+        """Sorted and filtered rows have no tree."""
+        return bool(self.state.l_flat or self.state.l_order or self.state.l_filter)
+
+    @cached_property
+    def opened(self) -> list[str]:
+        """The modules that are open: those a person left open, else as many levels as make a screenful."""
+        if self.state.l_open:
+            return list(self.state.l_open)
+        opened: list[str] = []
+        while True:
+            rows = tree_rows(self.sites, self.types, set(opened))
+            more = [row.name for row in rows if row.children and not row.open]
+            if not more or len(rows) + sum(row.children for row in rows if not row.open) > _FIRST_ROWS:
+                return opened
+            opened += more
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """All rows, sorted."""
+        if not self.flat:
+            return tree_rows(self.sites, self.types, set(self.opened))
+        rows, order = flat_rows(self.sites, self.types), self.state.l_order
+        if not order:
+            return rows
+        if order == "name":
+            return sorted(rows, key=lambda row: row.name, reverse=self.state.l_descending)
+        keyed = [(self._sort_value(row.name, order), row) for row in rows]
+        known = [pair for pair in keyed if pair[0] is not None]
+        known.sort(key=lambda pair: (pair[0], pair[1].name), reverse=self.state.l_descending)
+        return [row for _, row in known] + [row for value, row in keyed if value is None]
+
+    def page(self) -> tuple[list[dict[str, Any]], int, int]:
+        """Return the rows on this page, the first one's place, and how many there are in all."""
+        total = len(self.rows)
+        start = min(self.state.l_from // PAGE * PAGE, max(0, (total - 1) // PAGE * PAGE))
+        return [self._row(row) for row in self.rows[start : start + PAGE]], start, total
+
+    def _row(self, row: Row) -> dict[str, Any]:
+        first = self._site(self.base, row.sites[0]) if row.sites else None
+        shape = "×".join(map(str, first.shape)) if row.site and first and first.shape else ""  # noqa: RUF001 - the sign for shapes
+        return {
+            "row": row,
+            "shape": shape,
+            "note": self.flagged.get(row.name),
+            "cells": [
+                self._group(model, row) if row.site is None else self._cell(model, row.site) for model in self.models
+            ],
+        }
+
+    # ---- cells
+    def _cell(self, model: str, name: str) -> dict[str, Any]:
+        site, change = self._site(model, name), self._change(model, name)
+        if site is None and (change is None or change.status != "compared"):
+            return _nothing(change.reason if change is not None else "not in this model")
+        numbers = self._numbers(model, name)
+        note = change.reason if change is not None and change.status != "compared" else ""
+        return {
+            "text": note,
+            "numbers": self._shown(numbers),
+            "bars": self._bars(site, change),
+            "limits": self._limits(site, change),
+            "split": self._split(model, numbers) if self.state.l_show == "sparsity" else None,
+            "odd": _odd(site),
+            "how": ", ".join(change.how) if change is not None else "",
+        }
+
+    def _group(self, model: str, row: Row) -> dict[str, Any]:
+        parts = [self._numbers(model, name) for name in row.sites]
+        total = roll_up([part for part in parts if part])
+        count, zeros = total.get("count"), total.get("zeros")
+        total["sparsity"] = zeros / count if count and zeros is not None else None
+        absolute = total.get("abs_sum")
+        total["mean_abs"] = absolute / count if count and absolute is not None else None
+        text = "" if any(parts) else "not in this model"
+        return {
+            "text": text, "numbers": self._shown(total), "bars": [], "limits": ("", ""), "odd": "", "how": "",
+            "split": self._split(model, total) if self.state.l_show == "sparsity" and not text else None,
+        }  # fmt: skip
+
+    def _numbers(self, model: str, name: str) -> dict[str, float | None]:
+        site, change = self._site(model, name), self._change(model, name)
+        found: dict[str, float | None] = {}
+        if site is not None:
+            found |= {key: site.numbers.get(key) for key in (*_FROM_SITE, "count", "zeros", "abs_sum")}
+            count, zeros = site.numbers["count"], site.numbers["zeros"]
+            found["sparsity"] = zeros / count if count and zeros is not None else None
+        if change is not None and change.status == "compared":
+            own = found.get("count")
+            found |= {key: value for key, value in change.numbers.items() if key != "count" or own is None}
+        return found
+
+    def _shown(self, numbers: Mapping[str, float | None]) -> list[tuple[str, str]]:
+        wanted: tuple[str, ...] = _COLUMNS[self.state.l_show]
+        if wanted == _COLUMNS["weights"] and "cosine" not in numbers and numbers.get("mean_abs_change") is None:
+            wanted = ("mean_abs",)
+        shown = [
+            (NUMBERS[name][0], show_number(name, numbers[name])) for name in wanted if numbers.get(name) is not None
+        ]
+        if self.state.l_show in _DRAWN and numbers.get("sparsity"):
+            shown.append(("zeros, not drawn", show_number("sparsity", numbers["sparsity"])))
+        return shown
+
+    def _bars(self, site: Site | None, change: Changed | None) -> list[Any]:
+        if self.state.l_show not in _DRAWN:
+            return []
+        if change is not None and change.counts:
+            return stacked(change.counts)
+        return bars(site.counts) if site is not None else []
+
+    def _limits(self, site: Site | None, change: Changed | None) -> tuple[str, str]:
+        found = change if change is not None and change.counts else site
+        return (f"{found.low:.3g}", f"{found.high:.3g}") if found is not None else ("", "")
+
+    def _split(self, model: str, numbers: Mapping[str, float | None]) -> list[tuple[str, float, str]]:
+        """Shares of zeros: in both, only here; for the base all of them."""
+        count = numbers.get("count") or 0
+        if not count:
+            return []
+        if model == self.base or numbers.get("zero_both") is None:
+            zeros = numbers.get("zeros") or 0
+            return [("c0", 100 * zeros / count, f"{zeros:,.0f} zeros of {count:,.0f}")]
+        both, here, there = (numbers.get(f"zero_{name}") or 0 for name in ("both", "here", "there"))
+        compared = max(count, both + here, 1)
+        return [
+            ("c0", 100 * both / compared, f"{both:,.0f} zero in both"),
+            ("c5", 100 * here / compared, f"{here:,.0f} zero only here"),
+            ("", 0, f"{there:,.0f} zero only in the base"),
+        ]
+
+    # ---- the rest of the page
+    def chart(self) -> dict[str, Any] | None:
+        """Where activations first diverge: SQNR along the network, one line per model and stage."""
+        order = list(dict.fromkeys(site for line in self.data.along.values() for site, _ in line))
+        known = [key for key in self.data.sites.get(self.base, {}) if key[0] == "activation"]
+        # the network has every layer in its order; its file lacks what was folded away
+        base_sites = [key[2] for key in sorted(known, key=lambda key: key[1] != "torch")]
+        place = {site: at for at, site in enumerate(dict.fromkeys([*base_sites, *order]))}
+        lines = []
+        known_lines = [line for line in self.data.along.items() if line[0][0] in self.models and len(place) > 1]
+        for (model, stage), along in sorted(
+            known_lines, key=lambda line: (self.models.index(line[0][0]), line[0][1] != "torch")
+        ):
+            points = [
+                (
+                    100 * place[site] / (len(place) - 1),
+                    100 - 100 * max(0.0, min(_CHART_DB, value)) / _CHART_DB,
+                    site,
+                    value,
+                )
+                for site, value in sorted(along, key=lambda pair: place[pair[0]])
+            ]
+            lines.append({
+                "model": self.names[model], "stage": "network" if stage == "torch" else "file", "dashed": stage == "onnx",
+                "color": self.models.index(model) % 6, "path": " ".join(f"{x:.2f},{y:.2f}" for x, y, *_ in points),
+                "points": [{"x": x, "y": y, "text": f"{site}: {show_number('sqnr_db', value)}"} for x, y, site, value in points],
+            })  # fmt: skip
+        return {"lines": lines, "sites": list(place), "top": _CHART_DB} if lines else None
+
+    def untimed(self) -> list[str]:
+        """Models of whose layers no runtime told the time."""
+        return [model for model in self.models if model not in self.data.timed]
+
+    def uncompared(self) -> list[str]:
+        """Models that nobody compared with this base yet."""
+        return [model for model in self.models[1:] if not self.data.changes.get(model)]
+
+    # ---- parts
+    def _of(self, model: str) -> dict[Key, Site]:
+        stage = self._stage(model)
+        return {k: s for k, s in self.data.sites.get(model, {}).items() if k[0] == self._kind and k[1] == stage}
+
+    def _changes(self, model: str) -> dict[Key, Changed]:
+        stage = self._stage(model)
+        return {k: c for k, c in self.data.changes.get(model, {}).items() if k[0] == self._kind and k[1] == stage}
+
+    def _stage(self, model: str) -> str:
+        """The stage asked for, or the one that there is: an int8 model has no network."""
+        if self._kind == "tensor":
+            return ""
+        stages = self._stages.get(model, set())
+        return self.state.l_stage if self.state.l_stage in stages else next(iter(sorted(stages)), "")
+
+    @cached_property
+    def _stages(self) -> dict[str, set[str]]:
+        return {model: {k[1] for k in sites if k[0] == "activation"} for model, sites in self.data.sites.items()}
+
+    def _site(self, model: str, name: str) -> Site | None:
+        return self.data.sites.get(model, {}).get((self._kind, self._stage(model), name))
+
+    def _change(self, model: str, name: str) -> Changed | None:
+        return self.data.changes.get(model, {}).get((self._kind, self._stage(model), name))
+
+    def _sort_value(self, name: str, order: str) -> float | None:
+        if order == "size":
+            site = self._site(self.base, name)
+            return site.numbers["count"] if site is not None else None
+        wanted = self.state.l_by
+        if order == self.base and wanted in ("relative_change", "mean_abs_change", "sqnr_db", "cosine"):
+            wanted = "mean_abs"
+        value = self._numbers(order, name).get(wanted)
+        return None if value is None or math.isnan(value) else value
+
+
+def in_turn(findings: Sequence[Found]) -> list[Found]:
+    """Return findings, heaviest first, so that every model has its turn: one broken model would hide all others."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for found in findings:
+        seen[found.model_key] = seen.get(found.model_key, 0) + 1
+        ranked.append((seen[found.model_key], found))
+    return [found for _, found in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _nothing(reason: str) -> dict[str, Any]:
+    return {
+        "text": reason or "not in this model", "numbers": [], "bars": [], "limits": ("", ""), "split": None, "odd": "", "how": "",
+    }  # fmt: skip
+
+
+def _odd(site: Site | None) -> str:
+    """NaN and infinities, in words."""
+    if site is None or not (site.numbers["nans"] or site.numbers["infs"]):
+        return ""
+    return f"{site.numbers['nans'] or 0:,.0f} NaN, {site.numbers['infs'] or 0:,.0f} infinite"

@@ -1,0 +1,187 @@
+"""The map as arrays: what a laid-out forest looks like with a colour and a size for each model. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from viewer.map.layout import Layout, Placed
+from viewer.map.ribbons import joined, ribbons
+from viewer.results.lineage import Forest, Node, Outcome
+
+__all__ = ["FAINT", "Drawing", "Looks", "draw", "packed"]
+
+FAINT = 0.12
+"""Opacity of what is outside the budget."""
+_SMALLEST, _LARGEST = 0.11, 0.34
+"""Radii in rows."""
+_LOST = {Outcome.FAILED: ("#f2b48c", "#b3470f"), Outcome.SKIPPED: ("#c3cbd4", "#7b8794")}
+_EDGE, _BUNDLE_EDGE = "#5c6b7a", "#33414f"
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_INK, _FAINT_INK = 0.85, 0.09
+"""How much of a ribbon's colour is seen, and of one outside the budget: mixed with the ground, as opacities would add up
+where its pieces overlap."""
+_ALL_PIECES, _LEAST_PIECES, _MOST_PIECES = 900, 8, 40
+"""Of the map, and of a ribbon: painting takes time by the piece. Those whose colour changes share what the others leave."""
+_ALIKE = 24
+"""Of 255: colours that differ by less in each component run from one to the other in few pieces without visible steps."""
+_RIBBON_SHARE = 0.5
+"""Half-width of a ribbon's end, of its node's radius."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Of each model, by row of the study."""
+
+    rgb: np.ndarray
+    """uint8 (N, 3)."""
+    size: np.ndarray
+    """From 0 to 1; float (N,)."""
+    shown: np.ndarray
+    """Whether it is drawn in full: bool (N,)."""
+    ground: str = "#ffffff"
+    """What it is drawn on: ribbons let a little of it through, whatever lies below them."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Columns of the map's two sources."""
+
+    nodes: dict[str, Any]
+    ribbons: dict[str, Any]
+    index: dict[str, int]
+    """Id -> position in `nodes`."""
+
+
+def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, label: Callable[[Node], str]) -> Drawing:
+    """Draw a layout; `row` is the row of each model in `looks`, `label` the parameters worth reading on the map."""
+    placed = list(layout.placed.values())
+    index = {each.id: at for at, each in enumerate(placed)}
+    members = [_rows(each, row) for each in placed]
+    rgb, radius, alpha = _appearance(placed, members, looks, forest)
+    x = np.array([each.column for each in placed], dtype=np.float32)
+    y = np.array([each.row for each in placed], dtype=np.float32)
+    outcomes = [_outcome(each, forest) for each in placed]
+    nodes = {
+        "x": x,
+        "y": y,
+        "r": radius,
+        "color": packed(rgb),
+        "alpha": alpha,
+        "edge": [_LOST[o][1] if o in _LOST else _BUNDLE_EDGE if p.hidden else _EDGE for o, p in zip(outcomes, placed, strict=True)],
+        "edge_width": np.array([2.0 if o in _LOST or p.hidden else 0.8 for o, p in zip(outcomes, placed, strict=True)], np.float32),
+        "dash": ["dashed" if outcome in _LOST else "solid" for outcome in outcomes],
+        "key": list(index),
+        "model": np.array([row.get(each.id, -1) for each in placed], dtype=np.int32),
+        "members": [rows if each.id not in row else [] for each, rows in zip(placed, members, strict=True)],
+        "label": [_label(each, forest, label) for each in placed],
+        "brief": [_brief(each, forest, label) for each in placed],
+        "name": ["" if each.bundle or each.parent else forest[each.id].name or forest[each.id].label for each in placed],
+        "inside": [_inside(each) for each in placed],
+    }  # fmt: skip
+    shapes, colors = _bands(layout, index, np.stack([x, y], axis=1), radius, rgb)
+    inks = {
+        name: packed(_over(looks.ground, colors, ink).round()) for name, ink in (("color", _INK), ("faint", _FAINT_INK))
+    }
+    return Drawing(nodes, shapes | inks, index)
+
+
+def packed(rgb: np.ndarray) -> np.ndarray:
+    """Colours as Bokeh takes them in bulk: uint32, 0xRRGGBBAA."""
+    wide = rgb.astype(np.uint32)
+    return (wide[:, 0] << 24) | (wide[:, 1] << 16) | (wide[:, 2] << 8) | np.uint32(255)
+
+
+def _over(ground: str, rgb: np.ndarray, ink: float) -> np.ndarray:
+    """Return colours as they look where `ink` of them, from 0 to 1, lies over the ground: float32 (N, 3)."""
+    below = np.frombuffer(bytes.fromhex(ground[1:]), dtype=np.uint8).astype(np.float32)
+    mixed: np.ndarray = below + ink * (rgb - below)
+    return mixed
+
+
+def _rows(each: Placed, row: Mapping[str, int]) -> list[int]:
+    keys = each.bundle.members if each.bundle else (each.id,)
+    return [row[key] for key in keys if key in row]
+
+
+def _outcome(each: Placed, forest: Forest) -> Outcome:
+    return each.bundle.outcome if each.bundle else forest[each.id].outcome
+
+
+def _appearance(
+    placed: list[Placed], members: list[list[int]], looks: Looks, forest: Forest
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Colour, radius and opacity; a bundle has the mean of its models, and is faint only if all of them are."""
+    index = {each.id: at for at, each in enumerate(placed)}
+    rgb = np.empty((len(placed), 3), dtype=np.uint8)
+    share = np.empty(len(placed), dtype=np.float32)
+    alpha = np.ones(len(placed), dtype=np.float32)
+    for at, (each, rows) in enumerate(zip(placed, members, strict=True)):
+        if rows:
+            rgb[at] = looks.rgb[rows].mean(axis=0)
+            share[at] = looks.size[rows].mean()
+            alpha[at] = 1.0 if looks.shown[rows].any() else FAINT
+        else:
+            fill = _LOST.get(_outcome(each, forest), ("#9aa3ad", ""))[0]
+            rgb[at] = tuple(bytes.fromhex(fill[1:]))
+            share[at] = 0.4
+            alpha[at] = alpha[index[each.parent]] if each.parent else 1.0  # as faint as what it starts from
+        if each.hidden:
+            share[at] = max(share[at], 0.75)  # room for the number of what it stands for
+    return rgb, (_SMALLEST + (_LARGEST - _SMALLEST) * share).astype(np.float32), alpha
+
+
+def _label(each: Placed, forest: Forest, label: Callable[[Node], str]) -> str:
+    if each.bundle is not None:
+        name = each.bundle.parameter.replace("_", " ")
+        return f"{name} {each.bundle.span}".strip() or f"{len(each.bundle.members)} models"
+    return label(forest[each.id]) if each.parent else ""
+
+
+def _brief(each: Placed, forest: Forest, label: Callable[[Node], str]) -> str:
+    """The values alone, for narrow columns."""
+    if each.bundle is not None:
+        return each.bundle.span
+    return ", ".join(part.rsplit(" ", 1)[-1] for part in label(forest[each.id]).split(", ")) if each.parent else ""
+
+
+def _inside(each: Placed) -> str:
+    if each.bundle is not None:
+        return f"{_TIMES}{len(each.bundle.members)}"
+    return f"+{each.hidden}" if each.hidden else ""
+
+
+def _bands(
+    layout: Layout, index: Mapping[str, int], at: np.ndarray, radius: np.ndarray, rgb: np.ndarray
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the pieces of the edges, and the colour of each, float32 (pieces, 3); `rgb` (N, 3) are those of the ends."""
+    parent = np.array([index[edge.parent] for edge in layout.edges], dtype=np.int32)
+    child = np.array([index[edge.child] for edge in layout.edges], dtype=np.int32)
+    half = radius * _RIBBON_SHARE
+    # the layout keeps rows free from the column after the parent on: bend before that column
+    ends = rgb.astype(np.float32)
+    changes = (np.abs(ends[parent] - ends[child]) >= _ALIKE).any(axis=1)
+    left = _ALL_PIECES - _LEAST_PIECES * int((~changes).sum())
+    many = min(max(left // max(1, int(changes.sum())), _LEAST_PIECES), _MOST_PIECES)
+    found = joined(
+        [
+            (
+                rows,
+                ribbons(
+                    at[parent[rows]], at[child[rows]], half[parent[rows]], half[child[rows]], turn=1.0, pieces=pieces
+                ),
+            )
+            for rows, pieces in ((np.flatnonzero(~changes), _LEAST_PIECES), (np.flatnonzero(changes), many))
+        ]
+    )
+    one, other = ends[parent][found.ribbon], ends[child][found.ribbon]
+    shapes = {
+        "corners_x": found.xs,
+        "corners_y": found.ys,
+        "parent": parent[found.ribbon],
+        "child": child[found.ribbon],
+    }
+    return shapes, one + (other - one) * found.along[:, None]

@@ -1,0 +1,241 @@
+"""Any metric against any other, with the Pareto front, intervals, and the map's colours, sizes and selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import ClassVar
+
+import numpy as np
+from bokeh.models import BasicTicker, CustomJSTickFormatter, LinearScale, LogScale, LogTicker
+
+from viewer.format.metrics import Better, MetricSpec
+from viewer.format.templates import render
+from viewer.map.drawing import FAINT, packed
+from viewer.map.figures import scatter_plot
+from viewer.results.queries import Column
+from viewer.session.session import Desk
+from viewer.session.view import STUDY, Action, View
+
+__all__ = ["TICKS", "Scatterplot", "extent"]
+
+_CROWD = 1000
+_MOST_NAMED = 60
+_MOST_BARS = 300
+"""Intervals of more models than this would be a grey mist."""
+
+TICKS = """
+const size = Math.abs(tick), most = Math.max(...ticks.map(Math.abs)), step = Math.abs(ticks[1] - ticks[0]);
+// as many digits as tell a tick from the next one
+const digits = Math.max(4, Math.min(12, Math.ceil(Math.log10(most / step)) + 1 || 0));
+const short = (value) => String(Number(value.toPrecision(digits)));
+if (size !== 0 && size < 1e-12) return tick.toExponential(0);
+if (percent) return short(tick * 100) + "%";
+if (size !== 0 && (size >= 1000 || size < 0.001)) {
+  const power = Math.min(4, Math.floor(Math.log10(size) / 3 + 1e-9));
+  const prefix = {"-4": "p", "-3": "n", "-2": "µ", "-1": "m", "0": "", "1": "k", "2": "M", "3": "G", "4": "T"}[power];
+  return short(tick / 1000 ** power) + prefix;
+}
+return short(tick);
+"""
+
+
+class Scatterplot(View):
+    """Owns the source `models`: one row per model of the study, in its order."""
+
+    panes: ClassVar[Mapping[str, frozenset[str]]] = {
+        "scatter_tools": frozenset({"x", "y", "x_log", "y_log"}),
+        "front": frozenset({"x", "y", "x_log", "y_log", "dim_dominated", "filters"}),
+    }
+
+    def begin(self) -> None:
+        self.desk.send("front", self.named)
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        plot = scatter_plot()
+        self.figure, self._sources = plot.figure, plot.sources
+        self.models = plot.sources["models"]
+        self._echo = False
+        self._draw_points()
+        self._show_selection()
+        self.models.selected.on_change("indices", self._picked)
+
+    def actions(self) -> dict[str, Action]:
+        return {"front_all": lambda message: self._choose(self.front())}
+
+    def update(self, changed: Set[str]) -> None:
+        super().update(changed)
+        if changed & {"x", "y", "x_log", "y_log", "color", "size", STUDY}:
+            self._draw_points()
+            self.desk.send("front", self.named)
+        elif changed & {"filters", "dim_dominated"}:
+            xs, ys = self._values("x"), self._values("y")
+            self._draw_front(xs, ys)
+            self._draw_bars(xs, ys)
+            self.desk.send("front", self.named)
+        if changed & {"selected", STUDY}:
+            self._show_selection()
+
+    def draw_scatter_tools(self) -> str:
+        study, state = self.desk.study, self.state
+        return render(
+            "scatter_tools", metrics=study.choices, x=study.chosen("x", state), y=study.chosen("y", state),
+            x_log=state.x_log, y_log=state.y_log,
+        )  # fmt: skip
+
+    def draw_front(self) -> str:
+        study, state = self.desk.study, self.state
+        x, y = study.chosen("x", state), study.chosen("y", state)
+        if not x or not y:
+            return ""
+        front = self.front()
+        directions = [f"{study.better(metric)} {study.label(metric)}" for metric in (y, x) if study.direction(metric)]
+        within = " within the budget" if state.filters else ""
+        text = (
+            f"Pareto front{within}: {len(front)} model{'' if len(front) == 1 else 's'}"
+            if front
+            else f"No Pareto front{within}"
+        )
+        why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
+        named = [{"key": study.keys[row], "name": study.forest[study.keys[row]].name} for row in front[:_MOST_NAMED]]
+        return render(
+            "front",
+            text=text,
+            why=why,
+            can_dim=bool(front),
+            dim=state.dim_dominated,
+            missing=self._absent(),
+            named=named,
+        )
+
+    def front(self) -> list[int]:
+        """Rows within the budget that none of these beats on both axes, by x; empty where no axis has a better end."""
+        study, state = self.desk.study, self.state
+        return study.front(study.chosen("x", state), study.chosen("y", state), study.passing(state.filters))
+
+    def _absent(self) -> str:
+        """Say how many models have no place in the plot, and why."""
+        measured, drawn = (
+            np.logical_and(*(np.isfinite(values(axis)) for axis in ("x", "y")))
+            for values in (self._measured, self._values)
+        )
+        parts = [(~measured).sum(), "not measured"], [(measured & ~drawn).sum(), "not above 0: no place on a log axis"]
+        return ", ".join(f"{count} {why}" for count, why in parts if count)
+
+    def _measured(self, axis: str) -> np.ndarray:
+        return self.desk.study.values(self.desk.study.chosen(axis, self.state))
+
+    def _values(self, axis: str) -> np.ndarray:
+        values = self._measured(axis)
+        log = getattr(self.state, f"{axis}_log")
+        return np.where(values > 0, values, np.nan) if log else values
+
+    def _draw_points(self) -> None:
+        study, state = self.desk.study, self.state
+        xs, ys = self._values("x"), self._values("y")
+        crowd = 1.0 if len(study.keys) <= _CROWD else 0.6
+        self.models.data = {
+            "x": xs,
+            "y": ys,
+            "size": (crowd * (5.0 + 12.0 * study.sizes(study.chosen("size", state)))).astype(np.float32),
+            "color": packed(study.rgb(study.chosen("color", state), dark=self.desk.dark)),
+            "alpha": np.where(study.shown(state), 0.9, FAINT).astype(np.float32),
+            "key": study.keys,
+            "parent": study.parent_rows,
+        }
+        self._axis("x", xs)
+        self._axis("y", ys)
+        self._draw_front(xs, ys)
+        self._draw_bars(xs, ys)
+
+    def _axis(self, name: str, values: np.ndarray) -> None:
+        study, state = self.desk.study, self.state
+        metric = study.chosen(name, state)
+        log = getattr(state, f"{name}_log")
+        axis = self.figure.xaxis[0] if name == "x" else self.figure.yaxis[0]
+        axis.axis_label = _axis_label(study.spec(metric)) if metric else ""
+        axis.ticker = LogTicker() if log else BasicTicker(desired_num_ticks=6)
+        axis.formatter = CustomJSTickFormatter(args={"percent": study.spec(metric).is_share}, code=TICKS)
+        setattr(self.figure, f"{name}_scale", LogScale() if log else LinearScale())
+        span = getattr(self.figure, f"{name}_range")
+        span.start, span.end = extent(np.concatenate([values, self._around(metric)]), log=log)
+
+    def _around(self, metric: str) -> np.ndarray:
+        """Return what else an axis must have room for: the ends of the scale, and the intervals that are drawn."""
+        study = self.desk.study
+        if not metric:
+            return np.array([])
+        column = study.column(metric)
+        drawn = [column.low, column.high] if len(study.keys) <= _MOST_BARS else []
+        return np.concatenate([study.ends(metric), *drawn])
+
+    def _draw_front(self, xs: np.ndarray, ys: np.ndarray) -> None:
+        """Draw the line; the page draws those names that meet no other."""
+        study, front = self.desk.study, self.front()
+        front = [
+            row for row in front if np.isfinite(xs[row]) and np.isfinite(ys[row])
+        ]  # a log axis has no place for all
+        self._sources["front"].data = {"x": xs[front], "y": ys[front]}
+        named = [{"x": float(xs[row]), "y": float(ys[row]), "text": study.short_name(row)} for row in front]
+        self.named = named if len(named) <= _MOST_NAMED else []
+
+    def _draw_bars(self, xs: np.ndarray, ys: np.ndarray) -> None:
+        study, state = self.desk.study, self.state
+        bars: dict[str, list[float]] = {"x0": [], "y0": [], "x1": [], "y1": []}
+        if len(study.keys) <= _MOST_BARS:
+            for axis in ("x", "y"):
+                metric = study.chosen(axis, state)
+                if metric:
+                    column = study.column(metric)
+                    _segments(bars, axis, np.where(study.shown(state), xs, np.nan), ys, column)
+        self._sources["bars"].data = bars
+
+    def _picked(self, attr: str, old: list[int], new: list[int]) -> None:
+        if self._echo:
+            return
+        with self.state.together():
+            self._choose(new)
+        self._show_selection()
+        self.desk.courier.send()
+
+    def _choose(self, rows: list[int]) -> None:
+        """Select what is not outside the budget."""
+        shown = self.desk.study.shown(self.state)
+        self.state.pick([self.desk.study.keys[row] for row in rows if shown[row]])
+
+    def _show_selection(self) -> None:
+        rows = [self.desk.study.row[key] for key in self.state.selected if key in self.desk.study.row]
+        if rows != self.models.selected.indices:
+            self._echo = True
+            self.models.selected.indices = rows
+            self._echo = False
+
+
+def extent(values: np.ndarray, *, log: bool) -> tuple[float, float]:
+    """Return an axis's ends, with a margin; constant and absent values have a range too."""
+    known = values[np.isfinite(values) & ((values > 0) | (not log))]
+    if known.size == 0:
+        return (1.0, 10.0) if log else (0.0, 1.0)
+    low, high = float(known.min()), float(known.max())
+    if log:
+        factor = (high / low) ** 0.06 if high > low else 1.5
+        return low / factor, high * factor
+    margin = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    return low - margin, high + margin
+
+
+def _axis_label(spec: MetricSpec) -> str:
+    """Name, unit, and the better end; the arrow turns with the label of the upright axis."""
+    arrow = {Better.HIGHER: "  better →", Better.LOWER: "  ← better", Better.NEITHER: ""}[spec.better]
+    return f"{spec.label} [{spec.unit}]{arrow}" if spec.unit else f"{spec.label}{arrow}"
+
+
+def _segments(bars: dict[str, list[float]], axis: str, xs: np.ndarray, ys: np.ndarray, column: Column) -> None:
+    other = "y" if axis == "x" else "x"
+    at = ys if axis == "x" else xs
+    known = np.isfinite(column.low) & np.isfinite(column.high) & np.isfinite(xs) & np.isfinite(ys)
+    for row in np.flatnonzero(known):
+        bars[f"{axis}0"].append(float(column.low[row]))
+        bars[f"{axis}1"].append(float(column.high[row]))
+        bars[f"{other}0"].append(float(at[row]))
+        bars[f"{other}1"].append(float(at[row]))

@@ -1,0 +1,221 @@
+"""The forest of models: ribbons from parent to child, columns by operation, step or time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import Any, ClassVar
+
+from viewer.format.palette import kind_color, scale
+from viewer.format.templates import render
+from viewer.map.drawing import Looks, draw
+from viewer.map.figures import map_plot
+from viewer.map.layout import Layout
+from viewer.session.session import Desk
+from viewer.session.state import KIND
+from viewer.session.view import STUDY, Action, View
+
+__all__ = ["ModelMap"]
+
+_STOPS = 7
+_ARRANGED = frozenset({"arrange", "opened", "closed", STUDY})
+_GROUND = {False: "#ffffff", True: "#1b222b"}
+"""Of the card that the map lies on, as in the style sheet; by whether it is dark."""
+_LEFT, _RIGHT = 84, 34
+"""Pixels that labels need beside the outermost columns."""
+
+
+class ModelMap(View):
+    """Owns the sources `nodes` (what is drawn: models, bundles, failed steps) and `ribbons`."""
+
+    panes: ClassVar[Mapping[str, frozenset[str]]] = {
+        "map_tools": frozenset({"color", "size", "arrange"}),
+        "legend": frozenset({"color", "size", "theme"}),
+        "kin": frozenset({"selected"}),
+        "map_message": frozenset(),
+    }
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        plot = map_plot()
+        self.figure, self.nodes, self.ribbons = plot.figure, plot.sources["nodes"], plot.sources["ribbons"]
+        self._index: dict[str, int] = {}
+        self._echo = False
+        self._draw()
+        self._show_selection()
+        self.nodes.selected.on_change("indices", self._picked)
+
+    def begin(self) -> None:
+        self._send_frame(fresh=True)
+
+    def actions(self) -> dict[str, Action]:
+        return {
+            "column": self._column,
+            "kin": self._kin,
+            "node": self._node,
+            "fold": self._fold,
+            "clear": lambda message: self.state.pick([]),
+            "ground": self._ground,
+        }
+
+    def update(self, changed: Set[str]) -> None:
+        super().update(changed)
+        if changed & (_ARRANGED | {"color", "size"}):
+            self._draw()
+        if changed & _ARRANGED:
+            self._send_frame(fresh="arrange" in changed)
+        if changed & (_ARRANGED | {"selected", "color", "size"}):
+            self._show_selection()
+
+    # ---- markup
+    def draw_map_tools(self) -> str:
+        study, state = self.desk.study, self.state
+        return render(
+            "map_tools", metrics=study.choices, color=study.chosen("color", state), size=study.chosen("size", state),
+            arrange=state.arrange, kinds=[{"name": KIND, "label": "kind of operation"}],
+        )  # fmt: skip
+
+    def draw_legend(self) -> str:
+        study, state = self.desk.study, self.state
+        color, size = study.chosen("color", state), study.chosen("size", state)
+        kinds = [(kind, kind_color(kind)) for kind in study.kinds] if color == KIND else []
+        shown = None if kinds else self._scale(color, ramp=True)
+        return render("legend", kinds=kinds, color=shown, size=self._scale(size, ramp=False))
+
+    def _scale(self, metric: str, *, ramp: bool) -> dict[str, Any] | None:
+        study = self.desk.study
+        if not metric or not study.keys:
+            return None
+        low, high = study.ends(metric)
+        told = {
+            "label": study.label(metric), "low": study.show_value(metric, low), "high": study.show_value(metric, high),
+            "direction": study.direction(metric),
+        }  # fmt: skip
+        if ramp:
+            stops = [step / (_STOPS - 1) for step in range(_STOPS)]
+            better = study.better(metric)
+            told["stops"] = ", ".join(scale(stops, better, low=0.0, high=1.0, dark=self.desk.dark))
+        return told
+
+    def draw_kin(self) -> str:
+        return render("kin", chosen=len(self.state.selected))
+
+    def draw_map_message(self) -> str:
+        return "" if self.desk.study.forest.nodes else render("map_empty", recipes=self.desk.study.snapshot.recipes)
+
+    # ---- drawing
+    def _layout(self) -> Layout:
+        return self.desk.study.layout(self.state.arrange, self.state.opened, self.state.closed)
+
+    def _draw(self) -> None:
+        study, state = self.desk.study, self.state
+        looks = Looks(
+            rgb=study.rgb(study.chosen("color", state), dark=self.desk.dark),
+            size=study.sizes(study.chosen("size", state)),
+            shown=study.shown(state),
+            ground=_GROUND[self.desk.dark],
+        )
+        drawing = draw(self._layout(), study.forest, study.row, looks, lambda node: study.telling_text(node.brief))
+        self._index = drawing.index
+        # an echo of a selection must not be taken for a person's: indices mean other models now
+        self._echo = True
+        self.nodes.selected.indices = []
+        self._echo = False
+        self.nodes.data = drawing.nodes
+        self.ribbons.data = drawing.ribbons
+
+    def _send_frame(self, *, fresh: bool) -> None:
+        laid = self._layout()
+        headers = [
+            {
+                "text": column.label.replace("_", " "),
+                "title": f"{column.label.replace('_', ' ')}: {len(column.models)} model{'' if len(column.models) == 1 else 's'}",
+            }
+            for column in laid.columns
+        ]
+        frame = {"columns": len(laid.columns), "rows": laid.rows, "left": _LEFT, "right": _RIGHT, "headers": headers}
+        root = next((each.row for each in laid.placed.values()), 0)
+        self.desk.send("map", {**frame, "root": root, "fresh": fresh})
+
+    def _show_selection(self) -> None:
+        owner = self._layout().owner
+        drawn = (owner.get(key, "") for key in self.state.selected)
+        at = list(dict.fromkeys(self._index[unit] for unit in drawn if unit in self._index))
+        if at != self.nodes.selected.indices:
+            self._echo = True
+            self.nodes.selected.indices = at
+            self._echo = False
+
+    # ---- what a person does
+    def _picked(self, attr: str, old: list[int], new: list[int]) -> None:
+        """The tap, box and lasso tools select marks; a mark that stood for a selected model keeps that model alone."""
+        if self._echo:
+            return
+        owner = self._layout().owner
+        units = [self.nodes.data["key"][at] for at in new]
+        kept = [key for key in self.state.selected if owner.get(key) in units]
+        held = {owner[key] for key in kept}
+        with self.state.together():
+            self._choose([*kept, *self._models(unit for unit in units if unit not in held)], add=False)
+        self._show_selection()
+        self.desk.courier.send()
+
+    def _column(self, message: Mapping[str, Any]) -> None:
+        """A header was clicked: all models of the column, except those outside the budget."""
+        columns, at = self._layout().columns, int(message.get("column", -1))
+        if 0 <= at < len(columns):
+            self._choose(self.desk.known(list(columns[at].models)), add=bool(message.get("add")))
+
+    def _kin(self, message: Mapping[str, Any]) -> None:
+        """Add the relatives of what is selected."""
+        forest = self.desk.study.forest
+        relatives: dict[str, Callable[[str], list[str]]] = {
+            "parents": lambda key: forest.ancestors(key)[:1],
+            "children": forest.children,
+            "ancestors": forest.ancestors,
+            "descendants": forest.descendants,
+        }
+        find = relatives.get(str(message.get("kin")))
+        if find is not None:
+            found = [kin for key in self.state.selected if key in forest for kin in find(key)]
+            self._choose(self.desk.known(found), add=True)
+
+    def _node(self, message: Mapping[str, Any]) -> None:
+        """A node was chosen by the keyboard; adding one that is selected takes it away."""
+        keys, add = self._models([str(message.get("key"))]), bool(message.get("add"))
+        if add and keys and set(keys) <= set(self.state.selected):
+            self.state.pick([key for key in self.state.selected if key not in keys])
+        else:
+            self._choose(keys, add=add)
+
+    def _choose(self, keys: Iterable[str], *, add: bool) -> None:
+        """Select what is not outside the budget."""
+        study = self.desk.study
+        shown = study.shown(self.state)
+        inside = [key for key in keys if key in study.forest and (key not in study.row or shown[study.row[key]])]
+        self.state.pick([*self.state.selected, *inside] if add else inside)
+
+    def _models(self, units: Iterable[str]) -> list[str]:
+        """Put its siblings in the place of each bundle."""
+        bundles = self.desk.study.bundles.bundles
+        return [key for unit in units for key in (bundles[unit].members if unit in bundles else (unit,))]
+
+    def _fold(self, message: Mapping[str, Any]) -> None:
+        """Open what is folded, fold what is open."""
+        unit = str(message.get("key"))
+        placed = self._layout().placed.get(unit)
+        opened = [each for each in self.state.opened if each != unit]
+        closed = [each for each in self.state.closed if each != unit]
+        if placed is None:
+            if self.desk.study.bundle(unit) is not None:  # an open bundle is not itself on the map
+                self.state.change({"opened": opened, "closed": [*closed, unit]})
+        elif placed.hidden:
+            self.state.change({"opened": [*opened, unit], "closed": closed})
+        elif placed.can_fold:
+            self.state.change({"opened": opened, "closed": [*closed, unit]})
+
+    def _ground(self, message: Mapping[str, Any]) -> None:
+        """The page's theme is settled in the browser; colour scales run the other way on a dark ground."""
+        dark = bool(message.get("dark"))
+        if dark != self.desk.dark:
+            self.desk.dark = dark
+            self.desk.repaint()

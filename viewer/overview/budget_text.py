@@ -1,0 +1,240 @@
+"""Budgets as people type them: "accuracy >= 88%; file bytes < 25 MB"."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from viewer.format.metrics import MetricSpec
+from viewer.format.units import Multiple, QuantityError, multiples, parse_quantity, readable
+from viewer.results.budget import Budget, End, beyond, in_words, left_out
+
+__all__ = ["BudgetError", "check", "parse_bound", "parse_budgets", "shown_units", "write_bound", "write_budgets"]
+
+_ENDS: dict[str, End] = {"<": "high", "≤": "high", ">": "low", "≥": "low"}
+_SIGNS = "<=|>=|<|>|≤|≥"
+_UNIT = re.compile(r"(?!and$)[^\s;,]*")
+"""Units that can be read back; others are left out, a number alone is in the metric's own."""
+_TERM = rf"\s*(?P<metric>{{names}}.+?)\s*(?P<sign>{_SIGNS})(?P<value>.*?)(?:;|,(?!\d)|\band\b|$)"
+_BARE = re.compile(r"[\d.]$")
+"""The end of a number without a unit."""
+_FIELD = re.compile(rf"\s*(?P<sign>{_SIGNS})?(?P<value>.*)", re.DOTALL)
+_GROUPED = 1e5
+"""From here on numbers are written in full: 2,219,626 parameters, not 2.21963e+06."""
+_LONGEST = 1e15
+_ROOM = 1.00001
+_MOST_NAMED = 3
+_MOST_KNOWN = 6
+
+_NO_VALUES: Mapping[str, np.ndarray] = {}
+
+
+class BudgetError(ValueError):
+    """What was typed is no budget: the message says what is wrong and gives the nearest metric, value or an example."""
+
+
+# ---- reading
+def parse_budgets(
+    text: str, specs: Sequence[MetricSpec], values: Mapping[str, np.ndarray] = _NO_VALUES
+) -> list[Budget]:
+    """Read typed budgets, one per metric: "file bytes <= 25 MB and accuracy >= 90 %", "latency p50 < 10 ms".
+
+    They are separated by ";", "," or "and". A number without a unit is in the metric's own. Nothing typed is no budget
+    at all. The values of all models, where given, tell which metrics are worth a suggestion, and what a share can be.
+
+    Raises:
+        BudgetError: if a part cannot be read, with the nearest metric, value or an example.
+    """
+    term = re.compile(_TERM.format(names=_names(specs)), re.IGNORECASE | re.DOTALL)
+    found: dict[str, Budget] = {}
+    at = 0
+    while text[at:].strip(" ;,"):
+        match = term.match(text, at)
+        if match is None:
+            raise BudgetError(
+                f"'{text[at:].strip(' ;,')}' is no budget. Write a metric, <= or >=, and a value: {_example(specs)}"
+            )
+        spec = _metric(match["metric"], specs, values)
+        end = _ENDS[match["sign"][0]]
+        bound = _bound(match["sign"], match["value"], spec, values)
+        found[spec.name] = _joined(found.get(spec.name, Budget(spec.name)), end, bound)
+        check(found[spec.name], spec)
+        at = match.end()
+    return list(found.values())
+
+
+def parse_bound(text: str, end: End, spec: MetricSpec, values: Mapping[str, np.ndarray] = _NO_VALUES) -> float | None:
+    """Read one end of a budget as it stands in a field of its own: "25 MB", "> 0%"; nothing is no bound.
+
+    Raises:
+        BudgetError: if it is no value of the metric, or a bound of the other end.
+    """
+    found = _FIELD.fullmatch(text)
+    if found is None or not text.strip():
+        return None
+    sign = found["sign"] or ""
+    if sign and _ENDS[sign[0]] != end:
+        place, other = ("lowest", "highest") if end == "low" else ("highest", "lowest")
+        raise BudgetError(f"'{text.strip()}' says what the {other} is; this field is the {place} {spec.label}.")
+    return _bound(sign, found["value"], spec, values)
+
+
+def check(budget: Budget, spec: MetricSpec) -> None:
+    """Raise a `BudgetError` if nothing can lie between the bounds."""
+    if budget.low is not None and budget.high is not None and budget.low > budget.high:
+        ends = [in_words(bound, end, partial(_quantity, spec=spec)) for bound, end in budget.bounds()]
+        raise BudgetError(f"{spec.label} cannot be {' and '.join(ends)}.")
+
+
+def _bound(sign: str, text: str, spec: MetricSpec, values: Mapping[str, np.ndarray]) -> float:
+    number = _number(text.strip(), spec, values.get(spec.name))
+    return beyond(number, _ENDS[sign]) if sign in ("<", ">") else number
+
+
+def _number(text: str, spec: MetricSpec, values: np.ndarray | None) -> float:
+    """Read a number, and refuse what the metric cannot be: people write 90 for 90%."""
+    read = partial(parse_quantity, unit=spec.unit, share=spec.is_share)
+    try:
+        number = read(text)
+    except QuantityError as error:
+        raise BudgetError(f"{spec.label}: {error}") from None
+    whole = 1.0 if spec.is_share else 100.0 if spec.unit == "%" else math.inf
+    most = max(whole, _largest(spec, values))  # of some shares of something else there is more than the whole
+    if abs(number) <= most:
+        return number
+    shown = f"{100 * number / whole:,.6g}%"
+    if spec.is_share and _BARE.search(text) and abs(number) <= 100 * most:
+        raise BudgetError(f"{spec.label} is a share: {text} would be {shown}; did you mean {text}%?")
+    nearest = math.copysign(100 * most / whole, number)
+    raise BudgetError(f"{spec.label} is a share: it cannot be {shown}; did you mean {nearest:,.6g}%?")
+
+
+def _largest(spec: MetricSpec, values: np.ndarray | None) -> float:
+    """Return the largest size that is declared or measured, with room for a bound that is written shorter than it is."""
+    known = [end for end in (spec.low, spec.high) if end is not None]
+    sizes = np.abs([*known, *([] if values is None else values[np.isfinite(values)])])
+    return _ROOM * float(sizes.max(initial=0.0))
+
+
+def _joined(known: Budget, end: End, bound: float) -> Budget:
+    """Of several bounds on one metric the tighter ones count."""
+    if end == "low":
+        return Budget(known.metric, bound if known.low is None else max(known.low, bound), known.high)
+    return Budget(known.metric, known.low, bound if known.high is None else min(known.high, bound))
+
+
+# ---- writing
+def write_budgets(budgets: Iterable[Budget], spec_of: Callable[[str], MetricSpec]) -> str:
+    """Write budgets as `parse_budgets` reads them, to six digits: "Top-1 Accuracy >= 88%; Latency < 9 s"."""
+    parts: list[str] = []
+    for budget in budgets:
+        spec = spec_of(budget.metric)
+        for bound, end in budget.bounds():
+            number = left_out(bound, end)
+            sign = (">" if end == "low" else "<") + ("=" if number is None else "")
+            parts.append(f"{spec.label} {sign} {_quantity(bound if number is None else number, spec)}")
+    return "; ".join(parts)
+
+
+def write_bound(bound: float | None, end: End, spec: MetricSpec) -> str:
+    """Write one end of a budget for a field of its own, as `parse_bound` reads it: "25 MB", "> 0%"; nothing if open."""
+    if bound is None:
+        return ""
+    number = left_out(bound, end)
+    if number is None:
+        return _quantity(bound, spec)
+    return f"{'>' if end == 'low' else '<'} {_quantity(number, spec)}"
+
+
+def shown_units(spec: MetricSpec) -> list[tuple[str, float]]:
+    """Return what stands behind a metric's numbers and what divides them, smallest first: a drag writes as we do here."""
+    if spec.is_share and not spec.unit:
+        return [("%", 0.01)]
+    return [(_behind(multiple), multiple.divisor) for multiple in multiples(spec.unit)]
+
+
+def _quantity(value: float, spec: MetricSpec) -> str:
+    if spec.is_share and not spec.unit:
+        return f"{_plain(100 * value)}%"
+    multiple = readable(value, spec.unit)
+    return _plain(value / multiple.divisor) + _behind(multiple)
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if _GROUPED <= abs(value) < _LONGEST else f"{value:.6g}"
+
+
+def _behind(multiple: Multiple) -> str:
+    unit = multiple.unit
+    if not unit or not _UNIT.fullmatch(unit):
+        return ""
+    return unit.removeprefix("1") if unit in ("%", "x") or unit.startswith("1/") else f" {unit}"
+
+
+# ---- names of metrics
+def _names(specs: Sequence[MetricSpec]) -> str:
+    """The known names as alternatives, longest first: one that has a sign or an "and" inside is read whole."""
+    names = {name for spec in specs for name in (spec.label, spec.name)}
+    return "".join(re.escape(name) + r"(?=\s*[<>≤≥])|" for name in sorted(names, key=len, reverse=True))
+
+
+def _metric(typed: str, specs: Sequence[MetricSpec], values: Mapping[str, np.ndarray]) -> MetricSpec:
+    by_label = {spec.label.casefold(): spec for spec in specs} | {spec.name.casefold(): spec for spec in specs}
+    wanted = typed.casefold()
+    if wanted in by_label:
+        return by_label[wanted]
+    starting = [spec for spec in specs if _begins(wanted, spec)]
+    containing = [spec for spec in specs if wanted in _words(spec.name)]
+    for fitting in (starting, containing):
+        if len(fitting) == 1:
+            return fitting[0]
+    raise BudgetError(f"There is no metric '{typed}'.{_suggestion(wanted, specs, values)}")
+
+
+def _suggestion(wanted: str, specs: Sequence[MetricSpec], values: Mapping[str, np.ndarray]) -> str:
+    """Name the metrics that begin with what was typed, else those with such words, else one that looks like it.
+
+    Those that few models have are for want of others: a budget on one leaves out nearly all.
+    """
+    usual = [spec for spec in specs if _is_usual(values.get(spec.name))]
+    for some in (usual, specs):
+        if found := _near(wanted, some):
+            *others, last = [f"'{spec.label}'" for spec in found]
+            return f" Did you mean {', '.join(others)} or {last}?" if others else f" Did you mean {last}?"
+    rest = f" and {len(specs) - _MOST_KNOWN} more" if len(specs) > _MOST_KNOWN else ""
+    return f" Known: {', '.join(spec.label for spec in specs[:_MOST_KNOWN])}{rest}"
+
+
+def _near(wanted: str, specs: Sequence[MetricSpec]) -> list[MetricSpec]:
+    typed = _words(wanted)
+    beginning = [spec for spec in specs if _begins(wanted, spec)]
+    containing = [spec for spec in specs if spec not in beginning and _contains(typed, spec)]
+    by_label = {spec.label.casefold(): spec for spec in specs}
+    close = [by_label[label] for label in difflib.get_close_matches(wanted, by_label, n=1)]
+    return [*beginning, *containing][:_MOST_NAMED] or close
+
+
+def _begins(wanted: str, spec: MetricSpec) -> bool:
+    return spec.label.casefold().startswith(wanted) or spec.name.casefold().startswith(wanted)
+
+
+def _contains(typed: Sequence[str], spec: MetricSpec) -> bool:
+    return bool(typed) and all(any(word.startswith(each) for word in _words(spec.name)) for each in typed)
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name.casefold())
+
+
+def _is_usual(values: np.ndarray | None) -> bool:
+    return values is None or 2 * int(np.isfinite(values).sum()) >= values.size
+
+
+def _example(specs: Sequence[MetricSpec]) -> str:
+    spec = next(iter(specs), MetricSpec("accuracy", format="%"))
+    return f"{spec.label} >= 90%" if spec.is_share else f"{spec.label} <= 10"

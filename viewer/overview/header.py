@@ -1,0 +1,99 @@
+"""The bar at the top: what is open, the pages, search, compare, and what can be taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from viewer.format.templates import render
+from viewer.results.lineage import Outcome
+from viewer.results.search import find
+from viewer.session.url import write_link
+from viewer.session.view import Action, View
+
+__all__ = ["Header"]
+
+_MOST_HITS = 12
+
+
+class Header(View):
+    """Pages are given as (name, title), so that the bar need not know them."""
+
+    panes: ClassVar[Mapping[str, frozenset[str]]] = {
+        "study": frozenset({"setting"}),
+        "pages": frozenset({"page"}),
+        "actions": frozenset({"selected", "theme"}),
+        "notice": frozenset(),
+        "found": frozenset({"selected"}),
+        "side_tabs": frozenset({"pane", "selected", "filters"}),
+    }
+    titles: Mapping[str, str] = {}
+
+    def actions(self) -> dict[str, Action]:
+        return {
+            "compare": lambda message: self.state.change({"page": "compare"}),
+            "dismiss": self._dismiss,
+            "search": self._search,
+            "find": self._find,
+            "copy_link": self._copy_link,
+        }
+
+    def draw_study(self) -> str:
+        study = self.desk.study
+        lost = dict.fromkeys((Outcome.FAILED, Outcome.SKIPPED), 0)
+        for node in study.forest:
+            if node.outcome in lost:
+                lost[node.outcome] += 1
+        parts = [f"{len(study.keys):,} model{'' if len(study.keys) == 1 else 's'}"]
+        parts += [f"{count} {outcome}" for outcome, count in lost.items() if count]
+        return render(
+            "study", text=" · ".join(parts), file=study.snapshot.path.name, running=study.snapshot.running,
+            contexts=study.snapshot.contexts, current=study.context.id,
+        )  # fmt: skip
+
+    def draw_pages(self) -> str:
+        pages = [{"name": name, "title": title} for name, title in self.titles.items()]
+        return render("pages", pages=pages, current=self.state.page)
+
+    def draw_actions(self) -> str:
+        return render("actions", chosen=len(self.state.selected), theme=self.state.theme)
+
+    def draw_notice(self) -> str:
+        return render("notice", notices=self.desk.notices)
+
+    def draw_side_tabs(self) -> str:
+        study, state = self.desk.study, self.state
+        return render(
+            "side_tabs", pane=state.pane, chosen=len(state.selected), filters=state.filters,
+            passing=int(study.passing(state.filters).sum()), total=len(study.keys),
+        )  # fmt: skip
+
+    def draw_found(self) -> str:
+        return render("found", text="", hits=[], more=0)
+
+    def _dismiss(self, message: Mapping[str, Any]) -> None:
+        self.desk.notices = []
+        self.desk.send("panes", {"notice": self.draw_notice()})
+
+    def _search(self, message: Mapping[str, Any]) -> None:
+        text = str(message.get("text", "")).strip()
+        found = find(self.desk.study.forest, text) if text else []
+        models = self.desk.known(found)
+        if message.get("submitted") and models:
+            self.state.pick(models)
+            self.desk.send("bring", models[0])
+            self.desk.send("panes", {"found": self.draw_found()})
+            return
+        hits = [{"key": key, "name": self.desk.study.forest[key].name} for key in found[:_MOST_HITS]]
+        markup = render("found", text=text, hits=hits, more=max(0, len(found) - _MOST_HITS))
+        self.desk.send("panes", {"found": markup})
+
+    def _find(self, message: Mapping[str, Any]) -> None:
+        keys = self.desk.known([str(message.get("key"))])
+        if keys:
+            self.state.pick([*self.state.selected, *keys] if message.get("add") else keys)
+            self.desk.send("bring", keys[0])
+        self.desk.send("panes", {"found": self.draw_found()})
+
+    def _copy_link(self, message: Mapping[str, Any]) -> None:
+        self.desk.send("copy_link", write_link(self.state, self.desk.keys))

@@ -1,0 +1,122 @@
+"""The current view as one HTML file that opens without Python and without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from bokeh.embed import file_html
+from bokeh.resources import INLINE, Resources
+
+from viewer.format.templates import asset, page_template, render
+from viewer.map.view import ModelMap
+from viewer.session.session import Desk
+from viewer.session.view import Action, View
+
+__all__ = ["Report", "script_json"]
+
+_MOST_CARDS = 300
+_MOST_ROWS = 1000
+
+
+class Report(View):
+    """Gathers what the other views would draw, by making them anew from the same state."""
+
+    def __init__(self, desk: Desk, makers: Mapping[str, Any]) -> None:
+        super().__init__(desk)
+        self._make = makers
+
+    def actions(self) -> dict[str, Action]:
+        return {"report": self._report}
+
+    def _report(self, message: Mapping[str, Any]) -> None:
+        self.desk.send("save", {"name": "bouillon-report.html", "type": "text/html", "text": self.html()})
+
+    def html(self) -> str:
+        """Return the whole file."""
+        desk = _Quiet(self.desk)
+        views = {name: make(desk) for name, make in self._make.items()}
+        panes = {name: markup for view in views.values() for name, markup in view.markup().items()}
+        for view in views.values():
+            view.begin()
+        keys = [node.key for node in self.desk.study.forest][:_MOST_CARDS]
+        cards = {key: card[1] for key in keys if (card := views["card"].card(key)) is not None}
+        theme = "dark" if self.desk.dark else "light"  # the plots are in the colours of one: the file keeps to it
+        first = {**desk.sent, "state": {"page": "overview", "theme": theme}}
+        table = views["table"].draw_rows(0, _MOST_ROWS)
+        told = render(
+            "report", path=self.desk.path.name, made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            context=self.desk.study.context.text, filters=self.desk.study.filter_texts(self.state.filters),
+            limits=self._limits(views["table"].total()),
+        )  # fmt: skip
+        panes |= {
+            "page": table,
+            "notice": told,
+            "pages": "",
+            "actions": "",
+            "found": "",
+            "side": views["details"].draw_side(),
+        }
+        left_out = render("left_out", most=_MOST_CARDS) if len(self.desk.study.forest.nodes) > _MOST_CARDS else ""
+        scripts = ("page.js", "map.js", "hover.js", "export.js")
+        variables = {
+            "figures": True, "panes": panes, "theme": theme, "page": "overview", "page_title": "Bouillon report",
+            "css": asset("page.css") + asset("report.css"), "theme_js": asset("theme.js"),
+            "js": f"window.bouillonFirst={script_json(first)};window.bouillonCards={script_json(cards)};"
+            f"window.bouillonLeftOut={script_json(left_out)};"
+            + "\n".join(map(asset, scripts)),
+            "bokeh_script": "\n".join(f"<script>{text}</script>" for text in Resources(mode="inline", components=["bokeh"]).js_raw),
+        }  # fmt: skip
+        views["map"].ribbons.selected.indices = _full(views["map"])
+        roots = [views["map"].figure, views["scatter"].figure]
+        return str(file_html(roots, INLINE, "Bouillon report", template=page_template(), template_variables=variables))
+
+    def _limits(self, rows: int) -> list[str]:
+        """Say what of the view the file leaves out; a few thousand models with all their facts would be too much for it."""
+        steps, said = len(self.desk.study.forest.nodes), []
+        if rows > _MOST_ROWS:
+            said.append(f"The table has the first {_MOST_ROWS:,} of {rows:,} models.")
+        if steps > _MOST_CARDS:
+            said.append(f"The facts on hover are those of the first {_MOST_CARDS:,} of {steps:,} models.")
+        return said
+
+
+def _full(drawn: ModelMap) -> list[int]:
+    """Return the ribbons between nodes that are drawn in full, as the page finds them: none selected is all of them."""
+    full = np.asarray(drawn.nodes.data["alpha"]) >= 1
+    ends = [np.asarray(drawn.ribbons.data[end], dtype=int) for end in ("parent", "child")]
+    kept = full[ends[0]] & full[ends[1]]
+    if kept.all():
+        return []
+    return np.flatnonzero(kept).tolist() or [-1]
+
+
+class _Quiet:
+    """The visitor's desk, except that what is sent is kept."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.sent: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._desk, name)
+
+    def send(self, kind: str, content: Any) -> None:
+        self.sent[kind] = content
+
+
+def script_json(value: Any) -> str:
+    """Return JSON that cannot end the script element it stands in."""
+    return (
+        json.dumps(value, default=_plain)
+        .replace("<", "\\u003c")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist()

@@ -1,0 +1,179 @@
+"""All models with all metrics: sorted and paged on the server, so that 5,000 models cost the browser one page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from viewer.format.natural_order import natural_key
+from viewer.format.templates import render
+from viewer.results.lineage import Node
+from viewer.results.queries import sql_of_table
+from viewer.results.ranking import budgets
+from viewer.session.view import Action, View
+
+__all__ = ["Table"]
+
+PAGE = 50
+_FIRST_METRICS = 8
+
+
+class Table(View):
+    """A page of its own: `draw_page` gives its markup."""
+
+    title: ClassVar[str] = "Table"
+    shows: ClassVar[frozenset[str]] = frozenset(
+        {"columns", "order", "descending", "rows_from", "selected", "filters", "setting", "within"}
+    )
+
+    def actions(self) -> dict[str, Action]:
+        return {
+            "sort": self._sort,
+            "turn": self._turn,
+            "column_shown": self._column_shown,
+            "row": self._row,
+            "csv": self._csv,
+            "sql": self._sql,
+        }
+
+    def draw_page(self) -> str:
+        return self.draw_rows(min(self.state.rows_from, self._last()), PAGE)
+
+    def total(self) -> int:
+        """How many rows there are on all pages."""
+        return len(self.rows())
+
+    def _last(self) -> int:
+        """Return the first row of the last page."""
+        return max(0, (self.total() - 1) // PAGE * PAGE)
+
+    def draw_rows(self, start: int, count: int) -> str:
+        """Return the table's markup with some of its rows."""
+        study, state = self.desk.study, self.state
+        rows = self.rows()
+        shown = self.columns()
+        chosen, passing = set(state.selected), self.desk.study.passing(state.filters)
+        return render(
+            "table",
+            metrics=[{"name": m.name, "label": study.label(m.name), "shown": m.name in shown} for m in study.metrics],
+            headings=[
+                self._heading(" name", "Model", "name"), self._heading(" op", "Operation", "made"),
+                *(self._heading(m, study.label(m), "number") for m in shown),
+            ],
+            rows=[
+                self._words(study.forest[study.keys[row]]) | {
+                    "chosen": study.keys[row] in chosen,
+                    "faint": not passing[row],
+                    "cells": [self._cell(metric, row) for metric in shown],
+                }
+                for row in rows[start : start + count]
+            ],
+            sorted_by=f"{state.order} {state.descending}", start=start, stop=min(start + count, len(rows)), total=len(rows), page=PAGE,
+            budgets=study.filter_texts(state.filters), within=state.within,
+        )  # fmt: skip
+
+    def _words(self, node: Node) -> dict[str, str]:
+        """Return what stands before the figures: the operation as the map words it, and all of it in `made_by`."""
+        study = self.desk.study
+        return {
+            "key": node.key, "name": node.name, "operation": node.op.replace("_", " "),
+            "telling": study.telling_text(node.brief), "made_by": f"{node.op.replace('_', ' ')} {study.parameters_text(node)}",
+        }  # fmt: skip
+
+    def _cell(self, metric: str, row: int) -> dict[str, str]:
+        study = self.desk.study
+        return {"value": study.show(metric, row), "interval": study.show_interval(metric, row)}
+
+    def columns(self) -> list[str]:
+        """The metrics shown, in their order in the study."""
+        names = [metric.name for metric in self.desk.study.metrics]
+        return [name for name in names if name in self.state.columns] or names[:_FIRST_METRICS]
+
+    def rows(self) -> list[int]:
+        """All rows in the order asked for, or those within the budget if only they are."""
+        passing = self.desk.study.passing(self.state.filters)
+        return [row for row in self._ordered() if passing[row] or not self.state.within]
+
+    def _ordered(self) -> list[int]:
+        """All rows in the order asked for; those without a value come last, either way."""
+        study, order = self.desk.study, self.state.order
+        if order == "":
+            return list(range(len(study.keys)))[:: -1 if self.state.descending else 1]
+        if order in (" op", " name"):
+            return sorted(
+                range(len(study.keys)), key=lambda row: self._text_key(order, row), reverse=self.state.descending
+            )
+        values = study.values(order)
+        known = [int(row) for row in np.argsort(values, kind="stable") if np.isfinite(values[row])]
+        unknown = [int(row) for row in np.flatnonzero(~np.isfinite(values))]
+        return (known[::-1] if self.state.descending else known) + unknown
+
+    def _text_key(self, order: str, row: int) -> tuple[Any, ...]:
+        key = self.desk.study.keys[row]
+        node = self.desk.study.forest[key]
+        return natural_key(self.desk.study.operation(key) if order == " op" else node.name)
+
+    def _heading(self, order: str, label: str, kind: str) -> dict[str, Any]:
+        here = self.state.order == order
+        arrow = ("descending" if self.state.descending else "ascending") if here else "none"
+        return {"order": order, "label": label, "sorted": arrow, "kind": kind}
+
+    def _sort(self, message: Mapping[str, Any]) -> None:
+        order = str(message.get("order", ""))
+        if order not in {" name", " op", *(metric.name for metric in self.desk.study.metrics)}:
+            return
+        again = order == self.state.order
+        first = self.desk.study.better(order) == "higher" if not order.startswith(" ") else False
+        self.state.change({"order": order, "descending": not self.state.descending if again else first, "rows_from": 0})
+
+    def _turn(self, message: Mapping[str, Any]) -> None:
+        self.state.change({"rows_from": min(self._last(), max(0, int(message.get("start", 0))))})
+
+    def _column_shown(self, message: Mapping[str, Any]) -> None:
+        names, metric = self.columns(), str(message.get("metric"))
+        self.state.change({"columns": [n for n in names if n != metric] if metric in names else [*names, metric]})
+
+    def _row(self, message: Mapping[str, Any]) -> None:
+        key = str(message.get("key"))
+        if key in self.state.selected:
+            self.state.pick([other for other in self.state.selected if other != key])
+        elif self.desk.known([key]):
+            self.state.pick([*self.state.selected, key])
+
+    def _csv(self, message: Mapping[str, Any]) -> None:
+        rows = range(len(self.desk.study.keys)) if message.get("every") else self.rows()
+        self.desk.send("save", {"name": "models.csv", "type": "text/csv", "text": self.as_csv(rows)})
+
+    def as_csv(self, rows: Iterable[int]) -> str:
+        """Write models with all metrics and their intervals, in full precision."""
+        study = self.desk.study
+        text = io.StringIO()
+        write = csv.writer(text).writerow
+        names = [metric.name for metric in study.metrics]
+        write(["model_key", "name", "parent_key", "operation", "parameters"]
+              + [title for name in names for title in (name, f"{name} low", f"{name} high")])  # fmt: skip
+        for row in rows:
+            node = study.forest[study.keys[row]]
+            numbers = [v for name in names for v in study.column(name).row(row)]
+            write([_safe(cell) for cell in (node.key, node.name, node.parent or "", node.op, study.parameters_text(node))]
+                  + ["" if not np.isfinite(v) else repr(float(v)) for v in numbers])  # fmt: skip
+        return text.getvalue()
+
+    def _sql(self, message: Mapping[str, Any]) -> None:
+        order = (
+            "" if self.state.order == "" else {" name": "model", " op": "op"}.get(self.state.order, self.state.order)
+        )
+        query = sql_of_table(
+            self.columns(), self.desk.study.context, order, descending=self.state.descending,
+            within=budgets(self.state.filters) if self.state.within else (),
+        )  # fmt: skip
+        self.desk.send("copy", query)
+
+
+def _safe(text: str) -> str:
+    """Text that a spreadsheet would run as a formula is marked as text."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,326 @@
+"""Queries: the only module of the viewer that knows SQL. Each takes a connection and returns plain data."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from pipeline.store.reader import StoreError, open_results, snapshot_id
+from viewer.format.metrics import Better, MetricSpec
+from viewer.results.budget import Budget, sql
+from viewer.results.lineage import Node, Outcome
+
+__all__ = [
+    "Column", "Context", "Lint", "Snapshot", "StoreError", "load", "right_answers", "snapshot_id", "speedups", "sql_of_table"
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What device-bound numbers depend on. Numbers of two contexts never stand side by side."""
+
+    target: str
+    device: str
+    dataset_key: str
+    dataset: str
+    device_text: str
+
+    @property
+    def id(self) -> str:
+        """Stable short name, for addresses."""
+        return "|".join((self.target, self.device, self.dataset_key[:12]))
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        parts = [self.target, self.device_text, self.dataset]
+        return " · ".join(part for part in parts if part) or "all measurements"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One metric in one context: per model, in the order of the snapshot's models; NaN where not measured."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def row(self, row: int) -> tuple[float, float, float]:
+        """Return value, low and high of one model."""
+        return float(self.value[row]), float(self.low[row]), float(self.high[row])
+
+
+@dataclass(frozen=True, slots=True)
+class Lint:
+    """Something odd about a model, as the run that made it found."""
+
+    rule: str
+    target: str
+    message: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything the overview shows, as it was published."""
+
+    path: Path
+    id: tuple[int, int]
+    nodes: list[Node]
+    """Models, then steps whose model never came to be."""
+    keys: list[str]
+    """Of the models: the rows of every column."""
+    metrics: list[MetricSpec]
+    contexts: list[Context]
+    columns: Mapping[Context, Mapping[str, Column]]
+    recipes: list[str]
+    running: bool
+    trouble: Mapping[str, list[str]] = field(default_factory=dict)
+    """Model key -> what failed when the model was measured."""
+    lints: Mapping[str, list[Lint]] = field(default_factory=dict)
+    """Model key -> what is odd about it."""
+
+
+def load(path: Path) -> Snapshot:
+    """Read the results as they are now; raises a `StoreError` whose text says what to do."""
+    identity = snapshot_id(path)
+    db = open_results(path)
+    try:
+        nodes = _models(db)
+        keys = [node.key for node in nodes]
+        contexts = _contexts(db)
+        return Snapshot(
+            path=path,
+            id=identity,
+            nodes=nodes + _steps_without_model(db, set(keys)),
+            keys=keys,
+            metrics=_metrics(db),
+            contexts=contexts,
+            columns=_columns(db, keys, contexts),
+            recipes=[name for (name,) in db.execute("SELECT DISTINCT recipe FROM runs ORDER BY ALL").fetchall()],
+            running=_running(db),
+            trouble=_trouble(db),
+            lints=_lints(db),
+        )
+    finally:
+        db.close()
+
+
+def right_answers(path: Path, context: Context) -> dict[str, np.ndarray]:
+    """Return model key -> which instances of the evaluation split it answers rightly, bool, in the order of the split."""
+    with closing(open_results(path)) as db:
+        sets = db.execute(
+            "SELECT model_key, max(prediction_set) FROM prediction_set"
+            " WHERE target = ? AND dataset_key = ? AND split = 'evaluation' GROUP BY ALL",
+            [context.target, context.dataset_key],
+        ).fetchall()
+        numbers = sorted(number for _, number in sets)
+        rows = db.execute(
+            "SELECT prediction_set, position, correct FROM prediction WHERE prediction_set IN (SELECT unnest(?::INTEGER[]))",
+            [numbers],
+        ).fetchnumpy()
+    at: np.ndarray = np.searchsorted(numbers, rows["prediction_set"])
+    position = np.asarray(rows["position"])
+    right = np.zeros((len(numbers), int(position.max(initial=-1)) + 1), dtype=np.bool_)
+    right[at, position] = rows["correct"]
+    whole = np.bincount(at, minlength=len(numbers)) == right.shape[1]
+    rank = {number: row for row, number in enumerate(numbers)}
+    return {key: right[rank[number]] for key, number in sets if whole[rank[number]]}
+
+
+def speedups(path: Path, context: Context) -> dict[tuple[str, str, str], tuple[float, float, float]]:
+    """Return (model, what it was timed beside, clock) -> speedup, low, high: of one instance on one thread."""
+    with closing(open_results(path)) as db:
+        rows = db.execute(
+            "SELECT model_key, against_key, clock, ratio, low, high FROM speedups"
+            " WHERE target = ? AND device = ? AND scenario = 'single_stream' AND batch_size = 1 AND threads = 1"
+            " AND relation <> 'itself' AND low IS NOT NULL",
+            [context.target, context.device],
+        ).fetchall()
+    return {(key, against, clock): (ratio, low, high) for key, against, clock, ratio, low, high in rows}
+
+
+def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:
+    rows = db.execute(
+        "SELECT model_key, parent_key, name, title, op, kind, params, notes, recipe FROM models"
+        " ORDER BY created_at, depth, name"
+    ).fetchall()
+    return [
+        Node(
+            key=key, parent=parent, name=name, title=title, op=op, kind=kind, params=json.loads(params),
+            order=float(order), notes={"recipe": recipe, **json.loads(notes)},
+        )
+        for order, (key, parent, name, title, op, kind, params, notes, recipe) in enumerate(rows)
+    ]  # fmt: skip
+
+
+def _steps_without_model(db: duckdb.DuckDBPyConnection, made: set[str]) -> list[Node]:
+    rows = db.execute(
+        "SELECT model_key, parent_key, path, op, kind, params, outcome, coalesce(error, '') FROM steps"
+        " WHERE job = 'operation' AND outcome IN ('failed', 'skipped')"
+        " QUALIFY row_number() OVER (PARTITION BY model_key ORDER BY finished_at DESC NULLS LAST) = 1"
+        " ORDER BY finished_at NULLS LAST, path"
+    ).fetchall()
+    return [
+        Node(
+            key=key, parent=parent, name=path, op=op, kind=kind, params=json.loads(params), outcome=Outcome(outcome),
+            reason=error, order=float(len(made) + order),
+        )
+        for order, (key, parent, path, op, kind, params, outcome, error) in enumerate(rows)
+        if key not in made
+    ]  # fmt: skip
+
+
+def _trouble(db: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    rows = db.execute(
+        "SELECT model_key, job, coalesce(target, ''), coalesce(error, '') FROM steps"
+        " WHERE job <> 'operation'"
+        " QUALIFY row_number() OVER (PARTITION BY model_key, job, target ORDER BY finished_at DESC NULLS LAST) = 1"
+        " AND outcome IN ('failed', 'skipped') ORDER BY ALL"
+    ).fetchall()
+    found: dict[str, list[str]] = defaultdict(list)
+    for key, job, target, error in rows:
+        found[key].append(f"{job}{f' on {target}' if target else ''}: {error or 'did not run'}")
+    return dict(found)
+
+
+def _lints(db: duckdb.DuckDBPyConnection) -> dict[str, list[Lint]]:
+    rows = db.execute(
+        "SELECT model_key, lint, coalesce(target, ''), message, advice FROM lints ORDER BY model_key, lint, target, message"
+    ).fetchall()
+    found: dict[str, list[Lint]] = defaultdict(list)
+    for key, *told in rows:
+        found[key].append(Lint(*told))
+    return dict(found)
+
+
+def _metrics(db: duckdb.DuckDBPyConnection) -> list[MetricSpec]:
+    rows = db.execute(
+        "SELECT metric, unit, format, better, is_primary, description FROM metrics"
+        " WHERE metric IN (SELECT metric FROM measurements) ORDER BY is_primary DESC, metric"
+    ).fetchall()
+    declared = _declared(db, {name for name, *_ in rows})
+    return [
+        MetricSpec(name, unit, format_, Better(better), primary, *declared.get(name, (None, None)), description)
+        for name, unit, format_, better, primary, description in rows
+    ]
+
+
+def _declared(db: duckdb.DuckDBPyConnection, metrics: set[str]) -> dict[str, tuple[float | None, float | None]]:
+    """Return the ends of scales that imported files declare; where several do, the widest."""
+    rows = db.execute(
+        "SELECT content ->> 'name', recipe, try_cast(content ->> 'min' AS DOUBLE), try_cast(content ->> 'max' AS DOUBLE)"
+        " FROM import_detail JOIN runs USING (run_id) WHERE part = 'metrics'"
+    ).fetchall()
+    lows: dict[str, list[float]] = defaultdict(list)
+    highs: dict[str, list[float]] = defaultdict(list)
+    for name, file, low, high in rows:
+        own = f"{name} ({file})"  # of a metric whose name was taken
+        metric = own if own in metrics else name
+        lows[metric] += [low] if low is not None else []
+        highs[metric] += [high] if high is not None else []
+    return {metric: (min(lows[metric], default=None), max(highs[metric], default=None)) for metric in {*lows, *highs}}
+
+
+def _contexts(db: duckdb.DuckDBPyConnection) -> list[Context]:
+    """Contexts by number of numbers, most first; one that holds nothing of its own is not listed."""
+    rows = db.execute(
+        """
+        SELECT coalesce(s.target, ''), coalesce(s.device, ''), coalesce(s.dataset_key, ''), coalesce(s.dataset, ''),
+               any_value(d.description)
+        FROM scoreboard s LEFT JOIN devices d USING (device)
+        GROUP BY 1, 2, 3, 4 ORDER BY count(*) DESC, 1, 2, 4
+        """
+    ).fetchall()
+    contexts = [
+        Context(target, device, key, name, _device_text(device, told)) for target, device, key, name, told in rows
+    ]
+    fullest = [c for c in contexts if not any(_covers(other, c) for other in contexts if other != c)]
+    return fullest or [Context("", "", "", "", "")]
+
+
+def _covers(wide: Context, narrow: Context) -> bool:
+    pairs = zip(_identity(wide), _identity(narrow), strict=True)
+    return all(other in ("", own) for own, other in pairs)
+
+
+def _identity(context: Context) -> tuple[str, str, str]:
+    return context.target, context.device, context.dataset_key
+
+
+def _device_text(device: str, description: str | None) -> str:
+    told = json.loads(description) if description else {}
+    for name in ("cpu", "processor", "name", "model"):
+        if isinstance(told.get(name), str):
+            return str(told[name])
+    return device[:8]
+
+
+def _columns(
+    db: duckdb.DuckDBPyConnection, keys: list[str], contexts: list[Context]
+) -> dict[Context, dict[str, Column]]:
+    """Split the measurements by what they depend on; a number that depends on nothing stands in every context."""
+    rows: dict[str, Any] = db.execute(
+        "SELECT model_key, metric, coalesce(target, '') AS target, coalesce(device, '') AS device,"
+        " coalesce(dataset_key, '') AS dataset_key, value, low, high FROM measurements"
+    ).fetchnumpy()
+    row_of = {key: row for row, key in enumerate(keys)}
+    at = np.fromiter((row_of[key] for key in rows["model_key"]), dtype=np.int64, count=len(rows["model_key"]))
+    groups = _groups(rows)
+    found: dict[Context, dict[str, Column]] = {context: {} for context in contexts}
+    for (metric, *identity), members in sorted(groups.items(), key=lambda group: -group[0].count("")):
+        for context in contexts:
+            if all(own in ("", wanted) for own, wanted in zip(identity, _identity(context), strict=True)):
+                column = found[context].setdefault(metric, _empty(len(keys)))
+                for name in ("value", "low", "high"):
+                    getattr(column, name)[at[members]] = np.ma.filled(rows[name][members].astype(float), np.nan)
+    return found
+
+
+def _groups(rows: Mapping[str, Any]) -> dict[tuple[str, ...], np.ndarray]:
+    names = ("metric", "target", "device", "dataset_key")
+    members: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index, identity in enumerate(zip(*(rows[name] for name in names), strict=True)):
+        members[identity].append(index)
+    return {identity: np.array(found) for identity, found in members.items()}
+
+
+def _empty(rows: int) -> Column:
+    return Column(np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan))
+
+
+def _running(db: duckdb.DuckDBPyConnection) -> bool:
+    found = db.execute("SELECT finished_at IS NULL FROM runs ORDER BY started_at DESC LIMIT 1").fetchone()
+    return bool(found and found[0])
+
+
+def sql_of_table(
+    metrics: list[str], context: Context, order: str, *, descending: bool, within: Iterable[Budget] = ()
+) -> str:
+    """Return the query that gives the table's rows, for people to run themselves."""
+    columns = ", ".join(["model", "op", *(_identifier(name) for name in metrics)])
+    tests = [
+        f"coalesce({name}, '') = {_literal(value)}"
+        for name, value in zip(("target", "device", "dataset_key"), _identity(context), strict=True)
+        if value
+    ]
+    tests += [sql([budget]) for budget in within]
+    where = f"\nWHERE {' AND '.join(tests)}" if tests else ""
+    by = f"\nORDER BY {_identifier(order)}{' DESC' if descending else ''} NULLS LAST" if order else ""
+    return f"SELECT {columns}\nFROM scoreboard{where}{by};"
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

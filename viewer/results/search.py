@@ -1,0 +1,34 @@
+"""Find models by what they are called and how they were made."""
+
+from __future__ import annotations
+
+import json
+
+from viewer.results.lineage import Forest, Node
+
+__all__ = ["find"]
+
+
+def find(forest: Forest, query: str) -> list[str]:
+    """Return the keys of the models that match every word of `query`, best first; none for an empty query.
+
+    A word matches if it stands anywhere in a model's name, title, operation, kind, parameters or key, in any case.
+    Models whose name begins with the query come first, then those with all words in their name, then the others; each
+    in the order in which they were made.
+    """
+    words = query.casefold().split()
+    if not words:
+        return []
+    ranked = []
+    for node in forest.nodes.values():
+        name = f"{node.name} {node.title}".casefold()
+        if all(word in name or word in _rest(node) for word in words):
+            rank = 0 if name.startswith(query.casefold().strip()) else 1 if all(word in name for word in words) else 2
+            ranked.append((rank, node.order, node.key))
+    return [key for _, _, key in sorted(ranked)]
+
+
+def _rest(node: Node) -> str:
+    """Everything but the name: `sparsity=0.5` finds a parameter by its value."""
+    params = " ".join(f"{name}={json.dumps(value, default=str)}" for name, value in node.params.items())
+    return f"{node.op} {node.kind} {params} {node.key} {node.outcome}".casefold()

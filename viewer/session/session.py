@@ -1,0 +1,45 @@
+"""What one visitor works with: the state, the study at hand, the wire to the page. Views get this and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from viewer.session.state import ViewState
+from viewer.session.url import Keys
+
+if TYPE_CHECKING:
+    from viewer.results.results import Study
+    from viewer.session.messages import Courier
+
+__all__ = ["Desk"]
+
+
+class Desk:
+    """One per visitor; `study` is replaced when new results are published."""
+
+    def __init__(self, path: Path, state: ViewState, study: Study, courier: Courier) -> None:
+        self.path = path
+        self.state = state
+        self.courier = courier
+        self.study = study
+        self.keys = Keys(study.forest.nodes)
+        self.notices: list[str] = []
+        self.dark = False
+        """Whether the page's ground is dark, as far as the browser has said."""
+        self.repaint: Callable[[], None] = lambda: None
+        """Draws everything that has colours of its own again."""
+
+    def renew(self, study: Study) -> None:
+        """Work with newer results."""
+        self.study = study
+        self.keys = Keys(study.forest.nodes)
+
+    def known(self, keys: list[str]) -> list[str]:
+        """Return those keys that are models of the study."""
+        return [key for key in keys if key in self.study.row]
+
+    def send(self, kind: str, content: Any) -> None:
+        """Put something in the next update of the page."""
+        self.courier.add(kind, content)

@@ -1,0 +1,202 @@
+"""The state of a view as the query of a URL, and back. Pure: text in, values out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+import param
+
+from viewer.results.budget import Range
+from viewer.session.state import ViewState
+
+__all__ = ["Keys", "read_link", "write_link"]
+
+_SHORTEST = 6
+_BUNDLE = "bundle-"
+
+
+class Keys:
+    """Model keys as short prefixes that are unique among the models at hand."""
+
+    def __init__(self, keys: Collection[str]) -> None:
+        self._length = _unique_length(sorted(keys))
+        self._full = {key[: self._length]: key for key in keys}
+
+    def short(self, key: str) -> str:
+        """Return the prefix that stands for a key."""
+        return key[: self._length]
+
+    def full(self, text: str) -> str | None:
+        """Return the one key that starts with `text`, or None. Links made when there were fewer models stay valid."""
+        if text[: self._length] in self._full and self._full[text[: self._length]].startswith(text):
+            return self._full[text[: self._length]]
+        found = [key for key in self._full.values() if text and key.startswith(text)]
+        return found[0] if len(found) == 1 else None
+
+
+def _unique_length(keys: list[str]) -> int:
+    length = _SHORTEST
+    for one, other in pairwise(keys):
+        same = next(
+            (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+        )
+        length = max(length, same + 1)
+    return length
+
+
+def write_link(state: ViewState, keys: Keys) -> str:
+    """Return the query that reproduces the state; what is as it was at the start is left out."""
+    pairs: list[tuple[str, str]] = []
+    for name in state.fields():
+        value = getattr(state, name)
+        if value != state.param[name].default:
+            pairs.extend((name, text) for text in _WRITERS.get(name, _plain)(value, keys))
+    return urlencode(pairs, quote_via=quote, safe=":,.[]~")
+
+
+def read_link(query: str, keys: Keys) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields that a query sets, and a sentence for each part of it that makes no sense.
+
+    A part without sense changes nothing. Keys of models that are not there are left out and counted.
+    """
+    values: dict[str, Any] = {}
+    notices: list[str] = []
+    given: dict[str, list[str]] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        given.setdefault(name, []).append(text)
+    fresh = ViewState()
+    for name, texts in given.items():
+        if name not in fresh.fields():
+            notices.append(f"The address has an unknown part '{_clip(name)}'; it was ignored.")
+            continue
+        try:
+            value = _READERS.get(name, _read_plain(fresh.param[name]))(texts, keys, notices)
+            setattr(fresh, name, value)  # the parameter's own check: type, bounds, allowed values
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            notices.append(f"The address says {name}={_clip(', '.join(texts))}, which means nothing here; ignored.")
+        else:
+            values[name] = value
+    return values, notices
+
+
+def _clip(text: str, longest: int = 60) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _plain(value: Any, keys: Keys) -> list[str]:
+    if isinstance(value, bool):
+        return ["1" if value else "0"]
+    return [str(part) for part in value] if isinstance(value, list) else [str(value)]
+
+
+def _write_keys(value: Sequence[str], keys: Keys) -> list[str]:
+    return [",".join(keys.short(key) for key in value)]
+
+
+def _write_units(value: Sequence[str], keys: Keys) -> list[str]:
+    return [",".join(unit if unit.startswith(_BUNDLE) else keys.short(unit) for unit in value)]
+
+
+def _write_base(value: str, keys: Keys) -> list[str]:
+    return [keys.short(value)]
+
+
+def _write_filters(value: Sequence[Range], keys: Keys) -> list[str]:
+    return [f"{_bound(low)}~{_bound(high)}~{metric}" for metric, low, high in value]
+
+
+def _bound(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
+
+
+def _write_json(value: Mapping[str, Any], keys: Keys) -> list[str]:
+    return [json.dumps(value, separators=(",", ":"), ensure_ascii=False)]
+
+
+def _read_plain(field: param.Parameter) -> Callable[[list[str], Keys, list[str]], Any]:
+    def read(texts: list[str], keys: Keys, notices: list[str]) -> Any:
+        if isinstance(field, param.List):
+            return texts
+        if isinstance(field, param.Boolean):
+            return {"1": True, "0": False}[texts[-1]]
+        return int(texts[-1]) if isinstance(field, param.Integer) else texts[-1]
+
+    return read
+
+
+def _read_keys(texts: list[str], keys: Keys, notices: list[str]) -> list[str]:
+    asked = [part for text in texts for part in text.split(",") if part]
+    found = [key for part in asked if (key := keys.full(part)) is not None]
+    if len(found) < len(asked):
+        missing = len(asked) - len(found)
+        notices.append(f"{missing} of the {len(asked)} models in the address are not in these results.")
+    return list(dict.fromkeys(found))
+
+
+def _read_units(texts: list[str], keys: Keys, notices: list[str]) -> list[str]:
+    """Bundles come and go with the models; one that is gone is passed over."""
+    parts = [part for text in texts for part in text.split(",") if part]
+    models = _read_keys([part for part in parts if not part.startswith(_BUNDLE)], keys, notices)
+    return models + [part for part in parts if part.startswith(_BUNDLE)]
+
+
+def _read_base(texts: list[str], keys: Keys, notices: list[str]) -> str:
+    found = _read_keys(texts[-1:], keys, notices)
+    return found[0] if found else ""
+
+
+def _read_filters(texts: list[str], keys: Keys, notices: list[str]) -> list[Range]:
+    return [_range(*text.split("~", 2)) for text in texts]
+
+
+def _range(low: str, high: str, metric: str) -> Range:
+    return metric, _number(low), _number(high)
+
+
+def _number(text: str) -> float | None:
+    if text == "":
+        return None
+    if not math.isfinite(value := float(text)):
+        raise ValueError(text)
+    return value
+
+
+def _read_budgets(texts: list[str], keys: Keys, notices: list[str]) -> dict[str, list[Range]]:
+    raw = json.loads(texts[-1])
+    return {
+        str(name): [(str(metric), _json_bound(low), _json_bound(high)) for metric, low, high in filters]
+        for name, filters in raw.items()
+    }
+
+
+def _json_bound(value: Any) -> float | None:
+    return None if value is None else _number(str(float(value)))
+
+
+def _read_refine(texts: list[str], keys: Keys, notices: list[str]) -> dict[str, list[str]]:
+    return {str(name): [str(value) for value in chosen] for name, chosen in json.loads(texts[-1]).items()}
+
+
+_WRITERS: dict[str, Callable[[Any, Keys], list[str]]] = {
+    "selected": _write_keys,
+    "opened": _write_units,
+    "closed": _write_units,
+    "base": _write_base,
+    "filters": _write_filters,
+    "budgets": _write_json,
+    "refine": _write_json,
+}
+_READERS: dict[str, Callable[[list[str], Keys, list[str]], Any]] = {
+    "selected": _read_keys,
+    "opened": _read_units,
+    "closed": _read_units,
+    "base": _read_base,
+    "filters": _read_filters,
+    "budgets": _read_budgets,
+    "refine": _read_refine,
+}
