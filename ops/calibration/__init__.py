@@ -1,1 +1,1 @@
-"""ops/calibration."""
+"""Running a model on calibration batches: the inputs and outputs of its layers."""

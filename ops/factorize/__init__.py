@@ -1,1 +1,1 @@
-"""ops/factorize."""
+"""Factorization: a weight matrix becomes a product of smaller ones."""

@@ -1,1 +1,1 @@
-"""ops/onnx_graph."""
+"""Reading, counting, rewriting and running ONNX graphs."""

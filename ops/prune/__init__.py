@@ -1,1 +1,1 @@
-"""ops/prune."""
+"""Pruning: weights become zero, or channels are cut out."""

@@ -1,1 +1,1 @@
-"""ops/quantize."""
+"""Quantization, and what prepares for it or imitates it."""

@@ -1,1 +1,1 @@
-"""ops/recover."""
+"""Recovery: corrections of a compressed model that need no training."""

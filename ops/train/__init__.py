@@ -1,1 +1,1 @@
-"""ops/train."""
+"""Roots of a recipe, and operations that train."""

@@ -1,1 +1,1 @@
-"""pipeline/cli."""
+"""The command line: composition with Hydra, commands, progress and everything that is printed."""

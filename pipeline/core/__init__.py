@@ -1,1 +1,1 @@
-"""pipeline/core."""
+"""Shared foundations: keys, versions, errors, artifacts, statistics and facts about the machine."""

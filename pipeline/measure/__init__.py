@@ -1,1 +1,1 @@
-"""pipeline/measure."""
+"""Measuring: predictions, metrics, timings, and lints on what was measured."""

@@ -1,1 +1,1 @@
-"""pipeline/plan."""
+"""From a recipe to a plan: parsing, checking and keys, without running anything."""

@@ -1,1 +1,1 @@
-"""One module per kind of job: `make(worker, job, folder, scratch)` writes the artifact."""
+"""Stages: one module per kind of artifact that is made for every model."""

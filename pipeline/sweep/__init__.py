@@ -1,1 +1,1 @@
-"""pipeline/sweep."""
+"""A sweep: one run of a recipe, from its configuration to the published results."""

@@ -1,1 +1,1 @@
-"""viewer/behaviours."""
+"""The Behaviours page: what compression changed in predictions."""

@@ -1,1 +1,1 @@
-"""viewer/compare."""
+"""Comparing selected models: candidates, encodings, sentences and cards."""

@@ -1,1 +1,1 @@
-"""viewer/format."""
+"""Text on pages: numbers, units, metrics, colours and templates."""

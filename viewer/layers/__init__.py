@@ -1,1 +1,1 @@
-"""viewer/layers."""
+"""The Layers page: what compression changed inside."""

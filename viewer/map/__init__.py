@@ -1,1 +1,1 @@
-"""viewer/map."""
+"""The model map and the scatterplot: layout, ribbons and figures."""

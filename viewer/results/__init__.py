@@ -1,1 +1,1 @@
-"""viewer/results."""
+"""The published results as objects: queries, lineage, ranking, budgets and notes."""

@@ -1,1 +1,1 @@
-"""viewer/session."""
+"""One visitor's session: state, address, messages and the server."""

@@ -1,1 +1,1 @@
-"""ops/prune/channels."""
+"""Channel pruning: groups that change together, the budget, the cut and its verification."""

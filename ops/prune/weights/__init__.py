@@ -1,1 +1,1 @@
-"""ops/prune/weights."""
+"""Unstructured pruning: scores, thresholds, allocation over layers and masks."""

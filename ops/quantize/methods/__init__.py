@@ -1,1 +1,1 @@
-"""ops/quantize/methods."""
+"""One module per quantization method."""

@@ -1,1 +1,1 @@
-"""ops/recover/methods."""
+"""One module per recovery method."""

@@ -1,1 +1,1 @@
-"""ops/train/loop."""
+"""The training loop, its optimizers and its checkpoints."""

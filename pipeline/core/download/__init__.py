@@ -1,1 +1,1 @@
-"""pipeline/core/download."""
+"""Downloads: Python packages, the Hugging Face hub, and checksums."""

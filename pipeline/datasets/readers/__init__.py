@@ -1,1 +1,1 @@
-"""pipeline/datasets/readers."""
+"""Readers: from files and texts to arrays."""

@@ -1,1 +1,1 @@
-"""pipeline/datasets/sources."""
+"""Data sets that a recipe can name: one module each."""

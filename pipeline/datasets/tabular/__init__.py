@@ -1,1 +1,1 @@
-"""pipeline/datasets/tabular."""
+"""Tables (CSV, JSON lines, Parquet) as data sets, by task."""

@@ -1,1 +1,1 @@
-"""pipeline/layers/compare."""
+"""Comparison of layers between models: alignment, differences and findings."""

@@ -1,1 +1,1 @@
-"""pipeline/layers/stats."""
+"""Statistics of weights and activations."""

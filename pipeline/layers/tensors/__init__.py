@@ -1,1 +1,1 @@
-"""pipeline/layers/tensors."""
+"""Reading tensors from stored models, layer by layer."""

@@ -1,1 +1,1 @@
-"""Measuring: what a model answers, how fast it runs, and what the figures are worth."""
+"""Timing: interleaved measurements in fresh processes, and what the figures are worth."""

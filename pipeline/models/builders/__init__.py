@@ -1,1 +1,1 @@
-"""pipeline/models/builders."""
+"""Builders of models that a recipe can name: one module each."""

@@ -1,1 +1,1 @@
-"""pipeline/store/queries."""
+"""Queries of the results that more than one caller needs."""

@@ -1,1 +1,1 @@
-"""pipeline/store/records."""
+"""Records: one class per table of the store."""

@@ -1,1 +1,1 @@
-"""pipeline/store/schema."""
+"""The tables and views of the store."""

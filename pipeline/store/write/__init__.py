@@ -1,1 +1,1 @@
-"""pipeline/store/write."""
+"""Writing records in bulk, and transactions."""
