@@ -8,12 +8,14 @@ import pkgutil
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
+from ops.core.errors import BouillonError
+
 FAMILIES = ("ops.train", "ops.prune", "ops.quantize", "ops.factorize", "ops.recover")
 """The packages whose modules are operations; what these work with is one level down, or in a package beside them."""
 T = TypeVar("T")
 
 
-class UnknownNameError(LookupError):
+class UnknownNameError(BouillonError, LookupError):
     """A recipe mentions a name that nothing registered."""
 
 

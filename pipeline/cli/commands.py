@@ -77,30 +77,20 @@ def _migrate(chosen: argparse.Namespace) -> str:
 
 
 def _compare(chosen: argparse.Namespace) -> str:
-    from pipeline.layers.tensors.tensor import LayerError
     from pipeline.stages.compare_any_two import compare_models
-    from pipeline.store.errors import StoreError
 
     def tell(done: int, total: int) -> None:
         sys.stdout.write(f"progress {done} {total}\n")
         sys.stdout.flush()
 
-    try:
-        path, count = compare_models(chosen.results, chosen.model, chosen.reference, chosen.workspace, tell)
-    except LayerError as error:
-        raise StoreError(str(error)) from None
+    path, count = compare_models(chosen.results, chosen.model, chosen.reference, chosen.workspace, tell)
     return f"{count} comparisons of layers are in {path}"
 
 
 def _show(chosen: argparse.Namespace) -> str:
     from pipeline.cli.show_instances import answer, open_recorded
-    from pipeline.datasets.api import DataError
-    from pipeline.store.errors import StoreError
 
-    try:
-        data = open_recorded(chosen.results, chosen.dataset)
-    except DataError as error:
-        raise StoreError(str(error)) from None
+    data = open_recorded(chosen.results, chosen.dataset)
     for line in answer(data, iter(sys.stdin.readline, "")):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""pipeline.cli.compose."""
+"""Composition of the configuration with Hydra, and Hydra's errors in one line of ours."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
 from pipeline.cli.yaml_errors import explain_yaml
+from pipeline.core.errors import BouillonError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from pipeline.sweep.prepare import Entries
 
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -23,12 +26,8 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 _CALLS = 10_000
 
 
-class UsageError(ValueError):
+class UsageError(BouillonError, ValueError):
     """The command line is wrong: the message says what would be right."""
-
-
-Entries = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""Group (`model`, `target`, `bench`) -> name -> entry: what a run may use besides what its own keys name."""
 
 
 def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[str, Any], Entries]:

@@ -11,13 +11,12 @@ from rich.text import Text
 from rich.tree import Tree
 
 from ops.core.operation import OPERATIONS, Uses
-from ops.core.registry import nearest
 from pipeline.cli.progress import Durations, format_seconds
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
 from pipeline.engine.jobs import Job, What
 from pipeline.plan.steps import SEED, Plan, Step
-from pipeline.sweep.config import ConfigError
+from pipeline.sweep.prepare import step_at
 
 
 def print_plan(
@@ -59,19 +58,6 @@ def print_plan(
     guess = f", about {format_seconds(total)} of work by past runs" if total else ""
     more = f" ({unknown} steps never run here)" if unknown else ""
     console.print(f"{len(plan.steps)} models; {len(missing)} of {len(jobs)} jobs to do{guess}{more}", highlight=False)
-
-
-def step_at(plan: Plan, path: str) -> Step:
-    """Find a step by its path.
-
-    Raises:
-        ConfigError: with the nearest path.
-    """
-    by_path = {step.path: step for step in plan.steps}
-    by_path |= {alias: plan.by_key()[key] for alias, key in plan.aliases.items()}
-    if path not in by_path:
-        raise ConfigError(f"No step has the path '{path}'.{nearest(path, by_path)} Paths are shown by plan_only=true")
-    return by_path[path]
 
 
 def explain(

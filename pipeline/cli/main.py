@@ -50,11 +50,7 @@ def run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(f"{HELP}\nRecipes: {', '.join(_recipe_names())}\n")
         return 0 if arguments else 2
-    from pipeline.core.keys import IdentityError
-    from pipeline.datasets.api import DataError
-    from pipeline.plan.recipe import RecipeError
-    from pipeline.store.errors import StoreError
-    from pipeline.sweep.config import ConfigError
+    from pipeline.core.errors import BouillonError
 
     try:
         if arguments[0] in COMMANDS:
@@ -62,7 +58,7 @@ def run(arguments: list[str]) -> int:
 
             return run_command(arguments)
         return _sweep(arguments)
-    except (UsageError, ConfigError, RecipeError, DataError, IdentityError, StoreError) as error:
+    except BouillonError as error:
         sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
         return 2
     except OSError as error:
@@ -77,15 +73,16 @@ def run(arguments: list[str]) -> int:
 
 
 def _sweep(arguments: list[str]) -> int:
+    from pipeline.cli.console import run_and_print
     from pipeline.sweep.config import check
-    from pipeline.sweep.run import sweep
+    from pipeline.sweep.prepare import prepare
 
     options, overrides = _options(arguments)
     raw, entries = compose(overrides, extra=options.config_dir)
     odd = not_finite(raw)
     if odd is not None:
         raise UsageError(f"{odd[0]}: must be a finite number (got {odd[1]})")
-    return sweep(check(raw), entries)
+    return run_and_print(prepare(check(raw), entries))
 
 
 def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -1,10 +1,14 @@
-"""What went wrong in code that a person brings (a plug-in, a network, a data set), in one line that names the place."""
+"""The base class of our errors, and what went wrong in a person's own code, in one line that names the place."""
 
 from __future__ import annotations
 
 import sysconfig
 import traceback
 from pathlib import Path
+
+from ops.core.errors import BouillonError
+
+__all__ = ["BouillonError", "blame", "reason"]
 
 _OURS = Path(__file__).resolve().parents[2]
 _OTHERS = (

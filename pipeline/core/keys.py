@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any, NewType
 
 from ops.core.params import not_finite
+from pipeline.core.errors import BouillonError
 
 Key = NewType("Key", str)
 _FORMAT = 1  # bump to invalidate every key at once
 
 
-class IdentityError(ValueError):
+class IdentityError(BouillonError, ValueError):
     """A result cannot be named: the message says which setting is in the way."""
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from filelock import ReadWriteLock, Timeout
 
+from pipeline.core.errors import BouillonError
+
 _IMPATIENCE = 5.0  # seconds after which a waiting person is told
 
 
-class BusyError(RuntimeError):
+class BusyError(BouillonError, RuntimeError):
     """The machine did not become free in time."""
 
 

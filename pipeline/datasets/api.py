@@ -21,6 +21,7 @@ from pydantic import Field
 
 from ops.core.operation import Batch
 from ops.core.registry import Registry
+from pipeline.core.errors import BouillonError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class DataError(ValueError):
+class DataError(BouillonError, ValueError):
     """A data set cannot be read: the message names the file, the problem and what to do."""
 
 

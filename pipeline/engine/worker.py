@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.machine_lock import working
+from pipeline.core.plugins import load_plugins
 from pipeline.engine.jobs import Done, Failed, Job, What, Workplace
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ class Worker:
     @cached_property
     def _ready(self) -> bool:
         """Register the user's own operations, models and metrics, and settle torch's threads, once per process."""
-        for module in self.workplace.plugins:
-            importlib.import_module(module)
+        load_plugins(self.workplace.plugins)
         return True
 
     def run(self, job: Job) -> Done | Failed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from pipeline.core.errors import BouillonError
 from pipeline.measure.decode import write_answers
 from pipeline.measure.metrics.api import Predictions
 from pipeline.targets.api import Session
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _SPLIT: Split = "evaluation"
 
 
-class EvaluationError(ValueError):
+class EvaluationError(BouillonError, ValueError):
     """A model cannot be evaluated: the message says what is missing."""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ops.core.registry import Registry
+from pipeline.core.errors import BouillonError
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["BUILDERS", "Builder", "Built", "ModelError", "Need", "builder"]
 
 
-class ModelError(ValueError):
+class ModelError(BouillonError, ValueError):
     """A model cannot be built or its weights do not fit: the message names the file or tensor and what to do."""
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from ops.core.forward import OUTPUTS, example_inputs
 from ops.core.model import TorchModel
+from pipeline.core.errors import BouillonError
 
 OPSET = 18
 
 
-class ExportError(RuntimeError):
+class ExportError(BouillonError, RuntimeError):
     """The exporter cannot follow the network: the message names the model and the exporter's reason."""
 
 

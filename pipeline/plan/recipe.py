@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.core.registry import nearest
+from pipeline.core.errors import BouillonError
 
 NODE_WORDS = ("op", "with", "then")
 RECIPE_WORDS = ("name", "description", "model", "dataset", "targets", "seed", "tree")
 
 
-class RecipeError(ValueError):
+class RecipeError(BouillonError, ValueError):
     """A recipe that cannot run. `problems` holds one line per mistake, each with the path of the step at fault."""
 
     def __init__(self, problems: Sequence[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pipeline.core.errors import BouillonError
 
-class StoreError(RuntimeError):
+
+class StoreError(BouillonError, RuntimeError):
     """Base of all: show its text, nothing else is needed."""
 
 

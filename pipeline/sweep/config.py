@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ops.core.registry import nearest
 from pipeline.core.cpu_quota import cores
+from pipeline.core.errors import BouillonError
 
 
-class ConfigError(ValueError):
+class ConfigError(BouillonError, ValueError):
     """The configuration is wrong: the message names the key, the problem and the nearest fix."""
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import blame
 from pipeline.core.versions import EXPORT_VERSION
 from pipeline.plan.recipe import Recipe
 from pipeline.plan.steps import Facts
@@ -18,25 +16,7 @@ if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
 
 
-def load_plugins(modules: Iterable[str]) -> None:
-    """Import the user's modules, which register operations, models, data sets, metrics and targets.
-
-    Raises:
-        ConfigError: naming the module that cannot be imported, the cause, and its line.
-    """
-    modules = tuple(modules)
-    if modules:
-        _register_ours()
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - boundary: a module of the user's may raise anything
-            absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
-            cause = str(error) if absent else blame(error)
-            raise ConfigError(f"plugins: '{module}' cannot be imported: {cause}") from None
-
-
-def _register_ours() -> None:
+def register_ours() -> None:
     """Ours come first, so that a name that a plug-in takes again is an error in the plug-in, at its line."""
     from ops.core.operation import OPERATIONS
     from pipeline.datasets.api import DATASETS

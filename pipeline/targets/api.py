@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVa
 
 from ops.core.operation import Format
 from ops.core.registry import Registry
+from pipeline.core.errors import BouillonError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ CPU_CHANNELS = 8
 """The floats of an AVX register. Kernels for ARM and for AVX-512 take multiples of it, and run it without loss."""
 
 
-class TargetError(RuntimeError):
+class TargetError(BouillonError, RuntimeError):
     """A runtime is missing or refuses a model: the message says which extra to install or what it refused."""
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from pipeline.core.errors import BouillonError
+
 __all__ = ["Multiple", "QuantityError", "multiples", "parse_quantity", "readable"]
 
 
-class QuantityError(ValueError):
+class QuantityError(BouillonError, ValueError):
     """A typed quantity makes no sense in the unit asked for; the message says what would."""
 
 

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from pipeline.core.errors import BouillonError
 from viewer.format.metrics import MetricSpec
 from viewer.format.units import Multiple, QuantityError, multiples, parse_quantity, readable
 from viewer.results.budget import Budget, End, beyond, in_words, left_out
@@ -34,7 +35,7 @@ _MOST_KNOWN = 6
 _NO_VALUES: Mapping[str, np.ndarray] = {}
 
 
-class BudgetError(ValueError):
+class BudgetError(BouillonError, ValueError):
     """What was typed is no budget: the message says what is wrong and gives the nearest metric, value or an example."""
 
 

@@ -28,10 +28,14 @@ class Scores(Protocol):
     """Scores of one tensor's weights, in memory order: at least 0, or PRUNED."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the tensor."""
+        ...
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Number of its weights."""
+        ...
 
     def block(self, where: slice, out: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the scores at `where`; `out` is scratch memory of that length that may be used for them."""

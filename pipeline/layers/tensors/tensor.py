@@ -8,10 +8,12 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.core.errors import BouillonError
+
 __all__ = ["LayerError", "StoredTensor"]
 
 
-class LayerError(ValueError):
+class LayerError(BouillonError, ValueError):
     """A model's tensors cannot be read: the message names the file or tensor, and what is wrong with it."""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.core.answer_text import normalized
+from pipeline.core.errors import BouillonError
 from pipeline.core.statistics import benjamini_hochberg, holm, mcnemar
 from pipeline.measure.metrics._outcomes import correct_rows, log_softmax, mean, predicted_classes, share, valid_rows
 from pipeline.measure.metrics.api import Better, Estimate, Predictions, metric
 
 
-class DifferentDataError(ValueError):
+class DifferentDataError(BouillonError, ValueError):
     """Two models' predictions are not of the same instances."""
 
 

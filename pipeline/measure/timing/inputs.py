@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.core.errors import BouillonError
+
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
 
 FILE = "inputs.npz"
 
 
-class InputsError(ValueError):
+class InputsError(BouillonError, ValueError):
     """There is nothing to run a model on."""
 
 

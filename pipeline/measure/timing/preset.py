@@ -23,13 +23,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ops.core.params import explain
 from pipeline.core.cpu_quota import cores
+from pipeline.core.errors import BouillonError
 from pipeline.measure.metrics.api import Scenario
 
 _NEARLY_ONE_CORE = 0.75
 """A single neighbour that computes all the time is noticed, however large the machine."""
 
 
-class PresetError(ValueError):
+class PresetError(BouillonError, ValueError):
     """A conf/bench entry is wrong: the message names the key, the problem and the nearest fix."""
 
 

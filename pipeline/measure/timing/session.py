@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from pipeline.core.errors import BouillonError
 from pipeline.core.machine_lock import measuring
 from pipeline.measure.timing.interleave import Group, Place, measure_group
 from pipeline.measure.timing.preset import Preset
@@ -32,7 +33,7 @@ Progress = Callable[[int, int, str], None]
 """Called with groups done, groups in all, and what is being measured."""
 
 
-class SessionError(ValueError):
+class SessionError(BouillonError, ValueError):
     """A session cannot be held: the message says what is missing."""
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from pipeline.core.errors import BouillonError
 from pipeline.measure.timing.loop import Samples, WarmedUp
 from pipeline.measure.timing.preset import Warmup
 
@@ -22,7 +23,7 @@ _EXIT_SECONDS = 10.0
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class MeasureError(RuntimeError):
+class MeasureError(BouillonError, RuntimeError):
     """A model cannot be measured: the message says what its runtime or its process died of."""
 
 

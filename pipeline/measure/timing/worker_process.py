@@ -6,7 +6,6 @@ of the runtime are answers too; anything else ends the process, and its trace is
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipeline.core.plugins import load_plugins
 from pipeline.measure.timing.inputs import InputsError, cycle, read_inputs
 from pipeline.measure.timing.loop import Feeds, time_runs, warm_up
 from pipeline.measure.timing.memory import peak_bytes, reset_peak
@@ -27,8 +27,7 @@ class _Measured:
     """The open model."""
 
     def __init__(self, command: Mapping[str, Any]) -> None:
-        for module in command["plugins"]:
-            importlib.import_module(module)
+        load_plugins(command["plugins"])
         target = open_target(command["target"])
         target.require()
         self.description = target.describe()  # imports the runtime

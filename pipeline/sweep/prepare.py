@@ -1,0 +1,119 @@
+"""From a checked configuration to a run that can start: everything is checked and planned, nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ops.core.registry import nearest
+from pipeline.core import environment
+from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.keys import Key
+from pipeline.core.plugins import load_plugins
+from pipeline.engine.jobs import Job
+from pipeline.measure.timing.preset import Preset, PresetError, parse_preset
+from pipeline.plan.planner import make_plan
+from pipeline.plan.recipe import parse
+from pipeline.plan.steps import Plan, Step
+from pipeline.stages.rough_latency import PRESET, Early
+from pipeline.stages.schedule import jobs_of
+from pipeline.store.writer import Store
+from pipeline.sweep.config import Config, ConfigError
+from pipeline.sweep.preflight import gather, open_data, read_data, register_ours
+
+if TYPE_CHECKING:
+    from pipeline.datasets.api import Dataset
+
+Entries = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Group (`model`, `target`, `bench`) -> name -> entry: what a run may use besides what its own keys name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that can start."""
+
+    config: Config
+    plan: Plan
+    jobs: tuple[Job, ...]
+    """Every job of the plan, each after those that it needs."""
+    targets: Mapping[str, Mapping[str, Any]]
+    """conf/target entries of the recipe's targets."""
+    artifacts: ArtifactStore
+    store: Store
+    data: Dataset
+    preset: Preset | None
+    """How models are timed; None: not at all."""
+    force: Set[Key]
+    """Steps that run again although their artifacts exist."""
+
+    def missing(self) -> list[Job]:
+        """Jobs whose artifacts have to be made."""
+        return [job for job in self.jobs if job.key not in self.artifacts or job.key in self.force]
+
+
+def prepare(config: Config, entries: Entries) -> Prepared:
+    """Check and plan a run.
+
+    Args:
+        config: the checked configuration.
+        entries: the entries of conf/ and of the person's own folder that recipes can name.
+
+    Raises:
+        BouillonError: for every mistake that needs no computing, one line each.
+    """
+    if config.plugins:
+        register_ours()
+        load_plugins(config.plugins)
+    preset = _preset(config.bench)
+    recipe = parse(config.recipe)
+    data = open_data(config)
+    plan = make_plan(recipe, gather(config, recipe, data, entries))
+    targets = {name: entries["target"][name] for name in recipe.targets}
+    store = Store(config.results)
+    if data.fingerprint not in store.ingested():  # else it has been read before
+        read_data(data)
+    jobs = jobs_of(plan, targets=targets, metrics=_metrics())
+    early = _preset(entries["bench"].get(PRESET))
+    if preset is not None and early is not None:
+        jobs += Early(early, preset, environment.device_id(), store.ingested()).jobs(plan, targets)
+    return Prepared(
+        config=config,
+        plan=plan,
+        jobs=tuple(jobs),
+        targets=targets,
+        artifacts=ArtifactStore(config.workspace / "artifacts"),
+        store=store,
+        data=data,
+        preset=preset,
+        force={step_at(plan, path).key for path in config.forced()},
+    )
+
+
+def step_at(plan: Plan, path: str) -> Step:
+    """Find a step by its path.
+
+    Raises:
+        ConfigError: with the nearest path.
+    """
+    by_path = {step.path: step for step in plan.steps}
+    by_path |= {alias: plan.by_key()[key] for alias, key in plan.aliases.items()}
+    if path not in by_path:
+        raise ConfigError(f"No step has the path '{path}'.{nearest(path, by_path)} Paths are shown by plan_only=true")
+    return by_path[path]
+
+
+def _preset(entry: Mapping[str, Any] | None) -> Preset | None:
+    """The timing preset of an entry; None for `bench=none`."""
+    if entry is None or entry == {"name": "none"}:
+        return None
+    try:
+        return parse_preset(entry)
+    except PresetError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _metrics() -> tuple[str, ...]:
+    from pipeline.measure.metrics.api import METRICS
+
+    return tuple(METRICS)
