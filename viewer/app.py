@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from viewer.compare.details_view import Details
 from viewer.compare.hover_view import HoverCard
 from viewer.format.templates import asset
 from viewer.layers.view import Layers
+from viewer.map.appearance import appearance
 from viewer.map.scatter_view import Scatterplot
 from viewer.map.view import ModelMap
 from viewer.overview.budgets_view import Budgets
@@ -24,12 +25,13 @@ from viewer.overview.report import Report
 from viewer.overview.startup import startup_page
 from viewer.overview.table_view import Table
 from viewer.results.queries import StoreError, snapshot_id
-from viewer.results.results import Study, open_study
-from viewer.session.messages import Bridge, Courier
-from viewer.session.session import Desk
+from viewer.results.results import Results, load_results
+from viewer.session.choices import choices
+from viewer.session.messages import Bridge, Outbox
+from viewer.session.session import Session
 from viewer.session.state import ViewState
 from viewer.session.url import Keys, read_link, write_link
-from viewer.session.view import STUDY, View
+from viewer.session.view import RESULTS, Action, View
 
 __all__ = ["PAGES", "open_app", "results_path", "warm_up"]
 
@@ -57,7 +59,7 @@ def results_path(arguments: Sequence[str]) -> Path:
 def warm_up(arguments: Sequence[str]) -> None:
     """Read the results before the first visitor comes; what is wrong with them is that visitor's page to say."""
     try:
-        open_study(results_path(arguments)).prepare()
+        appearance(load_results(results_path(arguments))).prepare()
     except StoreError:
         return
 
@@ -66,90 +68,94 @@ def open_app(document: Document, arguments: Sequence[str]) -> App | None:
     """Fill a visitor's document; returns None where there is nothing but a page that says what to do."""
     path = results_path(arguments)
     try:
-        study = open_study(path)
+        results = load_results(path)
     except StoreError as problem:
         _plain_page(document, startup_page(path, problem))
         return None
-    return App(document, path, study)
+    return App(document, path, results)
 
 
 class App:
     """One visitor's page."""
 
-    def __init__(self, document: Document, path: Path, study: Study) -> None:
+    def __init__(self, document: Document, path: Path, results: Results) -> None:
         self._document = document
         self.state = ViewState()
         self._bridge = Bridge(name="bridge")
-        courier = Courier(self._bridge, self._handle)
+        outbox = Outbox(self._bridge, self._handle)
         query = _query(document)
-        values, notices = read_link(query, Keys(study.forest.nodes))
-        study = study.within(str(values.get("setting", "")))
-        kept, more = study.accept(values, set(PAGES))
+        values, notices = read_link(query, Keys(results.forest.nodes))
+        results = results.within(str(values.get("setting", "")))
+        kept, more = choices(results).accept(values, set(PAGES))
         self.state.change(kept)
-        self.desk = Desk(path, self.state, study, courier)
-        self.desk.notices = notices + more
-        self.desk.dark = self.state.theme == "dark" or (self.state.theme == "auto" and _prefers_dark(document))
-        self.desk.repaint = lambda: self._redraw({"color", "theme"})
+        self.session = Session(path, self.state, results, outbox)
+        self.session.notices = notices + more
+        self.session.dark = self.state.theme == "dark" or (self.state.theme == "auto" and _prefers_dark(document))
+        self.session.repaint = lambda: self._redraw({"color", "theme"})
         self._views = self._make_views()
         self._pages = {name: self._view_of(kind) for name, kind in PAGES.items()}
-        self._actions = {"set": self._set, "link": self._link}
-        for view in self._views:
-            self._actions.update(view.actions())
-        self.state.param.watch(self._changed, self.state.fields())
+        self._actions: dict[str, Action] = {}
+        own: dict[str, Action] = {"set": self._set, "link": self._link}
+        for actions in (own, *(view.actions() for view in self._views)):
+            clashes = self._actions.keys() & actions.keys()
+            if clashes:
+                raise RuntimeError(f"Two views handle the same message: {', '.join(sorted(clashes))}")
+            self._actions |= actions
+        self.state.watch(self._changed)
         self._fill()
 
     def _make_views(self) -> list[View]:
-        header = Header(self.desk)
+        header = Header(self.session)
         header.titles = {name: getattr(kind, "title", name.capitalize()) for name, kind in PAGES.items()}
-        self.map, self.scatter = ModelMap(self.desk), Scatterplot(self.desk)
+        self.map, self.scatter = ModelMap(self.session), Scatterplot(self.session)
         known: list[View] = [
-            header, self.map, self.scatter, Details(self.desk), Budgets(self.desk), HoverCard(self.desk),
-            Table(self.desk), Report(self.desk, _REPORTED),
+            header, self.map, self.scatter, Details(self.session), Budgets(self.session), HoverCard(self.session),
+            Table(self.session), Report(self.session, _REPORTED),
         ]  # fmt: skip
         kinds = {type(view) for view in known}
-        return known + [kind(self.desk) for kind in PAGES.values() if kind is not None and kind not in kinds]
+        return known + [kind(self.session) for kind in PAGES.values() if kind is not None and kind not in kinds]
 
     def _view_of(self, kind: type[View] | None) -> View | None:
         return next((view for view in self._views if type(view) is kind), None)
 
     # ---- drawing
     def _fill(self) -> None:
-        document, courier = self._document, self.desk.courier
+        document, outbox = self._document, self.session.outbox
         with document.models.freeze():  # one walk through all models instead of one per root
             for root in (self.map.figure, self.scatter.figure, self._bridge):
                 document.add_root(root)
         panes = {name: markup for view in self._views for name, markup in view.markup().items()}
         for view in self._views:
             view.begin()
-        courier.add("state", self._shown_state())
-        courier.first()
+        outbox.add("state", self._shown_state())
+        outbox.first()
         document.template_variables.update(_page(panes | {"page": self._draw_page()}, self.state, self._title()))
         document.title = self._title()
         document.template = _template()
         document.add_periodic_callback(self._look_again, _POLL_MS)
 
     def _title(self) -> str:
-        return f"Bouillon · {self.desk.path.name}"
+        return f"Bouillon · {self.session.path.name}"
 
     def _draw_page(self) -> str:
         page = self._pages.get(self.state.page)
         return page.draw_page() if page is not None else ""
 
-    def _changed(self, *events: Any) -> None:
-        changed = {event.name for event in events}
+    def _changed(self, fields: Set[str]) -> None:
+        changed = set(fields)
         if "setting" in changed:
-            self.desk.renew(self.desk.study.within(self.state.setting))
-            changed.add(STUDY)
+            self.session.renew(self.session.results.within(self.state.setting))
+            changed.add(RESULTS)
         self._redraw(changed, push="page" in changed)
 
     def _redraw(self, changed: set[str], *, push: bool = False) -> None:
         for view in self._views:
             view.update(changed)
         page = self._pages.get(self.state.page)
-        if "page" in changed or (page is not None and changed & (page.shows | {STUDY})):
-            self.desk.send("panes", {"page": self._draw_page()})
-        self.desk.send("state", self._shown_state())
-        self.desk.send("link", {"query": write_link(self.state, self.desk.keys), "push": push})
+        if "page" in changed or (page is not None and changed & (page.shows | {RESULTS})):
+            self.session.send("panes", {"page": self._draw_page()})
+        self.session.send("state", self._shown_state())
+        self.session.send("link", {"query": write_link(self.state, self.session.keys), "push": push})
 
     def _shown_state(self) -> dict[str, Any]:
         return {"page": self.state.page, "theme": self.state.theme}
@@ -170,32 +176,30 @@ class App:
     def _link(self, message: Mapping[str, Any]) -> None:
         """Back or forward in the browser's history: everything the address does not name is as at the start."""
         fresh = ViewState()
-        start = {name: getattr(fresh, name) for name in fresh.fields()}
+        start = fresh.values()
         self._accept(str(message.get("query", "")), start)
 
     def _accept(self, query: str, start: Mapping[str, Any] | None = None) -> None:
-        values, notices = read_link(query, self.desk.keys)
-        kept, more = self.desk.study.accept({**(start or {}), **values}, set(PAGES))
+        values, notices = read_link(query, self.session.keys)
+        kept, more = choices(self.session.results).accept({**(start or {}), **values}, set(PAGES))
         self.state.change(kept)
         if notices + more:
-            self.desk.notices = notices + more
-            self._views[0].update({STUDY})
+            self.session.notices = notices + more
+            self._views[0].update({RESULTS})
 
     # ---- results that are published while the page is open
     def _look_again(self) -> None:
-        if snapshot_id(self.desk.path) in (self.desk.study.snapshot.id, (0, 0)):
+        if snapshot_id(self.session.path) in (self.session.results.snapshot.id, (0, 0)):
             return
         try:
-            study = open_study(self.desk.path).within(self.state.setting)
+            results = load_results(self.session.path).within(self.state.setting)
         except StoreError:
             return  # being replaced by something else: what is on the page stays
-        self.desk.renew(study)
+        self.session.renew(results)
         with self.state.together():
-            self.state.change(
-                study.accept({name: getattr(self.state, name) for name in self.state.fields()}, set(PAGES))[0]
-            )
-        self._redraw({STUDY})
-        self.desk.courier.send()
+            self.state.change(choices(results).accept(self.state.values(), set(PAGES))[0])
+        self._redraw({RESULTS})
+        self.session.outbox.send()
 
 
 def _query(document: Document) -> str:

@@ -9,7 +9,7 @@ from bokeh.settings import settings
 from tornado.ioloop import IOLoop
 
 from viewer.app import warm_up
-from viewer.map.figures import fill_spares
+from viewer.map.figures import fill_pools
 from viewer.session.server import send_at_once, serve_this_machine
 
 __all__ = ["on_server_loaded", "on_session_created"]
@@ -24,9 +24,9 @@ def on_server_loaded(server_context: Any) -> None:
     send_at_once()
     settings.perform_document_validation = False  # of plots that are the same for everybody; the tests validate them
     warm_up(sys.argv[1:])
-    fill_spares()
+    fill_pools()
 
 
 def on_session_created(session_context: Any) -> None:
     """Make new spare plots once this visitor has been served."""
-    IOLoop.current().call_later(_LATER_S, fill_spares)
+    IOLoop.current().call_later(_LATER_S, fill_pools)

@@ -14,10 +14,11 @@ from tests.viewer.stores import key_of, publish
 from tests.viewer.visits import Page, visit
 from viewer.app import results_path
 from viewer.format.palette import KINDS
+from viewer.map.appearance import appearance
 from viewer.overview.budgets_view import Budgets
 from viewer.overview.report import Report
 from viewer.overview.table_view import Table
-from viewer.results.results import open_study
+from viewer.results.results import load_results
 
 ROOT, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-mag50", "-mag75"))
 
@@ -59,7 +60,7 @@ def test_one_pick_is_one_event_and_one_update(app, page):
 
 def test_a_selection_shows_in_both_plots(app, page):
     page.say("node", key=MAG75)
-    assert app.scatter.models.selected.indices == [open_study(app.desk.path).row[MAG75]]
+    assert app.scatter.models.selected.indices == [load_results(app.session.path).row[MAG75]]
     assert app.map.nodes.selected.indices == [app.map._index[MAG75]]
 
 
@@ -75,7 +76,7 @@ def test_a_click_on_a_mark_that_stands_for_a_selected_model_keeps_that_model_alo
 
 
 def test_nonsense_messages_change_nothing(app, page):
-    before = {name: getattr(app.state, name) for name in app.state.fields()}
+    before = app.state.values()
     for message in [
         {"kind": "set", "field": "page", "value": "<b>"},
         {"kind": "set", "field": "nothing", "value": 1},
@@ -92,7 +93,7 @@ def test_nonsense_messages_change_nothing(app, page):
     ]:
         page.say(**message)
     app._bridge.message = "not a mapping"
-    assert {name: getattr(app.state, name) for name in app.state.fields()} == before
+    assert app.state.values() == before
 
 
 @pytest.mark.parametrize(("typed", "bound"), [("9000", 9000.0), ("9 s", 9000.0), ("2,000 ms", 2000.0), ("", None)])
@@ -128,7 +129,7 @@ def test_where_no_single_budget_is_the_reason_the_page_says_what_is(app):
     assert "Without it" not in budgets.draw_side()
     assert "No single budget is the reason. Furthest from any model: Top-1 Accuracy at least" in budgets.draw_side()
     app.state.filters = [*app.state.filters, ("Epochs", 0.0, None)]
-    measured = int(np.isfinite(app.desk.study.values("Epochs")).sum())
+    measured = int(np.isfinite(app.session.results.values("Epochs")).sum())
     both = rf"Without both Top-1 Accuracy at least [\d.]+% and Latency at most [\d.]+ ms, {measured} would pass\."
     assert re.search(both, budgets.draw_side())
 
@@ -151,10 +152,10 @@ def test_the_curve_goes_on_to_the_relaxed_end_and_the_budget_stands_where_it_is(
     assert across == sorted(across)  # relaxing goes to the right, whichever way is better
     assert across[-1] > budget == 430
     assert across[-2] < 430
-    assert f">{app.desk.study.show_value(metric, loose[0] or loose[1])}</text>" in side
+    assert f">{app.session.results.show_value(metric, loose[0] or loose[1])}</text>" in side
     across, budget, _ = curve_of(app, filters=[(metric, *tight)], goal=goal)
     assert budget == 60 < across[0]
-    middle = app.desk.study.values(metric).mean()
+    middle = app.session.results.values(metric).mean()
     _, budget, _ = curve_of(app, filters=[(metric, *(end and middle for end in loose))], goal=goal)
     assert 60 < budget <= 430
 
@@ -174,7 +175,7 @@ def test_what_is_relaxed_is_in_the_address_and_never_the_goal(app, page):
 
 
 def test_a_curve_without_steps_leaves_its_choices_on_the_page(app, page):
-    cheapest = float(np.nanmin(app.desk.study.values("Latency")))
+    cheapest = float(np.nanmin(app.session.results.values("Latency")))
     app.state.change({"pane": "budgets", "goal": "Top-1 Accuracy", "relax": "Epochs"})
     app.state.filters = [("Latency", None, cheapest), ("Epochs", None, None)]
     side = page.say("budget_save", name="one")["panes"]["side"]
@@ -188,9 +189,9 @@ def test_a_curve_without_steps_leaves_its_choices_on_the_page(app, page):
 
 def test_filters_agree_with_the_values(app):
     app.state.filters = [("Top-1 Accuracy", 0.5, None), ("Latency", None, 9000.0)]
-    study_ = app.desk.study
+    study_ = app.session.results
     wanted = (study_.values("Top-1 Accuracy") >= 0.5) & (study_.values("Latency") <= 9000.0)
-    assert (study_.passing(app.state.filters) == wanted).all()
+    assert (study_.ranking.passing(app.state.filters) == wanted).all()
     drawn = np.asarray(app.map.nodes.data["alpha"]) > 0.5
     rows = np.asarray(app.map.nodes.data["model"])
     app.state.change({"color": "Latency"})  # drawn anew, as a report would be
@@ -208,10 +209,10 @@ def test_back_in_the_browser_s_history_restores_the_earlier_view(app, page):
 def test_the_table_sorts_numbers_as_numbers_with_missing_ones_last(app, page):
     table = next(view for view in app._views if isinstance(view, Table))
     page.say("sort", order="Latency")
-    values = app.desk.study.values("Latency")[table.rows()]
+    values = app.session.results.values("Latency")[table.rows()]
     assert (np.diff(values) >= 0).all()
     page.say("sort", order="Latency")
-    assert (np.diff(app.desk.study.values("Latency")[table.rows()]) <= 0).all()
+    assert (np.diff(app.session.results.values("Latency")[table.rows()]) <= 0).all()
     page.say("sort", order=" name")
     rows = list(csv.DictReader(io.StringIO(table.as_csv(table.rows()))))
     assert [row["name"] for row in rows][:2] == ["mobilenetv2trained", "mobilenetv2trained-int8"]
@@ -231,12 +232,14 @@ def test_the_copied_sql_gives_the_rows_of_the_table(app, page):
 
     page.say("sort", order="Latency")
     query = page.say("sql")["copy"]
-    db = open_results(app.desk.path)
+    db = open_results(app.session.path)
     rows = db.execute(query.rstrip(";")).fetchall()
     db.close()
     assert len(rows) == 52
     table = next(view for view in app._views if isinstance(view, Table))
-    assert [row[0] for row in rows] == [app.desk.study.forest[app.desk.study.keys[at]].name for at in table.rows()]
+    assert [row[0] for row in rows] == [
+        app.session.results.forest[app.session.results.keys[at]].name for at in table.rows()
+    ]
 
 
 def test_a_typed_budget_sets_the_ranges_and_is_written_as_they_are_dragged(app, page):
@@ -268,23 +271,27 @@ def test_the_table_the_file_and_the_sql_keep_to_the_budget_if_asked(app, page):
     from pipeline.store.reader import open_results
 
     app.state.change({"filters": [("Latency", None, 9000.0), ("Top-1 Accuracy", 0.5, None)], "within": True})
-    inside = int(app.desk.study.passing(app.state.filters).sum())
+    inside = int(app.session.results.ranking.passing(app.state.filters).sum())
     table = next(view for view in app._views if isinstance(view, Table))
     assert len(table.rows()) == inside < 52
     assert f"of {inside}" in table.draw_page()
-    db = open_results(app.desk.path)
+    db = open_results(app.session.path)
     rows = db.execute(page.say("sql")["copy"].rstrip(";")).fetchall()
     db.close()
-    assert {row[0] for row in rows} == {app.desk.study.forest[app.desk.study.keys[at]].name for at in table.rows()}
+    assert {row[0] for row in rows} == {
+        app.session.results.forest[app.session.results.keys[at]].name for at in table.rows()
+    }
     assert len(list(csv.DictReader(io.StringIO(page.say("csv")["save"]["text"])))) == inside
     assert len(list(csv.DictReader(io.StringIO(page.say("csv", every="1")["save"]["text"])))) == 52
 
 
 def test_colour_by_kind_of_operation_has_a_legend_of_the_kinds(app, page):
     legend = page.say("set", field="color", value=":kind")["panes"]["legend"]
-    assert [kind for kind in KINDS if f"</i>{kind}</span>" in legend] == app.desk.study.kinds
-    row = app.desk.study.row[MAG50]
-    assert app.desk.study.rgb(":kind", dark=False)[row].tolist() == list(bytes.fromhex(KINDS["prune"][1:]))
+    assert [kind for kind in KINDS if f"</i>{kind}</span>" in legend] == appearance(app.session.results).kinds
+    row = app.session.results.row[MAG50]
+    assert appearance(app.session.results).rgb(":kind", dark=False)[row].tolist() == list(
+        bytes.fromhex(KINDS["prune"][1:])
+    )
     assert page.say("set", field="size", value=":kind").get("panes", {}).get("notice", "") != ""
     assert app.state.size == ""
 
@@ -299,13 +306,15 @@ def test_new_results_and_folding_outdate_what_the_page_knows_of_models(app, page
 
 def test_nothing_selected_offers_the_front_within_the_budget(app):
     side = app._views[3].draw_side()
-    front = app.desk.study.front("Latency", "Top-1 Accuracy")
-    assert all(app.desk.study.keys[row] in side for row in front)
+    front = app.session.results.ranking.front("Latency", "Top-1 Accuracy")
+    assert all(app.session.results.keys[row] in side for row in front)
     app.state.change({"filters": [("Latency", None, 9000.0)]})
-    inside = app.desk.study.front("Latency", "Top-1 Accuracy", app.desk.study.passing(app.state.filters))
+    inside = app.session.results.ranking.front(
+        "Latency", "Top-1 Accuracy", app.session.results.ranking.passing(app.state.filters)
+    )
     side = app._views[3].draw_side()
-    assert all(app.desk.study.keys[row] in side for row in inside)
-    assert not any(app.desk.study.keys[row] in side for row in set(front) - set(inside))
+    assert all(app.session.results.keys[row] in side for row in inside)
+    assert not any(app.session.results.keys[row] in side for row in set(front) - set(inside))
 
 
 def test_a_report_says_what_it_leaves_out(app, tmp_path):
@@ -327,7 +336,7 @@ def test_failed_and_skipped_steps_are_told_with_their_reason(page):
 
 def test_visitors_share_the_results_and_nothing_else(results, app):
     other = visit(results)
-    assert other.desk.study is app.desk.study
+    assert other.session.results is app.session.results
     other.state.pick([MAG50])
     assert app.state.selected == []
 
@@ -339,7 +348,7 @@ def test_new_results_keep_the_selection(tmp_path):
     page = Page(app)
     publish(path, study(52)).close()
     app._look_again()
-    assert len(app.desk.study.keys) == 52
+    assert len(app.session.results.keys) == 52
     assert app.state.selected == [MAG50]
     assert app.map.nodes.selected.indices == [app.map._index[MAG50]]
     assert "52 models" in page.updates[-1]["panes"]["study"]

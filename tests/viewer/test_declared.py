@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.store.interchange.compress_and_compare import import_file
 from pipeline.store.writer import Store
-from viewer.results.results import open_study
+from viewer.map.appearance import appearance
+from viewer.results.results import load_results
 
 
 def imported(folder, *files):
@@ -21,7 +22,7 @@ def imported(folder, *files):
         (folder / f"{name}.json").write_text(json.dumps(content))
         import_file(store, folder / f"{name}.json")
     store.close()
-    return open_study(folder / "results.duckdb")
+    return load_results(folder / "results.duckdb")
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,8 @@ def imported(folder, *files):
 def test_a_scale_has_the_declared_ends_if_the_values_fill_it(low, high, values, ends, tmp_path):
     metric = {"name": "Accuracy", "min": low, "max": high}
     study = imported(tmp_path, ("one", [metric], [{"Accuracy": value} for value in values]))
-    assert study.ends("Accuracy") == ends
-    share = study.sizes("Accuracy")
+    assert appearance(study).ends("Accuracy") == ends
+    share = appearance(study).sizes("Accuracy")
     assert share.tolist() == pytest.approx([((v - ends[0]) / (ends[1] - ends[0])) ** 0.5 for v in values])
 
 

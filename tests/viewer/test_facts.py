@@ -8,7 +8,7 @@ from pipeline.store.records import run_records
 from tests.studies import study
 from tests.viewer.stores import key_of, publish
 from viewer.compare.cards import model_card, selected_alone
-from viewer.results.results import open_study
+from viewer.results.results import load_results
 from viewer.session.state import ViewState
 
 ROOT, ODD = (key_of(f"resnet50trained{end}") for end in ("", "-mag50"))
@@ -29,7 +29,7 @@ def checked(tmp_path_factory):
     store.write([run_records.Lint(ROOT, "", "", "", "", {}, "run-1", when)])  # checked, and nothing found
     store.publish()
     store.close()
-    return open_study(path)
+    return load_results(path)
 
 
 def test_the_card_under_the_pointer_names_what_is_odd_and_stays_small(checked):
@@ -66,7 +66,7 @@ def test_what_tells_models_apart_is_said_briefly_numbers_first(tmp_path):
             "parameters": {"include": include, "sparsity": 0.5 + len(include), "seed": 0},
         }
     publish(tmp_path / "results.duckdb", trees).close()
-    seen = open_study(tmp_path / "results.duckdb")
+    seen = load_results(tmp_path / "results.duckdb")
     told = [seen.telling_text(seen.forest[key_of(model["id"])]) for model in trees["models"]]
     assert told == ["", "sparsity 0.5", "sparsity 2.5, include conv+norm"]
 
@@ -77,7 +77,7 @@ def test_a_card_says_nothing_twice_and_names_a_nested_parameter(tmp_path):
         entry = {"name": name, "config": {"depths": [3, 4]}}
         model["operation"] = {"name": "train", "parameters": {"model": entry, "include": [], "epochs": 2}}
     publish(tmp_path / "results.duckdb", trees).close()
-    seen = open_study(tmp_path / "results.duckdb")
+    seen = load_results(tmp_path / "results.duckdb")
     node = seen.forest[key_of(trees["models"][1]["id"])]
     card = model_card(seen, node)
     assert card.count("large") == 1

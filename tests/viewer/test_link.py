@@ -35,7 +35,7 @@ def test_every_state_comes_back_from_its_address(**values):
     again = ViewState()
     again.change(found)
     for name in state.fields():
-        given_, read = getattr(state, name), getattr(again, name)
+        given_, read = state.value(name), again.value(name)
         assert (sorted(given_) == sorted(read)) if name == "opened" else given_ == read
 
 

@@ -13,7 +13,7 @@ from pipeline.store.records.timing_records import Speedup
 from pipeline.store.writer import Store
 from viewer.format.metrics import Measured
 from viewer.results.paired_difference import of_answers, of_speedup
-from viewer.results.results import open_study
+from viewer.results.results import load_results
 
 START = datetime(2026, 1, 1)
 INSTANCES = 1000
@@ -72,7 +72,7 @@ def study(tmp_path_factory):
     store.write(found)
     store.publish()
     store.close()
-    return open_study(path)
+    return load_results(path)
 
 
 def test_a_small_loss_on_the_same_instances_is_told_from_noise(study):

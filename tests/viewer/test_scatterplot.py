@@ -26,7 +26,7 @@ def app(results):
 
 
 def test_the_front_is_that_of_the_models_within_the_budget(app):
-    values, every = app.desk.study.values("Latency"), app.scatter.front()
+    values, every = app.session.results.values("Latency"), app.scatter.front()
     low = float(np.sort(values[every])[1]) + 1e-9  # leaves out the two fastest of the front
     app.state.change({"filters": [("Latency", low, None)]})
     front = app.scatter.front()

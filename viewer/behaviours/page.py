@@ -68,7 +68,7 @@ class BehaviourPage:
         sheet.load(self.models)
         self.measures = [m for m in MEASURES.values() if self._fits(m)]
         known = {m.name: m for m in self.measures}
-        self.measure = known.get(state.b_measure) or self.measures[0]
+        self.measure = known.get(state.behaviours.measure) or self.measures[0]
         values = sheet.values(self.measure, self.models, self.models[0])
         self.base_values = values[self.models[0]]
         self.columns = [self._column(key, values[key]) for key in self.models]
@@ -78,10 +78,10 @@ class BehaviourPage:
     @cached_property
     def mask(self) -> np.ndarray:
         """Instances that pass every filter, bool (N,)."""
-        found = self._members_mask(self.state.b_class, ())
-        found &= self._members_mask(self.state.b_group, tuple(self.state.b_groups))
-        if self.state.b_text:
-            found &= self.sheet.matching(self.state.b_text)
+        found = self._members_mask(self.state.behaviours.class_name, ())
+        found &= self._members_mask(self.state.behaviours.group, tuple(self.state.behaviours.groups))
+        if self.state.behaviours.text:
+            found &= self.sheet.matching(self.state.behaviours.text)
         found &= self._only()
         for brush in self.brushes:
             column = next((c for c in self.columns if c.key == brush.model), None)
@@ -92,7 +92,7 @@ class BehaviourPage:
     @cached_property
     def brushes(self) -> list[Brush]:
         """Ranges chosen on histograms."""
-        return [brush for text in self.state.b_brush if (brush := read_brush(text)) is not None]
+        return [brush for text in self.state.behaviours.brush if (brush := read_brush(text)) is not None]
 
     @cached_property
     def untested(self) -> str:
@@ -100,9 +100,12 @@ class BehaviourPage:
 
         Instances that were chosen by their outcome differ between the models by that choice alone.
         """
-        if any(brush.model in self.models for brush in self.brushes) or self.state.b_only not in ("all", "flagged"):
+        if any(brush.model in self.models for brush in self.brushes) or self.state.behaviours.only not in (
+            "all",
+            "flagged",
+        ):
             return _CHOSEN
-        return _FLAGGED if self.state.b_only == "flagged" else ""
+        return _FLAGGED if self.state.behaviours.only == "flagged" else ""
 
     @cached_property
     def exemplars(self) -> np.ndarray:
@@ -119,11 +122,11 @@ class BehaviourPage:
         return found
 
     def _only(self) -> np.ndarray:
-        kind = self.state.b_only
+        kind = self.state.behaviours.only
         if kind == "all":
             return np.ones(self.sheet.size, bool)
         if kind == "exemplars":
-            return np.asarray(self.exemplars >= self.state.b_least)
+            return np.asarray(self.exemplars >= self.state.behaviours.least)
         if kind == "flagged":
             return self._flagged()
         return self._differing(kind)
@@ -137,7 +140,7 @@ class BehaviourPage:
 
     def _differing(self, kind: str) -> np.ndarray:
         base = self.base.answers
-        chosen = [c for c in self.columns[1:] if self.state.b_of in ("", c.key)] or self.columns[1:]
+        chosen = [c for c in self.columns[1:] if self.state.behaviours.of in ("", c.key)] or self.columns[1:]
         tests = {
             "changed": lambda model: model.predicted != base.predicted,
             "broken": lambda model: base.correct & ~model.correct,
@@ -193,7 +196,8 @@ class BehaviourPage:
             "low": format_number(float(edges[0]), ".3g"),
             "high": format_number(float(edges[-1]), ".3g"),
             "differences": not is_base and not self.measure.of_pair,
-            "sorted": self.state.b_order == column.key or (self.state.b_order == "" and column is self._sorted_by),
+            "sorted": self.state.behaviours.order == column.key
+            or (self.state.behaviours.order == "" and column is self._sorted_by),
             "note": self.notes.of("model").get(column.key),
         }
 
@@ -226,13 +230,13 @@ class BehaviourPage:
     @cached_property
     def belongs(self) -> Members:
         """Rows of the table: classes or groups."""
-        return self.sheet.members(tuple(self.state.b_groups) if self.rows_are == "groups" else ())
+        return self.sheet.members(tuple(self.state.behaviours.groups) if self.rows_are == "groups" else ())
 
     @property
     def rows_are(self) -> str:
         """`classes`, `groups` or `instances`, as far as the data set has them."""
-        wanted = self.state.b_rows
-        if wanted == "groups" and not self.state.b_groups:
+        wanted = self.state.behaviours.rows
+        if wanted == "groups" and not self.state.behaviours.groups:
             wanted = "classes"
         return "instances" if wanted == "classes" and not self.sheet.classes else str(wanted)
 
@@ -250,11 +254,13 @@ class BehaviourPage:
             return self._instances()
         names = self.belongs.names
         place = self.columns.index(self._sorted_by)
-        found = None if self.state.b_order == "name" else self.table[place]
-        by = "value" if self._sorted_by is self.base or self.measure.of_pair else self.state.b_by
-        order = order_rows(found, names, by, descending=self.state.b_descending, relative=self.state.b_relative)
+        found = None if self.state.behaviours.order == "name" else self.table[place]
+        by = "value" if self._sorted_by is self.base or self.measure.of_pair else self.state.behaviours.by
+        order = order_rows(
+            found, names, by, descending=self.state.behaviours.descending, relative=self.state.behaviours.relative
+        )
         order = [row for row in order if self.table[0].count[row]]
-        start = page_start(self.state.b_from, len(order))
+        start = page_start(self.state.behaviours.start, len(order))
         flagged, (p, tests) = self.notes.of("class", self.sheet.dataset_key), self._tests(self.table)
         look = self._look(tests)
         return [self._row(row, p, look, flagged) for row in order[start : start + PAGE]], len(order)
@@ -270,15 +276,15 @@ class BehaviourPage:
 
     def _instances(self) -> tuple[list[dict[str, Any]], int]:
         positions = np.flatnonzero(self.mask)
-        if self.state.b_order != "name":
+        if self.state.behaviours.order != "name":
             column = self._sorted_by
             keys = column.shown[positions]
-            keys = np.abs(keys) if self.state.b_by == "size" else keys
-            keys = np.where(np.isfinite(keys), -keys if self.state.b_descending else keys, np.inf)
+            keys = np.abs(keys) if self.state.behaviours.by == "size" else keys
+            keys = np.where(np.isfinite(keys), -keys if self.state.behaviours.descending else keys, np.inf)
             positions = positions[np.lexsort((-self.exemplars[positions], keys))]
-        elif self.state.b_descending:
+        elif self.state.behaviours.descending:
             positions = positions[::-1]
-        start = page_start(self.state.b_from, len(positions))
+        start = page_start(self.state.behaviours.start, len(positions))
         page = self.sheet.page(positions[start : start + PAGE].tolist(), self.models)
         flagged = self.notes.of("instance", self.sheet.dataset_key)
         return [self._instance(found, flagged) for found in page], len(positions)
@@ -312,7 +318,7 @@ class BehaviourPage:
 
     def group_panel(self) -> dict[str, Any] | None:
         """Error rates per group and model; None without groups."""
-        groups, inferred = tuple(self.state.b_groups), not self.untested
+        groups, inferred = tuple(self.state.behaviours.groups), not self.untested
         return error_groups(self.sheet, self.models, groups, self.mask, inferred=inferred) if groups else None
 
     # ---- tests
@@ -330,12 +336,12 @@ class BehaviourPage:
         return corrected(columns, inferred=not self.untested)
 
     def _look(self, tests: int) -> Look:
-        return Look(self.measure, self.state.b_relative, self._top, inferred=not self.untested, tests=tests)
+        return Look(self.measure, self.state.behaviours.relative, self._top, inferred=not self.untested, tests=tests)
 
     # ---- parts
     @cached_property
     def _sorted_by(self) -> _Column:
-        named = [column for column in self.columns if column.key == self.state.b_order]
+        named = [column for column in self.columns if column.key == self.state.behaviours.order]
         return named[0] if named else self.columns[min(1, len(self.columns) - 1)]
 
     @cached_property

@@ -17,13 +17,13 @@ from viewer.behaviours.queries import Sheet, open_sheet
 from viewer.format.numbers import format_number
 from viewer.format.templates import render
 from viewer.results.notes import Notes
-from viewer.session.compared_models import Company, add_model, company, drop_model, flag, set_base
-from viewer.session.inside_state import InsideState
+from viewer.session.compared_models import ComparedModels, add_model, compared_models, drop_model, flag, set_base
+from viewer.session.state import page_fields
 from viewer.session.view import Action, View
 
 __all__ = ["Behaviours"]
 
-_FIELDS = frozenset(name for name in InsideState.param if name.startswith("b_")) | {"selected", "base", "setting"}
+_FIELDS = page_fields("behaviours") | {"selected", "base", "setting"}
 _RESETS_PAGE = {"b_from": 0}
 _ONLY = [
     ("all", "all instances"), ("changed", "changed answers"), ("broken", "right in the base, wrong here"),
@@ -39,9 +39,9 @@ class Behaviours(View):
     title: ClassVar[str] = "Behaviours"
     shows: ClassVar[frozenset[str]] = _FIELDS
 
-    def __init__(self, desk: Any) -> None:
-        super().__init__(desk)
-        self._notes = Notes(desk.path)
+    def __init__(self, session: Any) -> None:
+        super().__init__(session)
+        self._notes = Notes(session.path)
         for name in filter(None, os.environ.get("BOUILLON_PLUGINS", "").split(",")):
             import_module(name)
 
@@ -50,9 +50,9 @@ class Behaviours(View):
         plain = ("b_measure", "b_by", "b_only", "b_of", "b_least")
         return {
             **{field: self._setter(field) for field in plain},
-            "b_base": lambda message: set_base(self.desk, self._company(), message),
-            "b_add": lambda message: add_model(self.desk, self._company(), message),
-            "b_drop": lambda message: drop_model(self.desk, self._company(), message),
+            "b_base": lambda message: set_base(self.session, self._compared_models(), message),
+            "b_add": lambda message: add_model(self.session, self._compared_models(), message),
+            "b_drop": lambda message: drop_model(self.session, self._compared_models(), message),
             "b_relative": lambda message: self._change(b_relative=message.get("value") == "1"),
             "b_attribute": self._attribute,
             "b_text": lambda message: self._change(b_text=str(message.get("text", ""))[:200]),
@@ -73,8 +73,8 @@ class Behaviours(View):
         if sheet is None:
             return render("inside_empty", title="No predictions yet", text="Behaviours shows what models answer on the "
                           "evaluation split. A run with a target in its recipe records that.")  # fmt: skip
-        shown = self._company()
-        names = {key: self.desk.study.forest[key].label for key in self.desk.study.keys}
+        shown = self._compared_models()
+        names = {key: self.session.results.forest[key].label for key in self.session.results.keys}
         if not shown.models:
             return render(
                 "inside_empty", title="None of these models has predictions", text=self._missing(shown, names)
@@ -83,30 +83,30 @@ class Behaviours(View):
             page = BehaviourPage(sheet, self.state, shown.models, names, self._notes)
             return self._markup(page, shown, names)
 
-    def _markup(self, page: BehaviourPage, shown: Company, names: Mapping[str, str]) -> str:
+    def _markup(self, page: BehaviourPage, shown: ComparedModels, names: Mapping[str, str]) -> str:
         sheet, state = page.sheet, self.state
         rows, total = page.rows()
-        start = page_start(state.b_from, total)
+        start = page_start(state.behaviours.start, total)
         if page.rows_are == "instances":
             self._add_pictures(sheet, rows)
         picked = set(shown.models)
         attributes = sheet.attributes()
         matrix = None
-        if state.b_matrix in shown.others:
-            matrix = page.matrix(state.b_matrix)
+        if state.behaviours.matrix in shown.others:
+            matrix = page.matrix(state.behaviours.matrix)
             matrix |= {
-                "model": names[state.b_matrix],
+                "model": names[state.behaviours.matrix],
                 "names_and_rows": list(zip(matrix["names"], matrix["rows"], strict=True)),
             }
         return render(
             "behaviours",
             state=state, page=PAGE, rows=rows, total=total, start=start, stop=min(start + PAGE, total),
             rows_are=page.rows_are, rows_title=_ROWS[page.rows_are], has_classes=bool(sheet.classes),
-            rows_choices=[(v, t) for v, t in _ROWS.items() if (v != "classes" or sheet.classes) and (v != "groups" or state.b_groups)],
+            rows_choices=[(v, t) for v, t in _ROWS.items() if (v != "classes" or sheet.classes) and (v != "groups" or state.behaviours.groups)],
             others=len(shown.others), measure=page.measure, measures=page.measures, headers=page.headers(), matrix=matrix, panel=page.group_panel(),
             base=shown.base, base_name=names[shown.base], models=[(key, names[key]) for key in shown.models],
             more=[(key, names[key]) for key in sheet.sets if key in names and key not in picked],
-            attributes=attributes, groups=[name for name in state.b_groups if name in attributes],
+            attributes=attributes, groups=[name for name in state.behaviours.groups if name in attributes],
             only_choices=_ONLY, chips=self._chips(page, names), size=f"{sheet.size:,}", shown=f"{int(page.mask.sum()):,}",
             dataset=sheet.dataset, target=sheet.target, untested=page.untested, verdict=page.verdict(),
             problems=[*([self._missing(shown, names)] if shown.unable else []), *self._picture_problem(sheet, page)],
@@ -115,19 +115,19 @@ class Behaviours(View):
     # ---- what the page is drawn from
     def _sheet(self) -> Sheet | None:
         """The answers in the current setting; shared by all visitors while the results stay as they are."""
-        study = self.desk.study
-        key = (study.snapshot.path, study.snapshot.id, study.context.target, study.context.dataset_key)
+        results = self.session.results
+        key = (results.snapshot.path, results.snapshot.id, results.context.target, results.context.dataset_key)
         if key not in _sheets:
             for old in [known for known in _sheets if known[0] == key[0] and known[1] != key[1]]:
                 _sheets.pop(old)  # of results that were replaced
-            _sheets[key] = open_sheet(study.snapshot.path, target=key[2], dataset_key=key[3])
+            _sheets[key] = open_sheet(results.snapshot.path, target=key[2], dataset_key=key[3])
         return _sheets[key]
 
-    def _company(self) -> Company:
+    def _compared_models(self) -> ComparedModels:
         sheet = self._sheet()
-        return company(self.desk, sheet.sets if sheet else {})
+        return compared_models(self.session, sheet.sets if sheet else {})
 
-    def _missing(self, shown: Company, names: Mapping[str, str]) -> str:
+    def _missing(self, shown: ComparedModels, names: Mapping[str, str]) -> str:
         listed = ", ".join(names[key] for key in shown.unable[:5])
         return f"No predictions in this setting: {listed}" + (" and others." if len(shown.unable) > 5 else ".")  # noqa: PLR2004 - as many as are listed
 
@@ -137,24 +137,24 @@ class Behaviours(View):
         def arrived() -> None:
             document.add_next_tick_callback(self._redraw)
 
-        known = pictures_of(self.desk.path, sheet.dataset_key).get([row["id"] for row in rows], arrived)
+        known = pictures_of(self.session.path, sheet.dataset_key).get([row["id"] for row in rows], arrived)
         for row in rows:
             row["picture"] = known.get(row["id"])
 
     def _redraw(self) -> None:
         if self.state.page == "behaviours":
-            self.desk.send("panes", {"page": self.draw_page()})
-            self.desk.courier.send()
+            self.session.send("panes", {"page": self.draw_page()})
+            self.session.outbox.send()
 
     def _picture_problem(self, sheet: Sheet, page: BehaviourPage) -> list[str]:
-        problem = pictures_of(self.desk.path, sheet.dataset_key).problem if page.rows_are == "instances" else ""
+        problem = pictures_of(self.session.path, sheet.dataset_key).problem if page.rows_are == "instances" else ""
         return [problem] if problem else []
 
     def _chips(self, page: BehaviourPage, names: Mapping[str, str]) -> list[tuple[str, str]]:
         state = self.state
-        found = [("b_class", f"class {state.b_class}")] if state.b_class else []
-        found += [("b_group", f"group {state.b_group}")] if state.b_group else []
-        found += [("b_text", f"“{state.b_text}”")] if state.b_text else []
+        found = [("b_class", f"class {state.behaviours.class_name}")] if state.behaviours.class_name else []
+        found += [("b_group", f"group {state.behaviours.group}")] if state.behaviours.group else []
+        found += [("b_text", f"“{state.behaviours.text}”")] if state.behaviours.text else []
         found += [
             (
                 f"b_brush {brush.model}",
@@ -181,27 +181,31 @@ class Behaviours(View):
 
     def _attribute(self, message: Mapping[str, Any]) -> None:
         place, value = int(message.get("place", 0)), str(message.get("value", ""))
-        groups = [*self.state.b_groups[:place], *([value] if value else [])]
-        rows = "groups" if groups else ("classes" if self.state.b_rows == "groups" else self.state.b_rows)
+        groups = [*self.state.behaviours.groups[:place], *([value] if value else [])]
+        rows = (
+            "groups"
+            if groups
+            else ("classes" if self.state.behaviours.rows == "groups" else self.state.behaviours.rows)
+        )
         self._change(b_groups=groups, b_rows=rows, b_group="")
 
     def _clear(self, message: Mapping[str, Any]) -> None:
         field, _, model = str(message.get("field")).partition(" ")
         if field == "b_brush":
-            self._change(b_brush=[text for text in self.state.b_brush if not text.startswith(f"{model}~")])
+            self._change(b_brush=[text for text in self.state.behaviours.brush if not text.startswith(f"{model}~")])
         elif field in ("b_class", "b_group", "b_text"):
             self._change(**{field: ""})
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key"))
-        if key == self.state.b_order:
-            self._change(b_descending=not self.state.b_descending)
-        elif key == "name" or self.desk.known([key]):
+        if key == self.state.behaviours.order:
+            self._change(b_descending=not self.state.behaviours.descending)
+        elif key == "name" or self.session.known([key]):
             self._change(b_order=key, b_descending=key != "name")
 
     def _open(self, message: Mapping[str, Any]) -> None:
         name = str(message.get("name"))
-        if self.state.b_rows == "groups" and self.state.b_groups:
+        if self.state.behaviours.rows == "groups" and self.state.behaviours.groups:
             self._change(b_rows="instances", b_group=name)
         else:
             self._change(b_rows="instances", b_class=name)
@@ -211,31 +215,31 @@ class Behaviours(View):
 
     def _brush(self, message: Mapping[str, Any]) -> None:
         model, low, high = str(message.get("model")), message.get("low"), message.get("high")
-        kept = [text for text in self.state.b_brush if not text.startswith(f"{model}~")]
-        if isinstance(low, int | float) and isinstance(high, int | float) and self.desk.known([model]):
+        kept = [text for text in self.state.behaviours.brush if not text.startswith(f"{model}~")]
+        if isinstance(low, int | float) and isinstance(high, int | float) and self.session.known([model]):
             kept.append(f"{model}~{low!r}~{high!r}")
         self._change(b_brush=kept)
 
     def _show_matrix(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key", ""))
-        self.state.change({"b_matrix": key if self.desk.known([key]) else ""})
+        self.state.change({"b_matrix": key if self.session.known([key]) else ""})
 
     def _flag(self, message: Mapping[str, Any]) -> None:
         sheet = self._sheet()
         where = sheet.dataset_key if sheet else ""
-        flag(self.desk, self._notes, message, kinds=("instance", "class", "model"), dataset_key=where)
-        self.desk.send("panes", {"page": self.draw_page()})
+        flag(self.session, self._notes, message, kinds=("instance", "class", "model"), dataset_key=where)
+        self.session.send("panes", {"page": self.draw_page()})
 
     def _export(self) -> None:
-        self.desk.send("save", {"name": "behaviours.csv", "type": "text/csv", "text": self.as_csv()})
+        self.session.send("save", {"name": "behaviours.csv", "type": "text/csv", "text": self.as_csv()})
 
     def as_csv(self) -> str:
         """All rows of the table with every model's value, interval (none where no test applies) and change, and the notes."""
-        sheet, shown = self._sheet(), self._company()
+        sheet, shown = self._sheet(), self._compared_models()
         text = io.StringIO()
         if sheet is None or not shown.models:
             return ""
-        names = {key: self.desk.study.forest[key].label for key in shown.models}
+        names = {key: self.session.results.forest[key].label for key in shown.models}
         page = BehaviourPage(sheet, self.state, shown.models, names, self._notes)
         write = csv.writer(text).writerow
         write(

@@ -10,9 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from viewer.format.templates import render
+from viewer.map.appearance import appearance
 from viewer.map.bundles import Bundle
 from viewer.results.lineage import Node, Outcome
-from viewer.results.results import Study
+from viewer.results.results import Results
 from viewer.session.state import ViewState
 
 __all__ = ["bundle_card", "fold_buttons", "model_card", "selected_alone", "selection"]
@@ -22,22 +23,22 @@ _MOST_LINTS = 3
 """On the card under the pointer, which must stay small."""
 
 
-def model_card(study: Study, node: Node, hint: str = "", *, whole: bool = False) -> str:
+def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = False) -> str:
     """Return the markup of a model's facts: operation, parameters, metrics, what changed since its parent, what is odd.
 
     `whole`: with everything that is odd, and what to try.
     """
     told = node.brief
-    parent = study.forest.parent(node.key)
-    against = f"against {study.forest[parent].label}" if parent is not None and parent in study.row else ""
-    made = node.key in study.row
+    parent = results.forest.parent(node.key)
+    against = f"against {results.forest[parent].label}" if parent is not None and parent in results.row else ""
+    made = node.key in results.row
     rows = [
         {
-            "label": study.label(metric.name),
-            "value": study.show(metric.name, study.row[node.key], interval=True),
-            **(study.change(metric.name, node.key, parent) if against else {"change": "", "tone": ""}),
+            "label": results.label(metric.name),
+            "value": results.show(metric.name, results.row[node.key], interval=True),
+            **(results.change(metric.name, node.key, parent) if against else {"change": "", "tone": ""}),
         }
-        for metric in (study.primary if made else [])
+        for metric in (results.primary if made else [])
     ]
     status = (
         ""
@@ -50,23 +51,23 @@ def model_card(study: Study, node: Node, hint: str = "", *, whole: bool = False)
         subtitle=node.name if node.name != node.label else "",
         status=status,
         operation=node.op.replace("_", " "),
-        telling=study.telling_text(told),
-        parameters=study.parameters(node) if whole else _untold(study, told)[:_MOST_PARAMETERS],
+        telling=results.text.telling_text(told),
+        parameters=results.text.parameters(node) if whole else _untold(results, told)[:_MOST_PARAMETERS],
         folded=whole,
         rows=rows,
         against=against,
-        trouble=study.snapshot.trouble.get(node.key, []),
-        lints=_lints(study, node.key, whole=whole),
+        trouble=results.snapshot.trouble.get(node.key, []),
+        lints=_lints(results, node.key, whole=whole),
         hint=hint,
     )
 
 
-def bundle_card(study: Study, bundle: Bundle) -> tuple[str, str]:
+def bundle_card(results: Results, bundle: Bundle) -> tuple[str, str]:
     """Return title and markup for the models of a sweep that are drawn as one."""
-    rows = [study.row[member] for member in bundle.members if member in study.row]
+    rows = [results.row[member] for member in bundle.members if member in results.row]
     facts = [
-        {"label": study.label(m.name), "value": _span(study, m.name, rows), "change": "", "tone": ""}
-        for m in study.primary
+        {"label": results.label(m.name), "value": _span(results, m.name, rows), "change": "", "tone": ""}
+        for m in results.primary
     ]
     title = f"{len(bundle.members)} times {bundle.op.replace('_', ' ') or 'steps'}"
     below = len(bundle.models) - len(bundle.members)
@@ -77,10 +78,10 @@ def bundle_card(study: Study, bundle: Bundle) -> tuple[str, str]:
     )  # fmt: skip
 
 
-def selected_alone(study: Study, state: ViewState, key: str) -> str:
+def selected_alone(results: Results, state: ViewState, key: str) -> str:
     """Return the selection's pane when this model is all that is selected."""
-    card = Markup(model_card(study, study.forest[key], whole=True))  # a template has escaped what is in it
-    return selection(card=card, buttons=fold_buttons(study, state, [key]))
+    card = Markup(model_card(results, results.forest[key], whole=True))  # a template has escaped what is in it
+    return selection(card=card, buttons=fold_buttons(results, state, [key]))
 
 
 def selection(**parts: Any) -> str:
@@ -88,9 +89,9 @@ def selection(**parts: Any) -> str:
     return render("selection", **{**_BLANK, **parts})
 
 
-def fold_buttons(study: Study, state: ViewState, keys: Sequence[str]) -> list[dict[str, str]]:
+def fold_buttons(results: Results, state: ViewState, keys: Sequence[str]) -> list[dict[str, str]]:
     """Offer to fold or open what is selected: a model's descendants, or the sweep that the models are of."""
-    laid = study.layout(state.arrange, state.opened, state.closed)
+    laid = appearance(results).layout(state.arrange, state.opened, state.closed)
     units = dict.fromkeys(laid.owner.get(key, "") for key in keys)
     buttons = []
     if len(units) == 1 and (placed := laid.placed.get(next(iter(units)))) is not None:
@@ -104,18 +105,18 @@ def fold_buttons(study: Study, state: ViewState, keys: Sequence[str]) -> list[di
     return buttons
 
 
-def _untold(study: Study, node: Node) -> list[tuple[str, str]]:
+def _untold(results: Results, node: Node) -> list[tuple[str, str]]:
     """Return the parameters that say something and are not in the line that tells the model from others."""
     params = {
         name: value
         for name, value in node.params.items()
-        if value not in ([], {}, "") and not study.telling_text(replace(node, params={name: value}))
+        if value not in ([], {}, "") and not results.text.telling_text(replace(node, params={name: value}))
     }
-    return study.parameters(replace(node, params=params))
+    return results.text.parameters(replace(node, params=params))
 
 
-def _lints(study: Study, key: str, *, whole: bool) -> dict[str, Any] | None:
-    found = study.snapshot.lints.get(key, [])
+def _lints(results: Results, key: str, *, whole: bool) -> dict[str, Any] | None:
+    found = results.snapshot.lints.get(key, [])
     if not found:
         return None
     shown = found if whole else found[:_MOST_LINTS]
@@ -130,11 +131,11 @@ def _lints(study: Study, key: str, *, whole: bool) -> dict[str, Any] | None:
     return {"rows": rows, "left": len(found) - len(shown)}
 
 
-def _span(study: Study, metric: str, rows: list[int]) -> str:
-    known = [value for row in rows if isfinite(value := study.values(metric)[row])]
+def _span(results: Results, metric: str, rows: list[int]) -> str:
+    known = [value for row in rows if isfinite(value := results.values(metric)[row])]
     if not known:
-        return study.show_value(metric, nan)
-    low, high = study.show_value(metric, min(known)), study.show_value(metric, max(known))
+        return results.show_value(metric, nan)
+    low, high = results.show_value(metric, min(known)), results.show_value(metric, max(known))
     return low if low == high else f"{low} to {high}"
 
 

@@ -23,34 +23,34 @@ class Compare(View):
         return {"base": self._base, "drop": self._drop}
 
     def draw_page(self) -> str:
-        study = self.desk.study
-        models = self.desk.known(self.state.selected)
+        results = self.session.results
+        models = self.session.known(self.state.selected)
         if len(models) <= 1:
             return render("compare", models=[], others=[], base="", rows=[], left_out=0, base_name="")
-        base = study.base_of(models, self.state.base)
+        base = results.base_of(models, self.state.base)
         others = [key for key in models if key != base][:_MOST_COLUMNS]
         return render(
             "compare",
-            models=[{"key": key, "name": study.forest[key].name} for key in models],
+            models=[{"key": key, "name": results.forest[key].name} for key in models],
             base=base,
-            base_name=study.forest[base].name,
+            base_name=results.forest[base].name,
             others=[self._head(key) for key in others],
-            rows=[self._row(metric.name, base, others) for metric in study.metrics],
+            rows=[self._row(metric.name, base, others) for metric in results.metrics],
             left_out=len(models) - 1 - len(others),
         )
 
     def _head(self, key: str) -> dict[str, str]:
-        study, node = self.desk.study, self.desk.study.forest[key]
-        told = f"{node.op.replace('_', ' ')} {study.telling_text(node.brief)}".strip()
-        return {"key": key, "name": node.name, "operation": told, "whole": study.operation(key)}
+        results, node = self.session.results, self.session.results.forest[key]
+        told = f"{node.op.replace('_', ' ')} {results.text.telling_text(node.brief)}".strip()
+        return {"key": key, "name": node.name, "operation": told, "whole": results.text.operation(key)}
 
     def _row(self, metric: str, base: str, others: list[str]) -> dict[str, Any]:
-        study = self.desk.study
+        results = self.session.results
         return {
-            "label": study.label(metric),
-            "base": study.show(metric, study.row[base], interval=True),
+            "label": results.label(metric),
+            "base": results.show(metric, results.row[base], interval=True),
             "cells": [
-                {"value": study.show(metric, study.row[key], interval=True), **study.change(metric, key, base)}
+                {"value": results.show(metric, results.row[key], interval=True), **results.change(metric, key, base)}
                 for key in others
             ],
         }

@@ -12,6 +12,7 @@ from viewer.compare.comparison import Comparison, Mark, compare, narrow
 from viewer.compare.variables import NONE, Variable, VariableKind
 from viewer.format.metrics import MetricSpec
 from viewer.format.palette import SERIES
+from viewer.session.choices import choices
 from viewer.session.view import Action, SideView
 
 __all__ = ["Details"]
@@ -35,47 +36,49 @@ class Details(SideView):
         }
 
     def draw_side(self) -> str:
-        study = self.desk.study
-        chosen = [key for key in self.state.selected if key in study.forest]
+        results = self.session.results
+        chosen = [key for key in self.state.selected if key in results.forest]
         if not chosen:
-            empty = "Select models to see how they differ." if study.keys else "There are no models yet."
-            return selection(empty=empty, best=self._best() if study.keys else None)
+            empty = "Select models to see how they differ." if results.keys else "There are no models yet."
+            return selection(empty=empty, best=self._best() if results.keys else None)
         if len(chosen) == 1:
-            return selected_alone(study, self.state, chosen[0])
-        return self._several(self.desk.known(chosen))
+            return selected_alone(results, self.state, chosen[0])
+        return self._several(self.session.known(chosen))
 
     def _best(self) -> dict[str, Any] | None:
         """Return the models worth a look before any is selected: within the budget, those that no other beats.
 
         Best first, by the upright axis; of many, some from the whole length of the front.
         """
-        study, state = self.desk.study, self.state
-        metrics = [study.chosen(axis, state) for axis in ("y", "x")]
-        rows = study.front(metrics[1], metrics[0], study.passing(state.filters))
+        results, state = self.session.results, self.state
+        metrics = [choices(results).metric(axis, state) for axis in ("y", "x")]
+        rows = results.ranking.front(metrics[1], metrics[0], results.ranking.passing(state.filters))
         if not rows:
             return None
-        rows = sorted(rows, key=lambda row: study.values(metrics[0])[row], reverse=study.better(metrics[0]) != "lower")
+        rows = sorted(
+            rows, key=lambda row: results.values(metrics[0])[row], reverse=results.better(metrics[0]) != "lower"
+        )
         step = max(1.0, (len(rows) - 1) / (_MOST_BEST - 1))
         picked = [rows[round(at * step)] for at in range(min(len(rows), _MOST_BEST))]
         return {
-            "count": len(rows), "left": len(rows) - len(picked), "budget": study.filter_texts(state.filters),
-            "headings": [study.label(metric) for metric in dict.fromkeys(metrics)],
-            "rows": [{"key": study.keys[row], "name": study.forest[study.keys[row]].label,
-                      "cells": [study.show(metric, row) for metric in dict.fromkeys(metrics)]} for row in picked],
+            "count": len(rows), "left": len(rows) - len(picked), "budget": results.ranking.filter_texts(state.filters),
+            "headings": [results.label(metric) for metric in dict.fromkeys(metrics)],
+            "rows": [{"key": results.keys[row], "name": results.forest[results.keys[row]].label,
+                      "cells": [results.show(metric, row) for metric in dict.fromkeys(metrics)]} for row in picked],
         }  # fmt: skip
 
     def _several(self, keys: list[str]) -> str:
-        study, refine = self.desk.study, self.state.refine
-        whole = compare(study.forest, keys)
+        results, refine = self.session.results, self.state.refine
+        whole = compare(results.forest, keys)
         kept = narrow(whole, refine) if refine else list(whole.keys)
-        found = compare(study.forest, kept) if refine else whole
+        found = compare(results.forest, kept) if refine else whole
         inks = _inks(found)
         marks = found.marks[:_MOST_DRAWN]
         left_out = f"The first {_MOST_DRAWN} of {len(kept)} are drawn; refine the comparison to see the others."
         values = {
             "count": len(keys),
             "sentence": found.sentence + ("" if kept else ": no model has all the chosen values"),
-            "buttons": fold_buttons(study, self.state, keys),
+            "buttons": fold_buttons(results, self.state, keys),
             "colors": [(_words(found.color, text), ink) for text, ink in inks.items()] if found.color else [],
             "color_name": _name(found.color),
             "x_name": _name(found.x),
@@ -83,7 +86,7 @@ class Details(SideView):
             "variables": _chips(whole, refine) if len(whole.variables) > 1 else [],
             "refine_open": bool(refine),
             "refined": len(kept) if refine else 0,
-            "charts": [self._chart(metric, found, marks, inks) for metric in study.primary] if kept else [],
+            "charts": [self._chart(metric, found, marks, inks) for metric in results.primary] if kept else [],
             "note": left_out if len(kept) > _MOST_DRAWN else "",
         }
         return selection(**values)
@@ -91,23 +94,23 @@ class Details(SideView):
     def _chart(
         self, metric: MetricSpec, found: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
     ) -> dict[str, Any]:
-        study = self.desk.study
+        results = self.session.results
         entries = [
             Entry(
                 mark.key,
-                study.forest[mark.key].name,
+                results.forest[mark.key].name,
                 _told(found.x, mark.key),
                 found.color.value(mark.key) if found.color else "",
                 _told(found.facet, mark.key),
-                study.measured(metric.name, mark.key),
+                results.measured(metric.name, mark.key),
             )
             for mark in marks
         ]
-        drawn = chart(entries, inks, partial(study.show_value, metric.name))
-        return {"label": metric.label, "note": study.direction(metric.name), "drawn": drawn}
+        drawn = chart(entries, inks, partial(results.show_value, metric.name))
+        return {"label": metric.label, "note": results.direction(metric.name), "drawn": drawn}
 
     def _refined(self) -> list[str]:
-        whole = compare(self.desk.study.forest, self.desk.known(self.state.selected))
+        whole = compare(self.session.results.forest, self.session.known(self.state.selected))
         return narrow(whole, self.state.refine)
 
     def _chip(self, message: Mapping[str, Any]) -> None:
@@ -118,7 +121,7 @@ class Details(SideView):
         self.state.change({"refine": {name: values for name, values in refine.items() if values}})
 
     def _only(self, message: Mapping[str, Any]) -> None:
-        keys = self.desk.known([str(message.get("key"))])
+        keys = self.session.known([str(message.get("key"))])
         if keys:
             self.state.pick(keys)
 

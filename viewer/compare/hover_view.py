@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 
 from viewer.compare.cards import bundle_card, model_card, selected_alone
-from viewer.results.results import Study
-from viewer.session.view import STUDY, Action, View
+from viewer.map.appearance import appearance
+from viewer.results.results import Results
+from viewer.session.view import RESULTS, Action, View
 
 __all__ = ["HoverCard"]
 
@@ -21,8 +22,8 @@ class HoverCard(View):
 
     def update(self, changed: Set[str]) -> None:
         super().update(changed)
-        if changed & (_FOLDS | {STUDY}):
-            self.desk.send("forget", True)
+        if changed & (_FOLDS | {RESULTS}):
+            self.session.send("forget", True)
 
     def _hover(self, message: Mapping[str, object]) -> None:
         """With the card goes what its model's selection will show, so that a click need not wait for the answer."""
@@ -31,21 +32,21 @@ class HoverCard(View):
         if found is None:
             return
         title, markup = found
-        study = self.desk.study
-        alone = selected_alone(study, self.state, key) if key in study.forest else ""
+        results = self.session.results
+        alone = selected_alone(results, self.state, key) if key in results.forest else ""
         card = {"key": key, "html": markup, "text": title, "aloud": bool(message.get("aloud")), "alone": alone}
-        self.desk.send("card", card)
+        self.session.send("card", card)
 
     def card(self, key: str) -> tuple[str, str] | None:
         """Return the title and the markup for a model, a step without model, or a bundle of a sweep."""
-        study = self.desk.study
-        if key in study.forest:
-            node = study.forest[key]
-            return node.label, model_card(study, node, hint=_hint(study, key))
-        bundle = study.bundle(key)
-        return None if bundle is None else bundle_card(study, bundle)
+        results = self.session.results
+        if key in results.forest:
+            node = results.forest[key]
+            return node.label, model_card(results, node, hint=_hint(results, key))
+        bundle = appearance(results).bundle(key)
+        return None if bundle is None else bundle_card(results, bundle)
 
 
-def _hint(study: Study, key: str) -> str:
-    below = len(study.forest.descendants(key))
+def _hint(results: Results, key: str) -> str:
+    below = len(results.forest.descendants(key))
     return f"Double-click to fold its {below} descendant{'' if below == 1 else 's'}." if below else ""

@@ -41,7 +41,7 @@ class LayerPage:
         self.data, self.state, self.models, self.names = data, state, list(models), names
         self.flagged = notes.of("layer")
         self.base = self.models[0]
-        self._kind = "activation" if state.l_show == "activations" else "tensor"
+        self._kind = "activation" if state.layers.show == "activations" else "tensor"
 
     # ---- rows
     @cached_property
@@ -51,7 +51,7 @@ class LayerPage:
         for model in self.models:
             order.update(dict.fromkeys(key[2] for key in self._of(model)))
             order.update(dict.fromkeys(key[2] for key in self._changes(model)))
-        (fits, _), types = matcher(self.state.l_filter), set(self.state.l_types)
+        (fits, _), types = matcher(self.state.layers.filter), set(self.state.layers.types)
         return [
             site
             for site in order
@@ -61,10 +61,10 @@ class LayerPage:
     @property
     def filter_problem(self) -> str:
         """Why the filter is no regular expression; empty if it is one."""
-        return matcher(self.state.l_filter)[1]
+        return matcher(self.state.layers.filter)[1]
 
     def _passes_flags(self, site: str) -> bool:
-        return not self.state.l_flagged or any(f"{site}.".startswith(f"{about}.") for about in self.flagged)
+        return not self.state.layers.flagged or any(f"{site}.".startswith(f"{about}.") for about in self.flagged)
 
     @cached_property
     def types(self) -> dict[str, str]:
@@ -85,13 +85,13 @@ class LayerPage:
     @property
     def flat(self) -> bool:
         """Sorted and filtered rows have no tree."""
-        return bool(self.state.l_flat or self.state.l_order or self.state.l_filter)
+        return bool(self.state.layers.flat or self.state.layers.order or self.state.layers.filter)
 
     @cached_property
     def opened(self) -> list[str]:
         """The modules that are open: those a person left open, else as many levels as make a screenful."""
-        if self.state.l_open:
-            return list(self.state.l_open)
+        if self.state.layers.open:
+            return list(self.state.layers.open)
         opened: list[str] = []
         while True:
             rows = tree_rows(self.sites, self.types, set(opened))
@@ -105,20 +105,20 @@ class LayerPage:
         """All rows, sorted."""
         if not self.flat:
             return tree_rows(self.sites, self.types, set(self.opened))
-        rows, order = flat_rows(self.sites, self.types), self.state.l_order
+        rows, order = flat_rows(self.sites, self.types), self.state.layers.order
         if not order:
             return rows
         if order == "name":
-            return sorted(rows, key=lambda row: row.name, reverse=self.state.l_descending)
+            return sorted(rows, key=lambda row: row.name, reverse=self.state.layers.descending)
         keyed = [(self._sort_value(row.name, order), row) for row in rows]
         known = [pair for pair in keyed if pair[0] is not None]
-        known.sort(key=lambda pair: (pair[0], pair[1].name), reverse=self.state.l_descending)
+        known.sort(key=lambda pair: (pair[0], pair[1].name), reverse=self.state.layers.descending)
         return [row for _, row in known] + [row for value, row in keyed if value is None]
 
     def page(self) -> tuple[list[dict[str, Any]], int, int]:
         """Return the rows on this page, the first one's place, and how many there are in all."""
         total = len(self.rows)
-        start = min(self.state.l_from // PAGE * PAGE, max(0, (total - 1) // PAGE * PAGE))
+        start = min(self.state.layers.start // PAGE * PAGE, max(0, (total - 1) // PAGE * PAGE))
         return [self._row(row) for row in self.rows[start : start + PAGE]], start, total
 
     def _row(self, row: Row) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class LayerPage:
             "numbers": self._shown(numbers),
             "bars": self._bars(site, change),
             "limits": self._limits(site, change),
-            "split": self._split(model, numbers) if self.state.l_show == "sparsity" else None,
+            "split": self._split(model, numbers) if self.state.layers.show == "sparsity" else None,
             "odd": _odd(site),
             "how": ", ".join(change.how) if change is not None else "",
         }
@@ -160,7 +160,7 @@ class LayerPage:
         text = "" if any(parts) else "not in this model"
         return {
             "text": text, "numbers": self._shown(total), "bars": [], "limits": ("", ""), "odd": "", "how": "",
-            "split": self._split(model, total) if self.state.l_show == "sparsity" and not text else None,
+            "split": self._split(model, total) if self.state.layers.show == "sparsity" and not text else None,
         }  # fmt: skip
 
     def _numbers(self, model: str, name: str) -> dict[str, float | None]:
@@ -176,18 +176,18 @@ class LayerPage:
         return found
 
     def _shown(self, numbers: Mapping[str, float | None]) -> list[tuple[str, str]]:
-        wanted: tuple[str, ...] = _COLUMNS[self.state.l_show]
+        wanted: tuple[str, ...] = _COLUMNS[self.state.layers.show]
         if wanted == _COLUMNS["weights"] and "cosine" not in numbers and numbers.get("mean_abs_change") is None:
             wanted = ("mean_abs",)
         shown = [
             (NUMBERS[name][0], show_number(name, numbers[name])) for name in wanted if numbers.get(name) is not None
         ]
-        if self.state.l_show in _DRAWN and numbers.get("sparsity"):
+        if self.state.layers.show in _DRAWN and numbers.get("sparsity"):
             shown.append(("zeros, not drawn", show_number("sparsity", numbers["sparsity"])))
         return shown
 
     def _bars(self, site: Site | None, change: Changed | None) -> list[Any]:
-        if self.state.l_show not in _DRAWN:
+        if self.state.layers.show not in _DRAWN:
             return []
         if change is not None and change.counts:
             return stacked(change.counts)
@@ -264,7 +264,7 @@ class LayerPage:
         if self._kind == "tensor":
             return ""
         stages = self._stages.get(model, set())
-        return self.state.l_stage if self.state.l_stage in stages else next(iter(sorted(stages)), "")
+        return self.state.layers.stage if self.state.layers.stage in stages else next(iter(sorted(stages)), "")
 
     @cached_property
     def _stages(self) -> dict[str, set[str]]:
@@ -280,7 +280,7 @@ class LayerPage:
         if order == "size":
             site = self._site(self.base, name)
             return site.numbers["count"] if site is not None else None
-        wanted = self.state.l_by
+        wanted = self.state.layers.by
         if order == self.base and wanted in ("relative_change", "mean_abs_change", "sqnr_db", "cosine"):
             wanted = "mean_abs"
         value = self._numbers(order, name).get(wanted)

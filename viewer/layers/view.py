@@ -16,13 +16,13 @@ from viewer.layers.queries import LayerData, able_models, load_layers, side_file
 from viewer.layers.table import NUMBERS
 from viewer.results.notes import Notes
 from viewer.results.queries import snapshot_id
-from viewer.session.compared_models import Company, add_model, company, drop_model, flag, set_base
-from viewer.session.inside_state import InsideState
+from viewer.session.compared_models import ComparedModels, add_model, compared_models, drop_model, flag, set_base
+from viewer.session.state import page_fields
 from viewer.session.view import Action, View
 
 __all__ = ["Layers"]
 
-_FIELDS = frozenset(name for name in InsideState.param if name.startswith("l_")) | {"selected", "base"}
+_FIELDS = page_fields("layers") | {"selected", "base"}
 _SHOWN = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
 _CHANGES = ("unchanged", "to 1 %", "to 10 %", "to 50 %", "below 100 %", "100 % or more")
 _MOST_FINDINGS = 24
@@ -36,18 +36,18 @@ class Layers(View):
     title: ClassVar[str] = "Layers"
     shows: ClassVar[frozenset[str]] = _FIELDS
 
-    def __init__(self, desk: Any) -> None:
-        super().__init__(desk)
-        self._notes = Notes(desk.path)
+    def __init__(self, session: Any) -> None:
+        super().__init__(session)
+        self._notes = Notes(session.path)
         self._able: tuple[Any, frozenset[str]] = (None, frozenset())
         self._data: tuple[Any, LayerData | None] = (None, None)
 
     def actions(self) -> dict[str, Action]:
         """Messages of the page; every value is checked before it enters the state."""
         return {
-            "l_base": lambda message: set_base(self.desk, self._company(), message),
-            "l_add": lambda message: add_model(self.desk, self._company(), message),
-            "l_drop": lambda message: drop_model(self.desk, self._company(), message),
+            "l_base": lambda message: set_base(self.session, self._compared_models(), message),
+            "l_add": lambda message: add_model(self.session, self._compared_models(), message),
+            "l_drop": lambda message: drop_model(self.session, self._compared_models(), message),
             "l_filter": lambda message: self._change(l_filter=str(message.get("text", ""))[:200]),
             "l_type": self._type,
             "l_toggle": self._toggle,
@@ -55,7 +55,7 @@ class Layers(View):
             "l_by": self._by,
             "l_turn": lambda message: self.state.change({"l_from": max(0, int(message.get("start", 0)))}),
             "l_flat": lambda message: self._change(l_flat=message.get("value") == "1", l_order=""),
-            "l_copy": lambda message: self.desk.send("copy", str(message.get("text", ""))),
+            "l_copy": lambda message: self.session.send("copy", str(message.get("text", ""))),
             "l_flag": self._flag,
             "l_unflag": self._flag,
             "l_export": lambda message: self._export(),
@@ -63,7 +63,7 @@ class Layers(View):
 
     def draw_page(self) -> str:
         """Return the page's markup."""
-        shown, names = self._company(), self._names()
+        shown, names = self._compared_models(), self._names()
         if not shown.models:
             missing = _listed(shown.unable, names)
             text = (
@@ -80,9 +80,9 @@ class Layers(View):
             "layers",
             state=self.state, shows=_SHOWN, rows=rows, start=start, stop=min(start + PAGE, total), total=total, page=PAGE,
             flat=page.flat, models=[(key, names[key]) for key in shown.models], base=shown.base, base_name=names[shown.base],
-            more=[(key, names[key]) for key in self.desk.study.keys if key in self._ables() and key not in picked],
+            more=[(key, names[key]) for key in self.session.results.keys if key in self._ables() and key not in picked],
             types=page.all_types, model_notes=self._notes.of("model"), by=[(name, text) for name, (text, _) in NUMBERS.items()], classes=_CHANGES,
-            chart=page.chart() if self.state.l_show == "activations" else None,
+            chart=page.chart() if self.state.layers.show == "activations" else None,
             filter_problem=page.filter_problem,
             findings=[(found, names[found.model_key]) for found in in_turn(data.findings)[:_MOST_FINDINGS]], heads=_HEADS,
             problems=self._problems(shown, names), remarks=self._remarks(page, names), waiting=self._waiting(page, names),
@@ -90,21 +90,21 @@ class Layers(View):
 
     # ---- what the page is drawn from
     def _names(self) -> dict[str, str]:
-        return {key: self.desk.study.forest[key].label for key in self.desk.study.keys}
+        return {key: self.session.results.forest[key].label for key in self.session.results.keys}
 
     def _ables(self) -> frozenset[str]:
-        snapshot = self.desk.study.snapshot
+        snapshot = self.session.results.snapshot
         if self._able[0] != snapshot.id:
             self._able = snapshot.id, able_models(snapshot.path)
         return self._able[1]
 
-    def _company(self) -> Company:
-        return company(self.desk, self._ables())
+    def _compared_models(self) -> ComparedModels:
+        return compared_models(self.session, self._ables())
 
-    def _read(self, shown: Company) -> LayerData:
+    def _read(self, shown: ComparedModels) -> LayerData:
         """Kept until the results, the comparisons beside them or the models change: sorting reads nothing."""
-        snapshot = self.desk.study.snapshot
-        target = self.desk.study.context.target
+        snapshot = self.session.results.snapshot
+        target = self.session.results.context.target
         identity = (snapshot.id, snapshot_id(side_file(snapshot.path)), tuple(shown.models), target)
         if self._data[0] != identity or self._data[1] is None:
             self._data = identity, load_layers(snapshot.path, shown.models, shown.base, target=target)
@@ -120,7 +120,7 @@ class Layers(View):
             document.add_next_tick_callback(self._redraw)
 
         jobs: list[Comparison] = [
-            comparison_of(self.desk.study.snapshot.path, model, page.base, told) for model in page.uncompared()
+            comparison_of(self.session.results.snapshot.path, model, page.base, told) for model in page.uncompared()
         ]
         return [
             f"{names[job.model]} was not compared with {names[page.base]} yet: {job.text}"
@@ -130,16 +130,16 @@ class Layers(View):
 
     def _redraw(self) -> None:
         if self.state.page == "layers":
-            self.desk.send("panes", {"page": self.draw_page()})
-            self.desk.courier.send()
+            self.session.send("panes", {"page": self.draw_page()})
+            self.session.outbox.send()
 
-    def _problems(self, shown: Company, names: Mapping[str, str]) -> list[str]:
+    def _problems(self, shown: ComparedModels, names: Mapping[str, str]) -> list[str]:
         if not shown.unable:
             return []
         return [f"No statistics of layers are known of {_listed(shown.unable, names)}."]
 
     def _remarks(self, page: LayerPage, names: Mapping[str, str]) -> list[str]:
-        untimed = page.untimed() if self.state.l_show == "numbers" else []
+        untimed = page.untimed() if self.state.layers.show == "numbers" else []
         if not untimed:
             return []
         listed = "any of these models" if len(untimed) == len(page.models) else _listed(untimed, names)
@@ -150,11 +150,11 @@ class Layers(View):
         self.state.change({"l_from": 0, **values})
 
     def _type(self, message: Mapping[str, Any]) -> None:
-        kind, chosen = str(message.get("type")), self.state.l_types
+        kind, chosen = str(message.get("type")), self.state.layers.types
         self._change(l_types=[t for t in chosen if t != kind] if kind in chosen else [*chosen, kind])
 
     def _toggle(self, message: Mapping[str, Any]) -> None:
-        shown = self._company()
+        shown = self._compared_models()
         opened = LayerPage(self._read(shown), self.state, shown.models, self._names(), self._notes).opened
         name = str(message.get("name"))
         left = [path for path in opened if path != name] if name in opened else [*opened, name]
@@ -162,29 +162,33 @@ class Layers(View):
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key", ""))
-        if key == self.state.l_order:
-            self._change(l_descending=not self.state.l_descending)
-        elif key in ("", "name", "size") or self.desk.known([key]):
+        if key == self.state.layers.order:
+            self._change(l_descending=not self.state.layers.descending)
+        elif key in ("", "name", "size") or self.session.known([key]):
             self._change(l_order=key, l_descending=key != "name")
 
     def _by(self, message: Mapping[str, Any]) -> None:
         value = str(message.get("value"))
         if value in NUMBERS:
-            shown = self._company()
-            order = self.state.l_order if self.desk.known([self.state.l_order]) else (shown.others or shown.models)[0]
+            shown = self._compared_models()
+            order = (
+                self.state.layers.order
+                if self.session.known([self.state.layers.order])
+                else (shown.others or shown.models)[0]
+            )
             # little signal is the bad end
             self._change(l_by=value, l_order=order, l_descending=value not in ("sqnr_db", "cosine"))
 
     def _flag(self, message: Mapping[str, Any]) -> None:
-        flag(self.desk, self._notes, message, kinds=("layer", "model"))
-        self.desk.send("panes", {"page": self.draw_page()})
+        flag(self.session, self._notes, message, kinds=("layer", "model"))
+        self.session.send("panes", {"page": self.draw_page()})
 
     def _export(self) -> None:
-        self.desk.send("save", {"name": "layers.csv", "type": "text/csv", "text": self.as_csv()})
+        self.session.send("save", {"name": "layers.csv", "type": "text/csv", "text": self.as_csv()})
 
     def as_csv(self) -> str:
         """All layers of all models on the page with every number."""
-        shown, names = self._company(), self._names()
+        shown, names = self._compared_models(), self._names()
         text = io.StringIO()
         if not shown.models:
             return ""

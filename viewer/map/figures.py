@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from bokeh.core.properties import expr, value
 from bokeh.models import (
@@ -27,15 +29,14 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from viewer.map.spares import Spares
-
 __all__ = [
     "ACCENT",
     "MODEL_COLUMNS",
     "NODE_COLUMNS",
     "RIBBON_COLUMNS",
+    "FigurePool",
     "Plot",
-    "fill_spares",
+    "fill_pools",
     "map_plot",
     "scatter_plot",
 ]
@@ -80,7 +81,7 @@ def scatter_plot() -> Plot:
     return _SCATTERPLOTS.take()
 
 
-def fill_spares() -> None:
+def fill_pools() -> None:
     """Make plots for the next visitors: it takes longer than everything else on the way to a page."""
     _MAPS.fill()
     _SCATTERPLOTS.fill()
@@ -199,5 +200,29 @@ def _tools(made: figure, marks: GlyphRenderer) -> None:
     made.toolbar.active_drag = pan
 
 
-_MAPS = Spares(_map_plot)
-_SCATTERPLOTS = Spares(_scatter_plot)
+T = TypeVar("T")
+
+
+class FigurePool(Generic[T]):
+    """A few figures made ahead of the visits that need them. Each is given away once, so that visitors share nothing."""
+
+    def __init__(self, make: Callable[[], T], most: int = 2) -> None:
+        self._make = make
+        self._most = most
+        self._made: deque[T] = deque()
+
+    def take(self) -> T:
+        """Return a figure made ahead; a new one if there is none."""
+        try:
+            return self._made.popleft()
+        except IndexError:
+            return self._make()
+
+    def fill(self) -> None:
+        """Make as many as the pool holds."""
+        while len(self._made) < self._most:
+            self._made.append(self._make())
+
+
+_MAPS = FigurePool(_map_plot)
+_SCATTERPLOTS = FigurePool(_scatter_plot)

@@ -10,11 +10,13 @@ from bokeh.models import BasicTicker, CustomJSTickFormatter, LinearScale, LogSca
 
 from viewer.format.metrics import Better, MetricSpec
 from viewer.format.templates import render
+from viewer.map.appearance import appearance
 from viewer.map.drawing import FAINT, packed
 from viewer.map.figures import scatter_plot
 from viewer.results.queries import Column
-from viewer.session.session import Desk
-from viewer.session.view import STUDY, Action, View
+from viewer.session.choices import choices
+from viewer.session.session import Session
+from viewer.session.view import RESULTS, Action, View
 
 __all__ = ["TICKS", "Scatterplot", "extent"]
 
@@ -48,10 +50,10 @@ class Scatterplot(View):
     }
 
     def begin(self) -> None:
-        self.desk.send("front", self.named)
+        self.session.send("front", self.named)
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         plot = scatter_plot()
         self.figure, self._sources = plot.figure, plot.sources
         self.models = plot.sources["models"]
@@ -65,31 +67,33 @@ class Scatterplot(View):
 
     def update(self, changed: Set[str]) -> None:
         super().update(changed)
-        if changed & {"x", "y", "x_log", "y_log", "color", "size", STUDY}:
+        if changed & {"x", "y", "x_log", "y_log", "color", "size", RESULTS}:
             self._draw_points()
-            self.desk.send("front", self.named)
+            self.session.send("front", self.named)
         elif changed & {"filters", "dim_dominated"}:
             xs, ys = self._values("x"), self._values("y")
             self._draw_front(xs, ys)
             self._draw_bars(xs, ys)
-            self.desk.send("front", self.named)
-        if changed & {"selected", STUDY}:
+            self.session.send("front", self.named)
+        if changed & {"selected", RESULTS}:
             self._show_selection()
 
     def draw_scatter_tools(self) -> str:
-        study, state = self.desk.study, self.state
+        results, state = self.session.results, self.state
         return render(
-            "scatter_tools", metrics=study.choices, x=study.chosen("x", state), y=study.chosen("y", state),
+            "scatter_tools", metrics=results.choices, x=choices(results).metric("x", state), y=choices(results).metric("y", state),
             x_log=state.x_log, y_log=state.y_log,
         )  # fmt: skip
 
     def draw_front(self) -> str:
-        study, state = self.desk.study, self.state
-        x, y = study.chosen("x", state), study.chosen("y", state)
+        results, state = self.session.results, self.state
+        x, y = choices(results).metric("x", state), choices(results).metric("y", state)
         if not x or not y:
             return ""
         front = self.front()
-        directions = [f"{study.better(metric)} {study.label(metric)}" for metric in (y, x) if study.direction(metric)]
+        directions = [
+            f"{results.better(metric)} {results.label(metric)}" for metric in (y, x) if results.direction(metric)
+        ]
         within = " within the budget" if state.filters else ""
         text = (
             f"Pareto front{within}: {len(front)} model{'' if len(front) == 1 else 's'}"
@@ -97,7 +101,9 @@ class Scatterplot(View):
             else f"No Pareto front{within}"
         )
         why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
-        named = [{"key": study.keys[row], "name": study.forest[study.keys[row]].name} for row in front[:_MOST_NAMED]]
+        named = [
+            {"key": results.keys[row], "name": results.forest[results.keys[row]].name} for row in front[:_MOST_NAMED]
+        ]
         return render(
             "front",
             text=text,
@@ -110,8 +116,12 @@ class Scatterplot(View):
 
     def front(self) -> list[int]:
         """Rows within the budget that none of these beats on both axes, by x; empty where no axis has a better end."""
-        study, state = self.desk.study, self.state
-        return study.front(study.chosen("x", state), study.chosen("y", state), study.passing(state.filters))
+        results, state = self.session.results, self.state
+        return results.ranking.front(
+            choices(results).metric("x", state),
+            choices(results).metric("y", state),
+            results.ranking.passing(state.filters),
+        )
 
     def _absent(self) -> str:
         """Say how many models have no place in the plot, and why."""
@@ -123,7 +133,7 @@ class Scatterplot(View):
         return ", ".join(f"{count} {why}" for count, why in parts if count)
 
     def _measured(self, axis: str) -> np.ndarray:
-        return self.desk.study.values(self.desk.study.chosen(axis, self.state))
+        return self.session.results.values(choices(self.session.results).metric(axis, self.state))
 
     def _values(self, axis: str) -> np.ndarray:
         values = self._measured(axis)
@@ -131,17 +141,19 @@ class Scatterplot(View):
         return np.where(values > 0, values, np.nan) if log else values
 
     def _draw_points(self) -> None:
-        study, state = self.desk.study, self.state
+        results, state = self.session.results, self.state
         xs, ys = self._values("x"), self._values("y")
-        crowd = 1.0 if len(study.keys) <= _CROWD else 0.6
+        crowd = 1.0 if len(results.keys) <= _CROWD else 0.6
         self.models.data = {
             "x": xs,
             "y": ys,
-            "size": (crowd * (5.0 + 12.0 * study.sizes(study.chosen("size", state)))).astype(np.float32),
-            "color": packed(study.rgb(study.chosen("color", state), dark=self.desk.dark)),
-            "alpha": np.where(study.shown(state), 0.9, FAINT).astype(np.float32),
-            "key": study.keys,
-            "parent": study.parent_rows,
+            "size": (crowd * (5.0 + 12.0 * appearance(results).sizes(choices(results).metric("size", state)))).astype(
+                np.float32
+            ),
+            "color": packed(appearance(results).rgb(choices(results).metric("color", state), dark=self.session.dark)),
+            "alpha": np.where(choices(results).shown(state), 0.9, FAINT).astype(np.float32),
+            "key": results.keys,
+            "parent": results.parent_rows,
         }
         self._axis("x", xs)
         self._axis("y", ys)
@@ -149,45 +161,45 @@ class Scatterplot(View):
         self._draw_bars(xs, ys)
 
     def _axis(self, name: str, values: np.ndarray) -> None:
-        study, state = self.desk.study, self.state
-        metric = study.chosen(name, state)
+        results, state = self.session.results, self.state
+        metric = choices(results).metric(name, state)
         log = getattr(state, f"{name}_log")
         axis = self.figure.xaxis[0] if name == "x" else self.figure.yaxis[0]
-        axis.axis_label = _axis_label(study.spec(metric)) if metric else ""
+        axis.axis_label = _axis_label(results.spec(metric)) if metric else ""
         axis.ticker = LogTicker() if log else BasicTicker(desired_num_ticks=6)
-        axis.formatter = CustomJSTickFormatter(args={"percent": study.spec(metric).is_share}, code=TICKS)
+        axis.formatter = CustomJSTickFormatter(args={"percent": results.spec(metric).is_share}, code=TICKS)
         setattr(self.figure, f"{name}_scale", LogScale() if log else LinearScale())
         span = getattr(self.figure, f"{name}_range")
         span.start, span.end = extent(np.concatenate([values, self._around(metric)]), log=log)
 
     def _around(self, metric: str) -> np.ndarray:
         """Return what else an axis must have room for: the ends of the scale, and the intervals that are drawn."""
-        study = self.desk.study
+        results = self.session.results
         if not metric:
             return np.array([])
-        column = study.column(metric)
-        drawn = [column.low, column.high] if len(study.keys) <= _MOST_BARS else []
-        return np.concatenate([study.ends(metric), *drawn])
+        column = results.column(metric)
+        drawn = [column.low, column.high] if len(results.keys) <= _MOST_BARS else []
+        return np.concatenate([appearance(results).ends(metric), *drawn])
 
     def _draw_front(self, xs: np.ndarray, ys: np.ndarray) -> None:
         """Draw the line; the page draws those names that meet no other."""
-        study, front = self.desk.study, self.front()
+        results, front = self.session.results, self.front()
         front = [
             row for row in front if np.isfinite(xs[row]) and np.isfinite(ys[row])
         ]  # a log axis has no place for all
         self._sources["front"].data = {"x": xs[front], "y": ys[front]}
-        named = [{"x": float(xs[row]), "y": float(ys[row]), "text": study.short_name(row)} for row in front]
+        named = [{"x": float(xs[row]), "y": float(ys[row]), "text": results.text.short_name(row)} for row in front]
         self.named = named if len(named) <= _MOST_NAMED else []
 
     def _draw_bars(self, xs: np.ndarray, ys: np.ndarray) -> None:
-        study, state = self.desk.study, self.state
+        results, state = self.session.results, self.state
         bars: dict[str, list[float]] = {"x0": [], "y0": [], "x1": [], "y1": []}
-        if len(study.keys) <= _MOST_BARS:
+        if len(results.keys) <= _MOST_BARS:
             for axis in ("x", "y"):
-                metric = study.chosen(axis, state)
+                metric = choices(results).metric(axis, state)
                 if metric:
-                    column = study.column(metric)
-                    _segments(bars, axis, np.where(study.shown(state), xs, np.nan), ys, column)
+                    column = results.column(metric)
+                    _segments(bars, axis, np.where(choices(results).shown(state), xs, np.nan), ys, column)
         self._sources["bars"].data = bars
 
     def _picked(self, attr: str, old: list[int], new: list[int]) -> None:
@@ -196,15 +208,15 @@ class Scatterplot(View):
         with self.state.together():
             self._choose(new)
         self._show_selection()
-        self.desk.courier.send()
+        self.session.outbox.send()
 
     def _choose(self, rows: list[int]) -> None:
         """Select what is not outside the budget."""
-        shown = self.desk.study.shown(self.state)
-        self.state.pick([self.desk.study.keys[row] for row in rows if shown[row]])
+        shown = choices(self.session.results).shown(self.state)
+        self.state.pick([self.session.results.keys[row] for row in rows if shown[row]])
 
     def _show_selection(self) -> None:
-        rows = [self.desk.study.row[key] for key in self.state.selected if key in self.desk.study.row]
+        rows = [self.session.results.row[key] for key in self.state.selected if key in self.session.results.row]
         if rows != self.models.selected.indices:
             self._echo = True
             self.models.selected.indices = rows

@@ -7,17 +7,19 @@ from typing import Any, ClassVar
 
 from viewer.format.palette import kind_color, scale
 from viewer.format.templates import render
+from viewer.map.appearance import appearance
 from viewer.map.drawing import Looks, draw
 from viewer.map.figures import map_plot
 from viewer.map.layout import Layout
-from viewer.session.session import Desk
+from viewer.session.choices import choices
+from viewer.session.session import Session
 from viewer.session.state import KIND
-from viewer.session.view import STUDY, Action, View
+from viewer.session.view import RESULTS, Action, View
 
 __all__ = ["ModelMap"]
 
 _STOPS = 7
-_ARRANGED = frozenset({"arrange", "opened", "closed", STUDY})
+_ARRANGED = frozenset({"arrange", "opened", "closed", RESULTS})
 _GROUND = {False: "#ffffff", True: "#1b222b"}
 """Of the card that the map lies on, as in the style sheet; by whether it is dark."""
 _LEFT, _RIGHT = 84, 34
@@ -34,8 +36,8 @@ class ModelMap(View):
         "map_message": frozenset(),
     }
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         plot = map_plot()
         self.figure, self.nodes, self.ribbons = plot.figure, plot.sources["nodes"], plot.sources["ribbons"]
         self._index: dict[str, int] = {}
@@ -68,53 +70,59 @@ class ModelMap(View):
 
     # ---- markup
     def draw_map_tools(self) -> str:
-        study, state = self.desk.study, self.state
+        results, state = self.session.results, self.state
         return render(
-            "map_tools", metrics=study.choices, color=study.chosen("color", state), size=study.chosen("size", state),
+            "map_tools", metrics=results.choices, color=choices(results).metric("color", state), size=choices(results).metric("size", state),
             arrange=state.arrange, kinds=[{"name": KIND, "label": "kind of operation"}],
         )  # fmt: skip
 
     def draw_legend(self) -> str:
-        study, state = self.desk.study, self.state
-        color, size = study.chosen("color", state), study.chosen("size", state)
-        kinds = [(kind, kind_color(kind)) for kind in study.kinds] if color == KIND else []
+        results, state = self.session.results, self.state
+        color, size = choices(results).metric("color", state), choices(results).metric("size", state)
+        kinds = [(kind, kind_color(kind)) for kind in appearance(results).kinds] if color == KIND else []
         shown = None if kinds else self._scale(color, ramp=True)
         return render("legend", kinds=kinds, color=shown, size=self._scale(size, ramp=False))
 
     def _scale(self, metric: str, *, ramp: bool) -> dict[str, Any] | None:
-        study = self.desk.study
-        if not metric or not study.keys:
+        results = self.session.results
+        if not metric or not results.keys:
             return None
-        low, high = study.ends(metric)
+        low, high = appearance(results).ends(metric)
         told = {
-            "label": study.label(metric), "low": study.show_value(metric, low), "high": study.show_value(metric, high),
-            "direction": study.direction(metric),
+            "label": results.label(metric), "low": results.show_value(metric, low), "high": results.show_value(metric, high),
+            "direction": results.direction(metric),
         }  # fmt: skip
         if ramp:
             stops = [step / (_STOPS - 1) for step in range(_STOPS)]
-            better = study.better(metric)
-            told["stops"] = ", ".join(scale(stops, better, low=0.0, high=1.0, dark=self.desk.dark))
+            better = results.better(metric)
+            told["stops"] = ", ".join(scale(stops, better, low=0.0, high=1.0, dark=self.session.dark))
         return told
 
     def draw_kin(self) -> str:
         return render("kin", chosen=len(self.state.selected))
 
     def draw_map_message(self) -> str:
-        return "" if self.desk.study.forest.nodes else render("map_empty", recipes=self.desk.study.snapshot.recipes)
+        return (
+            ""
+            if self.session.results.forest.nodes
+            else render("map_empty", recipes=self.session.results.snapshot.recipes)
+        )
 
     # ---- drawing
     def _layout(self) -> Layout:
-        return self.desk.study.layout(self.state.arrange, self.state.opened, self.state.closed)
+        return appearance(self.session.results).layout(self.state.arrange, self.state.opened, self.state.closed)
 
     def _draw(self) -> None:
-        study, state = self.desk.study, self.state
+        results, state = self.session.results, self.state
         looks = Looks(
-            rgb=study.rgb(study.chosen("color", state), dark=self.desk.dark),
-            size=study.sizes(study.chosen("size", state)),
-            shown=study.shown(state),
-            ground=_GROUND[self.desk.dark],
+            rgb=appearance(results).rgb(choices(results).metric("color", state), dark=self.session.dark),
+            size=appearance(results).sizes(choices(results).metric("size", state)),
+            shown=choices(results).shown(state),
+            ground=_GROUND[self.session.dark],
         )
-        drawing = draw(self._layout(), study.forest, study.row, looks, lambda node: study.telling_text(node.brief))
+        drawing = draw(
+            self._layout(), results.forest, results.row, looks, lambda node: results.text.telling_text(node.brief)
+        )
         self._index = drawing.index
         # an echo of a selection must not be taken for a person's: indices mean other models now
         self._echo = True
@@ -134,7 +142,7 @@ class ModelMap(View):
         ]
         frame = {"columns": len(laid.columns), "rows": laid.rows, "left": _LEFT, "right": _RIGHT, "headers": headers}
         root = next((each.row for each in laid.placed.values()), 0)
-        self.desk.send("map", {**frame, "root": root, "fresh": fresh})
+        self.session.send("map", {**frame, "root": root, "fresh": fresh})
 
     def _show_selection(self) -> None:
         owner = self._layout().owner
@@ -157,17 +165,17 @@ class ModelMap(View):
         with self.state.together():
             self._choose([*kept, *self._models(unit for unit in units if unit not in held)], add=False)
         self._show_selection()
-        self.desk.courier.send()
+        self.session.outbox.send()
 
     def _column(self, message: Mapping[str, Any]) -> None:
         """A header was clicked: all models of the column, except those outside the budget."""
         columns, at = self._layout().columns, int(message.get("column", -1))
         if 0 <= at < len(columns):
-            self._choose(self.desk.known(list(columns[at].models)), add=bool(message.get("add")))
+            self._choose(self.session.known(list(columns[at].models)), add=bool(message.get("add")))
 
     def _kin(self, message: Mapping[str, Any]) -> None:
         """Add the relatives of what is selected."""
-        forest = self.desk.study.forest
+        forest = self.session.results.forest
         relatives: dict[str, Callable[[str], list[str]]] = {
             "parents": lambda key: forest.ancestors(key)[:1],
             "children": forest.children,
@@ -177,7 +185,7 @@ class ModelMap(View):
         find = relatives.get(str(message.get("kin")))
         if find is not None:
             found = [kin for key in self.state.selected if key in forest for kin in find(key)]
-            self._choose(self.desk.known(found), add=True)
+            self._choose(self.session.known(found), add=True)
 
     def _node(self, message: Mapping[str, Any]) -> None:
         """A node was chosen by the keyboard; adding one that is selected takes it away."""
@@ -189,14 +197,14 @@ class ModelMap(View):
 
     def _choose(self, keys: Iterable[str], *, add: bool) -> None:
         """Select what is not outside the budget."""
-        study = self.desk.study
-        shown = study.shown(self.state)
-        inside = [key for key in keys if key in study.forest and (key not in study.row or shown[study.row[key]])]
+        results = self.session.results
+        shown = choices(results).shown(self.state)
+        inside = [key for key in keys if key in results.forest and (key not in results.row or shown[results.row[key]])]
         self.state.pick([*self.state.selected, *inside] if add else inside)
 
     def _models(self, units: Iterable[str]) -> list[str]:
         """Put its siblings in the place of each bundle."""
-        bundles = self.desk.study.bundles.bundles
+        bundles = appearance(self.session.results).bundles.bundles
         return [key for unit in units for key in (bundles[unit].members if unit in bundles else (unit,))]
 
     def _fold(self, message: Mapping[str, Any]) -> None:
@@ -206,7 +214,7 @@ class ModelMap(View):
         opened = [each for each in self.state.opened if each != unit]
         closed = [each for each in self.state.closed if each != unit]
         if placed is None:
-            if self.desk.study.bundle(unit) is not None:  # an open bundle is not itself on the map
+            if appearance(self.session.results).bundle(unit) is not None:  # an open bundle is not itself on the map
                 self.state.change({"opened": opened, "closed": [*closed, unit]})
         elif placed.hidden:
             self.state.change({"opened": [*opened, unit], "closed": closed})
@@ -216,6 +224,6 @@ class ModelMap(View):
     def _ground(self, message: Mapping[str, Any]) -> None:
         """The page's theme is settled in the browser; colour scales run the other way on a dark ground."""
         dark = bool(message.get("dark"))
-        if dark != self.desk.dark:
-            self.desk.dark = dark
-            self.desk.repaint()
+        if dark != self.session.dark:
+            self.session.dark = dark
+            self.session.repaint()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from viewer.format.templates import render
+from viewer.map.appearance import appearance
 from viewer.overview.budget_text import (
     BudgetError,
     check,
@@ -23,7 +24,8 @@ from viewer.overview.budget_text import (
 from viewer.overview.relaxation import relaxing
 from viewer.results.budget import Budget, End, Range, histogram, nearest
 from viewer.results.ranking import budgets
-from viewer.session.view import STUDY, Action, SideView
+from viewer.session.choices import choices
+from viewer.session.view import RESULTS, Action, SideView
 
 __all__ = ["Budgets"]
 
@@ -45,8 +47,8 @@ class Budgets(SideView):
     name = "budgets"
     shows: ClassVar[frozenset[str]] = frozenset({"filters", "budgets", "goal", "relax"})
 
-    def __init__(self, desk: Any) -> None:
-        super().__init__(desk)
+    def __init__(self, session: Any) -> None:
+        super().__init__(session)
         self._refused: _Refused | None = None
 
     def actions(self) -> dict[str, Action]:
@@ -64,27 +66,27 @@ class Budgets(SideView):
         }
 
     def draw_side(self) -> str:
-        study, state = self.desk.study, self.state
-        passing = study.passing(state.filters)
-        goal = study.chosen("goal", state)
+        results, state = self.session.results, self.state
+        passing = results.ranking.passing(state.filters)
+        goal = choices(results).metric("goal", state)
         used = [metric for metric, _, _ in state.filters]
-        best = study.best(goal, passing)
+        best = results.ranking.best(goal, passing)
         return render(
             "budgets",
-            metrics=study.choices, used=used, more=len(used) < len(study.metrics),
-            text=self._shown(_TYPED, write_budgets(budgets(state.filters), study.spec)), refused=self._refused,
+            metrics=results.choices, used=used, more=len(used) < len(results.metrics),
+            text=self._shown(_TYPED, write_budgets(budgets(state.filters), results.spec)), refused=self._refused,
             example=self._example(),
             filters=[self._filter(index, each, passing) for index, each in enumerate(state.filters)],
-            total=len(study.keys), passing=int(passing.sum()),
-            goal=goal, goal_label=study.label(goal), goals=[c for c in study.choices if study.better(c["name"]) != "neither"],
-            best={"key": study.keys[best], "name": study.forest[study.keys[best]].label, "value": study.show(goal, best)}
+            total=len(results.keys), passing=int(passing.sum()),
+            goal=goal, goal_label=results.label(goal), goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
+            best={"key": results.keys[best], "name": results.forest[results.keys[best]].label, "value": results.show(goal, best)}
             if best is not None else None,
             tightest=self._tightest(),
             budgets=[
-                {"name": name, "text": ", ".join(study.filter_texts(filters)), "current": filters == state.filters}
+                {"name": name, "text": ", ".join(results.ranking.filter_texts(filters)), "current": filters == state.filters}
                 for name, filters in sorted(state.budgets.items())
             ],
-            relaxing=relaxing(study, state),
+            relaxing=relaxing(results, state),
         )  # fmt: skip
 
     def _shown(self, field: str, text: str) -> str:
@@ -92,20 +94,20 @@ class Budgets(SideView):
 
     def _example(self) -> str:
         """Return a budget that about half of the models meet on each of two metrics."""
-        study = self.desk.study
-        metrics = [metric for metric in study.primary if study.direction(metric.name)]
-        chosen = dict.fromkeys(study.chosen(field, self.state) for field in ("goal", "size"))
+        results = self.session.results
+        metrics = [metric for metric in results.primary if results.direction(metric.name)]
+        chosen = dict.fromkeys(choices(results).metric(field, self.state) for field in ("goal", "size"))
         found = []
         for metric in [metric for metric in metrics if metric.name in chosen]:
-            known = study.values(metric.name)[np.isfinite(study.values(metric.name))]
+            known = results.values(metric.name)[np.isfinite(results.values(metric.name))]
             if known.size:
                 middle = float(f"{np.median(known):.2g}")
                 found.append(Budget(metric.name, *((middle, None) if metric.better == "higher" else (None, middle))))
-        return write_budgets(found, study.spec)
+        return write_budgets(found, results.spec)
 
     def _tightest(self) -> str:
-        study = self.desk.study
-        found = study.tightest(self.state.filters)
+        results = self.session.results
+        found = results.ranking.tightest(self.state.filters)
         if found is None:
             return ""
         words, freed = self._words(found), self._without(found.metric)
@@ -113,40 +115,44 @@ class Budgets(SideView):
 
     def _several_tight(self) -> str:
         """Say which two budgets leave nothing together, or which one alone asks for more than there is."""
-        study, all_ = self.desk.study, budgets(self.state.filters)
+        results, all_ = self.session.results, budgets(self.state.filters)
         alone = "No single budget is the reason."
         if all_[2:]:  # of two, nothing would be left
             one, other = max(combinations(all_, 2), key=lambda pair: self._without(*(each.metric for each in pair)))
             if freed := self._without(one.metric, other.metric):
                 return f"{alone} Without both {self._words(one)} and {self._words(other)}, {freed} would pass."
-        near = {budget: nearest(budget, study.values(budget.metric)) for budget in all_}
+        near = {budget: nearest(budget, results.values(budget.metric)) for budget in all_}
         furthest = max(all_, key=lambda budget: near[budget][1])
         value, _ = near[furthest]
         has = (
-            f"the nearest has {study.show_value(furthest.metric, value)}" if np.isfinite(value) else "none has a value"
+            f"the nearest has {results.show_value(furthest.metric, value)}"
+            if np.isfinite(value)
+            else "none has a value"
         )
         return f"{alone} Furthest from any model: {self._words(furthest)} ({has})."
 
     def _words(self, budget: Budget) -> str:
-        return self.desk.study.filter_texts([(budget.metric, budget.low, budget.high)])[0]
+        return self.session.results.ranking.filter_texts([(budget.metric, budget.low, budget.high)])[0]
 
     def _without(self, *metrics: str) -> int:
         """How many models would pass without the budgets on some metrics."""
-        return int(self.desk.study.passing(each for each in self.state.filters if each[0] not in metrics).sum())
+        return int(
+            self.session.results.ranking.passing(each for each in self.state.filters if each[0] not in metrics).sum()
+        )
 
     def _filter(self, index: int, filter_: Range, passing: np.ndarray) -> dict[str, Any]:
-        study = self.desk.study
+        results = self.session.results
         metric, low, high = filter_
-        edges, counts, within = histogram(study.values(metric), passing, span=study.ends(metric))
+        edges, counts, within = histogram(results.values(metric), passing, span=appearance(results).ends(metric))
         most = max(counts, default=1) or 1
         step = 100 / len(counts) if counts else 0.0
         start = 0.0 if low is None else _fraction(edges, low)
         stop = 1.0 if high is None else _fraction(edges, high)
         return {
-            "metric": metric, "label": study.label(metric),
-            "low": self._shown(f"low-{index}", write_bound(low, "low", study.spec(metric))),
-            "high": self._shown(f"high-{index}", write_bound(high, "high", study.spec(metric))),
-            "edges": json.dumps(edges), "units": json.dumps(shown_units(study.spec(metric))),
+            "metric": metric, "label": results.label(metric),
+            "low": self._shown(f"low-{index}", write_bound(low, "low", results.spec(metric))),
+            "high": self._shown(f"high-{index}", write_bound(high, "high", results.spec(metric))),
+            "edges": json.dumps(edges), "units": json.dumps(shown_units(results.spec(metric))),
             "bins": [
                 {"x": round(at * step + 0.3, 2), "width": round(step - 0.6, 2),
                  "all": round(100 * count / most, 1), "all_y": round(100 - 100 * count / most, 1),
@@ -154,8 +160,8 @@ class Budgets(SideView):
                 for at, (count, inside) in enumerate(zip(counts, within, strict=True))
             ],
             "from": round(100 * start, 2), "width": round(100 * max(0.0, stop - start), 2),
-            **({"least": study.show_value(metric, edges[0]), "middle": study.show_value(metric, edges[len(edges) // 2]),
-                "most": study.show_value(metric, edges[-1])} if edges else {}),
+            **({"least": results.show_value(metric, edges[0]), "middle": results.show_value(metric, edges[len(edges) // 2]),
+                "most": results.show_value(metric, edges[-1])} if edges else {}),
         }  # fmt: skip
 
     # ---- what a person does
@@ -178,29 +184,29 @@ class Budgets(SideView):
             "closed",
             "color",
             "size",
-            STUDY,
+            RESULTS,
         }:
             self._send_filters()
 
     def _send_filters(self) -> None:
         """Give the page what it needs to follow a drag by itself."""
-        study, state = self.desk.study, self.state
-        self.desk.send("values", {metric: study.values(metric) for metric, _, _ in state.filters})
-        dimmed = study.undominated(state) if state.dim_dominated else None
+        results, state = self.session.results, self.state
+        self.session.send("values", {metric: results.values(metric) for metric, _, _ in state.filters})
+        dimmed = choices(results).undominated(state) if state.dim_dominated else None
         visible = None if dimmed is None else dimmed.astype(np.uint8)
-        self.desk.send("filters", {"ranges": [list(each) for each in state.filters], "visible": visible})
+        self.session.send("filters", {"ranges": [list(each) for each in state.filters], "visible": visible})
 
     def _type(self, message: Mapping[str, Any]) -> None:
         """The whole budget was typed: what it does not name is no longer bounded."""
-        text, study = str(message.get("text", "")), self.desk.study
+        text, results = str(message.get("text", "")), self.session.results
         try:
-            found = parse_budgets(text, study.metrics, self._values())
+            found = parse_budgets(text, results.metrics, self._values())
         except BudgetError as error:
             self._refuse(_TYPED, text, error)
             return
         # a bound that was dragged is written shorter than it is: unless it was changed, it stays as it is
-        exact = {write_budgets([budget], study.spec): budget for budget in budgets(self.state.filters)}
-        wanted = [exact.get(write_budgets([budget], study.spec), budget) for budget in found]
+        exact = {write_budgets([budget], results.spec): budget for budget in budgets(self.state.filters)}
+        wanted = [exact.get(write_budgets([budget], results.spec), budget) for budget in found]
         named = {budget.metric: (budget.metric, budget.low, budget.high) for budget in wanted}
         kept = [named.pop(metric, (metric, None, None)) for metric, low, high in self.state.filters
                 if metric in named or (low is None and high is None)]  # fmt: skip
@@ -208,7 +214,7 @@ class Budgets(SideView):
         self._redraw()
 
     def _values(self) -> dict[str, np.ndarray]:
-        return {spec.name: self.desk.study.values(spec.name) for spec in self.desk.study.metrics}
+        return {spec.name: self.session.results.values(spec.name) for spec in self.session.results.metrics}
 
     def _refuse(self, field: str, text: str, error: BudgetError) -> None:
         self._refused = _Refused(field, text, str(error))
@@ -216,15 +222,15 @@ class Budgets(SideView):
 
     def _redraw(self) -> None:
         """Draw the pane though the state is as it was: what stands in the page's fields may be something else."""
-        self.desk.send("panes", {"side": self.draw_side()})
+        self.session.send("panes", {"side": self.draw_side()})
 
     def _apply(self, filters: list[Range]) -> None:
         """Set the filters; what they exclude is no longer selected."""
         self._refused = None
         self.state.change({"filters": filters})
-        study = self.desk.study
-        shown = study.shown(self.state)
-        self.state.pick([key for key in self.state.selected if key not in study.row or shown[study.row[key]]])
+        results = self.session.results
+        shown = choices(results).shown(self.state)
+        self.state.pick([key for key in self.state.selected if key not in results.row or shown[results.row[key]]])
 
     def _replace(self, index: int, filter_: Range) -> None:
         filters = list(self.state.filters)
@@ -248,7 +254,7 @@ class Budgets(SideView):
         if not 0 <= index < len(self.state.filters):
             return
         before = Budget(*self.state.filters[index])
-        spec = self.desk.study.spec(before.metric)
+        spec = self.session.results.spec(before.metric)
         try:
             bound = parse_bound(text, end, spec, self._values())
             after = replace(before, low=bound) if end == "low" else replace(before, high=bound)
@@ -261,7 +267,11 @@ class Budgets(SideView):
 
     def _add(self, message: Mapping[str, Any]) -> None:
         used = {metric for metric, _, _ in self.state.filters}
-        free = [metric.name for metric in self.desk.study.primary + self.desk.study.metrics if metric.name not in used]
+        free = [
+            metric.name
+            for metric in self.session.results.primary + self.session.results.metrics
+            if metric.name not in used
+        ]
         if free:
             self._apply([*self.state.filters, (free[0], None, None)])
 
@@ -271,7 +281,7 @@ class Budgets(SideView):
 
     def _metric(self, message: Mapping[str, Any]) -> None:
         metric = str(message.get("value"))
-        if metric in {m.name for m in self.desk.study.metrics}:
+        if metric in {m.name for m in self.session.results.metrics}:
             self._replace(int(message.get("index", -1)), (metric, None, None))
 
     def _save(self, message: Mapping[str, Any]) -> None:

@@ -39,16 +39,16 @@ class Header(View):
         }
 
     def draw_study(self) -> str:
-        study = self.desk.study
+        results = self.session.results
         lost = dict.fromkeys((Outcome.FAILED, Outcome.SKIPPED), 0)
-        for node in study.forest:
+        for node in results.forest:
             if node.outcome in lost:
                 lost[node.outcome] += 1
-        parts = [f"{len(study.keys):,} model{'' if len(study.keys) == 1 else 's'}"]
+        parts = [f"{len(results.keys):,} model{'' if len(results.keys) == 1 else 's'}"]
         parts += [f"{count} {outcome}" for outcome, count in lost.items() if count]
         return render(
-            "study", text=" · ".join(parts), file=study.snapshot.path.name, running=study.snapshot.running,
-            contexts=study.snapshot.contexts, current=study.context.id,
+            "study", text=" · ".join(parts), file=results.snapshot.path.name, running=results.snapshot.running,
+            contexts=results.snapshot.contexts, current=results.context.id,
         )  # fmt: skip
 
     def draw_pages(self) -> str:
@@ -59,41 +59,41 @@ class Header(View):
         return render("actions", chosen=len(self.state.selected), theme=self.state.theme)
 
     def draw_notice(self) -> str:
-        return render("notice", notices=self.desk.notices)
+        return render("notice", notices=self.session.notices)
 
     def draw_side_tabs(self) -> str:
-        study, state = self.desk.study, self.state
+        results, state = self.session.results, self.state
         return render(
             "side_tabs", pane=state.pane, chosen=len(state.selected), filters=state.filters,
-            passing=int(study.passing(state.filters).sum()), total=len(study.keys),
+            passing=int(results.ranking.passing(state.filters).sum()), total=len(results.keys),
         )  # fmt: skip
 
     def draw_found(self) -> str:
         return render("found", text="", hits=[], more=0)
 
     def _dismiss(self, message: Mapping[str, Any]) -> None:
-        self.desk.notices = []
-        self.desk.send("panes", {"notice": self.draw_notice()})
+        self.session.notices = []
+        self.session.send("panes", {"notice": self.draw_notice()})
 
     def _search(self, message: Mapping[str, Any]) -> None:
         text = str(message.get("text", "")).strip()
-        found = find(self.desk.study.forest, text) if text else []
-        models = self.desk.known(found)
+        found = find(self.session.results.forest, text) if text else []
+        models = self.session.known(found)
         if message.get("submitted") and models:
             self.state.pick(models)
-            self.desk.send("bring", models[0])
-            self.desk.send("panes", {"found": self.draw_found()})
+            self.session.send("bring", models[0])
+            self.session.send("panes", {"found": self.draw_found()})
             return
-        hits = [{"key": key, "name": self.desk.study.forest[key].name} for key in found[:_MOST_HITS]]
+        hits = [{"key": key, "name": self.session.results.forest[key].name} for key in found[:_MOST_HITS]]
         markup = render("found", text=text, hits=hits, more=max(0, len(found) - _MOST_HITS))
-        self.desk.send("panes", {"found": markup})
+        self.session.send("panes", {"found": markup})
 
     def _find(self, message: Mapping[str, Any]) -> None:
-        keys = self.desk.known([str(message.get("key"))])
+        keys = self.session.known([str(message.get("key"))])
         if keys:
             self.state.pick([*self.state.selected, *keys] if message.get("add") else keys)
-            self.desk.send("bring", keys[0])
-        self.desk.send("panes", {"found": self.draw_found()})
+            self.session.send("bring", keys[0])
+        self.session.send("panes", {"found": self.draw_found()})
 
     def _copy_link(self, message: Mapping[str, Any]) -> None:
-        self.desk.send("copy_link", write_link(self.state, self.desk.keys))
+        self.session.send("copy_link", write_link(self.state, self.session.keys))

@@ -7,7 +7,8 @@ from typing import Any
 from viewer.format.metrics import Better
 from viewer.results.budget import End, left_out
 from viewer.results.pareto import Bought, best_within
-from viewer.results.results import Study
+from viewer.results.results import Results
+from viewer.session.choices import choices
 from viewer.session.state import ViewState
 
 __all__ = ["relaxing"]
@@ -18,34 +19,39 @@ _END = 452.0
 """The best stays the best, however far one goes: the path runs on to where the lines across end."""
 
 
-def relaxing(study: Study, state: ViewState) -> dict[str, Any] | None:
+def relaxing(results: Results, state: ViewState) -> dict[str, Any] | None:
     """Return what the heading offers, and the curve or a sentence in its place; None without a goal or a budget.
 
     The budgets on all other metrics stay as they are, except one on the goal itself.
     """
-    goal = study.chosen("goal", state)
+    goal = choices(results).metric("goal", state)
     if not goal or not state.filters:
         return None
     names = [metric for metric, _, _ in state.filters if metric != goal]
     shown: dict[str, Any] = {
-        "options": [{"name": name, "label": study.label(name)} for name in names],
+        "options": [{"name": name, "label": results.label(name)} for name in names],
         "metric": "", "curve": None, "step": None, "text": "",
     }  # fmt: skip
     if not names:
-        return shown | {"text": f"A budget on something other than {study.label(goal)} can be relaxed here."}
+        return shown | {"text": f"A budget on something other than {results.label(goal)} can be relaxed here."}
     metric = state.relax if state.relax in names else names[0]
-    others = study.passing([each for each in state.filters if each[0] not in (metric, goal)])
-    steps = best_within(study.values(metric), study.values(goal), study.better(metric), study.better(goal), others)
+    others = results.ranking.passing([each for each in state.filters if each[0] not in (metric, goal)])
+    steps = best_within(
+        results.values(metric), results.values(goal), results.better(metric), results.better(goal), others
+    )
     shown["metric"] = metric
     if len(steps) > 1:
-        return shown | {"curve": _curve(study, state, metric, goal, steps)}
+        return shown | {"curve": _curve(results, state, metric, goal, steps)}
     if steps:
-        return shown | {"step": _step(study, metric, goal, steps[0]), "text": "Relaxing it brings nothing better than"}
+        return shown | {
+            "step": _step(results, metric, goal, steps[0]),
+            "text": "Relaxing it brings nothing better than",
+        }
     return shown | {"text": "No model meets the other budgets, so that relaxing this one brings nothing."}
 
 
-def _curve(study: Study, state: ViewState, metric: str, goal: str, steps: list[Bought]) -> dict[str, Any]:
-    downwards = study.better(metric) is Better.HIGHER
+def _curve(results: Results, state: ViewState, metric: str, goal: str, steps: list[Bought]) -> dict[str, Any]:
+    downwards = results.better(metric) is Better.HIGHER
     filter_ = next(each for each in state.filters if each[0] == metric)
     bound = _number(filter_[1], "low") if downwards else _number(filter_[2], "high")
     reached = [step.budget for step in steps] + ([] if bound is None else [bound])
@@ -62,16 +68,16 @@ def _curve(study: Study, state: ViewState, metric: str, goal: str, steps: list[B
     points = [(at_x(step.budget), at_y(step.value)) for step in steps]
     path = f"M{points[0][0]} {points[0][1]}" + "".join(f"H{x}V{y}" for x, y in points[1:]) + f"H{_END}"
     return {
-        "label": study.label(metric),
+        "label": results.label(metric),
         "path": path,
-        "budget": None if bound is None else {"at": at_x(bound), "text": study.filter_texts([filter_])[0]},
+        "budget": None if bound is None else {"at": at_x(bound), "text": results.ranking.filter_texts([filter_])[0]},
         "x_ticks": [
-            {"at": at_x(value), "text": study.show_value(metric, value)}
+            {"at": at_x(value), "text": results.show_value(metric, value)}
             for value in (tight, tight / 2 + loose / 2, loose)
         ],
-        "y_ticks": [{"at": at_y(value), "text": study.show_value(goal, value)} for value in (low, high)],
+        "y_ticks": [{"at": at_y(value), "text": results.show_value(goal, value)} for value in (low, high)],
         "steps": [
-            {"x": x, "y": y, **_step(study, metric, goal, step)} for (x, y), step in zip(points, steps, strict=True)
+            {"x": x, "y": y, **_step(results, metric, goal, step)} for (x, y), step in zip(points, steps, strict=True)
         ],
     }
 
@@ -87,11 +93,11 @@ def _share(value: float, start: float, stop: float) -> float:
     return (value / 2 - start / 2) / ((stop / 2 - start / 2) or 1.0)
 
 
-def _step(study: Study, metric: str, goal: str, step: Bought) -> dict[str, str]:
-    key = study.keys[step.row]
-    name, budget = study.forest[key].label, study.show_value(metric, step.budget)
-    value = study.show_value(goal, step.value)
+def _step(results: Results, metric: str, goal: str, step: Bought) -> dict[str, str]:
+    key = results.keys[step.row]
+    name, budget = results.forest[key].label, results.show_value(metric, step.budget)
+    value = results.show_value(goal, step.value)
     return {
-        "key": key, "name": name, "value": value, "budget": f"{study.label(metric)} {budget}",
-        "text": f"{study.label(metric)} {budget}: {name}, {value}",
+        "key": key, "name": name, "value": value, "budget": f"{results.label(metric)} {budget}",
+        "text": f"{results.label(metric)} {budget}: {name}, {value}",
     }  # fmt: skip

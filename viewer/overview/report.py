@@ -13,7 +13,7 @@ from bokeh.resources import INLINE, Resources
 
 from viewer.format.templates import asset, page_template, render
 from viewer.map.view import ModelMap
-from viewer.session.session import Desk
+from viewer.session.session import Session
 from viewer.session.view import Action, View
 
 __all__ = ["Report", "script_json"]
@@ -25,31 +25,31 @@ _MOST_ROWS = 1000
 class Report(View):
     """Gathers what the other views would draw, by making them anew from the same state."""
 
-    def __init__(self, desk: Desk, makers: Mapping[str, Any]) -> None:
-        super().__init__(desk)
+    def __init__(self, session: Session, makers: Mapping[str, Any]) -> None:
+        super().__init__(session)
         self._make = makers
 
     def actions(self) -> dict[str, Action]:
         return {"report": self._report}
 
     def _report(self, message: Mapping[str, Any]) -> None:
-        self.desk.send("save", {"name": "bouillon-report.html", "type": "text/html", "text": self.html()})
+        self.session.send("save", {"name": "bouillon-report.html", "type": "text/html", "text": self.html()})
 
     def html(self) -> str:
         """Return the whole file."""
-        desk = _Quiet(self.desk)
-        views = {name: make(desk) for name, make in self._make.items()}
+        session = _Quiet(self.session)
+        views = {name: make(session) for name, make in self._make.items()}
         panes = {name: markup for view in views.values() for name, markup in view.markup().items()}
         for view in views.values():
             view.begin()
-        keys = [node.key for node in self.desk.study.forest][:_MOST_CARDS]
+        keys = [node.key for node in self.session.results.forest][:_MOST_CARDS]
         cards = {key: card[1] for key in keys if (card := views["card"].card(key)) is not None}
-        theme = "dark" if self.desk.dark else "light"  # the plots are in the colours of one: the file keeps to it
-        first = {**desk.sent, "state": {"page": "overview", "theme": theme}}
+        theme = "dark" if self.session.dark else "light"  # the plots are in the colours of one: the file keeps to it
+        first = {**session.sent, "state": {"page": "overview", "theme": theme}}
         table = views["table"].draw_rows(0, _MOST_ROWS)
         told = render(
-            "report", path=self.desk.path.name, made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            context=self.desk.study.context.text, filters=self.desk.study.filter_texts(self.state.filters),
+            "report", path=self.session.path.name, made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            context=self.session.results.context.text, filters=self.session.results.ranking.filter_texts(self.state.filters),
             limits=self._limits(views["table"].total()),
         )  # fmt: skip
         panes |= {
@@ -60,7 +60,7 @@ class Report(View):
             "found": "",
             "side": views["details"].draw_side(),
         }
-        left_out = render("left_out", most=_MOST_CARDS) if len(self.desk.study.forest.nodes) > _MOST_CARDS else ""
+        left_out = render("left_out", most=_MOST_CARDS) if len(self.session.results.forest.nodes) > _MOST_CARDS else ""
         scripts = ("page.js", "map.js", "hover.js", "export.js")
         variables = {
             "figures": True, "panes": panes, "theme": theme, "page": "overview", "page_title": "Bouillon report",
@@ -76,7 +76,7 @@ class Report(View):
 
     def _limits(self, rows: int) -> list[str]:
         """Say what of the view the file leaves out; a few thousand models with all their facts would be too much for it."""
-        steps, said = len(self.desk.study.forest.nodes), []
+        steps, said = len(self.session.results.forest.nodes), []
         if rows > _MOST_ROWS:
             said.append(f"The table has the first {_MOST_ROWS:,} of {rows:,} models.")
         if steps > _MOST_CARDS:
@@ -97,8 +97,8 @@ def _full(drawn: ModelMap) -> list[int]:
 class _Quiet:
     """The visitor's desk, except that what is sent is kept."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, session: Session) -> None:
+        self._desk = session
         self.sent: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:

@@ -53,69 +53,69 @@ class Table(View):
 
     def draw_rows(self, start: int, count: int) -> str:
         """Return the table's markup with some of its rows."""
-        study, state = self.desk.study, self.state
+        results, state = self.session.results, self.state
         rows = self.rows()
         shown = self.columns()
-        chosen, passing = set(state.selected), self.desk.study.passing(state.filters)
+        chosen, passing = set(state.selected), self.session.results.ranking.passing(state.filters)
         return render(
             "table",
-            metrics=[{"name": m.name, "label": study.label(m.name), "shown": m.name in shown} for m in study.metrics],
+            metrics=[{"name": m.name, "label": results.label(m.name), "shown": m.name in shown} for m in results.metrics],
             headings=[
                 self._heading(" name", "Model", "name"), self._heading(" op", "Operation", "made"),
-                *(self._heading(m, study.label(m), "number") for m in shown),
+                *(self._heading(m, results.label(m), "number") for m in shown),
             ],
             rows=[
-                self._words(study.forest[study.keys[row]]) | {
-                    "chosen": study.keys[row] in chosen,
+                self._words(results.forest[results.keys[row]]) | {
+                    "chosen": results.keys[row] in chosen,
                     "faint": not passing[row],
                     "cells": [self._cell(metric, row) for metric in shown],
                 }
                 for row in rows[start : start + count]
             ],
             sorted_by=f"{state.order} {state.descending}", start=start, stop=min(start + count, len(rows)), total=len(rows), page=PAGE,
-            budgets=study.filter_texts(state.filters), within=state.within,
+            budgets=results.ranking.filter_texts(state.filters), within=state.within,
         )  # fmt: skip
 
     def _words(self, node: Node) -> dict[str, str]:
         """Return what stands before the figures: the operation as the map words it, and all of it in `made_by`."""
-        study = self.desk.study
+        results = self.session.results
         return {
             "key": node.key, "name": node.name, "operation": node.op.replace("_", " "),
-            "telling": study.telling_text(node.brief), "made_by": f"{node.op.replace('_', ' ')} {study.parameters_text(node)}",
+            "telling": results.text.telling_text(node.brief), "made_by": f"{node.op.replace('_', ' ')} {results.text.parameters_text(node)}",
         }  # fmt: skip
 
     def _cell(self, metric: str, row: int) -> dict[str, str]:
-        study = self.desk.study
-        return {"value": study.show(metric, row), "interval": study.show_interval(metric, row)}
+        results = self.session.results
+        return {"value": results.show(metric, row), "interval": results.show_interval(metric, row)}
 
     def columns(self) -> list[str]:
         """The metrics shown, in their order in the study."""
-        names = [metric.name for metric in self.desk.study.metrics]
+        names = [metric.name for metric in self.session.results.metrics]
         return [name for name in names if name in self.state.columns] or names[:_FIRST_METRICS]
 
     def rows(self) -> list[int]:
         """All rows in the order asked for, or those within the budget if only they are."""
-        passing = self.desk.study.passing(self.state.filters)
+        passing = self.session.results.ranking.passing(self.state.filters)
         return [row for row in self._ordered() if passing[row] or not self.state.within]
 
     def _ordered(self) -> list[int]:
         """All rows in the order asked for; those without a value come last, either way."""
-        study, order = self.desk.study, self.state.order
+        results, order = self.session.results, self.state.order
         if order == "":
-            return list(range(len(study.keys)))[:: -1 if self.state.descending else 1]
+            return list(range(len(results.keys)))[:: -1 if self.state.descending else 1]
         if order in (" op", " name"):
             return sorted(
-                range(len(study.keys)), key=lambda row: self._text_key(order, row), reverse=self.state.descending
+                range(len(results.keys)), key=lambda row: self._text_key(order, row), reverse=self.state.descending
             )
-        values = study.values(order)
+        values = results.values(order)
         known = [int(row) for row in np.argsort(values, kind="stable") if np.isfinite(values[row])]
         unknown = [int(row) for row in np.flatnonzero(~np.isfinite(values))]
         return (known[::-1] if self.state.descending else known) + unknown
 
     def _text_key(self, order: str, row: int) -> tuple[Any, ...]:
-        key = self.desk.study.keys[row]
-        node = self.desk.study.forest[key]
-        return natural_key(self.desk.study.operation(key) if order == " op" else node.name)
+        key = self.session.results.keys[row]
+        node = self.session.results.forest[key]
+        return natural_key(self.session.results.text.operation(key) if order == " op" else node.name)
 
     def _heading(self, order: str, label: str, kind: str) -> dict[str, Any]:
         here = self.state.order == order
@@ -124,10 +124,10 @@ class Table(View):
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         order = str(message.get("order", ""))
-        if order not in {" name", " op", *(metric.name for metric in self.desk.study.metrics)}:
+        if order not in {" name", " op", *(metric.name for metric in self.session.results.metrics)}:
             return
         again = order == self.state.order
-        first = self.desk.study.better(order) == "higher" if not order.startswith(" ") else False
+        first = self.session.results.better(order) == "higher" if not order.startswith(" ") else False
         self.state.change({"order": order, "descending": not self.state.descending if again else first, "rows_from": 0})
 
     def _turn(self, message: Mapping[str, Any]) -> None:
@@ -141,25 +141,25 @@ class Table(View):
         key = str(message.get("key"))
         if key in self.state.selected:
             self.state.pick([other for other in self.state.selected if other != key])
-        elif self.desk.known([key]):
+        elif self.session.known([key]):
             self.state.pick([*self.state.selected, key])
 
     def _csv(self, message: Mapping[str, Any]) -> None:
-        rows = range(len(self.desk.study.keys)) if message.get("every") else self.rows()
-        self.desk.send("save", {"name": "models.csv", "type": "text/csv", "text": self.as_csv(rows)})
+        rows = range(len(self.session.results.keys)) if message.get("every") else self.rows()
+        self.session.send("save", {"name": "models.csv", "type": "text/csv", "text": self.as_csv(rows)})
 
     def as_csv(self, rows: Iterable[int]) -> str:
         """Write models with all metrics and their intervals, in full precision."""
-        study = self.desk.study
+        results = self.session.results
         text = io.StringIO()
         write = csv.writer(text).writerow
-        names = [metric.name for metric in study.metrics]
+        names = [metric.name for metric in results.metrics]
         write(["model_key", "name", "parent_key", "operation", "parameters"]
               + [title for name in names for title in (name, f"{name} low", f"{name} high")])  # fmt: skip
         for row in rows:
-            node = study.forest[study.keys[row]]
-            numbers = [v for name in names for v in study.column(name).row(row)]
-            write([_safe(cell) for cell in (node.key, node.name, node.parent or "", node.op, study.parameters_text(node))]
+            node = results.forest[results.keys[row]]
+            numbers = [v for name in names for v in results.column(name).row(row)]
+            write([_safe(cell) for cell in (node.key, node.name, node.parent or "", node.op, results.text.parameters_text(node))]
                   + ["" if not np.isfinite(v) else repr(float(v)) for v in numbers])  # fmt: skip
         return text.getvalue()
 
@@ -168,10 +168,10 @@ class Table(View):
             "" if self.state.order == "" else {" name": "model", " op": "op"}.get(self.state.order, self.state.order)
         )
         query = sql_of_table(
-            self.columns(), self.desk.study.context, order, descending=self.state.descending,
+            self.columns(), self.session.results.context, order, descending=self.state.descending,
             within=budgets(self.state.filters) if self.state.within else (),
         )  # fmt: skip
-        self.desk.send("copy", query)
+        self.session.send("copy", query)
 
 
 def _safe(text: str) -> str:

@@ -6,28 +6,28 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from viewer.results.notes import Kind, Notes
-from viewer.session.session import Desk
+from viewer.session.session import Session
 
-__all__ = ["MOST", "Company", "add_model", "company", "drop_model", "flag", "set_base"]
+__all__ = ["MOST", "ComparedModels", "add_model", "compared_models", "drop_model", "flag", "set_base"]
 
 MOST = 60
 _SUGGESTED = 4
 
 
-class Company:
+class ComparedModels:
     """The models on a page: the base first, then the others in the order they were picked."""
 
-    def __init__(self, desk: Desk, able: Collection[str]) -> None:
+    def __init__(self, session: Session, able: Collection[str]) -> None:
         """`able` are the models that have what the page shows."""
-        forest, state = desk.study.forest, desk.state
-        picked = [key for key in state.selected if key in desk.study.row]
+        forest, state = session.results.forest, session.state
+        picked = [key for key in state.selected if key in session.results.row]
         self.suggested = not picked
         if not picked:
             known = [key for key in forest.preorder if key in able]
             roots = [key for key in known if forest.depth(key) == 0] or known
             below = [key for key in known if roots and forest.root(key) == forest.root(roots[0])]
             picked = below[:_SUGGESTED]
-        asked = state.base if state.base in desk.study.row else ""
+        asked = state.base if state.base in session.results.row else ""
         with_base = picked if not asked or asked in picked else [asked, *picked]
         self.unable = [key for key in with_base if key not in able]
         found = [key for key in with_base if key in able]
@@ -41,34 +41,36 @@ class Company:
         return self.models[1:]
 
 
-def company(desk: Desk, able: Collection[str]) -> Company:
+def compared_models(session: Session, able: Collection[str]) -> ComparedModels:
     """Return the models that a page shows."""
-    return Company(desk, able)
+    return ComparedModels(session, able)
 
 
-def add_model(desk: Desk, shown: Company, message: Mapping[str, Any]) -> None:
+def add_model(session: Session, shown: ComparedModels, message: Mapping[str, Any]) -> None:
     """Put one more model on the page."""
-    for key in desk.known([str(message.get("value"))]):
-        desk.state.pick([*shown.models, *shown.unable, key])
+    for key in session.known([str(message.get("value"))]):
+        session.state.pick([*shown.models, *shown.unable, key])
 
 
-def drop_model(desk: Desk, shown: Company, message: Mapping[str, Any]) -> None:
+def drop_model(session: Session, shown: ComparedModels, message: Mapping[str, Any]) -> None:
     """Take a model from the page."""
     key = str(message.get("key"))
     left = [other for other in (*shown.models, *shown.unable) if other != key]
-    desk.state.pick(left)
-    if desk.state.base == key:
-        desk.state.change({"base": ""})
+    session.state.pick(left)
+    if session.state.base == key:
+        session.state.change({"base": ""})
 
 
-def set_base(desk: Desk, shown: Company, message: Mapping[str, Any]) -> None:
+def set_base(session: Session, shown: ComparedModels, message: Mapping[str, Any]) -> None:
     """Compare with another model."""
-    for key in desk.known([str(message.get("value"))]):
-        desk.state.pick([*shown.models, *shown.unable])
-        desk.state.change({"base": key})
+    for key in session.known([str(message.get("value"))]):
+        session.state.pick([*shown.models, *shown.unable])
+        session.state.change({"base": key})
 
 
-def flag(desk: Desk, notes: Notes, message: Mapping[str, Any], *, kinds: Sequence[Kind], dataset_key: str = "") -> None:
+def flag(
+    session: Session, notes: Notes, message: Mapping[str, Any], *, kinds: Sequence[Kind], dataset_key: str = ""
+) -> None:
     """Put a flag with a note on something, or take it away; only on `kinds`. Instances and classes are of a data set."""
     kind = next((known for known in kinds if known == message.get("kind_of")), None)
     if kind is None:
@@ -80,4 +82,4 @@ def flag(desk: Desk, notes: Notes, message: Mapping[str, Any], *, kinds: Sequenc
         else:
             notes.remove(kind, about, dataset_key=where)
     except OSError as error:
-        desk.send("flash", f"The note cannot be written: {error.strerror} ({notes.path})")
+        session.send("flash", f"The note cannot be written: {error.strerror} ({notes.path})")

@@ -12,7 +12,7 @@ from typing import Any
 from bokeh.core.properties import Any as AnyValue
 from bokeh.model import DataModel
 
-__all__ = ["Bridge", "Courier"]
+__all__ = ["Bridge", "Outbox"]
 
 
 class Bridge(DataModel):
@@ -23,7 +23,7 @@ class Bridge(DataModel):
     first = AnyValue(default=None, help="the update that the page starts with")
 
 
-class Courier:
+class Outbox:
     """Collects what changed while a message is handled, and sends it as one update."""
 
     def __init__(self, bridge: Bridge, handle: Callable[[str, Mapping[str, Any]], None]) -> None:

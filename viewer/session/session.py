@@ -10,36 +10,36 @@ from viewer.session.state import ViewState
 from viewer.session.url import Keys
 
 if TYPE_CHECKING:
-    from viewer.results.results import Study
-    from viewer.session.messages import Courier
+    from viewer.results.results import Results
+    from viewer.session.messages import Outbox
 
-__all__ = ["Desk"]
+__all__ = ["Session"]
 
 
-class Desk:
+class Session:
     """One per visitor; `study` is replaced when new results are published."""
 
-    def __init__(self, path: Path, state: ViewState, study: Study, courier: Courier) -> None:
+    def __init__(self, path: Path, state: ViewState, results: Results, outbox: Outbox) -> None:
         self.path = path
         self.state = state
-        self.courier = courier
-        self.study = study
-        self.keys = Keys(study.forest.nodes)
+        self.outbox = outbox
+        self.results = results
+        self.keys = Keys(results.forest.nodes)
         self.notices: list[str] = []
         self.dark = False
         """Whether the page's ground is dark, as far as the browser has said."""
         self.repaint: Callable[[], None] = lambda: None
         """Draws everything that has colours of its own again."""
 
-    def renew(self, study: Study) -> None:
+    def renew(self, results: Results) -> None:
         """Work with newer results."""
-        self.study = study
-        self.keys = Keys(study.forest.nodes)
+        self.results = results
+        self.keys = Keys(results.forest.nodes)
 
     def known(self, keys: list[str]) -> list[str]:
         """Return those keys that are models of the study."""
-        return [key for key in keys if key in self.study.row]
+        return [key for key in keys if key in self.results.row]
 
     def send(self, kind: str, content: Any) -> None:
         """Put something in the next update of the page."""
-        self.courier.add(kind, content)
+        self.outbox.add(kind, content)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
 import param
 
-from viewer.session.inside_state import InsideState
-
-__all__ = ["AUTO", "KIND", "NOTHING", "PAGES_AT_START", "ViewState"]
+__all__ = ["AUTO", "KIND", "NOTHING", "PAGES_AT_START", "BehavioursState", "LayersState", "ViewState", "page_fields"]
 
 AUTO = ""
 """A metric that nobody chose: the viewer picks one."""
@@ -21,7 +19,50 @@ KIND = ":kind"
 PAGES_AT_START = ("overview", "table", "compare")
 
 
-class ViewState(InsideState):
+class BehavioursState(param.Parameterized):
+    """What a person can change on the Behaviours page. Which models are on it is `ViewState.selected`."""
+
+    rows = param.Selector(default="classes", objects=["classes", "groups", "instances"])
+    groups = param.List([], item_type=str, doc="one or two attributes whose values, or crossings, are the rows")
+    measure = param.String("error", doc="what is compared")
+    relative = param.Boolean(False, doc="changes as ratios of means")
+    order = param.String("", doc="key of the model whose column the rows are sorted by; empty: the first; `name`")
+    by = param.Selector(default="change", objects=["change", "size", "value"], doc="signed change, its size, or value")
+    descending = param.Boolean(True)
+    class_name = param.String("", doc="only instances of this class")
+    group = param.String("", doc="only instances of this group")
+    text = param.String("", doc="only instances with this text in id, label, attribute or answer")
+    only = param.Selector(default="all", objects=["all", "changed", "broken", "mended", "exemplars", "flagged"])
+    of = param.String("", doc="key of the model that `only` is about; empty: any")
+    least = param.Integer(2, bounds=(1, None), doc="exemplars: changed in at least so many of the models")
+    brush = param.List([], item_type=str, doc="ranges on the models' histograms: key~low~high")
+    matrix = param.String("", doc="key of the model whose flip matrix is open")
+    start = param.Integer(0, bounds=(0, None), doc="first row on the page")
+
+
+class LayersState(param.Parameterized):
+    """What a person can change on the Layers page. Which models are on it is `ViewState.selected`."""
+
+    show = param.Selector(default="weights", objects=["sparsity", "weights", "activations", "numbers"])
+    stage = param.Selector(default="torch", objects=["torch", "onnx"], doc="of activations: the network, or its file")
+    flat = param.Boolean(False, doc="a flat list instead of the tree")
+    open = param.List([], item_type=str, doc="modules of the tree that are opened")
+    order = param.String("", doc="`name`, `size` or the key of a model")
+    by = param.String("relative_change", doc="the number that a model's column is sorted by")
+    descending = param.Boolean(True)
+    filter = param.String("", doc="regular expression that names must match")
+    types = param.List([], item_type=str, doc="types of module shown; empty: all")
+    flagged = param.Boolean(False, doc="only what is flagged, or lies in a flagged module")
+    start = param.Integer(0, bounds=(0, None), doc="first row on the page")
+
+
+_PARTS = {"b_": "behaviours", "l_": "layers"}
+"""Beginning of a field's name in addresses and messages -> the part of the state that holds it."""
+_KEYWORDS = {"class": "class_name", "from": "start"}
+"""Names in addresses that Python keeps for itself -> the field."""
+
+
+class ViewState(param.Parameterized):
     """One per visitor. Every field is in the URL (`viewer.session.url`), so that a link reproduces what is seen."""
 
     page = param.String("overview", doc="which page is open")
@@ -51,6 +92,31 @@ class ViewState(InsideState):
     setting = param.String(AUTO, doc="runtime, machine and data set whose measurements are shown")
     theme = param.Selector(default="auto", objects=["auto", "light", "dark"])
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.behaviours, self.layers = BehavioursState(), LayersState()
+        self._held, self._changed = 0, dict[str, None]()
+        self._report: Callable[[Set[str]], None] = lambda fields: None
+        self._watch(self, "")
+        for beginning, part in _PARTS.items():
+            self._watch(getattr(self, part), beginning)
+
+    def watch(self, report: Callable[[Set[str]], None]) -> None:
+        """Call `report` with the names of the fields that changed: once per change, or per block of `together`."""
+        self._report = report
+
+    def _watch(self, part: param.Parameterized, beginning: str) -> None:
+        def note(*events: Any) -> None:
+            self._changed |= dict.fromkeys(_address_name(beginning, event.name) for event in events)
+            self._flush()
+
+        part.param.watch(note, _own_fields(part))
+
+    def _flush(self) -> None:
+        if not self._held and self._changed:
+            changed, self._changed = self._changed, {}
+            self._report(changed.keys())
+
     def pick(self, keys: list[str]) -> None:
         """Select models; an unchanged selection is ignored, so that views cannot echo each other."""
         unique = list(dict.fromkeys(keys))
@@ -58,15 +124,57 @@ class ViewState(InsideState):
             self.param.update(selected=unique, refine={})
 
     def change(self, values: Mapping[str, Any]) -> None:
-        """Set fields that differ, as one event."""
-        self.param.update(**{name: value for name, value in values.items() if getattr(self, name) != value})
+        """Set fields that differ, as one event. Fields of a page are called as in addresses: `b_rows`, `l_show`."""
+        with self.together():
+            for name, value in values.items():
+                if self.value(name) != value:
+                    part, own = self._place(name)
+                    setattr(part, own, value)
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """Hold back events until the block ends."""
-        with param.parameterized.batch_call_watchers(self):
+        self._held += 1
+        try:
             yield
+        finally:
+            self._held -= 1
+            self._flush()
 
     def fields(self) -> list[str]:
-        """Names of everything that can change."""
-        return [name for name in self.param if name != "name"]
+        """Names, as in addresses, of everything that can change."""
+        pages = [(beginning, name) for beginning, part in _PARTS.items() for name in _own_fields(getattr(self, part))]
+        return [*(_address_name(beginning, name) for beginning, name in pages), *_own_fields(self)]
+
+    def value(self, name: str) -> Any:
+        """Return a field's value."""
+        part, own = self._place(name)
+        return getattr(part, own)
+
+    def values(self) -> dict[str, Any]:
+        """Return every field's value."""
+        return {name: self.value(name) for name in self.fields()}
+
+    def parameter(self, name: str) -> param.Parameter:
+        """Return a field's declaration."""
+        part, own = self._place(name)
+        return part.param[own]
+
+    def _place(self, name: str) -> tuple[param.Parameterized, str]:
+        part = _PARTS.get(name[:2])
+        return (self, name) if part is None else (getattr(self, part), _KEYWORDS.get(name[2:], name[2:]))
+
+
+def page_fields(page: str) -> frozenset[str]:
+    """Return the names, as in addresses, of the fields that belong to a page alone."""
+    state = ViewState()
+    return frozenset(name for name in state.fields() if _PARTS.get(name[:2]) == page)
+
+
+def _address_name(beginning: str, field: str) -> str:
+    words = {own: word for word, own in _KEYWORDS.items()} if beginning else {}
+    return beginning + words.get(field, field)
+
+
+def _own_fields(part: param.Parameterized) -> list[str]:
+    return [name for name in part.param if name != "name"]

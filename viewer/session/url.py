@@ -53,8 +53,8 @@ def write_link(state: ViewState, keys: Keys) -> str:
     """Return the query that reproduces the state; what is as it was at the start is left out."""
     pairs: list[tuple[str, str]] = []
     for name in state.fields():
-        value = getattr(state, name)
-        if value != state.param[name].default:
+        value = state.value(name)
+        if value != state.parameter(name).default:
             pairs.extend((name, text) for text in _WRITERS.get(name, _plain)(value, keys))
     return urlencode(pairs, quote_via=quote, safe=":,.[]~")
 
@@ -75,8 +75,8 @@ def read_link(query: str, keys: Keys) -> tuple[dict[str, Any], list[str]]:
             notices.append(f"The address has an unknown part '{_clip(name)}'; it was ignored.")
             continue
         try:
-            value = _READERS.get(name, _read_plain(fresh.param[name]))(texts, keys, notices)
-            setattr(fresh, name, value)  # the parameter's own check: type, bounds, allowed values
+            value = _READERS.get(name, _read_plain(fresh.parameter(name)))(texts, keys, notices)
+            fresh.change({name: value})  # the parameter's own check: type, bounds, allowed values
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             notices.append(f"The address says {name}={_clip(', '.join(texts))}, which means nothing here; ignored.")
         else:

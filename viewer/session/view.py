@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from typing import Any, ClassVar
 
-from viewer.session.session import Desk
+from viewer.session.session import Session
 
-__all__ = ["STUDY", "Action", "SideView", "View"]
+__all__ = ["RESULTS", "Action", "SideView", "View"]
 
-STUDY = "study"
+RESULTS = "results"
 """Stands among the changed fields when the results themselves changed."""
 
 Action = Callable[[Mapping[str, Any]], None]
@@ -24,9 +24,9 @@ class View:
     shows: ClassVar[frozenset[str]] = frozenset()
     """Of a page: the fields that its markup depends on."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.state = desk.state
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.state = session.state
 
     def actions(self) -> dict[str, Action]:
         """Kind of message -> what to do about it."""
@@ -42,8 +42,8 @@ class View:
     def update(self, changed: Set[str]) -> None:
         """Draw what depends on the changed fields."""
         for pane, fields in self.panes.items():
-            if changed & (fields | {STUDY}):
-                self.desk.courier.add("panes", {pane: getattr(self, f"draw_{pane}")()})
+            if changed & (fields | {RESULTS}):
+                self.session.outbox.add("panes", {pane: getattr(self, f"draw_{pane}")()})
 
     def markup(self) -> dict[str, str]:
         """All panes, for a page that is just opened."""
@@ -61,8 +61,8 @@ class SideView(View):
 
     def update(self, changed: Set[str]) -> None:
         super().update(changed)
-        if self.state.pane == self.name and changed & (self.shows | {"pane", STUDY}):
-            self.desk.courier.add("panes", {"side": self.draw_side()})
+        if self.state.pane == self.name and changed & (self.shows | {"pane", RESULTS}):
+            self.session.outbox.add("panes", {"side": self.draw_side()})
 
     def markup(self) -> dict[str, str]:
         return super().markup() | ({"side": self.draw_side()} if self.state.pane == self.name else {})

@@ -1,0 +1,110 @@
+"""How models look on the map and in the scatterplot: place, colour and size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+
+from viewer.format.palette import KINDS, kind_color, scale
+from viewer.map.bundles import Bundle, Bundles
+from viewer.map.layout import Arrange, Layout, layout
+from viewer.results.results import Results
+from viewer.session.state import KIND
+
+__all__ = ["Appearance", "appearance"]
+
+_MOST_LAYOUTS = 8
+_PLAIN = "#5b8db8"
+_FILLED = 0.25
+"""Share of its declared range that a metric's values must take for the range to be its scale."""
+
+
+def appearance(results: Results) -> Appearance:
+    """Return how these results look; made once for all visitors."""
+    return results.shared(Appearance)
+
+
+class Appearance:
+    """The looks of one publication's results; the latest layouts and colours are kept for all visitors."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._layouts: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Layout] = {}
+        self._colors: dict[tuple[str, bool], np.ndarray] = {}
+
+    def prepare(self) -> None:
+        """Do now what the first visitor would wait for."""
+        self.layout("operation", (), ())
+        _ = self._results.parent_rows
+
+    @cached_property
+    def bundles(self) -> Bundles:
+        """What may be drawn as one."""
+        return Bundles(self._results.forest)
+
+    def layout(self, arrange: Arrange, opened: Iterable[str], closed: Iterable[str]) -> Layout:
+        """Return where everything stands; the latest arrangements are kept for all visitors."""
+        wanted = (arrange, tuple(sorted(opened)), tuple(sorted(closed)))
+        found = self._layouts.get(wanted)
+        if found is None:
+            found = layout(
+                self._results.forest, arrange=arrange, opened=wanted[1], closed=wanted[2], bundles=self.bundles
+            )
+            while len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.pop(next(iter(self._layouts)), None)
+            self._layouts[wanted] = found
+        return found
+
+    def bundle(self, key: str) -> Bundle | None:
+        """Return a bundle by its id."""
+        return self.bundles.bundles.get(key)
+
+    def rgb(self, metric: str, *, dark: bool) -> np.ndarray:
+        """Return the colour of every row: uint8 (N, 3); the stronger, the better."""
+        known = self._colors.get((metric, dark))
+        if known is None:
+            names = self._ink(metric, dark=dark)
+            known = np.frombuffer(bytes.fromhex("".join(name[1:] for name in names)), dtype=np.uint8).reshape(-1, 3)
+            self._colors[metric, dark] = known
+        return known
+
+    def _ink(self, metric: str, *, dark: bool) -> list[str]:
+        if metric == KIND:
+            return [kind_color(self._results.forest[key].kind) for key in self._results.keys]
+        if not metric:
+            return [_PLAIN] * len(self._results.keys)
+        low, high = self.ends(metric)
+        return scale(self._results.values(metric), self._results.better(metric), low=low, high=high, dark=dark)
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """The kinds of operation that made the models: those with a colour of their own first."""
+        here = {self._results.forest[key].kind for key in self._results.keys}
+        return [kind for kind in KINDS if kind in here] + sorted(here - set(KINDS))
+
+    def sizes(self, metric: str) -> np.ndarray:
+        """Return the size of every row, 0 to 1: its area grows with the metric; without one it is small."""
+        if not metric:
+            return np.full(len(self._results.keys), 0.45)
+        values = self._results.values(metric)
+        low, high = self.ends(metric)
+        share = (values - low) / ((high - low) or 1.0)
+        return np.sqrt(np.nan_to_num(np.clip(share, 0.0, 1.0), nan=0.0))
+
+    def ends(self, metric: str) -> tuple[float, float]:
+        """Return the ends of a metric's scale: those of its values, or the declared ones if the values fill them.
+
+        A scale of 0 to 1 for values of 0.75 to 0.77 would make all models look the same. No value lies outside.
+        """
+        values, spec = self._results.values(metric), self._results.spec(metric)
+        known = values[np.isfinite(values)]
+        if not known.size:
+            return spec.low or 0.0, 1.0 if spec.high is None else spec.high
+        low, high = float(known.min()), float(known.max())
+        bottom, top = (
+            min(low, spec.low if spec.low is not None else low),
+            max(high, spec.high if spec.high is not None else high),
+        )
+        return (bottom, top) if high - low >= _FILLED * (top - bottom) else (low, high)

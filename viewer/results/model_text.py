@@ -1,0 +1,74 @@
+"""Models in words: their operations, their parameters, and names short enough for a plot."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from viewer.results.lineage import Node
+
+if TYPE_CHECKING:
+    from viewer.results.results import Results
+
+__all__ = ["ModelText"]
+
+_SHORT = 28
+
+
+class ModelText:
+    """Writes about the models of one publication's results."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    def parameters(self, node: Node) -> list[tuple[str, str]]:
+        """Return the operation's parameters as text; those left at None are not worth a line."""
+        return [(name.replace("_", " "), _text(value)) for name, value in node.params.items() if value is not None]
+
+    def parameters_text(self, node: Node) -> str:
+        """Return the parameters in one line."""
+        return ", ".join(f"{name} {value}" for name, value in self.parameters(node))
+
+    @cached_property
+    def _telling(self) -> dict[str, list[str]]:
+        """Operation -> its parameters that differ between models; the rest is the same wherever it stands."""
+        seen: dict[str, dict[str, set[str]]] = {}
+        for node in self._results.forest:
+            for name, value in node.params.items():
+                seen.setdefault(node.op, {}).setdefault(name, set()).add(_text(value))
+        return {op: [name for name, values in by_name.items() if len(values) > 1] for op, by_name in seen.items()}
+
+    def telling_text(self, node: Node) -> str:
+        """Return those parameters in one line that tell this model from others of the same operation."""
+        given = {name: node.params.get(name) for name in self._telling.get(node.op, [])}
+        # numbers first: they are what a sweep is about, and what a narrow column has room for
+        names = sorted(given, key=lambda name: not isinstance(given[name], int | float))
+        return ", ".join(
+            f"{name.replace('_', ' ')} {_joined(given[name])}"
+            for name in names
+            if given[name] not in (None, [], {}, "")
+        )
+
+    def operation(self, key: str) -> str:
+        """Return operation and parameters in one line, nested ones by name."""
+        node = self._results.forest[key].brief
+        return f"{node.op.replace('_', ' ')} {self.parameters_text(node)}".strip()
+
+    def short_name(self, row: int) -> str:
+        """Return a name short enough to stand in a plot."""
+        name = self._results.forest[self._results.keys[row]].name or self._results.forest[self._results.keys[row]].label
+        return name if len(name) <= _SHORT else "…" + name[1 - _SHORT :]  # the end of a path tells more than its start
+
+
+def _joined(value: object) -> str:
+    return "+".join(map(_text, value)) if isinstance(value, list) else _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_text(each) for each in value) + "]"
+    return str(value)

@@ -1,0 +1,94 @@
+"""What a visitor's state means for the results at hand: the metrics that are shown, and what an address may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from viewer.results.budget import Range
+from viewer.results.results import BULK, COST, QUALITY, Results
+from viewer.session.state import AUTO, KIND, NOTHING, ViewState
+
+__all__ = ["Choices", "choices"]
+
+_METRIC_FIELDS = ("color", "size", "x", "y", "goal", "relax")
+_ALSO = {"color": (KIND,)}
+_FIRST_CHOICE = {"color": QUALITY, "y": QUALITY, "goal": QUALITY, "x": COST, "size": BULK}
+
+
+def choices(results: Results) -> Choices:
+    """Return the choices among these results; made once for all visitors."""
+    return results.shared(Choices)
+
+
+class Choices:
+    """What can be chosen among the results of one publication, and what is chosen where nobody did."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._names = frozenset(spec.name for spec in results.metrics)
+
+    def accept(self, values: Mapping[str, Any], pages: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+        """Return the values that make sense for these results, and a sentence for each that does not."""
+        kept, notices = dict(values), []
+        for name in _METRIC_FIELDS:
+            if kept.get(name, AUTO) not in {AUTO, NOTHING, *_ALSO.get(name, ()), *self._names}:
+                notices.append(f"There is no metric '{_clip(kept.pop(name))}' in these results.")
+        if kept.get("page", "overview") not in pages:
+            notices.append(f"There is no page '{_clip(kept.pop('page'))}'.")
+        if "filters" in kept:
+            kept["filters"], unknown = self._known_filters(kept["filters"])
+            notices += [f"The budget on '{_clip(name)}' was left out: there is no such metric." for name in unknown]
+        if "columns" in kept:
+            kept["columns"] = [name for name in kept["columns"] if name in self._names]
+        if kept.get("order", "") not in {"", " name", " op", *self._names}:
+            notices.append(f"The table cannot be sorted by '{_clip(kept.pop('order'))}'.")
+        if kept.get("setting") and kept["setting"] not in {context.id for context in self._results.snapshot.contexts}:
+            notices.append("The runtime, machine or data set of the address is not in these results.")
+            kept.pop("setting")
+        return kept, notices
+
+    def _known_filters(self, filters: Iterable[Range]) -> tuple[list[Range], list[str]]:
+        """One filter per metric: the last one given counts."""
+        latest = {metric: (metric, low, high) for metric, low, high in filters}
+        return [f for name, f in latest.items() if name in self._names], [n for n in latest if n not in self._names]
+
+    def metric(self, field: str, state: ViewState) -> str:
+        """Return the metric of a field: the person's choice, else one that suits; empty for none."""
+        asked = getattr(state, field)
+        if asked == NOTHING:
+            return ""
+        known = asked in self._names or asked in _ALSO.get(field, ())
+        return asked if known else self._suiting[field]
+
+    @cached_property
+    def _suiting(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for field, wanted in _FIRST_CHOICE.items():
+            names = [spec.name for spec in self._results.primary]
+            fitting = [name for name in names if wanted.search(name)]
+            free = [name for name in names if name not in found.values()] if field in ("x", "y") else names
+            found[field] = next(iter([*fitting, *free, *names]), "")
+        return found
+
+    def shown(self, state: ViewState) -> np.ndarray:
+        """Return which rows are drawn in full: those that pass, and are not dimmed as dominated."""
+        passing = self._results.ranking.passing(state.filters)
+        return passing & self.undominated(state) if state.dim_dominated else passing
+
+    def undominated(self, state: ViewState) -> np.ndarray:
+        """Return which rows are on the Pareto front of the scatterplot, within the budget."""
+        mask = np.zeros(len(self._results.keys), dtype=bool)
+        mask[
+            self._results.ranking.front(
+                self.metric("x", state), self.metric("y", state), self._results.ranking.passing(state.filters)
+            )
+        ] = True
+        return mask
+
+
+def _clip(text: str, longest: int = 60) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
