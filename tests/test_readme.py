@@ -1,4 +1,4 @@
-"""Every command in the README works as written (the long ones are planned, not run)."""
+"""Every command in the guides works as written (the long ones are planned, not run)."""
 
 import os
 import re
@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from scripts.docs.guides import GUIDES, PARTS
+
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
 SCRIPTS_THAT_CALL_THIS_TEST = ("scripts/test", "scripts/check", ".ci/run")
 LONG = ("resnet50_sweep", "user_study", "bias_study", "repair_study")
 TEMPLATES = re.compile(r"\b[A-Z_]{4,}\b")  # a word that the reader is to replace
 
 
 def commands():
-    """Every line of the README's shell blocks, continued lines joined."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    """Every line of the guides' shell blocks, continued lines joined."""
+    blocks = [
+        block for guide in GUIDES for block in re.findall(r"```bash\n(.*?)```", guide.read_text(), flags=re.DOTALL)
+    ]
     text = "\n".join(blocks).replace("\\\n", " ")
     return list(
         dict.fromkeys(
@@ -129,12 +132,11 @@ def _answers(address, server):
     return None
 
 
-def test_what_is_made_from_the_code_is_current(tmp_path):
+@pytest.mark.parametrize("guide", PARTS, ids=lambda guide: guide.parent.name)
+def test_what_is_made_from_the_code_is_current(guide):
     """Run scripts/document after changing an operation's signature or docstring, or a view."""
     # in a process of its own: other tests register operations of theirs
-    done = call(
-        [sys.executable, "-c", "from scripts.docs.readme import *; print(renewed(README.read_text()), end='')"],
-        tmp_path,
-    )
+    code = f"from pathlib import Path; from scripts.docs.guides import renewed; print(renewed(Path({str(guide)!r})), end='')"
+    done = call([sys.executable, "-c", code], ROOT)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == README
+    assert done.stdout == guide.read_text()

@@ -1,19 +1,19 @@
-"""The README's section on SQL: every query gives an answer on a small sweep, every view and column is listed."""
+"""The SQL guide: every query gives an answer on a small sweep, every view and column is listed."""
 
 import contextlib
 import io
 import re
-from pathlib import Path
 
 import pytest
 
 from pipeline.store.reader import open_results
 from scripts.docs import views_table
+from scripts.docs.guides import SQL_GUIDE
 from tests.pipeline.command import Place
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-QUERIES = re.findall(r"```sql\n(.*?)```", README, flags=re.DOTALL)
-TITLES = re.findall(r"^\*\*([^*\n]+?)\.?\*\*.*\n\n```sql\n", README, flags=re.MULTILINE)
+GUIDE = SQL_GUIDE.read_text()
+QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE, flags=re.DOTALL)
+TITLES = re.findall(r"^\*\*([^*\n]+?)\.?\*\*.*\n\n```sql\n", GUIDE, flags=re.MULTILINE)
 
 SINGLE = "{scenario: single_stream, batch: 1, threads: 1, runs: 11}"
 BATCHES = "{scenario: offline, batch: 8, threads: 2, runs: 3}"
@@ -56,13 +56,13 @@ def test_a_figure_is_that_of_its_raw_samples(place):
 
 @pytest.mark.slow
 def test_the_python_example_runs(place, monkeypatch):
-    [example] = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "duckdb" in block]
+    [example] = [block for block in re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL) if "duckdb" in block]
     monkeypatch.chdir(place.folder)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(compile(example, "README.md", "exec"), {})
+        exec(compile(example, "guide", "exec"), {})
     assert "base/int8" in printed.getvalue()
 
 
 def test_every_view_and_column_is_listed():
     """Make the list anew: scripts/document."""
-    assert views_table.markdown(views_table.public()).strip() in README
+    assert views_table.markdown(views_table.public()).strip() in GUIDE

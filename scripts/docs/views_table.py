@@ -1,4 +1,4 @@
-"""The public views as a section of the README, made from their comments: `python -m scripts.docs.views_table`."""
+"""The public views as a section of the SQL guide, made from their comments: `python -m scripts.docs.views_table`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pipeline.store.records.timing_records import Speedup
 from pipeline.store.writer import Store
 from scripts.docs.effects.markdown import markdown
 from scripts.docs.effects.networks import networks
-from scripts.docs.readme import README, with_part
+from scripts.docs.guides import OPERATIONS_GUIDE, with_part
 from tests.pipeline.store.facts import DEVICE, RUN, START, measurement
 
 COUNT = 1000
@@ -127,15 +127,15 @@ def test_only_the_roots_asked_for_are_shown(results):
 
 
 def test_the_readme_has_a_table_for_each_kind_of_network():
-    part = re.search(r"<!-- effects -->\n(.*?)\n<!-- /effects -->", README.read_text(), flags=re.DOTALL)
+    part = re.search(r"<!-- effects -->\n(.*?)\n<!-- /effects -->", OPERATIONS_GUIDE.read_text(), flags=re.DOTALL)
     heads = re.findall(r"^\| \*\*(.+?)\*\* \([\d,]+ instances\) \| (accuracy|F1) \|", part[1], flags=re.MULTILINE)
     assert heads
     assert all(
         re.search(rf"^\| `{op}`", part[1], flags=re.MULTILINE) for op in ("train", "quantize", "magnitude_prune")
     )
-    assert with_part(README.read_text(), "effects", part[1]) == README.read_text()
+    assert with_part(OPERATIONS_GUIDE.read_text(), "effects", part[1]) == OPERATIONS_GUIDE.read_text()
 
 
 def test_a_readme_without_the_place_is_named():
-    with pytest.raises(ValueError, match=r"README\.md has no place for 'effects': <!-- effects -->"):
+    with pytest.raises(ValueError, match=r"the guide has no place for 'effects': <!-- effects -->"):
         with_part(Path(__file__).read_text().replace("<!--", ""), "effects", "")

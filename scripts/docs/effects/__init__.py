@@ -1,1 +1,1 @@
-"""The README's tables of effects, made from results."""
+"""The tables of effects in the operations guide, made from results."""

@@ -1,4 +1,4 @@
-"""Write the README's tables of effects from results: what each operation does to quality, speed and size.
+"""Write the operations guide's tables of effects from results: what each operation does to quality, speed and size.
 
     python -m scripts.docs.effects RESULTS.duckdb ... [--roots NAME ...]
 
@@ -13,16 +13,18 @@ from pathlib import Path
 
 from scripts.docs.effects.markdown import markdown
 from scripts.docs.effects.networks import networks
-from scripts.docs.readme import README, with_part
+from scripts.docs.guides import OPERATIONS_GUIDE, with_part
 
 
 def main() -> None:
-    """Write the tables into the README."""
+    """Write the tables into the guide."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stores", nargs="+", type=Path)
     parser.add_argument("--roots", nargs="+", default=(), help="names of root steps; default: all")
     given = parser.parse_args()
-    README.write_text(with_part(README.read_text(), "effects", markdown(networks(given.stores, given.roots))))
+    OPERATIONS_GUIDE.write_text(
+        with_part(OPERATIONS_GUIDE.read_text(), "effects", markdown(networks(given.stores, given.roots)))
+    )
 
 
 if __name__ == "__main__":
