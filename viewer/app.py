@@ -45,8 +45,13 @@ PAGES: dict[str, type[View] | None] = {
 """Every page: its name in the address, and the view whose `draw_page` makes it."""
 
 _REPORTED: dict[str, type[View]] = {
-    "header": Header, "map": ModelMap, "scatter": Scatterplot, "details": Details, "card": HoverCard, "table": Table,
-}  # fmt: skip
+    "header": Header,
+    "map": ModelMap,
+    "scatter": Scatterplot,
+    "details": Details,
+    "card": HoverCard,
+    "table": Table,
+}
 _POLL_MS = 2000
 _SCRIPTS = ("page.js", "map.js", "brush.js", "hover.js", "export.js", "inside.js")
 
@@ -86,8 +91,8 @@ class App:
         query = _query(document)
         values, notices = read_link(query, Keys(results.forest.nodes))
         results = results.within(str(values.get("setting", "")))
-        kept, more = choices(results).accept(values, set(PAGES))
-        self.state.change(kept)
+        accepted, more = choices(results).accept(values, set(PAGES))
+        self.state.change(accepted)
         self.session = Session(path, self.state, results, outbox)
         self.session.notices = notices + more
         self.session.dark = self.state.theme == "dark" or (self.state.theme == "auto" and _prefers_dark(document))
@@ -108,12 +113,18 @@ class App:
         header = Header(self.session)
         header.titles = {name: getattr(kind, "title", name.capitalize()) for name, kind in PAGES.items()}
         self.map, self.scatter = ModelMap(self.session), Scatterplot(self.session)
-        known: list[View] = [
-            header, self.map, self.scatter, Details(self.session), Budgets(self.session), HoverCard(self.session),
-            Table(self.session), Report(self.session, _REPORTED),
-        ]  # fmt: skip
-        kinds = {type(view) for view in known}
-        return known + [kind(self.session) for kind in PAGES.values() if kind is not None and kind not in kinds]
+        views: list[View] = [
+            header,
+            self.map,
+            self.scatter,
+            Details(self.session),
+            Budgets(self.session),
+            HoverCard(self.session),
+            Table(self.session),
+            Report(self.session, _REPORTED),
+        ]
+        kinds = {type(view) for view in views}
+        return views + [kind(self.session) for kind in PAGES.values() if kind is not None and kind not in kinds]
 
     def _view_of(self, kind: type[View] | None) -> View | None:
         return next((view for view in self._views if type(view) is kind), None)
@@ -181,8 +192,8 @@ class App:
 
     def _accept(self, query: str, start: Mapping[str, Any] | None = None) -> None:
         values, notices = read_link(query, self.session.keys)
-        kept, more = choices(self.session.results).accept({**(start or {}), **values}, set(PAGES))
-        self.state.change(kept)
+        accepted, more = choices(self.session.results).accept({**(start or {}), **values}, set(PAGES))
+        self.state.change(accepted)
         if notices + more:
             self.session.notices = notices + more
             self._views[0].update({RESULTS})
@@ -225,9 +236,14 @@ def _plain_page(document: Document, markup: str) -> None:
     document.template = _template()
     document.title = "Bouillon"
     document.template_variables.update(
-        figures=False, panes={"startup": markup}, theme="auto", page="", page_title="Bouillon", css=asset("page.css"),
+        figures=False,
+        panes={"startup": markup},
+        theme="auto",
+        page="",
+        page_title="Bouillon",
+        css=asset("page.css"),
         theme_js=asset("theme.js"),
-    )  # fmt: skip
+    )
 
 
 def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, Any]:

@@ -34,12 +34,12 @@ def test_the_tree_opens_as_in_the_code(layers):
 
 def test_zeros_are_told_beside_the_histogram_that_leaves_them_out(layers):
     (drawn,) = (row["cells"][0] for row in layers(l_flat=True).page()[0] if row["row"].name == "stem.conv.weight")
-    share = dict(layers(l_show="sparsity", l_flat=True)._shown(layers()._numbers("base", "stem.conv.weight")))[
+    share = dict(layers(l_show="sparsity", l_flat=True)._number_texts(layers()._numbers("base", "stem.conv.weight")))[
         "sparsity"
     ]
     assert share != "0.0%"
     assert dict(drawn["numbers"])["zeros, not drawn"] == share
-    assert not layers()._shown({"sparsity": 0.0})
+    assert not layers()._number_texts({"sparsity": 0.0})
 
 
 def test_a_large_tree_opens_as_far_as_a_screen_goes(layers):

@@ -16,7 +16,7 @@ __all__ = ["error_groups"]
 
 
 def error_groups(
-    sheet: Sheet, models: Sequence[str], attributes: tuple[str, ...], shown: np.ndarray, *, inferred: bool
+    sheet: Sheet, models: Sequence[str], attributes: tuple[str, ...], mask: np.ndarray, *, inferred: bool
 ) -> dict[str, Any]:
     """Return error rates per group and model (the base first), relative increases, and tests corrected for their number.
 
@@ -24,19 +24,19 @@ def error_groups(
     """
     belongs, measure = sheet.members(attributes), MEASURES["error"]
     errors = sheet.values(measure, models, models[0])
-    found = [cells(errors[key], errors[models[0]], belongs, shown) for key in models]
-    p, tests = corrected(found, inferred=inferred)
+    per_model = [cells(errors[key], errors[models[0]], belongs, mask) for key in models]
+    p, tests = corrected(per_model, inferred=inferred)
     look = Look(measure, inferred=inferred, tests=tests)
     rows = []
-    for row in np.flatnonzero(found[0].count).tolist():
-        parts = [cell(part, row, look, base=at == 0, p=float(p[at, row])) for at, part in enumerate(found)]
+    for row in np.flatnonzero(per_model[0].count).tolist():
+        parts = [cell(part, row, look, base=at == 0, p=float(p[at, row])) for at, part in enumerate(per_model)]
         others = [
             {
-                "relative": relative_text(float(found[at].relative[row])),
+                "relative": relative_text(float(per_model[at].relative[row])),
                 "p": f"{p[at, row]:.2g}" if tests else "",
                 "told": bool(p[at, row] < ALPHA),
             }
-            for at in range(1, len(found))
+            for at in range(1, len(per_model))
         ]
         rows.append(
             {

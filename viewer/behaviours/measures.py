@@ -165,8 +165,8 @@ def _divergences(
 
 def _where_known(models: Sequence[Answers], compute: Callable[[Sequence[LogRows]], np.ndarray]) -> np.ndarray:
     """NaN for the models without probabilities."""
-    found = np.full((len(models), len(models[0].correct)), np.nan, np.float32)
-    known = {at: model.rows for at, model in enumerate(models) if model.rows is not None}
-    if known:
-        found[list(known)] = compute(list(known.values()))
-    return found
+    scores = np.full((len(models), len(models[0].correct)), np.nan, np.float32)
+    with_rows = {at: model.rows for at, model in enumerate(models) if model.rows is not None}
+    if with_rows:
+        scores[list(with_rows)] = compute(list(with_rows.values()))
+    return scores

@@ -67,8 +67,8 @@ class BehaviourPage:
         self.sheet, self.state, self.models, self.names, self.notes = sheet, state, list(models), names, notes
         sheet.load(self.models)
         self.measures = [m for m in MEASURES.values() if self._fits(m)]
-        known = {m.name: m for m in self.measures}
-        self.measure = known.get(state.behaviours.measure) or self.measures[0]
+        by_name = {m.name: m for m in self.measures}
+        self.measure = by_name.get(state.behaviours.measure) or self.measures[0]
         values = sheet.values(self.measure, self.models, self.models[0])
         self.base_values = values[self.models[0]]
         self.columns = [self._column(key, values[key]) for key in self.models]
@@ -78,16 +78,16 @@ class BehaviourPage:
     @cached_property
     def mask(self) -> np.ndarray:
         """Instances that pass every filter, bool (N,)."""
-        found = self._members_mask(self.state.behaviours.class_name, ())
-        found &= self._members_mask(self.state.behaviours.group, tuple(self.state.behaviours.groups))
+        mask = self._members_mask(self.state.behaviours.class_name, ())
+        mask &= self._members_mask(self.state.behaviours.group, tuple(self.state.behaviours.groups))
         if self.state.behaviours.text:
-            found &= self.sheet.matching(self.state.behaviours.text)
-        found &= self._only()
+            mask &= self.sheet.matching(self.state.behaviours.text)
+        mask &= self._only()
         for brush in self.brushes:
             column = next((c for c in self.columns if c.key == brush.model), None)
             if column is not None:
-                found &= (column.shown >= brush.low) & (column.shown <= brush.high)
-        return found
+                mask &= (column.shown >= brush.low) & (column.shown <= brush.high)
+        return mask
 
     @cached_property
     def brushes(self) -> list[Brush]:
@@ -113,13 +113,13 @@ class BehaviourPage:
         return changed_in([column.answers for column in self.columns[1:]], self.base.answers)
 
     def _members_mask(self, name: str, attributes: tuple[str, ...]) -> np.ndarray:
-        found = np.ones(self.sheet.size, bool)
+        mask = np.ones(self.sheet.size, bool)
         if name and (attributes or self.sheet.classes):
             belongs = self.sheet.members(attributes)
-            found[:] = False
+            mask[:] = False
             if name in belongs.names:
-                found[belongs.instance[belongs.row == belongs.names.index(name)]] = True
-        return found
+                mask[belongs.instance[belongs.row == belongs.names.index(name)]] = True
+        return mask
 
     def _only(self) -> np.ndarray:
         kind = self.state.behaviours.only
@@ -132,24 +132,24 @@ class BehaviourPage:
         return self._differing(kind)
 
     def _flagged(self) -> np.ndarray:
-        found = np.zeros(self.sheet.size, bool)
-        found[self.sheet.positions(list(self.notes.of("instance", self.sheet.dataset_key)))] = True
+        mask = np.zeros(self.sheet.size, bool)
+        mask[self.sheet.positions(list(self.notes.of("instance", self.sheet.dataset_key)))] = True
         for name in self.notes.of("class", self.sheet.dataset_key) if self.sheet.classes else ():
-            found |= self._members_mask(name, ())
-        return found
+            mask |= self._members_mask(name, ())
+        return mask
 
     def _differing(self, kind: str) -> np.ndarray:
         base = self.base.answers
-        chosen = [c for c in self.columns[1:] if self.state.behaviours.of in ("", c.key)] or self.columns[1:]
+        columns = [c for c in self.columns[1:] if self.state.behaviours.of in ("", c.key)] or self.columns[1:]
         tests = {
             "changed": lambda model: model.predicted != base.predicted,
             "broken": lambda model: base.correct & ~model.correct,
             "mended": lambda model: ~base.correct & model.correct,
         }
-        found = np.zeros(self.sheet.size, bool)
-        for column in chosen:
-            found |= tests[kind](column.answers)
-        return found
+        mask = np.zeros(self.sheet.size, bool)
+        for column in columns:
+            mask |= tests[kind](column.answers)
+        return mask
 
     # ---- headers
     def headers(self) -> list[dict[str, Any]]:
@@ -202,7 +202,7 @@ class BehaviourPage:
         }
 
     def _flip_texts(self, answers: Answers, count: int) -> list[dict[str, str]]:
-        found = flips(answers, self.base.answers, self.mask, most=_FLIPS)
+        largest = flips(answers, self.base.answers, self.mask, most=_FLIPS)
         texts = self.sheet.texts
         return [
             {
@@ -211,7 +211,7 @@ class BehaviourPage:
                 "share": f"{f.count / count:.1%}",
                 "count": f"{f.count:,}",
             }
-            for f in found
+            for f in largest
         ]
 
     def matrix(self, key: str) -> dict[str, Any]:
@@ -235,10 +235,10 @@ class BehaviourPage:
     @property
     def rows_are(self) -> str:
         """`classes`, `groups` or `instances`, as far as the data set has them."""
-        wanted = self.state.behaviours.rows
-        if wanted == "groups" and not self.state.behaviours.groups:
-            wanted = "classes"
-        return "instances" if wanted == "classes" and not self.sheet.classes else str(wanted)
+        rows = self.state.behaviours.rows
+        if rows == "groups" and not self.state.behaviours.groups:
+            rows = "classes"
+        return "instances" if rows == "classes" and not self.sheet.classes else str(rows)
 
     @cached_property
     def table(self) -> list[Cells]:
@@ -254,10 +254,10 @@ class BehaviourPage:
             return self._instances()
         names = self.belongs.names
         place = self.columns.index(self._sorted_by)
-        found = None if self.state.behaviours.order == "name" else self.table[place]
+        ordering = None if self.state.behaviours.order == "name" else self.table[place]
         by = "value" if self._sorted_by is self.base or self.measure.of_pair else self.state.behaviours.by
         order = order_rows(
-            found, names, by, descending=self.state.behaviours.descending, relative=self.state.behaviours.relative
+            ordering, names, by, descending=self.state.behaviours.descending, relative=self.state.behaviours.relative
         )
         order = [row for row in order if self.table[0].count[row]]
         start = page_start(self.state.behaviours.start, len(order))
@@ -270,7 +270,7 @@ class BehaviourPage:
         return {
             "name": name,
             "count": f"{int(self.table[0].count[row]):,}",
-            "cells": [cell(found, row, look, base=at == 0, p=float(p[at, row])) for at, found in enumerate(self.table)],
+            "cells": [cell(cells, row, look, base=at == 0, p=float(p[at, row])) for at, cells in enumerate(self.table)],
             "note": flagged.get(name),
         }
 
@@ -287,15 +287,15 @@ class BehaviourPage:
         start = page_start(self.state.behaviours.start, len(positions))
         page = self.sheet.page(positions[start : start + PAGE].tolist(), self.models)
         flagged = self.notes.of("instance", self.sheet.dataset_key)
-        return [self._instance(found, flagged) for found in page], len(positions)
+        return [self._instance(instance, flagged) for instance in page], len(positions)
 
-    def _instance(self, found: Any, flagged: Mapping[str, Any]) -> dict[str, Any]:
-        at, base_text = found.position, found.answers.get(self.models[0], "")
-        made = []
+    def _instance(self, instance: Any, flagged: Mapping[str, Any]) -> dict[str, Any]:
+        at, base_text = instance.position, instance.answers.get(self.models[0], "")
+        cells = []
         for column in self.columns:
-            text = found.answers.get(column.key, "")
+            text = instance.answers.get(column.key, "")
             value = float(column.values[at])
-            made.append(
+            cells.append(
                 {
                     "text": text,
                     "parts": marked(base_text, text)
@@ -308,12 +308,12 @@ class BehaviourPage:
                 }
             )
         return {
-            "id": found.id,
-            "label": found.label,
-            "attributes": sorted(found.attributes.items()),
+            "id": instance.id,
+            "label": instance.label,
+            "attributes": sorted(instance.attributes.items()),
             "changed_in": int(self.exemplars[at]),
-            "cells": made,
-            "note": flagged.get(found.id),
+            "cells": cells,
+            "note": flagged.get(instance.id),
         }
 
     def group_panel(self) -> dict[str, Any] | None:
@@ -328,7 +328,7 @@ class BehaviourPage:
         tests = 0 if self.rows_are == "instances" else self._tests(self.table)[1]
         if not heads + tests:
             return ""
-        kind = "exact McNemar tests" if all(found.exact for found in self._whole) else "tests of the mean difference"
+        kind = "exact McNemar tests" if all(cells.exact for cells in self._whole) else "tests of the mean difference"
         counts = f"{heads} in the head" + (f", {tests} in the rows" if tests else "")
         return f"Changes are coloured where p is below {ALPHA}: {kind} on the same instances, corrected for their number (Holm; {counts})."
 
@@ -341,8 +341,8 @@ class BehaviourPage:
     # ---- parts
     @cached_property
     def _sorted_by(self) -> _Column:
-        named = [column for column in self.columns if column.key == self.state.behaviours.order]
-        return named[0] if named else self.columns[min(1, len(self.columns) - 1)]
+        matches = [column for column in self.columns if column.key == self.state.behaviours.order]
+        return matches[0] if matches else self.columns[min(1, len(self.columns) - 1)]
 
     @cached_property
     def _top(self) -> float:
@@ -362,9 +362,9 @@ class BehaviourPage:
         return _Column(key, self.sheet.answers(key), values, values if alone else values - self.base_values)
 
 
-def page_start(asked: int, total: int) -> int:
+def page_start(start: int, total: int) -> int:
     """Return the first row of the page that was asked for, within what there is."""
-    return min(asked // PAGE * PAGE, max(0, (total - 1) // PAGE * PAGE))
+    return min(start // PAGE * PAGE, max(0, (total - 1) // PAGE * PAGE))
 
 
 def _bars(counts: np.ndarray, everyone: np.ndarray) -> list[dict[str, float]]:

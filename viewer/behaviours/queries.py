@@ -64,9 +64,9 @@ class Sheet:
     def load(self, keys: Sequence[str]) -> None:
         """Read the answers of several models in one go."""
         with self.lock:
-            wanted = [key for key in keys if key in self.sets and key not in self._answers]
-            if wanted:
-                self._read(wanted)
+            missing = [key for key in keys if key in self.sets and key not in self._answers]
+            if missing:
+                self._read(missing)
 
     def answers(self, key: str) -> Answers:
         """One model's answers."""
@@ -76,28 +76,28 @@ class Sheet:
     def values(self, measure: Measure, keys: Sequence[str], base: str) -> dict[str, np.ndarray]:
         """Model key -> float32 (N,): a measure of models beside a base, which is computed once."""
         with self.lock:
-            known = {key: (measure.name, key, base) for key in keys}
-            missing = [key for key, place in known.items() if place not in self._values]
+            cached = {key: (measure.name, key, base) for key in keys}
+            missing = [key for key, place in cached.items() if place not in self._values]
             if missing:
                 if measure.needs == "probabilities":
                     self._find_rows([*missing, base])
-                found = measure.compute([self.answers(key) for key in missing], self.answers(base))
-                others = [place for place in self._values if place not in known.values()]
-                room = max(0, _KEPT // (4 * max(1, self.size)) - len(known))
+                results = measure.compute([self.answers(key) for key in missing], self.answers(base))
+                others = [place for place in self._values if place not in cached.values()]
+                room = max(0, _KEPT // (4 * max(1, self.size)) - len(cached))
                 for place in others[: max(0, len(others) - room)]:  # the oldest
                     del self._values[place]
                 self._values |= {
-                    known[key]: np.asarray(each, np.float32) for key, each in zip(missing, found, strict=True)
+                    cached[key]: np.asarray(each, np.float32) for key, each in zip(missing, results, strict=True)
                 }
-            return {key: self._values[place] for key, place in known.items()}
+            return {key: self._values[place] for key, place in cached.items()}
 
     def members(self, attributes: Sequence[str]) -> Members:
         """Rows of the table: classes (no attributes), the values of one attribute, or the crossing of two."""
-        wanted = tuple(attributes)
+        names = tuple(attributes)
         with self.lock:
-            if wanted not in self._members:
-                self._members[wanted] = members(self._labels(wanted), whole=() if wanted else self.classes)
-            return self._members[wanted]
+            if names not in self._members:
+                self._members[names] = members(self._labels(names), whole=() if names else self.classes)
+            return self._members[names]
 
     def attributes(self) -> list[str]:
         """Names of the attributes that groups can be made of."""
@@ -117,17 +117,17 @@ class Sheet:
                 SELECT position FROM prediction WHERE prediction_set IN (SELECT unnest($sets)) AND contains(lower(predicted), $text)
             )"""
         values = {"set": self.instance_set, "text": text.lower(), "sets": list(self.sets.values())}
-        found = np.zeros(self.size, bool)
+        mask = np.zeros(self.size, bool)
         with self.lock:
-            found[np.asarray(self.db.execute(query, values).fetchnumpy()["position"], np.int64)] = True
-        return found
+            mask[np.asarray(self.db.execute(query, values).fetchnumpy()["position"], np.int64)] = True
+        return mask
 
     def positions(self, ids: Sequence[str]) -> np.ndarray:
         """Places of instances by their ids, int64; unknown ids are left out."""
         query = "SELECT position FROM instance WHERE instance_set = ? AND instance_id IN (SELECT unnest(?::VARCHAR[]))"
         with self.lock:
-            found = self.db.execute(query, [self.instance_set, list(ids)]).fetchnumpy()["position"]
-        return np.asarray(found, np.int64)
+            positions = self.db.execute(query, [self.instance_set, list(ids)]).fetchnumpy()["position"]
+        return np.asarray(positions, np.int64)
 
     def page(self, positions: Sequence[int], keys: Sequence[str]) -> list[Instance]:
         """The instances at some positions, in that order, with the answers of some models."""
@@ -141,14 +141,17 @@ class Sheet:
         values = {"set": self.instance_set, "positions": [int(at) for at in positions], "sets": list(model_of)}
         with self.lock:
             rows = self.db.execute(query, values).fetchall()
-        found = {
+        instances = {
             position: Instance(
-                position, name, label, dict(attributes or {}),
+                position,
+                name,
+                label,
+                dict(attributes or {}),
                 {model_of[at]: text for at, text in zip(sets, texts, strict=True) if at is not None},
             )
             for position, name, label, attributes, sets, texts in rows
-        }  # fmt: skip
-        return [found[int(at)] for at in positions if int(at) in found]
+        }
+        return [instances[int(at)] for at in positions if int(at) in instances]
 
     def _read(self, keys: Sequence[str]) -> None:
         """Answers are compared as numbers. DuckDB gives them and arrays at once: Arrow would be imported for it first."""
@@ -169,20 +172,25 @@ class Sheet:
             def column(name: str, own: np.ndarray = own, places: np.ndarray = places) -> np.ndarray:
                 """In the order of the instances; NULLs, which DuckDB masks, are NaN."""
                 values = columns[name][own]
-                found = np.empty(self.size, values.dtype)
-                found[places] = np.ma.filled(values, np.nan) if values.dtype.kind == "f" else values
-                return found
+                column = np.empty(self.size, values.dtype)
+                column[places] = np.ma.filled(values, np.nan) if values.dtype.kind == "f" else values
+                return column
 
             self._answers[key] = Answers(
-                predicted=column("code"), confidence=column("confidence"), label_probability=column("label_probability"),
-                correct=column("correct"), score=column("score"),
-            )  # fmt: skip
+                predicted=column("code"),
+                confidence=column("confidence"),
+                label_probability=column("label_probability"),
+                correct=column("correct"),
+                score=column("score"),
+            )
 
     def _find_rows(self, keys: Sequence[str]) -> None:
         """Look for the probabilities of all classes: only for measures that need them."""
         missing = [key for key in keys if self.answers(key).rows is None]
-        found = log_probabilities(self.db, missing, target=self.target, dataset_key=self.dataset_key, split=self.split)
-        for key, rows in found.items():
+        fetched = log_probabilities(
+            self.db, missing, target=self.target, dataset_key=self.dataset_key, split=self.split
+        )
+        for key, rows in fetched.items():
             self._answers[key] = replace(self._answers[key], rows=rows)
 
     def _code(self, text: str) -> int:
@@ -201,8 +209,8 @@ class Sheet:
 
     def _column(self, expression: str, values: Sequence[str]) -> list[str]:
         query = f"SELECT {expression} AS found FROM instance WHERE instance_set = ? ORDER BY position"
-        found: Any = self.db.execute(query, [*values, self.instance_set]).fetchnumpy()["found"]
-        return [str(value) for value in found]
+        matches: Any = self.db.execute(query, [*values, self.instance_set]).fetchnumpy()["found"]
+        return [str(value) for value in matches]
 
 
 def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet | None:
@@ -228,9 +236,17 @@ def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet 
     if not rows:
         db.close()
         return None
-    found = rows[0]
+    row = rows[0]
     return Sheet(
-        db=db, target=found[0], dataset_key=found[1], split=found[2], instance_set=found[3], size=found[4],
-        dataset=found[5], task=found[6], classes=tuple(found[7]), entry=json.loads(found[8]),
-        sets=dict(zip(found[9], found[10], strict=True)),
-    )  # fmt: skip
+        db=db,
+        target=row[0],
+        dataset_key=row[1],
+        split=row[2],
+        instance_set=row[3],
+        size=row[4],
+        dataset=row[5],
+        task=row[6],
+        classes=tuple(row[7]),
+        entry=json.loads(row[8]),
+        sets=dict(zip(row[9], row[10], strict=True)),
+    )

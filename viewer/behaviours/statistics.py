@@ -14,9 +14,21 @@ import numpy as np
 from viewer.behaviours.measures import Answers
 
 __all__ = [
-    "Cells", "Flip", "Members", "agreement", "cells", "changed_in", "flip_matrix", "flips", "histogram", "holm",
-    "mcnemar_exact", "members", "negative_flips", "wilson_bounds",
-]  # fmt: skip
+    "Cells",
+    "Flip",
+    "Members",
+    "agreement",
+    "cells",
+    "changed_in",
+    "flip_matrix",
+    "flips",
+    "histogram",
+    "holm",
+    "mcnemar_exact",
+    "members",
+    "negative_flips",
+    "wilson_bounds",
+]
 
 _Z = 1.959963984540054
 """Of a two-sided 95 % interval."""
@@ -42,7 +54,7 @@ def members(values: Sequence[str], *, whole: Sequence[str] = ()) -> Members:
     place = {name: at for at, name in enumerate(names)}
     rows = [[place[part] for part in found] for found in parts]
     if all(len(found) == 1 for found in rows):
-        row = np.array([found[0] for found in rows], np.int64)[codes] if rows else np.empty(0, np.int64)
+        row = np.array([code_row[0] for code_row in rows], np.int64)[codes] if rows else np.empty(0, np.int64)
         return Members(np.arange(len(codes)), row, tuple(names))
     instance = np.concatenate([np.full(len(rows[code]), at) for at, code in enumerate(codes)])
     row = np.concatenate([np.array(rows[code]) for code in codes])
@@ -68,10 +80,10 @@ class Cells:
     """The p values are those of McNemar's test."""
 
 
-def cells(values: np.ndarray, base: np.ndarray, belongs: Members, shown: np.ndarray, *, of_pair: bool = False) -> Cells:
+def cells(values: np.ndarray, base: np.ndarray, belongs: Members, mask: np.ndarray, *, of_pair: bool = False) -> Cells:
     """Return the means of `values` per row over the instances `shown` (bool (N,)), compared with those of `base`."""
-    known = shown & np.isfinite(values) & np.isfinite(base)
-    keep = known[belongs.instance]
+    valid = mask & np.isfinite(values) & np.isfinite(base)
+    keep = valid[belongs.instance]
     instance, row = belongs.instance[keep], belongs.row[keep]
     size = len(belongs.names)
 
@@ -87,12 +99,12 @@ def cells(values: np.ndarray, base: np.ndarray, belongs: Members, shown: np.ndar
         change = total(away) / count
         error = np.sqrt(np.maximum(total(away**2) / count - change**2, 0) / np.maximum(count - 1, 1))
         relative = np.full(size, np.nan) if of_pair else np.where(base_sums != 0, sums / base_sums - 1, np.nan)
-        if _is_share(v[known]):
+        if _is_share(v[valid]):
             low, high = wilson_bounds(sums, count)
         else:
             spread = _Z * np.sqrt(np.maximum(total(v**2) / count - mean**2, 0) / np.maximum(count - 1, 1))
             low, high = mean - spread, mean + spread
-        exact = _is_share(v[known]) and _is_share(b[known])
+        exact = _is_share(v[valid]) and _is_share(b[valid])
         lost, won = total((b == 1) & (v == 0)), total((v == 1) & (b == 0))
         p = mcnemar_exact(lost, won) if exact else _mean_p(change, error, count)
         p = np.where((count > 0) & (not of_pair), p, np.nan)
@@ -113,8 +125,8 @@ def _mean_p(mean: np.ndarray, error: np.ndarray, count: np.ndarray) -> np.ndarra
 
     with np.errstate(divide="ignore", invalid="ignore"):
         p = erfc(np.abs(mean) / error / np.sqrt(2))
-    found: np.ndarray = np.where((count > 1) & (mean != 0), p, 1.0)
-    return found
+    p_values: np.ndarray = np.where((count > 1) & (mean != 0), p, 1.0)
+    return p_values
 
 
 def _is_share(values: np.ndarray) -> bool:
@@ -131,9 +143,9 @@ class Flip:
     count: int
 
 
-def flips(model: Answers, base: Answers, shown: np.ndarray, most: int = 5) -> list[Flip]:
+def flips(model: Answers, base: Answers, mask: np.ndarray, most: int = 5) -> list[Flip]:
     """Return the most frequent changes of answer, most frequent first."""
-    differ = shown & (model.predicted != base.predicted)
+    differ = mask & (model.predicted != base.predicted)
     before, after = base.predicted[differ].astype(np.int64), model.predicted[differ].astype(np.int64)
     if not before.size:
         return []
@@ -143,43 +155,43 @@ def flips(model: Answers, base: Answers, shown: np.ndarray, most: int = 5) -> li
     return [Flip(int(codes[at] // width), int(codes[at] % width), int(counts[at])) for at in order]
 
 
-def flip_matrix(model: Answers, base: Answers, shown: np.ndarray, most: int = 8) -> tuple[list[int], np.ndarray]:
+def flip_matrix(model: Answers, base: Answers, mask: np.ndarray, most: int = 8) -> tuple[list[int], np.ndarray]:
     """Return the answers that change most, and how often each became each other: (codes, int64 (codes, codes))."""
-    found = flips(model, base, shown, most=10_000)
+    pairs = flips(model, base, mask, most=10_000)
     weight: dict[int, int] = {}
-    for flip in found:
+    for flip in pairs:
         for code in (flip.before, flip.after):
             weight[code] = weight.get(code, 0) + flip.count
     codes = sorted(sorted(weight, key=lambda code: (-weight[code], code))[:most])
     place = {code: at for at, code in enumerate(codes)}
     table = np.zeros((len(codes), len(codes)), np.int64)
-    for flip in found:
+    for flip in pairs:
         if flip.before in place and flip.after in place:
             table[place[flip.before], place[flip.after]] = flip.count
     return codes, table
 
 
-def negative_flips(model: Answers, base: Answers, shown: np.ndarray) -> int:
+def negative_flips(model: Answers, base: Answers, mask: np.ndarray) -> int:
     """Number of instances that the base gets right and the model gets wrong."""
-    return int((shown & base.correct & ~model.correct).sum())
+    return int((mask & base.correct & ~model.correct).sum())
 
 
-def agreement(model: Answers, base: Answers, shown: np.ndarray) -> float | None:
+def agreement(model: Answers, base: Answers, mask: np.ndarray) -> float | None:
     """Share of the same answers; None of nothing."""
-    return float((model.predicted == base.predicted)[shown].mean()) if shown.any() else None
+    return float((model.predicted == base.predicted)[mask].mean()) if mask.any() else None
 
 
 def changed_in(models: Sequence[Answers], base: Answers) -> np.ndarray:
     """In how many of the models each answer is not the base's, int64 (N,): many is what Hooker et al. (2019) call an exemplar."""
-    found = np.zeros(len(base.correct), np.int64)
+    flips = np.zeros(len(base.correct), np.int64)
     for model in models:
-        found += model.predicted != base.predicted
-    return found
+        flips += model.predicted != base.predicted
+    return flips
 
 
-def histogram(values: np.ndarray, shown: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def histogram(values: np.ndarray, mask: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Counts of the finite values shown, in bins of which the last includes its upper edge."""
-    counts, _ = np.histogram(values[shown & np.isfinite(values)], bins=edges)
+    counts, _ = np.histogram(values[mask & np.isfinite(values)], bins=edges)
     return counts
 
 
@@ -189,8 +201,8 @@ def mcnemar_exact(only_base: np.ndarray, only_model: np.ndarray) -> np.ndarray:
 
     total = only_base + only_model
     p = 2 * bdtr(np.minimum(only_base, only_model), total, 0.5)
-    found: np.ndarray = np.where(total > 0, np.minimum(p, 1.0), 1.0)
-    return found
+    p_values: np.ndarray = np.where(total > 0, np.minimum(p, 1.0), 1.0)
+    return p_values
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -201,6 +213,6 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     flat = np.asarray(p_values, np.float64).reshape(-1)
     tests = int(np.isfinite(flat).sum())
     order = np.argsort(flat, kind="stable")[:tests]  # NaN comes last
-    found = np.full_like(flat, np.nan)
-    found[order] = np.minimum(np.maximum.accumulate(flat[order] * np.arange(tests, 0, -1)), 1)
-    return found.reshape(np.shape(p_values))
+    adjusted = np.full_like(flat, np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(flat[order] * np.arange(tests, 0, -1)), 1)
+    return adjusted.reshape(np.shape(p_values))

@@ -15,9 +15,21 @@ from viewer.behaviours.statistics import Cells, Members, cells, holm
 from viewer.format.numbers import format_number
 
 __all__ = [
-    "ALPHA", "Brush", "Cell", "Look", "cell", "change_text", "corrected", "edges_of", "everything", "marked", "order_rows", "overall",
-    "read_brush", "relative_text",
-]  # fmt: skip
+    "ALPHA",
+    "Brush",
+    "Cell",
+    "Look",
+    "cell",
+    "change_text",
+    "corrected",
+    "edges_of",
+    "everything",
+    "marked",
+    "order_rows",
+    "overall",
+    "read_brush",
+    "relative_text",
+]
 
 ALPHA = 0.05
 """A change is told where its p value, corrected for the number of tests, is below."""
@@ -72,31 +84,31 @@ def read_brush(text: str) -> Brush | None:
     model, _, rest = text.partition("~")
     low, _, high = rest.partition("~")
     try:
-        found = Brush(model, float(low), float(high))
+        brush = Brush(model, float(low), float(high))
     except ValueError:
         return None
-    return found if math.isfinite(found.low) and math.isfinite(found.high) else None
+    return brush if math.isfinite(brush.low) and math.isfinite(brush.high) else None
 
 
-def cell(found: Cells, row: int, look: Look, *, base: bool = False, p: float = math.nan) -> Cell:
+def cell(cells: Cells, row: int, look: Look, *, base: bool = False, p: float = math.nan) -> Cell:
     """Put one row of a column into words; `p` is of its change, corrected for `look.tests` tests, NaN without a test."""
-    mean, count, form = float(found.mean[row]), int(found.count[row]), look.measure.format
+    mean, count, form = float(cells.mean[row]), int(cells.count[row]), look.measure.format
     if not count or not math.isfinite(mean):
         return Cell("—", "", "", "", 0, count)
-    low, high = (float(part[row]) for part in (found.low, found.high))
+    low, high = (float(part[row]) for part in (cells.low, cells.high))
     bar, since, to = (100 * max(0.0, min(1.0, part / look.top)) if look.top > 0 else 0 for part in (mean, low, high))
     text, ends = format_number(mean, form), [format_number(end, form) for end in (low, high)]
-    said, brackets = f"{ends[0]} to {ends[1]} (95 %, {count:,} instances)", f"[{ends[0]}, {ends[1]}]"
+    title, brackets = f"{ends[0]} to {ends[1]} (95 %, {count:,} instances)", f"[{ends[0]}, {ends[1]}]"
     if not look.inferred:
-        since, to, said, brackets = 0, 0, f"{count:,} instances", ""
+        since, to, title, brackets = 0, 0, f"{count:,} instances", ""
     if base or look.measure.of_pair:
-        return Cell(text, said, "", "", bar, count, since, to, brackets)
-    change = float(found.change[row])
-    shown = relative_text(float(found.relative[row])) if look.relative else change_text(change, look.measure)
-    said += f"; change {change_text(change, look.measure)}"
+        return Cell(text, title, "", "", bar, count, since, to, brackets)
+    change = float(cells.change[row])
+    text_now = relative_text(float(cells.relative[row])) if look.relative else change_text(change, look.measure)
+    title += f"; change {change_text(change, look.measure)}"
     if math.isfinite(p):
-        said += f", p {p:.2g}" + (f" corrected for {look.tests} tests" if look.tests > 1 else "")
-    return Cell(text, said, shown, _tone(change, p, look.measure), bar, count, since, to, brackets)
+        title += f", p {p:.2g}" + (f" corrected for {look.tests} tests" if look.tests > 1 else "")
+    return Cell(text, title, text_now, _tone(change, p, look.measure), bar, count, since, to, brackets)
 
 
 def _tone(change: float, p: float, measure: Measure) -> str:
@@ -111,7 +123,7 @@ def corrected(columns: Sequence[Cells], *, inferred: bool = True) -> tuple[np.nd
 
     NaN in the first column, the base's, and everywhere where nothing is to be inferred.
     """
-    p = np.stack([found.p for found in columns])
+    p = np.stack([cells.p for cells in columns])
     p[: 1 if inferred else len(p)] = np.nan
     return holm(p), int(np.isfinite(p).sum())
 
@@ -128,20 +140,20 @@ def relative_text(relative: float) -> str:
     return format_number(relative, "+.0%") if math.isfinite(relative) else "from 0"
 
 
-def order_rows(found: Cells | None, names: Sequence[str], by: str, *, descending: bool, relative: bool) -> list[int]:
+def order_rows(cells: Cells | None, names: Sequence[str], by: str, *, descending: bool, relative: bool) -> list[int]:
     """Return rows in the order asked for: by the column's change (signed), its size, its value, or by name.
 
     Rows without a number come last, either way.
     """
-    if found is None:
+    if cells is None:
         rows = sorted(range(len(names)), key=lambda row: names[row])
         return rows[::-1] if descending else rows
-    change = found.relative if relative else found.change
-    keys = {"change": change, "size": np.abs(change), "value": found.mean}[by]
-    known = np.isfinite(keys)
+    change = cells.relative if relative else cells.change
+    keys = {"change": change, "size": np.abs(change), "value": cells.mean}[by]
+    finite = np.isfinite(keys)
     order = np.lexsort((np.arange(len(keys)), -keys if descending else keys))
-    return [int(row) for row in order if known[row]] + [
-        int(row) for row in order if not known[row] and found.count[row]
+    return [int(row) for row in order if finite[row]] + [
+        int(row) for row in order if not finite[row] and cells.count[row]
     ]
 
 
@@ -180,6 +192,6 @@ def everything(size: int) -> Members:
     return Members(np.arange(size), np.zeros(size, np.int64), ("all",))
 
 
-def overall(values: np.ndarray, base: np.ndarray, shown: np.ndarray, *, of_pair: bool) -> Cells:
+def overall(values: np.ndarray, base: np.ndarray, mask: np.ndarray, *, of_pair: bool) -> Cells:
     """Return the one row of all instances shown."""
-    return cells(values, base, everything(len(values)), shown, of_pair=of_pair)
+    return cells(values, base, everything(len(values)), mask, of_pair=of_pair)

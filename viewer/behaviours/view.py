@@ -26,9 +26,13 @@ __all__ = ["Behaviours"]
 _FIELDS = page_fields("behaviours") | {"selected", "base", "setting"}
 _RESETS_PAGE = {"b_from": 0}
 _ONLY = [
-    ("all", "all instances"), ("changed", "changed answers"), ("broken", "right in the base, wrong here"),
-    ("mended", "wrong in the base, right here"), ("exemplars", "changed in many models"), ("flagged", "flagged, or of a flagged class"),
-]  # fmt: skip
+    ("all", "all instances"),
+    ("changed", "changed answers"),
+    ("broken", "right in the base, wrong here"),
+    ("mended", "wrong in the base, right here"),
+    ("exemplars", "changed in many models"),
+    ("flagged", "flagged, or of a flagged class"),
+]
 _ROWS = {"classes": "Classes", "groups": "Groups", "instances": "Instances"}
 _sheets: dict[tuple[Any, ...], Sheet | None] = {}
 
@@ -71,28 +75,32 @@ class Behaviours(View):
         """Return the page's markup."""
         sheet = self._sheet()
         if sheet is None:
-            return render("inside_empty", title="No predictions yet", text="Behaviours shows what models answer on the "
-                          "evaluation split. A run with a target in its recipe records that.")  # fmt: skip
-        shown = self._compared_models()
-        names = {key: self.session.results.forest[key].label for key in self.session.results.keys}
-        if not shown.models:
             return render(
-                "inside_empty", title="None of these models has predictions", text=self._missing(shown, names)
+                "inside_empty",
+                title="No predictions yet",
+                text="Behaviours shows what models answer on the "
+                "evaluation split. A run with a target in its recipe records that.",
+            )
+        compared = self._compared_models()
+        names = {key: self.session.results.forest[key].label for key in self.session.results.keys}
+        if not compared.models:
+            return render(
+                "inside_empty", title="None of these models has predictions", text=self._missing(compared, names)
             )
         with sheet.lock:
-            page = BehaviourPage(sheet, self.state, shown.models, names, self._notes)
-            return self._markup(page, shown, names)
+            page = BehaviourPage(sheet, self.state, compared.models, names, self._notes)
+            return self._markup(page, compared, names)
 
-    def _markup(self, page: BehaviourPage, shown: ComparedModels, names: Mapping[str, str]) -> str:
+    def _markup(self, page: BehaviourPage, compared: ComparedModels, names: Mapping[str, str]) -> str:
         sheet, state = page.sheet, self.state
         rows, total = page.rows()
         start = page_start(state.behaviours.start, total)
         if page.rows_are == "instances":
             self._add_pictures(sheet, rows)
-        picked = set(shown.models)
+        on_page = set(compared.models)
         attributes = sheet.attributes()
         matrix = None
-        if state.behaviours.matrix in shown.others:
+        if state.behaviours.matrix in compared.others:
             matrix = page.matrix(state.behaviours.matrix)
             matrix |= {
                 "model": names[state.behaviours.matrix],
@@ -100,17 +108,45 @@ class Behaviours(View):
             }
         return render(
             "behaviours",
-            state=state, page=PAGE, rows=rows, total=total, start=start, stop=min(start + PAGE, total),
-            rows_are=page.rows_are, rows_title=_ROWS[page.rows_are], has_classes=bool(sheet.classes),
-            rows_choices=[(v, t) for v, t in _ROWS.items() if (v != "classes" or sheet.classes) and (v != "groups" or state.behaviours.groups)],
-            others=len(shown.others), measure=page.measure, measures=page.measures, headers=page.headers(), matrix=matrix, panel=page.group_panel(),
-            base=shown.base, base_name=names[shown.base], models=[(key, names[key]) for key in shown.models],
-            more=[(key, names[key]) for key in sheet.sets if key in names and key not in picked],
-            attributes=attributes, groups=[name for name in state.behaviours.groups if name in attributes],
-            only_choices=_ONLY, chips=self._chips(page, names), size=f"{sheet.size:,}", shown=f"{int(page.mask.sum()):,}",
-            dataset=sheet.dataset, target=sheet.target, untested=page.untested, verdict=page.verdict(),
-            problems=[*([self._missing(shown, names)] if shown.unable else []), *self._picture_problem(sheet, page)],
-        )  # fmt: skip
+            state=state,
+            page=PAGE,
+            rows=rows,
+            total=total,
+            start=start,
+            stop=min(start + PAGE, total),
+            rows_are=page.rows_are,
+            rows_title=_ROWS[page.rows_are],
+            has_classes=bool(sheet.classes),
+            rows_choices=[
+                (v, t)
+                for v, t in _ROWS.items()
+                if (v != "classes" or sheet.classes) and (v != "groups" or state.behaviours.groups)
+            ],
+            others=len(compared.others),
+            measure=page.measure,
+            measures=page.measures,
+            headers=page.headers(),
+            matrix=matrix,
+            panel=page.group_panel(),
+            base=compared.base,
+            base_name=names[compared.base],
+            models=[(key, names[key]) for key in compared.models],
+            more=[(key, names[key]) for key in sheet.sets if key in names and key not in on_page],
+            attributes=attributes,
+            groups=[name for name in state.behaviours.groups if name in attributes],
+            only_choices=_ONLY,
+            chips=self._chips(page, names),
+            size=f"{sheet.size:,}",
+            shown=f"{int(page.mask.sum()):,}",
+            dataset=sheet.dataset,
+            target=sheet.target,
+            untested=page.untested,
+            verdict=page.verdict(),
+            problems=[
+                *([self._missing(compared, names)] if compared.unable else []),
+                *self._picture_problem(sheet, page),
+            ],
+        )
 
     # ---- what the page is drawn from
     def _sheet(self) -> Sheet | None:
@@ -118,7 +154,7 @@ class Behaviours(View):
         results = self.session.results
         key = (results.snapshot.path, results.snapshot.id, results.context.target, results.context.dataset_key)
         if key not in _sheets:
-            for old in [known for known in _sheets if known[0] == key[0] and known[1] != key[1]]:
+            for old in [sheet_key for sheet_key in _sheets if sheet_key[0] == key[0] and sheet_key[1] != key[1]]:
                 _sheets.pop(old)  # of results that were replaced
             _sheets[key] = open_sheet(results.snapshot.path, target=key[2], dataset_key=key[3])
         return _sheets[key]
@@ -127,9 +163,9 @@ class Behaviours(View):
         sheet = self._sheet()
         return compared_models(self.session, sheet.sets if sheet else {})
 
-    def _missing(self, shown: ComparedModels, names: Mapping[str, str]) -> str:
-        listed = ", ".join(names[key] for key in shown.unable[:5])
-        return f"No predictions in this setting: {listed}" + (" and others." if len(shown.unable) > 5 else ".")  # noqa: PLR2004 - as many as are listed
+    def _missing(self, compared: ComparedModels, names: Mapping[str, str]) -> str:
+        listed = ", ".join(names[key] for key in compared.unable[:5])
+        return f"No predictions in this setting: {listed}" + (" and others." if len(compared.unable) > 5 else ".")  # noqa: PLR2004 - as many as are listed
 
     def _add_pictures(self, sheet: Sheet, rows: list[dict[str, Any]]) -> None:
         document = curdoc()
@@ -137,9 +173,9 @@ class Behaviours(View):
         def arrived() -> None:
             document.add_next_tick_callback(self._redraw)
 
-        known = pictures_of(self.session.path, sheet.dataset_key).get([row["id"] for row in rows], arrived)
+        previews = pictures_of(self.session.path, sheet.dataset_key).get([row["id"] for row in rows], arrived)
         for row in rows:
-            row["picture"] = known.get(row["id"])
+            row["picture"] = previews.get(row["id"])
 
     def _redraw(self) -> None:
         if self.state.page == "behaviours":
@@ -152,17 +188,17 @@ class Behaviours(View):
 
     def _chips(self, page: BehaviourPage, names: Mapping[str, str]) -> list[tuple[str, str]]:
         state = self.state
-        found = [("b_class", f"class {state.behaviours.class_name}")] if state.behaviours.class_name else []
-        found += [("b_group", f"group {state.behaviours.group}")] if state.behaviours.group else []
-        found += [("b_text", f"“{state.behaviours.text}”")] if state.behaviours.text else []
-        found += [
+        chips = [("b_class", f"class {state.behaviours.class_name}")] if state.behaviours.class_name else []
+        chips += [("b_group", f"group {state.behaviours.group}")] if state.behaviours.group else []
+        chips += [("b_text", f"“{state.behaviours.text}”")] if state.behaviours.text else []
+        chips += [
             (
                 f"b_brush {brush.model}",
                 f"{names.get(brush.model, '?')}: {format_number(brush.low, '.3g')} to {format_number(brush.high, '.3g')}",
             )
             for brush in page.brushes
         ]
-        return found
+        return chips
 
     # ---- what a person does
     def _change(self, **values: Any) -> None:
@@ -215,10 +251,10 @@ class Behaviours(View):
 
     def _brush(self, message: Mapping[str, Any]) -> None:
         model, low, high = str(message.get("model")), message.get("low"), message.get("high")
-        kept = [text for text in self.state.behaviours.brush if not text.startswith(f"{model}~")]
+        others = [text for text in self.state.behaviours.brush if not text.startswith(f"{model}~")]
         if isinstance(low, int | float) and isinstance(high, int | float) and self.session.known([model]):
-            kept.append(f"{model}~{low!r}~{high!r}")
-        self._change(b_brush=kept)
+            others.append(f"{model}~{low!r}~{high!r}")
+        self._change(b_brush=others)
 
     def _show_matrix(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key", ""))
@@ -235,23 +271,33 @@ class Behaviours(View):
 
     def as_csv(self) -> str:
         """All rows of the table with every model's value, interval (none where no test applies) and change, and the notes."""
-        sheet, shown = self._sheet(), self._compared_models()
+        sheet, compared = self._sheet(), self._compared_models()
         text = io.StringIO()
-        if sheet is None or not shown.models:
+        if sheet is None or not compared.models:
             return ""
-        names = {key: self.session.results.forest[key].label for key in shown.models}
-        page = BehaviourPage(sheet, self.state, shown.models, names, self._notes)
+        names = {key: self.session.results.forest[key].label for key in compared.models}
+        page = BehaviourPage(sheet, self.state, compared.models, names, self._notes)
         write = csv.writer(text).writerow
         write(
             ["row", "model_key", "model", "measure", "instances", "value", "low", "high", "change", "relative_change"]
         )
         if page.rows_are != "instances":
             for row, name in enumerate(page.belongs.names):
-                for key, found in zip(shown.models, page.table, strict=True):
-                    ends = ["" if page.untested else repr(float(end[row])) for end in (found.low, found.high)]
-                    changes = [repr(float(change[row])) for change in (found.change, found.relative)]
-                    write([_safe(name), key, _safe(names[key]), page.measure.name, int(found.count[row]),
-                           repr(float(found.mean[row])), *ends, *changes])  # fmt: skip
+                for key, cells in zip(compared.models, page.table, strict=True):
+                    ends = ["" if page.untested else repr(float(end[row])) for end in (cells.low, cells.high)]
+                    changes = [repr(float(change[row])) for change in (cells.change, cells.relative)]
+                    write(
+                        [
+                            _safe(name),
+                            key,
+                            _safe(names[key]),
+                            page.measure.name,
+                            int(cells.count[row]),
+                            repr(float(cells.mean[row])),
+                            *ends,
+                            *changes,
+                        ]
+                    )
         for note in self._notes.all():
             write(["note", note.kind, _safe(note.about), _safe(note.who), note.when, _safe(note.why)])
         return text.getvalue()

@@ -56,24 +56,24 @@ class Lineages:
 
 def align(forest: Forest, keys: Iterable[str]) -> Lineages:
     """Align the lineages of models; keys that are unknown are left out, double ones count once."""
-    known = [key for key in dict.fromkeys(keys) if key in forest]
-    paths = [[forest[each] for each in forest.path(key)] for key in known]
+    present = [key for key in dict.fromkeys(keys) if key in forest]
+    paths = [[forest[each] for each in forest.path(key)] for key in present]
     sequences: list[list[Slot]] = []
-    found: dict[Slot, list[Node | None]] = {}
+    slots: dict[Slot, list[Node | None]] = {}
     place: Counter[Slot] = Counter()
     for model, path in enumerate(paths):
-        seen: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         sequence: list[Slot] = []
         for at, node in enumerate(path[1:]):
-            seen[node.op] += 1
-            slot = Slot(node.op, seen[node.op])
+            counts[node.op] += 1
+            slot = Slot(node.op, counts[node.op])
             sequence.append(slot)
-            found.setdefault(slot, [None] * len(paths))[model] = node
+            slots.setdefault(slot, [None] * len(paths))[model] = node
             place[slot] += at
         sequences.append(sequence)
-    usual = sorted(found, key=lambda slot: (place[slot] / sum(step is not None for step in found[slot]), slot))
-    steps = {slot: found[slot] for slot in usual}
-    return Lineages(known, [path[0] for path in paths], sequences, steps, _unstable(sequences, usual))
+    usual = sorted(slots, key=lambda slot: (place[slot] / sum(step is not None for step in slots[slot]), slot))
+    steps = {slot: slots[slot] for slot in usual}
+    return Lineages(present, [path[0] for path in paths], sequences, steps, _unstable(sequences, usual))
 
 
 def _unstable(sequences: list[list[Slot]], usual: list[Slot]) -> tuple[Slot, ...]:
@@ -82,7 +82,7 @@ def _unstable(sequences: list[list[Slot]], usual: list[Slot]) -> tuple[Slot, ...
     if all(each == sorted(each) for each in ranks):
         return ()
     if len(usual) > _MOST_PAIRED:  # comparing all pairs would take too long: take every slot that is ever out of place
-        odd = {at for each in ranks for at, wanted in zip(each, sorted(each), strict=True) if at != wanted}
+        odd = {at for each in ranks for at, expected in zip(each, sorted(each), strict=True) if at != expected}
         return tuple(slot for slot in usual if rank[slot] in odd)
     earlier = np.zeros((len(usual), len(usual)), dtype=bool)
     for each in (each for each in ranks if each):

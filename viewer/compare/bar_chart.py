@@ -116,14 +116,14 @@ def _crowded(names: Collection[str]) -> bool:
     return len({name if len(name) <= _BESIDE else name[: _BESIDE - 1] for name in names}) < len(names)
 
 
-def _scale(entries: Sequence[Entry], left: float) -> Callable[[float], float]:
-    known = [v for e in entries for v in (e.measured.value, e.measured.low, e.measured.high) if math.isfinite(v)]
-    least, most = min([0.0, *known]), max([0.0, *known])
+def _scale(entries: Sequence[Entry], margin: float) -> Callable[[float], float]:
+    finite = [v for e in entries for v in (e.measured.value, e.measured.low, e.measured.high) if math.isfinite(v)]
+    least, most = min([0.0, *finite]), max([0.0, *finite])
     span = (most - least) or 1.0
-    room = WIDTH - left - VALUE
+    room = WIDTH - margin - VALUE
 
     def scale(value: float) -> float:
-        return left + (value - least) / span * room
+        return margin + (value - least) / span * room
 
     return scale
 
@@ -131,15 +131,23 @@ def _scale(entries: Sequence[Entry], left: float) -> Callable[[float], float]:
 def _bar(
     entry: Entry, color: str, show: Callable[[float], str], scale: Callable[[float], float], at: tuple[float, float]
 ) -> Bar:
-    known, zero = math.isfinite(entry.measured.value), scale(0.0)
-    end = scale(entry.measured.value) if known else zero
+    finite, zero = math.isfinite(entry.measured.value), scale(0.0)
+    end = scale(entry.measured.value) if finite else zero
     low, high = (scale(v) if math.isfinite(v) else None for v in (entry.measured.low, entry.measured.high))
     reach = max(end, zero, high or 0.0)
     return Bar(
-        entry.key, entry.name, color, min(end, zero), at[0], abs(end - zero), at[1],
+        entry.key,
+        entry.name,
+        color,
+        min(end, zero),
+        at[0],
+        abs(end - zero),
+        at[1],
         show(entry.measured.value) if at[1] == _BAR else "",
-        reach + 4, low, high,
-    )  # fmt: skip
+        reach + 4,
+        low,
+        high,
+    )
 
 
 def _label(text: str, x: float, y: float, most: int, others: Collection[str] = ()) -> Label:

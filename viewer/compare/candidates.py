@@ -43,49 +43,49 @@ class Candidates:
         """Per candidate, its values by number: (models,)."""
         self.cost: list[float] = []
         self.kinds: list[VariableKind] = []
-        self._seen: set[tuple[tuple[int, ...], bool]] = set()
+        self._tried_sets: set[tuple[tuple[int, ...], bool]] = set()
 
     def add(self, members: Iterable[int]) -> None:
         """Add the combination of some differences."""
-        chosen = tuple(sorted(set(members)))
-        if not chosen or (chosen, False) in self._seen:
+        joint = tuple(sorted(set(members)))
+        if not joint or (joint, False) in self._tried_sets:
             return
-        self._seen.add((chosen, False))
-        codes = _joint(self.codes_of_raw[list(chosen)])
-        self._append(chosen, codes, self._kind(chosen))
+        self._tried_sets.add((joint, False))
+        codes = _joint(self.codes_of_raw[list(joint)])
+        self._append(joint, codes, self._kind(joint))
 
     def add_shared(self, members: Sequence[int]) -> None:
         """Add one parameter of operations that exclude each other."""
-        chosen = tuple(sorted(members))
-        if (chosen, True) not in self._seen:
-            self._seen.add((chosen, True))
-            self._append(chosen, _codes(shared([self.raws[at] for at in chosen]).tokens), VariableKind.PARAMETER)
+        joint = tuple(sorted(members))
+        if (joint, True) not in self._tried_sets:
+            self._tried_sets.add((joint, True))
+            self._append(joint, _codes(shared([self.raws[at] for at in joint]).tokens), VariableKind.PARAMETER)
 
-    def _append(self, chosen: tuple[int, ...], codes: Ints, kind: VariableKind) -> None:
-        self.sets.append(chosen)
+    def _append(self, joint: tuple[int, ...], codes: Ints, kind: VariableKind) -> None:
+        self.sets.append(joint)
         self.codes.append(codes)
         self.kinds.append(kind)
-        numeric = kind is VariableKind.PARAMETER and self.numeric(chosen)
-        gaps = chosen[-1] - chosen[0] + 1 - len(chosen)  # of equals, steps that follow each other
-        self.cost.append(_cost(kind, int(codes.max()) + 1, len(chosen), numeric=numeric) + 0.01 * gaps)
+        numeric = kind is VariableKind.PARAMETER and self.numeric(joint)
+        gaps = joint[-1] - joint[0] + 1 - len(joint)  # of equals, steps that follow each other
+        self.cost.append(_cost(kind, int(codes.max()) + 1, len(joint), numeric=numeric) + 0.01 * gaps)
 
-    def numeric(self, chosen: tuple[int, ...]) -> bool:
+    def numeric(self, joint: tuple[int, ...]) -> bool:
         """Whether the values of parameters can be put to scale."""
-        return all(value == ABSENT or value[0] == _NUMBER for at in chosen for value in self.raws[at].tokens)
+        return all(value == ABSENT or value[0] == _NUMBER for at in joint for value in self.raws[at].tokens)
 
-    def _kind(self, chosen: tuple[int, ...]) -> VariableKind:
-        raws = [self.raws[at] for at in chosen]
+    def _kind(self, joint: tuple[int, ...]) -> VariableKind:
+        raws = [self.raws[at] for at in joint]
         if len(raws) == 1:
             return raws[0].kind
         if any(raw.kind is not VariableKind.PRESENCE for raw in raws):
             return VariableKind.SEQUENCE
-        present = self.codes_of_raw[list(chosen)] == [[_code_of_presence(raw)] for raw in raws]
+        present = self.codes_of_raw[list(joint)] == [[_code_of_presence(raw)] for raw in raws]
         return VariableKind.OPERATION if present.sum(axis=0).max() <= 1 else VariableKind.SEQUENCE
 
-    def _presences(self, chosen: tuple[int, ...]) -> list[bool]:
+    def _presences(self, joint: tuple[int, ...]) -> list[bool]:
         """Return which presences follow from what is written: a parameter's value says that its operation is there."""
-        slots = {self.raws[at].slot for at in chosen if self.raws[at].parameter}
-        if any(self.raws[at].kind is VariableKind.ORDER for at in chosen):
+        slots = {self.raws[at].slot for at in joint if self.raws[at].parameter}
+        if any(self.raws[at].kind is VariableKind.ORDER for at in joint):
             slots |= set(self.lineages.unstable)
         return [raw.kind is VariableKind.PRESENCE and raw.slot in slots for raw in self.raws]
 
@@ -101,10 +101,10 @@ class Candidates:
     def shows(self) -> Bools:
         """Return (candidates, differences): which differences a reader sees in which candidate."""
         table = np.zeros((len(self.sets), len(self.raws)), dtype=bool)
-        for row, chosen in enumerate(self.sets):
-            table[row, list(chosen)] = True
-            if len(chosen) == 1 or self.kinds[row] is not VariableKind.PARAMETER:
-                table[row] |= self._presences(chosen)
+        for row, joint in enumerate(self.sets):
+            table[row, list(joint)] = True
+            if len(joint) == 1 or self.kinds[row] is not VariableKind.PARAMETER:
+                table[row] |= self._presences(joint)
         return table
 
 
@@ -136,14 +136,14 @@ def _cheap(pool: Candidates) -> list[tuple[int, ...]]:
 
 def _parts(pool: Candidates) -> list[tuple[int, ...]]:
     """Group the differences by what they belong to: the base model, a slot; the order belongs to all its slots."""
-    found: dict[object, list[int]] = {}
+    groups: dict[object, list[int]] = {}
     odd = set(pool.lineages.unstable)
     for at, raw in enumerate(pool.raws):
         name: object = "root" if raw.kind is VariableKind.ROOT or raw.slot == BASE else raw.slot or raw.id
         if raw.kind is VariableKind.ORDER or (raw.slot in odd and raw.kind is VariableKind.PRESENCE):
             name = "order"
-        found.setdefault(name, []).append(at)
-    return _few([tuple(members) for members in found.values()])
+        groups.setdefault(name, []).append(at)
+    return _few([tuple(members) for members in groups.values()])
 
 
 def _presences(pool: Candidates) -> list[tuple[int, ...]]:
@@ -159,11 +159,11 @@ def _few(parts: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
 
 def _same_partition(pool: Candidates) -> list[tuple[int, ...]]:
     """Differences that always go together: the operations of a step that some lineages have and others have not."""
-    found: dict[bytes, list[int]] = {}
+    groups: dict[bytes, list[int]] = {}
     for at, raw in enumerate(pool.raws):
         if raw.kind is VariableKind.PRESENCE:
-            found.setdefault(_first_seen(pool.codes_of_raw[at]).tobytes(), []).append(at)
-    return [tuple(members) for members in found.values() if len(members) > 1]
+            groups.setdefault(_first_seen(pool.codes_of_raw[at]).tobytes(), []).append(at)
+    return [tuple(members) for members in groups.values() if len(members) > 1]
 
 
 def _first_seen(codes: Ints) -> Ints:
@@ -177,46 +177,46 @@ def _exclusive(pool: Candidates) -> list[tuple[int, ...]]:
     """Return sets of operations of which no lineage has two: alternatives of each other."""
     presences = [at for at, raw in enumerate(pool.raws) if raw.kind is VariableKind.PRESENCE]
     has: dict[int, Bools] = {at: pool.codes_of_raw[at] == _code_of_presence(pool.raws[at]) for at in presences}
-    found: set[tuple[int, ...]] = set()
+    sets: set[tuple[int, ...]] = set()
     for start in list(has)[:_MOST_RAWS]:
-        members, taken = [start], has[start].copy()
+        members, covered = [start], has[start].copy()
         for other, where in has.items():
-            if other != start and not (taken & where).any():
+            if other != start and not (covered & where).any():
                 members.append(other)
-                taken |= where
-        found.add(tuple(sorted(members)))
-        found |= _by_kind(pool, members)
-    return sorted(members for members in found if len(members) > 1)
+                covered |= where
+        sets.add(tuple(sorted(members)))
+        sets |= _by_kind(pool, members)
+    return sorted(members for members in sets if len(members) > 1)
 
 
 def _by_kind(pool: Candidates, members: list[int]) -> set[tuple[int, ...]]:
     """Of alternatives, those of one kind: ways to prune, ways to recover."""
-    found: dict[str, list[int]] = {}
+    groups: dict[str, list[int]] = {}
     for at in members:
         slot = pool.raws[at].slot
         step = next(step for step in pool.lineages.steps[slot] if step is not None) if slot else None
-        found.setdefault(step.kind if step else "", []).append(at)
-    return {tuple(sorted(group)) for group in found.values()}
+        groups.setdefault(step.kind if step else "", []).append(at)
+    return {tuple(sorted(group)) for group in groups.values()}
 
 
 def _alike_parameters(pool: Candidates, exclusive: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Return parameters of one name, and of one sort of value, that alternatives have in common."""
-    found: set[tuple[int, ...]] = set()
+    sets: set[tuple[int, ...]] = set()
     for members in exclusive:
         slots: set[Slot | None] = {pool.raws[at].slot for at in members}
-        named: dict[tuple[str, frozenset[int]], list[int]] = {}
+        by_kind: dict[tuple[str, frozenset[int]], list[int]] = {}
         for at, raw in enumerate(pool.raws):
             if raw.kind is VariableKind.PARAMETER and raw.slot in slots:
                 sorts = frozenset(int(value[0]) for value in raw.tokens if value != ABSENT)
-                named.setdefault((raw.parameter, sorts), []).append(at)
-        found |= {tuple(each) for each in named.values() if len(each) > 1}
-    return sorted(found)
+                by_kind.setdefault((raw.parameter, sorts), []).append(at)
+        sets |= {tuple(each) for each in by_kind.values() if len(each) > 1}
+    return sorted(sets)
 
 
 def _merged(pool: Candidates, parts: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Merge two parts at a time, those that depend on each other most; return every part and merger on the way."""
     codes = [_joint(pool.codes_of_raw[list(part)]) for part in parts]
-    found = list(parts)
+    sets = list(parts)
     parts = list(parts)
     while len(parts) > 1:
         sizes = [int(each.max()) + 1 for each in codes]
@@ -229,8 +229,8 @@ def _merged(pool: Candidates, parts: list[tuple[int, ...]]) -> list[tuple[int, .
         one, other = min(combinations(range(len(parts)), 2), key=independence)
         parts[one] = parts[one] + parts.pop(other)
         codes[one] = _joint(np.array([codes[one], codes.pop(other)]))
-        found.append(parts[one])
-    return found
+        sets.append(parts[one])
+    return sets
 
 
 def _codes(tokens: Sequence[object]) -> Ints:

@@ -28,17 +28,17 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
 
     `whole`: with everything that is odd, and what to try.
     """
-    told = node.brief
+    brief = node.brief
     parent = results.forest.parent(node.key)
     against = f"against {results.forest[parent].label}" if parent is not None and parent in results.row else ""
-    made = node.key in results.row
+    exists = node.key in results.row
     rows = [
         {
             "label": results.label(metric.name),
             "value": results.show(metric.name, results.row[node.key], interval=True),
             **(results.change(metric.name, node.key, parent) if against else {"change": "", "tone": ""}),
         }
-        for metric in (results.primary if made else [])
+        for metric in (results.primary if exists else [])
     ]
     status = (
         ""
@@ -51,8 +51,8 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
         subtitle=node.name if node.name != node.label else "",
         status=status,
         operation=node.op.replace("_", " "),
-        telling=results.text.telling_text(told),
-        parameters=results.text.parameters(node) if whole else _untold(results, told)[:_MOST_PARAMETERS],
+        telling=results.text.telling_text(brief),
+        parameters=results.text.parameters(node) if whole else _untold(results, brief)[:_MOST_PARAMETERS],
         folded=whole,
         rows=rows,
         against=against,
@@ -72,10 +72,20 @@ def bundle_card(results: Results, bundle: Bundle) -> tuple[str, str]:
     title = f"{len(bundle.members)} times {bundle.op.replace('_', ' ') or 'steps'}"
     below = len(bundle.models) - len(bundle.members)
     return title, render(
-        "card", title=title, subtitle=f"with {below} models below them" if below else "", status="", operation="", telling="", folded=False,
+        "card",
+        title=title,
+        subtitle=f"with {below} models below them" if below else "",
+        status="",
+        operation="",
+        telling="",
+        folded=False,
         parameters=[(bundle.parameter.replace("_", " "), bundle.span)] if bundle.parameter else [],
-        rows=facts if rows else [], against="", trouble=[], lints=None, hint="Click selects all, double-click draws each.",
-    )  # fmt: skip
+        rows=facts if rows else [],
+        against="",
+        trouble=[],
+        lints=None,
+        hint="Click selects all, double-click draws each.",
+    )
 
 
 def selected_alone(results: Results, state: ViewState, key: str) -> str:
@@ -91,15 +101,15 @@ def selection(**parts: Any) -> str:
 
 def fold_buttons(results: Results, state: ViewState, keys: Sequence[str]) -> list[dict[str, str]]:
     """Offer to fold or open what is selected: a model's descendants, or the sweep that the models are of."""
-    laid = appearance(results).layout(state.arrange, state.opened, state.closed)
-    units = dict.fromkeys(laid.owner.get(key, "") for key in keys)
+    layout = appearance(results).layout(state.arrange, state.opened, state.closed)
+    units = dict.fromkeys(layout.owner.get(key, "") for key in keys)
     buttons = []
-    if len(units) == 1 and (placed := laid.placed.get(next(iter(units)))) is not None:
-        if placed.hidden:
-            buttons.append({"do": "fold", "key": placed.id, "text": f"Draw all {placed.hidden} on the map"})
-        elif placed.can_fold and len(keys) == 1:
-            buttons.append({"do": "fold", "key": placed.id, "text": "Fold its descendants"})
-    inside = {laid.placed[unit].inside for unit in units if unit in laid.placed}
+    if len(units) == 1 and (position := layout.placed.get(next(iter(units)))) is not None:
+        if position.hidden:
+            buttons.append({"do": "fold", "key": position.id, "text": f"Draw all {position.hidden} on the map"})
+        elif position.can_fold and len(keys) == 1:
+            buttons.append({"do": "fold", "key": position.id, "text": "Fold its descendants"})
+    inside = {layout.placed[unit].inside for unit in units if unit in layout.placed}
     if len(inside) == 1 and inside != {""}:
         buttons.append({"do": "fold", "key": inside.pop(), "text": "Draw the sweep as one"})
     return buttons
@@ -116,30 +126,43 @@ def _untold(results: Results, node: Node) -> list[tuple[str, str]]:
 
 
 def _lints(results: Results, key: str, *, whole: bool) -> dict[str, Any] | None:
-    found = results.snapshot.lints.get(key, [])
-    if not found:
+    lints = results.snapshot.lints.get(key, [])
+    if not lints:
         return None
-    shown = found if whole else found[:_MOST_LINTS]
+    first = lints if whole else lints[:_MOST_LINTS]
     rows = [
         {
             "rule": lint.rule.replace("_", " ") + (f" on {lint.target}" if lint.target else ""),
             "message": lint.message,
             "advice": lint.advice if whole else "",
         }
-        for lint in shown
+        for lint in first
     ]
-    return {"rows": rows, "left": len(found) - len(shown)}
+    return {"rows": rows, "left": len(lints) - len(first)}
 
 
 def _span(results: Results, metric: str, rows: list[int]) -> str:
-    known = [value for row in rows if isfinite(value := results.values(metric)[row])]
-    if not known:
+    finite = [value for row in rows if isfinite(value := results.values(metric)[row])]
+    if not finite:
         return results.show_value(metric, nan)
-    low, high = results.show_value(metric, min(known)), results.show_value(metric, max(known))
+    low, high = results.show_value(metric, min(finite)), results.show_value(metric, max(finite))
     return low if low == high else f"{low} to {high}"
 
 
 _BLANK: dict[str, Any] = {
-    "empty": "", "card": "", "count": 0, "sentence": "", "buttons": [], "colors": [], "color_name": "", "variables": [],
-    "refine_open": False, "refined": 0, "x_name": "", "facet_name": "", "charts": [], "note": "", "best": None,
-}  # fmt: skip
+    "empty": "",
+    "card": "",
+    "count": 0,
+    "sentence": "",
+    "buttons": [],
+    "colors": [],
+    "color_name": "",
+    "variables": [],
+    "refine_open": False,
+    "refined": 0,
+    "x_name": "",
+    "facet_name": "",
+    "charts": [],
+    "note": "",
+    "best": None,
+}

@@ -41,8 +41,8 @@ class Compare(View):
 
     def _head(self, key: str) -> dict[str, str]:
         results, node = self.session.results, self.session.results.forest[key]
-        told = f"{node.op.replace('_', ' ')} {results.text.telling_text(node.brief)}".strip()
-        return {"key": key, "name": node.name, "operation": told, "whole": results.text.operation(key)}
+        operation = f"{node.op.replace('_', ' ')} {results.text.telling_text(node.brief)}".strip()
+        return {"key": key, "name": node.name, "operation": operation, "whole": results.text.operation(key)}
 
     def _row(self, metric: str, base: str, others: list[str]) -> dict[str, Any]:
         results = self.session.results

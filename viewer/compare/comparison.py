@@ -66,11 +66,11 @@ def compare(forest: Forest, keys: Iterable[str]) -> Comparison:
     raws = raw_variables(lineages)
     choice = choose(lineages, raws)
     repeat = _repeats(forest, lineages, raws)
-    drawn = [_variable(lineages, *each) for each in zip(choice.variables, choice.parts, strict=True)]
-    if repeat is not None and not drawn:
-        drawn = [repeat]
-    x, color, facet = [*drawn, None, None, None][:3]
-    marks = _marks(lineages.keys, drawn, forest)
+    encodings = [_variable(lineages, *each) for each in zip(choice.variables, choice.parts, strict=True)]
+    if repeat is not None and not encodings:
+        encodings = [repeat]
+    x, color, facet = [*encodings, None, None, None][:3]
+    marks = _marks(lineages.keys, encodings, forest)
     refining = [_variable(lineages, raw, (raw,)) for raw in _single(raws)] + ([repeat] if repeat else [])
     return Comparison(
         keys=tuple(mark.key for mark in marks),
@@ -79,18 +79,18 @@ def compare(forest: Forest, keys: Iterable[str]) -> Comparison:
         facet=facet,
         marks=marks,
         variables=tuple(refining),
-        sentence=_sentence(forest, lineages, drawn, choice, raws),
+        sentence=_sentence(forest, lineages, encodings, choice, raws),
         base=forest.common_ancestor(lineages.keys),
     )
 
 
-def narrow(comparison: Comparison, chosen: Mapping[str, Collection[str]]) -> list[str]:
+def narrow(comparison: Comparison, selection: Mapping[str, Collection[str]]) -> list[str]:
     """Return the models that have, of every variable with chosen values, one of these; unknown variables are ignored.
 
     `chosen` maps ids of `comparison.variables` to labels of their values; no label means no restriction.
     """
-    wanted = [(each, set(chosen[each.id])) for each in comparison.variables if chosen.get(each.id)]
-    return [key for key in comparison.keys if all(each.value(key) in values for each, values in wanted)]
+    selections = [(each, set(selection[each.id])) for each in comparison.variables if selection.get(each.id)]
+    return [key for key in comparison.keys if all(each.value(key) in values for each, values in selections)]
 
 
 def _age(forest: Forest, key: str) -> tuple[float, str]:
@@ -106,8 +106,8 @@ def _variable(lineages: Lineages, raw: Raw, parts: Sequence[Raw]) -> Variable:
 
 def _single(raws: Sequence[Raw]) -> list[Raw]:
     """Leave out presences that a parameter tells as well: it says "none" where its operation is absent."""
-    told = {raw.slot for raw in raws if raw.parameter}
-    return [raw for raw in raws if raw.kind is not VariableKind.PRESENCE or raw.slot not in told]
+    explained = {raw.slot for raw in raws if raw.parameter}
+    return [raw for raw in raws if raw.kind is not VariableKind.PRESENCE or raw.slot not in explained]
 
 
 def _repeats(forest: Forest, lineages: Lineages, raws: Sequence[Raw]) -> Variable | None:
@@ -129,18 +129,18 @@ def _repeats(forest: Forest, lineages: Lineages, raws: Sequence[Raw]) -> Variabl
 
 
 def _groups(keys: Sequence[str], tokens: Sequence[Sequence[NaturalKey]]) -> list[list[str]]:
-    found: dict[tuple[NaturalKey, ...], list[str]] = {}
+    groups: dict[tuple[NaturalKey, ...], list[str]] = {}
     for model, key in enumerate(keys):
-        found.setdefault(tuple(each[model] for each in tokens), []).append(key)
-    return list(found.values())
+        groups.setdefault(tuple(each[model] for each in tokens), []).append(key)
+    return list(groups.values())
 
 
 def _notes(path: Sequence[str], forest: Forest) -> dict[str, object]:
     """Return the plain notes of a lineage; a later step's win."""
-    found: dict[str, object] = {}
+    notes: dict[str, object] = {}
     for key in path:
-        found |= {k: v for k, v in forest[key].notes.items() if isinstance(v, str | int | float | bool)}
-    return found
+        notes |= {k: v for k, v in forest[key].notes.items() if isinstance(v, str | int | float | bool)}
+    return notes
 
 
 def _by_path(forest: Forest, keys: Iterable[str]) -> list[str]:
@@ -151,29 +151,27 @@ def _by_path(forest: Forest, keys: Iterable[str]) -> list[str]:
     return sorted(keys, key=lambda key: [(forest[each].order, each) for each in forest.path(key)])
 
 
-def _marks(keys: Sequence[str], drawn: Sequence[Variable], forest: Forest) -> tuple[Mark, ...]:
+def _marks(keys: Sequence[str], axes: Sequence[Variable], forest: Forest) -> tuple[Mark, ...]:
     places: dict[tuple[int, int, int], list[str]] = {}
     for key in keys:
-        places.setdefault(_place(key, drawn), []).append(key)
-    found: list[Mark] = []
+        places.setdefault(_place(key, axes), []).append(key)
+    marks: list[Mark] = []
     for place in sorted(places, key=lambda place: (place[2], place[0], place[1])):
         here = _by_path(forest, places[place])
         x, color, facet = place
-        found += [Mark(key, x, color, facet, at, len(here)) for at, key in enumerate(here)]
-    return tuple(found)
+        marks += [Mark(key, x, color, facet, at, len(here)) for at, key in enumerate(here)]
+    return tuple(marks)
 
 
-def _place(key: str, drawn: Sequence[Variable]) -> tuple[int, int, int]:
-    x, color, facet = [*(each.of[key] for each in drawn), 0, 0, 0][:3]
+def _place(key: str, axes: Sequence[Variable]) -> tuple[int, int, int]:
+    x, color, facet = [*(each.of[key] for each in axes), 0, 0, 0][:3]
     return x, color, facet
 
 
-def _sentence(
-    forest: Forest, lineages: Lineages, drawn: Sequence[Variable], choice: Choice, raws: Sequence[Raw]
-) -> str:
+def _sentence(forest: Forest, lineages: Lineages, axes: Sequence[Variable], choice: Choice, raws: Sequence[Raw]) -> str:
     if len(lineages.keys) == 1:
         node: Node = forest[lineages.keys[0]]
         return f"One model: {node.label}"
-    cells = prod(len(each.values) for each in drawn)
+    cells = prod(len(each.values) for each in axes)
     distinct = cells if not raws else len(_groups(lineages.keys, [raw.tokens for raw in raws]))
-    return describe(drawn, choice.unseen, models=len(lineages.keys), cells=cells, lineages=distinct)
+    return describe(axes, choice.unseen, models=len(lineages.keys), cells=cells, lineages=distinct)

@@ -37,13 +37,13 @@ class Details(SideView):
 
     def draw_side(self) -> str:
         results = self.session.results
-        chosen = [key for key in self.state.selected if key in results.forest]
-        if not chosen:
+        picked_keys = [key for key in self.state.selected if key in results.forest]
+        if not picked_keys:
             empty = "Select models to see how they differ." if results.keys else "There are no models yet."
             return selection(empty=empty, best=self._best() if results.keys else None)
-        if len(chosen) == 1:
-            return selected_alone(results, self.state, chosen[0])
-        return self._several(self.session.known(chosen))
+        if len(picked_keys) == 1:
+            return selected_alone(results, self.state, picked_keys[0])
+        return self._several(self.session.known(picked_keys))
 
     def _best(self) -> dict[str, Any] | None:
         """Return the models worth a look before any is selected: within the budget, those that no other beats.
@@ -59,55 +59,63 @@ class Details(SideView):
             rows, key=lambda row: results.values(metrics[0])[row], reverse=results.better(metrics[0]) != "lower"
         )
         step = max(1.0, (len(rows) - 1) / (_MOST_BEST - 1))
-        picked = [rows[round(at * step)] for at in range(min(len(rows), _MOST_BEST))]
+        best = [rows[round(at * step)] for at in range(min(len(rows), _MOST_BEST))]
         return {
-            "count": len(rows), "left": len(rows) - len(picked), "budget": results.ranking.filter_texts(state.filters),
+            "count": len(rows),
+            "left": len(rows) - len(best),
+            "budget": results.ranking.filter_texts(state.filters),
             "headings": [results.label(metric) for metric in dict.fromkeys(metrics)],
-            "rows": [{"key": results.keys[row], "name": results.forest[results.keys[row]].label,
-                      "cells": [results.show(metric, row) for metric in dict.fromkeys(metrics)]} for row in picked],
-        }  # fmt: skip
+            "rows": [
+                {
+                    "key": results.keys[row],
+                    "name": results.forest[results.keys[row]].label,
+                    "cells": [results.show(metric, row) for metric in dict.fromkeys(metrics)],
+                }
+                for row in best
+            ],
+        }
 
     def _several(self, keys: list[str]) -> str:
         results, refine = self.session.results, self.state.refine
         whole = compare(results.forest, keys)
-        kept = narrow(whole, refine) if refine else list(whole.keys)
-        found = compare(results.forest, kept) if refine else whole
-        inks = _inks(found)
-        marks = found.marks[:_MOST_DRAWN]
-        left_out = f"The first {_MOST_DRAWN} of {len(kept)} are drawn; refine the comparison to see the others."
+        in_view = narrow(whole, refine) if refine else list(whole.keys)
+        comparison = compare(results.forest, in_view) if refine else whole
+        inks = _inks(comparison)
+        marks = comparison.marks[:_MOST_DRAWN]
+        left_out = f"The first {_MOST_DRAWN} of {len(in_view)} are drawn; refine the comparison to see the others."
         values = {
             "count": len(keys),
-            "sentence": found.sentence + ("" if kept else ": no model has all the chosen values"),
+            "sentence": comparison.sentence + ("" if in_view else ": no model has all the chosen values"),
             "buttons": fold_buttons(results, self.state, keys),
-            "colors": [(_words(found.color, text), ink) for text, ink in inks.items()] if found.color else [],
-            "color_name": _name(found.color),
-            "x_name": _name(found.x),
-            "facet_name": _name(found.facet),
+            "colors": [(_words(comparison.color, text), ink) for text, ink in inks.items()] if comparison.color else [],
+            "color_name": _name(comparison.color),
+            "x_name": _name(comparison.x),
+            "facet_name": _name(comparison.facet),
             "variables": _chips(whole, refine) if len(whole.variables) > 1 else [],
             "refine_open": bool(refine),
-            "refined": len(kept) if refine else 0,
-            "charts": [self._chart(metric, found, marks, inks) for metric in results.primary] if kept else [],
-            "note": left_out if len(kept) > _MOST_DRAWN else "",
+            "refined": len(in_view) if refine else 0,
+            "charts": [self._chart(metric, comparison, marks, inks) for metric in results.primary] if in_view else [],
+            "note": left_out if len(in_view) > _MOST_DRAWN else "",
         }
         return selection(**values)
 
     def _chart(
-        self, metric: MetricSpec, found: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
+        self, metric: MetricSpec, comparison: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
     ) -> dict[str, Any]:
         results = self.session.results
         entries = [
             Entry(
                 mark.key,
                 results.forest[mark.key].name,
-                _told(found.x, mark.key),
-                found.color.value(mark.key) if found.color else "",
-                _told(found.facet, mark.key),
+                _placement_text(comparison.x, mark.key),
+                comparison.color.value(mark.key) if comparison.color else "",
+                _placement_text(comparison.facet, mark.key),
                 results.measured(metric.name, mark.key),
             )
             for mark in marks
         ]
-        drawn = chart(entries, inks, partial(results.show_value, metric.name))
-        return {"label": metric.label, "note": results.direction(metric.name), "drawn": drawn}
+        svg = chart(entries, inks, partial(results.show_value, metric.name))
+        return {"label": metric.label, "note": results.direction(metric.name), "drawn": svg}
 
     def _refined(self) -> list[str]:
         whole = compare(self.session.results.forest, self.session.known(self.state.selected))
@@ -115,8 +123,8 @@ class Details(SideView):
 
     def _chip(self, message: Mapping[str, Any]) -> None:
         name, value = str(message.get("variable")), str(message.get("value"))
-        chosen = self.state.refine.get(name, [])
-        values = [v for v in chosen if v != value] if value in chosen else [*chosen, value]
+        active = self.state.refine.get(name, [])
+        values = [v for v in active if v != value] if value in active else [*active, value]
         refine = {**self.state.refine, name: values}
         self.state.change({"refine": {name: values for name, values in refine.items() if values}})
 
@@ -130,7 +138,7 @@ def _name(variable: Variable | None) -> str:
     return variable.label.replace("_", " ") if variable is not None else ""
 
 
-def _told(variable: Variable | None, key: str) -> str:
+def _placement_text(variable: Variable | None, key: str) -> str:
     return _words(variable, variable.value(key)) if variable is not None else ""
 
 
@@ -141,11 +149,11 @@ def _words(variable: Variable, text: str) -> str:
     return text.replace("_", " ")
 
 
-def _inks(found: Comparison) -> dict[str, str]:
+def _inks(comparison: Comparison) -> dict[str, str]:
     """Return a colour per value; values beyond the series share its last one, their bars have names all the same."""
-    if found.color is None:
+    if comparison.color is None:
         return {"": SERIES[0]}
-    return {text: SERIES[min(at, len(SERIES) - 1)] for at, text in enumerate(found.color.values)}
+    return {text: SERIES[min(at, len(SERIES) - 1)] for at, text in enumerate(comparison.color.values)}
 
 
 def _chips(whole: Comparison, refine: Mapping[str, list[str]]) -> list[dict[str, Any]]:

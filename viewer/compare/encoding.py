@@ -43,12 +43,12 @@ def choose(lineages: Lineages, raws: list[Raw]) -> Choice:
     if not raws:
         return Choice([], [], [])
     pool = candidates(lineages, raws)
-    picked = _roles(_cheapest(pool), pool)
-    shown = set(np.flatnonzero(pool.shows()[picked].any(axis=0)))
+    roles = _roles(_cheapest(pool), pool)
+    visible = set(np.flatnonzero(pool.shows()[roles].any(axis=0)))
     return Choice(
-        [pool.raw(at) for at in picked],
-        [tuple(raws[member] for member in pool.sets[at]) for at in picked],
-        [raw for at, raw in enumerate(raws) if at not in shown],
+        [pool.raw(at) for at in roles],
+        [tuple(raws[member] for member in pool.sets[at]) for at in roles],
+        [raw for at, raw in enumerate(raws) if at not in visible],
     )
 
 
@@ -94,8 +94,8 @@ class _Costs:
             if sets.shape[1] > column:
                 excess += np.maximum(ranked[:, column] - room, 0)
         empty = np.log2(cells / self.lineages)
-        found: Floats = self.cost[sets].sum(axis=1) + _EMPTY * empty + unseen + _EXCESS * excess
-        return found
+        costs: Floats = self.cost[sets].sum(axis=1) + _EMPTY * empty + unseen + _EXCESS * excess
+        return costs
 
     def _limit(self, count: int) -> int:
         """Return of how many candidates all sets of `count` can be looked at."""
@@ -115,11 +115,11 @@ class _Costs:
         for column in range(1, sets.shape[1]):
             joint = joint * self.sizes[sets[:, column], None] + self.codes[sets[:, column]]
         joint = np.sort(joint, axis=1)
-        found: Ints = 1 + (np.diff(joint, axis=1) != 0).sum(axis=1)
-        return found
+        runs: Ints = 1 + (np.diff(joint, axis=1) != 0).sum(axis=1)
+        return runs
 
 
-def _roles(picked: list[int], pool: Candidates) -> list[int]:
+def _roles(cheapest: list[int], pool: Candidates) -> list[int]:
     """Order variables as x, colour, facet: what is on a scale on x, few values as colours, fewest as facets."""
 
     def rank(at: int) -> tuple[bool, bool, int, int]:
@@ -127,4 +127,4 @@ def _roles(picked: list[int], pool: Candidates) -> list[int]:
         numeric = pool.kinds[at] is VariableKind.PARAMETER and pool.numeric(pool.sets[at])
         return size <= _COLORS, not numeric, -size, at
 
-    return sorted(picked, key=rank)
+    return sorted(cheapest, key=rank)

@@ -39,21 +39,21 @@ def listed(names: Sequence[str], word: str = "and") -> str:
 
 
 def _variable(variable: Variable) -> str:
-    named = [value for value in variable.values if value != NONE]
-    absent = len(named) < len(variable.values)
+    values = [value for value in variable.values if value != NONE]
+    absent = len(values) < len(variable.values)
     match variable.kind:
         case VariableKind.PARAMETER:
-            text = f"{len(named)} {_of(variable)}" + (" and without it" if absent else "")
+            text = f"{len(values)} {_of(variable)}" + (" and without it" if absent else "")
         case VariableKind.PRESENCE:
             text = f"with and without {variable.label}"
         case VariableKind.ROOT:
-            text = f"{len(variable.values)} {plural(variable.label)}" + _named(variable.values)
+            text = f"{len(variable.values)} {plural(variable.label)}" + _listing(variable.values)
         case VariableKind.ORDER:
-            text = f"{len(named)} orders of {listed(variable.ops)}"
+            text = f"{len(values)} orders of {listed(variable.ops)}"
         case VariableKind.REPEAT:
             text = f"{len(variable.values)} {'repeats' if variable.label == 'repeat' else plural(variable.label)}"
         case _:
-            text = _steps(variable, named, absent=absent)
+            text = _steps(variable, values, absent=absent)
     return text
 
 
@@ -65,15 +65,15 @@ def _of(variable: Variable) -> str:
     return f"{plural(parameter)} of {'the base model' if operation == 'base model' else operation}"
 
 
-def _named(values: Sequence[str]) -> str:
+def _listing(values: Sequence[str]) -> str:
     return f" ({listed(values)})" if len(values) <= _MOST_NAMED else ""
 
 
-def _steps(variable: Variable, named: Sequence[str], *, absent: bool) -> str:
-    if len(named) == 1:
-        return f"with and without {named[0]}"
+def _steps(variable: Variable, values: Sequence[str], *, absent: bool) -> str:
+    if len(values) == 1:
+        return f"with and without {values[0]}"
     if len(variable.values) <= _MOST_NAMED or variable.kind is VariableKind.OPERATION:
-        return listed([*named, *(["none of them"] if absent else [])], "or")
+        return listed([*values, *(["none of them"] if absent else [])], "or")
     ops = (["base model"] if "root" in variable.parts else []) + list(variable.ops)
     if not ops or len(ops) > _MOST_NAMED:
         return f"{len(variable.values)} sequences of steps"

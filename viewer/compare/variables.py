@@ -78,25 +78,33 @@ def raw_variables(lineages: Lineages) -> list[Raw]:
     differs, and one for its presence; a parameter's variable says "none" where the operation is absent. What lineages of
     very many steps differ in beyond the first dozens of variables is one variable.
     """
-    found = _roots(lineages)
+    raws = _roots(lineages)
     further: list[Slot] = []
     for slot, steps in lineages.steps.items():
-        if len(found) < _MOST_RAWS:
-            found += _of_slot(slot, steps)
+        if len(raws) < _MOST_RAWS:
+            raws += _of_slot(slot, steps)
         elif any(step is not steps[0] for step in steps):
             further.append(slot)
     if lineages.unstable:
-        found.append(_order(lineages))
+        raws.append(_order(lineages))
     if further:
-        found.append(_further(lineages, further))
-    return found
+        raws.append(_further(lineages, further))
+    return raws
 
 
 def _roots(lineages: Lineages) -> list[Raw]:
     labels = [root_label(root) for root in lineages.roots]
     raws = [Raw("root", "base model", VariableKind.ROOT, tuple(map(natural_key, labels)), tuple(labels))]
-    made = [root.op or NONE for root in lineages.roots]
-    ops = [Raw("root operation", "base operation", VariableKind.ROOT, tuple(map(natural_key, made)), tuple(made))]
+    operations = [root.op or NONE for root in lineages.roots]
+    ops = [
+        Raw(
+            "root operation",
+            "base operation",
+            VariableKind.ROOT,
+            tuple(map(natural_key, operations)),
+            tuple(operations),
+        )
+    ]
     names = sorted({name for root in lineages.roots for name in root.params})
     for name in names:
         steps: list[Node | None] = list(lineages.roots)
@@ -111,12 +119,10 @@ def _of_slot(slot: Slot, steps: list[Node | None]) -> list[Raw]:
         return []
     present = [step is not None for step in steps]
     texts = [slot.name if has else NONE for has in present]
-    found = [
-        Raw(slot.name, slot.name, VariableKind.PRESENCE, tuple((int(has),) for has in present), tuple(texts), slot)
-    ]
+    raws = [Raw(slot.name, slot.name, VariableKind.PRESENCE, tuple((int(has),) for has in present), tuple(texts), slot)]
     names = sorted({name for step in nodes.values() if step is not None for name in step.params})
-    found += [raw for name in names if _differs_where_present(raw := _parameter(slot, name, steps))]
-    return [raw for raw in found if _varies(raw)]
+    raws += [raw for name in names if _differs_where_present(raw := _parameter(slot, name, steps))]
+    return [raw for raw in raws if _varies(raw)]
 
 
 def _parameter(slot: Slot, name: str, steps: Sequence[Node | None]) -> Raw:
@@ -143,9 +149,9 @@ def _order(lineages: Lineages) -> Raw:
 
 
 def _further(lineages: Lineages, slots: Collection[Slot]) -> Raw:
-    wanted = set(slots)
+    members = set(slots)
     steps = [
-        [lineages.steps[slot][model] for slot in sequence if slot in wanted]
+        [lineages.steps[slot][model] for slot in sequence if slot in members]
         for model, sequence in enumerate(lineages.sequences)
     ]
     tokens = tuple(tuple((natural_key(step.op), token(step.params)) for step in each if step) for each in steps)
@@ -215,12 +221,12 @@ def _base_text(lineages: Lineages, raws: Sequence[Raw], model: int) -> list[str]
 
 def _add_iterations(lineages: Lineages, written: dict[Slot, list[str]]) -> None:
     last = {op: max(slot.nth for slot in written if slot.op == op) for op in {slot.op for slot in written}}
-    shown = [slot for slot in lineages.steps if 1 < last.get(slot.op, 1) >= slot.nth]
-    for slot in shown:
+    slots = [slot for slot in lineages.steps if 1 < last.get(slot.op, 1) >= slot.nth]
+    for slot in slots:
         steps = lineages.steps[slot]
         if slot not in written and any(step is None for step in steps):
             continue
-        same = [other for other in shown if other.op == slot.op]
+        same = [other for other in slots if other.op == slot.op]
         for name in sorted({name for step in steps if step is not None for name in step.params}):
             here = _parameter(slot, name, steps).tokens
             everywhere = {each for other in same for each in _parameter(other, name, lineages.steps[other]).tokens}
@@ -246,13 +252,13 @@ def _written(parts: list[str]) -> str:
 
 def _runs(parts: list[str]) -> list[str]:
     """Write "prune, prune, prune" as "prune x3"."""
-    found: list[tuple[str, int]] = []
+    pairs: list[tuple[str, int]] = []
     for part in parts:
-        if found and found[-1][0] == part:
-            found[-1] = part, found[-1][1] + 1
+        if pairs and pairs[-1][0] == part:
+            pairs[-1] = part, pairs[-1][1] + 1
         else:
-            found.append((part, 1))
-    return [part if count == 1 else f"{part} x{count}" for part, count in found]
+            pairs.append((part, 1))
+    return [part if count == 1 else f"{part} x{count}" for part, count in pairs]
 
 
 def _label(raws: Sequence[Raw], kind: VariableKind) -> str:
@@ -283,14 +289,14 @@ def variable(raw: Raw, keys: Sequence[str], parts: Collection[str], ops: Sequenc
 
 
 def _distinct(texts: list[str]) -> tuple[str, ...]:
-    seen: dict[str, int] = {}
-    found = []
+    counts: dict[str, int] = {}
+    labels = []
     for text in texts:
-        seen[text] = seen.get(text, 0) + 1
-        found.append(text if seen[text] == 1 else f"{text} [{seen[text]}]")
-    if len(set(found)) < len(found):  # a value was itself called "... [2]"
+        counts[text] = counts.get(text, 0) + 1
+        labels.append(text if counts[text] == 1 else f"{text} [{counts[text]}]")
+    if len(set(labels)) < len(labels):  # a value was itself called "... [2]"
         return tuple(f"{text} #{at}" for at, text in enumerate(texts, start=1))
-    return tuple(found)
+    return tuple(labels)
 
 
 def _numbers(tokens: Sequence[NaturalKey]) -> tuple[float | None, ...] | None:
@@ -298,6 +304,6 @@ def _numbers(tokens: Sequence[NaturalKey]) -> tuple[float | None, ...] | None:
     plain = [each for each in tokens if each not in (ABSENT, UNSET)]
     if not plain or any(each[0] != number for each in plain):
         return None
-    found: list[Any] = [float(each[2]) if each[0] == number else None for each in tokens]
-    increasing = all(a < b for a, b in pairwise(each for each in found if each is not None))
-    return tuple(found) if increasing else None
+    values: list[Any] = [float(each[2]) if each[0] == number else None for each in tokens]
+    increasing = all(a < b for a, b in pairwise(each for each in values if each is not None))
+    return tuple(values) if increasing else None

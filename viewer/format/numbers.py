@@ -46,20 +46,20 @@ class FormatSpec:
 
 def parse_format(text: str) -> FormatSpec:
     """Parse a d3 or Python format specification; raises `ValueError` that quotes it."""
-    found = _GRAMMAR.fullmatch(text.strip())
-    if found is None or (found["type"] and found["type"] not in _TYPES):
+    match = _GRAMMAR.fullmatch(text.strip())
+    if match is None or (match["type"] and match["type"] not in _TYPES):
         raise ValueError(f"'{text}' is no number format; known are for example '.3g', '.1%', ',.0f' and '.3~s'")
-    zero = found["zero"] is not None
+    zero = match["zero"] is not None
     return FormatSpec(
-        type=found["type"] or "",
-        precision=None if found["precision"] is None else min(int(found["precision"]), _MOST_DIGITS),
-        trim=found["trim"] is not None,
-        sign=found["sign"] or "-",
-        comma=found["comma"] is not None,
-        fill="0" if zero and not found["align"] else found["fill"] or " ",
-        align="=" if zero and not found["align"] else found["align"] or ">",
-        width=min(int(found["width"] or 0), _WIDEST),
-        dollar=found["symbol"] == "$",
+        type=match["type"] or "",
+        precision=None if match["precision"] is None else min(int(match["precision"]), _MOST_DIGITS),
+        trim=match["trim"] is not None,
+        sign=match["sign"] or "-",
+        comma=match["comma"] is not None,
+        fill="0" if zero and not match["align"] else match["fill"] or " ",
+        align="=" if zero and not match["align"] else match["align"] or ">",
+        width=min(int(match["width"] or 0), _WIDEST),
+        dollar=match["symbol"] == "$",
     )
 
 

@@ -69,12 +69,12 @@ def scale(
 def blend(stops: Sequence[str], share: Sequence[float] | np.ndarray) -> list[str]:
     """Return the colours at `share` (0 to 1) of the way through evenly spaced stops; NaN gives `MISSING`."""
     where = np.asarray(share, dtype=np.float64)
-    known = np.isfinite(where)
-    place = np.where(known, where, 0.0) * (len(stops) - 1)
+    finite = np.isfinite(where)
+    place = np.where(finite, where, 0.0) * (len(stops) - 1)
     channels = np.array([_channels(stop) for stop in stops], dtype=np.float64)
     mixed = [np.interp(place, np.arange(len(stops)), channels[:, band]) for band in range(3)]
     rounded = np.stack(mixed, axis=1).round().astype(int)
-    return [f"#{r:02x}{g:02x}{b:02x}" if ok else MISSING for (r, g, b), ok in zip(rounded, known, strict=True)]
+    return [f"#{r:02x}{g:02x}{b:02x}" if ok else MISSING for (r, g, b), ok in zip(rounded, finite, strict=True)]
 
 
 def _channels(color: str) -> tuple[int, int, int]:

@@ -26,14 +26,39 @@ class Multiple:
 
 
 _BYTES = {
-    "b": 1.0, "byte": 1.0, "bytes": 1.0,
-    "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12,
-    "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40,
-}  # fmt: skip
+    "b": 1.0,
+    "byte": 1.0,
+    "bytes": 1.0,
+    "kb": 1e3,
+    "mb": 1e6,
+    "gb": 1e9,
+    "tb": 1e12,
+    "k": 1e3,
+    "m": 1e6,
+    "g": 1e9,
+    "t": 1e12,
+    "kib": 2.0**10,
+    "mib": 2.0**20,
+    "gib": 2.0**30,
+    "tib": 2.0**40,
+}
 _SECONDS = {
-    "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9,
-    "min": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0,
-}  # fmt: skip
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ns": 1e-9,
+    "min": 60.0,
+    "minute": 60.0,
+    "minutes": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+    "hours": 3600.0,
+}
 _COUNTS = {"%": 0.01, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "x": 1.0, "": 1.0}
 _FAMILIES = (_BYTES, _SECONDS)
 _SHOWN = {
@@ -51,7 +76,7 @@ _DECIMAL_COMMA = re.compile(r"\d+,\d+(?:[eE][-+]?\d+)?")
 def multiples(unit: str) -> list[Multiple]:
     """Return the multiples that values in `unit` are shown in, smallest first; of most units that unit alone."""
     if unit == "ms":
-        return [Multiple(shown.unit, shown.divisor * 1000) for shown in _SHOWN["s"]]
+        return [Multiple(multiple.unit, multiple.divisor * 1000) for multiple in _SHOWN["s"]]
     return _SHOWN.get(_OTHERS.get(unit.casefold(), unit.casefold()), [Multiple(unit, 1.0)])
 
 
@@ -73,20 +98,20 @@ def parse_quantity(text: str, unit: str = "", *, share: bool = False) -> float:
     A number alone is in `unit`; "pp" (percentage points) are percent of a `share`. The result is the float nearest to
     what was typed: 57% is 0.57, which 57 * 0.01 is not. Raises `QuantityError`.
     """
-    found = _QUANTITY.fullmatch(text.strip())
-    if found is None:
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
         raise QuantityError(f"'{text.strip()}' is not a number{_hint(unit)}")
-    digits = found["digits"]
+    digits = match["digits"]
     if _DECIMAL_COMMA.fullmatch(digits) and not _DIGITS.fullmatch(digits):
         better = text.strip().replace(",", ".")
         raise QuantityError(f"'{text.strip()}' has a comma where decimals begin; did you mean '{better}'?")
     if not _DIGITS.fullmatch(digits):
         raise QuantityError(f"'{text.strip()}' is not a number{_hint(unit)}")
-    factor = _factor(found["unit"], unit, text, share=share)
+    factor = _factor(match["unit"], unit, text, share=share)
     size = _times(re.sub("[,_]", "", digits), factor)
     if not math.isfinite(size):
         raise QuantityError(f"'{text.strip()}' is too large")
-    return -size if found["sign"] in ("-", _MINUS) else size
+    return -size if match["sign"] in ("-", _MINUS) else size
 
 
 def _times(digits: str, factor: Fraction) -> float:

@@ -35,43 +35,43 @@ class Comparison:
             return self.problem
         return f"{self.done:,} of {self.total:,} tensors" if self.total else "starting"
 
-    def run(self, told: Callable[[], None]) -> None:
+    def run(self, notify: Callable[[], None]) -> None:
         """Do it; `told` is called now and then, and at the end."""
         command = [sys.executable, "-m", "pipeline", "compare", self.model, self.base, "--results", str(self.results)]
         try:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         except OSError as error:
             self.problem = f"The comparison could not be started: {error.strerror}"
-            told()
+            notify()
             return
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("progress "):
                 self.done, self.total = (int(part) for part in line.split()[1:3])
                 if self.done % max(1, self.total // 8) == 0:
-                    told()
+                    notify()
         _, errors = process.communicate()
         if process.returncode:
-            said = [line for line in errors.splitlines() if line.strip()]
-            self.problem = said[-1].removeprefix("error: ") if said else "The comparison failed without a word"
+            messages = [line for line in errors.splitlines() if line.strip()]
+            self.problem = messages[-1].removeprefix("error: ") if messages else "The comparison failed without a word"
         self.finished = True
-        told()
+        notify()
 
 
-def comparison_of(results: Path, model: str, base: str, told: Callable[[], None]) -> Comparison:
+def comparison_of(results: Path, model: str, base: str, notify: Callable[[], None]) -> Comparison:
     """Return the comparison of two models, started if nobody has asked for it yet."""
     with _starting:
         where = (results.absolute(), model, base)
         if where not in _jobs:
             _jobs[where] = Comparison(*where)
-            Thread(target=_one_at_a_time, args=(_jobs[where], told), daemon=True, name="compare").start()
+            Thread(target=_one_at_a_time, args=(_jobs[where], notify), daemon=True, name="compare").start()
         return _jobs[where]
 
 
 _turn = Lock()
 
 
-def _one_at_a_time(job: Comparison, told: Callable[[], None]) -> None:
+def _one_at_a_time(job: Comparison, notify: Callable[[], None]) -> None:
     """Two would hold four models' pages, and slow each other down."""
     with _turn:
-        job.run(told)
+        job.run(notify)

@@ -69,12 +69,12 @@ class LayerPage:
     @cached_property
     def types(self) -> dict[str, str]:
         """Site -> type of its module, as the base has it, else as any model has it."""
-        found: dict[str, str] = {}
+        flags: dict[str, str] = {}
         for model in self.models:
             for key, site in self._of(model).items():
-                found.setdefault(key[2], site.module_type)
-                found.setdefault(site.module, site.module_type)
-        return found
+                flags.setdefault(key[2], site.module_type)
+                flags.setdefault(site.module, site.module_type)
+        return flags
 
     @property
     def all_types(self) -> list[str]:
@@ -92,13 +92,13 @@ class LayerPage:
         """The modules that are open: those a person left open, else as many levels as make a screenful."""
         if self.state.layers.open:
             return list(self.state.layers.open)
-        opened: list[str] = []
+        paths: list[str] = []
         while True:
-            rows = tree_rows(self.sites, self.types, set(opened))
+            rows = tree_rows(self.sites, self.types, set(paths))
             more = [row.name for row in rows if row.children and not row.open]
             if not more or len(rows) + sum(row.children for row in rows if not row.open) > _FIRST_ROWS:
-                return opened
-            opened += more
+                return paths
+            paths += more
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -111,9 +111,9 @@ class LayerPage:
         if order == "name":
             return sorted(rows, key=lambda row: row.name, reverse=self.state.layers.descending)
         keyed = [(self._sort_value(row.name, order), row) for row in rows]
-        known = [pair for pair in keyed if pair[0] is not None]
-        known.sort(key=lambda pair: (pair[0], pair[1].name), reverse=self.state.layers.descending)
-        return [row for _, row in known] + [row for value, row in keyed if value is None]
+        present = [pair for pair in keyed if pair[0] is not None]
+        present.sort(key=lambda pair: (pair[0], pair[1].name), reverse=self.state.layers.descending)
+        return [row for _, row in present] + [row for value, row in keyed if value is None]
 
     def page(self) -> tuple[list[dict[str, Any]], int, int]:
         """Return the rows on this page, the first one's place, and how many there are in all."""
@@ -142,7 +142,7 @@ class LayerPage:
         note = change.reason if change is not None and change.status != "compared" else ""
         return {
             "text": note,
-            "numbers": self._shown(numbers),
+            "numbers": self._number_texts(numbers),
             "bars": self._bars(site, change),
             "limits": self._limits(site, change),
             "split": self._split(model, numbers) if self.state.layers.show == "sparsity" else None,
@@ -159,32 +159,37 @@ class LayerPage:
         total["mean_abs"] = absolute / count if count and absolute is not None else None
         text = "" if any(parts) else "not in this model"
         return {
-            "text": text, "numbers": self._shown(total), "bars": [], "limits": ("", ""), "odd": "", "how": "",
+            "text": text,
+            "numbers": self._number_texts(total),
+            "bars": [],
+            "limits": ("", ""),
+            "odd": "",
+            "how": "",
             "split": self._split(model, total) if self.state.layers.show == "sparsity" and not text else None,
-        }  # fmt: skip
+        }
 
     def _numbers(self, model: str, name: str) -> dict[str, float | None]:
         site, change = self._site(model, name), self._change(model, name)
-        found: dict[str, float | None] = {}
+        numbers: dict[str, float | None] = {}
         if site is not None:
-            found |= {key: site.numbers.get(key) for key in (*_FROM_SITE, "count", "zeros", "abs_sum")}
+            numbers |= {key: site.numbers.get(key) for key in (*_FROM_SITE, "count", "zeros", "abs_sum")}
             count, zeros = site.numbers["count"], site.numbers["zeros"]
-            found["sparsity"] = zeros / count if count and zeros is not None else None
+            numbers["sparsity"] = zeros / count if count and zeros is not None else None
         if change is not None and change.status == "compared":
-            own = found.get("count")
-            found |= {key: value for key, value in change.numbers.items() if key != "count" or own is None}
-        return found
+            own = numbers.get("count")
+            numbers |= {key: value for key, value in change.numbers.items() if key != "count" or own is None}
+        return numbers
 
-    def _shown(self, numbers: Mapping[str, float | None]) -> list[tuple[str, str]]:
-        wanted: tuple[str, ...] = _COLUMNS[self.state.layers.show]
-        if wanted == _COLUMNS["weights"] and "cosine" not in numbers and numbers.get("mean_abs_change") is None:
-            wanted = ("mean_abs",)
-        shown = [
-            (NUMBERS[name][0], show_number(name, numbers[name])) for name in wanted if numbers.get(name) is not None
+    def _number_texts(self, numbers: Mapping[str, float | None]) -> list[tuple[str, str]]:
+        names: tuple[str, ...] = _COLUMNS[self.state.layers.show]
+        if names == _COLUMNS["weights"] and "cosine" not in numbers and numbers.get("mean_abs_change") is None:
+            names = ("mean_abs",)
+        texts = [
+            (NUMBERS[name][0], show_number(name, numbers[name])) for name in names if numbers.get(name) is not None
         ]
         if self.state.layers.show in _DRAWN and numbers.get("sparsity"):
-            shown.append(("zeros, not drawn", show_number("sparsity", numbers["sparsity"])))
-        return shown
+            texts.append(("zeros, not drawn", show_number("sparsity", numbers["sparsity"])))
+        return texts
 
     def _bars(self, site: Site | None, change: Changed | None) -> list[Any]:
         if self.state.layers.show not in _DRAWN:
@@ -194,8 +199,8 @@ class LayerPage:
         return bars(site.counts) if site is not None else []
 
     def _limits(self, site: Site | None, change: Changed | None) -> tuple[str, str]:
-        found = change if change is not None and change.counts else site
-        return (f"{found.low:.3g}", f"{found.high:.3g}") if found is not None else ("", "")
+        source = change if change is not None and change.counts else site
+        return (f"{source.low:.3g}", f"{source.high:.3g}") if source is not None else ("", "")
 
     def _split(self, model: str, numbers: Mapping[str, float | None]) -> list[tuple[str, float, str]]:
         """Shares of zeros: in both, only here; for the base all of them."""
@@ -217,9 +222,9 @@ class LayerPage:
     def chart(self) -> dict[str, Any] | None:
         """Where activations first diverge: SQNR along the network, one line per model and stage."""
         order = list(dict.fromkeys(site for line in self.data.along.values() for site, _ in line))
-        known = [key for key in self.data.sites.get(self.base, {}) if key[0] == "activation"]
+        activations = [key for key in self.data.sites.get(self.base, {}) if key[0] == "activation"]
         # the network has every layer in its order; its file lacks what was folded away
-        base_sites = [key[2] for key in sorted(known, key=lambda key: key[1] != "torch")]
+        base_sites = [key[2] for key in sorted(activations, key=lambda key: key[1] != "torch")]
         place = {site: at for at, site in enumerate(dict.fromkeys([*base_sites, *order]))}
         lines = []
         known_lines = [line for line in self.data.along.items() if line[0][0] in self.models and len(place) > 1]
@@ -235,11 +240,19 @@ class LayerPage:
                 )
                 for site, value in sorted(along, key=lambda pair: place[pair[0]])
             ]
-            lines.append({
-                "model": self.names[model], "stage": "network" if stage == "torch" else "file", "dashed": stage == "onnx",
-                "color": self.models.index(model) % 6, "path": " ".join(f"{x:.2f},{y:.2f}" for x, y, *_ in points),
-                "points": [{"x": x, "y": y, "text": f"{site}: {show_number('sqnr_db', value)}"} for x, y, site, value in points],
-            })  # fmt: skip
+            lines.append(
+                {
+                    "model": self.names[model],
+                    "stage": "network" if stage == "torch" else "file",
+                    "dashed": stage == "onnx",
+                    "color": self.models.index(model) % 6,
+                    "path": " ".join(f"{x:.2f},{y:.2f}" for x, y, *_ in points),
+                    "points": [
+                        {"x": x, "y": y, "text": f"{site}: {show_number('sqnr_db', value)}"}
+                        for x, y, site, value in points
+                    ],
+                }
+            )
         return {"lines": lines, "sites": list(place), "top": _CHART_DB} if lines else None
 
     def untimed(self) -> list[str]:
@@ -280,27 +293,33 @@ class LayerPage:
         if order == "size":
             site = self._site(self.base, name)
             return site.numbers["count"] if site is not None else None
-        wanted = self.state.layers.by
-        if order == self.base and wanted in ("relative_change", "mean_abs_change", "sqnr_db", "cosine"):
-            wanted = "mean_abs"
-        value = self._numbers(order, name).get(wanted)
+        number = self.state.layers.by
+        if order == self.base and number in ("relative_change", "mean_abs_change", "sqnr_db", "cosine"):
+            number = "mean_abs"
+        value = self._numbers(order, name).get(number)
         return None if value is None or math.isnan(value) else value
 
 
 def in_turn(findings: Sequence[Found]) -> list[Found]:
     """Return findings, heaviest first, so that every model has its turn: one broken model would hide all others."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     ranked = []
     for found in findings:
-        seen[found.model_key] = seen.get(found.model_key, 0) + 1
-        ranked.append((seen[found.model_key], found))
-    return [found for _, found in sorted(ranked, key=lambda pair: pair[0])]
+        counts[found.model_key] = counts.get(found.model_key, 0) + 1
+        ranked.append((counts[found.model_key], found))
+    return [finding for _, finding in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _nothing(reason: str) -> dict[str, Any]:
     return {
-        "text": reason or "not in this model", "numbers": [], "bars": [], "limits": ("", ""), "split": None, "odd": "", "how": "",
-    }  # fmt: skip
+        "text": reason or "not in this model",
+        "numbers": [],
+        "bars": [],
+        "limits": ("", ""),
+        "split": None,
+        "odd": "",
+        "how": "",
+    }
 
 
 def _odd(site: Site | None) -> str:

@@ -110,26 +110,47 @@ def load_layers(path: Path, models: Sequence[str], base: str, *, target: str = "
         except StoreError:
             more, farther = {}, {}  # the comparison is made again
         changes, along = {**changes, **more}, {**along, **farther}
-    heaviest = sorted(findings, key=lambda found: -found.weight)
+    heaviest = sorted(findings, key=lambda finding: -finding.weight)
     return LayerData(sites, changes, heaviest, along, frozenset(model for model, _ in times))
 
 
 _NUMBERS = (
-    "count", "zeros", "nans", "infs", "minimum", "maximum", "mean", "std", "mean_abs", "abs_sum", "dead_channels",
-    "channels", "dead_share", "saturated", "macs",
-)  # fmt: skip
+    "count",
+    "zeros",
+    "nans",
+    "infs",
+    "minimum",
+    "maximum",
+    "mean",
+    "std",
+    "mean_abs",
+    "abs_sum",
+    "dead_channels",
+    "channels",
+    "dead_share",
+    "saturated",
+    "macs",
+)
 _CHANGES = (
-    "count", "nonfinite", "zero_both", "zero_here", "zero_there", "mean_abs_change", "relative_change", "sqnr_db", "cosine",
+    "count",
+    "nonfinite",
+    "zero_both",
+    "zero_here",
+    "zero_there",
+    "mean_abs_change",
+    "relative_change",
+    "sqnr_db",
+    "cosine",
     "counted",
-)  # fmt: skip
+)
 
 
 def _times(
     db: duckdb.DuckDBPyConnection, models: Sequence[str], target: str
 ) -> dict[tuple[str, str], tuple[float, float | None]]:
     """(model key, module) -> its seconds for one instance, and its share of the model's."""
-    known = db.execute("SELECT count(*) FROM duckdb_views() WHERE view_name = 'layer_times'").fetchall()
-    if not known[0][0]:
+    views = db.execute("SELECT count(*) FROM duckdb_views() WHERE view_name = 'layer_times'").fetchall()
+    if not views[0][0]:
         return {}  # results of a program that did not measure it yet
     query = """
         SELECT model_key, module, seconds, share FROM layer_times WHERE model_key IN (SELECT unnest(?::VARCHAR[]))
@@ -141,16 +162,16 @@ def _times(
 def _with_macs(sites: dict[str, dict[Key, Site]]) -> dict[str, dict[Key, Site]]:
     """Give weights the work of their layers, which is known of outputs; where a file has these under the name of what
     was folded in, it is that of another model's layer of the same shape."""
-    known: dict[tuple[str, tuple[int, ...]], float | None] = {}
+    times: dict[tuple[str, tuple[int, ...]], float | None] = {}
     for own in sites.values():
         macs = {site.module: site.numbers["macs"] for site in own.values() if site.place == "activation"}
         for key, site in own.items():
             if key[0] == "tensor" and site.site == f"{site.module}.weight" and macs.get(site.module):
-                known.setdefault((site.site, site.shape), macs[site.module])
+                times.setdefault((site.site, site.shape), macs[site.module])
     return {
         model: {
-            key: replace(site, numbers={**site.numbers, "macs": known[site.site, site.shape]})
-            if (site.site, site.shape) in known
+            key: replace(site, numbers={**site.numbers, "macs": times[site.site, site.shape]})
+            if (site.site, site.shape) in times
             else site
             for key, site in own.items()
         }
@@ -168,16 +189,16 @@ def _sites(
         LEFT JOIN layers l ON l.model_key = d.model_key AND l.tensor = d.site AND d.place = 'parameter'
         WHERE d.model_key IN (SELECT unnest(?::VARCHAR[]))
         ORDER BY d.model_key, d.place = 'activation', d.stage, d.position"""
-    found: dict[str, dict[Key, Site]] = {key: {} for key in models}
+    sites: dict[str, dict[Key, Site]] = {key: {} for key in models}
     for row in db.execute(query, [list(models)]).fetchall():
         key, site, module, kind, position, place, stage, shape, low, high, counts, *numbers = row
-        named = dict(zip((*_NUMBERS, "bits", "bytes"), numbers, strict=True))
+        by_name = dict(zip((*_NUMBERS, "bits", "bytes"), numbers, strict=True))
         if place == "activation" or site == f"{module}.weight":  # once per layer, so that groups have the sums
-            named["seconds"], named["time_share"] = times.get((key, module), (None, None))
-        found[key][_key(place, stage, site)] = Site(
-            site, module, kind, position, place, stage, tuple(shape), named, low, high, tuple(counts)
+            by_name["seconds"], by_name["time_share"] = times.get((key, module), (None, None))
+        sites[key][_key(place, stage, site)] = Site(
+            site, module, kind, position, place, stage, tuple(shape), by_name, low, high, tuple(counts)
         )
-    return found
+    return sites
 
 
 def _changes(
@@ -188,17 +209,17 @@ def _changes(
         FROM changes
         WHERE reference_key = ? AND (model_key IN (SELECT unnest(?::VARCHAR[])))
         ORDER BY model_key, place, stage, position"""
-    found: dict[str, dict[Key, Changed]] = {}
+    changes: dict[str, dict[Key, Changed]] = {}
     along: dict[tuple[str, str], list[tuple[str, float]]] = {}
     for row in db.execute(query, [base, list(models)]).fetchall():
         key, place, stage, site, status, reason, how, position, low, high, counts, *numbers = row
-        named = dict(zip(_CHANGES, numbers, strict=True))
-        found.setdefault(key, {})[_key(place, stage, site)] = Changed(
-            status, reason, tuple(how), position, named, low or 0.0, high or 0.0, tuple(counts)
+        by_name = dict(zip(_CHANGES, numbers, strict=True))
+        changes.setdefault(key, {})[_key(place, stage, site)] = Changed(
+            status, reason, tuple(how), position, by_name, low or 0.0, high or 0.0, tuple(counts)
         )
-        if place == "activation" and status == "compared" and named["sqnr_db"] is not None:
-            along.setdefault((key, stage), []).append((site, named["sqnr_db"]))
-    return found, along
+        if place == "activation" and status == "compared" and by_name["sqnr_db"] is not None:
+            along.setdefault((key, stage), []).append((site, by_name["sqnr_db"]))
+    return changes, along
 
 
 def _findings(db: duckdb.DuckDBPyConnection, models: Sequence[str], base: str) -> list[Found]:

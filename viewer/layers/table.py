@@ -42,8 +42,17 @@ NUMBERS: dict[str, tuple[str, str]] = {
 ROWS, CLASSES = 35, 6
 """Of stored histograms: below, 32 bins, above, zero; by class of relative change."""
 _SUMS = (
-    "count", "zeros", "zero_both", "zero_here", "zero_there", "bytes", "macs", "abs_sum", "seconds", "time_share",
-)  # fmt: skip
+    "count",
+    "zeros",
+    "zero_both",
+    "zero_here",
+    "zero_there",
+    "bytes",
+    "macs",
+    "abs_sum",
+    "seconds",
+    "time_share",
+)
 _IDENTICAL = 160.0
 _STEP = 10
 WIDTH, HEIGHT = _STEP * (ROWS - 1), 200
@@ -73,7 +82,7 @@ def matcher(pattern: str) -> tuple[Callable[[str], bool], str]:
     What is no expression is looked for as plain text: names may have brackets.
     """
     try:
-        found = re.compile(pattern, re.IGNORECASE)
+        compiled = re.compile(pattern, re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
         place = getattr(error, "pos", None)
         where = "" if place is None else f" at character {place + 1}"
@@ -82,7 +91,7 @@ def matcher(pattern: str) -> tuple[Callable[[str], bool], str]:
             lambda name: pattern.lower() in name.lower(),
             f"No valid expression: {reason}{where}. Taken as plain text.",
         )
-    return lambda name: found.search(name) is not None, ""
+    return lambda name: compiled.search(name) is not None, ""
 
 
 def flat_rows(sites: Iterable[str], types: Mapping[str, str]) -> list[Row]:
@@ -90,7 +99,7 @@ def flat_rows(sites: Iterable[str], types: Mapping[str, str]) -> list[Row]:
     return [Row(site, site, 0, site, types.get(site, ""), sites=(site,)) for site in sites]
 
 
-def tree_rows(sites: Sequence[str], types: Mapping[str, str], opened: set[str]) -> list[Row]:
+def tree_rows(sites: Sequence[str], types: Mapping[str, str], unfolded: set[str]) -> list[Row]:
     """Return the visible rows of the tree of modules, depth first, in the order of the sites."""
     root: dict[str, Any] = {}
     for site in sites:
@@ -104,7 +113,7 @@ def tree_rows(sites: Sequence[str], types: Mapping[str, str], opened: set[str]) 
         above, name, node, depth = stack.pop()
         path = f"{above}.{name}" if above else name
         below = [(child, inner) for child, inner in node.items() if child]
-        here = path in opened
+        here = path in unfolded
         contained = tuple(_below(node))
         rows.append(
             Row(path, name, depth, node.get(""), types.get(path, ""), children=len(below), open=here, sites=contained)
@@ -127,8 +136,8 @@ def roll_up(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float | No
     """Return the numbers of a group: sums where they sum, means weighted by size, and nothing where neither is true."""
     total: dict[str, float | None] = {}
     for name in _SUMS:
-        known = [part[name] for part in parts if part.get(name) is not None]
-        total[name] = sum(known) if known else None  # type: ignore[arg-type]
+        present = [part[name] for part in parts if part.get(name) is not None]
+        total[name] = sum(present) if present else None  # type: ignore[arg-type]
     weighted = [(part["mean_abs_change"], part["count"]) for part in parts if part.get("mean_abs_change") is not None]
     changed = sum(float(mean) * float(count) for mean, count in weighted if mean is not None and count)
     size = sum(float(count) for _, count in weighted if count)

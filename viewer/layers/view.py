@@ -63,30 +63,47 @@ class Layers(View):
 
     def draw_page(self) -> str:
         """Return the page's markup."""
-        shown, names = self._compared_models(), self._names()
-        if not shown.models:
-            missing = _listed(shown.unable, names)
+        compared, names = self._compared_models(), self._names()
+        if not compared.models:
+            missing = _listed(compared.unable, names)
             text = (
                 f"No statistics of layers are known of {missing}."
                 if missing
                 else "A run records the layers of every model it makes."
             )
             return render("inside_empty", title="No layers yet", text=text)
-        data = self._read(shown)
-        page = LayerPage(data, self.state, shown.models, names, self._notes)
+        data = self._read(compared)
+        page = LayerPage(data, self.state, compared.models, names, self._notes)
         rows, start, total = page.page()
-        picked = set(shown.models)
+        on_page = set(compared.models)
         return render(
             "layers",
-            state=self.state, shows=_SHOWN, rows=rows, start=start, stop=min(start + PAGE, total), total=total, page=PAGE,
-            flat=page.flat, models=[(key, names[key]) for key in shown.models], base=shown.base, base_name=names[shown.base],
-            more=[(key, names[key]) for key in self.session.results.keys if key in self._ables() and key not in picked],
-            types=page.all_types, model_notes=self._notes.of("model"), by=[(name, text) for name, (text, _) in NUMBERS.items()], classes=_CHANGES,
+            state=self.state,
+            shows=_SHOWN,
+            rows=rows,
+            start=start,
+            stop=min(start + PAGE, total),
+            total=total,
+            page=PAGE,
+            flat=page.flat,
+            models=[(key, names[key]) for key in compared.models],
+            base=compared.base,
+            base_name=names[compared.base],
+            more=[
+                (key, names[key]) for key in self.session.results.keys if key in self._ables() and key not in on_page
+            ],
+            types=page.all_types,
+            model_notes=self._notes.of("model"),
+            by=[(name, text) for name, (text, _) in NUMBERS.items()],
+            classes=_CHANGES,
             chart=page.chart() if self.state.layers.show == "activations" else None,
             filter_problem=page.filter_problem,
-            findings=[(found, names[found.model_key]) for found in in_turn(data.findings)[:_MOST_FINDINGS]], heads=_HEADS,
-            problems=self._problems(shown, names), remarks=self._remarks(page, names), waiting=self._waiting(page, names),
-        )  # fmt: skip
+            findings=[(finding, names[finding.model_key]) for finding in in_turn(data.findings)[:_MOST_FINDINGS]],
+            heads=_HEADS,
+            problems=self._problems(compared, names),
+            remarks=self._remarks(page, names),
+            waiting=self._waiting(page, names),
+        )
 
     # ---- what the page is drawn from
     def _names(self) -> dict[str, str]:
@@ -101,13 +118,13 @@ class Layers(View):
     def _compared_models(self) -> ComparedModels:
         return compared_models(self.session, self._ables())
 
-    def _read(self, shown: ComparedModels) -> LayerData:
+    def _read(self, compared: ComparedModels) -> LayerData:
         """Kept until the results, the comparisons beside them or the models change: sorting reads nothing."""
         snapshot = self.session.results.snapshot
         target = self.session.results.context.target
-        identity = (snapshot.id, snapshot_id(side_file(snapshot.path)), tuple(shown.models), target)
+        identity = (snapshot.id, snapshot_id(side_file(snapshot.path)), tuple(compared.models), target)
         if self._data[0] != identity or self._data[1] is None:
-            self._data = identity, load_layers(snapshot.path, shown.models, shown.base, target=target)
+            self._data = identity, load_layers(snapshot.path, compared.models, compared.base, target=target)
         data = self._data[1]
         assert data is not None
         return data
@@ -116,11 +133,11 @@ class Layers(View):
         """Start what nobody compared yet, and say how far it is."""
         document = curdoc()
 
-        def told() -> None:
+        def notify() -> None:
             document.add_next_tick_callback(self._redraw)
 
         jobs: list[Comparison] = [
-            comparison_of(self.session.results.snapshot.path, model, page.base, told) for model in page.uncompared()
+            comparison_of(self.session.results.snapshot.path, model, page.base, notify) for model in page.uncompared()
         ]
         return [
             f"{names[job.model]} was not compared with {names[page.base]} yet: {job.text}"
@@ -133,10 +150,10 @@ class Layers(View):
             self.session.send("panes", {"page": self.draw_page()})
             self.session.outbox.send()
 
-    def _problems(self, shown: ComparedModels, names: Mapping[str, str]) -> list[str]:
-        if not shown.unable:
+    def _problems(self, compared: ComparedModels, names: Mapping[str, str]) -> list[str]:
+        if not compared.unable:
             return []
-        return [f"No statistics of layers are known of {_listed(shown.unable, names)}."]
+        return [f"No statistics of layers are known of {_listed(compared.unable, names)}."]
 
     def _remarks(self, page: LayerPage, names: Mapping[str, str]) -> list[str]:
         untimed = page.untimed() if self.state.layers.show == "numbers" else []
@@ -150,15 +167,15 @@ class Layers(View):
         self.state.change({"l_from": 0, **values})
 
     def _type(self, message: Mapping[str, Any]) -> None:
-        kind, chosen = str(message.get("type")), self.state.layers.types
-        self._change(l_types=[t for t in chosen if t != kind] if kind in chosen else [*chosen, kind])
+        kind, types = str(message.get("type")), self.state.layers.types
+        self._change(l_types=[t for t in types if t != kind] if kind in types else [*types, kind])
 
     def _toggle(self, message: Mapping[str, Any]) -> None:
-        shown = self._compared_models()
-        opened = LayerPage(self._read(shown), self.state, shown.models, self._names(), self._notes).opened
+        compared = self._compared_models()
+        unfolded = LayerPage(self._read(compared), self.state, compared.models, self._names(), self._notes).opened
         name = str(message.get("name"))
-        left = [path for path in opened if path != name] if name in opened else [*opened, name]
-        self.state.change({"l_open": left or [NOTHING]})
+        paths = [path for path in unfolded if path != name] if name in unfolded else [*unfolded, name]
+        self.state.change({"l_open": paths or [NOTHING]})
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key", ""))
@@ -170,11 +187,11 @@ class Layers(View):
     def _by(self, message: Mapping[str, Any]) -> None:
         value = str(message.get("value"))
         if value in NUMBERS:
-            shown = self._compared_models()
+            compared = self._compared_models()
             order = (
                 self.state.layers.order
                 if self.session.known([self.state.layers.order])
-                else (shown.others or shown.models)[0]
+                else (compared.others or compared.models)[0]
             )
             # little signal is the bad end
             self._change(l_by=value, l_order=order, l_descending=value not in ("sqnr_db", "cosine"))
@@ -188,14 +205,14 @@ class Layers(View):
 
     def as_csv(self) -> str:
         """All layers of all models on the page with every number."""
-        shown, names = self._compared_models(), self._names()
+        compared, names = self._compared_models(), self._names()
         text = io.StringIO()
-        if not shown.models:
+        if not compared.models:
             return ""
-        data = self._read(shown)
+        data = self._read(compared)
         write = csv.writer(text).writerow
         write(["model_key", "model", "place", "stage", "site", "status", *NUMBERS])
-        for model in shown.models:
+        for model in compared.models:
             for key, site in data.sites[model].items():
                 change = data.changes.get(model, {}).get(key)
                 numbers = {**site.numbers, **(change.numbers if change else {})}

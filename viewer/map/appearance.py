@@ -44,18 +44,22 @@ class Appearance:
         """What may be drawn as one."""
         return Bundles(self._results.forest)
 
-    def layout(self, arrange: Arrange, opened: Iterable[str], closed: Iterable[str]) -> Layout:
+    def layout(self, arrange: Arrange, unfolded: Iterable[str], closed: Iterable[str]) -> Layout:
         """Return where everything stands; the latest arrangements are kept for all visitors."""
-        wanted = (arrange, tuple(sorted(opened)), tuple(sorted(closed)))
-        found = self._layouts.get(wanted)
-        if found is None:
-            found = layout(
-                self._results.forest, arrange=arrange, opened=wanted[1], closed=wanted[2], bundles=self.bundles
+        arrangement = (arrange, tuple(sorted(unfolded)), tuple(sorted(closed)))
+        result = self._layouts.get(arrangement)
+        if result is None:
+            result = layout(
+                self._results.forest,
+                arrange=arrange,
+                opened=arrangement[1],
+                closed=arrangement[2],
+                bundles=self.bundles,
             )
             while len(self._layouts) >= _MOST_LAYOUTS:
                 self._layouts.pop(next(iter(self._layouts)), None)
-            self._layouts[wanted] = found
-        return found
+            self._layouts[arrangement] = result
+        return result
 
     def bundle(self, key: str) -> Bundle | None:
         """Return a bundle by its id."""
@@ -63,12 +67,12 @@ class Appearance:
 
     def rgb(self, metric: str, *, dark: bool) -> np.ndarray:
         """Return the colour of every row: uint8 (N, 3); the stronger, the better."""
-        known = self._colors.get((metric, dark))
-        if known is None:
+        colors = self._colors.get((metric, dark))
+        if colors is None:
             names = self._ink(metric, dark=dark)
-            known = np.frombuffer(bytes.fromhex("".join(name[1:] for name in names)), dtype=np.uint8).reshape(-1, 3)
-            self._colors[metric, dark] = known
-        return known
+            colors = np.frombuffer(bytes.fromhex("".join(name[1:] for name in names)), dtype=np.uint8).reshape(-1, 3)
+            self._colors[metric, dark] = colors
+        return colors
 
     def _ink(self, metric: str, *, dark: bool) -> list[str]:
         if metric == KIND:
@@ -99,10 +103,10 @@ class Appearance:
         A scale of 0 to 1 for values of 0.75 to 0.77 would make all models look the same. No value lies outside.
         """
         values, spec = self._results.values(metric), self._results.spec(metric)
-        known = values[np.isfinite(values)]
-        if not known.size:
+        finite = values[np.isfinite(values)]
+        if not finite.size:
             return spec.low or 0.0, 1.0 if spec.high is None else spec.high
-        low, high = float(known.min()), float(known.max())
+        low, high = float(finite.min()), float(finite.max())
         bottom, top = (
             min(low, spec.low if spec.low is not None else low),
             max(high, spec.high if spec.high is not None else high),

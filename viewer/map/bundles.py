@@ -180,7 +180,7 @@ def unfold(
     Units in `opened` are opened as soon as they are visible, beyond `rows` if need be; units in `closed` stay closed.
     Models are opened before bundles, shallow before deep, those that cost few rows before those that cost many.
     """
-    left = float("inf") if rows is None else rows - len(bundles.units(None))
+    room = float("inf") if rows is None else rows - len(bundles.units(None))
     open_: set[str] = set()
     queue: list[tuple[bool, int, int, int, str]] = []
     count = 0
@@ -197,16 +197,16 @@ def unfold(
     while queue:
         _, depth, inner, _, unit = heapq.heappop(queue)
         if unit not in opened:
-            if inner - 1 > left:
+            if inner - 1 > room:
                 continue
-            left -= inner - 1
+            room -= inner - 1
         open_.add(unit)
         consider(bundles.units(unit), depth + (unit not in bundles.bundles))
     return _visible(bundles, open_)
 
 
 def _visible(bundles: Bundles, open_: set[str]) -> list[Shown]:
-    found: list[Shown] = []
+    units: list[Shown] = []
     stack: list[tuple[str, str | None, str]] = [(unit, None, "") for unit in reversed(bundles.units(None))]
     while stack:
         unit, parent, inside = stack.pop()
@@ -214,9 +214,9 @@ def _visible(bundles: Bundles, open_: set[str]) -> list[Shown]:
         if unit in bundles.bundles and inner:
             stack.extend((each, parent, unit) for each in reversed(inner))
             continue
-        found.append(Shown(unit, parent, inside, unit in open_ or not bundles.units(unit)))
+        units.append(Shown(unit, parent, inside, unit in open_ or not bundles.units(unit)))
         stack.extend((each, unit, "") for each in reversed(inner))
-    return found
+    return units
 
 
 def _one_parameter(nodes: list[Node]) -> list[tuple[str, list[Node]]]:
@@ -226,14 +226,14 @@ def _one_parameter(nodes: list[Node]) -> list[tuple[str, list[Node]]]:
     texts = [{name: _text(value) for name, value in node.params.items()} for node in nodes]
     varying = sorted(name for name in nodes[0].params if len({text[name] for text in texts}) > 1)
     best: list[list[Node]] = []
-    chosen = ""
+    best_name = ""
     for name in varying or [""]:
         groups: dict[Hashable, list[Node]] = defaultdict(list)
         for node, text in zip(nodes, texts, strict=True):
             groups[tuple(sorted((other, text[other]) for other in text if other != name))].append(node)
         if not best or len(groups) < len(best):
-            best, chosen = list(groups.values()), name
-    return [(chosen, group) for group in best if len(group) >= _FEWEST]
+            best, best_name = list(groups.values()), name
+    return [(best_name, group) for group in best if len(group) >= _FEWEST]
 
 
 def _shapes(forest: Forest) -> dict[str, int]:

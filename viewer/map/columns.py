@@ -95,10 +95,10 @@ def supersequence(sequences: Sequence[Sequence[str]]) -> list[str]:
     for row, sequence in enumerate(maximal):
         matrix[row, : len(sequence)] = [code[letter] for letter in sequence]
     cyclic = list(range(len(letters))) * int(lengths.max())  # holds every sequence: the bound that is promised
-    found = _reduce(_beam(matrix, lengths, len(letters)), matrix, lengths)
-    if len(found) > len(cyclic):
-        found = _reduce(cyclic, matrix, lengths)
-    return [letters[at] for at in found]
+    order = _reduce(_beam(matrix, lengths, len(letters)), matrix, lengths)
+    if len(order) > len(cyclic):
+        order = _reduce(cyclic, matrix, lengths)
+    return [letters[at] for at in order]
 
 
 def _maximal(sequences: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
@@ -126,22 +126,22 @@ def _beam(matrix: Ints, lengths: Ints, letters: int) -> list[int]:
     gain_of = np.diff(cost, prepend=0.0)
     names = np.random.default_rng(0).integers(1, 2**30, size=len(matrix)).astype(float)  # a state's identity is a sum
     matched = np.zeros((1, len(matrix)), dtype=np.int64)
-    left, name = np.array([cost[lengths].sum()]), np.zeros(1)
+    remaining, name = np.array([cost[lengths].sum()]), np.zeros(1)
     steps: list[tuple[Ints, Ints]] = []
-    while left.min() > 0:
+    while remaining.min() > 0:
         states = len(matched)
         current = matrix[rows, matched]
         cell = (current + np.arange(states)[:, None] * (letters + 1)).ravel()
         gain = _sums(cell, gain_of[lengths - matched], states, letters)
         moved = _sums(cell, np.broadcast_to(names, current.shape), states, letters)
-        after, identity = (left[:, None] - gain).ravel(), (name[:, None] + moved).ravel()
+        after, identity = (remaining[:, None] - gain).ravel(), (name[:, None] + moved).ravel()
         after[gain.ravel() == 0] = np.inf
-        picked = _best(after, identity, width)
-        parent, letter = np.divmod(picked, letters)
+        best = _best(after, identity, width)
+        parent, letter = np.divmod(best, letters)
         steps.append((parent, letter))
         matched = matched[parent] + (current[parent] == letter[:, None])
-        left, name = after[picked], identity[picked]
-    return _trace(steps, int(np.argmin(left)))
+        remaining, name = after[best], identity[best]
+    return _trace(steps, int(np.argmin(remaining)))
 
 
 def _sums(cell: Ints, weights: Floats, states: int, letters: int) -> Floats:
@@ -159,35 +159,35 @@ def _best(after: Floats, identity: Floats, width: int) -> Ints:
 
 
 def _trace(steps: list[tuple[Ints, Ints]], state: int) -> list[int]:
-    found: list[int] = []
+    order: list[int] = []
     for parent, letter in reversed(steps):
-        found.append(int(letter[state]))
+        order.append(int(letter[state]))
         state = int(parent[state])
-    return found[::-1]
+    return order[::-1]
 
 
-def _reduce(found: list[int], matrix: Ints, lengths: Ints) -> list[int]:
+def _reduce(order: list[int], matrix: Ints, lengths: Ints) -> list[int]:
     """Drop elements, from the right, that no sequence needs."""
     reversed_ = np.full_like(matrix, matrix.max())
     for row, length in enumerate(lengths):
         reversed_[row, :length] = matrix[row, :length][::-1]
     after = np.zeros(len(matrix), dtype=np.int64)  # how much of every sequence's end the kept right part holds
-    before = _progress(found, matrix)
-    kept: list[int] = []
+    before = _progress(order, matrix)
+    columns: list[int] = []
     rows = np.arange(len(matrix))
-    for at in range(len(found) - 1, -1, -1):
+    for at in range(len(order) - 1, -1, -1):
         if np.all(before[at] + after >= lengths):
             continue
-        kept.append(found[at])
-        after = after + (reversed_[rows, after] == found[at])
-    return kept[::-1]
+        columns.append(order[at])
+        after = after + (reversed_[rows, after] == order[at])
+    return columns[::-1]
 
 
-def _progress(found: list[int], matrix: Ints) -> list[Ints]:
+def _progress(order: list[int], matrix: Ints) -> list[Ints]:
     """Return, before every element, how much of each sequence is matched."""
     rows = np.arange(len(matrix))
     progress = [np.zeros(len(matrix), dtype=np.int64)]
-    for letter in found:
+    for letter in order:
         progress.append(progress[-1] + (matrix[rows, progress[-1]] == letter))
     return progress
 
@@ -212,11 +212,11 @@ def _sequences(ops: Sequence[str], parents: Sequence[int]) -> list[list[str]]:
 
 
 def _upwards(end: int, above: list[int], letter: list[str]) -> list[str]:
-    found: list[str] = []
+    headers: list[str] = []
     while end >= 0:
-        found.append(letter[end])
+        headers.append(letter[end])
         end = above[end]
-    return found[::-1]
+    return headers[::-1]
 
 
 def _root_label(ops: Sequence[str], parents: Sequence[int]) -> str:
@@ -225,11 +225,11 @@ def _root_label(ops: Sequence[str], parents: Sequence[int]) -> str:
 
 
 def _headers(root: str, order: list[str]) -> list[Header]:
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     headers = []
     for op in [root, *order]:
-        seen[op] += 1
-        headers.append(Header(op if seen[op] == 1 else f"{op} {seen[op]}", op, seen[op]))
+        counts[op] += 1
+        headers.append(Header(op if counts[op] == 1 else f"{op} {counts[op]}", op, counts[op]))
     return headers
 
 

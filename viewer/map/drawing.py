@@ -58,30 +58,37 @@ class Drawing:
 
 def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, label: Callable[[Node], str]) -> Drawing:
     """Draw a layout; `row` is the row of each model in `looks`, `label` the parameters worth reading on the map."""
-    placed = list(layout.placed.values())
-    index = {each.id: at for at, each in enumerate(placed)}
-    members = [_rows(each, row) for each in placed]
-    rgb, radius, alpha = _appearance(placed, members, looks, forest)
-    x = np.array([each.column for each in placed], dtype=np.float32)
-    y = np.array([each.row for each in placed], dtype=np.float32)
-    outcomes = [_outcome(each, forest) for each in placed]
+    positions = list(layout.placed.values())
+    index = {each.id: at for at, each in enumerate(positions)}
+    members = [_rows(each, row) for each in positions]
+    rgb, radius, alpha = _appearance(positions, members, looks, forest)
+    x = np.array([each.column for each in positions], dtype=np.float32)
+    y = np.array([each.row for each in positions], dtype=np.float32)
+    outcomes = [_outcome(each, forest) for each in positions]
     nodes = {
         "x": x,
         "y": y,
         "r": radius,
         "color": packed(rgb),
         "alpha": alpha,
-        "edge": [_LOST[o][1] if o in _LOST else _BUNDLE_EDGE if p.hidden else _EDGE for o, p in zip(outcomes, placed, strict=True)],
-        "edge_width": np.array([2.0 if o in _LOST or p.hidden else 0.8 for o, p in zip(outcomes, placed, strict=True)], np.float32),
+        "edge": [
+            _LOST[o][1] if o in _LOST else _BUNDLE_EDGE if p.hidden else _EDGE
+            for o, p in zip(outcomes, positions, strict=True)
+        ],
+        "edge_width": np.array(
+            [2.0 if o in _LOST or p.hidden else 0.8 for o, p in zip(outcomes, positions, strict=True)], np.float32
+        ),
         "dash": ["dashed" if outcome in _LOST else "solid" for outcome in outcomes],
         "key": list(index),
-        "model": np.array([row.get(each.id, -1) for each in placed], dtype=np.int32),
-        "members": [rows if each.id not in row else [] for each, rows in zip(placed, members, strict=True)],
-        "label": [_label(each, forest, label) for each in placed],
-        "brief": [_brief(each, forest, label) for each in placed],
-        "name": ["" if each.bundle or each.parent else forest[each.id].name or forest[each.id].label for each in placed],
-        "inside": [_inside(each) for each in placed],
-    }  # fmt: skip
+        "model": np.array([row.get(each.id, -1) for each in positions], dtype=np.int32),
+        "members": [rows if each.id not in row else [] for each, rows in zip(positions, members, strict=True)],
+        "label": [_label(each, forest, label) for each in positions],
+        "brief": [_brief(each, forest, label) for each in positions],
+        "name": [
+            "" if each.bundle or each.parent else forest[each.id].name or forest[each.id].label for each in positions
+        ],
+        "inside": [_inside(each) for each in positions],
+    }
     shapes, colors = _bands(layout, index, np.stack([x, y], axis=1), radius, rgb)
     inks = {
         name: packed(_over(looks.ground, colors, ink).round()) for name, ink in (("color", _INK), ("faint", _FAINT_INK))
@@ -112,14 +119,14 @@ def _outcome(each: Placed, forest: Forest) -> Outcome:
 
 
 def _appearance(
-    placed: list[Placed], members: list[list[int]], looks: Looks, forest: Forest
+    positions: list[Placed], members: list[list[int]], looks: Looks, forest: Forest
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colour, radius and opacity; a bundle has the mean of its models, and is faint only if all of them are."""
-    index = {each.id: at for at, each in enumerate(placed)}
-    rgb = np.empty((len(placed), 3), dtype=np.uint8)
-    share = np.empty(len(placed), dtype=np.float32)
-    alpha = np.ones(len(placed), dtype=np.float32)
-    for at, (each, rows) in enumerate(zip(placed, members, strict=True)):
+    index = {each.id: at for at, each in enumerate(positions)}
+    rgb = np.empty((len(positions), 3), dtype=np.uint8)
+    share = np.empty(len(positions), dtype=np.float32)
+    alpha = np.ones(len(positions), dtype=np.float32)
+    for at, (each, rows) in enumerate(zip(positions, members, strict=True)):
         if rows:
             rgb[at] = looks.rgb[rows].mean(axis=0)
             share[at] = looks.size[rows].mean()
@@ -164,9 +171,9 @@ def _bands(
     # the layout keeps rows free from the column after the parent on: bend before that column
     ends = rgb.astype(np.float32)
     changes = (np.abs(ends[parent] - ends[child]) >= _ALIKE).any(axis=1)
-    left = _ALL_PIECES - _LEAST_PIECES * int((~changes).sum())
-    many = min(max(left // max(1, int(changes.sum())), _LEAST_PIECES), _MOST_PIECES)
-    found = joined(
+    budget = _ALL_PIECES - _LEAST_PIECES * int((~changes).sum())
+    many = min(max(budget // max(1, int(changes.sum())), _LEAST_PIECES), _MOST_PIECES)
+    result = joined(
         [
             (
                 rows,
@@ -177,11 +184,11 @@ def _bands(
             for rows, pieces in ((np.flatnonzero(~changes), _LEAST_PIECES), (np.flatnonzero(changes), many))
         ]
     )
-    one, other = ends[parent][found.ribbon], ends[child][found.ribbon]
+    one, other = ends[parent][result.ribbon], ends[child][result.ribbon]
     shapes = {
-        "corners_x": found.xs,
-        "corners_y": found.ys,
-        "parent": parent[found.ribbon],
-        "child": child[found.ribbon],
+        "corners_x": result.xs,
+        "corners_y": result.ys,
+        "parent": parent[result.ribbon],
+        "child": child[result.ribbon],
     }
-    return shapes, one + (other - one) * found.along[:, None]
+    return shapes, one + (other - one) * result.along[:, None]

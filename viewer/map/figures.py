@@ -42,9 +42,22 @@ __all__ = [
 ]
 
 NODE_COLUMNS = (
-    "x", "y", "r", "color", "alpha", "edge", "edge_width", "dash", "key", "model", "members", "label", "brief",
-    "name", "inside",
-)  # fmt: skip
+    "x",
+    "y",
+    "r",
+    "color",
+    "alpha",
+    "edge",
+    "edge_width",
+    "dash",
+    "key",
+    "model",
+    "members",
+    "label",
+    "brief",
+    "name",
+    "inside",
+)
 """Of `nodes`, what the map draws: a model's row in `model`, or -1 and the rows of a bundle in `members`."""
 RIBBON_COLUMNS = ("corners_x", "corners_y", "color", "faint", "parent", "child")
 """Of `ribbons`, one row per piece: a row of the two matrices has its corners; `faint` is its colour outside the budget,
@@ -94,14 +107,28 @@ def _map_plot() -> Plot:
     shape = {"xs": _rows_of("corners_x"), "ys": _rows_of("corners_y"), "line_color": None}
     _glyph(plot, ribbons, Patches(**shape, fill_color="color"), faint=Patches(**shape, fill_color="faint"))
     node = Circle(
-        x="x", y="y", radius="r", radius_dimension="y", fill_color="color", fill_alpha="alpha", line_color="edge",
-        line_alpha="alpha", line_width="edge_width", line_dash="dash",
-    )  # fmt: skip
+        x="x",
+        y="y",
+        radius="r",
+        radius_dimension="y",
+        fill_color="color",
+        fill_alpha="alpha",
+        line_color="edge",
+        line_alpha="alpha",
+        line_width="edge_width",
+        line_dash="dash",
+    )
     ring = Circle(
-        x="x", y="y", radius="r", radius_dimension="y", fill_color="color", fill_alpha="alpha", line_color=ACCENT,
+        x="x",
+        y="y",
+        radius="r",
+        radius_dimension="y",
+        fill_color="color",
+        fill_alpha="alpha",
+        line_color=ACCENT,
         line_width=3.5,
-    )  # fmt: skip
-    marks = _glyph(plot, plot.source("nodes", *NODE_COLUMNS), node, chosen=ring)
+    )
+    marks = _glyph(plot, plot.source("nodes", *NODE_COLUMNS), node, selection=ring)
     pointer = Circle(x="x", y="y", radius="r", radius_dimension="y", fill_color=None, line_color=ACCENT, line_width=2)
     _glyph(plot, plot.source("pointer", "x", "y", "r"), pointer, over=True)
     _labels(plot, "labels", "map-labels")
@@ -128,10 +155,18 @@ def _scatter_plot() -> Plot:
     _glyph(
         plot, plot.source("front", "x", "y"), Line(x="x", y="y", line_color="#c2570c", line_width=1.6, line_dash=[5, 3])
     )
-    point = Scatter(x="x", y="y", size="size", fill_color="color", fill_alpha="alpha", line_color="#5c6b7a",
-                    line_alpha="alpha", line_width=0.6)  # fmt: skip
+    point = Scatter(
+        x="x",
+        y="y",
+        size="size",
+        fill_color="color",
+        fill_alpha="alpha",
+        line_color="#5c6b7a",
+        line_alpha="alpha",
+        line_width=0.6,
+    )
     ring = Scatter(x="x", y="y", size="size", fill_color="color", fill_alpha="alpha", line_color=ACCENT, line_width=3)
-    marks = _glyph(plot, plot.source("models", *MODEL_COLUMNS), point, chosen=ring)
+    marks = _glyph(plot, plot.source("models", *MODEL_COLUMNS), point, selection=ring)
     spot = Scatter(x="x", y="y", size="size", fill_color=None, line_color=ACCENT, line_width=2)
     _glyph(plot, plot.source("spot", "x", "y", "size"), spot, over=True)
     _labels(plot, "front_labels", "front-labels")
@@ -144,16 +179,25 @@ def _scatter_plot() -> Plot:
 
 def _plot(name: str, x_range: Range1d, y_range: Range1d, **frame: Any) -> Plot:
     """Return an empty figure. Bokeh clears its canvas from half a pixel on: what is drawn before that stays for ever."""
-    made = figure(
-        name=name, x_range=x_range, y_range=y_range, sizing_mode="stretch_both", toolbar_location=None, tools="",
-        output_backend="canvas", min_border=1, outline_line_color=None, lod_threshold=None, **frame,
-    )  # fmt: skip
-    made.toolbar.logo = None
-    return Plot(made)
+    plot = figure(
+        name=name,
+        x_range=x_range,
+        y_range=y_range,
+        sizing_mode="stretch_both",
+        toolbar_location=None,
+        tools="",
+        output_backend="canvas",
+        min_border=1,
+        outline_line_color=None,
+        lod_threshold=None,
+        **frame,
+    )
+    plot.toolbar.logo = None
+    return Plot(plot)
 
 
 def _glyph(
-    plot: Plot, source: ColumnDataSource, glyph: Any, *, chosen: Any = None, faint: Any = None, over: bool = False
+    plot: Plot, source: ColumnDataSource, glyph: Any, *, selection: Any = None, faint: Any = None, over: bool = False
 ) -> GlyphRenderer:
     """Add a glyph that looks the same whether selected or not, unless told otherwise.
 
@@ -161,9 +205,14 @@ def _glyph(
     `over` the plot, on a layer of its own: the plot itself need not be drawn again for it.
     """
     return plot.figure.add_glyph(
-        source, glyph, selection_glyph=chosen or glyph, nonselection_glyph=faint or glyph, muted_glyph=glyph,
-        visible=False, level="overlay" if over else "glyph",
-    )  # fmt: skip
+        source,
+        glyph,
+        selection_glyph=selection or glyph,
+        nonselection_glyph=faint or glyph,
+        muted_glyph=glyph,
+        visible=False,
+        level="overlay" if over else "glyph",
+    )
 
 
 def _rows_of(column: str) -> Any:
@@ -179,17 +228,26 @@ def _rows_of(column: str) -> Any:
 
 def _labels(plot: Plot, source: str, name: str) -> None:
     text = Text(
-        x="x", y="y", text="text", text_align="align", x_offset="dx", y_offset="dy", text_font=value(_FONT),
-        text_font_size=value("11px"), text_baseline=value("middle"), background_fill_color=value("#ffffff"), background_fill_alpha=0.75,
-    )  # fmt: skip
+        x="x",
+        y="y",
+        text="text",
+        text_align="align",
+        x_offset="dx",
+        y_offset="dy",
+        text_font=value(_FONT),
+        text_font_size=value("11px"),
+        text_baseline=value("middle"),
+        background_fill_color=value("#ffffff"),
+        background_fill_alpha=0.75,
+    )
     _glyph(plot, plot.source(source, "x", "y", "text", "align", "dx", "dy"), text).name = name
 
 
-def _tools(made: figure, marks: GlyphRenderer) -> None:
+def _tools(plot: figure, marks: GlyphRenderer) -> None:
     """Tap, box and lasso act on the marks alone: `TapTool` without renderers would hit ribbons and labels."""
     pan = PanTool(name="pan")
-    hover = HoverTool(renderers=[marks], tooltips=None, callback=CustomJS(code=_HOVERED.format(name=made.name)))
-    made.toolbar.tools = [
+    hover = HoverTool(renderers=[marks], tooltips=None, callback=CustomJS(code=_HOVERED.format(name=plot.name)))
+    plot.toolbar.tools = [
         pan,
         BoxSelectTool(name="box", renderers=[marks]),
         LassoSelectTool(name="lasso", renderers=[marks], continuous=False),
@@ -197,7 +255,7 @@ def _tools(made: figure, marks: GlyphRenderer) -> None:
         TapTool(renderers=[marks], gesture="doubletap", mode="replace"),  # two quick clicks on two models are one
         hover,
     ]
-    made.toolbar.active_drag = pan
+    plot.toolbar.active_drag = pan
 
 
 T = TypeVar("T")
@@ -209,19 +267,19 @@ class FigurePool(Generic[T]):
     def __init__(self, make: Callable[[], T], most: int = 2) -> None:
         self._make = make
         self._most = most
-        self._made: deque[T] = deque()
+        self._ready: deque[T] = deque()
 
     def take(self) -> T:
         """Return a figure made ahead; a new one if there is none."""
         try:
-            return self._made.popleft()
+            return self._ready.popleft()
         except IndexError:
             return self._make()
 
     def fill(self) -> None:
         """Make as many as the pool holds."""
-        while len(self._made) < self._most:
-            self._made.append(self._make())
+        while len(self._ready) < self._most:
+            self._ready.append(self._make())
 
 
 _MAPS = FigurePool(_map_plot)

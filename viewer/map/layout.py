@@ -91,33 +91,33 @@ def layout(
     The result depends on the models alone, not on the order in which they were given.
     """
     bundles = bundles or Bundles(forest)
-    shown = unfold(bundles, rows=rows, opened=opened, closed=closed)
-    index = {unit.id: at for at, unit in enumerate(shown)}
-    parents = [-1 if unit.parent is None else index[unit.parent] for unit in shown]
-    columns, headers = _columns(bundles, shown, parents, arrange)
-    placed = {
+    units = unfold(bundles, rows=rows, opened=opened, closed=closed)
+    index = {unit.id: at for at, unit in enumerate(units)}
+    parents = [-1 if unit.parent is None else index[unit.parent] for unit in units]
+    columns, headers = _columns(bundles, units, parents, arrange)
+    positions = {
         unit.id: _place(bundles, unit, column, row)
-        for unit, column, row in zip(shown, columns, pack(columns, parents), strict=True)
+        for unit, column, row in zip(units, columns, pack(columns, parents), strict=True)
     }
     return Layout(
-        placed=placed,
-        columns=_with_models(bundles, shown, columns, headers),
-        rows=max((each.row for each in placed.values()), default=-1) + 1,
-        edges=[Edge(unit.parent, unit.id) for unit in shown if unit.parent is not None],
+        placed=positions,
+        columns=_with_models(bundles, units, columns, headers),
+        rows=max((each.row for each in positions.values()), default=-1) + 1,
+        edges=[Edge(unit.parent, unit.id) for unit in units if unit.parent is not None],
         bundles=bundles.bundles,
-        owner=_owners(bundles, shown),
+        owner=_owners(bundles, units),
     )
 
 
 def _columns(
-    bundles: Bundles, shown: list[Shown], parents: list[int], arrange: Arrange
+    bundles: Bundles, units: list[Shown], parents: list[int], arrange: Arrange
 ) -> tuple[list[int], list[Header]]:
     if arrange == "step":
         return by_step(parents)
     if arrange == "time":
-        orders = [min(bundles.forest[key].order for key in _own(bundles, unit)) for unit in shown]
+        orders = [min(bundles.forest[key].order for key in _own(bundles, unit)) for unit in units]
         return by_time(orders, parents)
-    ops = [bundles.bundles[unit.id].op if unit.id in bundles.bundles else bundles.forest[unit.id].op for unit in shown]
+    ops = [bundles.bundles[unit.id].op if unit.id in bundles.bundles else bundles.forest[unit.id].op for unit in units]
     return by_operation(ops, parents)
 
 
@@ -143,9 +143,9 @@ def _place(bundles: Bundles, unit: Shown, column: int, row: int) -> Placed:
     )
 
 
-def _with_models(bundles: Bundles, shown: list[Shown], columns: list[int], headers: list[Header]) -> list[Column]:
+def _with_models(bundles: Bundles, units: list[Shown], columns: list[int], headers: list[Header]) -> list[Column]:
     inside: list[list[str]] = [[] for _ in headers]
-    for unit, column in zip(shown, columns, strict=True):
+    for unit, column in zip(units, columns, strict=True):
         inside[column].extend(_own(bundles, unit))
     kinds = [{bundles.forest[key].kind for key in keys} for keys in inside]
     return [
@@ -154,9 +154,9 @@ def _with_models(bundles: Bundles, shown: list[Shown], columns: list[int], heade
     ]
 
 
-def _owners(bundles: Bundles, shown: list[Shown]) -> dict[str, str]:
+def _owners(bundles: Bundles, units: list[Shown]) -> dict[str, str]:
     owner: dict[str, str] = {}
-    for unit in shown:
+    for unit in units:
         keys = (unit.id,) if unit.open and unit.id not in bundles.bundles else bundles.models(unit.id)
         owner |= dict.fromkeys(keys, unit.id)
     return owner

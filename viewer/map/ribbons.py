@@ -77,11 +77,11 @@ def ribbons(
 
 def joined(parts: Sequence[tuple[np.ndarray, Ribbons]]) -> Ribbons:
     """Return ribbons that were made apart, (which of all each one is, they) per part, in the order of all."""
-    ribbon = np.concatenate([rows[made.ribbon] for rows, made in parts])
+    ribbon = np.concatenate([rows[piece.ribbon] for rows, piece in parts])
     order = np.argsort(ribbon, kind="stable")
     return Ribbons(
-        xs=np.concatenate([made.xs for _, made in parts])[order],
-        ys=np.concatenate([made.ys for _, made in parts])[order],
+        xs=np.concatenate([piece.xs for _, piece in parts])[order],
+        ys=np.concatenate([piece.ys for _, piece in parts])[order],
         ribbon=ribbon[order].astype(np.int32),
-        along=np.concatenate([made.along for _, made in parts])[order],
+        along=np.concatenate([piece.along for _, piece in parts])[order],
     )

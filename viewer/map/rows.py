@@ -43,8 +43,8 @@ def pack(columns: Sequence[int], parents: Sequence[int]) -> list[int]:
     for item in range(len(parents) - 1, -1, -1):
         shape = _stack(children[item], outline, offset)
         own[item] = _middle([offset[child] + own[child] for child in children[item]])
-        left = -1 if parents[item] < 0 else columns[parents[item]]
-        shape.extend(own[item], columns[item] - left)
+        start = -1 if parents[item] < 0 else columns[parents[item]]
+        shape.extend(own[item], columns[item] - start)
         outline[item] = shape
     _stack(roots, outline, offset)
     return _absolute(parents, offset, own)

@@ -60,7 +60,7 @@ class Scatterplot(View):
         self._echo = False
         self._draw_points()
         self._show_selection()
-        self.models.selected.on_change("indices", self._picked)
+        self.models.selected.on_change("indices", self._on_selection)
 
     def actions(self) -> dict[str, Action]:
         return {"front_all": lambda message: self._choose(self.front())}
@@ -81,9 +81,13 @@ class Scatterplot(View):
     def draw_scatter_tools(self) -> str:
         results, state = self.session.results, self.state
         return render(
-            "scatter_tools", metrics=results.choices, x=choices(results).metric("x", state), y=choices(results).metric("y", state),
-            x_log=state.x_log, y_log=state.y_log,
-        )  # fmt: skip
+            "scatter_tools",
+            metrics=results.choices,
+            x=choices(results).metric("x", state),
+            y=choices(results).metric("y", state),
+            x_log=state.x_log,
+            y_log=state.y_log,
+        )
 
     def draw_front(self) -> str:
         results, state = self.session.results, self.state
@@ -101,7 +105,7 @@ class Scatterplot(View):
             else f"No Pareto front{within}"
         )
         why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
-        named = [
+        labels = [
             {"key": results.keys[row], "name": results.forest[results.keys[row]].name} for row in front[:_MOST_NAMED]
         ]
         return render(
@@ -111,7 +115,7 @@ class Scatterplot(View):
             can_dim=bool(front),
             dim=state.dim_dominated,
             missing=self._absent(),
-            named=named,
+            named=labels,
         )
 
     def front(self) -> list[int]:
@@ -125,11 +129,14 @@ class Scatterplot(View):
 
     def _absent(self) -> str:
         """Say how many models have no place in the plot, and why."""
-        measured, drawn = (
+        measured, visible = (
             np.logical_and(*(np.isfinite(values(axis)) for axis in ("x", "y")))
             for values in (self._measured, self._values)
         )
-        parts = [(~measured).sum(), "not measured"], [(measured & ~drawn).sum(), "not above 0: no place on a log axis"]
+        parts = (
+            [(~measured).sum(), "not measured"],
+            [(measured & ~visible).sum(), "not above 0: no place on a log axis"],
+        )
         return ", ".join(f"{count} {why}" for count, why in parts if count)
 
     def _measured(self, axis: str) -> np.ndarray:
@@ -178,8 +185,8 @@ class Scatterplot(View):
         if not metric:
             return np.array([])
         column = results.column(metric)
-        drawn = [column.low, column.high] if len(results.keys) <= _MOST_BARS else []
-        return np.concatenate([appearance(results).ends(metric), *drawn])
+        ends = [column.low, column.high] if len(results.keys) <= _MOST_BARS else []
+        return np.concatenate([appearance(results).ends(metric), *ends])
 
     def _draw_front(self, xs: np.ndarray, ys: np.ndarray) -> None:
         """Draw the line; the page draws those names that meet no other."""
@@ -202,7 +209,7 @@ class Scatterplot(View):
                     _segments(bars, axis, np.where(choices(results).shown(state), xs, np.nan), ys, column)
         self._sources["bars"].data = bars
 
-    def _picked(self, attr: str, old: list[int], new: list[int]) -> None:
+    def _on_selection(self, attr: str, old: list[int], new: list[int]) -> None:
         if self._echo:
             return
         with self.state.together():
@@ -212,8 +219,8 @@ class Scatterplot(View):
 
     def _choose(self, rows: list[int]) -> None:
         """Select what is not outside the budget."""
-        shown = choices(self.session.results).shown(self.state)
-        self.state.pick([self.session.results.keys[row] for row in rows if shown[row]])
+        visible = choices(self.session.results).shown(self.state)
+        self.state.pick([self.session.results.keys[row] for row in rows if visible[row]])
 
     def _show_selection(self) -> None:
         rows = [self.session.results.row[key] for key in self.state.selected if key in self.session.results.row]
@@ -225,10 +232,10 @@ class Scatterplot(View):
 
 def extent(values: np.ndarray, *, log: bool) -> tuple[float, float]:
     """Return an axis's ends, with a margin; constant and absent values have a range too."""
-    known = values[np.isfinite(values) & ((values > 0) | (not log))]
-    if known.size == 0:
+    finite = values[np.isfinite(values) & ((values > 0) | (not log))]
+    if finite.size == 0:
         return (1.0, 10.0) if log else (0.0, 1.0)
-    low, high = float(known.min()), float(known.max())
+    low, high = float(finite.min()), float(finite.max())
     if log:
         factor = (high / low) ** 0.06 if high > low else 1.5
         return low / factor, high * factor
@@ -245,8 +252,8 @@ def _axis_label(spec: MetricSpec) -> str:
 def _segments(bars: dict[str, list[float]], axis: str, xs: np.ndarray, ys: np.ndarray, column: Column) -> None:
     other = "y" if axis == "x" else "x"
     at = ys if axis == "x" else xs
-    known = np.isfinite(column.low) & np.isfinite(column.high) & np.isfinite(xs) & np.isfinite(ys)
-    for row in np.flatnonzero(known):
+    finite = np.isfinite(column.low) & np.isfinite(column.high) & np.isfinite(xs) & np.isfinite(ys)
+    for row in np.flatnonzero(finite):
         bars[f"{axis}0"].append(float(column.low[row]))
         bars[f"{axis}1"].append(float(column.high[row]))
         bars[f"{other}0"].append(float(at[row]))

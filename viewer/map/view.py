@@ -44,7 +44,7 @@ class ModelMap(View):
         self._echo = False
         self._draw()
         self._show_selection()
-        self.nodes.selected.on_change("indices", self._picked)
+        self.nodes.selected.on_change("indices", self._on_selection)
 
     def begin(self) -> None:
         self._send_frame(fresh=True)
@@ -72,31 +72,37 @@ class ModelMap(View):
     def draw_map_tools(self) -> str:
         results, state = self.session.results, self.state
         return render(
-            "map_tools", metrics=results.choices, color=choices(results).metric("color", state), size=choices(results).metric("size", state),
-            arrange=state.arrange, kinds=[{"name": KIND, "label": "kind of operation"}],
-        )  # fmt: skip
+            "map_tools",
+            metrics=results.choices,
+            color=choices(results).metric("color", state),
+            size=choices(results).metric("size", state),
+            arrange=state.arrange,
+            kinds=[{"name": KIND, "label": "kind of operation"}],
+        )
 
     def draw_legend(self) -> str:
         results, state = self.session.results, self.state
         color, size = choices(results).metric("color", state), choices(results).metric("size", state)
         kinds = [(kind, kind_color(kind)) for kind in appearance(results).kinds] if color == KIND else []
-        shown = None if kinds else self._scale(color, ramp=True)
-        return render("legend", kinds=kinds, color=shown, size=self._scale(size, ramp=False))
+        color_scale = None if kinds else self._scale(color, ramp=True)
+        return render("legend", kinds=kinds, color=color_scale, size=self._scale(size, ramp=False))
 
     def _scale(self, metric: str, *, ramp: bool) -> dict[str, Any] | None:
         results = self.session.results
         if not metric or not results.keys:
             return None
         low, high = appearance(results).ends(metric)
-        told = {
-            "label": results.label(metric), "low": results.show_value(metric, low), "high": results.show_value(metric, high),
+        texts = {
+            "label": results.label(metric),
+            "low": results.show_value(metric, low),
+            "high": results.show_value(metric, high),
             "direction": results.direction(metric),
-        }  # fmt: skip
+        }
         if ramp:
             stops = [step / (_STOPS - 1) for step in range(_STOPS)]
             better = results.better(metric)
-            told["stops"] = ", ".join(scale(stops, better, low=0.0, high=1.0, dark=self.session.dark))
-        return told
+            texts["stops"] = ", ".join(scale(stops, better, low=0.0, high=1.0, dark=self.session.dark))
+        return texts
 
     def draw_kin(self) -> str:
         return render("kin", chosen=len(self.state.selected))
@@ -132,38 +138,44 @@ class ModelMap(View):
         self.ribbons.data = drawing.ribbons
 
     def _send_frame(self, *, fresh: bool) -> None:
-        laid = self._layout()
+        layout = self._layout()
         headers = [
             {
                 "text": column.label.replace("_", " "),
                 "title": f"{column.label.replace('_', ' ')}: {len(column.models)} model{'' if len(column.models) == 1 else 's'}",
             }
-            for column in laid.columns
+            for column in layout.columns
         ]
-        frame = {"columns": len(laid.columns), "rows": laid.rows, "left": _LEFT, "right": _RIGHT, "headers": headers}
-        root = next((each.row for each in laid.placed.values()), 0)
+        frame = {
+            "columns": len(layout.columns),
+            "rows": layout.rows,
+            "left": _LEFT,
+            "right": _RIGHT,
+            "headers": headers,
+        }
+        root = next((each.row for each in layout.placed.values()), 0)
         self.session.send("map", {**frame, "root": root, "fresh": fresh})
 
     def _show_selection(self) -> None:
         owner = self._layout().owner
-        drawn = (owner.get(key, "") for key in self.state.selected)
-        at = list(dict.fromkeys(self._index[unit] for unit in drawn if unit in self._index))
+        owners = (owner.get(key, "") for key in self.state.selected)
+        at = list(dict.fromkeys(self._index[unit] for unit in owners if unit in self._index))
         if at != self.nodes.selected.indices:
             self._echo = True
             self.nodes.selected.indices = at
             self._echo = False
 
     # ---- what a person does
-    def _picked(self, attr: str, old: list[int], new: list[int]) -> None:
+    def _on_selection(self, attr: str, old: list[int], new: list[int]) -> None:
         """The tap, box and lasso tools select marks; a mark that stood for a selected model keeps that model alone."""
         if self._echo:
             return
         owner = self._layout().owner
         units = [self.nodes.data["key"][at] for at in new]
-        kept = [key for key in self.state.selected if owner.get(key) in units]
-        held = {owner[key] for key in kept}
+        remaining = [key for key in self.state.selected if owner.get(key) in units]
+        units_before = {owner[key] for key in remaining}
         with self.state.together():
-            self._choose([*kept, *self._models(unit for unit in units if unit not in held)], add=False)
+            self._choose([*remaining, *self._models(unit for unit in units if unit not in units_before)], add=False)
         self._show_selection()
         self.session.outbox.send()
 
@@ -184,8 +196,8 @@ class ModelMap(View):
         }
         find = relatives.get(str(message.get("kin")))
         if find is not None:
-            found = [kin for key in self.state.selected if key in forest for kin in find(key)]
-            self._choose(self.session.known(found), add=True)
+            kin_keys = [kin for key in self.state.selected if key in forest for kin in find(key)]
+            self._choose(self.session.known(kin_keys), add=True)
 
     def _node(self, message: Mapping[str, Any]) -> None:
         """A node was chosen by the keyboard; adding one that is selected takes it away."""
@@ -198,8 +210,10 @@ class ModelMap(View):
     def _choose(self, keys: Iterable[str], *, add: bool) -> None:
         """Select what is not outside the budget."""
         results = self.session.results
-        shown = choices(results).shown(self.state)
-        inside = [key for key in keys if key in results.forest and (key not in results.row or shown[results.row[key]])]
+        visible = choices(results).shown(self.state)
+        inside = [
+            key for key in keys if key in results.forest and (key not in results.row or visible[results.row[key]])
+        ]
         self.state.pick([*self.state.selected, *inside] if add else inside)
 
     def _models(self, units: Iterable[str]) -> list[str]:
@@ -210,16 +224,16 @@ class ModelMap(View):
     def _fold(self, message: Mapping[str, Any]) -> None:
         """Open what is folded, fold what is open."""
         unit = str(message.get("key"))
-        placed = self._layout().placed.get(unit)
-        opened = [each for each in self.state.opened if each != unit]
+        position = self._layout().placed.get(unit)
+        unfolded = [each for each in self.state.opened if each != unit]
         closed = [each for each in self.state.closed if each != unit]
-        if placed is None:
+        if position is None:
             if appearance(self.session.results).bundle(unit) is not None:  # an open bundle is not itself on the map
-                self.state.change({"opened": opened, "closed": [*closed, unit]})
-        elif placed.hidden:
-            self.state.change({"opened": [*opened, unit], "closed": closed})
-        elif placed.can_fold:
-            self.state.change({"opened": opened, "closed": [*closed, unit]})
+                self.state.change({"opened": unfolded, "closed": [*closed, unit]})
+        elif position.hidden:
+            self.state.change({"opened": [*unfolded, unit], "closed": closed})
+        elif position.can_fold:
+            self.state.change({"opened": unfolded, "closed": [*closed, unit]})
 
     def _ground(self, message: Mapping[str, Any]) -> None:
         """The page's theme is settled in the browser; colour scales run the other way on a dark ground."""

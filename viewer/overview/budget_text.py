@@ -52,7 +52,7 @@ def parse_budgets(
         BudgetError: if a part cannot be read, with the nearest metric, value or an example.
     """
     term = re.compile(_TERM.format(names=_names(specs)), re.IGNORECASE | re.DOTALL)
-    found: dict[str, Budget] = {}
+    budgets: dict[str, Budget] = {}
     at = 0
     while text[at:].strip(" ;,"):
         match = term.match(text, at)
@@ -63,10 +63,10 @@ def parse_budgets(
         spec = _metric(match["metric"], specs, values)
         end = _ENDS[match["sign"][0]]
         bound = _bound(match["sign"], match["value"], spec, values)
-        found[spec.name] = _joined(found.get(spec.name, Budget(spec.name)), end, bound)
-        check(found[spec.name], spec)
+        budgets[spec.name] = _joined(budgets.get(spec.name, Budget(spec.name)), end, bound)
+        check(budgets[spec.name], spec)
         at = match.end()
-    return list(found.values())
+    return list(budgets.values())
 
 
 def parse_bound(text: str, end: End, spec: MetricSpec, values: Mapping[str, np.ndarray] = _NO_VALUES) -> float | None:
@@ -75,14 +75,14 @@ def parse_bound(text: str, end: End, spec: MetricSpec, values: Mapping[str, np.n
     Raises:
         BudgetError: if it is no value of the metric, or a bound of the other end.
     """
-    found = _FIELD.fullmatch(text)
-    if found is None or not text.strip():
+    match = _FIELD.fullmatch(text)
+    if match is None or not text.strip():
         return None
-    sign = found["sign"] or ""
+    sign = match["sign"] or ""
     if sign and _ENDS[sign[0]] != end:
         place, other = ("lowest", "highest") if end == "low" else ("highest", "lowest")
         raise BudgetError(f"'{text.strip()}' says what the {other} is; this field is the {place} {spec.label}.")
-    return _bound(sign, found["value"], spec, values)
+    return _bound(sign, match["value"], spec, values)
 
 
 def check(budget: Budget, spec: MetricSpec) -> None:
@@ -108,25 +108,25 @@ def _number(text: str, spec: MetricSpec, values: np.ndarray | None) -> float:
     most = max(whole, _largest(spec, values))  # of some shares of something else there is more than the whole
     if abs(number) <= most:
         return number
-    shown = f"{100 * number / whole:,.6g}%"
+    percent = f"{100 * number / whole:,.6g}%"
     if spec.is_share and _BARE.search(text) and abs(number) <= 100 * most:
-        raise BudgetError(f"{spec.label} is a share: {text} would be {shown}; did you mean {text}%?")
+        raise BudgetError(f"{spec.label} is a share: {text} would be {percent}; did you mean {text}%?")
     nearest = math.copysign(100 * most / whole, number)
-    raise BudgetError(f"{spec.label} is a share: it cannot be {shown}; did you mean {nearest:,.6g}%?")
+    raise BudgetError(f"{spec.label} is a share: it cannot be {percent}; did you mean {nearest:,.6g}%?")
 
 
 def _largest(spec: MetricSpec, values: np.ndarray | None) -> float:
     """Return the largest size that is declared or measured, with room for a bound that is written shorter than it is."""
-    known = [end for end in (spec.low, spec.high) if end is not None]
-    sizes = np.abs([*known, *([] if values is None else values[np.isfinite(values)])])
+    ends = [end for end in (spec.low, spec.high) if end is not None]
+    sizes = np.abs([*ends, *([] if values is None else values[np.isfinite(values)])])
     return _ROOM * float(sizes.max(initial=0.0))
 
 
-def _joined(known: Budget, end: End, bound: float) -> Budget:
+def _joined(budget: Budget, end: End, bound: float) -> Budget:
     """Of several bounds on one metric the tighter ones count."""
     if end == "low":
-        return Budget(known.metric, bound if known.low is None else max(known.low, bound), known.high)
-    return Budget(known.metric, known.low, bound if known.high is None else min(known.high, bound))
+        return Budget(budget.metric, bound if budget.low is None else max(budget.low, bound), budget.high)
+    return Budget(budget.metric, budget.low, bound if budget.high is None else min(budget.high, bound))
 
 
 # ---- writing
@@ -186,42 +186,42 @@ def _names(specs: Sequence[MetricSpec]) -> str:
 
 def _metric(typed: str, specs: Sequence[MetricSpec], values: Mapping[str, np.ndarray]) -> MetricSpec:
     by_label = {spec.label.casefold(): spec for spec in specs} | {spec.name.casefold(): spec for spec in specs}
-    wanted = typed.casefold()
-    if wanted in by_label:
-        return by_label[wanted]
-    starting = [spec for spec in specs if _begins(wanted, spec)]
-    containing = [spec for spec in specs if wanted in _words(spec.name)]
+    name = typed.casefold()
+    if name in by_label:
+        return by_label[name]
+    starting = [spec for spec in specs if _begins(name, spec)]
+    containing = [spec for spec in specs if name in _words(spec.name)]
     for fitting in (starting, containing):
         if len(fitting) == 1:
             return fitting[0]
-    raise BudgetError(f"There is no metric '{typed}'.{_suggestion(wanted, specs, values)}")
+    raise BudgetError(f"There is no metric '{typed}'.{_suggestion(name, specs, values)}")
 
 
-def _suggestion(wanted: str, specs: Sequence[MetricSpec], values: Mapping[str, np.ndarray]) -> str:
+def _suggestion(name: str, specs: Sequence[MetricSpec], values: Mapping[str, np.ndarray]) -> str:
     """Name the metrics that begin with what was typed, else those with such words, else one that looks like it.
 
     Those that few models have are for want of others: a budget on one leaves out nearly all.
     """
     usual = [spec for spec in specs if _is_usual(values.get(spec.name))]
     for some in (usual, specs):
-        if found := _near(wanted, some):
-            *others, last = [f"'{spec.label}'" for spec in found]
+        if near := _near(name, some):
+            *others, last = [f"'{spec.label}'" for spec in near]
             return f" Did you mean {', '.join(others)} or {last}?" if others else f" Did you mean {last}?"
     rest = f" and {len(specs) - _MOST_KNOWN} more" if len(specs) > _MOST_KNOWN else ""
     return f" Known: {', '.join(spec.label for spec in specs[:_MOST_KNOWN])}{rest}"
 
 
-def _near(wanted: str, specs: Sequence[MetricSpec]) -> list[MetricSpec]:
-    typed = _words(wanted)
-    beginning = [spec for spec in specs if _begins(wanted, spec)]
+def _near(name: str, specs: Sequence[MetricSpec]) -> list[MetricSpec]:
+    typed = _words(name)
+    beginning = [spec for spec in specs if _begins(name, spec)]
     containing = [spec for spec in specs if spec not in beginning and _contains(typed, spec)]
     by_label = {spec.label.casefold(): spec for spec in specs}
-    close = [by_label[label] for label in difflib.get_close_matches(wanted, by_label, n=1)]
+    close = [by_label[label] for label in difflib.get_close_matches(name, by_label, n=1)]
     return [*beginning, *containing][:_MOST_NAMED] or close
 
 
-def _begins(wanted: str, spec: MetricSpec) -> bool:
-    return spec.label.casefold().startswith(wanted) or spec.name.casefold().startswith(wanted)
+def _begins(name: str, spec: MetricSpec) -> bool:
+    return spec.label.casefold().startswith(name) or spec.name.casefold().startswith(name)
 
 
 def _contains(typed: Sequence[str], spec: MetricSpec) -> bool:

@@ -49,7 +49,7 @@ class Budgets(SideView):
 
     def __init__(self, session: Any) -> None:
         super().__init__(session)
-        self._refused: _Refused | None = None
+        self._rejection: _Refused | None = None
 
     def actions(self) -> dict[str, Action]:
         return {
@@ -73,44 +73,61 @@ class Budgets(SideView):
         best = results.ranking.best(goal, passing)
         return render(
             "budgets",
-            metrics=results.choices, used=used, more=len(used) < len(results.metrics),
-            text=self._shown(_TYPED, write_budgets(budgets(state.filters), results.spec)), refused=self._refused,
+            metrics=results.choices,
+            used=used,
+            more=len(used) < len(results.metrics),
+            text=self._value_text(_TYPED, write_budgets(budgets(state.filters), results.spec)),
+            refused=self._rejection,
             example=self._example(),
             filters=[self._filter(index, each, passing) for index, each in enumerate(state.filters)],
-            total=len(results.keys), passing=int(passing.sum()),
-            goal=goal, goal_label=results.label(goal), goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
-            best={"key": results.keys[best], "name": results.forest[results.keys[best]].label, "value": results.show(goal, best)}
-            if best is not None else None,
+            total=len(results.keys),
+            passing=int(passing.sum()),
+            goal=goal,
+            goal_label=results.label(goal),
+            goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
+            best={
+                "key": results.keys[best],
+                "name": results.forest[results.keys[best]].label,
+                "value": results.show(goal, best),
+            }
+            if best is not None
+            else None,
             tightest=self._tightest(),
             budgets=[
-                {"name": name, "text": ", ".join(results.ranking.filter_texts(filters)), "current": filters == state.filters}
+                {
+                    "name": name,
+                    "text": ", ".join(results.ranking.filter_texts(filters)),
+                    "current": filters == state.filters,
+                }
                 for name, filters in sorted(state.budgets.items())
             ],
             relaxing=relaxing(results, state),
-        )  # fmt: skip
+        )
 
-    def _shown(self, field: str, text: str) -> str:
-        return self._refused.text if self._refused is not None and self._refused.field == field else text
+    def _value_text(self, field: str, text: str) -> str:
+        return self._rejection.text if self._rejection is not None and self._rejection.field == field else text
 
     def _example(self) -> str:
         """Return a budget that about half of the models meet on each of two metrics."""
         results = self.session.results
         metrics = [metric for metric in results.primary if results.direction(metric.name)]
-        chosen = dict.fromkeys(choices(results).metric(field, self.state) for field in ("goal", "size"))
-        found = []
-        for metric in [metric for metric in metrics if metric.name in chosen]:
-            known = results.values(metric.name)[np.isfinite(results.values(metric.name))]
-            if known.size:
-                middle = float(f"{np.median(known):.2g}")
-                found.append(Budget(metric.name, *((middle, None) if metric.better == "higher" else (None, middle))))
-        return write_budgets(found, results.spec)
+        choices_now = dict.fromkeys(choices(results).metric(field, self.state) for field in ("goal", "size"))
+        histograms = []
+        for metric in [metric for metric in metrics if metric.name in choices_now]:
+            finite = results.values(metric.name)[np.isfinite(results.values(metric.name))]
+            if finite.size:
+                middle = float(f"{np.median(finite):.2g}")
+                histograms.append(
+                    Budget(metric.name, *((middle, None) if metric.better == "higher" else (None, middle)))
+                )
+        return write_budgets(histograms, results.spec)
 
     def _tightest(self) -> str:
         results = self.session.results
-        found = results.ranking.tightest(self.state.filters)
-        if found is None:
+        budget = results.ranking.tightest(self.state.filters)
+        if budget is None:
             return ""
-        words, freed = self._words(found), self._without(found.metric)
+        words, freed = self._words(budget), self._without(budget.metric)
         return f"Tightest: {words}. Without it, {freed} would pass." if freed else self._several_tight()
 
     def _several_tight(self) -> str:
@@ -149,20 +166,35 @@ class Budgets(SideView):
         start = 0.0 if low is None else _fraction(edges, low)
         stop = 1.0 if high is None else _fraction(edges, high)
         return {
-            "metric": metric, "label": results.label(metric),
-            "low": self._shown(f"low-{index}", write_bound(low, "low", results.spec(metric))),
-            "high": self._shown(f"high-{index}", write_bound(high, "high", results.spec(metric))),
-            "edges": json.dumps(edges), "units": json.dumps(shown_units(results.spec(metric))),
+            "metric": metric,
+            "label": results.label(metric),
+            "low": self._value_text(f"low-{index}", write_bound(low, "low", results.spec(metric))),
+            "high": self._value_text(f"high-{index}", write_bound(high, "high", results.spec(metric))),
+            "edges": json.dumps(edges),
+            "units": json.dumps(shown_units(results.spec(metric))),
             "bins": [
-                {"x": round(at * step + 0.3, 2), "width": round(step - 0.6, 2),
-                 "all": round(100 * count / most, 1), "all_y": round(100 - 100 * count / most, 1),
-                 "passing": round(100 * inside / most, 1), "pass_y": round(100 - 100 * inside / most, 1)}
+                {
+                    "x": round(at * step + 0.3, 2),
+                    "width": round(step - 0.6, 2),
+                    "all": round(100 * count / most, 1),
+                    "all_y": round(100 - 100 * count / most, 1),
+                    "passing": round(100 * inside / most, 1),
+                    "pass_y": round(100 - 100 * inside / most, 1),
+                }
                 for at, (count, inside) in enumerate(zip(counts, within, strict=True))
             ],
-            "from": round(100 * start, 2), "width": round(100 * max(0.0, stop - start), 2),
-            **({"least": results.show_value(metric, edges[0]), "middle": results.show_value(metric, edges[len(edges) // 2]),
-                "most": results.show_value(metric, edges[-1])} if edges else {}),
-        }  # fmt: skip
+            "from": round(100 * start, 2),
+            "width": round(100 * max(0.0, stop - start), 2),
+            **(
+                {
+                    "least": results.show_value(metric, edges[0]),
+                    "middle": results.show_value(metric, edges[len(edges) // 2]),
+                    "most": results.show_value(metric, edges[-1]),
+                }
+                if edges
+                else {}
+            ),
+        }
 
     # ---- what a person does
     def begin(self) -> None:
@@ -170,7 +202,7 @@ class Budgets(SideView):
 
     def update(self, changed: Any) -> None:
         if "filters" in changed:
-            self._refused = None
+            self._rejection = None
         super().update(changed)
         if changed & {
             "filters",
@@ -200,24 +232,27 @@ class Budgets(SideView):
         """The whole budget was typed: what it does not name is no longer bounded."""
         text, results = str(message.get("text", "")), self.session.results
         try:
-            found = parse_budgets(text, results.metrics, self._values())
+            budgets_ = parse_budgets(text, results.metrics, self._values())
         except BudgetError as error:
             self._refuse(_TYPED, text, error)
             return
         # a bound that was dragged is written shorter than it is: unless it was changed, it stays as it is
         exact = {write_budgets([budget], results.spec): budget for budget in budgets(self.state.filters)}
-        wanted = [exact.get(write_budgets([budget], results.spec), budget) for budget in found]
-        named = {budget.metric: (budget.metric, budget.low, budget.high) for budget in wanted}
-        kept = [named.pop(metric, (metric, None, None)) for metric, low, high in self.state.filters
-                if metric in named or (low is None and high is None)]  # fmt: skip
-        self._apply([*kept, *named.values()])
+        exact_budgets = [exact.get(write_budgets([budget], results.spec), budget) for budget in budgets_]
+        by_metric = {budget.metric: (budget.metric, budget.low, budget.high) for budget in exact_budgets}
+        filters = [
+            by_metric.pop(metric, (metric, None, None))
+            for metric, low, high in self.state.filters
+            if metric in by_metric or (low is None and high is None)
+        ]
+        self._apply([*filters, *by_metric.values()])
         self._redraw()
 
     def _values(self) -> dict[str, np.ndarray]:
         return {spec.name: self.session.results.values(spec.name) for spec in self.session.results.metrics}
 
     def _refuse(self, field: str, text: str, error: BudgetError) -> None:
-        self._refused = _Refused(field, text, str(error))
+        self._rejection = _Refused(field, text, str(error))
         self._redraw()
 
     def _redraw(self) -> None:
@@ -226,11 +261,11 @@ class Budgets(SideView):
 
     def _apply(self, filters: list[Range]) -> None:
         """Set the filters; what they exclude is no longer selected."""
-        self._refused = None
+        self._rejection = None
         self.state.change({"filters": filters})
         results = self.session.results
-        shown = choices(results).shown(self.state)
-        self.state.pick([key for key in self.state.selected if key not in results.row or shown[results.row[key]]])
+        visible = choices(results).shown(self.state)
+        self.state.pick([key for key in self.state.selected if key not in results.row or visible[results.row[key]]])
 
     def _replace(self, index: int, filter_: Range) -> None:
         filters = list(self.state.filters)

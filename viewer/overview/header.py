@@ -47,9 +47,13 @@ class Header(View):
         parts = [f"{len(results.keys):,} model{'' if len(results.keys) == 1 else 's'}"]
         parts += [f"{count} {outcome}" for outcome, count in lost.items() if count]
         return render(
-            "study", text=" · ".join(parts), file=results.snapshot.path.name, running=results.snapshot.running,
-            contexts=results.snapshot.contexts, current=results.context.id,
-        )  # fmt: skip
+            "study",
+            text=" · ".join(parts),
+            file=results.snapshot.path.name,
+            running=results.snapshot.running,
+            contexts=results.snapshot.contexts,
+            current=results.context.id,
+        )
 
     def draw_pages(self) -> str:
         pages = [{"name": name, "title": title} for name, title in self.titles.items()]
@@ -64,9 +68,13 @@ class Header(View):
     def draw_side_tabs(self) -> str:
         results, state = self.session.results, self.state
         return render(
-            "side_tabs", pane=state.pane, chosen=len(state.selected), filters=state.filters,
-            passing=int(results.ranking.passing(state.filters).sum()), total=len(results.keys),
-        )  # fmt: skip
+            "side_tabs",
+            pane=state.pane,
+            chosen=len(state.selected),
+            filters=state.filters,
+            passing=int(results.ranking.passing(state.filters).sum()),
+            total=len(results.keys),
+        )
 
     def draw_found(self) -> str:
         return render("found", text="", hits=[], more=0)
@@ -77,15 +85,15 @@ class Header(View):
 
     def _search(self, message: Mapping[str, Any]) -> None:
         text = str(message.get("text", "")).strip()
-        found = find(self.session.results.forest, text) if text else []
-        models = self.session.known(found)
+        matches = find(self.session.results.forest, text) if text else []
+        models = self.session.known(matches)
         if message.get("submitted") and models:
             self.state.pick(models)
             self.session.send("bring", models[0])
             self.session.send("panes", {"found": self.draw_found()})
             return
-        hits = [{"key": key, "name": self.session.results.forest[key].name} for key in found[:_MOST_HITS]]
-        markup = render("found", text=text, hits=hits, more=max(0, len(found) - _MOST_HITS))
+        hits = [{"key": key, "name": self.session.results.forest[key].name} for key in matches[:_MOST_HITS]]
+        markup = render("found", text=text, hits=hits, more=max(0, len(matches) - _MOST_HITS))
         self.session.send("panes", {"found": markup})
 
     def _find(self, message: Mapping[str, Any]) -> None:

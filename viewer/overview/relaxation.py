@@ -28,26 +28,29 @@ def relaxing(results: Results, state: ViewState) -> dict[str, Any] | None:
     if not goal or not state.filters:
         return None
     names = [metric for metric, _, _ in state.filters if metric != goal]
-    shown: dict[str, Any] = {
+    content: dict[str, Any] = {
         "options": [{"name": name, "label": results.label(name)} for name in names],
-        "metric": "", "curve": None, "step": None, "text": "",
-    }  # fmt: skip
+        "metric": "",
+        "curve": None,
+        "step": None,
+        "text": "",
+    }
     if not names:
-        return shown | {"text": f"A budget on something other than {results.label(goal)} can be relaxed here."}
+        return content | {"text": f"A budget on something other than {results.label(goal)} can be relaxed here."}
     metric = state.relax if state.relax in names else names[0]
     others = results.ranking.passing([each for each in state.filters if each[0] not in (metric, goal)])
     steps = best_within(
         results.values(metric), results.values(goal), results.better(metric), results.better(goal), others
     )
-    shown["metric"] = metric
+    content["metric"] = metric
     if len(steps) > 1:
-        return shown | {"curve": _curve(results, state, metric, goal, steps)}
+        return content | {"curve": _curve(results, state, metric, goal, steps)}
     if steps:
-        return shown | {
+        return content | {
             "step": _step(results, metric, goal, steps[0]),
             "text": "Relaxing it brings nothing better than",
         }
-    return shown | {"text": "No model meets the other budgets, so that relaxing this one brings nothing."}
+    return content | {"text": "No model meets the other budgets, so that relaxing this one brings nothing."}
 
 
 def _curve(results: Results, state: ViewState, metric: str, goal: str, steps: list[Bought]) -> dict[str, Any]:
@@ -98,6 +101,9 @@ def _step(results: Results, metric: str, goal: str, step: Bought) -> dict[str, s
     name, budget = results.forest[key].label, results.show_value(metric, step.budget)
     value = results.show_value(goal, step.value)
     return {
-        "key": key, "name": name, "value": value, "budget": f"{results.label(metric)} {budget}",
+        "key": key,
+        "name": name,
+        "value": value,
+        "budget": f"{results.label(metric)} {budget}",
         "text": f"{results.label(metric)} {budget}: {name}, {value}",
-    }  # fmt: skip
+    }

@@ -45,16 +45,19 @@ class Report(View):
         keys = [node.key for node in self.session.results.forest][:_MOST_CARDS]
         cards = {key: card[1] for key in keys if (card := views["card"].card(key)) is not None}
         theme = "dark" if self.session.dark else "light"  # the plots are in the colours of one: the file keeps to it
-        first = {**session.sent, "state": {"page": "overview", "theme": theme}}
+        first = {**session.content, "state": {"page": "overview", "theme": theme}}
         table = views["table"].draw_rows(0, _MOST_ROWS)
-        told = render(
-            "report", path=self.session.path.name, made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            context=self.session.results.context.text, filters=self.session.results.ranking.filter_texts(self.state.filters),
+        page = render(
+            "report",
+            path=self.session.path.name,
+            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            context=self.session.results.context.text,
+            filters=self.session.results.ranking.filter_texts(self.state.filters),
             limits=self._limits(views["table"].total()),
-        )  # fmt: skip
+        )
         panes |= {
             "page": table,
-            "notice": told,
+            "notice": page,
             "pages": "",
             "actions": "",
             "found": "",
@@ -63,35 +66,41 @@ class Report(View):
         left_out = render("left_out", most=_MOST_CARDS) if len(self.session.results.forest.nodes) > _MOST_CARDS else ""
         scripts = ("page.js", "map.js", "hover.js", "export.js")
         variables = {
-            "figures": True, "panes": panes, "theme": theme, "page": "overview", "page_title": "Bouillon report",
-            "css": asset("page.css") + asset("report.css"), "theme_js": asset("theme.js"),
+            "figures": True,
+            "panes": panes,
+            "theme": theme,
+            "page": "overview",
+            "page_title": "Bouillon report",
+            "css": asset("page.css") + asset("report.css"),
+            "theme_js": asset("theme.js"),
             "js": f"window.bouillonFirst={script_json(first)};window.bouillonCards={script_json(cards)};"
-            f"window.bouillonLeftOut={script_json(left_out)};"
-            + "\n".join(map(asset, scripts)),
-            "bokeh_script": "\n".join(f"<script>{text}</script>" for text in Resources(mode="inline", components=["bokeh"]).js_raw),
-        }  # fmt: skip
+            f"window.bouillonLeftOut={script_json(left_out)};" + "\n".join(map(asset, scripts)),
+            "bokeh_script": "\n".join(
+                f"<script>{text}</script>" for text in Resources(mode="inline", components=["bokeh"]).js_raw
+            ),
+        }
         views["map"].ribbons.selected.indices = _full(views["map"])
         roots = [views["map"].figure, views["scatter"].figure]
         return str(file_html(roots, INLINE, "Bouillon report", template=page_template(), template_variables=variables))
 
     def _limits(self, rows: int) -> list[str]:
         """Say what of the view the file leaves out; a few thousand models with all their facts would be too much for it."""
-        steps, said = len(self.session.results.forest.nodes), []
+        steps, parts = len(self.session.results.forest.nodes), []
         if rows > _MOST_ROWS:
-            said.append(f"The table has the first {_MOST_ROWS:,} of {rows:,} models.")
+            parts.append(f"The table has the first {_MOST_ROWS:,} of {rows:,} models.")
         if steps > _MOST_CARDS:
-            said.append(f"The facts on hover are those of the first {_MOST_CARDS:,} of {steps:,} models.")
-        return said
+            parts.append(f"The facts on hover are those of the first {_MOST_CARDS:,} of {steps:,} models.")
+        return parts
 
 
-def _full(drawn: ModelMap) -> list[int]:
+def _full(model_map: ModelMap) -> list[int]:
     """Return the ribbons between nodes that are drawn in full, as the page finds them: none selected is all of them."""
-    full = np.asarray(drawn.nodes.data["alpha"]) >= 1
-    ends = [np.asarray(drawn.ribbons.data[end], dtype=int) for end in ("parent", "child")]
-    kept = full[ends[0]] & full[ends[1]]
-    if kept.all():
+    full = np.asarray(model_map.nodes.data["alpha"]) >= 1
+    ends = [np.asarray(model_map.ribbons.data[end], dtype=int) for end in ("parent", "child")]
+    full_ribbons = full[ends[0]] & full[ends[1]]
+    if full_ribbons.all():
         return []
-    return np.flatnonzero(kept).tolist() or [-1]
+    return np.flatnonzero(full_ribbons).tolist() or [-1]
 
 
 class _Quiet:
@@ -99,13 +108,13 @@ class _Quiet:
 
     def __init__(self, session: Session) -> None:
         self._desk = session
-        self.sent: dict[str, Any] = {}
+        self.content: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._desk, name)
 
     def send(self, kind: str, content: Any) -> None:
-        self.sent[kind] = content
+        self.content[kind] = content
 
 
 def script_json(value: Any) -> str:

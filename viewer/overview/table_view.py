@@ -55,34 +55,46 @@ class Table(View):
         """Return the table's markup with some of its rows."""
         results, state = self.session.results, self.state
         rows = self.rows()
-        shown = self.columns()
-        chosen, passing = set(state.selected), self.session.results.ranking.passing(state.filters)
+        columns = self.columns()
+        selection, passing = set(state.selected), self.session.results.ranking.passing(state.filters)
         return render(
             "table",
-            metrics=[{"name": m.name, "label": results.label(m.name), "shown": m.name in shown} for m in results.metrics],
+            metrics=[
+                {"name": m.name, "label": results.label(m.name), "shown": m.name in columns} for m in results.metrics
+            ],
             headings=[
-                self._heading(" name", "Model", "name"), self._heading(" op", "Operation", "made"),
-                *(self._heading(m, results.label(m), "number") for m in shown),
+                self._heading(" name", "Model", "name"),
+                self._heading(" op", "Operation", "made"),
+                *(self._heading(m, results.label(m), "number") for m in columns),
             ],
             rows=[
-                self._words(results.forest[results.keys[row]]) | {
-                    "chosen": results.keys[row] in chosen,
+                self._words(results.forest[results.keys[row]])
+                | {
+                    "chosen": results.keys[row] in selection,
                     "faint": not passing[row],
-                    "cells": [self._cell(metric, row) for metric in shown],
+                    "cells": [self._cell(metric, row) for metric in columns],
                 }
                 for row in rows[start : start + count]
             ],
-            sorted_by=f"{state.order} {state.descending}", start=start, stop=min(start + count, len(rows)), total=len(rows), page=PAGE,
-            budgets=results.ranking.filter_texts(state.filters), within=state.within,
-        )  # fmt: skip
+            sorted_by=f"{state.order} {state.descending}",
+            start=start,
+            stop=min(start + count, len(rows)),
+            total=len(rows),
+            page=PAGE,
+            budgets=results.ranking.filter_texts(state.filters),
+            within=state.within,
+        )
 
     def _words(self, node: Node) -> dict[str, str]:
         """Return what stands before the figures: the operation as the map words it, and all of it in `made_by`."""
         results = self.session.results
         return {
-            "key": node.key, "name": node.name, "operation": node.op.replace("_", " "),
-            "telling": results.text.telling_text(node.brief), "made_by": f"{node.op.replace('_', ' ')} {results.text.parameters_text(node)}",
-        }  # fmt: skip
+            "key": node.key,
+            "name": node.name,
+            "operation": node.op.replace("_", " "),
+            "telling": results.text.telling_text(node.brief),
+            "made_by": f"{node.op.replace('_', ' ')} {results.text.parameters_text(node)}",
+        }
 
     def _cell(self, metric: str, row: int) -> dict[str, str]:
         results = self.session.results
@@ -108,9 +120,9 @@ class Table(View):
                 range(len(results.keys)), key=lambda row: self._text_key(order, row), reverse=self.state.descending
             )
         values = results.values(order)
-        known = [int(row) for row in np.argsort(values, kind="stable") if np.isfinite(values[row])]
+        measured = [int(row) for row in np.argsort(values, kind="stable") if np.isfinite(values[row])]
         unknown = [int(row) for row in np.flatnonzero(~np.isfinite(values))]
-        return (known[::-1] if self.state.descending else known) + unknown
+        return (measured[::-1] if self.state.descending else measured) + unknown
 
     def _text_key(self, order: str, row: int) -> tuple[Any, ...]:
         key = self.session.results.keys[row]
@@ -154,13 +166,20 @@ class Table(View):
         text = io.StringIO()
         write = csv.writer(text).writerow
         names = [metric.name for metric in results.metrics]
-        write(["model_key", "name", "parent_key", "operation", "parameters"]
-              + [title for name in names for title in (name, f"{name} low", f"{name} high")])  # fmt: skip
+        write(
+            ["model_key", "name", "parent_key", "operation", "parameters"]
+            + [title for name in names for title in (name, f"{name} low", f"{name} high")]
+        )
         for row in rows:
             node = results.forest[results.keys[row]]
             numbers = [v for name in names for v in results.column(name).row(row)]
-            write([_safe(cell) for cell in (node.key, node.name, node.parent or "", node.op, results.text.parameters_text(node))]
-                  + ["" if not np.isfinite(v) else repr(float(v)) for v in numbers])  # fmt: skip
+            write(
+                [
+                    _safe(cell)
+                    for cell in (node.key, node.name, node.parent or "", node.op, results.text.parameters_text(node))
+                ]
+                + ["" if not np.isfinite(v) else repr(float(v)) for v in numbers]
+            )
         return text.getvalue()
 
     def _sql(self, message: Mapping[str, Any]) -> None:
@@ -168,9 +187,12 @@ class Table(View):
             "" if self.state.order == "" else {" name": "model", " op": "op"}.get(self.state.order, self.state.order)
         )
         query = sql_of_table(
-            self.columns(), self.session.results.context, order, descending=self.state.descending,
+            self.columns(),
+            self.session.results.context,
+            order,
+            descending=self.state.descending,
             within=budgets(self.state.filters) if self.state.within else (),
-        )  # fmt: skip
+        )
         self.session.send("copy", query)
 
 

@@ -16,9 +16,19 @@ Range = tuple[str, float | None, float | None]
 """Metric, lowest and highest accepted value; None: no bound."""
 
 __all__ = [
-    "Bins", "Budget", "End", "beyond", "histogram", "in_words", "left_out", "nearest", "passing", "sentence", "sql",
+    "Bins",
+    "Budget",
+    "End",
+    "beyond",
+    "histogram",
+    "in_words",
+    "left_out",
+    "nearest",
+    "passing",
+    "sentence",
+    "sql",
     "tightest",
-]  # fmt: skip
+]
 
 End: TypeAlias = Literal["low", "high"]
 """Which end of its interval a bound is."""
@@ -117,11 +127,11 @@ def _distances(budget: Budget, values: np.ndarray) -> np.ndarray:
 
 def nearest(budget: Budget, values: np.ndarray) -> tuple[float, float]:
     """Return the value nearest to a budget, and by how much of the values' spread it misses; (NaN, inf) without values."""
-    known = values[np.isfinite(values)]
-    if not known.size:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
         return math.nan, math.inf
-    found = float(known[np.argmin(_distances(budget, known))])
-    return found, _miss(budget, known, np.ones(known.size, dtype=bool))
+    nearest_value = float(finite[np.argmin(_distances(budget, finite))])
+    return nearest_value, _miss(budget, finite, np.ones(finite.size, dtype=bool))
 
 
 def in_words(bound: float, end: End, write: Callable[[float], str]) -> str:

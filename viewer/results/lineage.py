@@ -48,11 +48,11 @@ class Node:
     @property
     def brief(self) -> Node:
         """The same step with its nested parameters by name alone: an entry for a model is a page of settings."""
-        named = {
+        notes = {
             name: (value.get("name") or f"{len(value)} settings") if isinstance(value, Mapping) else value
             for name, value in self.params.items()
         }
-        return replace(self, params=named)
+        return replace(self, params=notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +124,12 @@ class Forest:
 
     def ancestors(self, key: str) -> list[str]:
         """Return parent, grandparent, ..., root."""
-        found: list[str] = []
+        order: list[str] = []
         parent = self._parent[key]
         while parent is not None:
-            found.append(parent)
+            order.append(parent)
             parent = self._parent[parent]
-        return found
+        return order
 
     def descendants(self, key: str) -> list[str]:
         """Return everything below the node, without it, parents before children."""
@@ -171,13 +171,13 @@ class Forest:
             settled |= on_path
 
     def _walk(self, tops: list[str]) -> list[str]:
-        found: list[str] = []
+        order: list[str] = []
         stack = tops[::-1]
         while stack:
             key = stack.pop()
-            found.append(key)
+            order.append(key)
             stack.extend(reversed(self._children[key]))
-        return found
+        return order
 
 
 def sibling_key(node: Node) -> NaturalKey:

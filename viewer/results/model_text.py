@@ -32,21 +32,23 @@ class ModelText:
     @cached_property
     def _telling(self) -> dict[str, list[str]]:
         """Operation -> its parameters that differ between models; the rest is the same wherever it stands."""
-        seen: dict[str, dict[str, set[str]]] = {}
+        values_by_op: dict[str, dict[str, set[str]]] = {}
         for node in self._results.forest:
             for name, value in node.params.items():
-                seen.setdefault(node.op, {}).setdefault(name, set()).add(_text(value))
-        return {op: [name for name, values in by_name.items() if len(values) > 1] for op, by_name in seen.items()}
+                values_by_op.setdefault(node.op, {}).setdefault(name, set()).add(_text(value))
+        return {
+            op: [name for name, values in by_name.items() if len(values) > 1] for op, by_name in values_by_op.items()
+        }
 
     def telling_text(self, node: Node) -> str:
         """Return those parameters in one line that tell this model from others of the same operation."""
-        given = {name: node.params.get(name) for name in self._telling.get(node.op, [])}
+        values = {name: node.params.get(name) for name in self._telling.get(node.op, [])}
         # numbers first: they are what a sweep is about, and what a narrow column has room for
-        names = sorted(given, key=lambda name: not isinstance(given[name], int | float))
+        names = sorted(values, key=lambda name: not isinstance(values[name], int | float))
         return ", ".join(
-            f"{name.replace('_', ' ')} {_joined(given[name])}"
+            f"{name.replace('_', ' ')} {_joined(values[name])}"
             for name in names
-            if given[name] not in (None, [], {}, "")
+            if values[name] not in (None, [], {}, "")
         )
 
     def operation(self, key: str) -> str:

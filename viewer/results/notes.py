@@ -45,7 +45,7 @@ class Notes:
 
     def __init__(self, results: Path) -> None:
         self.path = notes_path(results)
-        self._seen: tuple[int, int] | None = None
+        self._status: tuple[int, int] | None = None
         self._now: dict[tuple[str, str, str], Note] = {}
 
     def add(self, kind: Kind, about: str, why: str, *, dataset_key: str = "") -> None:
@@ -87,11 +87,11 @@ class Notes:
         try:
             status = self.path.stat()
         except OSError:
-            self._seen, self._now = None, {}
+            self._status, self._now = None, {}
             return
-        if self._seen == (status.st_mtime_ns, status.st_size):
+        if self._status == (status.st_mtime_ns, status.st_size):
             return
-        self._seen, self._now = (status.st_mtime_ns, status.st_size), {}
+        self._status, self._now = (status.st_mtime_ns, status.st_size), {}
         for note in _read(self.path):
             place = (note.kind, note.dataset_key, note.about)
             if note.removed:

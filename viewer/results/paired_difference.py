@@ -36,7 +36,7 @@ class Paired:
 
     @cached_property
     def _speedups(self) -> Mapping[tuple[str, str, str], Measured]:
-        return {pair: Measured(*found) for pair, found in speedups(self._path, self._context).items()}
+        return {pair: Measured(*values) for pair, values in speedups(self._path, self._context).items()}
 
     def difference(self, metric: str, key: str, other: str, values: tuple[float, float]) -> Measured | None:
         """Return the difference of `key` from `other`, in the metric's unit; None where they were not measured together.
@@ -51,8 +51,8 @@ class Paired:
             return of_answers(mine, theirs) if agree else None
         if metric in _OF_TIMES:
             clock, less = _OF_TIMES[metric]
-            found = self._speedups.get((key, other, clock))
-            return of_speedup(found, values[1], less=less) if found else None
+            speedup = self._speedups.get((key, other, clock))
+            return of_speedup(speedup, values[1], less=less) if speedup else None
         return None
 
 

@@ -32,15 +32,15 @@ def front(x: Values, y: Values, x_better: Better, y_better: Better) -> list[int]
     across, up = _oriented(x, x_better), _oriented(y, y_better)
     rows = np.flatnonzero(np.isfinite(across) & np.isfinite(up))
     ordered = rows[np.lexsort((-up[rows], -across[rows]))]
-    found: list[int] = []
+    front_rows: list[int] = []
     best = -np.inf
     for row in ordered:
         # equal in both to the one before, which is on the front: on the front too
-        twin = bool(found) and across[row] == across[found[-1]] and up[row] == up[found[-1]]
+        twin = bool(front_rows) and across[row] == across[front_rows[-1]] and up[row] == up[front_rows[-1]]
         if up[row] > best or twin:
-            found.append(int(row))
+            front_rows.append(int(row))
             best = max(best, up[row])
-    return sorted(found, key=lambda row: (x[row], row))
+    return sorted(front_rows, key=lambda row: (x[row], row))
 
 
 def best_within(

@@ -19,8 +19,17 @@ from viewer.results.budget import Budget, sql
 from viewer.results.lineage import Node, Outcome
 
 __all__ = [
-    "Column", "Context", "Lint", "Snapshot", "StoreError", "load", "right_answers", "snapshot_id", "speedups", "sql_of_table"
-]  # fmt: skip
+    "Column",
+    "Context",
+    "Lint",
+    "Snapshot",
+    "StoreError",
+    "load",
+    "right_answers",
+    "snapshot_id",
+    "speedups",
+    "sql_of_table",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +164,21 @@ def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:
     ).fetchall()
     return [
         Node(
-            key=key, parent=parent, name=name, title=title, op=op, kind=kind, params=json.loads(params),
-            order=float(order), notes={"recipe": recipe, **json.loads(notes)},
+            key=key,
+            parent=parent,
+            name=name,
+            title=title,
+            op=op,
+            kind=kind,
+            params=json.loads(params),
+            order=float(order),
+            notes={"recipe": recipe, **json.loads(notes)},
         )
         for order, (key, parent, name, title, op, kind, params, notes, recipe) in enumerate(rows)
-    ]  # fmt: skip
+    ]
 
 
-def _steps_without_model(db: duckdb.DuckDBPyConnection, made: set[str]) -> list[Node]:
+def _steps_without_model(db: duckdb.DuckDBPyConnection, model_keys: set[str]) -> list[Node]:
     rows = db.execute(
         "SELECT model_key, parent_key, path, op, kind, params, outcome, coalesce(error, '') FROM steps"
         " WHERE job = 'operation' AND outcome IN ('failed', 'skipped')"
@@ -171,12 +187,19 @@ def _steps_without_model(db: duckdb.DuckDBPyConnection, made: set[str]) -> list[
     ).fetchall()
     return [
         Node(
-            key=key, parent=parent, name=path, op=op, kind=kind, params=json.loads(params), outcome=Outcome(outcome),
-            reason=error, order=float(len(made) + order),
+            key=key,
+            parent=parent,
+            name=path,
+            op=op,
+            kind=kind,
+            params=json.loads(params),
+            outcome=Outcome(outcome),
+            reason=error,
+            order=float(len(model_keys) + order),
         )
         for order, (key, parent, path, op, kind, params, outcome, error) in enumerate(rows)
-        if key not in made
-    ]  # fmt: skip
+        if key not in model_keys
+    ]
 
 
 def _trouble(db: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
@@ -186,20 +209,20 @@ def _trouble(db: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
         " QUALIFY row_number() OVER (PARTITION BY model_key, job, target ORDER BY finished_at DESC NULLS LAST) = 1"
         " AND outcome IN ('failed', 'skipped') ORDER BY ALL"
     ).fetchall()
-    found: dict[str, list[str]] = defaultdict(list)
+    failures: dict[str, list[str]] = defaultdict(list)
     for key, job, target, error in rows:
-        found[key].append(f"{job}{f' on {target}' if target else ''}: {error or 'did not run'}")
-    return dict(found)
+        failures[key].append(f"{job}{f' on {target}' if target else ''}: {error or 'did not run'}")
+    return dict(failures)
 
 
 def _lints(db: duckdb.DuckDBPyConnection) -> dict[str, list[Lint]]:
     rows = db.execute(
         "SELECT model_key, lint, coalesce(target, ''), message, advice FROM lints ORDER BY model_key, lint, target, message"
     ).fetchall()
-    found: dict[str, list[Lint]] = defaultdict(list)
-    for key, *told in rows:
-        found[key].append(Lint(*told))
-    return dict(found)
+    lints: dict[str, list[Lint]] = defaultdict(list)
+    for key, *fields in rows:
+        lints[key].append(Lint(*fields))
+    return dict(lints)
 
 
 def _metrics(db: duckdb.DuckDBPyConnection) -> list[MetricSpec]:
@@ -241,7 +264,8 @@ def _contexts(db: duckdb.DuckDBPyConnection) -> list[Context]:
         """
     ).fetchall()
     contexts = [
-        Context(target, device, key, name, _device_text(device, told)) for target, device, key, name, told in rows
+        Context(target, device, key, name, _device_text(device, description))
+        for target, device, key, name, description in rows
     ]
     fullest = [c for c in contexts if not any(_covers(other, c) for other in contexts if other != c)]
     return fullest or [Context("", "", "", "", "")]
@@ -257,10 +281,10 @@ def _identity(context: Context) -> tuple[str, str, str]:
 
 
 def _device_text(device: str, description: str | None) -> str:
-    told = json.loads(description) if description else {}
+    fields = json.loads(description) if description else {}
     for name in ("cpu", "processor", "name", "model"):
-        if isinstance(told.get(name), str):
-            return str(told[name])
+        if isinstance(fields.get(name), str):
+            return str(fields[name])
     return device[:8]
 
 
@@ -275,14 +299,14 @@ def _columns(
     row_of = {key: row for row, key in enumerate(keys)}
     at = np.fromiter((row_of[key] for key in rows["model_key"]), dtype=np.int64, count=len(rows["model_key"]))
     groups = _groups(rows)
-    found: dict[Context, dict[str, Column]] = {context: {} for context in contexts}
+    columns: dict[Context, dict[str, Column]] = {context: {} for context in contexts}
     for (metric, *identity), members in sorted(groups.items(), key=lambda group: -group[0].count("")):
         for context in contexts:
-            if all(own in ("", wanted) for own, wanted in zip(identity, _identity(context), strict=True)):
-                column = found[context].setdefault(metric, _empty(len(keys)))
+            if all(own in ("", expected) for own, expected in zip(identity, _identity(context), strict=True)):
+                column = columns[context].setdefault(metric, _empty(len(keys)))
                 for name in ("value", "low", "high"):
                     getattr(column, name)[at[members]] = np.ma.filled(rows[name][members].astype(float), np.nan)
-    return found
+    return columns
 
 
 def _groups(rows: Mapping[str, Any]) -> dict[tuple[str, ...], np.ndarray]:
@@ -290,7 +314,7 @@ def _groups(rows: Mapping[str, Any]) -> dict[tuple[str, ...], np.ndarray]:
     members: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, identity in enumerate(zip(*(rows[name] for name in names), strict=True)):
         members[identity].append(index)
-    return {identity: np.array(found) for identity, found in members.items()}
+    return {identity: np.array(outcomes) for identity, outcomes in members.items()}
 
 
 def _empty(rows: int) -> Column:
@@ -298,8 +322,8 @@ def _empty(rows: int) -> Column:
 
 
 def _running(db: duckdb.DuckDBPyConnection) -> bool:
-    found = db.execute("SELECT finished_at IS NULL FROM runs ORDER BY started_at DESC LIMIT 1").fetchone()
-    return bool(found and found[0])
+    row = db.execute("SELECT finished_at IS NULL FROM runs ORDER BY started_at DESC LIMIT 1").fetchone()
+    return bool(row and row[0])
 
 
 def sql_of_table(

@@ -22,7 +22,7 @@ __all__ = ["Results", "load_results"]
 
 T = TypeVar("T")
 
-_opened: dict[Path, Results] = {}
+_cache: dict[Path, Results] = {}
 _opening = Lock()
 QUALITY = re.compile(r"accuracy|f1|exact|score|auc|map\b", re.IGNORECASE)
 COST = re.compile(r"latency|time|seconds|\bms\b", re.IGNORECASE)
@@ -33,10 +33,10 @@ def load_results(path: Path) -> Results:
     """The results as they are published now, read once for all visitors; raises a `StoreError`."""
     where = path.absolute()
     with _opening:
-        known = _opened.get(where)
-        if known is None or known.snapshot.id != snapshot_id(where):
-            known = _opened[where] = Results(load(where))
-        return known
+        results = _cache.get(where)
+        if results is None or results.snapshot.id != snapshot_id(where):
+            results = _cache[where] = Results(load(where))
+        return results
 
 
 class Results:
@@ -71,8 +71,8 @@ class Results:
         """Return what `part` makes of these results; it is made once, for all visitors."""
         if part not in self._parts:
             self._parts[part] = part(self)
-        made: T = self._parts[part]
-        return made
+        value: T = self._parts[part]
+        return value
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -123,8 +123,8 @@ class Results:
     def show_interval(self, metric: str, row: int) -> str:
         """Write the interval of one model's value; nothing where it has none."""
         _, low, high = self.column(metric).row(row)
-        known = np.isfinite(low) and np.isfinite(high)
-        return f"{self.show_value(metric, low)} to {self.show_value(metric, high)}" if known else ""
+        finite = np.isfinite(low) and np.isfinite(high)
+        return f"{self.show_value(metric, low)} to {self.show_value(metric, high)}" if finite else ""
 
     def show_value(self, metric: str, value: float) -> str:
         """Write a value of a metric."""
@@ -135,12 +135,17 @@ class Results:
         if base is None:
             return {"change": "", "tone": ""}
         spec, mine, other = self.spec(metric), self.measured(metric, key), self.measured(metric, base)
-        found = change(mine, other, spec.better, self._paired.difference(metric, key, base, (mine.value, other.value)))
-        if found is None:
+        difference = change(
+            mine, other, spec.better, self._paired.difference(metric, key, base, (mine.value, other.value))
+        )
+        if difference is None:
             return {"change": "", "tone": ""}
-        if found.within_noise and found.absolute != 0:
-            return {"change": f"within noise ({format_change(found, spec)})", "tone": "soft"}
-        return {"change": format_change(found, spec), "tone": {True: "good", False: "bad", None: ""}[found.improved]}
+        if difference.within_noise and difference.absolute != 0:
+            return {"change": f"within noise ({format_change(difference, spec)})", "tone": "soft"}
+        return {
+            "change": format_change(difference, spec),
+            "tone": {True: "good", False: "bad", None: ""}[difference.improved],
+        }
 
     # ---- rows
     @cached_property
@@ -149,9 +154,9 @@ class Results:
         parents = (self.forest.parent(key) for key in self.keys)
         return np.array([-1 if key is None else self.row.get(key, -1) for key in parents], dtype=np.int32)
 
-    def base_of(self, models: list[str], asked: str) -> str:
+    def base_of(self, models: list[str], preference: str) -> str:
         """Return the model to compare with: the one asked for, else the first of those nearest to a root."""
-        return asked if asked in models else min(models, key=self.forest.depth)
+        return preference if preference in models else min(models, key=self.forest.depth)
 
 
 def _ordered(specs: list[MetricSpec]) -> list[MetricSpec]:

@@ -33,23 +33,25 @@ class Choices:
 
     def accept(self, values: Mapping[str, Any], pages: Collection[str]) -> tuple[dict[str, Any], list[str]]:
         """Return the values that make sense for these results, and a sentence for each that does not."""
-        kept, notices = dict(values), []
+        accepted, notices = dict(values), []
         for name in _METRIC_FIELDS:
-            if kept.get(name, AUTO) not in {AUTO, NOTHING, *_ALSO.get(name, ()), *self._names}:
-                notices.append(f"There is no metric '{_clip(kept.pop(name))}' in these results.")
-        if kept.get("page", "overview") not in pages:
-            notices.append(f"There is no page '{_clip(kept.pop('page'))}'.")
-        if "filters" in kept:
-            kept["filters"], unknown = self._known_filters(kept["filters"])
+            if accepted.get(name, AUTO) not in {AUTO, NOTHING, *_ALSO.get(name, ()), *self._names}:
+                notices.append(f"There is no metric '{_clip(accepted.pop(name))}' in these results.")
+        if accepted.get("page", "overview") not in pages:
+            notices.append(f"There is no page '{_clip(accepted.pop('page'))}'.")
+        if "filters" in accepted:
+            accepted["filters"], unknown = self._known_filters(accepted["filters"])
             notices += [f"The budget on '{_clip(name)}' was left out: there is no such metric." for name in unknown]
-        if "columns" in kept:
-            kept["columns"] = [name for name in kept["columns"] if name in self._names]
-        if kept.get("order", "") not in {"", " name", " op", *self._names}:
-            notices.append(f"The table cannot be sorted by '{_clip(kept.pop('order'))}'.")
-        if kept.get("setting") and kept["setting"] not in {context.id for context in self._results.snapshot.contexts}:
+        if "columns" in accepted:
+            accepted["columns"] = [name for name in accepted["columns"] if name in self._names]
+        if accepted.get("order", "") not in {"", " name", " op", *self._names}:
+            notices.append(f"The table cannot be sorted by '{_clip(accepted.pop('order'))}'.")
+        if accepted.get("setting") and accepted["setting"] not in {
+            context.id for context in self._results.snapshot.contexts
+        }:
             notices.append("The runtime, machine or data set of the address is not in these results.")
-            kept.pop("setting")
-        return kept, notices
+            accepted.pop("setting")
+        return accepted, notices
 
     def _known_filters(self, filters: Iterable[Range]) -> tuple[list[Range], list[str]]:
         """One filter per metric: the last one given counts."""
@@ -58,21 +60,21 @@ class Choices:
 
     def metric(self, field: str, state: ViewState) -> str:
         """Return the metric of a field: the person's choice, else one that suits; empty for none."""
-        asked = getattr(state, field)
-        if asked == NOTHING:
+        value = getattr(state, field)
+        if value == NOTHING:
             return ""
-        known = asked in self._names or asked in _ALSO.get(field, ())
-        return asked if known else self._suiting[field]
+        exists = value in self._names or value in _ALSO.get(field, ())
+        return value if exists else self._suiting[field]
 
     @cached_property
     def _suiting(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for field, wanted in _FIRST_CHOICE.items():
+        metrics: dict[str, str] = {}
+        for field, pattern in _FIRST_CHOICE.items():
             names = [spec.name for spec in self._results.primary]
-            fitting = [name for name in names if wanted.search(name)]
-            free = [name for name in names if name not in found.values()] if field in ("x", "y") else names
-            found[field] = next(iter([*fitting, *free, *names]), "")
-        return found
+            fitting = [name for name in names if pattern.search(name)]
+            free = [name for name in names if name not in metrics.values()] if field in ("x", "y") else names
+            metrics[field] = next(iter([*fitting, *free, *names]), "")
+        return metrics
 
     def shown(self, state: ViewState) -> np.ndarray:
         """Return which rows are drawn in full: those that pass, and are not dimmed as dominated."""

@@ -20,20 +20,20 @@ class ComparedModels:
     def __init__(self, session: Session, able: Collection[str]) -> None:
         """`able` are the models that have what the page shows."""
         forest, state = session.results.forest, session.state
-        picked = [key for key in state.selected if key in session.results.row]
-        self.suggested = not picked
-        if not picked:
-            known = [key for key in forest.preorder if key in able]
-            roots = [key for key in known if forest.depth(key) == 0] or known
-            below = [key for key in known if roots and forest.root(key) == forest.root(roots[0])]
-            picked = below[:_SUGGESTED]
-        asked = state.base if state.base in session.results.row else ""
-        with_base = picked if not asked or asked in picked else [asked, *picked]
+        selection = [key for key in state.selected if key in session.results.row]
+        self.suggested = not selection
+        if not selection:
+            candidates = [key for key in forest.preorder if key in able]
+            roots = [key for key in candidates if forest.depth(key) == 0] or candidates
+            below = [key for key in candidates if roots and forest.root(key) == forest.root(roots[0])]
+            selection = below[:_SUGGESTED]
+        preference = state.base if state.base in session.results.row else ""
+        with_base = selection if not preference or preference in selection else [preference, *selection]
         self.unable = [key for key in with_base if key not in able]
-        found = [key for key in with_base if key in able]
+        able_models = [key for key in with_base if key in able]
         # the chosen one, else the one nearest to a root
-        self.base = asked if asked in found else min(found, key=forest.depth, default="")
-        self.models = [self.base, *(key for key in found if key != self.base)][:MOST] if found else []
+        self.base = preference if preference in able_models else min(able_models, key=forest.depth, default="")
+        self.models = [self.base, *(key for key in able_models if key != self.base)][:MOST] if able_models else []
 
     @property
     def others(self) -> list[str]:
@@ -46,25 +46,25 @@ def compared_models(session: Session, able: Collection[str]) -> ComparedModels:
     return ComparedModels(session, able)
 
 
-def add_model(session: Session, shown: ComparedModels, message: Mapping[str, Any]) -> None:
+def add_model(session: Session, compared: ComparedModels, message: Mapping[str, Any]) -> None:
     """Put one more model on the page."""
     for key in session.known([str(message.get("value"))]):
-        session.state.pick([*shown.models, *shown.unable, key])
+        session.state.pick([*compared.models, *compared.unable, key])
 
 
-def drop_model(session: Session, shown: ComparedModels, message: Mapping[str, Any]) -> None:
+def drop_model(session: Session, compared: ComparedModels, message: Mapping[str, Any]) -> None:
     """Take a model from the page."""
     key = str(message.get("key"))
-    left = [other for other in (*shown.models, *shown.unable) if other != key]
-    session.state.pick(left)
+    remaining = [other for other in (*compared.models, *compared.unable) if other != key]
+    session.state.pick(remaining)
     if session.state.base == key:
         session.state.change({"base": ""})
 
 
-def set_base(session: Session, shown: ComparedModels, message: Mapping[str, Any]) -> None:
+def set_base(session: Session, compared: ComparedModels, message: Mapping[str, Any]) -> None:
     """Compare with another model."""
     for key in session.known([str(message.get("value"))]):
-        session.state.pick([*shown.models, *shown.unable])
+        session.state.pick([*compared.models, *compared.unable])
         session.state.change({"base": key})
 
 
@@ -72,7 +72,7 @@ def flag(
     session: Session, notes: Notes, message: Mapping[str, Any], *, kinds: Sequence[Kind], dataset_key: str = ""
 ) -> None:
     """Put a flag with a note on something, or take it away; only on `kinds`. Instances and classes are of a data set."""
-    kind = next((known for known in kinds if known == message.get("kind_of")), None)
+    kind = next((each for each in kinds if each == message.get("kind_of")), None)
     if kind is None:
         return
     about, where = str(message.get("about")), dataset_key if kind in ("instance", "class") else ""

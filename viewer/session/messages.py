@@ -30,7 +30,7 @@ class Outbox:
         self._bridge = bridge
         self._handle = handle
         self._pending: dict[str, Any] = {}
-        self._sent = 0
+        self._count = 0
         bridge.on_change("message", self._arrived)
 
     def add(self, kind: str, content: Any) -> None:
@@ -43,8 +43,8 @@ class Outbox:
     def send(self) -> None:
         """Send what was collected, if anything; numbered, as a property that is set to what it is already tells nobody."""
         if self._pending:
-            self._sent += 1
-            self._bridge.update, self._pending = {**self._pending, "number": self._sent}, {}
+            self._count += 1
+            self._bridge.update, self._pending = {**self._pending, "number": self._count}, {}
 
     def first(self) -> None:
         """What was collected so far is what the page starts with."""

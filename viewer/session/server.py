@@ -22,12 +22,12 @@ def serve_this_machine(command: Sequence[str] = tuple(sys.orig_argv)) -> None:
     """
     if any(word.split("=")[0] == "--address" for word in command):
         return
-    taken = HTTPServer.handle_stream
+    handle = HTTPServer.handle_stream
 
-    @wraps(taken)
+    @wraps(handle)
     def take_local(self: HTTPServer, stream: IOStream, address: Any) -> None:
         if is_local(address):
-            taken(self, stream, address)
+            handle(self, stream, address)
         else:
             stream.close()
 
@@ -49,11 +49,11 @@ def send_at_once() -> None:
     A message to the page is several small frames. By default the system holds each one back until the page's machine has
     acknowledged the one before, which it does after 40 ms: on a click longer than everything else together.
     """
-    opened = WSHandler.open
+    open_socket = WSHandler.open
 
-    @wraps(opened)
+    @wraps(open_socket)
     def open_at_once(self: WSHandler) -> None:
-        opened(self)
+        open_socket(self)
         if self.ws_connection is not None:
             self.set_nodelay(True)
 

@@ -95,7 +95,7 @@ class ViewState(param.Parameterized):
     def __init__(self) -> None:
         super().__init__()
         self.behaviours, self.layers = BehavioursState(), LayersState()
-        self._held, self._changed = 0, dict[str, None]()
+        self._depth, self._changed = 0, dict[str, None]()
         self._report: Callable[[Set[str]], None] = lambda fields: None
         self._watch(self, "")
         for beginning, part in _PARTS.items():
@@ -113,7 +113,7 @@ class ViewState(param.Parameterized):
         part.param.watch(note, _own_fields(part))
 
     def _flush(self) -> None:
-        if not self._held and self._changed:
+        if not self._depth and self._changed:
             changed, self._changed = self._changed, {}
             self._report(changed.keys())
 
@@ -134,11 +134,11 @@ class ViewState(param.Parameterized):
     @contextmanager
     def together(self) -> Iterator[None]:
         """Hold back events until the block ends."""
-        self._held += 1
+        self._depth += 1
         try:
             yield
         finally:
-            self._held -= 1
+            self._depth -= 1
             self._flush()
 
     def fields(self) -> list[str]:

@@ -35,8 +35,8 @@ class Keys:
         """Return the one key that starts with `text`, or None. Links made when there were fewer models stay valid."""
         if text[: self._length] in self._full and self._full[text[: self._length]].startswith(text):
             return self._full[text[: self._length]]
-        found = [key for key in self._full.values() if text and key.startswith(text)]
-        return found[0] if len(found) == 1 else None
+        matches = [key for key in self._full.values() if text and key.startswith(text)]
+        return matches[0] if len(matches) == 1 else None
 
 
 def _unique_length(keys: list[str]) -> int:
@@ -66,11 +66,11 @@ def read_link(query: str, keys: Keys) -> tuple[dict[str, Any], list[str]]:
     """
     values: dict[str, Any] = {}
     notices: list[str] = []
-    given: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
-        given.setdefault(name, []).append(text)
+        parts.setdefault(name, []).append(text)
     fresh = ViewState()
-    for name, texts in given.items():
+    for name, texts in parts.items():
         if name not in fresh.fields():
             notices.append(f"The address has an unknown part '{_clip(name)}'; it was ignored.")
             continue
@@ -130,12 +130,12 @@ def _read_plain(field: param.Parameter) -> Callable[[list[str], Keys, list[str]]
 
 
 def _read_keys(texts: list[str], keys: Keys, notices: list[str]) -> list[str]:
-    asked = [part for text in texts for part in text.split(",") if part]
-    found = [key for part in asked if (key := keys.full(part)) is not None]
-    if len(found) < len(asked):
-        missing = len(asked) - len(found)
-        notices.append(f"{missing} of the {len(asked)} models in the address are not in these results.")
-    return list(dict.fromkeys(found))
+    prefixes = [part for text in texts for part in text.split(",") if part]
+    keys_ = [key for part in prefixes if (key := keys.full(part)) is not None]
+    if len(keys_) < len(prefixes):
+        missing = len(prefixes) - len(keys_)
+        notices.append(f"{missing} of the {len(prefixes)} models in the address are not in these results.")
+    return list(dict.fromkeys(keys_))
 
 
 def _read_units(texts: list[str], keys: Keys, notices: list[str]) -> list[str]:
@@ -146,8 +146,8 @@ def _read_units(texts: list[str], keys: Keys, notices: list[str]) -> list[str]:
 
 
 def _read_base(texts: list[str], keys: Keys, notices: list[str]) -> str:
-    found = _read_keys(texts[-1:], keys, notices)
-    return found[0] if found else ""
+    matches = _read_keys(texts[-1:], keys, notices)
+    return matches[0] if matches else ""
 
 
 def _read_filters(texts: list[str], keys: Keys, notices: list[str]) -> list[Range]:
@@ -179,7 +179,7 @@ def _json_bound(value: Any) -> float | None:
 
 
 def _read_refine(texts: list[str], keys: Keys, notices: list[str]) -> dict[str, list[str]]:
-    return {str(name): [str(value) for value in chosen] for name, chosen in json.loads(texts[-1]).items()}
+    return {str(name): [str(value) for value in values] for name, values in json.loads(texts[-1]).items()}
 
 
 _WRITERS: dict[str, Callable[[Any, Keys], list[str]]] = {
