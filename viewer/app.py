@@ -221,7 +221,7 @@ def _query(document: Document) -> str:
 
 
 def _prefers_dark(document: Document) -> bool:
-    """What the browser of an earlier visit said; it says so again once the page is open."""
+    """Return whether the browser said on an earlier visit that its ground is dark; it says so again once the page is open."""
     request = getattr(document.session_context, "request", None)
     return (getattr(request, "cookies", None) or {}).get("bouillon_ground") == "dark"
 

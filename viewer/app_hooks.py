@@ -1,4 +1,4 @@
-"""What happens when the server starts and when somebody comes: what a visit would wait for is done ahead of it."""
+"""Hooks of the server's start and of a visit: the work that a visit would wait for is done ahead of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `panel serve viewer` executes, once per visitor. Keep it this short."""
+"""The script that `panel serve viewer` executes, once per visitor. Keep it this short."""
 
 import sys
 

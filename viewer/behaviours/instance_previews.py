@@ -1,4 +1,4 @@
-"""What instances look like: fetched from the data set by id through a process of the pipeline's, and kept in a cache.
+"""Previews of instances: fetched from the data set by id through a process of the pipeline's, and kept in a cache.
 
 The viewer knows results only, so it asks `python -m pipeline show`, which opens the data set once and then answers id
 after id. Pictures are cached in the user's own folder, as files named by a digest of data set and id: no path ever comes

@@ -1,4 +1,4 @@
-"""What two models are compared by, instance by instance: the registered measures, and a place for more.
+"""Measures that compare two models instance by instance, and a registry for more.
 
 A measure gives each instance a number for a model beside a base, whichever two they are.
 """

@@ -96,7 +96,7 @@ class BehaviourPage:
 
     @cached_property
     def untested(self) -> str:
-        """Why no test applies to the instances shown; empty where tests do.
+        """The reason why no test applies to the instances shown; empty where tests do.
 
         Instances that were chosen by their outcome differ between the models by that choice alone.
         """
@@ -323,7 +323,7 @@ class BehaviourPage:
 
     # ---- tests
     def verdict(self) -> str:
-        """What decides whether a change is coloured, in a sentence; empty where nothing is tested."""
+        """The rule by which a change is coloured, in a sentence; empty where nothing is tested."""
         heads = self._tests(self._whole)[1]
         tests = 0 if self.rows_are == "instances" else self._tests(self.table)[1]
         if not heads + tests:

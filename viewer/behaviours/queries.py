@@ -27,7 +27,7 @@ SEPARATOR = " × "  # noqa: RUF001 - the sign for crossings
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What is known of an instance without opening the data set."""
+    """An instance as the store knows it, without the data set."""
 
     position: int
     id: str

@@ -1,4 +1,4 @@
-"""What models answered, instance by instance, against any base: pure functions on arrays, one element per instance.
+"""Statistics of answers, instance by instance, against any base: pure functions on arrays, one element per instance.
 
 Rows of a table (classes, groups) are means over their instances; changes are means of the differences of the same
 instances; relative changes are ratios of means. Whether something changed at all is for one test to say: that of `Cells.p`.
@@ -37,7 +37,7 @@ _Z = 1.959963984540054
 # ---- rows of a table
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Which instances belong to which row. An instance may be in several rows, or in none."""
+    """Membership of instances in rows. An instance may be in several rows, or in none."""
 
     instance: np.ndarray
     row: np.ndarray
@@ -136,7 +136,7 @@ def _is_share(values: np.ndarray) -> bool:
 # ---- what changed
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """How often one answer became another."""
+    """A count of how often one answer became another."""
 
     before: int
     after: int

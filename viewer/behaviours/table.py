@@ -39,7 +39,7 @@ _WORD = re.compile(r"\s+|[^\s]+")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one model's cell of a row says."""
+    """The content of one model's cell in a row."""
 
     value: str
     interval: str
@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How all cells of a table are written."""
+    """The way in which all cells of a table are written."""
 
     measure: Measure
     relative: bool = False

@@ -1,4 +1,4 @@
-"""How selected models were made, side by side: every step of every lineage in a slot that lineages share.
+"""Alignment of lineages: every step of every selected model's lineage in a slot that lineages share.
 
 A slot is an operation with its number of occurrence ("the second magnitude_prune"). Where two lineages run the same slots
 in different orders, those slots are `unstable` and their order is a difference of its own.
@@ -35,7 +35,7 @@ class Slot:
 
     @property
     def name(self) -> str:
-        """What people call it: "calibrate", "calibrate (2nd)"."""
+        """The slot's name for people: "calibrate", "calibrate (2nd)"."""
         return self.op if self.nth == 1 else f"{self.op} ({_ORDINALS.get(self.nth, f'{self.nth}th')})"
 
 

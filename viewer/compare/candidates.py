@@ -1,4 +1,4 @@
-"""What might be drawn of a selection: single differences and combinations of them, a bounded number.
+"""Candidate variables of a comparison: single differences and combinations of them, a bounded number.
 
 Candidates are the differences themselves, one parameter of operations that exclude each other, sets of such operations,
 combinations found by merging, step by step, the two parts that depend on each other most, and all but one of these. Their
@@ -257,7 +257,7 @@ def _joint(codes: Ints) -> Ints:
 
 
 def _cost(kind: VariableKind, values: int, parts: int, *, numeric: bool) -> float:
-    """What a variable asks of the reader: parameters on a scale are easiest, long texts hardest."""
+    """Return the effort that a variable asks of the reader: parameters on a scale are easiest, long texts hardest."""
     match kind:
         case VariableKind.PARAMETER:
             return 1 + (0.05 if numeric else 0.15) * values

@@ -1,4 +1,4 @@
-"""What is said of one model, step or sweep: on the card under the pointer and in the selection's pane."""
+"""Cards about one model, step or sweep, under the pointer and in the selection's pane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How selected models differ: the fewest variables that explain it, ready to draw, and in words."""
+"""Comparison of selected models: the fewest variables that explain their differences, ready to draw, and in words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Comparison", "Mark", "compare", "narrow"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a model is drawn: no two marks of a comparison are equal but for their key."""
+    """A model's place in the drawing: no two marks of a comparison are equal but for their key."""
 
     key: str
     x: int
@@ -33,7 +33,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What to draw and to say of a selection."""
+    """The variables, marks and sentence of a selection."""
 
     keys: tuple[str, ...]
     """The models, in the order of their marks."""

@@ -1,4 +1,4 @@
-"""What is selected: one model's facts, or what tells several apart, with their metrics side by side."""
+"""Selection details: one model's facts, or the differences of several, with their metrics side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of the model under the pointer; made when asked for, so that no page carries 5,000 of them."""
+"""The card of the model under the pointer; made on demand, so that no page carries 5,000 of them."""
 
 from __future__ import annotations
 

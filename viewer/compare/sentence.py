@@ -1,4 +1,4 @@
-"""What a comparison compares, in a sentence."""
+"""The sentence that says what a comparison compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs among selected models: one variable per difference, and variables that combine several of them."""
+"""Variables of selected models: one per difference, and combinations of several."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BASE = Slot("base model")
 
 
 class VariableKind(StrEnum):
-    """What a variable tells."""
+    """The kind of thing that a variable tells."""
 
     ROOT = "base model"
     PARAMETER = "parameter"

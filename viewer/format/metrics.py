@@ -1,4 +1,4 @@
-"""What a metric is to the viewer, and its values as people read them: with unit, digits, and the change since the parent."""
+"""Metrics as the viewer knows them, and their values as people read them: with unit, digits, and the change since the parent."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How a value differs from another."""
+    """The difference of a value from another."""
 
     absolute: float
     relative: float

@@ -30,7 +30,7 @@ class Comparison:
 
     @property
     def text(self) -> str:
-        """How far it is."""
+        """The progress of the job in a sentence."""
         if self.problem:
             return self.problem
         return f"{self.done:,} of {self.total:,} tensors" if self.total else "starting"

@@ -60,7 +60,7 @@ class LayerPage:
 
     @property
     def filter_problem(self) -> str:
-        """Why the filter is no regular expression; empty if it is one."""
+        """The reason why the filter is no regular expression; empty if it is one."""
         return matcher(self.state.layers.filter)[1]
 
     def _passes_flags(self, site: str) -> bool:
@@ -220,7 +220,7 @@ class LayerPage:
 
     # ---- the rest of the page
     def chart(self) -> dict[str, Any] | None:
-        """Where activations first diverge: SQNR along the network, one line per model and stage."""
+        """The chart of divergence: SQNR of activations along the network, one line per model and stage."""
         order = list(dict.fromkeys(site for line in self.data.along.values() for site, _ in line))
         activations = [key for key in self.data.sites.get(self.base, {}) if key[0] == "activation"]
         # the network has every layer in its order; its file lacks what was folded away

@@ -77,7 +77,7 @@ class LayerData:
 
 
 def side_file(results: Path) -> Path:
-    """Where comparisons that were asked for on the page are kept."""
+    """Return the file of the comparisons that were asked for on the page."""
     return results.with_suffix(".layers.duckdb")
 
 

@@ -1,4 +1,4 @@
-"""How models look on the map and in the scatterplot: place, colour and size."""
+"""The look of models on the map and in the scatterplot: place, colour and size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Appearance:
 
     @cached_property
     def bundles(self) -> Bundles:
-        """What may be drawn as one."""
+        """Groups of models that may be drawn as one."""
         return Bundles(self._results.forest)
 
     def layout(self, arrange: Arrange, unfolded: Iterable[str], closed: Iterable[str]) -> Layout:

@@ -1,4 +1,4 @@
-"""What may be drawn as one: sweeps of one parameter, large sets of siblings, and subtrees that are folded away.
+"""Bundles of models that may be drawn as one: sweeps of one parameter, large sets of siblings, and folded subtrees.
 
 A study is shown as units. A unit is a model or a bundle of siblings; a closed unit stands for everything in it and below
 it. `unfold` opens as many units as fit in a number of rows, nearest to the roots first.

@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands above a column."""
+    """The heading of a column."""
 
     label: str
     op: str

@@ -36,7 +36,7 @@ _NO_VALUES: Mapping[str, np.ndarray] = {}
 
 
 class BudgetError(BouillonError, ValueError):
-    """What was typed is no budget: the message says what is wrong and gives the nearest metric, value or an example."""
+    """A text is no budget: the message says what is wrong and gives the nearest metric, value or an example."""
 
 
 # ---- reading

@@ -34,7 +34,7 @@ _TYPED = "budget-text"
 
 
 class _Refused(NamedTuple):
-    """What was typed last, where it cannot be read: it stays in its field, with the reason below."""
+    """The last text that could not be read: it stays in its field, with the reason below."""
 
     field: str
     text: str
@@ -152,7 +152,7 @@ class Budgets(SideView):
         return self.session.results.ranking.filter_texts([(budget.metric, budget.low, budget.high)])[0]
 
     def _without(self, *metrics: str) -> int:
-        """How many models would pass without the budgets on some metrics."""
+        """Return the number of models that would pass without the budgets on some metrics."""
         return int(
             self.session.results.ranking.passing(each for each in self.state.filters if each[0] not in metrics).sum()
         )
@@ -337,7 +337,7 @@ def _bound(value: Any) -> float | None:
 
 
 def _fraction(edges: list[float], value: float) -> float:
-    """Where a value lies among bins that are equally wide on screen."""
+    """Return a value's place among bins that are equally wide on screen."""
     if not edges:
         return 0.0
     return float(np.interp(value, edges, np.linspace(0, 1, len(edges))))

@@ -92,7 +92,7 @@ def _number(bound: float | None, end: End) -> float | None:
 
 
 def _share(value: float, start: float, stop: float) -> float:
-    """Where a value lies from start (0) to stop (1). By halves: between the largest floats is more than a float holds."""
+    """Return a value's place from start (0) to stop (1). By halves: between the largest floats is more than a float holds."""
     return (value / 2 - start / 2) / ((stop / 2 - start / 2) or 1.0)
 
 

@@ -104,14 +104,14 @@ def _full(model_map: ModelMap) -> list[int]:
 
 
 class _Quiet:
-    """The visitor's desk, except that what is sent is kept."""
+    """The visitor's session, except that updates are collected instead of being sent."""
 
     def __init__(self, session: Session) -> None:
-        self._desk = session
+        self._session = session
         self.content: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._desk, name)
+        return getattr(self._session, name)
 
     def send(self, kind: str, content: Any) -> None:
         self.content[kind] = content

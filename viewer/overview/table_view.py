@@ -44,7 +44,7 @@ class Table(View):
         return self.draw_rows(min(self.state.rows_from, self._last()), PAGE)
 
     def total(self) -> int:
-        """How many rows there are on all pages."""
+        """Return the number of rows on all pages."""
         return len(self.rows())
 
     def _last(self) -> int:

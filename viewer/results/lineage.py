@@ -13,7 +13,7 @@ __all__ = ["Forest", "Node", "Outcome", "Problem"]
 
 
 class Outcome(StrEnum):
-    """What became of a step."""
+    """The outcome of a step."""
 
     DONE = "done"
     FAILED = "failed"
@@ -42,7 +42,7 @@ class Node:
 
     @property
     def label(self) -> str:
-        """What to call it where there is room for one line."""
+        """The model's name where there is room for one line."""
         return self.title or self.name or self.key[:12]
 
     @property

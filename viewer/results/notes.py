@@ -22,7 +22,7 @@ _LONGEST = 4000
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Who flagged what, when and why."""
+    """A flag with its author, reason and time."""
 
     kind: Kind
     about: str
@@ -36,7 +36,7 @@ class Note:
 
 
 def notes_path(results: Path) -> Path:
-    """Where the notes on some results are: `results.notes.jsonl`."""
+    """Return the file of the notes on some results: `results.notes.jsonl`."""
     return results.with_suffix(".notes.jsonl")
 
 

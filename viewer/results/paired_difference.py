@@ -1,4 +1,4 @@
-"""How two models differ, where they were measured together: it is known better then than from two intervals of their own.
+"""Paired differences of two models that were measured together: known better than from two intervals of their own.
 
 Answers are to the same instances, of which only those that one model alone gets right tell the two apart. Times are of
 one session, in which the two ran in turn: the machine was equally fast for both.

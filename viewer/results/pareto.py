@@ -1,4 +1,4 @@
-"""Which models no other beats in two metrics at once, and what a wider budget would buy."""
+"""The Pareto front of two metrics, and what a wider budget would buy."""
 
 from __future__ import annotations
 

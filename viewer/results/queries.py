@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What device-bound numbers depend on. Numbers of two contexts never stand side by side."""
+    """The conditions that device-bound numbers depend on. Numbers of two contexts never stand side by side."""
 
     target: str
     device: str

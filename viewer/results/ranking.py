@@ -1,4 +1,4 @@
-"""Which models pass a budget, which is best, and which none beats."""
+"""Ranking of models: those that pass a budget, the best, and the Pareto front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a visitor's state means for the results at hand: the metrics that are shown, and what an address may ask for."""
+"""Choices of a visitor in terms of the results at hand: the metrics that are shown, and what an address may ask for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def choices(results: Results) -> Choices:
 
 
 class Choices:
-    """What can be chosen among the results of one publication, and what is chosen where nobody did."""
+    """The choices among the results of one publication, and their defaults."""
 
     def __init__(self, results: Results) -> None:
         self._results = results

@@ -1,4 +1,4 @@
-"""What the pages that look inside models share: which models are on the page, and messages to change them."""
+"""The models on the pages that look inside models, and the messages that change them."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Outbox:
             self._bridge.update, self._pending = {**self._pending, "number": self._count}, {}
 
     def first(self) -> None:
-        """What was collected so far is what the page starts with."""
+        """Make what was collected so far the page's start."""
         self._bridge.first, self._pending = self._pending, {}
 
     def _arrived(self, attr: str, old: Any, new: Any) -> None:

@@ -1,4 +1,4 @@
-"""How the server serves: to this machine alone unless told otherwise, and without holding messages back."""
+"""The server's manners: it serves this machine alone unless configured otherwise, and holds no message back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one visitor works with: the state, the study at hand, the wire to the page. Views get this and nothing else."""
+"""A visitor's session: the state, the results at hand, the messages to the page. Views get this and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Session"]
 
 
 class Session:
-    """One per visitor; `study` is replaced when new results are published."""
+    """One per visitor; `results` is replaced when new results are published."""
 
     def __init__(self, path: Path, state: ViewState, results: Results, outbox: Outbox) -> None:
         self.path = path
@@ -37,7 +37,7 @@ class Session:
         self.keys = Keys(results.forest.nodes)
 
     def known(self, keys: list[str]) -> list[str]:
-        """Return those keys that are models of the study."""
+        """Return those keys that are models of the results."""
         return [key for key in keys if key in self.results.row]
 
     def send(self, kind: str, content: Any) -> None:

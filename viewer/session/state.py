@@ -20,7 +20,7 @@ PAGES_AT_START = ("overview", "table", "compare")
 
 
 class BehavioursState(param.Parameterized):
-    """What a person can change on the Behaviours page. Which models are on it is `ViewState.selected`."""
+    """Everything that a person can change on the Behaviours page. Its models are `ViewState.selected`."""
 
     rows = param.Selector(default="classes", objects=["classes", "groups", "instances"])
     groups = param.List([], item_type=str, doc="one or two attributes whose values, or crossings, are the rows")
@@ -41,7 +41,7 @@ class BehavioursState(param.Parameterized):
 
 
 class LayersState(param.Parameterized):
-    """What a person can change on the Layers page. Which models are on it is `ViewState.selected`."""
+    """Everything that a person can change on the Layers page. Its models are `ViewState.selected`."""
 
     show = param.Selector(default="weights", objects=["sparsity", "weights", "activations", "numbers"])
     stage = param.Selector(default="torch", objects=["torch", "onnx"], doc="of activations: the network, or its file")

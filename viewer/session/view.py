@@ -1,4 +1,4 @@
-"""What views have in common: panes of markup that are drawn again when what they depend on changes."""
+"""The base of all views: panes of markup that are drawn again when what they depend on changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Action = Callable[[Mapping[str, Any]], None]
 
 
 class View:
-    """Draws state, writes state. Knows the desk of its visitor, and no other view."""
+    """Draws state, writes state. Knows the session of its visitor, and no other view."""
 
     panes: ClassVar[Mapping[str, frozenset[str]]] = {}
     """Pane -> the fields of the state that it shows; `draw_<pane>` makes its markup."""
