@@ -21,14 +21,14 @@ from viewer.map.scatter_view import Scatterplot
 from viewer.map.view import ModelMap
 from viewer.overview.budgets_view import Budgets
 from viewer.overview.header import Header
-from viewer.overview.report import Report
+from viewer.overview.report import ReportView
 from viewer.overview.startup import startup_page
-from viewer.overview.table_view import Table
+from viewer.overview.table_view import TableView
 from viewer.results.queries import StoreError, snapshot_id
 from viewer.results.results import Results, load_results
 from viewer.session.choices import choices
 from viewer.session.messages import Bridge, Outbox
-from viewer.session.session import Session
+from viewer.session.session import VisitorSession
 from viewer.session.state import ViewState
 from viewer.session.url import Keys, read_link, write_link
 from viewer.session.view import RESULTS, Action, View
@@ -37,7 +37,7 @@ __all__ = ["PAGES", "open_app", "results_path", "warm_up"]
 
 PAGES: dict[str, type[View] | None] = {
     "overview": None,  # in the page from the start
-    "table": Table,
+    "table": TableView,
     "compare": Compare,
     "behaviours": Behaviours,
     "layers": Layers,
@@ -50,7 +50,7 @@ _REPORTED: dict[str, type[View]] = {
     "scatter": Scatterplot,
     "details": Details,
     "card": HoverCard,
-    "table": Table,
+    "table": TableView,
 }
 _POLL_MS = 2000
 _SCRIPTS = ("page.js", "map.js", "brush.js", "hover.js", "export.js", "inside.js")
@@ -93,7 +93,7 @@ class App:
         results = results.within(str(values.get("setting", "")))
         accepted, more = choices(results).accept(values, set(PAGES))
         self.state.change(accepted)
-        self.session = Session(path, self.state, results, outbox)
+        self.session = VisitorSession(path, self.state, results, outbox)
         self.session.notices = notices + more
         self.session.dark = self.state.theme == "dark" or (self.state.theme == "auto" and _prefers_dark(document))
         self.session.repaint = lambda: self._redraw({"color", "theme"})
@@ -120,8 +120,8 @@ class App:
             Details(self.session),
             Budgets(self.session),
             HoverCard(self.session),
-            Table(self.session),
-            Report(self.session, _REPORTED),
+            TableView(self.session),
+            ReportView(self.session, _REPORTED),
         ]
         kinds = {type(view) for view in views}
         return views + [kind(self.session) for kind in PAGES.values() if kind is not None and kind not in kinds]

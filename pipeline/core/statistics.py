@@ -87,6 +87,10 @@ def quantile_interval(samples: np.ndarray, percent: float) -> tuple[float, float
     return float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1])
 
 
+Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+"""Standard errors from the middle of a normal distribution to the ends of its 95 % interval."""
+
+
 def wilson(successes: int, count: int) -> Interval:
     """Interval of a share (Wilson, 1927): right also near 0 and 1 and for small counts.
 
@@ -95,14 +99,19 @@ def wilson(successes: int, count: int) -> Interval:
     """
     if count <= 0:
         raise ValueError("A share of zero observations is not a number")
-    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
-    share, spread = successes / count, z * z / count
+    low, high = wilson_bounds(np.array(successes), np.array(count))
+    return Interval(successes / count, float(low), float(high))
+
+
+def wilson_bounds(successes: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper ends of the 95 % intervals of shares (Wilson, 1927), elementwise; NaN of nothing."""
+    share, spread = successes / count, Z * Z / count
     centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    half = Z / (1 + spread) * np.sqrt(share * (1 - share) / count + spread / (4 * count))
     # at 0 and 1 the formula reaches the edge exactly, rounding does not
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == count else centre + half
-    return Interval(share, low, high)
+    low = np.where(successes == 0, np.minimum(share, 0.0), centre - half)
+    high = np.where(successes == count, np.maximum(share, 1.0), centre + half)
+    return low, high
 
 
 def bootstrap_mean(values: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> Interval:
@@ -133,21 +142,34 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
     Only the instances on which one is right and the other wrong count; their split is compared with a fair coin.
     """
-    from scipy.stats import binomtest
-
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    if only_first + only_second == 0:
-        return 1.0
-    return float(binomtest(min(only_first, only_second), only_first + only_second, 0.5).pvalue)
+    return float(mcnemar_of_counts(np.array((first & ~second).sum()), np.array((~first & second).sum())))
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """P values adjusted so that the chance of any false alarm keeps its level (Holm, 1979), in the order given."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return _in_place(np.minimum(adjusted, 1), order)
+def mcnemar_of_counts(only_first: np.ndarray, only_second: np.ndarray) -> np.ndarray:
+    """Exact two-sided p values (McNemar, 1947) from counts of instances that one model alone has right, elementwise.
+
+    1 where the two never differ.
+    """
+    from scipy.special import bdtr  # a fifth of the time to import `scipy.stats`
+
+    total = only_first + only_second
+    p = 2 * bdtr(np.minimum(only_first, only_second), total, 0.5)
+    p_values: np.ndarray = np.where(total > 0, np.minimum(p, 1.0), 1.0)
+    return p_values
+
+
+def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """P values of many tests, adjusted so that the chance of any false alarm keeps its level (Holm, 1979).
+
+    In the shape and order given; NaN stays NaN: no test.
+    """
+    flat = np.asarray(p_values, np.float64).reshape(-1)
+    tests = int(np.isfinite(flat).sum())
+    order = np.argsort(flat, kind="stable")[:tests]  # NaN comes last
+    adjusted = np.full_like(flat, np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(flat[order] * np.arange(tests, 0, -1)), 1)
+    return adjusted.reshape(np.shape(p_values))
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:

@@ -143,3 +143,22 @@ def test_calibration_error_is_scikit_learns_curve():
     sizes = np.histogram(confidence, bins=np.linspace(0, 1, 16))[0]
     expected = (np.abs(accuracy - mean_confidence) * sizes).sum() / 3000
     assert statistics.expected_calibration_error(confidence, correct) == pytest.approx(expected)
+
+
+def test_exact_tests_of_many_counts_are_scipys():
+    only_first, only_second = np.array([0, 3, 10, 7]), np.array([0, 9, 2, 7])
+    expected = [1.0, *(scipy_stats.binomtest(min(a, b), a + b, 0.5).pvalue for a, b in ((3, 9), (10, 2), (7, 7)))]
+    np.testing.assert_allclose(statistics.mcnemar_of_counts(only_first, only_second), np.minimum(expected, 1))
+
+
+def test_holm_keeps_shape_and_leaves_out_what_is_no_test():
+    np.testing.assert_allclose(
+        statistics.holm(np.array([[0.02, np.nan], [0.03, np.nan]])), [[0.04, np.nan], [0.04, np.nan]]
+    )
+
+
+def test_wilson_of_many_at_once_is_scipys():
+    low, high = statistics.wilson_bounds(np.array([0.0, 5, 10]), np.array([10.0, 10, 10]))
+    for place, successes in enumerate((0, 5, 10)):
+        interval = scipy_stats.binomtest(successes, 10).proportion_ci(method="wilson")
+        assert (low[place], high[place]) == pytest.approx((interval.low, interval.high))

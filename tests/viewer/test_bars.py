@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viewer.compare.bar_chart import Entry, chart, shortened
-from viewer.format.metrics import Measured
+from viewer.format.metrics import MeasuredValue
 
 
 def entries_of(groups):
-    return [Entry(group, group, group, "", "", Measured(1.0, float("nan"), float("nan"))) for group in groups]
+    return [Entry(group, group, group, "", "", MeasuredValue(1.0, float("nan"), float("nan"))) for group in groups]
 
 
 def names(*groups):

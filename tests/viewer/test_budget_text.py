@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.format.metrics import Better, MetricSpec
+from viewer.format.metrics import Better, MetricInfo
 from viewer.overview.budget_text import BudgetError, parse_bound, parse_budgets, shown_units, write_bound, write_budgets
 from viewer.results.budget import Budget, beyond
 
 SPECS = [
-    MetricSpec("accuracy", format=".1%", better=Better.HIGHER),
-    MetricSpec("latency_p50", unit="ms", format=".3g", better=Better.LOWER),
-    MetricSpec("file_bytes", unit="B", format=",.0f", better=Better.LOWER),
-    MetricSpec("parameters", format=",.0f"),
+    MetricInfo("accuracy", format=".1%", better=Better.HIGHER),
+    MetricInfo("latency_p50", unit="ms", format=".3g", better=Better.LOWER),
+    MetricInfo("file_bytes", unit="B", format=",.0f", better=Better.LOWER),
+    MetricInfo("parameters", format=",.0f"),
 ]
-ODD = [*SPECS, *(MetricSpec(name, unit) for name, unit in [
+ODD = [*SPECS, *(MetricInfo(name, unit) for name, unit in [
     ("recall and precision", ""), ("a <= b", "items per s"), ("x; y, z", "1/s"), ("accuracy top", "%"), ("<b>", "and"),
 ])]  # fmt: skip
 BY_NAME = {spec.name: spec for spec in ODD}
@@ -103,7 +103,7 @@ def test_shares_take_points_and_what_some_model_has():
         parse_budgets("accuracy <= 200%", SPECS, values)
 
 
-MANY = [MetricSpec(name) for name in ("latency_p99", "latency_p50", "latency_p90", "accuracy", "accuracy_drop",
+MANY = [MetricInfo(name) for name in ("latency_p99", "latency_p50", "latency_p90", "accuracy", "accuracy_drop",
                                       "top5_accuracy", "worst_accuracy", "loss")]  # fmt: skip
 RARE = {spec.name: np.array([1.0, *[math.nan if spec.name == "latency_p99" else 1.0] * 3]) for spec in MANY}
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.viewer.forests import node_lists
 from viewer.map.bundles import Bundles, unfold
-from viewer.results.lineage import Forest, Node, Outcome
+from viewer.results.lineage import Forest, Node, StepOutcome
 
 
 def sweep(amounts=(0.5, 0.75, 0.9), below=("quantize",), **fixed):
@@ -62,7 +62,7 @@ def test_repeats_of_one_step_are_a_bundle_without_a_parameter():
 
 def test_failed_steps_are_not_hidden_among_those_that_worked():
     nodes = [*sweep(amounts=(0.1, 0.2, 0.3), below=()), Node("bad", "base", op="magnitude_prune",
-             params={"sparsity": 0.99}, outcome=Outcome.FAILED, reason="out of memory")]  # fmt: skip
+             params={"sparsity": 0.99}, outcome=StepOutcome.FAILED, reason="out of memory")]  # fmt: skip
     bundles = Bundles(Forest(nodes))
     assert "bad" not in only(bundles).models
     assert "bad" in bundles.units("base")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.map.columns import Header, by_operation, by_step, by_time, supersequence
+from viewer.map.columns import ColumnHeading, by_operation, by_step, by_time, supersequence
 
 sequences = st.lists(st.text("abcd", max_size=6), max_size=12)
 
@@ -110,14 +110,14 @@ def test_a_child_that_is_recorded_before_its_parent_counts_as_made_after_it():
 def test_headers_number_the_columns_of_one_operation():
     columns, headers = by_operation(["train", "prune", "train", "prune"], [-1, 0, 1, 2])
     assert columns == [0, 1, 2, 3]
-    assert headers == [Header("train", "train", 1), Header("prune", "prune", 1), Header("train 2", "train", 2),
-                       Header("prune 2", "prune", 2)]  # fmt: skip
+    assert headers == [ColumnHeading("train", "train", 1), ColumnHeading("prune", "prune", 1), ColumnHeading("train 2", "train", 2),
+                       ColumnHeading("prune 2", "prune", 2)]  # fmt: skip
 
 
 def test_base_models_of_different_operations_share_the_first_column():
     columns, headers = by_operation(["load", "train", "prune"], [-1, -1, 1])
     assert columns == [0, 0, 1]
-    assert headers[0] == Header("base", "base", 1)
+    assert headers[0] == ColumnHeading("base", "base", 1)
 
 
 def test_steps_are_counted_from_the_base():

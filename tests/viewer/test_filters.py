@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.format.metrics import Better, MetricSpec
+from viewer.format.metrics import Better, MetricInfo
 from viewer.results.budget import Budget, beyond, histogram, left_out, nearest, passing, sentence, sql, tightest
 
 SPECS = [
-    MetricSpec("accuracy", format=".1%", better=Better.HIGHER),
-    MetricSpec("latency_p50", unit="ms", format=".3g", better=Better.LOWER),
-    MetricSpec("file_bytes", unit="B", format=",.0f", better=Better.LOWER),
-    MetricSpec("parameters", format=",.0f"),
+    MetricInfo("accuracy", format=".1%", better=Better.HIGHER),
+    MetricInfo("latency_p50", unit="ms", format=".3g", better=Better.LOWER),
+    MetricInfo("file_bytes", unit="B", format=",.0f", better=Better.LOWER),
+    MetricInfo("parameters", format=",.0f"),
 ]
 numbers = st.one_of(st.integers(-5, 5).map(float), st.just(math.nan))
 whole = st.integers(-5, 5).map(float)

@@ -9,7 +9,7 @@ from tests.timing import in_loops
 from tests.viewer.forests import chain, imported, node_lists
 from viewer.map.bundles import Bundles
 from viewer.map.layout import ROWS, layout
-from viewer.results.lineage import Forest, Node, Outcome
+from viewer.results.lineage import Forest, Node, StepOutcome
 
 ARRANGEMENTS = ["operation", "step", "time"]
 
@@ -124,8 +124,8 @@ def test_columns_name_their_models_with_those_in_bundles():
 
 def test_failed_steps_below_a_folded_model_are_counted():
     nodes = [Node("r", op="train"), Node("a", "r", op="prune"),
-             Node("b", "a", op="quantize", outcome=Outcome.FAILED, reason="no such kernel"),
-             Node("c", "b", op="finetune", outcome=Outcome.SKIPPED)]  # fmt: skip
+             Node("b", "a", op="quantize", outcome=StepOutcome.FAILED, reason="no such kernel"),
+             Node("c", "b", op="finetune", outcome=StepOutcome.SKIPPED)]  # fmt: skip
     assert layout(Forest(nodes), closed=["a"]).placed["a"].failed == 2
     assert layout(Forest(nodes)).placed["b"].failed == 1
 

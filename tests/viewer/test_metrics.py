@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.format.metrics import Better, Measured, MetricSpec, change, format_change, format_value
+from viewer.format.metrics import Better, MeasuredValue, MetricInfo, change, format_change, format_value
 
 
 @pytest.mark.parametrize(
@@ -31,34 +31,34 @@ from viewer.format.metrics import Better, Measured, MetricSpec, change, format_c
     ],
 )
 def test_values_have_readable_digits_and_units(value, unit, spec, text):
-    assert format_value(value, MetricSpec("metric", unit, spec)) == text
+    assert format_value(value, MetricInfo("metric", unit, spec)) == text
 
 
 def test_without_its_unit_a_value_is_written_as_its_format_says():
-    assert format_value(25_600_000, MetricSpec("bytes", "B", ",.0f"), unit=False) == "25,600,000"
+    assert format_value(25_600_000, MetricInfo("bytes", "B", ",.0f"), unit=False) == "25,600,000"
 
 
 def test_shares_are_those_whose_format_is_in_percent():
-    assert MetricSpec("accuracy", format=".1%").is_share
-    assert not MetricSpec("size", "B", ",.0f").is_share
-    assert MetricSpec("latency_p50").label == "latency p50"
+    assert MetricInfo("accuracy", format=".1%").is_share
+    assert not MetricInfo("size", "B", ",.0f").is_share
+    assert MetricInfo("latency_p50").label == "latency p50"
 
 
-ACCURACY, LATENCY = MetricSpec("accuracy", "", ".1%", Better.HIGHER), MetricSpec("latency", "ms", ".3g", Better.LOWER)
+ACCURACY, LATENCY = MetricInfo("accuracy", "", ".1%", Better.HIGHER), MetricInfo("latency", "ms", ".3g", Better.LOWER)
 
 
 @pytest.mark.parametrize(
     ("metric", "value", "reference", "text", "improved"),
     [
-        (ACCURACY, Measured(0.75), Measured(0.80), "\N{MINUS SIGN}5.0 pp", False),
-        (ACCURACY, Measured(0.80, 0.79, 0.81), Measured(0.75, 0.74, 0.76), "+5.0 ± 1.4 pp", True),
-        (ACCURACY, Measured(0.76, 0.74, 0.78), Measured(0.75, 0.73, 0.77), "+1.0 ± 2.8 pp", None),
-        (LATENCY, Measured(4), Measured(8), "\N{MINUS SIGN}50.0%", True),
-        (LATENCY, Measured(16), Measured(8), "+100%", False),
-        (LATENCY, Measured(8.01), Measured(8), "+0.1%", False),
-        (LATENCY, Measured(8), Measured(8), "no change", None),
-        (LATENCY, Measured(2), Measured(0), "+2 ms", False),
-        (MetricSpec("epochs"), Measured(2), Measured(1), "+100%", None),
+        (ACCURACY, MeasuredValue(0.75), MeasuredValue(0.80), "\N{MINUS SIGN}5.0 pp", False),
+        (ACCURACY, MeasuredValue(0.80, 0.79, 0.81), MeasuredValue(0.75, 0.74, 0.76), "+5.0 ± 1.4 pp", True),
+        (ACCURACY, MeasuredValue(0.76, 0.74, 0.78), MeasuredValue(0.75, 0.73, 0.77), "+1.0 ± 2.8 pp", None),
+        (LATENCY, MeasuredValue(4), MeasuredValue(8), "\N{MINUS SIGN}50.0%", True),
+        (LATENCY, MeasuredValue(16), MeasuredValue(8), "+100%", False),
+        (LATENCY, MeasuredValue(8.01), MeasuredValue(8), "+0.1%", False),
+        (LATENCY, MeasuredValue(8), MeasuredValue(8), "no change", None),
+        (LATENCY, MeasuredValue(2), MeasuredValue(0), "+2 ms", False),
+        (MetricInfo("epochs"), MeasuredValue(2), MeasuredValue(1), "+100%", None),
     ],
 )
 def test_changes_say_direction_size_and_noise(metric, value, reference, text, improved):
@@ -68,14 +68,14 @@ def test_changes_say_direction_size_and_noise(metric, value, reference, text, im
 
 
 def test_there_is_no_change_of_what_was_not_measured():
-    assert change(Measured(math.nan), Measured(1.0), Better.LOWER) is None
+    assert change(MeasuredValue(math.nan), MeasuredValue(1.0), Better.LOWER) is None
 
 
 @given(*[st.floats(-1e6, 1e6)] * 2, *[st.floats(0, 1e3)] * 2)
 def test_a_change_within_the_noise_is_neither_better_nor_worse(value, reference, one, other):
     difference = change(
-        Measured(value, value - one, value + one),
-        Measured(reference, reference - other, reference + other),
+        MeasuredValue(value, value - one, value + one),
+        MeasuredValue(reference, reference - other, reference + other),
         Better.HIGHER,
     )
     if difference.within_noise:

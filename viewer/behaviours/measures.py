@@ -13,13 +13,13 @@ import numpy as np
 
 from pipeline.store.reader import LogRows, all_probabilities, js_divergence, kl_divergence, margin
 
-__all__ = ["MEASURES", "Answers", "Measure", "measure", "measure_together"]
+__all__ = ["MEASURES", "Measure", "ModelAnswers", "measure", "measure_together"]
 
 _BITS = float(np.log2(np.e))
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ModelAnswers:
     """One model's answers on one target, in the order of the data set's instances."""
 
     predicted: np.ndarray
@@ -39,9 +39,9 @@ class Answers:
         return None if self.rows is None else all_probabilities(self.rows)
 
 
-Compute: TypeAlias = Callable[[Answers, Answers], np.ndarray]
+Compute: TypeAlias = Callable[[ModelAnswers, ModelAnswers], np.ndarray]
 """(model, base) -> float (N,); NaN where it has no meaning."""
-ComputeTogether: TypeAlias = Callable[[Sequence[Answers], Answers], np.ndarray]
+ComputeTogether: TypeAlias = Callable[[Sequence[ModelAnswers], ModelAnswers], np.ndarray]
 """(models, base) -> float (models, N)."""
 
 
@@ -96,7 +96,7 @@ def measure(
     """Register a function of a model and its base: also from a module of one's own, named in BOUILLON_PLUGINS."""
 
     def register(compute: Compute) -> Compute:
-        def together(models: Sequence[Answers], base: Answers) -> np.ndarray:
+        def together(models: Sequence[ModelAnswers], base: ModelAnswers) -> np.ndarray:
             return np.stack([np.asarray(compute(model, base), np.float32) for model in models])
 
         together.__doc__ = compute.__doc__
@@ -107,55 +107,55 @@ def measure(
 
 
 @measure("error", "Error rate", better="lower", format=".1%")
-def _error(model: Answers, base: Answers) -> np.ndarray:
+def _error(model: ModelAnswers, base: ModelAnswers) -> np.ndarray:
     """Share of wrong answers."""
     return (~model.correct).astype(np.float32)
 
 
 @measure("correct", "Correctness", better="higher", format=".1%")
-def _correct(model: Answers, base: Answers) -> np.ndarray:
+def _correct(model: ModelAnswers, base: ModelAnswers) -> np.ndarray:
     """Share of right answers; exact match where answers are texts."""
     return model.correct.astype(np.float32)
 
 
 @measure("confidence", "Confidence in the label", better="higher", needs="label")
-def _confidence(model: Answers, base: Answers) -> np.ndarray:
+def _confidence(model: ModelAnswers, base: ModelAnswers) -> np.ndarray:
     """Probability that the model gives to the true label."""
     return model.label_probability
 
 
 @measure("changed", "Changed answers", better="lower", format=".1%", of_pair=True)
-def _changed(model: Answers, base: Answers) -> np.ndarray:
+def _changed(model: ModelAnswers, base: ModelAnswers) -> np.ndarray:
     """Share of answers that are not the base's."""
     return np.asarray(model.predicted != base.predicted, np.float32)
 
 
 @measure_together("margin", "Margin", better="higher", needs="probabilities")
-def _margin(models: Sequence[Answers], base: Answers) -> np.ndarray:
+def _margin(models: Sequence[ModelAnswers], base: ModelAnswers) -> np.ndarray:
     """Probability of the most likely class less that of the next."""
     return _where_known(models, margin)
 
 
 @measure_together("kl", "KL divergence [bits]", better="lower", of_pair=True, needs="probabilities")
-def _kl(models: Sequence[Answers], base: Answers) -> np.ndarray:
+def _kl(models: Sequence[ModelAnswers], base: ModelAnswers) -> np.ndarray:
     """Kullback-Leibler divergence of the model's probabilities from the base's, in bits."""
     return _divergences(kl_divergence, models, base)
 
 
 @measure_together("js", "Jensen-Shannon [bits]", better="lower", of_pair=True, needs="probabilities")
-def _js(models: Sequence[Answers], base: Answers) -> np.ndarray:
+def _js(models: Sequence[ModelAnswers], base: ModelAnswers) -> np.ndarray:
     """Jensen-Shannon divergence: 0 where they agree, 1 bit where they have nothing in common."""
     return _divergences(js_divergence, models, base)
 
 
 @measure("f1", "F1", better="higher", needs="score")
-def _f1(model: Answers, base: Answers) -> np.ndarray:
+def _f1(model: ModelAnswers, base: ModelAnswers) -> np.ndarray:
     """Token F1 of the answer to the nearest accepted one."""
     return model.score
 
 
 def _divergences(
-    divergence: Callable[[LogRows, Sequence[LogRows]], np.ndarray], models: Sequence[Answers], base: Answers
+    divergence: Callable[[LogRows, Sequence[LogRows]], np.ndarray], models: Sequence[ModelAnswers], base: ModelAnswers
 ) -> np.ndarray:
     theirs = base.rows
     if theirs is None:
@@ -163,7 +163,7 @@ def _divergences(
     return _where_known(models, lambda rows: divergence(theirs, rows) * np.float32(_BITS))
 
 
-def _where_known(models: Sequence[Answers], compute: Callable[[Sequence[LogRows]], np.ndarray]) -> np.ndarray:
+def _where_known(models: Sequence[ModelAnswers], compute: Callable[[Sequence[LogRows]], np.ndarray]) -> np.ndarray:
     """NaN for the models without probabilities."""
     scores = np.full((len(models), len(models[0].correct)), np.nan, np.float32)
     with_rows = {at: model.rows for at, model in enumerate(models) if model.rows is not None}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from viewer.behaviours.groups import error_groups
-from viewer.behaviours.measures import MEASURES, Answers, Measure
+from viewer.behaviours.measures import MEASURES, Measure, ModelAnswers
 from viewer.behaviours.queries import Sheet
 from viewer.behaviours.statistics import (
     Cells,
@@ -18,9 +18,9 @@ from viewer.behaviours.statistics import (
     agreement,
     cells,
     changed_in,
+    count_bins,
     flip_matrix,
     flips,
-    histogram,
     negative_flips,
 )
 from viewer.behaviours.table import (
@@ -51,7 +51,7 @@ _FLAGGED = "Instances were chosen by a person who saw the answers: no test appli
 @dataclass(frozen=True, slots=True)
 class _Column:
     key: str
-    answers: Answers
+    answers: ModelAnswers
     values: np.ndarray
     shown: np.ndarray
     """What the histogram shows: values, or differences to the base."""
@@ -175,8 +175,8 @@ class BehaviourPage:
 
     def _header(self, column: _Column, edges: np.ndarray, whole: Cell) -> dict[str, Any]:
         is_base = column is self.base
-        counts = histogram(column.shown, self.mask, edges)
-        everyone = histogram(column.shown, np.ones_like(self.mask), edges)
+        counts = count_bins(column.shown, self.mask, edges)
+        everyone = count_bins(column.shown, np.ones_like(self.mask), edges)
         answers, base, count = column.answers, self.base.answers, int(self.mask.sum())
         same = agreement(answers, base, self.mask)
         brush = next((b for b in self.brushes if b.model == column.key), None)
@@ -201,7 +201,7 @@ class BehaviourPage:
             "note": self.notes.of("model").get(column.key),
         }
 
-    def _flip_texts(self, answers: Answers, count: int) -> list[dict[str, str]]:
+    def _flip_texts(self, answers: ModelAnswers, count: int) -> list[dict[str, str]]:
         largest = flips(answers, self.base.answers, self.mask, most=_FLIPS)
         texts = self.sheet.texts
         return [

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.core.answer_text import normalized
 from pipeline.store.reader import log_probabilities, open_results
-from viewer.behaviours.measures import Answers, Measure
+from viewer.behaviours.measures import Measure, ModelAnswers
 from viewer.behaviours.statistics import Members, members
 
 __all__ = ["SEPARATOR", "Instance", "Sheet", "open_sheet"]
@@ -54,7 +54,7 @@ class Sheet:
     sets: Mapping[str, int]
     """Model key -> its predictions' number in the store."""
     lock: RLock = field(default_factory=RLock)
-    _answers: dict[str, Answers] = field(default_factory=dict)
+    _answers: dict[str, ModelAnswers] = field(default_factory=dict)
     _values: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
     _members: dict[tuple[str, ...], Members] = field(default_factory=dict)
     _codes: dict[str, int] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Sheet:
             if missing:
                 self._read(missing)
 
-    def answers(self, key: str) -> Answers:
+    def answers(self, key: str) -> ModelAnswers:
         """One model's answers."""
         self.load([key])
         return self._answers[key]
@@ -176,7 +176,7 @@ class Sheet:
                 column[places] = np.ma.filled(values, np.nan) if values.dtype.kind == "f" else values
                 return column
 
-            self._answers[key] = Answers(
+            self._answers[key] = ModelAnswers(
                 predicted=column("code"),
                 confidence=column("confidence"),
                 label_probability=column("label_probability"),

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from viewer.behaviours.measures import Answers
+from pipeline.core.statistics import Z, mcnemar_of_counts, wilson_bounds
+from viewer.behaviours.measures import ModelAnswers
 
 __all__ = [
     "Cells",
@@ -20,18 +21,12 @@ __all__ = [
     "agreement",
     "cells",
     "changed_in",
+    "count_bins",
     "flip_matrix",
     "flips",
-    "histogram",
-    "holm",
-    "mcnemar_exact",
     "members",
     "negative_flips",
-    "wilson_bounds",
 ]
-
-_Z = 1.959963984540054
-"""Of a two-sided 95 % interval."""
 
 
 # ---- rows of a table
@@ -102,21 +97,13 @@ def cells(values: np.ndarray, base: np.ndarray, belongs: Members, mask: np.ndarr
         if _is_share(v[valid]):
             low, high = wilson_bounds(sums, count)
         else:
-            spread = _Z * np.sqrt(np.maximum(total(v**2) / count - mean**2, 0) / np.maximum(count - 1, 1))
+            spread = Z * np.sqrt(np.maximum(total(v**2) / count - mean**2, 0) / np.maximum(count - 1, 1))
             low, high = mean - spread, mean + spread
         exact = _is_share(v[valid]) and _is_share(b[valid])
         lost, won = total((b == 1) & (v == 0)), total((v == 1) & (b == 0))
-        p = mcnemar_exact(lost, won) if exact else _mean_p(change, error, count)
+        p = mcnemar_of_counts(lost, won) if exact else _mean_p(change, error, count)
         p = np.where((count > 0) & (not of_pair), p, np.nan)
         return Cells(count=count, mean=mean, low=low, high=high, change=change, relative=relative, p=p, exact=exact)
-
-
-def wilson_bounds(successes: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % intervals of shares (Wilson, 1927), elementwise; NaN of nothing."""
-    share, spread = successes / count, _Z * _Z / count
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * np.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)
 
 
 def _mean_p(mean: np.ndarray, error: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -143,7 +130,7 @@ class Flip:
     count: int
 
 
-def flips(model: Answers, base: Answers, mask: np.ndarray, most: int = 5) -> list[Flip]:
+def flips(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray, most: int = 5) -> list[Flip]:
     """Return the most frequent changes of answer, most frequent first."""
     differ = mask & (model.predicted != base.predicted)
     before, after = base.predicted[differ].astype(np.int64), model.predicted[differ].astype(np.int64)
@@ -155,7 +142,9 @@ def flips(model: Answers, base: Answers, mask: np.ndarray, most: int = 5) -> lis
     return [Flip(int(codes[at] // width), int(codes[at] % width), int(counts[at])) for at in order]
 
 
-def flip_matrix(model: Answers, base: Answers, mask: np.ndarray, most: int = 8) -> tuple[list[int], np.ndarray]:
+def flip_matrix(
+    model: ModelAnswers, base: ModelAnswers, mask: np.ndarray, most: int = 8
+) -> tuple[list[int], np.ndarray]:
     """Return the answers that change most, and how often each became each other: (codes, int64 (codes, codes))."""
     pairs = flips(model, base, mask, most=10_000)
     weight: dict[int, int] = {}
@@ -171,17 +160,17 @@ def flip_matrix(model: Answers, base: Answers, mask: np.ndarray, most: int = 8) 
     return codes, table
 
 
-def negative_flips(model: Answers, base: Answers, mask: np.ndarray) -> int:
+def negative_flips(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray) -> int:
     """Number of instances that the base gets right and the model gets wrong."""
     return int((mask & base.correct & ~model.correct).sum())
 
 
-def agreement(model: Answers, base: Answers, mask: np.ndarray) -> float | None:
+def agreement(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray) -> float | None:
     """Share of the same answers; None of nothing."""
     return float((model.predicted == base.predicted)[mask].mean()) if mask.any() else None
 
 
-def changed_in(models: Sequence[Answers], base: Answers) -> np.ndarray:
+def changed_in(models: Sequence[ModelAnswers], base: ModelAnswers) -> np.ndarray:
     """In how many of the models each answer is not the base's, int64 (N,): many is what Hooker et al. (2019) call an exemplar."""
     flips = np.zeros(len(base.correct), np.int64)
     for model in models:
@@ -189,30 +178,7 @@ def changed_in(models: Sequence[Answers], base: Answers) -> np.ndarray:
     return flips
 
 
-def histogram(values: np.ndarray, mask: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def count_bins(values: np.ndarray, mask: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Counts of the finite values shown, in bins of which the last includes its upper edge."""
     counts, _ = np.histogram(values[mask & np.isfinite(values)], bins=edges)
     return counts
-
-
-def mcnemar_exact(only_base: np.ndarray, only_model: np.ndarray) -> np.ndarray:
-    """Exact two-sided p values (McNemar, 1947), elementwise; 1 where nothing changed."""
-    from scipy.special import bdtr  # a fifth of the time to import `scipy.stats`
-
-    total = only_base + only_model
-    p = 2 * bdtr(np.minimum(only_base, only_model), total, 0.5)
-    p_values: np.ndarray = np.where(total > 0, np.minimum(p, 1.0), 1.0)
-    return p_values
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """P values of many tests, adjusted so that the chance of any false alarm keeps its level (Holm, 1979).
-
-    NaN stays NaN: no test.
-    """
-    flat = np.asarray(p_values, np.float64).reshape(-1)
-    tests = int(np.isfinite(flat).sum())
-    order = np.argsort(flat, kind="stable")[:tests]  # NaN comes last
-    adjusted = np.full_like(flat, np.nan)
-    adjusted[order] = np.minimum(np.maximum.accumulate(flat[order] * np.arange(tests, 0, -1)), 1)
-    return adjusted.reshape(np.shape(p_values))

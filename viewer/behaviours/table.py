@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.core.statistics import holm
 from viewer.behaviours.measures import Measure
-from viewer.behaviours.statistics import Cells, Members, cells, holm
+from viewer.behaviours.statistics import Cells, Members, cells
 from viewer.format.numbers import format_number
 
 __all__ = [

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from viewer.format.metrics import Measured
+from viewer.format.metrics import MeasuredValue
 
 __all__ = ["Bar", "Chart", "Entry", "Label", "chart", "shortened"]
 
@@ -33,7 +33,7 @@ class Entry:
     group: str
     color: str
     facet: str
-    measured: Measured
+    measured: MeasuredValue
 
 
 @dataclass(frozen=True, slots=True)

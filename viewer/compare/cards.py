@@ -12,7 +12,7 @@ from markupsafe import Markup
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.map.bundles import Bundle
-from viewer.results.lineage import Node, Outcome
+from viewer.results.lineage import Node, StepOutcome
 from viewer.results.results import Results
 from viewer.session.state import ViewState
 
@@ -42,7 +42,7 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
     ]
     status = (
         ""
-        if node.outcome is Outcome.DONE
+        if node.outcome is StepOutcome.DONE
         else f"{node.outcome.value.capitalize()}: {node.reason or 'no reason was recorded'}"
     )
     return render(

@@ -10,7 +10,7 @@ from viewer.compare.bar_chart import Entry, chart
 from viewer.compare.cards import fold_buttons, selected_alone, selection
 from viewer.compare.comparison import Comparison, Mark, compare, narrow
 from viewer.compare.variables import NONE, Variable, VariableKind
-from viewer.format.metrics import MetricSpec
+from viewer.format.metrics import MetricInfo
 from viewer.format.palette import SERIES
 from viewer.session.choices import choices
 from viewer.session.view import Action, SideView
@@ -100,7 +100,7 @@ class Details(SideView):
         return selection(**values)
 
     def _chart(
-        self, metric: MetricSpec, comparison: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
+        self, metric: MetricInfo, comparison: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
     ) -> dict[str, Any]:
         results = self.session.results
         entries = [

@@ -10,7 +10,7 @@ from functools import lru_cache
 from viewer.format.numbers import MISSING, FormatSpec, format_number, parse_format
 from viewer.format.units import readable
 
-__all__ = ["Better", "Change", "Measured", "MetricSpec", "change", "format_change", "format_value"]
+__all__ = ["Better", "MeasuredValue", "MetricChange", "MetricInfo", "change", "format_change", "format_value"]
 
 _DEFAULT = ".3g"
 _LONGEST = 10**15
@@ -27,7 +27,7 @@ class Better(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class MetricSpec:
+class MetricInfo:
     """A metric as the results describe it."""
 
     name: str
@@ -53,7 +53,7 @@ class MetricSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredValue:
     """A value with its 95 % interval; NaN where unknown."""
 
     value: float
@@ -68,7 +68,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MetricChange:
     """The difference of a value from another."""
 
     absolute: float
@@ -89,7 +89,7 @@ def _spec(text: str) -> FormatSpec:
         return parse_format(_DEFAULT)  # an imported file may say anything; its values are shown all the same
 
 
-def format_value(value: float | None, metric: MetricSpec, *, unit: bool = True) -> str:
+def format_value(value: float | None, metric: MetricInfo, *, unit: bool = True) -> str:
     """Write a value: "76.1%", "25.6 MB", "3.21 ms", "—". Bytes and times are shown in a readable multiple of their unit."""
     if value is None or math.isnan(value):
         return MISSING
@@ -111,7 +111,9 @@ def _plain(spec: FormatSpec, value: float) -> FormatSpec:
     return spec
 
 
-def change(value: Measured, reference: Measured, better: Better, difference: Measured | None = None) -> Change | None:
+def change(
+    value: MeasuredValue, reference: MeasuredValue, better: Better, difference: MeasuredValue | None = None
+) -> MetricChange | None:
     """Compare two measurements; None where one of them is missing.
 
     `difference`: that of the two, where they were measured together; its interval counts then.
@@ -128,10 +130,10 @@ def change(value: Measured, reference: Measured, better: Better, difference: Mea
     if absolute != 0 and not within and better is not Better.NEITHER:
         improved = (absolute > 0) == (better is Better.HIGHER)
     relative = absolute / abs(reference.value) if reference.value else math.nan
-    return Change(absolute, relative, improved, noise, within)
+    return MetricChange(absolute, relative, improved, noise, within)
 
 
-def format_change(difference: Change, metric: MetricSpec) -> str:
+def format_change(difference: MetricChange, metric: MetricInfo) -> str:
     """Write a change: shares in percentage points ("-1.2 pp"), others relative ("+3.4%"), with noise ("+1.2 ± 0.3 pp").
 
     "no change" where the values are equal; the difference in the metric's unit where the relative change says nothing.

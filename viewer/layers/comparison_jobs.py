@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
 
-__all__ = ["Comparison", "comparison_of"]
+__all__ = ["ComparisonJob", "comparison_of"]
 
-_jobs: dict[tuple[Path, str, str], Comparison] = {}
+_jobs: dict[tuple[Path, str, str], ComparisonJob] = {}
 _starting = Lock()
 
 
 @dataclass
-class Comparison:
+class ComparisonJob:
     """One model against one base."""
 
     results: Path
@@ -58,12 +58,12 @@ class Comparison:
         notify()
 
 
-def comparison_of(results: Path, model: str, base: str, notify: Callable[[], None]) -> Comparison:
+def comparison_of(results: Path, model: str, base: str, notify: Callable[[], None]) -> ComparisonJob:
     """Return the comparison of two models, started if nobody has asked for it yet."""
     with _starting:
         where = (results.absolute(), model, base)
         if where not in _jobs:
-            _jobs[where] = Comparison(*where)
+            _jobs[where] = ComparisonJob(*where)
             Thread(target=_one_at_a_time, args=(_jobs[where], notify), daemon=True, name="compare").start()
         return _jobs[where]
 
@@ -71,7 +71,7 @@ def comparison_of(results: Path, model: str, base: str, notify: Callable[[], Non
 _turn = Lock()
 
 
-def _one_at_a_time(job: Comparison, notify: Callable[[], None]) -> None:
+def _one_at_a_time(job: ComparisonJob, notify: Callable[[], None]) -> None:
     """Two would hold four models' pages, and slow each other down."""
     with _turn:
         job.run(notify)

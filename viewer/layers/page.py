@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from viewer.layers.queries import Changed, Found, Key, LayerData, Site
+from viewer.layers.queries import Changed, Found, Key, LayerData, LayerSite
 from viewer.layers.table import NUMBERS, Row, bars, flat_rows, matcher, roll_up, show_number, stacked, tree_rows
 from viewer.results.notes import Notes
 from viewer.session.state import ViewState
@@ -191,14 +191,14 @@ class LayerPage:
             texts.append(("zeros, not drawn", show_number("sparsity", numbers["sparsity"])))
         return texts
 
-    def _bars(self, site: Site | None, change: Changed | None) -> list[Any]:
+    def _bars(self, site: LayerSite | None, change: Changed | None) -> list[Any]:
         if self.state.layers.show not in _DRAWN:
             return []
         if change is not None and change.counts:
             return stacked(change.counts)
         return bars(site.counts) if site is not None else []
 
-    def _limits(self, site: Site | None, change: Changed | None) -> tuple[str, str]:
+    def _limits(self, site: LayerSite | None, change: Changed | None) -> tuple[str, str]:
         source = change if change is not None and change.counts else site
         return (f"{source.low:.3g}", f"{source.high:.3g}") if source is not None else ("", "")
 
@@ -264,7 +264,7 @@ class LayerPage:
         return [model for model in self.models[1:] if not self.data.changes.get(model)]
 
     # ---- parts
-    def _of(self, model: str) -> dict[Key, Site]:
+    def _of(self, model: str) -> dict[Key, LayerSite]:
         stage = self._stage(model)
         return {k: s for k, s in self.data.sites.get(model, {}).items() if k[0] == self._kind and k[1] == stage}
 
@@ -283,7 +283,7 @@ class LayerPage:
     def _stages(self) -> dict[str, set[str]]:
         return {model: {k[1] for k in sites if k[0] == "activation"} for model, sites in self.data.sites.items()}
 
-    def _site(self, model: str, name: str) -> Site | None:
+    def _site(self, model: str, name: str) -> LayerSite | None:
         return self.data.sites.get(model, {}).get((self._kind, self._stage(model), name))
 
     def _change(self, model: str, name: str) -> Changed | None:
@@ -322,7 +322,7 @@ def _nothing(reason: str) -> dict[str, Any]:
     }
 
 
-def _odd(site: Site | None) -> str:
+def _odd(site: LayerSite | None) -> str:
     """NaN and infinities, in words."""
     if site is None or not (site.numbers["nans"] or site.numbers["infs"]):
         return ""

@@ -10,11 +10,11 @@ import duckdb
 
 from pipeline.store.reader import StoreError, open_results
 
-__all__ = ["Found", "LayerData", "Site", "able_models", "load_layers", "side_file"]
+__all__ = ["Found", "LayerData", "LayerSite", "able_models", "load_layers", "side_file"]
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class LayerSite:
     """One tensor, or one layer's output, of one model."""
 
     site: str
@@ -65,7 +65,7 @@ Key = tuple[str, str, str]
 class LayerData:
     """Everything about some models beside a base."""
 
-    sites: Mapping[str, Mapping[Key, Site]]
+    sites: Mapping[str, Mapping[Key, LayerSite]]
     """Model key -> its sites, in the order of the network."""
     changes: Mapping[str, Mapping[Key, Changed]]
     """Model key -> its changes against the base; empty where the two were never compared."""
@@ -159,7 +159,7 @@ def _times(
     return {(model, module): (seconds, share) for model, module, seconds, share in rows}
 
 
-def _with_macs(sites: dict[str, dict[Key, Site]]) -> dict[str, dict[Key, Site]]:
+def _with_macs(sites: dict[str, dict[Key, LayerSite]]) -> dict[str, dict[Key, LayerSite]]:
     """Give weights the work of their layers, which is known of outputs; where a file has these under the name of what
     was folded in, it is that of another model's layer of the same shape."""
     times: dict[tuple[str, tuple[int, ...]], float | None] = {}
@@ -181,7 +181,7 @@ def _with_macs(sites: dict[str, dict[Key, Site]]) -> dict[str, dict[Key, Site]]:
 
 def _sites(
     db: duckdb.DuckDBPyConnection, models: Sequence[str], times: Mapping[tuple[str, str], tuple[float, float | None]]
-) -> dict[str, dict[Key, Site]]:
+) -> dict[str, dict[Key, LayerSite]]:
     query = f"""
         SELECT d.model_key, d.site, d.module, d.module_type, d.position, d.place, d.stage, d.shape, d.low, d.high, d.counts,
                {", ".join(f"d.{name}" for name in _NUMBERS)}, l.bits, l.bytes
@@ -189,13 +189,13 @@ def _sites(
         LEFT JOIN layers l ON l.model_key = d.model_key AND l.tensor = d.site AND d.place = 'parameter'
         WHERE d.model_key IN (SELECT unnest(?::VARCHAR[]))
         ORDER BY d.model_key, d.place = 'activation', d.stage, d.position"""
-    sites: dict[str, dict[Key, Site]] = {key: {} for key in models}
+    sites: dict[str, dict[Key, LayerSite]] = {key: {} for key in models}
     for row in db.execute(query, [list(models)]).fetchall():
         key, site, module, kind, position, place, stage, shape, low, high, counts, *numbers = row
         by_name = dict(zip((*_NUMBERS, "bits", "bytes"), numbers, strict=True))
         if place == "activation" or site == f"{module}.weight":  # once per layer, so that groups have the sums
             by_name["seconds"], by_name["time_share"] = times.get((key, module), (None, None))
-        sites[key][_key(place, stage, site)] = Site(
+        sites[key][_key(place, stage, site)] = LayerSite(
             site, module, kind, position, place, stage, tuple(shape), by_name, low, high, tuple(counts)
         )
     return sites

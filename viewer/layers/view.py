@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from bokeh.io import curdoc
 
 from viewer.format.templates import render
-from viewer.layers.comparison_jobs import Comparison, comparison_of
+from viewer.layers.comparison_jobs import ComparisonJob, comparison_of
 from viewer.layers.page import NOTHING, PAGE, LayerPage, in_turn
 from viewer.layers.queries import LayerData, able_models, load_layers, side_file
 from viewer.layers.table import NUMBERS
@@ -136,7 +136,7 @@ class Layers(View):
         def notify() -> None:
             document.add_next_tick_callback(self._redraw)
 
-        jobs: list[Comparison] = [
+        jobs: list[ComparisonJob] = [
             comparison_of(self.session.results.snapshot.path, model, page.base, notify) for model in page.uncompared()
         ]
         return [

@@ -15,7 +15,7 @@ from hashlib import blake2s
 from typing import Any
 
 from viewer.format.natural_order import natural_sorted
-from viewer.results.lineage import Forest, Node, Outcome
+from viewer.results.lineage import Forest, Node, StepOutcome
 
 __all__ = ["Bundle", "Bundles", "Shown", "unfold"]
 
@@ -44,14 +44,14 @@ class Bundle:
     """The siblings' keys."""
     models: tuple[str, ...]
     """The siblings and all their descendants."""
-    outcome: Outcome
+    outcome: StepOutcome
 
     @property
     def label(self) -> str:
         """Say what it holds: "magnitude_prune sparsity 0.5…0.9, 12 models"."""
         what = " ".join(part for part in (self.op or "other steps", self.parameter, self.span) if part)
-        count = f"{len(self.models)} models" if self.outcome is Outcome.DONE else f"{len(self.models)} steps"
-        return f"{what}, {count}" + ("" if self.outcome is Outcome.DONE else f", {self.outcome.value}")
+        count = f"{len(self.models)} models" if self.outcome is StepOutcome.DONE else f"{len(self.models)} steps"
+        return f"{what}, {count}" + ("" if self.outcome is StepOutcome.DONE else f", {self.outcome.value}")
 
     @property
     def span(self) -> str:
@@ -150,7 +150,7 @@ class Bundles:
             units=tuple(units),
             members=tuple(members),
             models=tuple(each for key in members for each in (key, *self.forest.descendants(key))),
-            outcome=first.outcome if len({node.outcome for node in nodes}) == 1 else Outcome.DONE,
+            outcome=first.outcome if len({node.outcome for node in nodes}) == 1 else StepOutcome.DONE,
         )
         fixed = (
             {name: value for name, value in first.params.items() if name != parameter}

@@ -14,7 +14,7 @@ from itertools import zip_longest
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Header", "by_operation", "by_step", "by_time", "supersequence"]
+__all__ = ["ColumnHeading", "by_operation", "by_step", "by_time", "supersequence"]
 
 _WIDTH = 30
 _WORK = 8_000_000
@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class ColumnHeading:
     """The heading of a column."""
 
     label: str
@@ -35,7 +35,7 @@ class Header:
     """1 for the first column of this operation, 2 for the second, ..."""
 
 
-def by_operation(ops: Sequence[str], parents: Sequence[int]) -> tuple[list[int], list[Header]]:
+def by_operation(ops: Sequence[str], parents: Sequence[int]) -> tuple[list[int], list[ColumnHeading]]:
     """Return the column of every item and the headers; roots share column 0.
 
     Models made by the same operation share a column where their lineages allow it. Never more than
@@ -52,16 +52,16 @@ def by_operation(ops: Sequence[str], parents: Sequence[int]) -> tuple[list[int],
     return columns, _headers(_root_label(ops, parents), order) if ops else []
 
 
-def by_step(parents: Sequence[int]) -> tuple[list[int], list[Header]]:
+def by_step(parents: Sequence[int]) -> tuple[list[int], list[ColumnHeading]]:
     """Return the number of steps from the root as column."""
     columns: list[int] = []
     for parent in parents:
         columns.append(0 if parent < 0 else columns[parent] + 1)
     labels = ["base", *(f"step {step}" for step in range(1, max(columns, default=0) + 1))]
-    return columns, [Header(label, "", 1) for label in labels[: max(columns, default=-1) + 1]]
+    return columns, [ColumnHeading(label, "", 1) for label in labels[: max(columns, default=-1) + 1]]
 
 
-def by_time(orders: Sequence[float], parents: Sequence[int]) -> tuple[list[int], list[Header]]:
+def by_time(orders: Sequence[float], parents: Sequence[int]) -> tuple[list[int], list[ColumnHeading]]:
     """Return columns of equally many consecutive models; a child stands right of its parent, whatever its time."""
     when: list[float] = []  # a fast step may be recorded before its parent is: it counts as made after it all the same
     for order, parent in zip(orders, parents, strict=True):
@@ -74,7 +74,7 @@ def by_time(orders: Sequence[float], parents: Sequence[int]) -> tuple[list[int],
         columns.append(bin_ if parent < 0 else max(bin_, columns[parent] + 1))
     used = {column: new for new, column in enumerate(sorted(set(columns)))}
     columns = [used[column] for column in columns]
-    return columns, [Header(_span(columns, ranks, column), "", 1) for column in range(len(used))]
+    return columns, [ColumnHeading(_span(columns, ranks, column), "", 1) for column in range(len(used))]
 
 
 def supersequence(sequences: Sequence[Sequence[str]]) -> list[str]:
@@ -224,12 +224,12 @@ def _root_label(ops: Sequence[str], parents: Sequence[int]) -> str:
     return next(iter(roots)) if len(roots) == 1 and "" not in roots else "base"
 
 
-def _headers(root: str, order: list[str]) -> list[Header]:
+def _headers(root: str, order: list[str]) -> list[ColumnHeading]:
     counts: Counter[str] = Counter()
     headers = []
     for op in [root, *order]:
         counts[op] += 1
-        headers.append(Header(op if counts[op] == 1 else f"{op} {counts[op]}", op, counts[op]))
+        headers.append(ColumnHeading(op if counts[op] == 1 else f"{op} {counts[op]}", op, counts[op]))
     return headers
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from viewer.map.layout import Layout, Placed
 from viewer.map.ribbons import joined, ribbons
-from viewer.results.lineage import Forest, Node, Outcome
+from viewer.results.lineage import Forest, Node, StepOutcome
 
 __all__ = ["FAINT", "Drawing", "Looks", "draw", "packed"]
 
@@ -18,7 +18,7 @@ FAINT = 0.12
 """Opacity of what is outside the budget."""
 _SMALLEST, _LARGEST = 0.11, 0.34
 """Radii in rows."""
-_LOST = {Outcome.FAILED: ("#f2b48c", "#b3470f"), Outcome.SKIPPED: ("#c3cbd4", "#7b8794")}
+_LOST = {StepOutcome.FAILED: ("#f2b48c", "#b3470f"), StepOutcome.SKIPPED: ("#c3cbd4", "#7b8794")}
 _EDGE, _BUNDLE_EDGE = "#5c6b7a", "#33414f"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _INK, _FAINT_INK = 0.85, 0.09
@@ -114,7 +114,7 @@ def _rows(each: Placed, row: Mapping[str, int]) -> list[int]:
     return [row[key] for key in keys if key in row]
 
 
-def _outcome(each: Placed, forest: Forest) -> Outcome:
+def _outcome(each: Placed, forest: Forest) -> StepOutcome:
     return each.bundle.outcome if each.bundle else forest[each.id].outcome
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from viewer.map.bundles import Bundle, Bundles, Shown, unfold
-from viewer.map.columns import Header, by_operation, by_step, by_time
+from viewer.map.columns import ColumnHeading, by_operation, by_step, by_time
 from viewer.map.rows import pack
-from viewer.results.lineage import Forest, Outcome
+from viewer.results.lineage import Forest, StepOutcome
 
-__all__ = ["ROWS", "Arrange", "Column", "Edge", "Layout", "Placed", "layout"]
+__all__ = ["ROWS", "Arrange", "Edge", "Layout", "MapColumn", "Placed", "layout"]
 
 Arrange: TypeAlias = Literal["operation", "step", "time"]
 ROWS = 60
@@ -41,7 +41,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class MapColumn:
     """One column with what is above it."""
 
     label: str
@@ -67,7 +67,7 @@ class Layout:
 
     placed: dict[str, Placed]
     """By id, in preorder."""
-    columns: list[Column]
+    columns: list[MapColumn]
     rows: int
     edges: list[Edge]
     bundles: dict[str, Bundle]
@@ -111,7 +111,7 @@ def layout(
 
 def _columns(
     bundles: Bundles, units: list[Shown], parents: list[int], arrange: Arrange
-) -> tuple[list[int], list[Header]]:
+) -> tuple[list[int], list[ColumnHeading]]:
     if arrange == "step":
         return by_step(parents)
     if arrange == "time":
@@ -139,17 +139,19 @@ def _place(bundles: Bundles, unit: Shown, column: int, row: int) -> Placed:
         inside=unit.bundle,
         hidden=below,
         can_fold=bool(bundles.units(unit.id)),
-        failed=sum(bundles.forest[key].outcome is not Outcome.DONE for key in stands_for),
+        failed=sum(bundles.forest[key].outcome is not StepOutcome.DONE for key in stands_for),
     )
 
 
-def _with_models(bundles: Bundles, units: list[Shown], columns: list[int], headers: list[Header]) -> list[Column]:
+def _with_models(
+    bundles: Bundles, units: list[Shown], columns: list[int], headers: list[ColumnHeading]
+) -> list[MapColumn]:
     inside: list[list[str]] = [[] for _ in headers]
     for unit, column in zip(units, columns, strict=True):
         inside[column].extend(_own(bundles, unit))
     kinds = [{bundles.forest[key].kind for key in keys} for keys in inside]
     return [
-        Column(header.label, header.op, next(iter(kind)) if len(kind) == 1 else "", header.nth, tuple(keys))
+        MapColumn(header.label, header.op, next(iter(kind)) if len(kind) == 1 else "", header.nth, tuple(keys))
         for header, kind, keys in zip(headers, kinds, inside, strict=True)
     ]
 

@@ -8,14 +8,14 @@ from typing import ClassVar
 import numpy as np
 from bokeh.models import BasicTicker, CustomJSTickFormatter, LinearScale, LogScale, LogTicker
 
-from viewer.format.metrics import Better, MetricSpec
+from viewer.format.metrics import Better, MetricInfo
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.map.drawing import FAINT, packed
 from viewer.map.figures import scatter_plot
-from viewer.results.queries import Column
+from viewer.results.queries import MetricColumn
 from viewer.session.choices import choices
-from viewer.session.session import Session
+from viewer.session.session import VisitorSession
 from viewer.session.view import RESULTS, Action, View
 
 __all__ = ["TICKS", "Scatterplot", "extent"]
@@ -52,7 +52,7 @@ class Scatterplot(View):
     def begin(self) -> None:
         self.session.send("front", self.named)
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: VisitorSession) -> None:
         super().__init__(session)
         plot = scatter_plot()
         self.figure, self._sources = plot.figure, plot.sources
@@ -243,13 +243,13 @@ def extent(values: np.ndarray, *, log: bool) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _axis_label(spec: MetricSpec) -> str:
+def _axis_label(spec: MetricInfo) -> str:
     """Name, unit, and the better end; the arrow turns with the label of the upright axis."""
     arrow = {Better.HIGHER: "  better →", Better.LOWER: "  ← better", Better.NEITHER: ""}[spec.better]
     return f"{spec.label} [{spec.unit}]{arrow}" if spec.unit else f"{spec.label}{arrow}"
 
 
-def _segments(bars: dict[str, list[float]], axis: str, xs: np.ndarray, ys: np.ndarray, column: Column) -> None:
+def _segments(bars: dict[str, list[float]], axis: str, xs: np.ndarray, ys: np.ndarray, column: MetricColumn) -> None:
     other = "y" if axis == "x" else "x"
     at = ys if axis == "x" else xs
     finite = np.isfinite(column.low) & np.isfinite(column.high) & np.isfinite(xs) & np.isfinite(ys)

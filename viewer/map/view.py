@@ -12,7 +12,7 @@ from viewer.map.drawing import Looks, draw
 from viewer.map.figures import map_plot
 from viewer.map.layout import Layout
 from viewer.session.choices import choices
-from viewer.session.session import Session
+from viewer.session.session import VisitorSession
 from viewer.session.state import KIND
 from viewer.session.view import RESULTS, Action, View
 
@@ -36,7 +36,7 @@ class ModelMap(View):
         "map_message": frozenset(),
     }
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: VisitorSession) -> None:
         super().__init__(session)
         plot = map_plot()
         self.figure, self.nodes, self.ribbons = plot.figure, plot.sources["nodes"], plot.sources["ribbons"]

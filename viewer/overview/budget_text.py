@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from pipeline.core.errors import BouillonError
-from viewer.format.metrics import MetricSpec
+from viewer.format.metrics import MetricInfo
 from viewer.format.units import Multiple, QuantityError, multiples, parse_quantity, readable
 from viewer.results.budget import Budget, End, beyond, in_words, left_out
 
@@ -41,7 +41,7 @@ class BudgetError(BouillonError, ValueError):
 
 # ---- reading
 def parse_budgets(
-    text: str, specs: Sequence[MetricSpec], values: Mapping[str, np.ndarray] = _NO_VALUES
+    text: str, specs: Sequence[MetricInfo], values: Mapping[str, np.ndarray] = _NO_VALUES
 ) -> list[Budget]:
     """Read typed budgets, one per metric: "file bytes <= 25 MB and accuracy >= 90 %", "latency p50 < 10 ms".
 
@@ -69,7 +69,7 @@ def parse_budgets(
     return list(budgets.values())
 
 
-def parse_bound(text: str, end: End, spec: MetricSpec, values: Mapping[str, np.ndarray] = _NO_VALUES) -> float | None:
+def parse_bound(text: str, end: End, spec: MetricInfo, values: Mapping[str, np.ndarray] = _NO_VALUES) -> float | None:
     """Read one end of a budget as it stands in a field of its own: "25 MB", "> 0%"; nothing is no bound.
 
     Raises:
@@ -85,19 +85,19 @@ def parse_bound(text: str, end: End, spec: MetricSpec, values: Mapping[str, np.n
     return _bound(sign, match["value"], spec, values)
 
 
-def check(budget: Budget, spec: MetricSpec) -> None:
+def check(budget: Budget, spec: MetricInfo) -> None:
     """Raise a `BudgetError` if nothing can lie between the bounds."""
     if budget.low is not None and budget.high is not None and budget.low > budget.high:
         ends = [in_words(bound, end, partial(_quantity, spec=spec)) for bound, end in budget.bounds()]
         raise BudgetError(f"{spec.label} cannot be {' and '.join(ends)}.")
 
 
-def _bound(sign: str, text: str, spec: MetricSpec, values: Mapping[str, np.ndarray]) -> float:
+def _bound(sign: str, text: str, spec: MetricInfo, values: Mapping[str, np.ndarray]) -> float:
     number = _number(text.strip(), spec, values.get(spec.name))
     return beyond(number, _ENDS[sign]) if sign in ("<", ">") else number
 
 
-def _number(text: str, spec: MetricSpec, values: np.ndarray | None) -> float:
+def _number(text: str, spec: MetricInfo, values: np.ndarray | None) -> float:
     """Read a number, and refuse what the metric cannot be: people write 90 for 90%."""
     read = partial(parse_quantity, unit=spec.unit, share=spec.is_share)
     try:
@@ -115,7 +115,7 @@ def _number(text: str, spec: MetricSpec, values: np.ndarray | None) -> float:
     raise BudgetError(f"{spec.label} is a share: it cannot be {percent}; did you mean {nearest:,.6g}%?")
 
 
-def _largest(spec: MetricSpec, values: np.ndarray | None) -> float:
+def _largest(spec: MetricInfo, values: np.ndarray | None) -> float:
     """Return the largest size that is declared or measured, with room for a bound that is written shorter than it is."""
     ends = [end for end in (spec.low, spec.high) if end is not None]
     sizes = np.abs([*ends, *([] if values is None else values[np.isfinite(values)])])
@@ -130,7 +130,7 @@ def _joined(budget: Budget, end: End, bound: float) -> Budget:
 
 
 # ---- writing
-def write_budgets(budgets: Iterable[Budget], spec_of: Callable[[str], MetricSpec]) -> str:
+def write_budgets(budgets: Iterable[Budget], spec_of: Callable[[str], MetricInfo]) -> str:
     """Write budgets as `parse_budgets` reads them, to six digits: "Top-1 Accuracy >= 88%; Latency < 9 s"."""
     parts: list[str] = []
     for budget in budgets:
@@ -142,7 +142,7 @@ def write_budgets(budgets: Iterable[Budget], spec_of: Callable[[str], MetricSpec
     return "; ".join(parts)
 
 
-def write_bound(bound: float | None, end: End, spec: MetricSpec) -> str:
+def write_bound(bound: float | None, end: End, spec: MetricInfo) -> str:
     """Write one end of a budget for a field of its own, as `parse_bound` reads it: "25 MB", "> 0%"; nothing if open."""
     if bound is None:
         return ""
@@ -152,14 +152,14 @@ def write_bound(bound: float | None, end: End, spec: MetricSpec) -> str:
     return f"{'>' if end == 'low' else '<'} {_quantity(number, spec)}"
 
 
-def shown_units(spec: MetricSpec) -> list[tuple[str, float]]:
+def shown_units(spec: MetricInfo) -> list[tuple[str, float]]:
     """Return what stands behind a metric's numbers and what divides them, smallest first: a drag writes as we do here."""
     if spec.is_share and not spec.unit:
         return [("%", 0.01)]
     return [(_behind(multiple), multiple.divisor) for multiple in multiples(spec.unit)]
 
 
-def _quantity(value: float, spec: MetricSpec) -> str:
+def _quantity(value: float, spec: MetricInfo) -> str:
     if spec.is_share and not spec.unit:
         return f"{_plain(100 * value)}%"
     multiple = readable(value, spec.unit)
@@ -178,13 +178,13 @@ def _behind(multiple: Multiple) -> str:
 
 
 # ---- names of metrics
-def _names(specs: Sequence[MetricSpec]) -> str:
+def _names(specs: Sequence[MetricInfo]) -> str:
     """The known names as alternatives, longest first: one that has a sign or an "and" inside is read whole."""
     names = {name for spec in specs for name in (spec.label, spec.name)}
     return "".join(re.escape(name) + r"(?=\s*[<>≤≥])|" for name in sorted(names, key=len, reverse=True))
 
 
-def _metric(typed: str, specs: Sequence[MetricSpec], values: Mapping[str, np.ndarray]) -> MetricSpec:
+def _metric(typed: str, specs: Sequence[MetricInfo], values: Mapping[str, np.ndarray]) -> MetricInfo:
     by_label = {spec.label.casefold(): spec for spec in specs} | {spec.name.casefold(): spec for spec in specs}
     name = typed.casefold()
     if name in by_label:
@@ -197,7 +197,7 @@ def _metric(typed: str, specs: Sequence[MetricSpec], values: Mapping[str, np.nda
     raise BudgetError(f"There is no metric '{typed}'.{_suggestion(name, specs, values)}")
 
 
-def _suggestion(name: str, specs: Sequence[MetricSpec], values: Mapping[str, np.ndarray]) -> str:
+def _suggestion(name: str, specs: Sequence[MetricInfo], values: Mapping[str, np.ndarray]) -> str:
     """Name the metrics that begin with what was typed, else those with such words, else one that looks like it.
 
     Those that few models have are for want of others: a budget on one leaves out nearly all.
@@ -211,7 +211,7 @@ def _suggestion(name: str, specs: Sequence[MetricSpec], values: Mapping[str, np.
     return f" Known: {', '.join(spec.label for spec in specs[:_MOST_KNOWN])}{rest}"
 
 
-def _near(name: str, specs: Sequence[MetricSpec]) -> list[MetricSpec]:
+def _near(name: str, specs: Sequence[MetricInfo]) -> list[MetricInfo]:
     typed = _words(name)
     beginning = [spec for spec in specs if _begins(name, spec)]
     containing = [spec for spec in specs if spec not in beginning and _contains(typed, spec)]
@@ -220,11 +220,11 @@ def _near(name: str, specs: Sequence[MetricSpec]) -> list[MetricSpec]:
     return [*beginning, *containing][:_MOST_NAMED] or close
 
 
-def _begins(name: str, spec: MetricSpec) -> bool:
+def _begins(name: str, spec: MetricInfo) -> bool:
     return spec.label.casefold().startswith(name) or spec.name.casefold().startswith(name)
 
 
-def _contains(typed: Sequence[str], spec: MetricSpec) -> bool:
+def _contains(typed: Sequence[str], spec: MetricInfo) -> bool:
     return bool(typed) and all(any(word.startswith(each) for word in _words(spec.name)) for each in typed)
 
 
@@ -236,6 +236,6 @@ def _is_usual(values: np.ndarray | None) -> bool:
     return values is None or 2 * int(np.isfinite(values).sum()) >= values.size
 
 
-def _example(specs: Sequence[MetricSpec]) -> str:
-    spec = next(iter(specs), MetricSpec("accuracy", format="%"))
+def _example(specs: Sequence[MetricInfo]) -> str:
+    spec = next(iter(specs), MetricInfo("accuracy", format="%"))
     return f"{spec.label} >= 90%" if spec.is_share else f"{spec.label} <= 10"

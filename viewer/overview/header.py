@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from viewer.format.templates import render
-from viewer.results.lineage import Outcome
+from viewer.results.lineage import StepOutcome
 from viewer.results.search import find
 from viewer.session.url import write_link
 from viewer.session.view import Action, View
@@ -40,7 +40,7 @@ class Header(View):
 
     def draw_study(self) -> str:
         results = self.session.results
-        lost = dict.fromkeys((Outcome.FAILED, Outcome.SKIPPED), 0)
+        lost = dict.fromkeys((StepOutcome.FAILED, StepOutcome.SKIPPED), 0)
         for node in results.forest:
             if node.outcome in lost:
                 lost[node.outcome] += 1

@@ -13,19 +13,19 @@ from bokeh.resources import INLINE, Resources
 
 from viewer.format.templates import asset, page_template, render
 from viewer.map.view import ModelMap
-from viewer.session.session import Session
+from viewer.session.session import VisitorSession
 from viewer.session.view import Action, View
 
-__all__ = ["Report", "script_json"]
+__all__ = ["ReportView", "script_json"]
 
 _MOST_CARDS = 300
 _MOST_ROWS = 1000
 
 
-class Report(View):
+class ReportView(View):
     """Gathers what the other views would draw, by making them anew from the same state."""
 
-    def __init__(self, session: Session, makers: Mapping[str, Any]) -> None:
+    def __init__(self, session: VisitorSession, makers: Mapping[str, Any]) -> None:
         super().__init__(session)
         self._make = makers
 
@@ -106,7 +106,7 @@ def _full(model_map: ModelMap) -> list[int]:
 class _Quiet:
     """The visitor's session, except that updates are collected instead of being sent."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: VisitorSession) -> None:
         self._session = session
         self.content: dict[str, Any] = {}
 

@@ -16,16 +16,16 @@ from viewer.results.queries import sql_of_table
 from viewer.results.ranking import budgets
 from viewer.session.view import Action, View
 
-__all__ = ["Table"]
+__all__ = ["TableView"]
 
 PAGE = 50
 _FIRST_METRICS = 8
 
 
-class Table(View):
+class TableView(View):
     """A page of its own: `draw_page` gives its markup."""
 
-    title: ClassVar[str] = "Table"
+    title: ClassVar[str] = "TableView"
     shows: ClassVar[frozenset[str]] = frozenset(
         {"columns", "order", "descending", "rows_from", "selected", "filters", "setting", "within"}
     )

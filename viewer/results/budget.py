@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from viewer.format.metrics import MetricSpec, format_value
+from viewer.format.metrics import MetricInfo, format_value
 
 Range = tuple[str, float | None, float | None]
 """Metric, lowest and highest accepted value; None: no bound."""
@@ -140,7 +140,7 @@ def in_words(bound: float, end: End, write: Callable[[float], str]) -> str:
     return f"{_WORDS[end, number is not None]} {write(bound if number is None else number)}"
 
 
-def sentence(budget: Budget, spec: MetricSpec) -> str:
+def sentence(budget: Budget, spec: MetricInfo) -> str:
     """Say a budget in words, e.g. "file bytes at most 25 MB"."""
 
     def write(value: float) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from viewer.format.natural_order import NaturalKey, natural_key
 
-__all__ = ["Forest", "Node", "Outcome", "Problem"]
+__all__ = ["Forest", "Node", "Problem", "StepOutcome"]
 
 
-class Outcome(StrEnum):
+class StepOutcome(StrEnum):
     """The outcome of a step."""
 
     DONE = "done"
@@ -32,7 +32,7 @@ class Node:
     op: str = ""
     kind: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
-    outcome: Outcome = Outcome.DONE
+    outcome: StepOutcome = StepOutcome.DONE
     reason: str = ""
     """Why the step failed or was skipped."""
     order: float = 0.0

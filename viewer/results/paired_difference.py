@@ -13,21 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from viewer.format.metrics import Measured
-from viewer.results.queries import Context, right_answers, speedups
+from pipeline.core.statistics import Z
+from viewer.format.metrics import MeasuredValue
+from viewer.results.queries import Setting, right_answers, speedups
 
 __all__ = ["Paired", "of_answers", "of_speedup"]
 
 _OF_ANSWERS = ("accuracy", "exact_match")
 _OF_TIMES = {"latency_p50": ("wall", True), "cpu_time_p50": ("cpu", True), "speedup": ("cpu", False)}
 """Metric -> its clock, and whether less is faster."""
-_NORMAL = 1.96
 
 
 class Paired:
     """Differences between models in one context. What they rest on is read when the first one is asked for."""
 
-    def __init__(self, path: Path, context: Context) -> None:
+    def __init__(self, path: Path, context: Setting) -> None:
         self._path, self._context = path, context
 
     @cached_property
@@ -35,10 +35,10 @@ class Paired:
         return right_answers(self._path, self._context)
 
     @cached_property
-    def _speedups(self) -> Mapping[tuple[str, str, str], Measured]:
-        return {pair: Measured(*values) for pair, values in speedups(self._path, self._context).items()}
+    def _speedups(self) -> Mapping[tuple[str, str, str], MeasuredValue]:
+        return {pair: MeasuredValue(*values) for pair, values in speedups(self._path, self._context).items()}
 
-    def difference(self, metric: str, key: str, other: str, values: tuple[float, float]) -> Measured | None:
+    def difference(self, metric: str, key: str, other: str, values: tuple[float, float]) -> MeasuredValue | None:
         """Return the difference of `key` from `other`, in the metric's unit; None where they were not measured together.
 
         `values` are those of the two models: answers that do not give them are of another evaluation.
@@ -56,18 +56,18 @@ class Paired:
         return None
 
 
-def of_answers(mine: np.ndarray, other: np.ndarray) -> Measured:
+def of_answers(mine: np.ndarray, other: np.ndarray) -> MeasuredValue:
     """Return the difference of two shares of right answers with its 95 % interval; bool (instances,) each.
 
     Wald interval for paired proportions (Agresti, Categorical Data Analysis, 3rd edition, section 11.1).
     """
     gained, lost, count = int((mine & ~other).sum()), int((other & ~mine).sum()), len(mine)
     difference = (gained - lost) / count
-    half = _NORMAL * math.sqrt(max(0.0, gained + lost - (gained - lost) ** 2 / count)) / count
-    return Measured(difference, difference - half, difference + half)
+    half = Z * math.sqrt(max(0.0, gained + lost - (gained - lost) ** 2 / count)) / count
+    return MeasuredValue(difference, difference - half, difference + half)
 
 
-def of_speedup(speedup: Measured, reference: float, *, less: bool) -> Measured:
+def of_speedup(speedup: MeasuredValue, reference: float, *, less: bool) -> MeasuredValue:
     """Return the difference from `reference` that a model has which is so many times as fast.
 
     `less`: of a time, which is divided by the speedup; else of a rate, which is multiplied.
@@ -75,4 +75,4 @@ def of_speedup(speedup: Measured, reference: float, *, less: bool) -> Measured:
     value, low, high = (
         reference * (1 / r if less else r) - reference for r in (speedup.value, speedup.low, speedup.high)
     )
-    return Measured(value, *sorted((low, high)))
+    return MeasuredValue(value, *sorted((low, high)))

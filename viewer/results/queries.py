@@ -14,14 +14,14 @@ import duckdb
 import numpy as np
 
 from pipeline.store.reader import StoreError, open_results, snapshot_id
-from viewer.format.metrics import Better, MetricSpec
+from viewer.format.metrics import Better, MetricInfo
 from viewer.results.budget import Budget, sql
-from viewer.results.lineage import Node, Outcome
+from viewer.results.lineage import Node, StepOutcome
 
 __all__ = [
-    "Column",
-    "Context",
-    "Lint",
+    "MetricColumn",
+    "ModelLint",
+    "Setting",
     "Snapshot",
     "StoreError",
     "load",
@@ -33,7 +33,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class Setting:
     """The conditions that device-bound numbers depend on. Numbers of two contexts never stand side by side."""
 
     target: str
@@ -55,7 +55,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class MetricColumn:
     """One metric in one context: per model, in the order of the snapshot's models; NaN where not measured."""
 
     value: np.ndarray
@@ -68,7 +68,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Lint:
+class ModelLint:
     """Something odd about a model, as the run that made it found."""
 
     rule: str
@@ -87,14 +87,14 @@ class Snapshot:
     """Models, then steps whose model never came to be."""
     keys: list[str]
     """Of the models: the rows of every column."""
-    metrics: list[MetricSpec]
-    contexts: list[Context]
-    columns: Mapping[Context, Mapping[str, Column]]
+    metrics: list[MetricInfo]
+    contexts: list[Setting]
+    columns: Mapping[Setting, Mapping[str, MetricColumn]]
     recipes: list[str]
     running: bool
     trouble: Mapping[str, list[str]] = field(default_factory=dict)
     """Model key -> what failed when the model was measured."""
-    lints: Mapping[str, list[Lint]] = field(default_factory=dict)
+    lints: Mapping[str, list[ModelLint]] = field(default_factory=dict)
     """Model key -> what is odd about it."""
 
 
@@ -123,7 +123,7 @@ def load(path: Path) -> Snapshot:
         db.close()
 
 
-def right_answers(path: Path, context: Context) -> dict[str, np.ndarray]:
+def right_answers(path: Path, context: Setting) -> dict[str, np.ndarray]:
     """Return model key -> which instances of the evaluation split it answers rightly, bool, in the order of the split."""
     with closing(open_results(path)) as db:
         sets = db.execute(
@@ -145,7 +145,7 @@ def right_answers(path: Path, context: Context) -> dict[str, np.ndarray]:
     return {key: right[rank[number]] for key, number in sets if whole[rank[number]]}
 
 
-def speedups(path: Path, context: Context) -> dict[tuple[str, str, str], tuple[float, float, float]]:
+def speedups(path: Path, context: Setting) -> dict[tuple[str, str, str], tuple[float, float, float]]:
     """Return (model, what it was timed beside, clock) -> speedup, low, high: of one instance on one thread."""
     with closing(open_results(path)) as db:
         rows = db.execute(
@@ -193,7 +193,7 @@ def _steps_without_model(db: duckdb.DuckDBPyConnection, model_keys: set[str]) ->
             op=op,
             kind=kind,
             params=json.loads(params),
-            outcome=Outcome(outcome),
+            outcome=StepOutcome(outcome),
             reason=error,
             order=float(len(model_keys) + order),
         )
@@ -215,24 +215,24 @@ def _trouble(db: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     return dict(failures)
 
 
-def _lints(db: duckdb.DuckDBPyConnection) -> dict[str, list[Lint]]:
+def _lints(db: duckdb.DuckDBPyConnection) -> dict[str, list[ModelLint]]:
     rows = db.execute(
         "SELECT model_key, lint, coalesce(target, ''), message, advice FROM lints ORDER BY model_key, lint, target, message"
     ).fetchall()
-    lints: dict[str, list[Lint]] = defaultdict(list)
+    lints: dict[str, list[ModelLint]] = defaultdict(list)
     for key, *fields in rows:
-        lints[key].append(Lint(*fields))
+        lints[key].append(ModelLint(*fields))
     return dict(lints)
 
 
-def _metrics(db: duckdb.DuckDBPyConnection) -> list[MetricSpec]:
+def _metrics(db: duckdb.DuckDBPyConnection) -> list[MetricInfo]:
     rows = db.execute(
         "SELECT metric, unit, format, better, is_primary, description FROM metrics"
         " WHERE metric IN (SELECT metric FROM measurements) ORDER BY is_primary DESC, metric"
     ).fetchall()
     declared = _declared(db, {name for name, *_ in rows})
     return [
-        MetricSpec(name, unit, format_, Better(better), primary, *declared.get(name, (None, None)), description)
+        MetricInfo(name, unit, format_, Better(better), primary, *declared.get(name, (None, None)), description)
         for name, unit, format_, better, primary, description in rows
     ]
 
@@ -253,7 +253,7 @@ def _declared(db: duckdb.DuckDBPyConnection, metrics: set[str]) -> dict[str, tup
     return {metric: (min(lows[metric], default=None), max(highs[metric], default=None)) for metric in {*lows, *highs}}
 
 
-def _contexts(db: duckdb.DuckDBPyConnection) -> list[Context]:
+def _contexts(db: duckdb.DuckDBPyConnection) -> list[Setting]:
     """Contexts by number of numbers, most first; one that holds nothing of its own is not listed."""
     rows = db.execute(
         """
@@ -264,19 +264,19 @@ def _contexts(db: duckdb.DuckDBPyConnection) -> list[Context]:
         """
     ).fetchall()
     contexts = [
-        Context(target, device, key, name, _device_text(device, description))
+        Setting(target, device, key, name, _device_text(device, description))
         for target, device, key, name, description in rows
     ]
     fullest = [c for c in contexts if not any(_covers(other, c) for other in contexts if other != c)]
-    return fullest or [Context("", "", "", "", "")]
+    return fullest or [Setting("", "", "", "", "")]
 
 
-def _covers(wide: Context, narrow: Context) -> bool:
+def _covers(wide: Setting, narrow: Setting) -> bool:
     pairs = zip(_identity(wide), _identity(narrow), strict=True)
     return all(other in ("", own) for own, other in pairs)
 
 
-def _identity(context: Context) -> tuple[str, str, str]:
+def _identity(context: Setting) -> tuple[str, str, str]:
     return context.target, context.device, context.dataset_key
 
 
@@ -289,8 +289,8 @@ def _device_text(device: str, description: str | None) -> str:
 
 
 def _columns(
-    db: duckdb.DuckDBPyConnection, keys: list[str], contexts: list[Context]
-) -> dict[Context, dict[str, Column]]:
+    db: duckdb.DuckDBPyConnection, keys: list[str], contexts: list[Setting]
+) -> dict[Setting, dict[str, MetricColumn]]:
     """Split the measurements by what they depend on; a number that depends on nothing stands in every context."""
     rows: dict[str, Any] = db.execute(
         "SELECT model_key, metric, coalesce(target, '') AS target, coalesce(device, '') AS device,"
@@ -299,7 +299,7 @@ def _columns(
     row_of = {key: row for row, key in enumerate(keys)}
     at = np.fromiter((row_of[key] for key in rows["model_key"]), dtype=np.int64, count=len(rows["model_key"]))
     groups = _groups(rows)
-    columns: dict[Context, dict[str, Column]] = {context: {} for context in contexts}
+    columns: dict[Setting, dict[str, MetricColumn]] = {context: {} for context in contexts}
     for (metric, *identity), members in sorted(groups.items(), key=lambda group: -group[0].count("")):
         for context in contexts:
             if all(own in ("", expected) for own, expected in zip(identity, _identity(context), strict=True)):
@@ -317,8 +317,8 @@ def _groups(rows: Mapping[str, Any]) -> dict[tuple[str, ...], np.ndarray]:
     return {identity: np.array(outcomes) for identity, outcomes in members.items()}
 
 
-def _empty(rows: int) -> Column:
-    return Column(np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan))
+def _empty(rows: int) -> MetricColumn:
+    return MetricColumn(np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan))
 
 
 def _running(db: duckdb.DuckDBPyConnection) -> bool:
@@ -327,7 +327,7 @@ def _running(db: duckdb.DuckDBPyConnection) -> bool:
 
 
 def sql_of_table(
-    metrics: list[str], context: Context, order: str, *, descending: bool, within: Iterable[Budget] = ()
+    metrics: list[str], context: Setting, order: str, *, descending: bool, within: Iterable[Budget] = ()
 ) -> str:
     """Return the query that gives the table's rows, for people to run themselves."""
     columns = ", ".join(["model", "op", *(_identifier(name) for name in metrics)])

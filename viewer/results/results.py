@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from viewer.format.metrics import Better, Measured, MetricSpec, change, format_change, format_value
+from viewer.format.metrics import Better, MeasuredValue, MetricInfo, change, format_change, format_value
 from viewer.results.lineage import Forest
 from viewer.results.model_text import ModelText
 from viewer.results.paired_difference import Paired
-from viewer.results.queries import Column, Context, Snapshot, load, snapshot_id
+from viewer.results.queries import MetricColumn, Setting, Snapshot, load, snapshot_id
 from viewer.results.ranking import Ranking
 
 __all__ = ["Results", "load_results"]
@@ -42,7 +42,7 @@ def load_results(path: Path) -> Results:
 class Results:
     """One publication of the results, seen in one context: rows are models, in the order in which they were made."""
 
-    def __init__(self, snapshot: Snapshot, context: Context | None = None, forest: Forest | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, context: Setting | None = None, forest: Forest | None = None) -> None:
         self.snapshot = snapshot
         self.context = context or snapshot.contexts[0]
         self.forest = forest or Forest(snapshot.nodes)
@@ -85,9 +85,9 @@ class Results:
         return ModelText(self)
 
     # ---- metrics
-    def spec(self, metric: str) -> MetricSpec:
+    def spec(self, metric: str) -> MetricInfo:
         """Return what a metric means; of one that is not here, that it has no values."""
-        return self._by_name.get(metric) or MetricSpec(metric)
+        return self._by_name.get(metric) or MetricInfo(metric)
 
     def label(self, metric: str) -> str:
         """Return its name for people."""
@@ -102,17 +102,17 @@ class Results:
         better = self.better(metric)
         return "" if better is Better.NEITHER else f"{better.value} is better"
 
-    def column(self, metric: str) -> Column:
+    def column(self, metric: str) -> MetricColumn:
         """Return values and intervals of all rows; NaN where not measured."""
-        return self._columns.get(metric) or Column(*(np.full(len(self.keys), np.nan),) * 3)
+        return self._columns.get(metric) or MetricColumn(*(np.full(len(self.keys), np.nan),) * 3)
 
     def values(self, metric: str) -> np.ndarray:
         """Return the values of all rows; NaN where not measured."""
         return self.column(metric).value
 
-    def measured(self, metric: str, key: str) -> Measured:
+    def measured(self, metric: str, key: str) -> MeasuredValue:
         """Return one model's value with its interval."""
-        return Measured(*self.column(metric).row(self.row[key]))
+        return MeasuredValue(*self.column(metric).row(self.row[key]))
 
     def show(self, metric: str, row: int, *, interval: bool = False) -> str:
         """Write one model's value."""
@@ -159,7 +159,7 @@ class Results:
         return preference if preference in models else min(models, key=self.forest.depth)
 
 
-def _ordered(specs: list[MetricSpec]) -> list[MetricSpec]:
+def _ordered(specs: list[MetricInfo]) -> list[MetricInfo]:
     """Primary metrics first; those that tell what a model is worth before those that tell what it costs."""
     return sorted(
         specs, key=lambda spec: (not spec.primary, spec.better is Better.NEITHER, not QUALITY.search(spec.name))

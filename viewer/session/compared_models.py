@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from viewer.results.notes import Kind, Notes
-from viewer.session.session import Session
+from viewer.session.session import VisitorSession
 
 __all__ = ["MOST", "ComparedModels", "add_model", "compared_models", "drop_model", "flag", "set_base"]
 
@@ -17,7 +17,7 @@ _SUGGESTED = 4
 class ComparedModels:
     """The models on a page: the base first, then the others in the order they were picked."""
 
-    def __init__(self, session: Session, able: Collection[str]) -> None:
+    def __init__(self, session: VisitorSession, able: Collection[str]) -> None:
         """`able` are the models that have what the page shows."""
         forest, state = session.results.forest, session.state
         selection = [key for key in state.selected if key in session.results.row]
@@ -41,18 +41,18 @@ class ComparedModels:
         return self.models[1:]
 
 
-def compared_models(session: Session, able: Collection[str]) -> ComparedModels:
+def compared_models(session: VisitorSession, able: Collection[str]) -> ComparedModels:
     """Return the models that a page shows."""
     return ComparedModels(session, able)
 
 
-def add_model(session: Session, compared: ComparedModels, message: Mapping[str, Any]) -> None:
+def add_model(session: VisitorSession, compared: ComparedModels, message: Mapping[str, Any]) -> None:
     """Put one more model on the page."""
     for key in session.known([str(message.get("value"))]):
         session.state.pick([*compared.models, *compared.unable, key])
 
 
-def drop_model(session: Session, compared: ComparedModels, message: Mapping[str, Any]) -> None:
+def drop_model(session: VisitorSession, compared: ComparedModels, message: Mapping[str, Any]) -> None:
     """Take a model from the page."""
     key = str(message.get("key"))
     remaining = [other for other in (*compared.models, *compared.unable) if other != key]
@@ -61,7 +61,7 @@ def drop_model(session: Session, compared: ComparedModels, message: Mapping[str,
         session.state.change({"base": ""})
 
 
-def set_base(session: Session, compared: ComparedModels, message: Mapping[str, Any]) -> None:
+def set_base(session: VisitorSession, compared: ComparedModels, message: Mapping[str, Any]) -> None:
     """Compare with another model."""
     for key in session.known([str(message.get("value"))]):
         session.state.pick([*compared.models, *compared.unable])
@@ -69,7 +69,7 @@ def set_base(session: Session, compared: ComparedModels, message: Mapping[str, A
 
 
 def flag(
-    session: Session, notes: Notes, message: Mapping[str, Any], *, kinds: Sequence[Kind], dataset_key: str = ""
+    session: VisitorSession, notes: Notes, message: Mapping[str, Any], *, kinds: Sequence[Kind], dataset_key: str = ""
 ) -> None:
     """Put a flag with a note on something, or take it away; only on `kinds`. Instances and classes are of a data set."""
     kind = next((each for each in kinds if each == message.get("kind_of")), None)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from viewer.results.results import Results
     from viewer.session.messages import Outbox
 
-__all__ = ["Session"]
+__all__ = ["VisitorSession"]
 
 
-class Session:
+class VisitorSession:
     """One per visitor; `results` is replaced when new results are published."""
 
     def __init__(self, path: Path, state: ViewState, results: Results, outbox: Outbox) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from typing import Any, ClassVar
 
-from viewer.session.session import Session
+from viewer.session.session import VisitorSession
 
 __all__ = ["RESULTS", "Action", "SideView", "View"]
 
@@ -24,7 +24,7 @@ class View:
     shows: ClassVar[frozenset[str]] = frozenset()
     """Of a page: the fields that its markup depends on."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: VisitorSession) -> None:
         self.session = session
         self.state = session.state
 
