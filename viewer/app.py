@@ -33,7 +33,7 @@ from viewer.session.state import ViewState
 from viewer.session.url import Keys, read_link, write_link
 from viewer.session.view import RESULTS, Action, View
 
-__all__ = ["PAGES", "open_app", "results_path", "warm_up"]
+__all__ = ["PAGES", "open_app", "results_path", "warm_cache"]
 
 PAGES: dict[str, type[View] | None] = {
     "overview": None,  # in the page from the start
@@ -61,7 +61,7 @@ def results_path(arguments: Sequence[str]) -> Path:
     return Path(arguments[0] if arguments else os.environ.get("BOUILLON_RESULTS") or "results.duckdb")
 
 
-def warm_up(arguments: Sequence[str]) -> None:
+def warm_cache(arguments: Sequence[str]) -> None:
     """Read the results before the first visitor comes; what is wrong with them is that visitor's page to say."""
     try:
         appearance(load_results(results_path(arguments))).prepare()

@@ -8,7 +8,7 @@ from typing import Any
 from bokeh.settings import settings
 from tornado.ioloop import IOLoop
 
-from viewer.app import warm_up
+from viewer.app import warm_cache
 from viewer.map.figures import fill_pools
 from viewer.session.server import send_at_once, serve_this_machine
 
@@ -23,7 +23,7 @@ def on_server_loaded(server_context: Any) -> None:
     serve_this_machine()
     send_at_once()
     settings.perform_document_validation = False  # of plots that are the same for everybody; the tests validate them
-    warm_up(sys.argv[1:])
+    warm_cache(sys.argv[1:])
     fill_pools()
 
 

@@ -22,10 +22,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from viewer.compare_selection.comparison import compare_selection
+
 from tests.studies import study, synthetic_study
 from tests.viewer.browsing import CHROMIUM, FLAGS, Visitor, served, why_not
 from tests.viewer.stores import publish
-from viewer.compare.comparison import compare
 from viewer.results.results import open_study
 
 PROTOTYPE = {52: (1.1, 0.14, 111, 0.23), 500: (1.2, 0.25, 35, 0.56), 5000: (4.6, 3.3, 423, 2.5)}
@@ -176,7 +177,7 @@ def _comparison(results: Path) -> float:
     for _ in range(100):
         keys = draw.sample(seen.keys, min(16, len(seen.keys)))
         start = time.process_time()
-        compare(seen.forest, keys)
+        compare_selection(seen.forest, keys)
         times.append(1000 * (time.process_time() - start))
     return max(times)
 

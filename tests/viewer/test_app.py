@@ -16,8 +16,8 @@ from viewer.app import results_path
 from viewer.format.palette import KINDS
 from viewer.map.appearance import appearance
 from viewer.overview.budgets_view import Budgets
-from viewer.overview.report import Report
-from viewer.overview.table_view import Table
+from viewer.overview.report import ReportView
+from viewer.overview.table_view import TableView
 from viewer.results.results import load_results
 
 ROOT, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-mag50", "-mag75"))
@@ -207,7 +207,7 @@ def test_back_in_the_browser_s_history_restores_the_earlier_view(app, page):
 
 
 def test_the_table_sorts_numbers_as_numbers_with_missing_ones_last(app, page):
-    table = next(view for view in app._views if isinstance(view, Table))
+    table = next(view for view in app._views if isinstance(view, TableView))
     page.say("sort", order="Latency")
     values = app.session.results.values("Latency")[table.rows()]
     assert (np.diff(values) >= 0).all()
@@ -223,7 +223,7 @@ def test_a_spreadsheet_runs_no_name_as_a_formula(tmp_path):
     small["models"][0]["id"] = '=HYPERLINK("http://x")'
     publish(tmp_path / "results.duckdb", small).close()
     app = visit(tmp_path / "results.duckdb")
-    table = next(view for view in app._views if isinstance(view, Table))
+    table = next(view for view in app._views if isinstance(view, TableView))
     assert next(csv.DictReader(io.StringIO(table.as_csv(table.rows()))))["name"] == '\'=HYPERLINK("http://x")'
 
 
@@ -236,7 +236,7 @@ def test_the_copied_sql_gives_the_rows_of_the_table(app, page):
     rows = db.execute(query.rstrip(";")).fetchall()
     db.close()
     assert len(rows) == 52
-    table = next(view for view in app._views if isinstance(view, Table))
+    table = next(view for view in app._views if isinstance(view, TableView))
     assert [row[0] for row in rows] == [
         app.session.results.forest[app.session.results.keys[at]].name for at in table.rows()
     ]
@@ -272,7 +272,7 @@ def test_the_table_the_file_and_the_sql_keep_to_the_budget_if_asked(app, page):
 
     app.state.change({"filters": [("Latency", None, 9000.0), ("Top-1 Accuracy", 0.5, None)], "within": True})
     inside = int(app.session.results.ranking.passing(app.state.filters).sum())
-    table = next(view for view in app._views if isinstance(view, Table))
+    table = next(view for view in app._views if isinstance(view, TableView))
     assert len(table.rows()) == inside < 52
     assert f"of {inside}" in table.draw_page()
     db = open_results(app.session.path)
@@ -318,11 +318,11 @@ def test_nothing_selected_offers_the_front_within_the_budget(app):
 
 
 def test_a_report_says_what_it_leaves_out(app, tmp_path):
-    report = next(view for view in app._views if isinstance(view, Report))
+    report = next(view for view in app._views if isinstance(view, ReportView))
     assert "The table has" not in report.html()
     publish(tmp_path / "results.duckdb", synthetic_study(1200)).close()
     large = visit(tmp_path / "results.duckdb")
-    text = next(view for view in large._views if isinstance(view, Report)).html()
+    text = next(view for view in large._views if isinstance(view, ReportView)).html()
     assert "The table has the first 1,000 of 1,200 models." in text
     assert "The facts on hover are those of the first 300 of 1,200 models." in text
     assert "This report has the facts of the first 300 models" in text

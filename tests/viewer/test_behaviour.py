@@ -9,7 +9,7 @@ from pipeline.core import statistics
 from tests.pipeline.store.pieces import Pieces
 from viewer.behaviours.measures import MEASURES, ModelAnswers, measure
 from viewer.behaviours.statistics import (
-    agreement,
+    agreement_rate,
     cells,
     changed_in,
     count_bins,
@@ -220,13 +220,13 @@ def test_flips_agreement_and_exemplars():
     found = flips(first, base, everyone)
     assert [(f.before, f.after, f.count) for f in found] == [(0, 1, 2), (1, 0, 1)]
     assert negative_flips(first, base, everyone) == 3
-    assert agreement(first, base, everyone) == pytest.approx(3 / 6)
+    assert agreement_rate(first, base, everyone) == pytest.approx(3 / 6)
     assert changed_in([first, second], base).tolist() == [2, 1, 0, 2, 0, 1]
     codes, table = flip_matrix(first, base, everyone)
     assert codes == [0, 1]
     assert table.tolist() == [[0, 2], [1, 0]]
     assert flips(base, base, everyone) == []
-    assert agreement(base, base, np.zeros(6, bool)) is None
+    assert agreement_rate(base, base, np.zeros(6, bool)) is None
 
 
 def test_sorting_tells_improvements_from_regressions():

@@ -4,7 +4,7 @@ import pytest
 
 from tests.studies import study
 from tests.viewer.forests import imported, lineage_keys
-from viewer.compare.comparison import compare, narrow
+from viewer.compare.comparison import compare_selection, narrow
 from viewer.compare.variables import VariableKind
 from viewer.results.lineage import Forest, Node
 
@@ -21,7 +21,7 @@ def drawn(comparison):
 
 
 def of_lineages(*lineages):
-    return compare(*lineage_keys(*lineages))
+    return compare_selection(*lineage_keys(*lineages))
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +112,13 @@ def test_two_base_models_made_alike_and_their_children_are_told_apart_by_name():
         Node("r2", None, "net_b", op="train", params={"epochs": 90}),
         Node("q2", "r2", "net_b/int8", op="quantize"),
     ]
-    comparison = compare(Forest(nodes), ["r1", "r2", "q1", "q2"])
+    comparison = compare_selection(Forest(nodes), ["r1", "r2", "q1", "q2"])
     assert drawn(comparison) == [("base model", ["net_a", "net_b"]), ("quantize", ["none", "quantize"])]
     assert comparison.sentence == "2 base models (net_a and net_b), with and without quantize; all else equal"
 
 
 def test_two_base_models_are_named_not_described_by_their_epochs(ones):
-    comparison = compare(ones, [RESNET, MOBILENET])
+    comparison = compare_selection(ones, [RESNET, MOBILENET])
     assert drawn(comparison) == [("base model", [MOBILENET, RESNET])]
     assert comparison.base is None
 
@@ -126,7 +126,7 @@ def test_two_base_models_are_named_not_described_by_their_epochs(ones):
 def test_one_base_model_trained_twice_differs_in_how():
     nodes = [Node("a", None, "net[epochs=1]", op="train", params={"epochs": 1}),
              Node("b", None, "net[epochs=20]", op="train", params={"epochs": 20})]  # fmt: skip
-    comparison = compare(Forest(nodes), ["a", "b"])
+    comparison = compare_selection(Forest(nodes), ["a", "b"])
     assert drawn(comparison) == [("base model epochs", ["1", "20"])]
     assert comparison.sentence == "2 epochs of the base model; all else equal"
 
@@ -141,19 +141,19 @@ def repeated(**notes):
 
 
 def test_repeats_are_numbered():
-    comparison = compare(repeated(), ["p0", "p1", "p2"])
+    comparison = compare_selection(repeated(), ["p0", "p1", "p2"])
     assert drawn(comparison) == [("repeat", ["1", "2", "3"])]
     assert comparison.sentence == "3 repeats; all else equal"
 
 
 def test_repeats_go_by_their_seed_where_it_is_known():
-    comparison = compare(repeated(seed=[7, 10, 3], note=["same"] * 3), ["p0", "p1", "p2"])
+    comparison = compare_selection(repeated(seed=[7, 10, 3], note=["same"] * 3), ["p0", "p1", "p2"])
     assert drawn(comparison) == [("seed", ["3", "7", "10"])]
     assert comparison.sentence == "3 seeds; all else equal"
 
 
 def test_repeats_share_a_place_and_stand_beside_each_other_in_the_order_of_their_ancestors():
-    comparison = compare(repeated(), ["p0", "p1", "p2", "q0", "q1", "q2"])
+    comparison = compare_selection(repeated(), ["p0", "p1", "p2", "q0", "q1", "q2"])
     assert drawn(comparison) == [("quantize", ["none", "quantize"])]
     assert comparison.sentence == "with and without quantize, with repeats; all else equal"
     assert [(mark.key, mark.x, mark.repeat, mark.repeats) for mark in comparison.marks] == [
@@ -163,7 +163,7 @@ def test_repeats_share_a_place_and_stand_beside_each_other_in_the_order_of_their
 
 
 def test_children_of_one_model_are_compared_by_what_they_share(ones):
-    comparison = compare(ones, ones.children(RESNET))
+    comparison = compare_selection(ones, ones.children(RESNET))
     assert drawn(comparison) == [
         ("amount", ["none", "0.5", "0.75", "0.9"]),
         ("operation", ["quantize", "magnitude prune", "gradient prune"]),
@@ -171,7 +171,7 @@ def test_children_of_one_model_are_compared_by_what_they_share(ones):
 
 
 def test_a_subtree_is_a_grid(ones):
-    comparison = compare(ones, [MOBILENET, *ones.descendants(MOBILENET)])
+    comparison = compare_selection(ones, [MOBILENET, *ones.descendants(MOBILENET)])
     prune = "magnitude prune"
     assert drawn(comparison) == [
         (f"{prune}, calibrate, train", ["none", prune, f"{prune} → train", f"{prune} → calibrate"]),
@@ -181,7 +181,7 @@ def test_a_subtree_is_a_grid(ones):
 
 
 def test_all_prunings_of_the_study_are_drawn_with_their_base_models(ones):
-    comparison = compare(ones, [key for key in ones.nodes if "prune" in ones[key].op])
+    comparison = compare_selection(ones, [key for key in ones.nodes if "prune" in ones[key].op])
     amount, steps = comparison.encodings
     assert amount.values == ("0.25", "0.5", "0.75", "0.9")
     assert amount.numbers == (0.25, 0.5, 0.75, 0.9)
@@ -195,13 +195,13 @@ def test_all_prunings_of_the_study_are_drawn_with_their_base_models(ones):
 
 
 def test_a_subtree_of_twelve_is_a_grid(ones):
-    comparison = compare(ones, ["resnet50trained-mag50", *ones.descendants("resnet50trained-mag50")])
+    comparison = compare_selection(ones, ["resnet50trained-mag50", *ones.descendants("resnet50trained-mag50")])
     assert [len(variable.values) for variable in comparison.encodings] == [4, 2, 2]
     assert comparison.sentence.endswith("12 of the 16 combinations exist; all else equal")
 
 
 def test_a_whole_column_is_drawn(ones):
-    comparison = compare(ones, [key for key in ones.nodes if ones[key].op == "quantize"])
+    comparison = compare_selection(ones, [key for key in ones.nodes if ones[key].op == "quantize"])
     assert [len(variable.values) for variable in comparison.encodings] == [9, 6]
     assert len(comparison.marks) == 26
 
@@ -209,7 +209,7 @@ def test_a_whole_column_is_drawn(ones):
 def test_what_goes_along_with_a_difference_is_said():
     nodes = [Node("a", None, "net", op="load"), *(Node(f"p{n}", "a", op="prune", params={"amount": n, "steps": n * 10,
              "scope": ["x", "y", "z", "w"][n]}) for n in range(4))]  # fmt: skip
-    comparison = compare(Forest(nodes), ["p0", "p1", "p2", "p3"])
+    comparison = compare_selection(Forest(nodes), ["p0", "p1", "p2", "p3"])
     assert comparison.sentence == "4 amounts of prune; prune scope and prune steps differ too, in step with it"
 
 
@@ -226,16 +226,16 @@ def test_numbers_and_text_of_one_parameter_are_ordered():
 
 def test_one_model_and_none():
     forest, (key,) = lineage_keys((BASE, prune()))
-    assert compare(forest, [key]).sentence == f"One model: {forest[key].label}"
-    assert compare(forest, [key]).encodings == ()
-    assert len(compare(forest, [key]).marks) == 1
-    assert compare(forest, []).sentence == "Nothing is selected"
-    assert compare(forest, ["gone"]).marks == ()
+    assert compare_selection(forest, [key]).sentence == f"One model: {forest[key].label}"
+    assert compare_selection(forest, [key]).encodings == ()
+    assert len(compare_selection(forest, [key]).marks) == 1
+    assert compare_selection(forest, []).sentence == "Nothing is selected"
+    assert compare_selection(forest, ["gone"]).marks == ()
 
 
 def test_narrowing_takes_any_of_a_variables_values_and_all_variables():
     forest, keys = lineage_keys(*[(BASE, prune(a), *more) for a in (0.5, 0.75, 0.9) for more in ([], [Q], [C, Q])])
-    comparison = compare(forest, keys)
+    comparison = compare_selection(forest, keys)
     assert {variable.id: variable.values for variable in comparison.variables} == {
         "prune.amount": ("0.5", "0.75", "0.9"),
         "calibrate": ("none", "calibrate"),
@@ -246,7 +246,10 @@ def test_narrowing_takes_any_of_a_variables_values_and_all_variables():
     assert narrow(comparison, {}) == list(comparison.keys)
     assert narrow(comparison, {"gone": ["x"]}) == list(comparison.keys)
     assert narrow(comparison, {"quantize": ["gone"]}) == []
-    assert drawn(compare(forest, chosen)) == [("prune amount", ["0.5", "0.9"]), ("calibrate", ["none", "calibrate"])]
+    assert drawn(compare_selection(forest, chosen)) == [
+        ("prune amount", ["0.5", "0.9"]),
+        ("calibrate", ["none", "calibrate"]),
+    ]
 
 
 def test_labels_of_one_variable_are_never_the_same():

@@ -11,7 +11,7 @@ from tests.studies import study, synthetic_study
 from tests.timing import in_loops
 from tests.viewer.forests import chain, imported, lineage_keys, node_lists
 from viewer.compare.alignment import token
-from viewer.compare.comparison import compare, narrow
+from viewer.compare.comparison import compare_selection, narrow
 from viewer.results.lineage import Forest, Node
 
 AT_ONCE = 40
@@ -32,7 +32,7 @@ def steps(forest, key):
 
 def check(forest, keys):
     """Assert what must hold of every comparison, and return it."""
-    comparison = compare(forest, keys)
+    comparison = compare_selection(forest, keys)
     assert sorted(comparison.keys) == sorted(set(keys))
     places = {mark.key: (mark.x, mark.color, mark.facet) for mark in comparison.marks}
     assert len({(mark.x, mark.color, mark.facet, mark.repeat) for mark in comparison.marks}) == len(set(keys))
@@ -63,11 +63,11 @@ def test_any_selection_of_any_forest(nodes, data):
 @given(node_lists(most=30), st.randoms())
 def test_neither_the_order_of_the_selection_nor_of_the_rows_matters(nodes, rng):
     keys = [node.key for node in nodes]
-    comparison = compare(Forest(nodes), keys)
+    comparison = compare_selection(Forest(nodes), keys)
     shuffled, again = keys[:], nodes[:]
     rng.shuffle(shuffled)
     rng.shuffle(again)
-    assert compare(Forest(again), shuffled) == comparison
+    assert compare_selection(Forest(again), shuffled) == comparison
 
 
 @given(st.lists(st.permutations("abcd").map(tuple), min_size=2, max_size=8, unique=True))
@@ -96,7 +96,7 @@ def test_any_sixteen_models_are_compared_at_once(studies, count):
     slowest = 0.0
     for size in (2, 4, 8, 12, 16) * 6:
         keys = rng.sample(sorted(forest.nodes), size)
-        slowest = max(slowest, in_loops(partial(compare, forest, keys)))
+        slowest = max(slowest, in_loops(partial(compare_selection, forest, keys)))
         check(forest, keys)
     assert slowest < AT_ONCE
 
@@ -114,7 +114,7 @@ def test_siblings_subtrees_and_paths_of_a_large_study(studies):
 def test_five_hundred_models_at_once(studies):
     keys = sorted(studies[500].nodes)
     check(studies[500], keys)
-    assert in_loops(partial(compare, studies[500], keys)) < 10 * AT_ONCE
+    assert in_loops(partial(compare_selection, studies[500], keys)) < 10 * AT_ONCE
 
 
 def branches(count, length, kinds):
@@ -136,20 +136,20 @@ def test_time_grows_slowly_with_the_number_of_steps(kinds):
     for length in (5, 20, 80):
         forest, keys = branches(16, length, kinds)
         check(forest, keys)
-        assert in_loops(partial(compare, forest, keys)) < 40 + length
+        assert in_loops(partial(compare_selection, forest, keys)) < 40 + length
 
 
 def test_lineages_of_thousands_of_steps():
     forest = chain(3000)
     keys = ["00001", "00900", "02999"]
     comparison = check(forest, keys)
-    assert in_loops(partial(compare, forest, keys)) < 10 * AT_ONCE
+    assert in_loops(partial(compare_selection, forest, keys)) < 10 * AT_ONCE
     assert all(len(value) < 400 for value in comparison.x.values)
 
 
 @given(node_lists(most=30), st.data())
 def test_narrowing_agrees_with_its_definition(nodes, data):
-    comparison = compare(Forest(nodes), [node.key for node in nodes])
+    comparison = compare_selection(Forest(nodes), [node.key for node in nodes])
     chosen = {
         variable.id: data.draw(st.lists(st.sampled_from(variable.values), unique=True))
         for variable in comparison.variables

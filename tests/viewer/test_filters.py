@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viewer.format.metrics import Better, MetricInfo
-from viewer.results.budget import Budget, beyond, histogram, left_out, nearest, passing, sentence, sql, tightest
+from viewer.results.budget import Budget, beyond, histogram, left_out, nearest_miss, passing, sentence, sql, tightest
 
 SPECS = [
     MetricInfo("accuracy", format=".1%", better=Better.HIGHER),
@@ -122,11 +122,11 @@ def test_sql_says_strict_bounds_as_they_were_typed():
     [(4.0, None, (3.0, 0.5)), (None, 0.5, (1.0, 0.25)), (1.5, 2.6, (3.0, 0.2)), (2.0, 3.0, (3.0, 0.0))],
 )
 def test_the_nearest_model_misses_least(low, high, found):
-    assert nearest(Budget("a", low, high), np.array([1.0, 3.0, math.nan])) == pytest.approx(found)
+    assert nearest_miss(Budget("a", low, high), np.array([1.0, 3.0, math.nan])) == pytest.approx(found)
 
 
 def test_without_values_nothing_is_near():
-    value, miss = nearest(Budget("a", 1.0), np.array([math.nan]))
+    value, miss = nearest_miss(Budget("a", 1.0), np.array([math.nan]))
     assert math.isnan(value)
     assert miss == math.inf
 

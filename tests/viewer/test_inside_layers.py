@@ -4,7 +4,7 @@ import pytest
 
 from tests.viewer.inside_stores import SITES, publish
 from viewer.layers.page import NOTHING, LayerPage, in_turn
-from viewer.layers.queries import Found, load_layers
+from viewer.layers.queries import Found, read_layer_data
 from viewer.layers.table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
 from viewer.results.notes import Notes
 from viewer.session.state import ViewState
@@ -18,7 +18,7 @@ def layers(results):
     def make(models=MODELS, **fields):
         state = ViewState()
         state.change(fields)
-        return LayerPage(load_layers(results, models, models[0]), state, models, NAMES, Notes(results))
+        return LayerPage(read_layer_data(results, models, models[0]), state, models, NAMES, Notes(results))
 
     return make
 
@@ -127,7 +127,7 @@ def test_results_without_times_of_layers_open(tmp_path):
     publish(path).close()
     with duckdb.connect(str(path)) as db:
         db.execute("DROP VIEW layer_times")
-    assert load_layers(path, MODELS, "base").timed == frozenset()
+    assert read_layer_data(path, MODELS, "base").timed == frozenset()
 
 
 def test_filters_by_name_and_type(layers):
@@ -159,11 +159,11 @@ def test_models_that_were_not_compared_with_this_base(layers):
 def test_comparisons_beside_the_results_are_read_too(tmp_path):
     path = tmp_path / "results.duckdb"
     publish(path, compared=False)
-    assert load_layers(path, MODELS, "base").changes == {}
+    assert read_layer_data(path, MODELS, "base").changes == {}
     publish(path.with_suffix(".layers.duckdb"))
-    assert set(load_layers(path, MODELS, "base").changes) == {"pruned", "int8"}
+    assert set(read_layer_data(path, MODELS, "base").changes) == {"pruned", "int8"}
     path.with_suffix(".layers.duckdb").write_bytes(b"damaged, not a database at all")
-    assert load_layers(path, MODELS, "base").changes == {}
+    assert read_layer_data(path, MODELS, "base").changes == {}
 
 
 def test_pieces():

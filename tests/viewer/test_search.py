@@ -1,5 +1,5 @@
 from viewer.results.lineage import Forest, Node
-from viewer.results.search import find
+from viewer.results.search import search_models
 
 FOREST = Forest(
     [
@@ -11,18 +11,18 @@ FOREST = Forest(
 
 
 def test_words_match_name_operation_parameters_and_key():
-    assert find(FOREST, "int8") == ["k3"]
-    assert find(FOREST, "PRUNED") == ["k2", "k3"]
-    assert find(FOREST, "sparsity=0.5") == ["k2"]
-    assert find(FOREST, "static pruned") == ["k3"]
-    assert find(FOREST, "k1") == ["k1"]
+    assert search_models(FOREST, "int8") == ["k3"]
+    assert search_models(FOREST, "PRUNED") == ["k2", "k3"]
+    assert search_models(FOREST, "sparsity=0.5") == ["k2"]
+    assert search_models(FOREST, "static pruned") == ["k3"]
+    assert search_models(FOREST, "k1") == ["k1"]
 
 
 def test_a_name_that_begins_so_comes_first():
-    assert find(FOREST, "base/pruned/int8")[0] == "k3"
-    assert find(FOREST, "base")[0] == "k1"
+    assert search_models(FOREST, "base/pruned/int8")[0] == "k3"
+    assert search_models(FOREST, "base")[0] == "k1"
 
 
 def test_nothing_is_found_for_nothing():
-    assert find(FOREST, "  ") == []
-    assert find(FOREST, "<script>") == []
+    assert search_models(FOREST, "  ") == []
+    assert search_models(FOREST, "<script>") == []

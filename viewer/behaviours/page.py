@@ -15,7 +15,7 @@ from viewer.behaviours.queries import Sheet
 from viewer.behaviours.statistics import (
     Cells,
     Members,
-    agreement,
+    agreement_rate,
     cells,
     changed_in,
     count_bins,
@@ -178,7 +178,7 @@ class BehaviourPage:
         counts = count_bins(column.shown, self.mask, edges)
         everyone = count_bins(column.shown, np.ones_like(self.mask), edges)
         answers, base, count = column.answers, self.base.answers, int(self.mask.sum())
-        same = agreement(answers, base, self.mask)
+        same = agreement_rate(answers, base, self.mask)
         brush = next((b for b in self.brushes if b.model == column.key), None)
         return {
             "key": column.key,

@@ -18,7 +18,7 @@ __all__ = [
     "Cells",
     "Flip",
     "Members",
-    "agreement",
+    "agreement_rate",
     "cells",
     "changed_in",
     "count_bins",
@@ -165,7 +165,7 @@ def negative_flips(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray) ->
     return int((mask & base.correct & ~model.correct).sum())
 
 
-def agreement(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray) -> float | None:
+def agreement_rate(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray) -> float | None:
     """Share of the same answers; None of nothing."""
     return float((model.predicted == base.predicted)[mask].mean()) if mask.any() else None
 

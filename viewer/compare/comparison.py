@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from math import prod
 
 from viewer.compare.alignment import Lineages, align, token, value_text
-from viewer.compare.encoding import Choice, choose
-from viewer.compare.sentence import describe
+from viewer.compare.encoding import Choice, choose_encoding
+from viewer.compare.sentence import comparison_sentence
 from viewer.compare.variables import Raw, Variable, VariableKind, raw_variables, variable
 from viewer.format.natural_order import NaturalKey, natural_key
 from viewer.results.lineage import Forest, Node
 
-__all__ = ["Comparison", "Mark", "compare", "narrow"]
+__all__ = ["Comparison", "Mark", "compare_selection", "narrow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Comparison:
         return tuple(each for each in (self.x, self.color, self.facet) if each is not None)
 
 
-def compare(forest: Forest, keys: Iterable[str]) -> Comparison:
+def compare_selection(forest: Forest, keys: Iterable[str]) -> Comparison:
     """Compare models; any number of them, in any order. Unknown keys are left out.
 
     Two models whose lineages differ in anything differ in x, colour or facet; models made by the same steps with the same
@@ -64,7 +64,7 @@ def compare(forest: Forest, keys: Iterable[str]) -> Comparison:
     if not lineages.keys:
         return Comparison((), None, None, None, (), (), "Nothing is selected", None)
     raws = raw_variables(lineages)
-    choice = choose(lineages, raws)
+    choice = choose_encoding(lineages, raws)
     repeat = _repeats(forest, lineages, raws)
     encodings = [_variable(lineages, *each) for each in zip(choice.variables, choice.parts, strict=True)]
     if repeat is not None and not encodings:
@@ -174,4 +174,4 @@ def _sentence(forest: Forest, lineages: Lineages, axes: Sequence[Variable], choi
         return f"One model: {node.label}"
     cells = prod(len(each.values) for each in axes)
     distinct = cells if not raws else len(_groups(lineages.keys, [raw.tokens for raw in raws]))
-    return describe(axes, choice.unseen, models=len(lineages.keys), cells=cells, lineages=distinct)
+    return comparison_sentence(axes, choice.unseen, models=len(lineages.keys), cells=cells, lineages=distinct)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from viewer.compare.bar_chart import Entry, chart
 from viewer.compare.cards import fold_buttons, selected_alone, selection
-from viewer.compare.comparison import Comparison, Mark, compare, narrow
+from viewer.compare.comparison import Comparison, Mark, compare_selection, narrow
 from viewer.compare.variables import NONE, Variable, VariableKind
 from viewer.format.metrics import MetricInfo
 from viewer.format.palette import SERIES
@@ -77,9 +77,9 @@ class Details(SideView):
 
     def _several(self, keys: list[str]) -> str:
         results, refine = self.session.results, self.state.refine
-        whole = compare(results.forest, keys)
+        whole = compare_selection(results.forest, keys)
         in_view = narrow(whole, refine) if refine else list(whole.keys)
-        comparison = compare(results.forest, in_view) if refine else whole
+        comparison = compare_selection(results.forest, in_view) if refine else whole
         inks = _inks(comparison)
         marks = comparison.marks[:_MOST_DRAWN]
         left_out = f"The first {_MOST_DRAWN} of {len(in_view)} are drawn; refine the comparison to see the others."
@@ -118,7 +118,7 @@ class Details(SideView):
         return {"label": metric.label, "note": results.direction(metric.name), "drawn": svg}
 
     def _refined(self) -> list[str]:
-        whole = compare(self.session.results.forest, self.session.known(self.state.selected))
+        whole = compare_selection(self.session.results.forest, self.session.known(self.state.selected))
         return narrow(whole, self.state.refine)
 
     def _chip(self, message: Mapping[str, Any]) -> None:

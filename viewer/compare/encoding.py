@@ -16,7 +16,7 @@ from viewer.compare.alignment import Lineages
 from viewer.compare.candidates import Candidates, Ints, candidates
 from viewer.compare.variables import Raw, VariableKind
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "choose_encoding"]
 
 _TRIPLES_OF = 26
 _CELLS = 1_500_000
@@ -38,7 +38,7 @@ class Choice:
     unseen: list[Raw]
 
 
-def choose(lineages: Lineages, raws: list[Raw]) -> Choice:
+def choose_encoding(lineages: Lineages, raws: list[Raw]) -> Choice:
     """Choose at most three variables such that models of different lineages differ in one of them."""
     if not raws:
         return Choice([], [], [])

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from viewer.compare.variables import NONE, Raw, Variable, VariableKind
 
-__all__ = ["describe", "listed", "plural"]
+__all__ = ["comparison_sentence", "listing", "plural"]
 
 _MOST_NAMED = 3
 
 
-def describe(variables: Sequence[Variable], unseen: Sequence[Raw], *, models: int, cells: int, lineages: int) -> str:
+def comparison_sentence(
+    variables: Sequence[Variable], unseen: Sequence[Raw], *, models: int, cells: int, lineages: int
+) -> str:
     """Say it: "3 sparsities of magnitude_prune, with and without calibrate; all else equal".
 
     `unseen` are differences that go along with those drawn; `cells` are all combinations of the variables' values, of
@@ -33,7 +35,7 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("ss", "x", "ch", "sh")) else "s")
 
 
-def listed(names: Sequence[str], word: str = "and") -> str:
+def listing(names: Sequence[str], word: str = "and") -> str:
     """Write "a", "a and b", "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
 
@@ -49,7 +51,7 @@ def _variable(variable: Variable) -> str:
         case VariableKind.ROOT:
             text = f"{len(variable.values)} {plural(variable.label)}" + _listing(variable.values)
         case VariableKind.ORDER:
-            text = f"{len(values)} orders of {listed(variable.ops)}"
+            text = f"{len(values)} orders of {listing(variable.ops)}"
         case VariableKind.REPEAT:
             text = f"{len(variable.values)} {'repeats' if variable.label == 'repeat' else plural(variable.label)}"
         case _:
@@ -61,23 +63,23 @@ def _of(variable: Variable) -> str:
     """Name a parameter's values: "sparsities of magnitude_prune"."""
     operation, _, parameter = variable.label.rpartition(" ")
     if not operation:
-        return f"{plural(parameter)} of {listed(variable.ops, 'or')}" if variable.ops else plural(parameter)
+        return f"{plural(parameter)} of {listing(variable.ops, 'or')}" if variable.ops else plural(parameter)
     return f"{plural(parameter)} of {'the base model' if operation == 'base model' else operation}"
 
 
 def _listing(values: Sequence[str]) -> str:
-    return f" ({listed(values)})" if len(values) <= _MOST_NAMED else ""
+    return f" ({listing(values)})" if len(values) <= _MOST_NAMED else ""
 
 
 def _steps(variable: Variable, values: Sequence[str], *, absent: bool) -> str:
     if len(values) == 1:
         return f"with and without {values[0]}"
     if len(variable.values) <= _MOST_NAMED or variable.kind is VariableKind.OPERATION:
-        return listed([*values, *(["none of them"] if absent else [])], "or")
+        return listing([*values, *(["none of them"] if absent else [])], "or")
     ops = (["base model"] if "root" in variable.parts else []) + list(variable.ops)
     if not ops or len(ops) > _MOST_NAMED:
         return f"{len(variable.values)} sequences of steps"
-    return f"{len(variable.values)} combinations of {listed(ops)}"
+    return f"{len(variable.values)} combinations of {listing(ops)}"
 
 
 def _rest(variables: Sequence[Variable], unseen: Sequence[Raw]) -> str:
@@ -86,4 +88,4 @@ def _rest(variables: Sequence[Variable], unseen: Sequence[Raw]) -> str:
     names = [raw.label for raw in unseen]
     if len(names) > _MOST_NAMED:
         names = [*names[: _MOST_NAMED - 1], f"{len(names) - _MOST_NAMED + 1} other things"]
-    return f"{listed(names)} {'differs' if len(unseen) == 1 else 'differ'} too, in step with {'it' if len(variables) == 1 else 'them'}"
+    return f"{listing(names)} {'differs' if len(unseen) == 1 else 'differ'} too, in step with {'it' if len(variables) == 1 else 'them'}"

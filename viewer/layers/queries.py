@@ -10,7 +10,7 @@ import duckdb
 
 from pipeline.store.reader import StoreError, open_results
 
-__all__ = ["Found", "LayerData", "LayerSite", "able_models", "load_layers", "side_file"]
+__all__ = ["Found", "LayerData", "LayerSite", "able_models", "read_layer_data", "side_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def able_models(path: Path) -> frozenset[str]:
         return frozenset(key for (key,) in db.execute("SELECT DISTINCT model_key FROM distribution").fetchall())
 
 
-def load_layers(path: Path, models: Sequence[str], base: str, *, target: str = "") -> LayerData:
+def read_layer_data(path: Path, models: Sequence[str], base: str, *, target: str = "") -> LayerData:
     """Read what is known of models (the base among them) from the results and from comparisons on demand.
 
     Times are those on `target` where it told them, else on any other.

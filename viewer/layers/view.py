@@ -12,7 +12,7 @@ from bokeh.io import curdoc
 from viewer.format.templates import render
 from viewer.layers.comparison_jobs import ComparisonJob, comparison_of
 from viewer.layers.page import NOTHING, PAGE, LayerPage, in_turn
-from viewer.layers.queries import LayerData, able_models, load_layers, side_file
+from viewer.layers.queries import LayerData, able_models, read_layer_data, side_file
 from viewer.layers.table import NUMBERS
 from viewer.results.notes import Notes
 from viewer.results.queries import snapshot_id
@@ -124,7 +124,7 @@ class Layers(View):
         target = self.session.results.context.target
         identity = (snapshot.id, snapshot_id(side_file(snapshot.path)), tuple(compared.models), target)
         if self._data[0] != identity or self._data[1] is None:
-            self._data = identity, load_layers(snapshot.path, compared.models, compared.base, target=target)
+            self._data = identity, read_layer_data(snapshot.path, compared.models, compared.base, target=target)
         data = self._data[1]
         assert data is not None
         return data

@@ -15,7 +15,7 @@ from viewer.format.metrics import MetricInfo
 from viewer.format.units import Multiple, QuantityError, multiples, parse_quantity, readable
 from viewer.results.budget import Budget, End, beyond, in_words, left_out
 
-__all__ = ["BudgetError", "check", "parse_bound", "parse_budgets", "shown_units", "write_bound", "write_budgets"]
+__all__ = ["BudgetError", "check_budget", "parse_bound", "parse_budgets", "shown_units", "write_bound", "write_budgets"]
 
 _ENDS: dict[str, End] = {"<": "high", "≤": "high", ">": "low", "≥": "low"}
 _SIGNS = "<=|>=|<|>|≤|≥"
@@ -64,7 +64,7 @@ def parse_budgets(
         end = _ENDS[match["sign"][0]]
         bound = _bound(match["sign"], match["value"], spec, values)
         budgets[spec.name] = _joined(budgets.get(spec.name, Budget(spec.name)), end, bound)
-        check(budgets[spec.name], spec)
+        check_budget(budgets[spec.name], spec)
         at = match.end()
     return list(budgets.values())
 
@@ -85,7 +85,7 @@ def parse_bound(text: str, end: End, spec: MetricInfo, values: Mapping[str, np.n
     return _bound(sign, match["value"], spec, values)
 
 
-def check(budget: Budget, spec: MetricInfo) -> None:
+def check_budget(budget: Budget, spec: MetricInfo) -> None:
     """Raise a `BudgetError` if nothing can lie between the bounds."""
     if budget.low is not None and budget.high is not None and budget.low > budget.high:
         ends = [in_words(bound, end, partial(_quantity, spec=spec)) for bound, end in budget.bounds()]

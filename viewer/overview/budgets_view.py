@@ -14,7 +14,7 @@ from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.overview.budget_text import (
     BudgetError,
-    check,
+    check_budget,
     parse_bound,
     parse_budgets,
     shown_units,
@@ -22,7 +22,7 @@ from viewer.overview.budget_text import (
     write_budgets,
 )
 from viewer.overview.relaxation import relaxing
-from viewer.results.budget import Budget, End, Range, histogram, nearest
+from viewer.results.budget import Budget, End, Range, histogram, nearest_miss
 from viewer.results.ranking import budgets
 from viewer.session.choices import choices
 from viewer.session.view import RESULTS, Action, SideView
@@ -138,7 +138,7 @@ class Budgets(SideView):
             one, other = max(combinations(all_, 2), key=lambda pair: self._without(*(each.metric for each in pair)))
             if freed := self._without(one.metric, other.metric):
                 return f"{alone} Without both {self._words(one)} and {self._words(other)}, {freed} would pass."
-        near = {budget: nearest(budget, results.values(budget.metric)) for budget in all_}
+        near = {budget: nearest_miss(budget, results.values(budget.metric)) for budget in all_}
         furthest = max(all_, key=lambda budget: near[budget][1])
         value, _ = near[furthest]
         has = (
@@ -293,7 +293,7 @@ class Budgets(SideView):
         try:
             bound = parse_bound(text, end, spec, self._values())
             after = replace(before, low=bound) if end == "low" else replace(before, high=bound)
-            check(after, spec)
+            check_budget(after, spec)
         except BudgetError as error:
             self._refuse(f"{end}-{index}", text, error)
             return

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from viewer.format.templates import render
 from viewer.results.lineage import StepOutcome
-from viewer.results.search import find
+from viewer.results.search import search_models
 from viewer.session.url import write_link
 from viewer.session.view import Action, View
 
@@ -85,7 +85,7 @@ class Header(View):
 
     def _search(self, message: Mapping[str, Any]) -> None:
         text = str(message.get("text", "")).strip()
-        matches = find(self.session.results.forest, text) if text else []
+        matches = search_models(self.session.results.forest, text) if text else []
         models = self.session.known(matches)
         if message.get("submitted") and models:
             self.state.pick(models)

@@ -23,7 +23,7 @@ __all__ = [
     "histogram",
     "in_words",
     "left_out",
-    "nearest",
+    "nearest_miss",
     "passing",
     "sentence",
     "sql",
@@ -125,7 +125,7 @@ def _distances(budget: Budget, values: np.ndarray) -> np.ndarray:
     return distances
 
 
-def nearest(budget: Budget, values: np.ndarray) -> tuple[float, float]:
+def nearest_miss(budget: Budget, values: np.ndarray) -> tuple[float, float]:
     """Return the value nearest to a budget, and by how much of the values' spread it misses; (NaN, inf) without values."""
     finite = values[np.isfinite(values)]
     if not finite.size:

@@ -24,7 +24,7 @@ __all__ = [
     "Setting",
     "Snapshot",
     "StoreError",
-    "load",
+    "load_snapshot",
     "right_answers",
     "snapshot_id",
     "speedups",
@@ -98,7 +98,7 @@ class Snapshot:
     """Model key -> what is odd about it."""
 
 
-def load(path: Path) -> Snapshot:
+def load_snapshot(path: Path) -> Snapshot:
     """Read the results as they are now; raises a `StoreError` whose text says what to do."""
     identity = snapshot_id(path)
     db = open_results(path)

@@ -15,7 +15,7 @@ from viewer.format.metrics import Better, MeasuredValue, MetricInfo, change, for
 from viewer.results.lineage import Forest
 from viewer.results.model_text import ModelText
 from viewer.results.paired_difference import Paired
-from viewer.results.queries import MetricColumn, Setting, Snapshot, load, snapshot_id
+from viewer.results.queries import MetricColumn, Setting, Snapshot, load_snapshot, snapshot_id
 from viewer.results.ranking import Ranking
 
 __all__ = ["Results", "load_results"]
@@ -35,7 +35,7 @@ def load_results(path: Path) -> Results:
     with _opening:
         results = _cache.get(where)
         if results is None or results.snapshot.id != snapshot_id(where):
-            results = _cache[where] = Results(load(where))
+            results = _cache[where] = Results(load_snapshot(where))
         return results
 
 

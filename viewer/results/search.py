@@ -6,10 +6,10 @@ import json
 
 from viewer.results.lineage import Forest, Node
 
-__all__ = ["find"]
+__all__ = ["search_models"]
 
 
-def find(forest: Forest, query: str) -> list[str]:
+def search_models(forest: Forest, query: str) -> list[str]:
     """Return the keys of the models that match every word of `query`, best first; none for an empty query.
 
     A word matches if it stands anywhere in a model's name, title, operation, kind, parameters or key, in any case.
