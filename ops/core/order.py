@@ -10,8 +10,8 @@ from ops.core.operation import Ancestry
 
 def palette_lost(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     """Return why weights must not all change after palettization; a person who names layers knows which."""
-    chosen = params["include"] or params["exclude"]
-    if chosen or not any(name == "palettize" for name, _ in ancestry.operations):
+    patterns = params["include"] or params["exclude"]
+    if patterns or not any(name == "palettize" for name, _ in ancestry.operations):
         return None
     return (
         "it would give palettized weights new values and undo `palettize`: put it before `palettize`, or name the layers "

@@ -23,9 +23,9 @@ class DuplicateNameError(RuntimeError):
     """Two definitions claim one name."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
     """Return " Did you mean '...'?" for the known name closest to `name`, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(names), n=1)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
@@ -46,9 +46,9 @@ class Registry(Generic[T]):
 
     def add(self, name: str, item: T) -> None:
         """Register `item`; a second, different definition of a name is an error."""
-        known = self._items.get(name)
-        if known is not None and known != item:
-            both = " and ".join(map(_module, (known, item)))
+        present = self._items.get(name)
+        if present is not None and present != item:
+            both = " and ".join(map(_module, (present, item)))
             raise DuplicateNameError(f"{self._noun} '{name}' is defined twice: in {both}; give one another name")
         self._items[name] = item
 

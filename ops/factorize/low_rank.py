@@ -43,21 +43,21 @@ def factors(layer: nn.Module, ranks: list[int]) -> Factors:
     """Return untrained factors in the place of `layer`: two for one rank, three (Tucker-2) for two."""
     if isinstance(layer, nn.Linear):
         (rank,) = ranks
-        made: list[nn.Module] = [
+        layers: list[nn.Module] = [
             nn.Linear(layer.in_features, rank, bias=False),
             nn.Linear(rank, layer.out_features, bias=layer.bias is not None),
         ]
-        return Factors(layer, *made)
+        return Factors(layer, *layers)
     assert isinstance(layer, nn.Conv2d), "checked by the operation"
     where: dict[str, Any] = {
         "stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "padding_mode": layer.padding_mode,
     }  # fmt: skip
     if len(ranks) == 1:
-        made = [nn.Conv2d(layer.in_channels, ranks[0], 1, bias=False, **where)]
+        layers = [nn.Conv2d(layer.in_channels, ranks[0], 1, bias=False, **where)]
     else:
         enter = nn.Conv2d(layer.in_channels, ranks[0], 1, bias=False)
-        made = [enter, nn.Conv2d(ranks[0], ranks[1], layer.kernel_size, bias=False, **where)]  # type: ignore[arg-type]  # kernels are 2-tuples
-    return Factors(layer, *made, nn.Conv2d(ranks[-1], layer.out_channels, 1, bias=layer.bias is not None))
+        layers = [enter, nn.Conv2d(ranks[0], ranks[1], layer.kernel_size, bias=False, **where)]  # type: ignore[arg-type]  # kernels are 2-tuples
+    return Factors(layer, *layers, nn.Conv2d(ranks[-1], layer.out_channels, 1, bias=layer.bias is not None))
 
 
 def ranks_for_ratio(layer: nn.Module, ratio: float) -> dict[int, int]:

@@ -58,7 +58,7 @@ def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[st
 
         overrides = [_addable(word) for word in overrides]
         recipe = composed([word for word in overrides if word.lstrip("+~").startswith("recipe")])["recipe"] or {}
-        chosen = [
+        defaults = [
             f"{group}={recipe[group]}"
             for group in ("model", "dataset")
             if isinstance(recipe, dict)
@@ -66,7 +66,7 @@ def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[st
             and not any(word.startswith(f"{group}=") for word in overrides)
         ]
         try:
-            raw = composed([*chosen, *overrides])
+            raw = composed([*defaults, *overrides])
             with _hydra_errors(options, extra):
                 entries = _entries({group: options(group) for group in ("model", "target", "bench")}, search)
         except OmegaConfBaseException as error:
@@ -111,10 +111,10 @@ def _entries(groups: Mapping[str, Sequence[str]], search: list[str]) -> dict[str
     composed = hydra_compose("config", overrides=[*search, "~recipe", *words])
     plain = OmegaConf.to_container(composed["entries"], resolve=True)
     assert isinstance(plain, dict)
-    found: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in groups}
+    entries: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in groups}
     for group, name, place in places:
-        found[group][name] = {str(key): value for key, value in plain[group][place].items()}
-    return found
+        entries[group][name] = {str(key): value for key, value in plain[group][place].items()}
+    return entries
 
 
 class _hydra_errors:  # noqa: N801 - a context manager reads as a function
@@ -133,9 +133,9 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
             raise UsageError(broken) from None
         if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
             group, _, name = error.missing_cfg_file.partition("/")
-            known = self._options(group)
+            names = self._options(group)
             raise UsageError(
-                f"No {group} is called '{name}'.{nearest(name, known)} Known: {', '.join(known)}"
+                f"No {group} is called '{name}'.{nearest(name, names)} Known: {', '.join(names)}"
             ) from None
         if isinstance(error, HydraException | ValueError) and not isinstance(error, UsageError):
             text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)

@@ -96,8 +96,8 @@ class Board:
 
     def remaining_seconds(self) -> float | None:
         """From past runs; a job never seen is taken to last as long as the mean of its run's jobs. None: no idea yet."""
-        known = [seconds for key, seconds in self._spent.items() if seconds > 0]
-        mean = sum(known) / len(known) if known else None
+        durations = [seconds for key, seconds in self._spent.items() if seconds > 0]
+        mean = sum(durations) / len(durations) if durations else None
         total = 0.0
         now = time.monotonic()
         for key, expected in self._expected.items():
@@ -120,8 +120,10 @@ class Board:
     def headline(self) -> str:
         """How far the run is, in one line."""
         elapsed = format_seconds(time.monotonic() - self.started)
-        left = self.remaining_seconds()
-        rest = f", about {format_seconds(left)} left" if left is not None and self.finished < self.total else ""
+        remaining = self.remaining_seconds()
+        rest = (
+            f", about {format_seconds(remaining)} left" if remaining is not None and self.finished < self.total else ""
+        )
         failed = f", {self.failures} failed" if self.failures else ""
         return f"{self.plan.recipe.name}: {self.finished} of {self.total} jobs{failed}, {elapsed}{rest}"
 
@@ -158,15 +160,15 @@ class _LiveTree:
     def _render(self) -> RenderableType:
         board = self._board
         room = self._console.height - _MARGIN_LINES
-        shown = list(board.plan.steps)
-        if len(shown) > room:  # what goes on and what went wrong comes first; the rest is counted in the headline
-            busy = [step for step in shown if self._is_busy(step)]
-            rest = [step for step in shown if not self._is_busy(step)]
-            chosen = {step.key for step in [*busy, *rest][:room]}
-            shown = [step for step in shown if step.key in chosen]
+        steps = list(board.plan.steps)
+        if len(steps) > room:  # what goes on and what went wrong comes first; the rest is counted in the headline
+            busy = [step for step in steps if self._is_busy(step)]
+            rest = [step for step in steps if not self._is_busy(step)]
+            keys = {step.key for step in [*busy, *rest][:room]}
+            steps = [step for step in steps if step.key in keys]
         nodes: dict[Key, Tree] = {}
         top = Tree("", hide_root=True)
-        for step in shown:
+        for step in steps:
             parent = nodes.get(step.parent, top) if step.parent else top
             nodes[step.key] = parent.add(self._line(step))
         return Group(Text(board.headline(), style="bold"), top)

@@ -37,15 +37,15 @@ class EntryKind(Generic[T]):
         if self.names not in entry:
             raise self.error(f"{name}: no `{self.names}` is given. Known: {', '.join(self.registry)}")
         try:
-            found = self.registry[entry[self.names]]
+            definition = self.registry[entry[self.names]]
         except UnknownNameError as error:
             raise self.error(f"{name}: {error}") from None
-        given = {key: value for key, value in entry.items() if key not in self.reserved}
-        unset = next((key for key, value in given.items() if value == _MISSING), None)
+        parameters = {key: value for key, value in entry.items() if key not in self.reserved}
+        unset = next((key for key, value in parameters.items() if value == _MISSING), None)
         if unset:
             raise self.error(f"{name}: '{unset}' must be set, e.g. {self.folder}.{unset}=... on the command line")
-        params = params_model(signature(found), skip=1)
+        params = params_model(signature(definition), skip=1)
         try:
-            return found, params.model_validate(given)
+            return definition, params.model_validate(parameters)
         except ValidationError as error:
             raise self.error(f"{name}: {explain(error, params)}") from None

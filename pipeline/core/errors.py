@@ -23,10 +23,10 @@ def blame(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     name, text = type(error).__name__, reason(error)
-    said = text if text == name else f"{name}: {text}"
+    text_with_type = text if text == name else f"{name}: {text}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(_OTHERS)] or frames
-    return f"{said} ({own[-1].filename}:{own[-1].lineno})" if own else said
+    return f"{text_with_type} ({own[-1].filename}:{own[-1].lineno})" if own else text_with_type
 
 
 def reason(error: BaseException) -> str:

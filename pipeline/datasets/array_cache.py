@@ -23,14 +23,14 @@ def derived_arrays(folder: Path, key: str, make: Callable[[], Mapping[str, np.nd
     place = folder.expanduser() / "derived" / key
     with contextlib.suppress(OSError, ValueError, KeyError):
         return _load(place)
-    made = dict(make())
+    arrays = dict(make())
     try:
-        _store(made, place)
+        _store(arrays, place)
         return _load(place)
     except OSError:
-        for array in made.values():
+        for array in arrays.values():
             array.flags.writeable = False
-        return made
+        return arrays
 
 
 def _load(place: Path) -> dict[str, np.ndarray]:

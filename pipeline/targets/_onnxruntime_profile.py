@@ -45,12 +45,12 @@ def node_times(
     except runtime_errors() as error:
         raise TargetError(f"{model}: ONNX Runtime fails: {first_line(error)}") from None
     events = json.loads(Path(session.end_profiling()).read_text())
-    found: dict[str, NodeTime] = {}
+    times: dict[str, NodeTime] = {}
     for number, event in _warm(events):
         name = event["name"].removesuffix(_SUFFIX)
-        node = found.setdefault(name, NodeTime(name, event["args"].get("op_name", ""), [0.0] * (done - 1)))
+        node = times.setdefault(name, NodeTime(name, event["args"].get("op_name", ""), [0.0] * (done - 1)))
         node.seconds[number] += event["dur"] / 1e6
-    return list(found.values())
+    return list(times.values())
 
 
 def _warm(events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -65,10 +65,10 @@ class TorchSession:
 
         try:
             with torch.inference_mode():
-                found = forward(self._module, tensors(inputs), self._task)
+                outputs = forward(self._module, tensors(inputs), self._task)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise TargetError(f"{self._folder}: PyTorch fails: {str(error).strip().partition(chr(10))[0]}") from None
-        return tuple(found[name].numpy() for name in self.outputs)
+        return tuple(outputs[name].numpy() for name in self.outputs)
 
     def __enter__(self) -> Self:
         return self

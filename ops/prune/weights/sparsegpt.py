@@ -53,11 +53,11 @@ def _drop_lowest(scores: torch.Tensor, count: int, keep: torch.Tensor) -> int:
     """Mark the `count` lowest scores in `keep`, and those below 0 in any case; return how many were marked."""
     import torch
 
-    gone = max(count, int((scores < 0).sum()))
+    removals = max(count, int((scores < 0).sum()))
     marks = torch.ones(scores.numel(), dtype=torch.bool)
-    marks[scores.flatten().argsort(stable=True)[:gone]] = False
+    marks[scores.flatten().argsort(stable=True)[:removals]] = False
     keep.copy_(marks.view_as(scores))
-    return gone
+    return removals
 
 
 def _correct(weights: torch.Tensor, keep: torch.Tensor, factor: torch.Tensor, start: int, end: int) -> None:

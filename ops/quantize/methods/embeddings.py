@@ -21,7 +21,7 @@ def embedding_layers(model: Any) -> list[Layer]:
     ]
 
 
-def quantize_embeddings(path: Path, chosen: Collection[str]) -> list[str]:
+def quantize_embeddings(path: Path, layers: Collection[str]) -> list[str]:
     """Store the chosen tables of an ONNX file in int8, and return their layers.
 
     Symmetric, with a scale per column, so that only the rows looked up are widened (DequantizeLinear along the last axis).
@@ -31,7 +31,7 @@ def quantize_embeddings(path: Path, chosen: Collection[str]) -> list[str]:
     model = onnx.load(path)
     done = []
     for table in _tables(model):
-        if _layer(table.name) in chosen:
+        if _layer(table.name) in layers:
             done.append(_layer(table.name))
             _quantize(model, table)
     if done:
@@ -75,9 +75,9 @@ def _quantize(model: Any, table: Any) -> None:
     table.CopyFrom(numpy_helper.from_array(np.rint(values / scale).astype(np.int8), stored))
     for node in [node for node in model.graph.node if old in node.input]:
         node.input[0] = stored
-        found, node.output[0] = node.output[0], f"{node.output[0]}_rows"
+        output, node.output[0] = node.output[0], f"{node.output[0]}_rows"
         widen = onnx.helper.make_node(
-            "DequantizeLinear", [node.output[0], scales], [found], f"{node.name}.widen", axis=-1
+            "DequantizeLinear", [node.output[0], scales], [output], f"{node.name}.widen", axis=-1
         )
         place = next(index for index, other in enumerate(model.graph.node) if other == node)
         model.graph.node.insert(place + 1, widen)

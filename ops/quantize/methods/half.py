@@ -61,18 +61,18 @@ def _store(model: Any, layers: frozenset[str], kind: Literal["float16", "bfloat1
     """Replace weights, which lie in `folder`, by 16-bit ones and a Cast; return how many."""
     import onnx
 
-    chosen = list(weights_of(model, layers))
-    for tensor in chosen:
+    weights = list(weights_of(model, layers))
+    for tensor in weights:
         name = tensor.name
         tensor.CopyFrom(_narrowed(tensor, kind, folder))
         cast = onnx.helper.make_node("Cast", [tensor.name], [name], f"{name}.widen", to=onnx.TensorProto.FLOAT)
         model.graph.node.insert(0, cast)
-    return len(chosen)
+    return len(weights)
 
 
 def storable(model: Any, nodes: Sequence[MatrixNode]) -> list[Layer]:
     """Return the layers that hold 16-bit-worthy weights: matrix nodes, embeddings, and other constants by name."""
-    layers = {found.layer.name: found.layer for found in nodes if found.weight}
+    layers = {matrix.layer.name: matrix.layer for matrix in nodes if matrix.weight}
     looked_up = {node.input[0] for node in model.graph.node if node.op_type == "Gather"}
     for tensor in model.graph.initializer:
         name = layer_name(tensor.name)

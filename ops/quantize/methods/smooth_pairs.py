@@ -40,15 +40,15 @@ def _norm_pairs(model: TorchModel, batch: Batch) -> Iterator[Pair]:
     norms = {layer.name: modules[layer.name] for layer in layers_of(model.module) if "norm" in layer.groups}
     norms = {name: norm for name, norm in norms.items() if not isinstance(norm, nn.modules.batchnorm._BatchNorm)}
     linears = {name: part for name, part in modules.items() if type(part) is nn.Linear}
-    made: dict[str, list[torch.Tensor]] = {name: [] for name in norms}
-    taken: dict[str, list[torch.Tensor]] = {name: [] for name in linears}
-    with _recorded(norms, made, output=True), _recorded(linears, taken, output=False), torch.enable_grad():
+    outputs_of: dict[str, list[torch.Tensor]] = {name: [] for name in norms}
+    inputs_of: dict[str, list[torch.Tensor]] = {name: [] for name in linears}
+    with _recorded(norms, outputs_of, output=True), _recorded(linears, inputs_of, output=False), torch.enable_grad():
         outputs = forward(model.module.eval(), tensors(batch.inputs), model.architecture.task)
     uses = _consumer_counts(outputs)
-    for name, given in made.items():
+    for name, given in outputs_of.items():
         if len(given) != 1:  # never called, or shared between places
             continue
-        consumers = tuple(linear for linear, seen in taken.items() if len(seen) == 1 and seen[0] is given[0])
+        consumers = tuple(linear for linear, reads in inputs_of.items() if len(reads) == 1 and reads[0] is given[0])
         if consumers and uses.get(given[0].grad_fn) == len(consumers):
             yield Pair(name, consumers)
 
@@ -56,8 +56,8 @@ def _norm_pairs(model: TorchModel, batch: Batch) -> Iterator[Pair]:
 @contextlib.contextmanager
 def _recorded(layers: Mapping[str, nn.Module], into: dict[str, list[torch.Tensor]], *, output: bool) -> Iterator[None]:
     def hook(name: str) -> Any:
-        def run(_: Any, given: tuple[Any, ...], made: torch.Tensor) -> None:
-            into[name].append(made if output else given[0])
+        def run(_: Any, arguments: tuple[Any, ...], made: torch.Tensor) -> None:
+            into[name].append(made if output else arguments[0])
 
         return run
 
@@ -71,14 +71,14 @@ def _consumer_counts(outputs: Mapping[str, torch.Tensor]) -> dict[Any, int]:
     """Count the edges into each node of the gradient graph: how many operations use its result."""
     counts: dict[Any, int] = {}
     waiting = [tensor.grad_fn for tensor in outputs.values()]
-    seen = set(waiting)
+    visited = set(waiting)
     while waiting:
         for source, _ in waiting.pop().next_functions:  # type: ignore[union-attr]  # outputs depend on parameters
             if source is None:
                 continue
             counts[source] = counts.get(source, 0) + 1
-            if source not in seen:
-                seen.add(source)
+            if source not in visited:
+                visited.add(source)
                 waiting.append(source)
     return counts
 
@@ -90,13 +90,13 @@ def _value_pairs(module: nn.Module) -> Iterator[Pair]:
         if "Attention" not in type(part).__name__ or value is None:
             continue
         prefix = f"{name}." if name else ""
-        found = [(prefix + value, f"{prefix}{out}") for out in [_child(part, _OUTPUT)] if out]
+        pairs = [(prefix + value, f"{prefix}{out}") for out in [_child(part, _OUTPUT)] if out]
         # BERT keeps the output layer beside the attention, in the module around both
         outer = name.rpartition(".")[0]
         around = module.get_submodule(outer)
-        if not found and "Attention" in type(around).__name__ and (out := _child(around, _OUTPUT)):
-            found = [(prefix + value, f"{outer}.{out}" if outer else out)]
-        for producer, consumer in found:
+        if not pairs and "Attention" in type(around).__name__ and (out := _child(around, _OUTPUT)):
+            pairs = [(prefix + value, f"{outer}.{out}" if outer else out)]
+        for producer, consumer in pairs:
             if module.get_submodule(producer).out_features == module.get_submodule(consumer).in_features:
                 yield Pair(producer, (consumer,))
 

@@ -15,7 +15,7 @@ def residual_norms(module: torch.nn.Module, outputs: Iterable[torch.Tensor]) -> 
     Where the shortcut ends in a normalisation too, the longer of the two branches is meant.
     """
     owners = {id(part.weight): part for part in module.modules() if isinstance(part, _BatchNorm) and part.affine}
-    found: dict[int, torch.nn.Module] = {}
+    norms: dict[int, torch.nn.Module] = {}
     for node in _ancestors([output.grad_fn for output in outputs]):
         if not node.name().startswith("AddBackward"):
             continue
@@ -23,8 +23,8 @@ def residual_norms(module: torch.nn.Module, outputs: Iterable[torch.Tensor]) -> 
         branches = [(source, part) for source, part in ends if part is not None]
         if branches:
             _, part = max(branches, key=lambda branch: sum(1 for _ in _ancestors([branch[0]])))
-            found[id(part)] = part
-    return list(found.values())
+            norms[id(part)] = part
+    return list(norms.values())
 
 
 def _owner(node: Any, owners: Mapping[int, torch.nn.Module]) -> torch.nn.Module | None:
@@ -36,12 +36,12 @@ def _owner(node: Any, owners: Mapping[int, torch.nn.Module]) -> torch.nn.Module 
 
 
 def _ancestors(nodes: Iterable[Any]) -> Iterator[Any]:
-    seen: set[Any] = set()
+    visited: set[Any] = set()
     waiting = [node for node in nodes if node is not None]
     while waiting:
         node = waiting.pop()
-        if node in seen:
+        if node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         yield node
         waiting += [source for source, _ in node.next_functions if source is not None]

@@ -31,12 +31,12 @@ def content_digest(root: Path, names: Sequence[str], cache: Path) -> str:
     states = {name: _state(root / name) for name in sorted(names)}
     listing = hashlib.sha256(canonical_json([[name, *state] for name, state in states.items()])).hexdigest()
     memory = _memory(root, cache).with_suffix(".listings.json")
-    known = _read(memory)
-    if listing not in known:
+    records = _read(memory)
+    if listing not in records:
         digests = _remembered(root, states, cache)
-        known[listing] = hashlib.sha256(canonical_json(list(digests.items()))).hexdigest()
-        _write(memory, dict(list(known.items())[-_REMEMBERED:]))
-    return str(known[listing])
+        records[listing] = hashlib.sha256(canonical_json(list(digests.items()))).hexdigest()
+        _write(memory, dict(list(records.items())[-_REMEMBERED:]))
+    return str(records[listing])
 
 
 def file_digests(root: Path, names: Sequence[str], cache: Path) -> dict[str, str]:
@@ -55,14 +55,14 @@ def _state(file: Path) -> tuple[int, int, int]:
 
 def _remembered(root: Path, states: Mapping[str, tuple[int, int, int]], cache: Path) -> dict[str, str]:
     memory = _memory(root, cache).with_suffix(".files.json")
-    known = _read(memory)
-    stale = [name for name, state in states.items() if known.get(name, [None])[:3] != list(state)]
+    records = _read(memory)
+    stale = [name for name, state in states.items() if records.get(name, [None])[:3] != list(state)]
     if stale:
         with ThreadPoolExecutor(_THREADS) as pool:  # hashing releases the interpreter lock
             fresh = list(pool.map(lambda name: _digest(root / name), stale))
-        known |= {name: [*states[name], digest] for name, digest in zip(stale, fresh, strict=True)}
-        _write(memory, known)
-    return {name: known[name][3] for name in states}
+        records |= {name: [*states[name], digest] for name, digest in zip(stale, fresh, strict=True)}
+        _write(memory, records)
+    return {name: records[name][3] for name in states}
 
 
 def _digest(file: Path) -> str:
@@ -73,10 +73,10 @@ def _digest(file: Path) -> str:
 def _read(memory: Path) -> dict[str, Any]:
     """What was remembered; nothing if it was never written or is damaged."""
     try:
-        found = json.loads(memory.read_bytes())
+        content = json.loads(memory.read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _write(memory: Path, content: Mapping[str, Any]) -> None:

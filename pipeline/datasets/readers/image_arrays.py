@@ -103,18 +103,18 @@ def centred(pictures: np.ndarray, size: int) -> np.ndarray:
     count, channels, height, width = pictures.shape
     if (height, width) == (size, size):
         return pictures
-    top, left = (size - height) // 2, (size - width) // 2
+    top, first_column = (size - height) // 2, (size - width) // 2
     larger = np.zeros((count, channels, size, size), pictures.dtype)
-    larger[:, :, top : top + height, left : left + width] = pictures
+    larger[:, :, top : top + height, first_column : first_column + width] = pictures
     return larger
 
 
 def augmented(pictures: np.ndarray, noise: np.random.Generator, *, shift: int, flip: bool) -> np.ndarray:
     """Move each picture (N, C, S, S) by its own -shift..shift pixels in both directions, and mirror half of them."""
     count, _, size, _ = pictures.shape
-    top, left = noise.integers(0, 2 * shift, size=(2, count), endpoint=True)
+    top, first_column = noise.integers(0, 2 * shift, size=(2, count), endpoint=True)
     windows = np.lib.stride_tricks.sliding_window_view(centred(pictures, size + 2 * shift), (size, size), axis=(2, 3))
-    moved: np.ndarray = windows[np.arange(count), :, top, left]
+    moved: np.ndarray = windows[np.arange(count), :, top, first_column]
     if flip:
         mirrored = noise.random(count) < 0.5  # noqa: PLR2004 - one half
         moved[mirrored] = moved[mirrored, :, :, ::-1]

@@ -95,10 +95,10 @@ def _ids(train: int, test: int) -> np.ndarray:
 def _split(labels: np.ndarray, official: int, calibration: int) -> dict[Split, np.ndarray]:
     if calibration >= official:
         raise DataError(f"calibration: must be less than the {official} training pictures (got {calibration})")
-    chosen = first_spread(np.arange(official), labels, calibration)
+    positions = first_spread(np.arange(official), labels, calibration)
     return {
-        "train": np.setdiff1d(np.arange(official), chosen),
-        "calibration": chosen,
+        "train": np.setdiff1d(np.arange(official), positions),
+        "calibration": positions,
         "evaluation": np.arange(official, len(labels)),
     }
 

@@ -112,42 +112,44 @@ def _read(
     name = f"squad-{'written-' if generative else ''}{key[:32]}"
     made = derived_arrays(folder, name, lambda: {"tokens": _tokens(rows, tokenizer, generative=generative)})
     counts = made["tokens"]
-    chosen: dict[int, Split] = {}
+    split_of: dict[int, Split] = {}
     for split, members in _splits(rows).items():
         fitting = members[counts[members] <= longest[split]]
         limit = limits[split]
-        kept = fitting if limit is None else first_spread(fitting, np.zeros(len(rows), np.int64), limit)
-        if not len(kept):
+        rows_of_split = fitting if limit is None else first_spread(fitting, np.zeros(len(rows), np.int64), limit)
+        if not len(rows_of_split):
             raise DataError(f"no question for {split} has at most {longest[split]} tokens; raise length")
-        chosen |= dict.fromkeys(kept.tolist(), split)
-    numbers = sorted(chosen)
-    return _records([rows[number] for number in numbers], [chosen[number] for number in numbers])
+        split_of |= dict.fromkeys(rows_of_split.tolist(), split)
+    numbers = sorted(split_of)
+    return _records([rows[number] for number in numbers], [split_of[number] for number in numbers])
 
 
 def _rows(source: str, file: Path) -> Iterator[_Row]:
     for article in json.loads(file.read_text())["data"]:
         for paragraph in article["paragraphs"]:
-            for asked in paragraph["qas"]:
-                answers = _placed(asked["answers"], paragraph["context"])
+            for question in paragraph["qas"]:
+                answers = _placed(question["answers"], paragraph["context"])
                 if answers:
-                    yield _Row(source, article["title"], asked["id"], asked["question"], paragraph["context"], answers)
+                    yield _Row(
+                        source, article["title"], question["id"], question["question"], paragraph["context"], answers
+                    )
 
 
 def _placed(answers: Sequence[Mapping[str, Any]], context: str) -> Mapping[str, Sequence[Any]]:
     """The answers, first one that stands where it should: training points at the first. Empty if none does."""
     places = [(int(one["answer_start"]), str(one["text"])) for one in answers]
-    held = [number for number, (at, text) in enumerate(places) if text and context[at : at + len(text)] == text]
-    if not held:
+    matching = [number for number, (at, text) in enumerate(places) if text and context[at : at + len(text)] == text]
+    if not matching:
         return {}
-    places.insert(0, places.pop(held[0]))
+    places.insert(0, places.pop(matching[0]))
     return {"answer_start": [at for at, _ in places], "text": [text for _, text in places]}
 
 
 def _splits(rows: Sequence[_Row]) -> dict[Split, np.ndarray]:
     inside = [number for number, row in enumerate(rows) if row.source in TRAINING]
     parts = hashed_split([rows[number].article for number in inside], evaluation=0, calibration=_CALIBRATION_SHARE)
-    found = {split: np.array(inside)[parts[split]] for split in SPLITS}
-    return found | {"evaluation": np.array([n for n, row in enumerate(rows) if row.source in EVALUATION])}
+    positions = {split: np.array(inside)[parts[split]] for split in SPLITS}
+    return positions | {"evaluation": np.array([n for n, row in enumerate(rows) if row.source in EVALUATION])}
 
 
 def _tokens(rows: Sequence[_Row], tokenizer: Path, *, generative: bool) -> np.ndarray:
@@ -182,8 +184,8 @@ def _records(rows: Sequence[_Row], splits: Sequence[Split]) -> Records:
 
 def question_word(question: str) -> str:
     """What a question asks with: `who`, `what`, `when`, `where`, `which`, `why`, `how`, `how many` or `other`."""
-    found = _WORDS.search(question.lower())
-    word = found.group() if found else "other"
+    match = _WORDS.search(question.lower())
+    word = match.group() if match else "other"
     return _SAME.get(word, word)
 
 

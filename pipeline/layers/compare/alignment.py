@@ -80,7 +80,7 @@ def make_view(
     """
     stored = {tensor.name: tensor for tensor in tensors}
     edited, shapes = follow(edits), original or {}
-    made = {
+    effective = {
         tensor.name: Effective(
             tensor.name,
             tensor.shape,
@@ -91,37 +91,37 @@ def make_view(
         for tensor in stored.values()
     }
     for factored in edited.factored:
-        _multiply(made, factored)
+        _multiply(effective, factored)
     renamed = edited.renamed
     folds = {renamed.get(conv, conv): norm for conv, norm in (folds or {}).items()}
-    lookups = {name: lookup for name, lookup in (lookups or {}).items() if name in made}
+    lookups = {name: lookup for name, lookup in (lookups or {}).items() if name in effective}
     for name, lookup in lookups.items():
-        table = (shapes.get(lookup.table, (0,))[0], *made[name].shape[lookup.rows.ndim :])
-        kept = kept_axes(edited, lookup.table, table, shapes.get(lookup.table))[1:]
-        made[name] = replace(made[name], kept=(*[None] * lookup.rows.ndim, *kept))
-    return View(made, folds, lookups, {}, eps or {})
+        table = (shapes.get(lookup.table, (0,))[0], *effective[name].shape[lookup.rows.ndim :])
+        axes = kept_axes(edited, lookup.table, table, shapes.get(lookup.table))[1:]
+        effective[name] = replace(effective[name], kept=(*[None] * lookup.rows.ndim, *axes))
+    return View(effective, folds, lookups, {}, eps or {})
 
 
-def _multiply(made: dict[str, Effective], factored: Factored) -> None:
+def _multiply(effective: dict[str, Effective], factored: Factored) -> None:
     """Put the product in the place of its factors, in place."""
-    weights = [made.get(f"{part}.weight") for part in factored.parts]
+    weights = [effective.get(f"{part}.weight") for part in factored.parts]
     if any(weight is None for weight in weights):
         return  # this file has the layer as one
     present = [weight for weight in weights if weight is not None]
     for part in factored.parts:
-        del made[f"{part}.weight"]
+        del effective[f"{part}.weight"]
     first, last = present[0], present[-1]
     spatial = max((weight.shape[2:] for weight in present), key=math.prod)
-    made[f"{factored.layer}.weight"] = Effective(
+    effective[f"{factored.layer}.weight"] = Effective(
         f"{factored.layer}.weight",
         (last.shape[0], first.shape[1], *spatial),
         (last.kept[0], first.kept[1], *[None] * len(spatial)),
         partial(multiply, [weight.read for weight in present]),
         (*dict.fromkeys(step for weight in present for step in weight.how), f"{len(present)} factors multiplied"),
     )
-    bias = made.pop(f"{factored.parts[-1]}.bias", None)
+    bias = effective.pop(f"{factored.parts[-1]}.bias", None)
     if bias is not None:
-        made[f"{factored.layer}.bias"] = replace(bias, name=f"{factored.layer}.bias")
+        effective[f"{factored.layer}.bias"] = replace(bias, name=f"{factored.layer}.bias")
 
 
 def pairs(new: View, old: View) -> Iterator[Pair]:
@@ -157,16 +157,16 @@ def _pair(new: Effective, old: Effective) -> Pair:
         return Pair(new.name, "incomparable", reason=f"has shape {list(new.shape)}, in the reference {list(old.shape)}")
     mine, theirs = [], []
     for axis, (ours, others) in enumerate(zip(new.kept, old.kept, strict=True)):
-        found = _common(ours, new.shape[axis], others, old.shape[axis])
-        if found is None:
+        common = _common(ours, new.shape[axis], others, old.shape[axis])
+        if common is None:
             reason = f"has shape {list(new.shape)}, in the reference {list(old.shape)}, and which channels were kept is not recorded"
             return Pair(new.name, "incomparable", reason=reason)
-        mine.append(found[0])
-        theirs.append(found[1])
-    left = "x".join(str(len(places)) for places in mine)
+        mine.append(common[0])
+        theirs.append(common[1])
+    sizes = "x".join(str(len(places)) for places in mine)
     return Pair(
         new.name, "compared", partial(_chosen, new.read, mine), partial(_chosen, old.read, theirs),
-        how=(*how, f"the {left} values that both have"),
+        how=(*how, f"the {sizes} values that both have"),
     )  # fmt: skip
 
 
@@ -202,32 +202,32 @@ def _turned(read: Callable[[], np.ndarray]) -> np.ndarray:
 
 def _looked_up(view: View, other: View) -> View:
     """Look up in a view's tables what the other one has looked up already, and put that in their place."""
-    tensors, gone = dict(view.tensors), dict(view.gone)
+    tensors, absent = dict(view.tensors), dict(view.gone)
     for name, lookup in other.lookups.items():
         table = tensors.get(lookup.table)
         if name in tensors or table is None or lookup.rows.max(initial=-1) >= table.shape[0]:
             continue
-        shape, kept = (*lookup.rows.shape, *table.shape[1:]), (*[None] * lookup.rows.ndim, *table.kept[1:])
+        shape, axes = (*lookup.rows.shape, *table.shape[1:]), (*[None] * lookup.rows.ndim, *table.kept[1:])
         how = (*table.how, f"rows of '{lookup.table}'")
-        tensors[name] = Effective(name, shape, kept, partial(_rows, table.read, lookup.rows), how)
+        tensors[name] = Effective(name, shape, axes, partial(_rows, table.read, lookup.rows), how)
         if lookup.table not in other.tensors:
             del tensors[lookup.table]
-            gone[lookup.table] = f"its rows are in '{name}'"
-    return replace(view, tensors=tensors, gone=gone)
+            absent[lookup.table] = f"its rows are in '{name}'"
+    return replace(view, tensors=tensors, gone=absent)
 
 
 def _rows(read: Callable[[], np.ndarray], rows: np.ndarray) -> np.ndarray:
-    found: np.ndarray = read()[rows]
-    return found
+    selection: np.ndarray = read()[rows]
+    return selection
 
 
 def _folded(view: View, folds: Mapping[str, str]) -> View:
     """Fold batch normalisations into the convolutions before them, as the exporter does."""
-    tensors, gone = dict(view.tensors), dict(view.gone)
+    tensors, absent = dict(view.tensors), dict(view.gone)
     for conv, norm in folds.items():
         parts = [tensors.pop(f"{norm}.{part}", None) for part in ("weight", "bias", "running_mean", "running_var")]
         for part in ("weight", "bias", "running_mean", "running_var"):
-            gone[f"{norm}.{part}"] = f"folded into '{conv}'"
+            absent[f"{norm}.{part}"] = f"folded into '{conv}'"
         weight, bias = tensors.get(f"{conv}.weight"), tensors.get(f"{conv}.bias")
         if weight is None or any(part is None for part in parts):
             continue
@@ -235,10 +235,10 @@ def _folded(view: View, folds: Mapping[str, str]) -> View:
         eps = view.eps.get(norm, _EPSILON)
         step = (*weight.how, f"'{norm}' folded in")
         tensors[f"{conv}.weight"] = replace(weight, read=partial(_folded_weight, weight.read, readers, eps), how=step)
-        shape, kept = weight.shape[:1], weight.kept[:1]
+        shape, axes = weight.shape[:1], weight.kept[:1]
         read = partial(_folded_bias, bias.read if bias else None, readers, eps)
-        tensors[f"{conv}.bias"] = Effective(f"{conv}.bias", shape, kept, read, step)
-    return replace(view, tensors=tensors, folds=folds, gone=gone)
+        tensors[f"{conv}.bias"] = Effective(f"{conv}.bias", shape, axes, read, step)
+    return replace(view, tensors=tensors, folds=folds, gone=absent)
 
 
 def _scale(readers: Sequence[Callable[[], np.ndarray]], eps: float) -> np.ndarray:

@@ -50,7 +50,7 @@ class Difference:
 
 
 def compare(
-    new: np.ndarray, old: np.ndarray, *, limits: tuple[float, float], known: tuple[Summary, Summary] | None = None
+    new: np.ndarray, old: np.ndarray, *, limits: tuple[float, float], summaries: tuple[Summary, Summary] | None = None
 ) -> Difference:
     """Compare float32 arrays of one shape; `limits` are those of the new one's histogram.
 
@@ -59,7 +59,7 @@ def compare(
     """
     if new.shape != old.shape:
         raise ValueError(f"Only equal shapes can be compared, not {new.shape} and {old.shape}")
-    trusted = None if known is None or any(side.nans or side.infs for side in known) else known
+    trusted = None if summaries is None or any(side.nans or side.infs for side in summaries) else summaries
     exact = new.size <= _EXACT
     every = 1 if exact else math.ceil(new.size / BLOCK / (_SAMPLE / _PART))
     sums = _Sums(limits, trusted)
@@ -77,9 +77,9 @@ class _Sums:
     A block's sum is taken again in float64 where float32 could not hold it: too large, too small, or not a number.
     """
 
-    def __init__(self, limits: tuple[float, float], known: tuple[Summary, Summary] | None) -> None:
-        self.limits, self.light = limits, known is not None
-        self.dense = known is not None and not min(side.zeros for side in known)
+    def __init__(self, limits: tuple[float, float], summaries: tuple[Summary, Summary] | None) -> None:
+        self.limits, self.light = limits, summaries is not None
+        self.dense = summaries is not None and not min(side.zeros for side in summaries)
         """One side has no zeros, so both never are: nothing to count."""
         self.finite = self.counted = 0
         self.zero_new = self.zero_old = self.zero_both = 0
@@ -158,8 +158,8 @@ def decibels(signal: float, noise: float) -> float:
 
 
 def _both_finite(new: np.ndarray, old: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    known = np.isfinite(new) & np.isfinite(old)
-    return new[known], old[known]
+    finite = np.isfinite(new) & np.isfinite(old)
+    return new[finite], old[finite]
 
 
 def _sums(values: np.ndarray, scratch: np.ndarray) -> tuple[float, float]:
@@ -176,8 +176,8 @@ def _sums(values: np.ndarray, scratch: np.ndarray) -> tuple[float, float]:
 def _classes(change: np.ndarray, old: np.ndarray) -> np.ndarray:
     """Return the class of each relative change; a value that was zero and is not any more changed by 100 % or more."""
     ratio = np.abs(change / old)  # 0/0 is NaN, which is above nothing
-    found: np.ndarray = (ratio > EDGES[0]).astype(np.uint8)
+    bins: np.ndarray = (ratio > EDGES[0]).astype(np.uint8)
     for edge in EDGES[1:-1]:
-        found += ratio > edge
-    found += ratio >= EDGES[-1]
-    return found
+        bins += ratio > edge
+    bins += ratio >= EDGES[-1]
+    return bins

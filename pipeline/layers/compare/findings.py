@@ -50,7 +50,7 @@ def find(
         by_kind.setdefault(finding.kind, []).append(finding)
     # an operation knows a folded normalisation by the convolution that it is part of
     behind = {norm: conv for conv, norm in (folds or {}).items()}
-    return [_renamed(finding, behind) for found in by_kind.values() for finding in found[:_LIMIT]]
+    return [_renamed(finding, behind) for findings in by_kind.values() for finding in findings[:_LIMIT]]
 
 
 def _not_finite(here: Sequence[Distribution], reference: Key) -> Iterator[Finding]:

@@ -49,11 +49,11 @@ def changes(new: Side, old: Side, *, progress: Callable[[int, int], None] | None
     Raises:
         LayerError: if the files of one of them are gone or damaged.
     """
-    found = list(pairs(_view(new), _view(old)))
-    for position, pair in enumerate(found):
+    matched_pairs = list(pairs(_view(new), _view(old)))
+    for position, pair in enumerate(matched_pairs):
         yield _tensor_change(new, old, pair, position)
         if progress:
-            progress(position + 1, len(found))
+            progress(position + 1, len(matched_pairs))
     yield from divergence(new, old)
 
 
@@ -85,11 +85,11 @@ def _tensor_change(new: Side, old: Side, pair: Pair, position: int) -> Change:
         return _change(new, old, place, ("", "", pair.name), position, status=pair.status, reason=pair.reason)
     values, others = pair.new(), pair.old()
     limits = (record.low, record.high) if record else robust_range(values.reshape(-1))
-    known = None
+    summaries = None
     if pair.whole and record and reference and record.count == reference.count == values.size:
-        known = summary_of(record), summary_of(reference)
-    found = compare(values, others, limits=limits, known=known)
-    return _change(new, old, place, ("", "", pair.name), position, found=found, limits=limits, how=pair.how)
+        summaries = summary_of(record), summary_of(reference)
+    difference = compare(values, others, limits=limits, summaries=summaries)
+    return _change(new, old, place, ("", "", pair.name), position, difference=difference, limits=limits, how=pair.how)
 
 
 def _activation_change(
@@ -107,9 +107,9 @@ def _activation_change(
         return _change(new, old, "activation", where, position, status="incomparable", reason=reason)
     mine, theirs = values[both], other[0][both]
     limits = (record.low, record.high) if record else robust_range(mine)
-    found = compare(mine, theirs, limits=limits)
+    difference = compare(mine, theirs, limits=limits)
     how = () if both.all() else ("the channels that both have",)
-    return _change(new, old, "activation", where, position, found=found, limits=limits, how=how)
+    return _change(new, old, "activation", where, position, difference=difference, limits=limits, how=how)
 
 
 _NOTHING = Difference(0, 0, 0, 0, 0, None, None, None, None, (), 0)
@@ -117,17 +117,17 @@ _NOTHING = Difference(0, 0, 0, 0, 0, None, None, None, None, (), 0)
 
 def _change(
     new: Side, old: Side, place: str, where: tuple[str, str, str], position: int, *, status: str = "compared",
-    reason: str = "", found: Difference = _NOTHING, limits: tuple[float | None, float | None] = (None, None),
+    reason: str = "", difference: Difference = _NOTHING, limits: tuple[float | None, float | None] = (None, None),
     how: Sequence[str] = (),
 ) -> Change:  # fmt: skip
     stage, reference_stage, site = where
     module = site if place == "activation" else site.rpartition(".")[0]
     return Change(
         model_key=new.key, reference_key=old.key, place=place, stage=stage, reference_stage=reference_stage, site=site,
-        module=module, position=position, status=status, reason=reason, how=list(how), count=found.count,
-        nonfinite=found.nonfinite, zero_both=found.zero_both, zero_here=found.zero_here, zero_there=found.zero_there,
-        mean_abs_change=found.mean_abs_change, relative_change=found.relative_change, sqnr_db=found.sqnr_db,
-        cosine=found.cosine, low=limits[0], high=limits[1], counts=list(found.counts), counted=found.counted,
+        module=module, position=position, status=status, reason=reason, how=list(how), count=difference.count,
+        nonfinite=difference.nonfinite, zero_both=difference.zero_both, zero_here=difference.zero_here, zero_there=difference.zero_there,
+        mean_abs_change=difference.mean_abs_change, relative_change=difference.relative_change, sqnr_db=difference.sqnr_db,
+        cosine=difference.cosine, low=limits[0], high=limits[1], counts=list(difference.counts), counted=difference.counted,
     )  # fmt: skip
 
 

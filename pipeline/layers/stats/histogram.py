@@ -132,10 +132,10 @@ class Moments:
         with np.errstate(invalid="ignore"):  # inf - inf
             total = float(wide.sum())
         if not math.isfinite(total):
-            known = np.isfinite(block)
+            finite = np.isfinite(block)
             self.nans += int(np.isnan(block).sum())
-            block = block[known]
-            wide = wide[known]
+            block = block[finite]
+            wide = wide[finite]
             total = float(wide.sum())
         if block.size:
             self.finite += block.size

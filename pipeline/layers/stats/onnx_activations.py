@@ -54,19 +54,19 @@ def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: 
     for place in _places(model, folds):
         first.setdefault(place.site, place)
     places = sorted(first.values(), key=lambda place: order[place.value])
-    known = {output.name for output in model.graph.output}
+    output_names = {output.name for output in model.graph.output}
     inputs = [value.name for value in model.graph.input]
     for value in dict.fromkeys(place.value for place in places):
-        if value not in known:
+        if value not in output_names:
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(value))
     session = open_session(model.SerializeToString(), optimize="none")
     del model
     sites: dict[str, Site] = {}
-    wanted = list(dict.fromkeys(place.value for place in places))
+    names = list(dict.fromkeys(place.value for place in places))
     for batch in batches:
-        found = dict(zip(wanted, session.run(wanted, {name: batch.inputs[name] for name in inputs}), strict=True))
+        outputs = dict(zip(names, session.run(names, {name: batch.inputs[name] for name in inputs}), strict=True))
         for place in places:
-            output = found[place.value]
+            output = outputs[place.value]
             if output.ndim < 2 or len(output) != len(batch) or output.dtype.kind != "f":  # noqa: PLR2004 - instances, channels
                 continue
             if place.site not in sites:

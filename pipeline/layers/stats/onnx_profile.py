@@ -87,11 +87,11 @@ def _marked(path: Path, copy: Path) -> _Graph:
     model = onnx.load(path)
     initializers = {tensor.name for tensor in model.graph.initializer}
     matrices = matrix_nodes(model)  # while it is held, its nodes are the graph's own
-    known = {id(found.node): found.layer.name.partition("#")[0] for found in matrices if found.weight}
+    layer_of = {id(matrix.node): matrix.layer.name.partition("#")[0] for matrix in matrices if matrix.weight}
     graph = _Graph([], [], [], {})
     for number, node in enumerate(model.graph.node):
-        graph.layers.append(known.get(id(node)) or _module(node, initializers))
-        graph.multiplies.append(id(node) in known)
+        graph.layers.append(layer_of.get(id(node)) or _module(node, initializers))
+        graph.multiplies.append(id(node) in layer_of)
         graph.inputs.append(next(iter(node.input), ""))
         graph.producers.update(dict.fromkeys(node.output, number))
         node.name = f"@{number}@"

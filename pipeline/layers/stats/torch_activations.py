@@ -60,14 +60,14 @@ class _Watch:
         kind = type(module).__name__
 
         def observe(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            found = _tensor(output)
-            if found is None or name in self._seen or found.ndim < 2 or found.shape[0] != self._size:  # noqa: PLR2004 - instances, channels
+            tensor = _tensor(output)
+            if tensor is None or name in self._seen or tensor.ndim < 2 or tensor.shape[0] != self._size:  # noqa: PLR2004 - instances, channels
                 return
             self._seen.add(name)
             if name not in self.sites:
                 axis = 1 if _channels_first(kind) else -1
                 self.sites[name] = Site(self._scene, name, STAGE, position=len(self.sites), module_type=kind, axis=axis)
-            self.sites[name].add(found.float().numpy())
+            self.sites[name].add(tensor.float().numpy())
 
         return observe
 

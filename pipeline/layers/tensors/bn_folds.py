@@ -13,10 +13,10 @@ def folds_of(export: Path) -> dict[str, str]:
 
     Where it folded one module's operation into another's node, the node speaks of the last one.
     """
-    found = {}
+    folds = {}
     for matrix in matrix_nodes(open_skeleton(export).model):
         if matrix.node.op_type in CONVOLUTIONS and matrix.weight:
             scope, conv = "".join(module_names(matrix.node)[-2:-1]), matrix.layer.name.partition("#")[0]
             if scope and scope != conv:
-                found[conv] = scope
-    return found
+                folds[conv] = scope
+    return folds

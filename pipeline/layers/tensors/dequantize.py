@@ -56,32 +56,32 @@ class Roundings:
     def of(self, name: str) -> Rounding | None:
         """Return how a constant is rounded; None if it is stored as it is, or nobody says."""
         dims = tuple(self._initializers[name].dims)
-        found = self._behind(name, dims, set(range(len(dims))))
-        return found or self._named(name, dims)
+        rounding = self._behind(name, dims, set(range(len(dims))))
+        return rounding or self._named(name, dims)
 
-    def _behind(self, name: str, dims: tuple[int, ...], kept: set[int]) -> Rounding | None:
+    def _behind(self, name: str, dims: tuple[int, ...], axes: set[int]) -> Rounding | None:
         """Look at who uses a value that holds integers of a constant, of which the axes `kept` are whole."""
         for node, place in self._users.get(name, []):
-            found = self._said(node, place, dims, kept)
-            if found is not None and all(scale in self._initializers for scale in found.scales):
-                return found
+            rounding = self._said(node, place, dims, axes)
+            if rounding is not None and all(scale in self._initializers for scale in rounding.scales):
+                return rounding
         return None
 
-    def _said(self, node: Any, place: int, dims: tuple[int, ...], kept: set[int]) -> Rounding | None:
+    def _said(self, node: Any, place: int, dims: tuple[int, ...], axes: set[int]) -> Rounding | None:
         if place != 0:
             return self._beside(node, place, len(dims))
         match node.op_type:
             case "DequantizeLinear":
-                whole = len(kept) == len(dims)
-                axis = int(attribute(node, "axis", 1)) if whole else self._axis_of(node.input[1], dims, kept)
+                whole = len(axes) == len(dims)
+                axis = int(attribute(node, "axis", 1)) if whole else self._axis_of(node.input[1], dims, axes)
                 block = int(attribute(node, "block_size", 0)) if whole else 0
                 return Rounding((node.input[1],), self._input(node, 2), axis, block)
             case "GatherBlockQuantized":
                 return self._blocks(node, len(dims))
             case "Gather":
-                return self._behind(node.output[0], dims, kept - {int(attribute(node, "axis", 0)) % len(dims)})
+                return self._behind(node.output[0], dims, axes - {int(attribute(node, "axis", 0)) % len(dims)})
             case "Identity":
-                return self._behind(node.output[0], dims, kept)
+                return self._behind(node.output[0], dims, axes)
         return None
 
     def _beside(self, node: Any, place: int, rank: int) -> Rounding | None:
@@ -95,11 +95,11 @@ class Roundings:
             return Rounding((node.input[scale],), self._input(node, zero), outputs)
         return None
 
-    def _axis_of(self, scale: str, dims: tuple[int, ...], kept: set[int]) -> int:
+    def _axis_of(self, scale: str, dims: tuple[int, ...], axes: set[int]) -> int:
         """Return the axis of the table that scales of looked-up rows lie along: the row's number says nothing of it."""
         tensor = self._initializers.get(scale)
         count = int(np.prod(tensor.dims)) if tensor is not None else 1
-        return max((axis for axis in kept if dims[axis] == count), default=len(dims) - 1)
+        return max((axis for axis in axes if dims[axis] == count), default=len(dims) - 1)
 
     def _blocks(self, node: Any, rank: int) -> Rounding:
         table, bits = self._initializers.get(node.input[0]), int(attribute(node, "bits", 4))

@@ -35,38 +35,38 @@ class Edited:
     @property
     def renamed(self) -> dict[str, str]:
         """Last part of a factorised layer -> the layer: it gives the layer's outputs and has its bias."""
-        return {found.parts[-1]: found.layer for found in self.factored}
+        return {factors.parts[-1]: factors.layer for factors in self.factored}
 
 
 def follow(edits: Sequence[Mapping[str, Any]]) -> Edited:
     """Go through the edits in order: later ones name channels of what earlier ones left."""
-    kept: dict[tuple[str, Side], np.ndarray] = {}
+    channels: dict[tuple[str, Side], np.ndarray] = {}
     factored: list[Factored] = []
     for edit in edits:
         if edit["edit"] == "channels":
-            _narrow(kept, edit["layers"])
+            _narrow(channels, edit["layers"])
         elif edit["edit"] == "factorize":
-            factored.extend(_factorize(kept, edit["layers"]))
-    return Edited(kept, tuple(factored))
+            factored.extend(_factorize(channels, edit["layers"]))
+    return Edited(channels, tuple(factored))
 
 
-def _narrow(kept: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Mapping[Side, Sequence[int]]]) -> None:
+def _narrow(channels: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Mapping[Side, Sequence[int]]]) -> None:
     for layer, sides in layers.items():
         for side, indices in sides.items():
-            before = kept.get((layer, side))
-            chosen = np.asarray(indices, np.int64)
-            kept[layer, side] = chosen if before is None else before[chosen]
+            before = channels.get((layer, side))
+            positions = np.asarray(indices, np.int64)
+            channels[layer, side] = positions if before is None else before[positions]
 
 
-def _factorize(kept: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Sequence[int]]) -> Iterator[Factored]:
+def _factorize(channels: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Sequence[int]]) -> Iterator[Factored]:
     """What a layer had lost, its first factor has lost of the inputs and its last of the outputs."""
     for layer, ranks in layers.items():
-        found = Factored(layer, tuple(f"{layer}.{part}" for part in range(len(ranks) + 1)))
-        ends: tuple[tuple[Side, str], ...] = (("in", found.parts[0]), ("out", found.parts[-1]))
+        factors = Factored(layer, tuple(f"{layer}.{part}" for part in range(len(ranks) + 1)))
+        ends: tuple[tuple[Side, str], ...] = (("in", factors.parts[0]), ("out", factors.parts[-1]))
         for side, part in ends:
-            if (before := kept.pop((layer, side), None)) is not None:
-                kept[part, side] = before
-        yield found
+            if (before := channels.pop((layer, side), None)) is not None:
+                channels[part, side] = before
+        yield factors
 
 
 def kept_axes(edited: Edited, name: str, shape: tuple[int, ...], original: tuple[int, ...] | None) -> Kept:
@@ -99,5 +99,5 @@ def multiply(readers: Sequence[Callable[[], np.ndarray]]) -> np.ndarray:
             product = np.einsum("bahw,ai->bihw", factor, entering)
         else:
             product = np.tensordot(factor.reshape(factor.shape[0], -1), product, axes=1)
-    found: np.ndarray = product.astype(np.float32)
-    return found
+    values: np.ndarray = product.astype(np.float32)
+    return values

@@ -35,12 +35,12 @@ def open_skeleton(path: Path) -> Skeleton:
     """Read an ONNX file's graph and where its weights are."""
     import onnx
 
-    kept = bytearray()
+    content = bytearray()
     places: dict[str, tuple[int, int]] = {}
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
         for field, start, first, last in _fields(pages, 0, len(pages)):
             if field != _GRAPH:
-                kept += pages[start:last]
+                content += pages[start:last]
                 continue
             graph = bytearray()
             for inner, inner_start, inner_first, inner_last in _fields(pages, first, last):
@@ -49,8 +49,8 @@ def open_skeleton(path: Path) -> Skeleton:
                     graph += bytes([_INITIALIZER << 3 | _BYTES]) + _varint(len(tensor)) + tensor
                 else:
                     graph += pages[inner_start:inner_last]
-            kept += bytes([_GRAPH << 3 | _BYTES]) + _varint(len(graph)) + graph
-    model = onnx.ModelProto.FromString(bytes(kept))
+            content += bytes([_GRAPH << 3 | _BYTES]) + _varint(len(graph)) + graph
+    model = onnx.ModelProto.FromString(bytes(content))
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
 
     def read(name: str) -> np.ndarray:
@@ -63,15 +63,15 @@ def _tensor(pages: mmap.mmap, first: int, last: int, places: dict[str, tuple[int
     """Return a TensorProto without large raw data, whose place is noted."""
     import onnx
 
-    kept, large = bytearray(), None
+    content, large = bytearray(), None
     for field, start, inner_first, inner_last in _fields(pages, first, last):
         if field == _RAW_DATA and inner_last - inner_first > _SMALL:
             large = inner_first, inner_last - inner_first
         else:
-            kept += pages[start:inner_last]
+            content += pages[start:inner_last]
     if large:
-        places[onnx.TensorProto.FromString(bytes(kept)).name] = large
-    return bytes(kept)
+        places[onnx.TensorProto.FromString(bytes(content)).name] = large
+    return bytes(content)
 
 
 def _fields(pages: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
@@ -106,12 +106,12 @@ def _read_varint(pages: mmap.mmap, at: int) -> tuple[int, int]:
 
 
 def _varint(value: int) -> bytes:
-    made = bytearray()
+    digits = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - seven bits to a byte
-        made.append(value & 0x7F | 0x80)
+        digits.append(value & 0x7F | 0x80)
         value >>= 7
-    made.append(value)
-    return bytes(made)
+    digits.append(value)
+    return bytes(digits)
 
 
 def _values(path: Path, tensor: Any, place: tuple[int, int] | None) -> np.ndarray:
@@ -127,8 +127,8 @@ def _values(path: Path, tensor: Any, place: tuple[int, int] | None) -> np.ndarra
     elif place:
         raw = read_raw(path, *place)
     else:
-        found: np.ndarray = onnx.numpy_helper.to_array(tensor)
-        return found.astype(np.float32) if tensor.data_type == onnx.TensorProto.BFLOAT16 else found
+        array: np.ndarray = onnx.numpy_helper.to_array(tensor)
+        return array.astype(np.float32) if tensor.data_type == onnx.TensorProto.BFLOAT16 else array
     return _decoded(raw, tensor)
 
 

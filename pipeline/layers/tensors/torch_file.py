@@ -29,16 +29,16 @@ def torch_tensors(folder: Path) -> Sequence[StoredTensor]:
     start, header = _header(file)
     structure = storage.load_structure(folder)
     parameters = set(structure["parameters"])
-    found = []
+    tensors = []
     for name, entry in header.items():
         role = "parameter" if name in parameters else "buffer"
         if entry["dtype"] not in _NUMPY or (role == "buffer" and name.rpartition(".")[2] not in _BUFFERS):
             continue
-        found.append(_stored(file, start, name, entry, role=role, modules=structure["modules"]))
+        tensors.append(_stored(file, start, name, entry, role=role, modules=structure["modules"]))
     modules = {name: place for place, name in enumerate(structure["modules"])}
     order = {name: place for place, name in enumerate(structure["parameters"])}
     # as in the code: modules in order, in each the parameters before the buffers
-    return sorted(found, key=lambda t: (modules.get(t.module, len(modules)), order.get(t.name, len(order)), t.name))
+    return sorted(tensors, key=lambda t: (modules.get(t.module, len(modules)), order.get(t.name, len(order)), t.name))
 
 
 def read_raw(file: Path, offset: int, length: int) -> np.ndarray:
@@ -46,8 +46,8 @@ def read_raw(file: Path, offset: int, length: int) -> np.ndarray:
     if length == 0:
         return np.empty(0, np.uint8)
     page = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-    with file.open("rb") as opened:
-        pages = mmap.mmap(opened.fileno(), offset - page + length, offset=page, access=mmap.ACCESS_READ)
+    with file.open("rb") as stream:
+        pages = mmap.mmap(stream.fileno(), offset - page + length, offset=page, access=mmap.ACCESS_READ)
     return np.frombuffer(pages, np.uint8)[offset - page :]
 
 
@@ -57,11 +57,11 @@ def widened(raw: np.ndarray) -> np.ndarray:
 
 
 def _header(file: Path) -> tuple[int, dict[str, Any]]:
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
         if length > file.stat().st_size:
             raise ValueError(f"{file.name} is damaged: its header is longer than the file")
-        header: dict[str, Any] = json.loads(opened.read(length))
+        header: dict[str, Any] = json.loads(stream.read(length))
     header.pop("__metadata__", None)
     return 8 + length, header
 

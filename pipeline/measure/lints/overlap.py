@@ -17,8 +17,8 @@ def calibration_overlap(dataset: Dataset) -> float | None:
 
     None for a data set without calibration instances. Reads both splits once.
     """
-    judged = set(_contents(dataset, "evaluation"))
-    shared = [content in judged for content in _contents(dataset, "calibration")]
+    evaluation = set(_contents(dataset, "evaluation"))
+    shared = [content in evaluation for content in _contents(dataset, "calibration")]
     return sum(shared) / len(shared) if shared else None
 
 

@@ -26,11 +26,11 @@ def low_integer_share(subject: Subject) -> Finding | None:
 @lint
 def quantized_without_preprocessing(subject: Subject) -> Finding | None:
     """Batch normalisation stands unfused among quantized layers."""
-    left = subject.value("unfused_batch_norms")
-    if not left:
+    unfused = subject.value("unfused_batch_norms")
+    if not unfused:
         return None
     return Finding(
-        f"{left:.0f} batch normalisations stand unfused in the quantized file: each costs a trip from int8 to float and back",
+        f"{unfused:.0f} batch normalisations stand unfused in the quantized file: each costs a trip from int8 to float and back",
         "Pre-process before quantizing (onnxruntime.quantization.shape_inference.quant_pre_process), or let `quantize` do it",
-        {"unfused_batch_norms": left},
+        {"unfused_batch_norms": unfused},
     )

@@ -22,9 +22,9 @@ def larger_at_higher_ratio(subject: Subject) -> Finding | None:
         if not weaker:
             continue
         nearest = max(weaker, key=lambda sibling: float(sibling.params[strength]))
-        found = _larger(subject, nearest, strength) or _slower(subject, nearest, strength)
-        if found:
-            return found
+        finding = _larger(subject, nearest, strength) or _slower(subject, nearest, strength)
+        if finding:
+            return finding
     return None
 
 

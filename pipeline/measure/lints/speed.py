@@ -64,12 +64,12 @@ def unsteady_latency(subject: Subject) -> Finding | None:
 @lint
 def contended(subject: Subject) -> Finding | None:
     """Others used the machine while the model was timed."""
-    found = [timing for timing in subject.timings if timing.contended]
-    if not found:
+    contended_timings = [timing for timing in subject.timings if timing.contended]
+    if not contended_timings:
         return None
-    worst = max(found, key=lambda timing: timing.foreign_cores)
+    worst = max(contended_timings, key=lambda timing: timing.foreign_cores)
     return Finding(
-        f"While it was timed others kept {worst.foreign_cores:.2f} cores busy ({_conditions(found, subject)})",
+        f"While it was timed others kept {worst.foreign_cores:.2f} cores busy ({_conditions(contended_timings, subject)})",
         "Trust the CPU times and their intervals, not the wall-clock times; measure again when the machine is quiet",
         {"foreign_cores": worst.foreign_cores, "evidence_key": worst.evidence_key},
     )
@@ -78,14 +78,14 @@ def contended(subject: Subject) -> Finding | None:
 @lint
 def drifted(subject: Subject) -> Finding | None:
     """The machine became faster or slower while nobody else was seen to use it."""
-    found = [timing for timing in subject.timings if timing.drifted and not timing.contended]
-    if not found:
+    drifted_timings = [timing for timing in subject.timings if timing.drifted and not timing.contended]
+    if not drifted_timings:
         return None
     return Finding(
-        f"While it was timed the machine's own speed changed ({_conditions(found, subject)})",
+        f"While it was timed the machine's own speed changed ({_conditions(drifted_timings, subject)})",
         "Trust the speed-ups, whose two models ran in the same rounds, more than the times; for steady times fix the clock of "
         "the processor, or measure again",
-        {"foreign_cores": found[0].foreign_cores, "evidence_key": found[0].evidence_key},
+        {"foreign_cores": drifted_timings[0].foreign_cores, "evidence_key": drifted_timings[0].evidence_key},
     )
 
 
@@ -113,8 +113,8 @@ def timed_apart(subject: Subject) -> Finding | None:
     return None
 
 
-def _conditions(found: Sequence[Timing], subject: Subject) -> str:
-    return f"{len(found)} of {len(subject.timings)} conditions"
+def _conditions(timings: Sequence[Timing], subject: Subject) -> str:
+    return f"{len(timings)} of {len(subject.timings)} conditions"
 
 
 def _slower(speedup: Speedup | None) -> bool:

@@ -57,11 +57,11 @@ def token_f1_rows(predictions: Predictions) -> np.ndarray:
 
 
 def _token_f1(answer: str, reference: str) -> float:
-    given, wanted = normalized(answer).split(), normalized(reference).split()
-    if not given or not wanted:  # no answer is right only where none is wanted
-        return float(given == wanted)
-    common = (Counter(given) & Counter(wanted)).total()
-    return 2 * common / (len(given) + len(wanted))
+    words, expected = normalized(answer).split(), normalized(reference).split()
+    if not words or not expected:  # no answer is right only where none is wanted
+        return float(words == expected)
+    common = (Counter(words) & Counter(expected)).total()
+    return 2 * common / (len(words) + len(expected))
 
 
 def share(rows: np.ndarray) -> Estimate | None:

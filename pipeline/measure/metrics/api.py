@@ -176,10 +176,10 @@ def metric(
 def _evidence_of(fn: Callable[..., Any]) -> tuple[type, bool]:
     hints = get_type_hints(fn)
     hints.pop("return", None)
-    given = list(hints.values())
-    if given in ([Predictions], [Timings], [Speedups], [ModelFiles]):
-        return given[0], False
-    if given == [Predictions, Predictions]:
+    arguments = list(hints.values())
+    if arguments in ([Predictions], [Timings], [Speedups], [ModelFiles]):
+        return arguments[0], False
+    if arguments == [Predictions, Predictions]:
         return Predictions, True
     where = f"{fn.__module__}.{fn.__qualname__}"
     raise TypeError(f"{where}: a metric takes Predictions, (Predictions, Predictions), Timings, Speedups or ModelFiles")

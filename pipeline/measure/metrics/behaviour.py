@@ -106,12 +106,12 @@ def _group_losses(predictions: Predictions, base: Predictions) -> list[tuple[flo
 
 def _losses(correct: np.ndarray, before: np.ndarray, groups: np.ndarray) -> list[tuple[float, float]]:
     """Of each group: how much accuracy it lost, and the p value of that; a gain is no evidence of a loss."""
-    found = []
+    losses = []
     for group in np.unique(groups):
         now, then = correct[groups == group], before[groups == group]
         loss = float(then.mean() - now.mean())
-        found.append((loss, mcnemar(now, then) if loss > 0 else 1.0))
-    return found
+        losses.append((loss, mcnemar(now, then) if loss > 0 else 1.0))
+    return losses
 
 
 def _check(predictions: Predictions, base: Predictions) -> None:

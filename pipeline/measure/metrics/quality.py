@@ -69,11 +69,11 @@ def macro_f1(predictions: Predictions) -> float | None:
         return None
     labels, predicted = predictions.targets["labels"], predicted_classes(predictions)
     size = len(predictions.classes)
-    wanted = np.bincount(labels, minlength=size)
-    given = np.bincount(predicted[predicted >= 0], minlength=size)
+    label_counts = np.bincount(labels, minlength=size)
+    predicted_counts = np.bincount(predicted[predicted >= 0], minlength=size)
     hits = np.bincount(labels[labels == predicted], minlength=size)
-    seen = wanted + given > 0
-    return float((2 * hits[seen] / (wanted + given)[seen]).mean())
+    present = label_counts + predicted_counts > 0
+    return float((2 * hits[present] / (label_counts + predicted_counts)[present]).mean())
 
 
 @metric(unit="", format=".1%", better=Better.HIGHER)
@@ -113,8 +113,8 @@ def invalid_outputs(predictions: Predictions) -> Estimate | None:
 
 
 def _worst(correct: np.ndarray, groups: np.ndarray) -> Estimate | None:
-    found = [share(correct[groups == group]) for group in np.unique(groups)]
-    return min((estimate for estimate in found if estimate), key=lambda estimate: estimate.value, default=None)
+    shares = [share(correct[groups == group]) for group in np.unique(groups)]
+    return min((estimate for estimate in shares if estimate), key=lambda estimate: estimate.value, default=None)
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -78,8 +78,8 @@ def energy(timings: Timings) -> Estimate | None:
 
 
 def _milliseconds(seconds: np.ndarray, percent: float) -> Estimate | None:
-    found = percentile(seconds, percent).value
-    if found is None:
+    value = percentile(seconds, percent).value
+    if value is None:
         return None
     low, high = quantile_interval(seconds, percent) or (None, None)
-    return Estimate(1000 * found, 1000 * low if low else None, 1000 * high if high else None, len(seconds))
+    return Estimate(1000 * value, 1000 * low if low else None, 1000 * high if high else None, len(seconds))

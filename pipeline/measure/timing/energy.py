@@ -12,10 +12,10 @@ class EnergyMeter:
     """Joules that all processor packages have used between two looks."""
 
     def __init__(self, folder: Path = _POWERCAP) -> None:
-        found = [
+        counters = [
             zone for zone in sorted(folder.glob("intel-rapl:*")) if ":" not in zone.name.removeprefix("intel-rapl:")
         ]
-        self._zones = [zone for zone in found if _read(zone / "energy_uj") is not None]
+        self._zones = [zone for zone in counters if _read(zone / "energy_uj") is not None]
         self._last: list[int] = []
 
     def start(self) -> None:

@@ -97,12 +97,12 @@ def _open(group: Group, place: Place, preset: Preset, launch: int, stack: ExitSt
         )  # fmt: skip
         stack.callback(process.close)
         try:
-            opened = process.open()
+            opening = process.open()
             warmed = process.warm_up(preset.warmup)
         except MeasureError as error:
             group.failures.append(Failure(_case(candidate, group.condition), str(error)))
             continue
-        yield Member(candidate, role, number, process, opened, warmed, Plan(1, 0, 0, 0))
+        yield Member(candidate, role, number, process, opening, warmed, Plan(1, 0, 0, 0))
 
 
 def _case(candidate: Candidate, condition: Condition) -> Case:
@@ -116,14 +116,14 @@ def _fit(members: Sequence[Member], rounds: int, deadline: float | None, *, medi
     """
     if deadline is None or not members:
         return rounds
-    left = max(0.0, deadline - time.monotonic())
-    wanted = rounds * sum(member.expected() for member in members)
-    if left >= wanted:
+    remaining = max(0.0, deadline - time.monotonic())
+    expected = rounds * sum(member.expected() for member in members)
+    if remaining >= expected:
         return rounds
     priming = rounds * sum(member.priming() for member in members)
     for member in members:
-        member.plan.cut(max(0.0, left - priming) / (wanted - priming))
-    possible = int(left / sum(member.expected() for member in members))
+        member.plan.cut(max(0.0, remaining - priming) / (expected - priming))
+    possible = int(remaining / sum(member.expected() for member in members))
     rounds = max(min(rounds, FEWEST_ROUNDS), min(rounds, possible))
     if median:
         for member in members:

@@ -118,8 +118,8 @@ class Preset(_Checked):
 
     def distinct_conditions(self) -> tuple[Condition, ...]:
         """The conditions of this machine: with one core, all cores are one thread."""
-        found = {(c.scenario, c.batch, c.cores): c for c in reversed(self.conditions)}
-        return tuple(reversed(found.values()))
+        by_condition = {(c.scenario, c.batch, c.cores): c for c in reversed(self.conditions)}
+        return tuple(reversed(by_condition.values()))
 
 
 def parse_preset(entry: Mapping[str, Any]) -> Preset:

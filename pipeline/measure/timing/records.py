@@ -33,10 +33,10 @@ def records_of(result: SessionResult, *, device: str, run_id: str) -> list[Recor
     records += [_speedup(entry, common) for entry in result.comparisons]
     records += [
         Measurement(
-            model_key=model, target=target, dataset_key="", metric=spec.name, run_id=run_id, value=found.value,
-            low=None if rough else found.low, high=None if rough else found.high, count=found.count, **common,
+            model_key=model, target=target, dataset_key="", metric=spec.name, run_id=run_id, value=estimate.value,
+            low=None if rough else estimate.low, high=None if rough else estimate.high, count=estimate.count, **common,
         )
-        for (model, target), measures in measures_of(result).items() for spec, found in measures
+        for (model, target), measures in measures_of(result).items() for spec, estimate in measures
     ]  # fmt: skip
     return records
 
@@ -49,8 +49,8 @@ def measures_of(result: SessionResult) -> dict[tuple[str, str], list[tuple[Metri
             cases[entry.case.model_key, entry.case.target][entry.case].append(entry)
     measures = {}
     for place, own in cases.items():
-        found = [pair for case in _stated(own) for pair in compute(timings_of(own[case]))]
-        measures[place] = found + compute(_speedups(place, result.comparisons))
+        pairs = [pair for case in _stated(own) for pair in compute(timings_of(own[case]))]
+        measures[place] = pairs + compute(_speedups(place, result.comparisons))
     return measures
 
 
@@ -90,12 +90,12 @@ def _speedups(place: tuple[str, str], comparisons: Sequence[Comparison]) -> Spee
     ]
     fewest = min((entry.case.threads for entry in own), default=0)
     clock = "cpu" if any(entry.clock == "cpu" for entry in own) else "wall"
-    found = {
+    records = {
         entry.relation: Estimate(entry.ratio, entry.low, entry.high, entry.rounds)
         for entry in own
         if entry.case.threads == fewest and entry.clock == clock
     }
-    return Speedups(base=found.get("base"), parent=found.get("parent"))
+    return Speedups(base=records.get("base"), parent=records.get("parent"))
 
 
 def _samples(entry: ProcessSamples, result: SessionResult, common: Mapping[str, Any]) -> TimingSamples:

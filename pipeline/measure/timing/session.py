@@ -127,13 +127,13 @@ def _comparisons(
 
 
 def _check(candidates: Sequence[Candidate], targets: Mapping[str, Mapping[str, Any]]) -> None:
-    seen: set[tuple[str, str]] = set()
+    visited: set[tuple[str, str]] = set()
     for candidate in candidates:
         if candidate.target not in targets:
             raise SessionError(f"Model {candidate.model_key[:12]}: target '{candidate.target}' has no entry")
-        if (candidate.model_key, candidate.target) in seen:
+        if (candidate.model_key, candidate.target) in visited:
             raise SessionError(f"Model {candidate.model_key[:12]} is given twice for target '{candidate.target}'")
-        seen.add((candidate.model_key, candidate.target))
+        visited.add((candidate.model_key, candidate.target))
 
 
 class _Budget:
@@ -168,14 +168,14 @@ def _groups(candidates: Sequence[Candidate], target: str, wanted: Collection[str
 
 
 def _members(
-    models: Sequence[Candidate], known: Mapping[str, Candidate], base: Candidate | None, preset: Preset
+    models: Sequence[Candidate], by_key: Mapping[str, Candidate], base: Candidate | None, preset: Preset
 ) -> list[tuple[Candidate, Role]]:
     members = [(model, Role.MODEL) for model in models]
     if not preset.compare:
         return members
     inside = {model.model_key for model in models}
     parents = dict.fromkeys(model.parent_key for model in models if model.parent_key)
-    references = [known[key] for key in parents if key not in inside and key in known]
+    references = [by_key[key] for key in parents if key not in inside and key in by_key]
     if base is not None and base.model_key not in {*inside, *parents}:
         references.append(base)
     members += [(reference, Role.REFERENCE) for reference in references]
@@ -184,11 +184,11 @@ def _members(
     return members
 
 
-def _in_tree_order(known: Mapping[str, Candidate]) -> list[Candidate]:
+def _in_tree_order(by_key: Mapping[str, Candidate]) -> list[Candidate]:
     """Depth first, so that models and their parents fall into one group."""
     children: dict[str | None, list[Candidate]] = defaultdict(list)
-    for candidate in known.values():
-        children[candidate.parent_key if candidate.parent_key in known else None].append(candidate)
+    for candidate in by_key.values():
+        children[candidate.parent_key if candidate.parent_key in by_key else None].append(candidate)
     ordered: list[Candidate] = []
     stack = list(reversed(children[None]))
     while stack:

@@ -52,11 +52,11 @@ def import_file(store: Store, path: Path) -> Imported:
     records = read(path, store.metrics())
     models = sum(isinstance(record, Model) for record in records)
     measurements = sum(isinstance(record, Measurement) for record in records)
-    known = any(isinstance(record, Ingested) and record.evidence_key in store.ingested() for record in records)
-    if not known:
+    imported = any(isinstance(record, Ingested) and record.evidence_key in store.ingested() for record in records)
+    if not imported:
         store.write(records)
     store.publish()
-    return Imported(path.stem, models, measurements, known)
+    return Imported(path.stem, models, measurements, imported)
 
 
 def read(path: Path, known: Mapping[str, Metric] | None = None) -> list[Record]:

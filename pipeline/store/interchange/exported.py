@@ -68,8 +68,8 @@ def _verbatim(db: Connection, run_id: str) -> dict[str, Any]:
 
 
 def _made(db: Connection, recipe: str) -> dict[str, Any]:
-    found = db.execute(_MODELS, [recipe]).fetchall()
-    ids = _ids({key: name for key, name, *_ in found})
+    rows = db.execute(_MODELS, [recipe]).fetchall()
+    ids = _ids({key: name for key, name, *_ in rows})
     values = _values(db, list(ids))
     used = {name for measured in values.values() for name in measured}
     models = [
@@ -80,7 +80,7 @@ def _made(db: Connection, recipe: str) -> dict[str, Any]:
             "tag": title,
             "metrics": values.get(key, {}),
         }
-        for key, _, parent, op, params, title in found
+        for key, _, parent, op, params, title in rows
     ]
     metrics = [
         {"name": name, "primary": primary, "format": to_d3(python), "unit": unit, "min": None, "max": None}
@@ -99,12 +99,12 @@ def _ids(names: Mapping[str, str]) -> dict[str, str]:
 
 def _values(db: Connection, keys: list[str]) -> dict[str, dict[str, float | None]]:
     """Model -> metric -> value. Where a metric was measured in several places, its name says where: `p50 [openvino]`."""
-    found = db.execute(_MEASUREMENTS, [keys]).fetchall()
+    rows = db.execute(_MEASUREMENTS, [keys]).fetchall()
     places: dict[str, set[tuple[str | None, ...]]] = defaultdict(set)
-    for _, metric, *place, _ in found:
+    for _, metric, *place, _ in rows:
         places[metric].add(tuple(place))
     values: dict[str, dict[str, float | None]] = defaultdict(dict)
-    for key, metric, *place, value in found:
+    for key, metric, *place, value in rows:
         name = metric if len(places[metric]) == 1 else f"{metric} [{', '.join(filter(None, place))}]"
         values[key][name] = value if math.isfinite(value) else None
     return values

@@ -108,11 +108,11 @@ class _RepeatedNameError(ValueError):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         names = [name for name, _ in pairs]
         raise _RepeatedNameError(next(name for name in names if names.count(name) > 1))
-    return made
+    return mapping
 
 
 def _problems(raw: Any) -> Iterator[str]:
@@ -131,9 +131,9 @@ def _problems(raw: Any) -> Iterator[str]:
         "models": _model,
     }
     frame = {name: value for name, value in raw.items() if name not in PARTS}
-    found = [*_items(raw, checks), *_repeated(raw), *(f"the file: {problem}" for problem in _unusable(frame))]
-    yield from found
-    if not found:
+    problems = [*_items(raw, checks), *_repeated(raw), *(f"the file: {problem}" for problem in _unusable(frame))]
+    yield from problems
+    if not problems:
         yield from _tree(raw["models"])
 
 
@@ -141,8 +141,8 @@ def _items(raw: Item, checks: Mapping[str, Callable[[Item], Iterator[str]]]) -> 
     for part, check in checks.items():
         for position, item in enumerate(raw[part]):
             if isinstance(item, Mapping):
-                found = dict.fromkeys([*check(item), *_unusable(item)])
-                yield from (f"{_place(part, position, item)}: {problem}" for problem in found)
+                problems = dict.fromkeys([*check(item), *_unusable(item)])
+                yield from (f"{_place(part, position, item)}: {problem}" for problem in problems)
             else:
                 yield f"{part}[{position}]: is {_kind(item)}; it must be an object"
 
@@ -235,11 +235,11 @@ def _name(item: Item, key: str) -> Iterator[str]:
 def _repeated(raw: Item) -> Iterator[str]:
     for part in PARTS:
         key = "id" if part == "models" else "name"
-        seen: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for position, item in enumerate(raw[part]):
             name = item.get(key) if isinstance(item, Mapping) else None
-            if isinstance(name, str) and seen.setdefault(name, position) != position:
-                yield f"{_place(part, position, item)}: {part}[{seen[name]}] has the same {key}"
+            if isinstance(name, str) and counts.setdefault(name, position) != position:
+                yield f"{_place(part, position, item)}: {part}[{counts[name]}] has the same {key}"
 
 
 def _tree(models: list[Item]) -> Iterator[str]:

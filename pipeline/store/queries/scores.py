@@ -30,7 +30,7 @@ def scores(results: Path, target: str, device: str) -> dict[str, dict[str, Score
         ).fetchall()
     finally:
         db.close()
-    found: dict[str, dict[str, Score]] = {}
+    by_model: dict[str, dict[str, Score]] = {}
     for model, metric, *score in rows:
-        found.setdefault(model, {})[metric] = Score(*score)
-    return found
+        by_model.setdefault(model, {})[metric] = Score(*score)
+    return by_model

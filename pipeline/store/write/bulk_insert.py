@@ -107,17 +107,17 @@ def _columns(record: PredictionSet, number: int, part: slice) -> dict[str, Any]:
 
 
 def _instance_set(db: duckdb.DuckDBPyConnection, record: PredictionSet) -> int:
-    found = db.execute(
+    rows = db.execute(
         "SELECT instance_set, size FROM instance_set WHERE dataset_key = ? AND split = ?",
         [record.dataset_key, record.split],
     ).fetchall()
     where = f"Predictions of model {record.model_key[:12]} on {record.target or 'no target'}"
-    if not found:
+    if not rows:
         raise InvalidRecordError(
             f"{where}: the {record.split} instances of data set {record.dataset_key[:12]} are not in the store. "
             "Write them first, or in the same call."
         )
-    number, size = found[0]
+    number, size = rows[0]
     if size != len(record.predicted):
         raise InvalidRecordError(
             f"{where}: {len(record.predicted)} predictions for {size} instances of the {record.split} split."

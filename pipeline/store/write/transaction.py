@@ -50,8 +50,8 @@ class Incoming:
             self._predictions.append(record)
         else:
             table = TABLES[type(record)]
-            made = row(record, table)
-            self._rows[type(record)].setdefault(made[table.key], made)
+            values = row(record, table)
+            self._rows[type(record)].setdefault(values[table.key], values)
 
 
 def _insert(db: duckdb.DuckDBPyConnection, table: Table, rows: dict[str, Row], now: datetime) -> int:
@@ -74,10 +74,10 @@ def _column(table: str, name: str, values: list[Any]) -> Any:
 
 
 def _check(db: duckdb.DuckDBPyConnection, table: str, column: str, referred: str, values: set[str]) -> None:
-    wanted = sorted(values - {""})
+    names = sorted(values - {""})
     key = KEY_COLUMN[referred]
     query = f"SELECT value FROM (SELECT unnest(?::VARCHAR[]) AS value) ANTI JOIN {referred} ON value = {referred}.{key}"
-    missing = one(db, query, wanted)
+    missing = one(db, query, names)
     if missing is not None:
         raise InvalidRecordError(
             f"A {table} names the {referred} '{missing}', which is neither in the store nor written with it."
@@ -121,10 +121,12 @@ def _unplaced(key: str, models: dict[str, Row], places: dict[str, tuple[str, int
 
 def _rename(db: duckdb.DuckDBPyConnection, steps: dict[str, Row]) -> int:
     """Call models as their recipe calls them now: its branches may have other names than when they were made."""
-    made = [step for step in steps.values() if step["job"] == "operation" and step["outcome"] in ("done", "cached")]
-    if not made:
+    model_steps = [
+        step for step in steps.values() if step["job"] == "operation" and step["outcome"] in ("done", "cached")
+    ]
+    if not model_steps:
         return 0
-    columns = [[step[name] for step in made] for name in ("run_id", "model_key", "path")]
+    columns = [[step[name] for step in model_steps] for name in ("run_id", "model_key", "path")]
     return int(one(db, _RENAME, *columns))
 
 
@@ -140,9 +142,9 @@ def _drop_known_metrics(db: duckdb.DuckDBPyConnection, metrics: dict[str, Row], 
     if not metrics:
         return
     columns = "metric", "unit", "format", "better", "is_primary", "description"
-    known = set(db.execute(f"SELECT {', '.join(columns)} FROM metrics").fetchall())
+    present = set(db.execute(f"SELECT {', '.join(columns)} FROM metrics").fetchall())
     for fact, metric in list(metrics.items()):
-        if tuple(metric[name] for name in columns) in known:
+        if tuple(metric[name] for name in columns) in present:
             del metrics[fact]
         else:
             metric["fact"] = digest({**metric, "recorded_at": now})
