@@ -39,7 +39,7 @@ def runs(*programs):
 
 def call(words, folder, **variables):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "BOUILLON_VENV": str(Path(sys.prefix)), **variables}
-    return subprocess.run(words, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+    return subprocess.run(words, check=False, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -116,20 +116,18 @@ def test_viewer_commands_serve(line, place):
         assert _answers(f"http://127.0.0.1:{port}/viewer", server) == 200
     finally:
         server.terminate()
-        server.communicate(timeout=20)
+        server.communicate()
 
 
 def _answers(address, server):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    while True:
         if server.poll() is not None:
             pytest.fail(f"The server ended: {server.stdout.read()}")
         try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
+            with urllib.request.urlopen(address) as answer:
                 return answer.status
         except OSError:
-            time.sleep(0.3)
-    return None
+            time.sleep(0.3)  # nobody listens yet
 
 
 @pytest.mark.parametrize("guide", PARTS, ids=lambda guide: guide.parent.name)

@@ -12,18 +12,14 @@ from ops.core.forward import example_inputs, forward, tensors
 from ops.core.operation import OPERATIONS, Format, OnnxModel, TorchModel
 from pipeline.models.onnx_export import export_onnx
 from pipeline.targets.onnxruntime import OnnxRuntime
-from tests.ops.context import NETS, make_context, trained
+from tests.ops.context import make_context
 from tests.ops.examples import Case, Example
+from tests.ops.stored import base
 
 
 def ours() -> list[str]:
     """Registered operations of the package itself: other tests register toys."""
     return [name for name in OPERATIONS if OPERATIONS[name].apply.__module__.startswith("ops.")]
-
-
-@cache
-def base(net: str) -> TorchModel:
-    return trained(NETS[net])
 
 
 @cache

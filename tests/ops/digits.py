@@ -18,6 +18,7 @@ from pipeline.models.build import build
 from pipeline.models.onnx_export import export_onnx
 from pipeline.stages.operation_context import WorkerContext
 from tests.ops.context import NETS
+from tests.ops.stored import load
 
 RESIDUAL, DEPTHWISE = NETS["residual"], NETS["depthwise"]
 
@@ -81,8 +82,7 @@ def apply(op, *given, **params):
 @cache
 def trained(kind="residual"):
     """A small net that reads digits; operations leave it alone."""
-    entry = RESIDUAL if kind == "residual" else DEPTHWISE
-    return apply("train", context(), model=entry, epochs=12, batch_size=32, learning_rate=5e-3)
+    return load(kind, reader=True)
 
 
 @cache

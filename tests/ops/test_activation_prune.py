@@ -12,8 +12,8 @@ from ops.core.forward import forward, tensors
 from ops.core.operation import TorchModel
 from ops.prune.weights.layerwise import Rows
 from ops.prune.weights.sparsegpt import _inverse_factor, sparsegpt
-from tests.ops.apply import base
 from tests.ops.digits import Changed, apply, bert, context, digits, with_nan
+from tests.ops.stored import base
 
 
 class Pieces(nn.Module):

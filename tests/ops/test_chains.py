@@ -12,8 +12,9 @@ from ops.core.errors import OperationError
 from ops.core.operation import OPERATIONS, Ancestry, Format, OnnxModel, TorchModel
 from pipeline.models import storage
 from pipeline.models.onnx_export import export_onnx
-from tests.ops.apply import base, copy_of, outputs, snapshot
+from tests.ops.apply import copy_of, outputs, snapshot
 from tests.ops.context import NETS, digits, make_context
+from tests.ops.stored import base
 
 SHARE = st.sampled_from([0.1, 0.25, 0.5, 0.7])
 FEW = st.just(24)

@@ -12,9 +12,9 @@ from ops.core.errors import OperationError
 from ops.core.forward import example_inputs, forward
 from ops.core.model import Architecture
 from ops.core.operation import OPERATIONS, Ancestry, TorchModel
-from tests.ops.apply import base
 from tests.ops.digits import apply, bert, context, logits
 from tests.ops.resnet18 import resnet18
+from tests.ops.stored import base
 
 
 def prune(model, **params):

@@ -8,8 +8,8 @@ from torch import nn
 from ops.core.errors import OperationError
 from ops.core.model import Architecture
 from ops.core.operation import OPERATIONS, Ancestry, TorchModel
-from tests.ops.apply import base
 from tests.ops.digits import apply, context, logits
+from tests.ops.stored import base
 
 
 def factorize(model, **params):

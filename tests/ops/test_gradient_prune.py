@@ -6,8 +6,8 @@ import torch
 from ops.core.errors import OperationError
 from ops.core.forward import forward, loss, tensors
 from ops.core.selector import choose_parameters
-from tests.ops.apply import base
 from tests.ops.digits import Changed, apply, context, digits, with_nan
+from tests.ops.stored import base
 
 
 def gradients(model, count, batch_size):

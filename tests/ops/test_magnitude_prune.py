@@ -10,9 +10,9 @@ from torch.nn.utils import prune
 from ops.core.errors import OperationError
 from ops.core.operation import OPERATIONS, Ancestry, TorchModel
 from ops.core.selector import choose_layers, choose_parameters
-from tests.ops.apply import base
 from tests.ops.context import NETS
 from tests.ops.digits import apply, bert, context, state
+from tests.ops.stored import base
 
 
 def pruned(model, **params):

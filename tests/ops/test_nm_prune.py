@@ -6,8 +6,8 @@ from torch import nn
 
 from ops.core.errors import OperationError
 from ops.core.operation import OPERATIONS, Ancestry
-from tests.ops.apply import base
 from tests.ops.digits import apply, bert, context
+from tests.ops.stored import base
 
 
 def prune(model, **params):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from ops.core.errors import OperationError
 from ops.quantize.palettize import _table
-from tests.ops.apply import base
 from tests.ops.digits import apply, context
+from tests.ops.stored import base
 
 
 def palettize(model, **params):

@@ -7,7 +7,7 @@ from torch import nn
 
 from ops.core.errors import OperationError
 from ops.core.selector import choose, choose_layers, choose_parameters, head_of, layers_of
-from tests.ops.apply import base
+from tests.ops.stored import base
 
 
 def bert(kind="BertForQuestionAnswering"):

@@ -8,7 +8,7 @@ from torch import nn
 from ops.core.errors import OperationError
 from ops.train.loop.optimizers import make_optimizer, make_schedule
 from ops.train.loop.zero_init import residual_norms
-from tests.ops.digits import DEPTHWISE, RESIDUAL, Changed, accuracy, apply, context, same, state, trained, with_nan
+from tests.ops.digits import DEPTHWISE, RESIDUAL, Changed, accuracy, apply, context, same, state, with_nan
 
 SHORT = {"model": RESIDUAL, "epochs": 3, "samples": 320, "batch_size": 32}
 
@@ -25,9 +25,10 @@ def kill_at(ctx, step):
     ctx.progress = progress
 
 
-def test_the_defaults_learn_held_out_digits():
-    assert accuracy(trained()) > 0.95
-    assert accuracy(trained("depthwise")) > 0.9
+@pytest.mark.parametrize(("entry", "least"), [(RESIDUAL, 0.8), (DEPTHWISE, 0.7)], ids=["residual", "depthwise"])
+def test_the_defaults_learn_held_out_digits(entry, least):
+    """Chance is .1; these read .99 and .95, far enough above for what rounding and seeds change."""
+    assert accuracy(apply("train", context(), model=entry, epochs=12, batch_size=32, learning_rate=5e-3)) > least
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes():

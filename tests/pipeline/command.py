@@ -42,8 +42,12 @@ class Place:
 
     def run(self, *words: str) -> tuple[int, str, str]:
         """Return (exit code, standard output, standard error)."""
-        process = self.start(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        out, err = process.communicate(timeout=300)
+        with self.start(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                out, err = process.communicate()
+            except BaseException:
+                process.kill()  # a test that is stopped leaves nothing running
+                raise
         return process.returncode, out, err
 
     def sql(self, query: str, *values: object) -> list[tuple]:

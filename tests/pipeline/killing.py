@@ -17,25 +17,31 @@ _TIMES = ("times.jsonl",)
 """What holds measured times, which no two runs share."""
 
 
-def kill_and_resume(place: Place, kills: int, *, seed: int, calm: float) -> int:
+def kill_and_resume(place: Place, kills: int, *, seed: int, calm: int) -> int:
     """Start the sweep and kill -9 its driver or one of its workers at a random moment, `kills` times; then let it finish.
 
-    `calm` is how long an undisturbed sweep takes [s]: a kill comes in the first
-    half of that, and ever sooner, for a resumed sweep has less to do.
+    `calm` is how many files an undisturbed sweep leaves: a kill comes when a random part of those that
+    still lack has been written, at most half, however fast the machine is.
     Returns how many of the kills hit a process that was still at work.
     """
     chance = random.Random(seed)
     hits = 0
     for _ in range(kills):
+        before = files(place)
+        goal = before + (calm - before) * chance.uniform(0.0, 0.5)
         process = place.start(*WORDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + calm * 0.75**hits * chance.uniform(0.1, 0.5)
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None and files(place) <= goal:
             time.sleep(0.02)
         hits += _kill(process, chance)
-        process.wait(timeout=300)
+        process.wait()
     code, _, err = place.run(*WORDS)
     assert code == 0, err
     return hits
+
+
+def files(place: Place) -> int:
+    """How many files the artifacts have, finished or not."""
+    return sum(len(names) for _, _, names in os.walk(place.artifacts))
 
 
 def _kill(process: subprocess.Popen, chance: random.Random) -> bool:

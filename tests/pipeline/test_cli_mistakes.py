@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipeline.cli import compose, main
+from pipeline.cli import compose
 from tests.pipeline.command import CONF
 
 OPERATION = """\

@@ -1,7 +1,9 @@
 """Both executors meet the contract; the pool survives whatever its jobs do."""
 
 import re
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,16 +38,19 @@ class TestLocalPool(ExecutorContract):
     ("how", "limits", "message"),
     [
         ("kill", Limits(), r"The worker process ended by signal 9"),
-        ("hang", Limits(seconds=20), r"Stopped after its time limit of 20 s"),
+        ("hang", Limits(seconds=10_000), r"Stopped after its time limit of 10000 s"),
         ("memory", Limits(memory_bytes=1_200_000_000), r"over its limit of 1\.20 GB"),
     ],
 )
 def test_a_job_that_does_not_come_back_is_a_failure_like_any_other(
-    workplace, planned, operations, artifacts, how, limits, message
+    workplace, planned, operations, artifacts, tmp_path, monkeypatch, how, limits, message
 ):
-    tree = {
-        "base": {"op": "toy_base", "then": {"bad": {"op": "toy_fail", "with": {"how": how}}, "good": {"op": "toy_add"}}}
-    }
+    hanging = tmp_path / "hanging"
+    # hours pass at the moment when the job hangs: a real wait would have to be longer than any other job takes
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 20_000 * hanging.exists())
+    monkeypatch.setattr("pipeline.engine.executors.local.time", clock)
+    bad = {"op": "toy_fail", "with": {"how": how, "marker": str(hanging)}}
+    tree = {"base": {"op": "toy_base", "then": {"bad": bad, "good": {"op": "toy_add"}}}}
     outcomes = ends(operations(planned(tree)), LocalPool(replace(workplace, limits=limits)), artifacts)
     assert isinstance(outcomes["base/bad"], Failed)
     assert re.search(message, outcomes["base/bad"].error)

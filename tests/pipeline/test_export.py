@@ -9,13 +9,13 @@ from torch import nn
 
 from ops.onnx_graph.layers import matrix_nodes
 from pipeline.models.onnx_export import ExportError, export_onnx
-from tests.ops.context import NETS, trained
+from tests.ops.stored import load
 
 
 @pytest.fixture(scope="module", params=["residual", "depthwise", "transformer"])
 def exported(request, tmp_path_factory):
     """A network and its ONNX file."""
-    model, path = trained(NETS[request.param]), tmp_path_factory.mktemp(request.param) / "model.onnx"
+    model, path = load(request.param), tmp_path_factory.mktemp(request.param) / "model.onnx"
     export_onnx(model, path)
     return model, path
 
@@ -56,7 +56,7 @@ def test_the_same_model_gives_the_same_file(exported, tmp_path):
 
 
 def test_a_network_that_cannot_be_followed_is_named(tmp_path):
-    model = trained(NETS["residual"]).copy()
+    model = load("residual").copy()
     model.module.forward = lambda pixel_values: pixel_values if pixel_values.sum() > 0 else -pixel_values
     with pytest.raises(ExportError, match=f"'{model.architecture.name}' cannot be exported to ONNX: "):
         export_onnx(model, tmp_path / "model.onnx")

@@ -1,7 +1,5 @@
 """A metric that raises fails its job by name; the other figures are kept, and it is tried again."""
 
-import pytest
-
 from tests.pipeline.command import Place
 
 PLUGIN = """\
@@ -18,7 +16,6 @@ def moody(predictions: Predictions) -> float:
 """
 
 
-@pytest.mark.timeout(300)
 def test_the_others_are_kept_and_it_is_tried_again(tmp_path):
     mended = tmp_path / "mended"
     (tmp_path / "moody_plugin.py").write_text(PLUGIN.format(mended=str(mended)))

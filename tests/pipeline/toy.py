@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -86,12 +87,13 @@ def toy_onnx(model: OnnxModel, ctx: Context) -> OnnxModel:
 
 @operation(kind=Kind.PRUNE, version=1)
 def toy_fail(model: TorchModel, ctx: Context, *, marker: str = "", how: str = "raise") -> TorchModel:
-    """Fail as told, unless the file `marker` exists."""
+    """Fail as told, unless the file `marker` exists; what hangs makes that file first."""
     if marker and os.path.exists(marker):  # noqa: PTH110 - a plain question
         return model.copy()
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "hang":
+        Path(marker).touch()
         time.sleep(600)
     if how == "memory":
         hog = [bytearray(10_000_000) for _ in range(200)]

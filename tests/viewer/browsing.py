@@ -18,7 +18,10 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+PATIENCE = 180_000
+"""How long a page may take for anything [ms]: only what never comes takes so long, however busy the machine is."""
 READY = "window.bouillonReady !== undefined"
+DRAWN = """new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"""
 VIEWER = Path(__file__).parents[2] / "viewer"
 
 
@@ -52,16 +55,15 @@ def served(results: Path, log: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/viewer"
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait()
 
 
-def _wait(address: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and server.poll() is None:
+def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    while server.poll() is None:
         try:
-            urllib.request.urlopen(address, timeout=2).close()
+            urllib.request.urlopen(address).close()
         except OSError:
-            time.sleep(0.1)
+            time.sleep(0.1)  # nobody listens yet
         else:
             return
     raise RuntimeError(f"The server did not come up:\n{log.read_text()}")
@@ -77,6 +79,8 @@ class Visitor:
 
     def __init__(self, page: Any) -> None:
         self.page = page
+        page.set_default_timeout(PATIENCE)
+        page.set_default_navigation_timeout(PATIENCE)
         self.complaints: list[str] = []
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
@@ -88,16 +92,20 @@ class Visitor:
     def open(self, address: str) -> Visitor:
         """Go there and wait until the map is drawn."""
         self.page.goto(address, wait_until="commit")
-        self.page.wait_for_function(READY, timeout=30_000)
+        self.page.wait_for_function(READY)
         return self
 
     def run(self, code: str) -> Any:
         """Evaluate JavaScript."""
         return self.page.evaluate(code)
 
-    def until(self, code: str, seconds: float = 10) -> None:
+    def until(self, code: str) -> None:
         """Wait until an expression is true."""
-        self.page.wait_for_function(code, timeout=seconds * 1000)
+        self.page.wait_for_function(code)
+
+    def drawn(self) -> None:
+        """Wait until the browser has shown two more frames: what was asked for before is in the second at the latest."""
+        self.run(DRAWN)
 
     def point(self, plot: str, key: str) -> tuple[float, float]:
         """Where a model is drawn, in pixels of the page."""

@@ -1,13 +1,8 @@
 """Settings and fixtures of all tests of the viewer."""
 
 import pytest
-from hypothesis import settings
 
 from tests.viewer import browsing, inside_stores
-
-# a busy machine is no failure: what must be fast is measured in CPU time where it matters
-settings.register_profile("viewer", deadline=None)
-settings.load_profile("viewer")
 
 
 @pytest.fixture(scope="module")

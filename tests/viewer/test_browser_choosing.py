@@ -366,7 +366,7 @@ def test_new_models_appear_and_the_selection_stays(enter, place):
     more = study(52)
     more["models"].append({**more["models"][1], "id": "a new model", "base": "resnet50trained"})
     publish(place[0] / "results.duckdb", more).close()
-    visitor.page.get_by_text("53 models").first.wait_for(timeout=10_000)
+    visitor.page.get_by_text("53 models").first.wait_for()
     visitor.until(f"bouillon.model('nodes').data.key.includes('{key_of('a new model')}')")
     assert visitor.run("bouillon.model('nodes').selected.indices.length") == 4
     visitor.page.get_by_role("heading", name="4 models selected").wait_for()

@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_shown_gets_a_page_that_says_what_to_do(content, s
         assert "Traceback" not in text
         if content is None:  # and it goes on by itself as soon as there is something to show
             publish(path, study(1)).close()
-            visitor.until("window.bouillonReady !== undefined", seconds=60)
+            visitor.until("window.bouillonReady !== undefined")
             assert visitor.run("bouillon.model('nodes').data.key.length") == 1
         assert visitor.complaints == []
     assert errors_of_ours(tmp_path / "server.log") == []

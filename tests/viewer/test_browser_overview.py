@@ -191,7 +191,7 @@ def test_the_map_stays_in_sight_and_says_which_part_is_seen(visitor):
         page.get_by_role("button", name="Zoom in").click()
     for dx, dy in [(9000, 0), (-9000, 0), (0, 9000), (0, -9000)]:
         visitor.run(f"bouillon.pan({dx}, {dy})")
-        page.wait_for_timeout(80)
+        visitor.drawn()
         parts = re.findall(r"(?:row|column)s? (\d+)(?: to (\d+))? of (\d+)", note.inner_text().lower())
         assert len(parts) == 2, note.inner_text()
         for first, last, count in parts:
@@ -206,10 +206,9 @@ def test_nothing_stays_on_the_maps_edge_when_it_is_moved_away(visitor):
     }).some(Boolean)"""
     for _ in range(8):
         visitor.page.get_by_role("button", name="Zoom in").click()
-        visitor.page.wait_for_timeout(60)
+        visitor.drawn()
     visitor.page.locator("#pane-map_tools").get_by_role("button", name="Fit").click()
-    visitor.page.wait_for_timeout(300)
-    assert visitor.run(ink) is False
+    visitor.until(f"!({ink})")
 
 
 def test_fit_brings_the_scatterplot_back(visitor):

@@ -104,7 +104,7 @@ def test_a_chosen_row_leaves_the_table_where_it_was_scrolled_to(enter):
 def test_hover_cards_wrap_and_keep_to_the_window(enter, height):
     visitor = enter("arrange=step")
     visitor.page.set_viewport_size({"width": 1024, "height": height})
-    visitor.page.wait_for_timeout(300)
+    visitor.drawn()
     for key in (key_of("resnet50trained"), key_of(LONG), key_of(BELOW)):
         visitor.page.mouse.move(5, 5)
         visitor.run(f"bouillon.hovered('map', bouillon.model('nodes').data.key.indexOf('{key}'))")

@@ -82,7 +82,7 @@ def test_a_class_opens_its_instances_and_the_link_brings_them_back(visit):
     assert len(v.texts(".behaviours tbody tr")) == 50
     settle(v, lambda: v.page.click("#b-next"))
     assert v.texts("#b-page")[0] == "Instances 51 to 60 of 60"
-    v.until("document.querySelector('#pane-page p.bad') !== null", 30)
+    v.until("document.querySelector('#pane-page p.bad') !== null")
     assert "instances cannot be shown" in v.texts("#pane-page p.bad")[0].lower()
     again = visit(v.page.url.partition("?")[2])
     assert again.texts("#b-page")[0] == "Instances 51 to 60 of 60"
@@ -267,7 +267,7 @@ def test_layers_by_hand(visit):
 
 def test_models_whose_files_are_gone_give_a_sentence_and_the_rest_of_the_page_works(visit):
     v = visit("page=layers&selected=base,pruned,other&base=pruned")
-    v.until("document.querySelector('#pane-page [role=status]')?.textContent.includes('files are gone')", 60)
+    v.until("document.querySelector('#pane-page [role=status]')?.textContent.includes('files are gone')")
     said = v.texts("#pane-page [role=status]")
     assert len(said) == 2
     assert len(v.texts(".layers tbody tr")) > 3

@@ -55,7 +55,7 @@ def own_address():
 
 async def fetched(host, port):
     try:
-        return (await AsyncHTTPClient().fetch(f"http://{host}:{port}/", request_timeout=5)).body
+        return (await AsyncHTTPClient().fetch(f"http://{host}:{port}/", connect_timeout=0, request_timeout=0)).body
     except (OSError, HTTPClientError) as error:
         return str(error)
 

@@ -62,6 +62,15 @@ class Steady(OddTarget):
         compute(0.001)
 
 
+@target("costing_test_target")
+class Costing(OddTarget):
+    """As many seconds of the processor's time as the model's file says."""
+
+    def open(self, model, *, threads):
+        seconds = float(model.read_text())
+        return OddSession(lambda count: compute(seconds))
+
+
 @target("waiting_test_target")
 class Waiting(OddTarget):
     """Waits as long as it works, as if it had to share its core."""

@@ -1,5 +1,7 @@
 """Where the time goes: layers of exported and quantized files under ONNX Runtime's profiler, and what a store says of it."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -33,12 +35,15 @@ def measured(bench, name, folder):
 
 
 def test_every_layer_of_a_float_file_has_a_time(bench, tmp_path):
+    begin = time.perf_counter()
     found = {each.module: each for each in measured(bench, "base", tmp_path)}
+    elapsed = time.perf_counter() - begin
     assert {"conv", "conv2", "mixer.0", "mixer.1", "mixer.2", "head"} <= set(found)
     assert any("Conv" in kernel for kernel in found["conv"].kernels)
     assert any("LayerNorm" in kernel for kernel in found["mixer.1"].kernels)
     assert [each.position for each in found.values()] == list(range(len(found)))
-    assert all(0 <= each.seconds < 1 and each.runs >= 3 for each in found.values())
+    assert all(each.runs >= 3 for each in found.values())
+    assert 0 < sum(each.seconds for each in found.values()) < elapsed
     order = list(found)
     assert order.index("conv") < order.index("conv2") < order.index("mixer.1") < order.index("head")
 

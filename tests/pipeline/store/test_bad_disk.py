@@ -33,7 +33,7 @@ except StoreError as error:
 
 def write(path, first, prefix=(), **limits):
     command = [*prefix, sys.executable, "-c", _WRITE, str(path), str(first)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, **limits)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **limits)
     assert (done.returncode, done.stderr) == (0, "")
     *numbers, message = done.stdout.splitlines()
     return [int(number) for number in numbers], message
