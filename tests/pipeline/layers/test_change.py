@@ -47,7 +47,7 @@ def test_four_million_weights_that_hardly_changed_do_not_read_as_zero():
     new = (old + rng.standard_normal(4_000_000) * 2e-6).astype(np.float32)
     a, b, away = expected(new, old)
     for known in (None, (summarize(new), summarize(old))):
-        found = compare(new, old, limits=LIMITS, known=known)
+        found = compare(new, old, limits=LIMITS, summaries=known)
         assert found.mean_abs_change == pytest.approx(np.abs(away).mean(), rel=1e-6)
         assert found.mean_abs_change > 1e-6
         assert found.sqnr_db == pytest.approx(10 * np.log10((b**2).sum() / (away**2).sum()), abs=1e-5)
@@ -73,7 +73,7 @@ def test_changes_whose_squares_float32_cannot_hold(size):
     new = np.where(np.arange(70_000) % 2, np.float32(size), old).astype(np.float32)
     _, b, away = expected(new, old)
     for known in (None, (summarize(new), summarize(old))):
-        found = compare(new, old, limits=LIMITS, known=known)
+        found = compare(new, old, limits=LIMITS, summaries=known)
         assert found.mean_abs_change == pytest.approx(np.abs(away).mean(), rel=1e-6)
         assert found.sqnr_db == pytest.approx(10 * math.log10((b**2).sum() / (away**2).sum()), abs=1e-4)
 
@@ -100,7 +100,7 @@ def test_what_is_known_of_the_sides_gives_the_same_answer():
     old = rng.standard_normal(100_000).astype(np.float32)
     new = np.where(rng.random(100_000) < 0.3, 0, old).astype(np.float32)
     plain = compare(new, old, limits=LIMITS)
-    light = compare(new, old, limits=LIMITS, known=(summarize(new), summarize(old)))
+    light = compare(new, old, limits=LIMITS, summaries=(summarize(new), summarize(old)))
     assert (plain.zero_here, plain.zero_both, plain.counts) == (light.zero_here, light.zero_both, light.counts)
     assert plain.sqnr_db == pytest.approx(light.sqnr_db, rel=1e-12)
     assert plain.cosine == pytest.approx(light.cosine, rel=1e-9)
@@ -110,7 +110,7 @@ def test_infinities_are_counted_even_when_the_sides_are_known():
     old = np.ones(1000, np.float32)
     new = old.copy()
     new[3], new[4] = np.inf, np.nan
-    found = compare(new, old, limits=LIMITS, known=(summarize(new), summarize(old)))
+    found = compare(new, old, limits=LIMITS, summaries=(summarize(new), summarize(old)))
     assert found.nonfinite == 2
     assert found.mean_abs_change == 0
 
