@@ -67,7 +67,7 @@ def test_what_tells_models_apart_is_said_briefly_numbers_first(tmp_path):
         }
     publish(tmp_path / "results.duckdb", trees).close()
     seen = load_results(tmp_path / "results.duckdb")
-    told = [seen.telling_text(seen.forest[key_of(model["id"])]) for model in trees["models"]]
+    told = [seen.text.telling_text(seen.forest[key_of(model["id"])]) for model in trees["models"]]
     assert told == ["", "sparsity 0.5", "sparsity 2.5, include conv+norm"]
 
 
@@ -85,5 +85,5 @@ def test_a_card_says_nothing_twice_and_names_a_nested_parameter(tmp_path):
     assert "include" not in card
     assert "epochs" in card
     assert "depths" in model_card(seen, node, whole=True)
-    assert seen.telling_text(node.brief) == "model large"
-    assert seen.operation(node.key) == "train epochs 2, include [], model large"
+    assert seen.text.telling_text(node.brief) == "model large"
+    assert seen.text.operation(node.key) == "train epochs 2, include [], model large"
