@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pipeline.cli.explain import explain, print_plan
 from pipeline.cli.progress import show_progress
-from pipeline.cli.summary import print_absent, print_failures, print_findings, print_next, print_scores
+from pipeline.cli.summary import print_absent, print_failures, print_findings, print_next, print_notes, print_scores
 from pipeline.store.queries.scores import scores
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.reporter import JobReport, TimingReport
@@ -25,6 +25,7 @@ def run_and_print(prepared: Prepared) -> int:
     """Run, or show the plan, as the configuration says; return the exit code: 0, or 1 if a job failed."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     config = prepared.config
+    print_notes(prepared.notes, prepared.data.name, console)
     if config.plan_only:
         durations = prepared.store.durations()
         print_plan(prepared.plan, prepared.jobs, prepared.artifacts, durations, console, force=prepared.force)

@@ -90,6 +90,11 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--config-dir", type=Path)
     options, overrides = parser.parse_known_args(arguments)
     for word in overrides:
+        if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UsageError(
+                f"{word.encode('utf-8', 'backslashreplace').decode()}: not UTF-8, so that results cannot record it; rename the "
+                "file or folder, or make a link to it (ln -s)"
+            )
         if word.startswith("--"):
             raise UsageError(f"unknown option '{word}'. Known: --config-dir DIR, --help; everything else is key=value")
         if "=" not in word and not word.startswith("~"):

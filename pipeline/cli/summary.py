@@ -78,6 +78,12 @@ def print_absent(absent: Mapping[str, str], console: Console) -> None:
         console.print(Text.assemble((f"Target '{name}' is skipped: ", "bold yellow"), why))
 
 
+def print_notes(notes: Sequence[str], dataset: str, console: Console) -> None:
+    """Print how the data are read, where other programs may read them in another way."""
+    for note in notes:
+        console.print(Text.assemble((f"Data set '{dataset}': ", "bold yellow"), note), soft_wrap=True)
+
+
 def print_findings(plan: Plan, findings: Sequence[Lint], console: Console) -> None:
     """Print what is odd about models, with the figures that show it and what to try: one paragraph per lint."""
     paths = {step.key: step.path for step in plan.steps}

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.core.keys import digest
 from pipeline.datasets.api import SPLITS, Batch, DataError, Split
+from pipeline.datasets.class_order import ClassOrder
 from pipeline.datasets.errors import told
 
 Arrays = Mapping[str, np.ndarray]
@@ -49,16 +50,32 @@ class Instances:
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     lengths: np.ndarray | None = None
     """int (N,): tokens of each instance without padding; None where all instances are of one size."""
+    order: ClassOrder | None = None
+    """Where the order of the classes comes from; None where it is part of the data set's definition."""
+    notes: Callable[[], Sequence[str]] = tuple
+    """What people should know of how the data are read, in sentences."""
 
 
 class SplitDataset:
     """A `Dataset`. Nothing but the fingerprint is known until instances are asked for; then `load` is called, once."""
 
-    def __init__(self, *, name: str, task: str, fingerprint: str, load: Callable[[], Instances]) -> None:
+    def __init__(
+        self, *, name: str, task: str, fingerprint: str, load: Callable[[], Instances], is_own: bool = False
+    ) -> None:
+        """Take what is known before instances are read.
+
+        Args:
+            name: Of the data set, for messages.
+            task: As `Dataset.task`.
+            fingerprint: As `Dataset.fingerprint`.
+            load: Reads the instances.
+            is_own: Whether a person's own files say which classes there are; only then are there an order and notes.
+        """
         self.name = name
         self.task = task
         self.fingerprint = fingerprint
         self._load = load
+        self._is_own = is_own
 
     @cached_property
     def _all(self) -> Instances:
@@ -71,6 +88,24 @@ class SplitDataset:
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the logits; empty for question answering."""
         return self._all.classes
+
+    @property
+    def class_order(self) -> ClassOrder | None:
+        """Where the order of the classes comes from; None where it is part of the data set's definition."""
+        return self._all.order if self._is_own else None
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that say how the data are read, where other programs may read them in another way.
+
+        Raises:
+            DataError: for a file that cannot be read.
+        """
+        if not self._is_own:
+            return ()
+        instances = self._all
+        with told(self.name):
+            return tuple(instances.notes())
 
     @property
     def inputs(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:

@@ -61,7 +61,7 @@ class Worker:
                     manifest |= _maker(job.what)(self, job, folder, scratch)
         except Exception as error:  # noqa: BLE001 - boundary: an operation may raise anything; the failure becomes a record
             text = traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]
-            return Failed(job.key, time.perf_counter() - start, _explain(error), "\n".join(text))
+            return Failed(job.key, time.perf_counter() - start, _storable(_explain(error)), _storable("\n".join(text)))
         return Done(job.key, time.perf_counter() - start, time.process_time() - cpu, _peak_bytes())
 
     @contextlib.contextmanager
@@ -109,6 +109,11 @@ def _explain(error: BaseException) -> str:
         return "Out of memory"
     name = type(error).__name__
     return f"{name}: {error}" if str(error) else name
+
+
+def _storable(text: str) -> str:
+    """A text with what is not UTF-8 escaped, such as the bytes of a file's name."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _reset_peak() -> None:

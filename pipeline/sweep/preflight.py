@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,20 @@ def read_data(data: Dataset) -> None:
     try:
         for split in SPLITS:
             data.size(split)
+    except DataError as error:
+        raise ConfigError(f"dataset: {error}") from None
+
+
+def data_notes(data: Dataset, more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Say how the data are read, where other programs may read them in another way, and `more`.
+
+    Raises:
+        ConfigError: naming a file that cannot be read.
+    """
+    from pipeline.datasets.api import DataError
+
+    try:
+        return (*getattr(data, "notes", ()), *more)  # data sets of people's own may have none
     except DataError as error:
         raise ConfigError(f"dataset: {error}") from None
 

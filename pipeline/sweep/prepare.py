@@ -19,14 +19,17 @@ from pipeline.plan.steps import Plan, Step
 from pipeline.stages.rough_latency import PRESET, Early
 from pipeline.stages.schedule import jobs_of
 from pipeline.store.writer import Store
+from pipeline.sweep.class_agreement import agree_on_classes
 from pipeline.sweep.config import Config, ConfigError
-from pipeline.sweep.preflight import gather, open_data, read_data, register_ours
+from pipeline.sweep.preflight import data_notes, gather, open_data, read_data, register_ours
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
 
 Entries = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Group (`model`, `target`, `bench`) -> name -> entry: what a run may use besides what its own keys name."""
+
+_LOAD = "load"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Prepared:
     """How models are timed; None: not at all."""
     force: Set[Key]
     """Steps that run again although their artifacts exist."""
+    notes: tuple[str, ...] = ()
+    """What the person should know of how the data are read."""
 
     def missing(self) -> list[Job]:
         """Jobs whose artifacts have to be made."""
@@ -67,7 +72,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         load_plugins(config.plugins)
     preset = _preset(config.bench)
     recipe = parse(config.recipe)
-    data = open_data(config)
+    config, data, agreement = agree_on_classes(config, open_data(config))
     plan = make_plan(recipe, gather(config, recipe, data, entries))
     targets = {name: entries["target"][name] for name in recipe.targets}
     store = Store(config.results)
@@ -87,6 +92,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         data=data,
         preset=preset,
         force={step_at(plan, path).key for path in config.forced()},
+        notes=data_notes(data, agreement if any(step.op == _LOAD for step in plan.steps) else ()),
     )
 
 

@@ -173,7 +173,11 @@ class _Run:
 
     def _opening(self) -> list[Any]:
         """The facts that hold for the whole run."""
-        config = {**self.config.model_dump(mode="json"), "dataset_key": self.plan.facts.data_fingerprint}
+        config = {
+            **self.config.model_dump(mode="json"),
+            "dataset_key": self.plan.facts.data_fingerprint,
+            "dataset_notes": list(self.prepared.notes),
+        }
         news = self.data.fingerprint not in self.store.ingested()
         return [
             Run(

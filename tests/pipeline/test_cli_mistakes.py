@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipeline.cli import compose
+from pipeline.cli import compose, main
 from tests.pipeline.command import CONF
 
 OPERATION = """\
@@ -140,6 +140,10 @@ def test_a_chain_that_is_too_deep_is_one_message(plan, conf, monkeypatch):
     usual = sys.getrecursionlimit()
     refused(plan("recipe=deep", conf=conf(recipe__deep=chain(200))), "recipe: its steps are nested too deeply")
     assert sys.getrecursionlimit() == usual
+
+
+def test_a_word_that_is_not_utf8_is_refused_by_name(plan):
+    refused(plan("recipe=small", "dataset.root='/data/n\udcfcx'"), "/data/n\\udcfcx", "not UTF-8", "make a link to it")
 
 
 PICTURES = (

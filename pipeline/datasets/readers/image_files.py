@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.datasets.api import DataError
+from pipeline.datasets.paths import readable
+from pipeline.datasets.readers.decoding import MAX_PIXELS, Decoder, is_deep, open_picture, orientation_of
 from pipeline.datasets.readers.image_arrays import Form
 from pipeline.datasets.splits import Arrays
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 _THREADS = 4  # PIL decodes and resizes without the interpreter lock
 _SHOWN = 512
+_LOOKED_AT, _MEASURED = 256, 16
+"""Pictures whose headers, and deep pictures whose levels, are looked at to say how a data set is read."""
+_TWELVE_BITS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class PictureReader:
     form: Form
     resize: int
     flip: bool
+    decoder: Decoder = Decoder()  # noqa: RUF009 - frozen
 
     def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
         """As `Reader.read`. Raises DataError, naming the file, for a picture that cannot be decoded."""
@@ -47,41 +54,107 @@ class PictureReader:
 
     def show(self, row: int) -> Mapping[str, Any]:
         """As `Reader.show`: the whole picture, at most 512 pixels wide and high."""
-        picture = self._decoded(row, "RGB")
+        from PIL import Image as PILImage
+
+        picture = self._decode(row, channels=3)
+        if picture.mode == "F":
+            picture = PILImage.fromarray(np.asarray(picture).round().astype(np.uint8))
         picture.thumbnail((_SHOWN, _SHOWN))
         with io.BytesIO() as file:
             picture.save(file, "PNG")
             return {"image": file.getvalue()}
 
+    def notes(self, rows: np.ndarray) -> tuple[str, ...]:
+        """Say how the pictures of some rows are read where other programs may read them in another way.
+
+        Only headers are read, of at most 256 pictures, and the levels of at most 16 that have more than 8 bits.
+
+        Raises:
+            DataError: for a picture that cannot be open_picture.
+        """
+        spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).astype(int))]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            traits = list(pool.map(self._traits, spread))
+        counts = Counter(trait for one in traits for trait in one)
+        notes = [
+            f"{counts[trait]} of {len(spread)} pictures looked at {text}" for trait, text in _TRAITS if counts[trait]
+        ]
+        deep = [int(row) for row, one in zip(spread, traits, strict=True) if _DEEP in one][:_MEASURED]
+        return (*notes, *self._dark(deep))
+
+    def _traits(self, row: int) -> set[str]:
+        source, place = self._source(row)
+        with open_picture(source, place) as picture:
+            animated = picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "is_animated", False)
+            traits = {
+                _TURNED: orientation_of(picture) != 1,
+                _CLEAR: picture.has_transparency_data,
+                _MOVING: animated,
+                _DEEP: is_deep(picture) and picture.mode != "F",
+            }
+        return {trait for trait, holds in traits.items() if holds}
+
+    def _dark(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """Levels of 12 bits in files of 16 are a sixteenth of the brightness that is meant."""
+        if not rows or self.decoder.bits is not None:
+            return ()
+        brightest = max(float(np.asarray(self._decode(row, channels=1)).max()) for row in rows) / 255 * 65535
+        if brightest >= _TWELVE_BITS:
+            return ()
+        bits = max(9, round(brightest).bit_length())
+        return (
+            f"no level of the {len(rows)} pictures of 16 bits that were looked at is above {brightest:.0f} of 65535, so that "
+            f"models see dark pictures: set `bits: {bits}` (or 12, ...) if fewer bits are used",
+        )
+
     def _cut(self, row: int, place: np.ndarray) -> np.ndarray:
-        """uint8 (channels, size, size); `place` is where the cut lies, 0 to 1 from the top and from the left."""
+        """(channels, size, size), uint8 or float32 0 to 255; `place` is where the cut lies, 0 to 1 from the top and from the left."""
         from PIL.Image import Resampling
 
-        picture = self._decoded(row, "L" if self.form.channels == 1 else "RGB")
+        picture = self._decode(row, channels=self.form.channels)
         scale = self.resize / min(picture.size)
         width, height = (max(self.form.size, round(side * scale)) for side in picture.size)
+        if width * height > MAX_PIXELS:
+            raise DataError(
+                f"{self._source(row)[1]}: {picture.width} x {picture.height} pixels are too narrow for a cut of "
+                f"{self.form.size} x {self.form.size}; remove it"
+            )
         picture = picture.resize((width, height), Resampling.BILINEAR)
         top, left = (round((side - self.form.size) * at) for side, at in zip((height, width), place[:2], strict=True))
         cut = np.asarray(picture.crop((left, top, left + self.form.size, top + self.form.size)))
-        return cut[None] if self.form.channels == 1 else cut.transpose(2, 0, 1)
+        planes = cut[None] if cut.ndim == 2 else cut.transpose(2, 0, 1)  # noqa: PLR2004 - height and width alone
+        return np.broadcast_to(planes, (self.form.channels, *planes.shape[1:]))
 
-    def _decoded(self, row: int, mode: str) -> Image:
-        from PIL import Image, UnidentifiedImageError
+    def _decode(self, row: int, *, channels: int) -> Image:
+        source, place = self._source(row)
+        return self.decoder.decode(source, place, channels=channels)
 
+    def _source(self, row: int) -> tuple[Path | bytes, str]:
+        """The file or its content, and the name that messages call it by."""
         source = source_of(self.sources[int(row)])
-        try:
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else self.root / source) as picture:
-                return picture.convert(mode)
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            what = f"the picture in row {row + 1}" if isinstance(source, bytes) else self.root / source
-            raise DataError(f"{what}: cannot be decoded ({error}); replace or remove it") from None
+        if not source:
+            raise DataError(f"row {int(row) + 1}: there is no picture; remove the row")
+        if isinstance(source, bytes):
+            return source, f"the picture in row {int(row) + 1}"
+        return self.root / source, readable(str(self.root / source))
+
+
+_TURNED, _CLEAR, _MOVING, _DEEP = "turned", "transparent", "moving", "deep"
+_TRAITS = (
+    (
+        _TURNED,
+        "are turned upright, as their EXIF orientation says (as `datasets` does, and torchvision's loader does not)",
+    ),
+    (_CLEAR, "have transparency, which is laid on `background`"),
+    (_MOVING, "have several frames, of which the first is taken, as training tools do"),
+)
 
 
 def source_of(value: Any) -> bytes | str:
-    """The content of a picture's file if the value holds it, else its path."""
+    """The content of a picture's file if the value holds it, else its path; empty where there is neither."""
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
-    return value if isinstance(value, bytes) else str(value)
+    return value if isinstance(value, bytes) else str(value or "")
 
 
 def default_resize(size: int) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.datasets.api import Count, Share
+from pipeline.datasets.readers.decoding import Background, Bits
 from pipeline.datasets.readers.image_arrays import Statistic
 
 Task = Literal["image-classification", "text-classification", "question-answering", "generative-question-answering"]
@@ -65,6 +66,10 @@ class Picture(_Group):
     std: Statistic = IMAGENET_STD
     flip: bool = True
     """Mirror half of the training pictures."""
+    bits: Bits | None = None
+    """Bits that the levels of grey pictures of more than 8 bits use; None: as the files say, else all 16."""
+    background: Background = "white"
+    """Colour behind transparent pixels."""
     root: str | None = None
     """Folder that image paths start from; None: that of the table."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from pipeline.core.download.checksums import file_digests
 from pipeline.core.errors import reason
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
+from pipeline.datasets.class_order import shown
 from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, Text
 from pipeline.datasets.splits import SplitDataset
 from pipeline.datasets.tabular.by_task import Rules, dataset_of
-from pipeline.datasets.tabular.rows import Records, shown, split_named
+from pipeline.datasets.tabular.rows import Records, common_orders, split_named
 
 if TYPE_CHECKING:
     from datasets import Dataset as HubDataset
@@ -92,7 +93,8 @@ def _content(parts: Mapping[Split | None, HubDataset], folder: Path) -> str:
     for split, part in parts.items():
         files = [Path(file["filename"]) for file in part.cache_files]
         digests[split or "all"] = [
-            file_digests(file.parent, [file.name], folder / "hashes")[file.name] for file in files
+            *(file_digests(file.parent, [file.name], folder / "hashes")[file.name] for file in files),
+            str(part.features.to_dict()),  # names of class labels are kept beside the rows
         ]
     return digest({"what": "arrow tables", "files": digests})
 
@@ -113,7 +115,16 @@ def _read(parts: Mapping[Split | None, HubDataset], rules: Rules, path: str) -> 
         places += [f"{path} {prefix}row {row + 1}" for row in range(len(part))]
         splits += [split] * len(part)
     joined = {name: _joined(values) for name, values in columns.items()}
-    return Records(joined, tuple(ids), tuple(places), tuple(splits))
+    orders = common_orders([_orders(part, columns) for part in parts.values()])
+    return Records(joined, tuple(ids), tuple(places), tuple(splits), orders=orders)
+
+
+def _orders(part: HubDataset, columns: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Column -> class names in the order of their numbers."""
+    import datasets
+
+    kinds = {name: part.features[name] for name in columns}
+    return {name: tuple(kind.names) for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
 
 
 def _values(part: HubDataset, name: str) -> Sequence[Any]:

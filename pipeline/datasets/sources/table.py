@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.download.checksums import file_digests
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
+from pipeline.datasets.paths import check_regular
 from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, Text
 from pipeline.datasets.splits import SplitDataset
 from pipeline.datasets.tabular.by_task import Rules, dataset_of
-from pipeline.datasets.tabular.files import read_columns
-from pipeline.datasets.tabular.rows import Records, split_named
+from pipeline.datasets.tabular.files import read_table
+from pipeline.datasets.tabular.rows import Records, common_orders, split_named
 
 _COLUMNS, _TEXT, _PICTURE, _SHARES = Columns(), Text(), Picture(), Shares()
 
@@ -70,10 +72,8 @@ def _files(path: str | Mapping[str, str]) -> dict[Split | None, Path]:
 def _content(files: Mapping[Split | None, Path], folder: Path) -> str:
     digests = {}
     for split, file in files.items():
-        try:
-            digests[split or "all"] = file_digests(file.parent, [file.name], folder / "hashes")[file.name]
-        except FileNotFoundError:
-            raise DataError(f"{file}: there is no such file") from None
+        check_regular(file)
+        digests[split or "all"] = file_digests(file.parent, [file.name], folder / "hashes")[file.name]
     return digest({"what": "tables", "files": digests})
 
 
@@ -83,16 +83,19 @@ def _read(files: Mapping[Split | None, Path], rules: Rules) -> Records:
     ids: list[str] = []
     places: list[str] = []
     splits: list[Split | None] = []
-    for split, file in files.items():
-        part = read_columns(file, wanted)
-        rows = len(part[wanted[0]])
+    tables = {split: read_table(file, wanted) for split, file in files.items()}
+    for split, table in tables.items():
+        rows = len(table.places)
         for name in wanted:
-            columns[name] += part[name]
-        given = part[rules.columns.id] if rules.columns.id else None
-        ids += map(str, given) if given else _numbers(rows, split)
-        places += [f"{file.name} row {row + 1}" for row in range(rows)]
+            columns[name] += table.columns[name]
+        ids += [] if rules.columns.id else _numbers(rows, split)
+        places += table.places
         splits += [split] * rows
-    return Records(columns, tuple(ids), tuple(places), tuple(splits))
+    records = Records(
+        columns, tuple(ids), tuple(places), tuple(splits),
+        untyped=any(table.untyped for table in tables.values()), orders=common_orders([t.orders for t in tables.values()]),
+    )  # fmt: skip
+    return replace(records, ids=tuple(records.texts(rules.columns.id))) if rules.columns.id else records
 
 
 def _numbers(rows: int, split: Split | None) -> Sequence[str]:

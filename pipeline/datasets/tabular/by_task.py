@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy as np
 from pipeline.core.download.checksums import content_digest
 from pipeline.core.keys import digest
 from pipeline.datasets.api import DataError, Split
+from pipeline.datasets.class_order import ClassOrder, lookalikes, order_of
+from pipeline.datasets.paths import check_regular, readable
+from pipeline.datasets.readers.decoding import Decoder
 from pipeline.datasets.readers.extractive_qa import Question, QuestionSet, WindowReader, parsed, windowed
 from pipeline.datasets.readers.generative_qa import INPUTS, WrittenReader, WrittenSet, encoded_questions
 from pipeline.datasets.readers.image_arrays import Form
@@ -20,9 +24,10 @@ from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, T
 from pipeline.datasets.readers.text import TextReader, inputs_of, lengths_of, tokenised
 from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_folder
 from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, limited
-from pipeline.datasets.tabular.rows import Records, attributes_of, encoded, groups_of, splits_of
+from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of, splits_of
 
 _VERSION = 2
+_CLASSIFICATION_VERSION = 3  # the order of classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,59 +91,94 @@ def dataset_of(
     """
     if rules.task == "image-classification":
         content = _with_pictures(rules, content, read, folder, root)
-        identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
+        decoding = Decoder(rules.picture.bits, rules.picture.background)
+        identity = fingerprint(
+            name, version=_CLASSIFICATION_VERSION, content=content, decoding=decoding.identity, **rules.identity()
+        )
         return SplitDataset(
-            name=name, task=rules.task, fingerprint=identity, load=lambda: _pictures(rules, read(), root)
+            name=name,
+            task=rules.task,
+            fingerprint=identity,
+            load=lambda: _pictures(rules, read(), root, decoding),
+            is_own=True,
         )
     tokenizer = tokenizer_folder(str(rules.text.tokenizer), folder)
     content = digest({"what": "table and tokenizer", "files": [content, tokenizer_digest(tokenizer, folder)]})
-    identity = fingerprint(name, version=_VERSION, content=content, **rules.identity())
+    version = _CLASSIFICATION_VERSION if rules.task == "text-classification" else _VERSION
+    identity = fingerprint(name, version=version, content=content, **rules.identity())
     made_of = {**rules.identity(), "limits": None, "shares": None, "classes": None}
     key = digest({"what": "tokens", "version": _VERSION, "content": content, "rules": made_of})
     kind, make = _KINDS[rules.task]
     return kind(
-        name=name, task=rules.task, fingerprint=identity, load=lambda: make(rules, read(), tokenizer, key, folder)
+        name=name,
+        task=rules.task,
+        fingerprint=identity,
+        load=lambda: make(rules, read(), tokenizer, key, folder),
+        is_own=rules.task == "text-classification",
     )
 
 
 def _with_pictures(rules: Rules, content: str, read: Callable[[], Records], folder: Path, root: Path) -> str:
     """Add the content of the picture files that a table names; pictures inside the table are part of it already."""
-    values = read().columns[rules.columns.image]
+    records = read()
+    values = records.columns[rules.columns.image]
     if not isinstance(values, list):  # read piece by piece: a table that holds the pictures themselves
         return content
-    names = {source for source in map(source_of, values) if isinstance(source, str)}
+    names: set[str] = set()
+    for value, place in zip(values, records.places, strict=True):
+        source = source_of(value)
+        if not source:
+            raise DataError(f"{place}: '{rules.columns.image}' is empty")
+        if isinstance(source, str):
+            names.add(source)
     if not names:
         return content
-    try:
-        pictures = content_digest(root, sorted(names), folder / "hashes")
-    except FileNotFoundError as error:
-        raise DataError(f"{error.filename}: there is no such picture; paths start at {root} (picture.root)") from None
+    for name in sorted(names):
+        _check_picture(root / name, root)
+    pictures = content_digest(root, sorted(names), folder / "hashes")
     return digest({"what": "table and pictures", "files": [content, pictures]})
 
 
-def _pictures(rules: Rules, records: Records, root: Path) -> Instances:
-    names = records.texts(rules.columns.label)
-    labels, classes = encoded(names, rules.classes, records.places)
+def _check_picture(file: Path, root: Path) -> None:
+    if not os.path.lexists(file):
+        raise DataError(f"{readable(str(file))}: there is no such picture; paths start at {root} (picture.root)")
+    check_regular(file)
+
+
+def _classes(rules: Rules, records: Records) -> tuple[list[str], np.ndarray, ClassOrder]:
+    """The label of each row, its number as int64, and the order of the classes."""
+    column = rules.columns.label
+    names = records.labels(column)
+    numbers = records.are_numbers(column)
+    order = order_of(names, setting=rules.classes, data=records.orders.get(column), numbers=numbers)
+    return names, np.array(order.numbers(names, records.places), np.int64), order
+
+
+def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> Instances:
+    names, labels, order = _classes(rules, records)
     picture = rules.picture
     form = Form.of(size=picture.size, channels=picture.channels, mean=picture.mean, std=picture.std)
     resize = picture.resize or default_resize(picture.size)
     splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
+    sources = records.columns[rules.columns.image]
+    reader = PictureReader(sources, root, labels, form, resize, picture.flip, decoder)
     return Instances(
         ids=np.array(records.ids, object),
         labels=names,
         strata=labels,
         splits=limited(splits, labels, rules.limits),
-        classes=classes,
+        classes=order.classes,
         inputs=form.inputs,
-        reader=PictureReader(records.columns[rules.columns.image], root, labels, form, resize, picture.flip),
+        reader=reader,
         attributes=attributes_of(records, rules.columns),
+        order=order,
+        notes=lambda: (*lookalikes(order.classes), *reader.notes(np.arange(len(records)))),
     )
 
 
 def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
     texts = list(zip(*(records.texts(column) for column in rules.text_columns()), strict=True))
-    names = records.texts(rules.columns.label)
-    labels, classes = encoded(names, rules.classes, records.places)
+    names, labels, order = _classes(rules, records)
     tokens = tokenised(texts, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
     return Instances(
@@ -146,11 +186,13 @@ def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Pa
         labels=names,
         strata=labels,
         splits=limited(splits, labels, rules.limits),
-        classes=classes,
+        classes=order.classes,
         inputs=inputs_of(tokens),
         reader=TextReader(texts, tokens, labels),
         lengths=lengths_of(tokens),
         attributes=attributes_of(records, rules.columns),
+        order=order,
+        notes=lambda: tuple(lookalikes(order.classes)),
     )
 
 

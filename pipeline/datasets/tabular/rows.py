@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ops.core.registry import nearest
 from pipeline.datasets.api import SPLITS, DataError, Split
+from pipeline.datasets.class_order import shown
 from pipeline.datasets.readers.settings import Columns, Shares
 from pipeline.datasets.splits import hashed_split
 
-_SPLIT_NAMES: Mapping[str, Split] = {
+SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train", "training": "train", "calibration": "calibration", "evaluation": "evaluation",
     "validation": "evaluation", "valid": "evaluation", "val": "evaluation", "dev": "evaluation", "test": "evaluation",
 }  # fmt: skip
-_WHOLE = re.compile(r"-?\d+")
+_NOT_A_NUMBER = ("nan", "NaN", "NAN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,10 @@ class Records:
     """Where each row comes from (`reviews.csv row 12`), for messages."""
     split: tuple[Split | None, ...]
     """The split that the files say, if they do."""
+    untyped: bool = False
+    """Whether numbers may stand as text, as in CSV."""
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column -> class names in the order that the files say, if they do."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,7 +54,28 @@ class Records:
                 raise DataError(f"{self.places[row]}: '{column}' is not a number (NaN), which stands for no value")
             if isinstance(value, list | tuple | Mapping):
                 raise DataError(f"{self.places[row]}: '{column}' must be one value (got {value!r:.40})")
-        return [str(value) for value in values]
+        return [_text(value, self.places[row], column) for row, value in enumerate(values)]
+
+    def labels(self, column: str) -> list[str]:
+        """Class names; as `texts`, and `nan`, which stands for no value, is none."""
+        labels = self.texts(column)
+        for row, label in enumerate(labels):
+            if label.strip() in _NOT_A_NUMBER:
+                raise DataError(f"{self.places[row]}: '{column}' is {label}, which stands for no value; remove the row")
+        return labels
+
+    def are_numbers(self, column: str) -> bool:
+        """Whether labels that look like whole numbers are meant as numbers: all, unless the file types them as text."""
+        return self.untyped or not any(isinstance(value, str) for value in self.columns[column])
+
+
+def _text(value: Any, place: str, column: str) -> str:
+    text = str(value)
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise DataError(
+            f"{place}: '{column}' holds half a character (a lone surrogate), which is no text; write it anew"
+        )
+    return text
 
 
 def split_named(name: str, place: str) -> Split:
@@ -59,9 +84,9 @@ def split_named(name: str, place: str) -> Split:
     Raises:
         DataError: with the known names.
     """
-    known = _SPLIT_NAMES.get(name.strip().lower())
+    known = SPLIT_NAMES.get(name.strip().lower())
     if known is None:
-        raise DataError(f"{place}: '{name}' is no split.{nearest(name, _SPLIT_NAMES)} Known: {', '.join(_SPLIT_NAMES)}")
+        raise DataError(f"{place}: '{name}' is no split.{nearest(name, SPLIT_NAMES)} Known: {', '.join(SPLIT_NAMES)}")
     return known
 
 
@@ -104,33 +129,27 @@ def groups_of(records: Records, columns: Columns) -> Sequence[str]:
 def attributes_of(records: Records, columns: Columns) -> dict[str, Sequence[str]]:
     """Attribute name -> one text per row; an empty cell is the group of that name."""
     return {
-        name: ["" if value is None else str(value) for value in records.columns[name]] for name in columns.attributes
+        name: [
+            "" if value is None else _text(value, place, name)
+            for value, place in zip(records.columns[name], records.places, strict=True)
+        ]
+        for name in columns.attributes
     }
 
 
-def encoded(
-    names: Sequence[str], classes: Sequence[str] | None, places: Sequence[str]
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """int64 class numbers, and the classes: as given, else sorted (numbers by value).
+def common_orders(parts: Sequence[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+    """Column -> class names, of files that number the classes alike.
 
     Raises:
-        DataError: for a label that is none of the given classes, or if there are fewer than two.
+        DataError: if two files number the classes of a column in different ways.
     """
-    known = tuple(classes) if classes else _sorted(set(names))
-    number = {name: index for index, name in enumerate(known)}
-    for name, place in zip(names, places, strict=True):
-        if name not in number:
-            raise DataError(f"{place}: '{name}' is none of the classes.{nearest(name, known)} Known: {shown(known)}")
-    if len(known) < 2:  # noqa: PLR2004 - nothing to tell apart
-        raise DataError(f"only one class ({shown(known)}): classification needs two")
-    return np.array([number[name] for name in names], np.int64), known
-
-
-def _sorted(names: Iterable[str]) -> tuple[str, ...]:
-    names = sorted(names)  # first by text: `1` and `01` are one number, and a set has no order
-    return tuple(sorted(names, key=int) if all(_WHOLE.fullmatch(name) for name in names) else names)
-
-
-def shown(names: Sequence[str]) -> str:
-    """The first names, for messages."""
-    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")  # noqa: PLR2004 - a line's worth
+    common: dict[str, tuple[str, ...]] = {}
+    for column in dict.fromkeys(name for part in parts for name in part):
+        orders = list(dict.fromkeys(part.get(column, ()) for part in parts))
+        if len(orders) > 1:
+            spellings = " and ".join(shown(order) if order else "without names" for order in orders)
+            raise DataError(
+                f"'{column}': parts of the data number its classes differently ({spellings}); save them alike"
+            )
+        common[column] = orders[0]
+    return common

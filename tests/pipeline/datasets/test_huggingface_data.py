@@ -93,6 +93,26 @@ def test_pictures_are_read_when_asked_for(save, save_digits, tmp_path):
 
 
 @needs_datasets
+def test_class_labels_are_numbered_as_the_data_number_them(save, tokenizer, tmp_path):
+    import datasets
+
+    names = ["world", "sports", "business", "unused"]
+    texts = {"text": [f"the film {row}" for row in range(30)], "label": [row % 3 for row in range(30)]}
+    path = save({"train": texts, "test": texts}, label=datasets.ClassLabel(names=names))
+    entry = {
+        "name": "hub", "dataset": "huggingface", "path": path, "task": "text-classification",
+        "text": {"tokenizer": str(tokenizer)},
+    }  # fmt: skip
+    data = open_dataset(entry, tmp_path / "cache")
+    assert data.classes == tuple(names)
+    assert data.class_order.rule == "data"
+    batch = next(data.batches("evaluation", batch_size=30))
+    assert batch.targets["labels"].tolist() == texts["label"]
+    save({"train": texts, "test": texts}, label=datasets.ClassLabel(names=names[::-1]))
+    assert open_dataset(entry, tmp_path / "cache").fingerprint != data.fingerprint
+
+
+@needs_datasets
 def test_an_unlabelled_row_and_a_missing_column_are_named(save, tokenizer, tmp_path):
     path = save({"train": _texts(0, 20), "test": {**_texts(0, 5), "label": [-1] * 5}})
     entry = {

@@ -1,19 +1,16 @@
 """Columns of a person's table: values that are none, and classes in order."""
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 
 from pipeline.datasets.api import DataError
-from pipeline.datasets.tabular.rows import Records, encoded
+from pipeline.datasets.tabular.rows import Records, common_orders
 
 
 def column(*values):
     places = tuple(f"t.jsonl row {row + 1}" for row in range(len(values)))
     return Records({"label": values}, tuple(map(str, range(len(values)))), places, (None,) * len(values))
-
-
-def classes_of(*names):
-    return encoded(names, None, ["row"] * len(names))[1]
 
 
 @pytest.mark.parametrize(
@@ -36,16 +33,29 @@ def test_numbers_and_words_are_labels():
     assert column(1, 2.5, True, "nan").texts("label") == ["1", "2.5", "True", "nan"]
 
 
-@pytest.mark.parametrize("odd", ["--1", "²", "-", "1a"])
-def test_what_only_looks_like_a_number_is_a_text(odd):
-    assert classes_of("10", "9", odd) == tuple(sorted(["10", "9", odd]))
+def test_nan_is_no_label_but_may_be_a_text():
+    assert column("a", "nan").texts("label") == ["a", "nan"]
+    with pytest.raises(DataError, match=r"t.jsonl row 2: 'label' is NaN, which stands for no value; remove the row"):
+        column("a", "NaN").labels("label")
+    assert column("None", "NA").labels("label") == ["None", "NA"]
 
 
-def test_whole_numbers_are_sorted_by_value():
-    assert classes_of("10", "9", "-1") == ("-1", "9", "10")
-    labels, _ = encoded(["10", "9"], None, ["", ""])
-    assert np.array_equal(labels, [1, 0])
+def test_half_a_character_is_no_text():
+    with pytest.raises(DataError, match=r"t.jsonl row 1: 'label' holds half a character"):
+        column("ab\ud83d", "c").texts("label")
 
 
-def test_two_spellings_of_one_number_have_an_order_of_their_own():
-    assert classes_of("01", "1", "001", "0") == ("0", "001", "01", "1")
+def test_numbers_are_meant_as_numbers_unless_they_are_written_as_text():
+    assert column(1, 2).are_numbers("label")
+    assert not column("1", "2").are_numbers("label")
+    assert replace(column("1", "2"), untyped=True).are_numbers("label")
+
+
+def test_parts_that_number_their_classes_differently_are_refused():
+    one, other = {"label": ("a", "b")}, {"label": ("b", "a")}
+    assert common_orders([one, dict(one)]) == one
+    assert common_orders([{}, {}]) == {}
+    with pytest.raises(DataError, match=r"'label': parts of the data number its classes differently \(a, b and b, a\)"):
+        common_orders([one, other])
+    with pytest.raises(DataError, match=r"\(a, b and without names\)"):
+        common_orders([one, {}])
