@@ -47,6 +47,7 @@ __all__ = [
     "OnnxModel",
     "OpSpec",
     "OperationError",
+    "Processor",
     "TorchModel",
     "Uses",
     "operation",
@@ -88,10 +89,24 @@ class Format(StrEnum):
 
 
 class Uses(StrEnum):
-    """What an operation's result depends on besides model and parameters; it then enters the step's key."""
+    """A thing besides model and parameters that an operation reads: it enters the step's key, and all else is refused."""
 
     DATA = "data"
+    """Instances of the training and calibration splits, and the data set's interface."""
+    INTERFACE = "interface"
+    """Of the data set only what a model is built to fit: its task, its classes in order, its inputs."""
     SEED = "seed"
+    """Random numbers, the initial weights of a network or of a new head among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """The 8-bit products of a CPU, as far as they decide how a model is quantized for it."""
+
+    activations: Literal["uint8", "int8"]
+    """The type that its integer kernels take."""
+    reduce_range: bool
+    """Whether weights need 7 bits: without VNNI, x86 adds pairs of 8-bit products in 16 bits, which saturates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +163,18 @@ class Data(Protocol):
 
 
 class Context(Protocol):
-    """Everything an operation may touch besides its model and parameters. The worker implements it."""
+    """Everything an operation may touch besides its model and parameters. The worker implements it.
 
-    seed: int
+    It hands out only what the operation declares with `uses`, since that is what the step's key holds.
+    """
+
     scratch: Path
     """A folder of this step alone; it survives a killed run and goes when the step is done. For checkpoints."""
+
+    @property
+    def seed(self) -> int:
+        """The step's seed. Only for operations that declare `Uses.SEED`."""
+        ...
 
     @property
     def data(self) -> Data:
@@ -160,7 +182,11 @@ class Context(Protocol):
         ...
 
     def build(self, entry: Mapping[str, Any], *, pretrained: bool) -> TorchModel | OnnxModel:
-        """Build a conf/model entry, with its pretrained weights or with weights initialised from the seed."""
+        """Build a conf/model entry, with its pretrained weights or with weights initialised from the seed.
+
+        Only for operations that declare `Uses.INTERFACE` or `Uses.DATA`; random weights (all, or those of a new head)
+        take `Uses.SEED` too.
+        """
         ...
 
     def load(self, reference: str) -> TorchModel:
@@ -187,7 +213,8 @@ class Ancestry:
     """(name, checked parameters) of every operation from the root to the parent."""
 
 
-Refusal = Callable[[Ancestry, Mapping[str, Any]], str | None]
+Params = Mapping[str, Any]
+Refusal = Callable[[Ancestry, Params], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +232,18 @@ class OpSpec:
     apply: Callable[..., Any]
     refuse: Refusal | None
     """Given what is known at plan time, the reason why this step cannot work and what would, or None."""
+    draws: Callable[[Params], bool] | None = None
+    """Whether these parameters make it draw random numbers; None: it does so whenever it uses the seed."""
+    settle: Callable[[Params, Processor], Mapping[str, Any]] | None = None
+    """The parameters that are left open and that the processor decides: they are written into the plan."""
+    libraries: tuple[str, ...] = ()
+    """Distributions whose releases give other results: their versions enter the step's key."""
+
+    def uses_with(self, params: Params) -> frozenset[Uses]:
+        """Return what it reads under these parameters."""
+        if self.draws is not None and not self.draws(params):
+            return self.uses - {Uses.SEED}
+        return self.uses
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the full, JSON-ready parameters, or say what is wrong with them.
@@ -245,11 +284,26 @@ def operation(
     produces: Format | None = None,
     uses: frozenset[Uses] | set[Uses] = frozenset(),
     refuse: Refusal | None = None,
+    draws: Callable[[Params], bool] | None = None,
+    settle: Callable[[Params, Processor], Mapping[str, Any]] | None = None,
+    libraries: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Register a function as an operation and return it unchanged.
 
     The function takes `(model, ctx, *, ...)`, or `(ctx, *, ...)` when it consumes nothing. Raise `version` whenever its
-    result changes: cached results of the old version are then left alone.
+    result changes: cached results of the old version are then left alone. (The code of a person's own operation is part
+    of its steps' keys, so there `version` need not be raised.)
+
+    Args:
+        kind: what it is for.
+        version: of its results.
+        consumes: the format of the model that it takes; None: none.
+        produces: the format of its result; None: the one that it takes.
+        uses: what it reads besides model and parameters; the context refuses everything else.
+        refuse: as `OpSpec.refuse`.
+        draws: as `OpSpec.draws`.
+        settle: as `OpSpec.settle`.
+        libraries: as `OpSpec.libraries`.
     """
 
     def register(fn: F) -> F:
@@ -263,6 +317,9 @@ def operation(
             params=params_model(fn, skip=1 if consumes is None else 2),
             apply=fn,
             refuse=refuse,
+            draws=draws,
+            settle=settle,
+            libraries=libraries,
         )
         OPERATIONS.add(spec.name, spec)
         return fn

@@ -37,7 +37,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=1, uses={Uses.DATA, Uses.SEED}, refuse=_refuse)
+@operation(kind=Kind.PRUNE, version=1, uses={Uses.DATA, Uses.SEED}, refuse=_refuse, libraries=("torch-pruning",))
 def channel_prune(
     model: TorchModel,
     ctx: Context,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Ancestry, Context, Exclude, Format, Include, Kind, OnnxModel, Uses, operation
+from ops.core.operation import Ancestry, Context, Exclude, Format, Include, Kind, OnnxModel, Processor, Uses, operation
 from ops.quantize.methods.request import Product, Report, Request, Settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,32 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.QUANTIZE, version=2, consumes=Format.ONNX, uses={Uses.DATA}, refuse=_refuse)
+def processor() -> Processor:
+    """Return the integer arithmetic of this machine's CPU."""
+    from ops.quantize.methods.cpu_features import integer_arithmetic
+
+    return integer_arithmetic()
+
+
+def _settle(params: Mapping[str, Any], cpu: Processor) -> dict[str, Any]:
+    """Decide for the processor of the plan, so that any worker makes the same model of the same key."""
+    settled: dict[str, Any] = {}
+    if params["method"] == "static" and params["activations"] == "auto":
+        settled["activations"] = cpu.activations
+    if params["method"] in ("static", "dynamic") and params["reduce_range"] is None:
+        settled["reduce_range"] = cpu.reduce_range
+    return settled
+
+
+@operation(
+    kind=Kind.QUANTIZE,
+    version=2,
+    consumes=Format.ONNX,
+    uses={Uses.DATA},
+    refuse=_refuse,
+    settle=_settle,
+    libraries=("onnxruntime",),
+)
 def quantize(
     model: OnnxModel,
     ctx: Context,
@@ -77,9 +102,9 @@ def quantize(
         calibration: of `static`: ranges from the extremes (`minmax`), from all but the rarest values (`percentile`), or
             those that lose least information (`entropy`).
         percentile: of `calibration: percentile`.
-        activations: of `static`: their type; `auto`: uint8 on x86, int8 on ARM.
+        activations: of `static`: their type; `auto`: uint8 on x86, int8 on ARM, decided in the plan.
         reduce_range: of `static` and `dynamic`: weights of 7 bits, so that x86 without VNNI does not saturate; null: as the
-            CPU needs.
+            processor needs on which the run is planned.
         per_channel: of `static` and `dynamic`: a scale per output channel instead of one per tensor.
         bits: of `weight_only`.
         block_size: of `weight_only`: inputs that share a scale.
@@ -97,6 +122,7 @@ def quantize(
     )
     request = _prepare(model, ctx, settings, method=method, include=include, exclude=exclude)
     report = _apply(request, method)
+    report.warnings.extend(_saturation(report.notes))
     shutil.rmtree(request.work)
     if method in _DEFAULT:
         from ops.quantize.methods.embeddings import quantize_embeddings
@@ -107,6 +133,17 @@ def quantize(
         ctx.note(name, value)
     _note_kernels(ctx, request, report, method)
     return OnnxModel(request.result, model.architecture)
+
+
+def _saturation(notes: Mapping[str, Any]) -> list[str]:
+    """Say whether this processor cannot run the result as it is meant: it was then planned for another one."""
+    eight_bits = notes.get("weight_type") == "int8" and not notes["reduce_range"]
+    if not (eight_bits and processor().reduce_range):
+        return []
+    return [
+        "The weights have 8 bits, as the plan says, but the processor that made this model has no VNNI: there, sums of "
+        "8-bit products saturate and answers differ. Set reduce_range: true for such machines"
+    ]
 
 
 def _prepare(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from ops.core.errors import OperationError  # fmt: skip
-from ops.core.operation import Ancestry, Context, Format, Kind, ModelEntry, OnnxModel, TorchModel, operation
+from ops.core.operation import Ancestry, Context, Format, Kind, ModelEntry, OnnxModel, TorchModel, Uses, operation
 
 _ONNX_BUILDER = "onnx"
 
@@ -24,9 +23,22 @@ def _refuse_torch(ancestry: Ancestry, _: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.BASE, version=1, consumes=None, refuse=_refuse_onnx)
+def _starts_a_head(params: Mapping[str, Any]) -> bool:
+    return bool(isinstance(params["model"], Mapping) and params["model"].get("new_head"))
+
+
+@operation(
+    kind=Kind.BASE,
+    version=1,
+    consumes=None,
+    uses={Uses.INTERFACE, Uses.SEED},
+    refuse=_refuse_onnx,
+    draws=_starts_a_head,
+)
 def load(ctx: Context, *, model: ModelEntry = None) -> TorchModel:
     """Take a model with its pretrained weights.
+
+    It fits the data's classes and inputs; a new head (`new_head`) has random weights, drawn from the seed.
 
     Args:
         ctx: builds the model.
@@ -39,7 +51,7 @@ def load(ctx: Context, *, model: ModelEntry = None) -> TorchModel:
     return built
 
 
-@operation(kind=Kind.BASE, version=1, consumes=None, produces=Format.ONNX, refuse=_refuse_torch)
+@operation(kind=Kind.BASE, version=1, consumes=None, produces=Format.ONNX, uses={Uses.INTERFACE}, refuse=_refuse_torch)
 def load_onnx(ctx: Context, *, model: ModelEntry = None) -> OnnxModel:
     """Take an ONNX file as it is, for the operations that work on ONNX models.
 
@@ -51,6 +63,4 @@ def load_onnx(ctx: Context, *, model: ModelEntry = None) -> OnnxModel:
     built = ctx.build(model, pretrained=True)
     if not isinstance(built, OnnxModel):
         raise OperationError(f"load_onnx: model '{model.get('name')}' is a torch network; use `load`")
-    copy = ctx.scratch / "loaded.onnx"  # the result is moved into the store, and the file is the user's
-    shutil.copyfile(built.path, copy)
-    return OnnxModel(copy, built.architecture)
+    return built

@@ -1,4 +1,4 @@
-"""Commands other than a sweep: import, export, migrate, and compare and show, which the viewer uses."""
+"""Commands other than a sweep: import, export, migrate, verify, and compare and show, which the viewer uses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ FORMATS = ("compress-and-compare",)
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run `import FORMAT FILE`, `export FORMAT FILE`, `migrate`, `compare MODEL REFERENCE` or `show DATASET`.
+    """Run `import FORMAT FILE`, `export FORMAT FILE`, `migrate`, `verify`, `compare MODEL REFERENCE` or `show DATASET`.
 
-    Returns the exit code.
+    Returns the exit code: 1 if `verify` finds damage, else 0.
 
     Raises:
         StoreError: naming the file, the problem and what to do.
@@ -24,6 +24,7 @@ def run_command(arguments: list[str]) -> int:
         ("import", "load experiments of another program into the store", _import),
         ("export", "write a recipe's models and metrics as a file of another program", _export),
         ("migrate", "bring a store of an older version up to date; a backup is kept", _migrate),
+        ("verify", "compare all files of a workspace with what was written; what is damaged is set aside", _verify),
         ("compare", "compare the layers of any two models; the result goes to a file beside the results", _compare),
         ("show", "print instances of a data set as JSON, one for each id on standard input", _show),
     ):
@@ -37,14 +38,18 @@ def run_command(arguments: list[str]) -> int:
             command.add_argument("model", help="name or key (its beginning is enough)")
             command.add_argument("reference", help="likewise")
             command.add_argument("--workspace", type=Path, help="where the models are; default: that of the last run")
+        if name == "verify":
+            command.add_argument("--workspace", type=Path, default=Path(".bouillon"), help="default: .bouillon")
         if name == "show":
             command.add_argument("dataset", help="key of the data set, as in the view `datasets`")
         if name == "export":
             command.add_argument("--recipe", help="which recipe, if the store holds several")
     chosen = parser.parse_args(arguments)
-    perform: Callable[[argparse.Namespace], str] = chosen.act
-    sys.stdout.write(perform(chosen) + "\n")
-    return 0
+    perform: Callable[[argparse.Namespace], str | tuple[str, int]] = chosen.act
+    result = perform(chosen)
+    text, status = result if isinstance(result, tuple) else (result, 0)
+    sys.stdout.write(text + "\n")
+    return status
 
 
 def _import(chosen: argparse.Namespace) -> str:
@@ -74,6 +79,16 @@ def _migrate(chosen: argparse.Namespace) -> str:
         if backup
         else f"{chosen.results} is up to date"
     )
+
+
+def _verify(chosen: argparse.Namespace) -> tuple[str, int]:
+    from pipeline.store.errors import StoreError
+    from pipeline.sweep.verify import verify
+
+    if not chosen.workspace.is_dir():
+        raise StoreError(f"--workspace {chosen.workspace}: there is no such folder")
+    lines, damaged = verify(chosen.workspace)
+    return "\n".join(lines), 1 if damaged else 0
 
 
 def _compare(chosen: argparse.Namespace) -> str:

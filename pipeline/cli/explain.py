@@ -53,11 +53,23 @@ def print_plan(
     missing = [job for job in jobs if job.key not in artifacts or job.key in force]
     total = sum(durations.get((job.what, steps[job.model].op), 0.0) for job in missing)
     console.print(top)
+    for decision in decisions(plan):
+        console.print(decision, markup=False, highlight=False)
     for path, key in plan.aliases.items():
         console.print(f"{path}: the same model as {steps[key].path}", markup=False, highlight=False)
     guess = f", about {format_seconds(total)} of work by past runs" if total else ""
     more = f" ({unknown} steps never run here)" if unknown else ""
     console.print(f"{len(plan.steps)} models; {len(missing)} of {len(jobs)} jobs to do{guess}{more}", highlight=False)
+
+
+def decisions(plan: Plan) -> list[str]:
+    """Say which parameters were left open and what the plan has decided for this processor, one line for each decision."""
+    steps: dict[str, list[str]] = {}
+    for step in plan.steps:
+        values = ", ".join(f"{name}: {json.dumps(step.params[name])}" for name in step.settled)
+        if values:
+            steps.setdefault(f"{step.op}: {values}", []).append(step.path)
+    return [f"{text} (decided for this processor; {len(paths)} steps)" for text, paths in steps.items()]
 
 
 def explain(
@@ -98,7 +110,10 @@ def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) 
         found.append(f"version of {step.op} {before['op_version']} -> {step.version}")
     found += _changed(f"{step.op} ", before["params"], step.written)
     uses, run = OPERATIONS[step.op].uses, before["config"]
-    if Uses.DATA in uses and (was := run.get("dataset_key")) not in (None, plan.facts.data_fingerprint):
+    if uses & {Uses.DATA, Uses.INTERFACE} and (was := run.get("dataset_key")) not in (
+        None,
+        plan.facts.data_fingerprint,
+    ):
         found.append(
             f"the data set's content, splits or preprocessing changed ({was[:12]} -> {plan.facts.data_fingerprint[:12]})"
         )

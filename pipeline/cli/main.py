@@ -4,6 +4,7 @@ python -m pipeline recipe=NAME [key=value ...]
 python -m pipeline import compress-and-compare FILE
 python -m pipeline export compress-and-compare FILE
 python -m pipeline migrate
+python -m pipeline verify
 python -m pipeline compare MODEL REFERENCE
 python -m pipeline show DATASET
 """
@@ -23,7 +24,7 @@ from pipeline.cli.compose import CONF, UsageError, compose
 if TYPE_CHECKING:
     pass
 
-COMMANDS = ("import", "export", "migrate", "compare", "show")
+COMMANDS = ("import", "export", "migrate", "verify", "compare", "show")
 HELP = """\
 Compress models by recipe, measure what came out, and show it.
 
@@ -33,6 +34,7 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline import compress-and-compare models.json
   python -m pipeline export compress-and-compare models.json
   python -m pipeline migrate                               bring an older results file up to date
+  python -m pipeline verify                                look for damaged files in the workspace
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
 
 Any key of conf/config.yaml can be set as key=value; --config-dir DIR adds a folder of your own recipes, models and

@@ -1,16 +1,18 @@
 """Content-addressed results on disk.
 
-root/ab/abcdef.../manifest.json   its presence means complete
+root/ab/abcdef.../manifest.json   its presence means complete; it lists every other file with its size and sha256
 root/ab/abcdef.../model.safetensors, model.onnx, predictions.npz, ...
+root/damaged/abcdef...            what was found to be damaged, and is made again
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,13 @@ from pipeline.core.keys import Key
 
 MANIFEST = "manifest.json"
 _SCRATCH = ".tmp-"
+_ASIDE = "damaged"
+_FILES, _SEAL = "files", "sha256"
+"""Keys of a manifest that the store adds: the files, and the digest of the manifest without itself."""
+
+
+class DamagedArtifactError(ValueError):
+    """The files of an artifact are not what was written: the message names the file, and what was done."""
 
 
 class ArtifactStore:
@@ -26,27 +35,96 @@ class ArtifactStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._sound: set[Key] = set()
 
     def path(self, key: Key) -> Path:
-        """Where the artifact is, or would be."""
+        """Where the artifact is, or would be. To read its files, use `folder`."""
         return self.root / key[:2] / key
 
+    def folder(self, key: Key) -> Path:
+        """Where the artifact is, after comparing its files with what was written: once per process, by their content.
+
+        Raises:
+            DamagedArtifactError: if they differ; the artifact is set aside, so that the next run makes it again.
+        """
+        if key not in self._sound:
+            fault = self.fault(key)
+            if fault is not None:
+                aside = self.set_aside(key)
+                raise DamagedArtifactError(
+                    f"{self.path(key)} was damaged ({fault}) and is now in {aside}; run again, and it is made again"
+                )
+            self._sound.add(key)
+        return self.path(key)
+
     def __contains__(self, key: Key) -> bool:
-        """An artifact whose manifest is damaged is not there: it is made again."""
+        """An artifact of which a file is missing, or has another size, is not there: it is made again."""
         try:
-            self.manifest(key)
+            files = self._read(key).get(_FILES, {})
+            return all((self.path(key) / name).stat().st_size == file["size"] for name, file in files.items())
         except (OSError, ValueError):
             return False
-        return True
 
     def manifest(self, key: Key) -> dict[str, Any]:
-        """Read what was published with the artifact."""
-        manifest: dict[str, Any] = json.loads((self.path(key) / MANIFEST).read_text())
-        return manifest
+        """Read what was published with the artifact.
+
+        Raises:
+            OSError, ValueError: if it is missing or damaged.
+        """
+        return {name: value for name, value in self._read(key).items() if name not in (_FILES, _SEAL)}
 
     def is_damaged(self, key: Key) -> bool:
-        """Whether there is a manifest that cannot be read."""
+        """Whether there is a manifest, but it cannot be read, or files are missing or have another size."""
         return (self.path(key) / MANIFEST).exists() and key not in self
+
+    def fault(self, key: Key) -> str | None:
+        """Say what is wrong with an artifact that is there, or None. Reads all of its files; their dates do not count."""
+        try:
+            files = self._read(key).get(_FILES, {})
+        except OSError as error:
+            return f"its manifest cannot be read: {error.strerror}"
+        except ValueError as error:
+            return f"its manifest is {error}"
+        for name, file in files.items():
+            try:
+                if _digest(self.path(key) / name) != file["sha256"]:
+                    return f"the content of {name} is not what was written"
+            except FileNotFoundError:
+                return f"{name} is missing"
+            except OSError as error:
+                return f"{name} cannot be read: {error.strerror}"
+        return None
+
+    def has_digests(self, key: Key) -> bool:
+        """Whether the manifest lists digests: older versions wrote none."""
+        return _FILES in self._read(key)
+
+    def keys(self) -> Iterator[Key]:
+        """Yield the keys of all artifacts, damaged ones too, in order."""
+        for folder in sorted(self.root.glob(f"??/{'[0-9a-f]' * 64}")):
+            yield Key(folder.name)
+
+    def set_aside(self, key: Key) -> Path:
+        """Move a damaged artifact out of the way, and return where it is."""
+        self._sound.discard(key)
+        aside = self.root / _ASIDE / key
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = aside.with_name(f"{key}-{number}")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        self.path(key).rename(aside)
+        return aside
+
+    def _read(self, key: Key) -> dict[str, Any]:
+        """Read a manifest with what the store has added."""
+        try:
+            manifest = json.loads((self.path(key) / MANIFEST).read_text())
+        except ValueError:
+            raise ValueError("not JSON") from None
+        if not isinstance(manifest, dict) or (_SEAL in manifest and manifest[_SEAL] != _seal(manifest)):
+            raise ValueError("not what was written")
+        return manifest
 
     @contextmanager
     def publish(self, key: Key, manifest: Mapping[str, Any]) -> Iterator[Path]:
@@ -60,9 +138,10 @@ class ArtifactStore:
         scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=f"{_SCRATCH}{os.getpid()}-"))
         try:
             yield scratch
-            (scratch / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            files = sorted(file for file in scratch.rglob("*") if file.is_file())
+            (scratch / MANIFEST).write_text(_sealed(manifest, scratch, files))
             scratch.chmod(0o755)
-            for file in scratch.rglob("*"):
+            for file in (*files, scratch / MANIFEST):
                 _flush(file)
             try:
                 if self.is_damaged(key):
@@ -76,6 +155,7 @@ class ArtifactStore:
 
     def remove(self, key: Key) -> None:
         """Forget an artifact: the manifest goes first, so that it is never seen half removed."""
+        self._sound.discard(key)
         folder = self.path(key)
         (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -90,10 +170,28 @@ class ArtifactStore:
                 shutil.rmtree(left, ignore_errors=True)
 
 
+def _sealed(manifest: Mapping[str, Any], folder: Path, files: Sequence[Path]) -> str:
+    """The manifest as text, with the size and digest of every file, and its own digest."""
+    listed = {
+        file.relative_to(folder).as_posix(): {"size": file.stat().st_size, "sha256": _digest(file)} for file in files
+    }
+    content = json.loads(json.dumps({**manifest, _FILES: listed}))
+    return json.dumps({**content, _SEAL: _seal(content)}, indent=1, sort_keys=True)
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in manifest.items() if name != _SEAL}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _flush(file: Path) -> None:
-    if file.is_file():
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

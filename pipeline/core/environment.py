@@ -10,8 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.cpu_quota import cores, quota
 from pipeline.core.keys import digest
+from pipeline.core.machine.accelerators import accelerators
+from pipeline.core.machine.cpu_quota import cores, quota
 
 _PACKAGES = ("bouillon", "torch", "onnx", "onnxruntime", "torch-pruning", "transformers", "numpy", "duckdb", "openvino")
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
@@ -32,7 +33,8 @@ def versions() -> dict[str, str]:
 
 @cache
 def device() -> dict[str, Any]:
-    """The machine as far as it decides speed: processor, its flags, the cores that this process may use."""
+    """The machine as far as it decides speed: processor, its flags, the cores that this process may use, accelerators."""
+    found = accelerators()
     return {
         "cpu": _cpu_model(),
         "architecture": platform.machine(),
@@ -40,6 +42,7 @@ def device() -> dict[str, Any]:
         "cores": cores(),
         "quota": quota(),
         "system": platform.system(),
+        **({"accelerators": list(found)} if found else {}),
     }
 
 

@@ -11,7 +11,11 @@ from ops.core.params import not_finite
 from pipeline.core.errors import BouillonError
 
 Key = NewType("Key", str)
+CONTENT = "content"
+"""The key of a conf/model entry that holds the digest of its files and code."""
 _FORMAT = 1  # bump to invalidate every key at once
+_ADDED = ("libraries", "runtime", "device")
+"""Parts of the identity of evidence that are left out where there are none."""
 
 
 class IdentityError(BouillonError, ValueError):
@@ -27,11 +31,20 @@ def step_key(
     references: Mapping[str, Key],
     data: str | None,
     seed: int | None,
+    **more: Any,
 ) -> Key:
     """Key of the model that an operation makes: everything that can change the result, and nothing else.
 
-    `data` (a fingerprint) and `seed` are None for operations that do not use them; `references` are the keys of the
-    other models that parameters name (a teacher, a model to restore from).
+    Args:
+        op: name of the operation.
+        version: of its results.
+        params: in full, each model entry with the digest of its files and code.
+        parent: key of the model that it takes, or of its export.
+        references: keys of the other models that parameters name (a teacher, a model to restore from).
+        data: fingerprint of the data set; None if its instances are not used.
+        seed: None if no random numbers are drawn.
+        more: what only some operations read: `interface`, `code`, `libraries`. Left out where it is None or empty, so that
+            the keys of all others stay what they are.
     """
     return digest(
         {
@@ -43,13 +56,19 @@ def step_key(
             "references": dict(references),
             "data": data,
             "seed": seed,
+            **{name: value for name, value in more.items() if value},
         }
     )
 
 
 def evidence_key(what: str, *, version: int, model: Key, **identity: Any) -> Key:
-    """Key of something observed of a model: an export, its predictions, its layers, its timings."""
-    return digest({"what": what, "version": version, "model": model, **identity})
+    """Key of something observed of a model: an export, its predictions, its layers, its timings.
+
+    What is observed with the help of a library, a runtime or a machine has them in `identity`; None and empty values are
+    left out.
+    """
+    present = {name: value for name, value in identity.items() if value or name not in _ADDED}
+    return digest({"what": what, "version": version, "model": model, **present})
 
 
 def digest(identity: Mapping[str, Any]) -> Key:

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Iterable
 
 from pipeline.core.errors import BouillonError, blame
+from pipeline.core.user_code import record_imports
 
 
 class PluginError(BouillonError, ValueError):
@@ -18,6 +19,7 @@ def load_plugins(modules: Iterable[str]) -> None:
     Raises:
         PluginError: naming the module, the cause, and its line in the person's code.
     """
+    record_imports()
     for module in modules:
         try:
             importlib.import_module(module)

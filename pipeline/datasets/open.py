@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from pipeline.core.config_entry import EntryKind
+from pipeline.core.keys import digest
+from pipeline.core.user_code import code_of_definition, edited
 from pipeline.datasets.api import DATASETS, DataError, Dataset
 from pipeline.datasets.errors import told
+from pipeline.datasets.interface import Interface
 
 _KIND = EntryKind("Data set", "dataset", "dataset", DATASETS, ("name", "dataset"), DataError)
 
@@ -27,13 +32,32 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
     """Open a conf/dataset entry; `folder` is the cache folder of data files.
 
     Files are found, fetched and checked here, and the fingerprint is known afterwards; instances are read when asked for.
+    The fingerprint of a person's own data set covers its code, its parameters and its interface, whatever it says itself.
 
     Raises:
         DataError: naming the entry, and the parameter or the file, the problem and what to do.
     """
     parameters = check_entry(entry)
     name = entry.get("name", entry["dataset"])
+    factory = DATASETS[entry["dataset"]]
     with told(name):
-        opened = DATASETS[entry["dataset"]](folder.expanduser(), **parameters)
+        opened = factory(folder.expanduser(), **parameters)
+        code = code_of_definition(factory)
+        if code is not None:
+            if edited(factory.__module__):
+                raise DataError("its code was edited after this process had imported it; run again")
+            opened.fingerprint = _whole_fingerprint(opened, code, parameters)
     opened.name = name
     return opened
+
+
+def _whole_fingerprint(opened: Dataset, code: str, parameters: Mapping[str, Any]) -> str:
+    return digest(
+        {
+            "what": "dataset of a plug-in",
+            "fingerprint": opened.fingerprint,
+            "code": code,
+            "parameters": to_jsonable_python(parameters),
+            "interface": Interface.of(opened).plain(),
+        }
+    )

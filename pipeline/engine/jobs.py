@@ -71,6 +71,8 @@ class Workplace:
     batch_size: int = 256
     """Instances per batch when predictions are made."""
     limits: Limits = Limits()
+    data_fingerprint: str | None = None
+    """Of the data that the run was planned with; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

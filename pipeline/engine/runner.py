@@ -44,6 +44,26 @@ def run(
                 yield from waits.skip_below(job)
 
 
+def unsound(jobs: Sequence[Job], artifacts: ArtifactStore, again: Collection[Key] = ()) -> list[tuple[Job, str]]:
+    """Return the jobs whose results would be read in a run, but are not what was written, and what is wrong with them.
+
+    What is read are the results that jobs need which are not done, or are to be made `again`. Nothing else is looked at.
+    """
+    known = {job.key: job for job in jobs}
+    waiting = [job for job in jobs if job.key in again or job.key not in artifacts]
+    seen, found = set(again), list[tuple[Job, str]]()
+    while waiting:
+        for need in waiting.pop().needs:
+            if need in seen or need not in known or need not in artifacts:
+                continue
+            seen.add(need)
+            fault = artifacts.fault(need)
+            if fault is not None:
+                found.append((known[need], fault))
+                waiting.append(known[need])
+    return found
+
+
 class _Waits:
     """Which jobs wait for which."""
 

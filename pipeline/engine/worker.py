@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pipeline.core.artifacts import ArtifactStore
-from pipeline.core.machine_lock import working
+from pipeline.core.machine.lock import working
 from pipeline.core.plugins import load_plugins
 from pipeline.engine.jobs import Done, Failed, Job, What, Workplace
 
@@ -34,10 +34,24 @@ class Worker:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The recipe's data set, opened when first used."""
+        """The recipe's data set, opened when first used.
+
+        Raises:
+            DataError: if it cannot be read, or is not what the run was planned with.
+        """
+        from pipeline.datasets.api import DataError
         from pipeline.datasets.open import open_dataset
 
-        return open_dataset(self.workplace.dataset, self.workplace.data_folder)
+        opened, planned = (
+            open_dataset(self.workplace.dataset, self.workplace.data_folder),
+            self.workplace.data_fingerprint,
+        )
+        if planned is not None and opened.fingerprint != planned:
+            raise DataError(
+                f"Data set '{opened.name}': its content has changed since the run was planned "
+                f"({planned[:12]} -> {opened.fingerprint[:12]}); run again"
+            )
+        return opened
 
     @cached_property
     def _ready(self) -> bool:

@@ -1,7 +1,7 @@
 """How models are stored: the only place that knows the file layout of a model artifact.
 
 torch   architecture.json, edits.json, structure.json, model.safetensors, masks.safetensors (if any weight is masked)
-onnx    architecture.json, model.onnx
+onnx    architecture.json, model.onnx, model.onnx.data (if the weights are more than one ONNX file holds)
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from ops.core.operation import Format, OnnxModel, TorchModel
 from pipeline.core.artifacts import MANIFEST
 from pipeline.core.errors import reason
 from pipeline.models.api import ModelError
-from pipeline.models.identity import code_behind
+from pipeline.models.identity import check_imported, code_behind
+from pipeline.models.onnx_data import external_files, read_graph, read_whole, write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -37,10 +38,10 @@ def format_of(folder: Path) -> Format:
 
 
 def save(model: TorchModel | OnnxModel, folder: Path) -> None:
-    """Write a model's files into `folder`. An ONNX file is copied: it may be the user's own."""
+    """Write a model's files into `folder`. An ONNX file is copied with its weights: it may be the user's own."""
     (folder / ARCHITECTURE_FILE).write_text(json.dumps(asdict(model.architecture), indent=1, sort_keys=True))
     if isinstance(model, OnnxModel):
-        shutil.copyfile(model.path, folder / ONNX_FILE)
+        _copy_onnx(model.path, folder / ONNX_FILE)
         return
     from safetensors.torch import save_file
 
@@ -49,6 +50,15 @@ def save(model: TorchModel | OnnxModel, folder: Path) -> None:
     save_file(_untied(model.module.state_dict()), folder / TENSORS_FILE)
     if model.masks:
         save_file({name: mask.contiguous() for name, mask in model.masks.items()}, folder / _MASKS)
+
+
+def _copy_onnx(source: Path, destination: Path) -> None:
+    graph = read_graph(source)
+    if external_files(graph, source):
+        read_whole(graph, source)
+        write_whole(graph, destination)
+    else:
+        shutil.copyfile(source, destination)
 
 
 def load(folder: Path) -> TorchModel | OnnxModel:
@@ -67,9 +77,9 @@ def load(folder: Path) -> TorchModel | OnnxModel:
 
     code = load_structure(folder).get("code")
     if code is not None and code != code_behind(architecture.builder, architecture.arguments):
-        raise ModelError(
-            f"{folder}: the code of {architecture.arguments['factory']} is not what it was made with.{_again(folder)}"
-        )
+        source = architecture.arguments.get("factory", f"builder '{architecture.builder}'")
+        raise ModelError(f"{folder}: the code of {source} is not what it was made with.{_again(folder)}")
+    check_imported(architecture.builder, architecture.arguments)
     edits = load_edits(folder)
     module = replay(build_structure(architecture), architecture, edits)
     try:

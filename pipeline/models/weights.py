@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ops.core.registry import nearest
 from pipeline.core.errors import reason
 from pipeline.models.api import ModelError
+from pipeline.models.identity import weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -25,12 +26,23 @@ _SHOWN = 4
 def read_tensors(path: str) -> dict[str, torch.Tensor]:
     """Read name -> tensor from a safetensors file, or from a torch file of tensors only.
 
+    Of an index of shards (`model.safetensors.index.json`), or of one shard of several, all shards are read.
+
     Raises:
-        ModelError: if the file is missing, damaged, or holds anything that could run code.
+        ModelError: if a file is missing, damaged, or holds anything that could run code.
     """
     file = Path(path).expanduser()
     if not file.is_file():
         raise ModelError(f"{file}: there is no such file")
+    if file.suffix == ".gguf":
+        raise ModelError(f"{file}: GGUF files are not read; save the network's state_dict() as safetensors")
+    tensors: dict[str, torch.Tensor] = {}
+    for part in weight_files(file):
+        tensors |= _tensors_of(part)
+    return tensors
+
+
+def _tensors_of(file: Path) -> dict[str, torch.Tensor]:
     found = _safetensors(file) if file.suffix == ".safetensors" else _torch_file(file)
     for wrapper in _WRAPPERS:
         if isinstance(found.get(wrapper), Mapping):

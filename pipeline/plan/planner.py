@@ -12,9 +12,15 @@ from typing import Any
 from ops.core.errors import BadParamsError
 from ops.core.operation import OPERATIONS, Ancestry, Format, OpSpec, Uses
 from ops.core.registry import UnknownNameError, nearest
-from pipeline.core.keys import Key, step_key
+from pipeline.core.keys import CONTENT, Key, canonical_json, step_key
+from pipeline.core.machine.libraries import releases
 from pipeline.plan.recipe import Node, Recipe, RecipeError
-from pipeline.plan.steps import SEED, Facts, Plan, Step, export_key
+from pipeline.plan.steps import SEED, Facts, Plan, Step
+
+
+def entry_id(entry: Mapping[str, Any]) -> str:
+    """Name of a conf/model entry by what it says."""
+    return canonical_json(entry).decode()
 
 
 def make_plan(recipe: Recipe, facts: Facts) -> Plan:
@@ -80,8 +86,12 @@ class _Planner:
         parent = self.at[node.parent] if node.parent else None
         try:
             spec = OPERATIONS[node.op]
-            given, seed = _without_seed(spec, node.params)
-            params = spec.check(self._completed(spec, given))
+            given, seed = _without_seed(spec, self._completed(spec, node.params))
+            params = spec.check(given)
+            settled = dict(spec.settle(params, self.facts.processor)) if spec.settle else {}
+            params |= settled
+            if seed is not None and Uses.SEED not in spec.uses_with(params):
+                raise BadParamsError(f"Operation '{spec.name}': seed: no random numbers are drawn here; leave it out")
             references = self._references(spec, params, node, paths)
             if references is None:
                 return None
@@ -96,7 +106,7 @@ class _Planner:
         self.ancestries[node.path] = Ancestry(
             ancestry.model, ancestry.task, (*ancestry.operations, (spec.name, params))
         )
-        self._add(node, spec, params, references, parent, given=seed)
+        self._add(node, spec, params, references, parent, given=seed, settled=tuple(settled))
         return True
 
     def _completed(self, spec: OpSpec, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,6 +118,7 @@ class _Planner:
         for name in spec.marked("model entry"):
             wanted = given.get(name) or self.facts.default_model
             if isinstance(wanted, Mapping):
+                given[name] = self._identified(wanted)
                 continue
             if wanted is None:
                 raise BadParamsError(
@@ -120,6 +131,12 @@ class _Planner:
                 )
             given[name] = dict(self.facts.models[wanted])
         return given
+
+    def _identified(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """An entry that a step writes out, with the digest of its files and code: never one that the recipe claims."""
+        plain = {key: value for key, value in entry.items() if key != CONTENT}
+        content = self.facts.contents.get(entry_id(plain))
+        return plain if content is None else {**plain, CONTENT: content}
 
     def _references(
         self, spec: OpSpec, params: Mapping[str, Any], node: Node, paths: set[str]
@@ -195,23 +212,27 @@ class _Planner:
 
     def _add(
         self, node: Node, spec: OpSpec, params: dict[str, Any], references: dict[str, Key], parent: Step | None,
-        *, given: int | None,
+        *, given: int | None, settled: tuple[str, ...],
     ) -> None:  # fmt: skip
         seed = given if given is not None else parent.seed if parent else self.recipe.seed
         export = None
         if parent is not None and spec.consumes is Format.ONNX and parent.format is Format.TORCH:
-            export = export_key(parent.key, self.facts.export_version)
+            export = self.facts.export_key(parent.key)
+        uses = spec.uses_with(params)
         key = step_key(
             op=spec.name, version=spec.version, params=params,
             parent=export or (parent.key if parent else None), references=references,
-            data=self.facts.data_fingerprint if Uses.DATA in spec.uses else None,
-            seed=seed if Uses.SEED in spec.uses else None,
+            data=self.facts.data_fingerprint if Uses.DATA in uses else None,
+            seed=seed if Uses.SEED in uses else None,
+            # the fingerprint of the data covers its interface
+            interface=self.facts.interface if Uses.INTERFACE in uses and Uses.DATA not in uses else None,
+            code=self.facts.code.get(spec.name), libraries=releases(spec.libraries, self.facts.libraries),
         )  # fmt: skip
         step = Step(
             key=key, path=node.path, parent=parent.key if parent else None, root=parent.root if parent else key,
             depth=parent.depth + 1 if parent else 0, op=spec.name, kind=spec.kind.value, version=spec.version,
             params=params, references=references, seed=seed, format=spec.produces, export=export,
-            gives_seed=given is not None,
+            gives_seed=given is not None, settled=settled,
         )  # fmt: skip
         self.at[node.path] = self.steps.setdefault(key, step)
         if self.steps[key] is not step:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ops.core.operation import Format
+from ops.core.operation import Format, Processor
 from pipeline.core.keys import Key, evidence_key
+from pipeline.core.machine.libraries import EXPORTER, releases
 from pipeline.plan.recipe import Recipe
 
 SEED = "seed"
@@ -31,6 +32,23 @@ class Facts:
     """What suits all targets: `pipeline.targets.api.Target.channel_multiple`."""
     profilers: frozenset[str] = frozenset()
     """Targets whose runtime tells the time of every layer."""
+    interface: Mapping[str, Any] = field(default_factory=dict)
+    """`pipeline.datasets.interface.Interface.plain`: the part of the data set that a model is built to fit."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the files and code behind model entries that steps write out, by `entry_id`."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Operation -> digest of its code, for those of the recipe that are a person's own; ours have versions."""
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    """Distribution -> release (`2.13`), of those that decide results (`pipeline.core.machine.libraries`)."""
+    processor: Processor = field(default_factory=lambda: Processor("uint8", reduce_range=True))
+    runtimes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Target -> versions, or the code, of what runs models on it."""
+    device: str = ""
+    """Short name of the machine that runs models."""
+
+    def export_key(self, model: Key) -> Key:
+        """Key of a torch model's ONNX export, as it is made in this run."""
+        return export_key(model, self.export_version, releases(EXPORTER, self.libraries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +72,8 @@ class Step:
     export: Key | None
     """Key of the ONNX export of the parent, where this step takes ONNX and the parent is a torch model."""
     gives_seed: bool = False
+    settled: tuple[str, ...] = ()
+    """Parameters that were left open and that the plan decided for the processor."""
 
     @property
     def written(self) -> dict[str, Any]:
@@ -75,6 +95,6 @@ class Plan:
         return {step.key: step for step in self.steps}
 
 
-def export_key(model: Key, version: int) -> Key:
-    """Key of a torch model's ONNX export."""
-    return evidence_key("export", version=version, model=model)
+def export_key(model: Key, version: int, libraries: Mapping[str, str] | None = None) -> Key:
+    """Key of a torch model's ONNX export, made by this version of ours and these releases of the exporter's libraries."""
+    return evidence_key("export", version=version, model=model, libraries=dict(libraries or {}))

@@ -31,7 +31,7 @@ _BATCH = 8
 def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
     """Write distributions and samples of the layers' outputs, of the network and of its file."""
     artifacts, sources = worker.artifacts, Sources(**job.details["sources"])
-    model = artifacts.path(sources.model)
+    model = artifacts.folder(sources.model)
     origin = origin_folder(artifacts, sources)
     edited = follow(storage.load_edits(origin) if origin else ())
     modules = storage.load_structure(origin)["modules"] if origin else {}
@@ -45,8 +45,8 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
         samples += torch_activations(network, _batches(worker), scene)
         del network  # one model at a time
         assert sources.export is not None
-        file = artifacts.path(sources.export) / storage.ONNX_FILE
-    folds = folds_of(artifacts.path(sources.export) / storage.ONNX_FILE) if sources.export else {}
+        file = artifacts.folder(sources.export) / storage.ONNX_FILE
+    folds = folds_of(artifacts.folder(sources.export) / storage.ONNX_FILE) if sources.export else {}
     samples += onnx_activations(file, _batches(worker), scene, folds)
     shapes = {tensor.name: tensor.shape for tensor in tensors_of(model)}
     save_records(activation_records(sources.model, samples, shapes, INSTANCES, folds), folder / DISTRIBUTIONS)

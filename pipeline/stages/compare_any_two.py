@@ -6,8 +6,9 @@ whoever reads the one reads the other; the results themselves stay as they were 
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from typing import Any
 import duckdb
 
 from ops.core.operation import Format
-from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.artifacts import ArtifactStore, DamagedArtifactError
 from pipeline.core.keys import Key, evidence_key
 from pipeline.core.versions import ACTIVATIONS_VERSION, EXPORT_VERSION, LAYERS_VERSION
 from pipeline.layers.compare.findings import find
 from pipeline.layers.compare.models import changes
+from pipeline.layers.tensors.tensor import LayerError
 from pipeline.plan.steps import export_key
 from pipeline.stages.layer_sources import Sources, open_side
 from pipeline.store.errors import StoreError
@@ -51,7 +53,11 @@ def compare_models(
         known = _Known(db)
         first, second = known.find(model), known.find(reference)
         artifacts = ArtifactStore(_workspace(db, results, workspace) / "artifacts")
-        sides = [open_side(artifacts, known.sources(key)) for key in (first, second)]
+        evidence = _evidence_in(artifacts)
+        try:
+            sides = [open_side(artifacts, known.sources(key, evidence)) for key in (first, second)]
+        except DamagedArtifactError as error:
+            raise LayerError(str(error)) from None
         records: list[Record] = [*known.lineage(first), *known.lineage(second)]
     found: list[Change] = list(changes(*sides, progress=progress))
     here, there = (list(side.known.values()) for side in sides)
@@ -92,19 +98,22 @@ class _Known:
             raise StoreError(f"{'Several models are' if found else 'No model is'} called '{text}' in these results")
         return found[0]
 
-    def sources(self, key: Key) -> Sources:
-        """Return the keys of a model's artifacts, as the run that made them gave them."""
+    def sources(self, key: Key, evidence: Mapping[tuple[str, str], Key]) -> Sources:
+        """Return the keys of a model's artifacts; `evidence` is what there is of (kind, model)."""
         origin = self._rows[key]
         while origin.format != Format.TORCH and origin.parent is not None:
             origin = self._rows[origin.parent]
-        export = export_key(origin.key, EXPORT_VERSION) if origin.format == Format.TORCH else None
+        export = None
+        if origin.format == Format.TORCH:
+            export = evidence.get(("export", origin.key), export_key(origin.key, EXPORT_VERSION))
+        activations = evidence_key(
+            "activations", version=ACTIVATIONS_VERSION, model=key, data=self._data.get(key), export=export
+        )
         return Sources(
             model=key,
             root=self._rows[key].root,
             layers=evidence_key("layers", version=LAYERS_VERSION, model=key),
-            activations=evidence_key(
-                "activations", version=ACTIVATIONS_VERSION, model=key, data=self._data.get(key), export=export
-            ),
+            activations=evidence.get(("activations", key), activations),
             origin=origin.key,
             export=export,
         )
@@ -117,6 +126,17 @@ class _Known:
             found.append(self._rows[at].record)
             at = self._rows[at].parent
         return found
+
+
+def _evidence_in(artifacts: ArtifactStore) -> dict[tuple[str, str], Key]:
+    """(kind, model) -> key of the newest artifact: keys hold versions of libraries, which may not be those of today."""
+    found: dict[tuple[str, str], tuple[float, Key]] = {}
+    for key in artifacts.keys():  # noqa: SIM118 - a store is no mapping
+        with contextlib.suppress(OSError, ValueError):
+            manifest = artifacts.manifest(key)
+            place = (str(manifest.get("what")), str(manifest.get("model")))
+            found[place] = max(found.get(place, (0.0, key)), (artifacts.path(key).stat().st_mtime, key))
+    return {place: key for place, (_, key) in found.items()}
 
 
 def _row(row: tuple[Any, ...]) -> _Row:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
     """Write model.onnx beside the architecture."""
-    source = worker.artifacts.path(job.model)
+    source = worker.artifacts.folder(job.model)
     model = storage.load(source)
     assert isinstance(model, TorchModel), "only torch models are scheduled for export"
     export_onnx(model, folder / storage.ONNX_FILE)

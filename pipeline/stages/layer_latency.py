@@ -23,7 +23,7 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     assert isinstance(target, Profiler)  # planned for no other
     batch = next(iter(worker.dataset.batches("evaluation", batch_size=1, samples=1)))
     inputs = {name: array[:1] for name, array in batch.inputs.items()}  # a question may come as several rows
-    file = worker.artifacts.path(job.details["source"]) / ONNX_FILE
+    file = worker.artifacts.folder(job.details["source"]) / ONNX_FILE
     found = layer_times(file, target, inputs, scratch, model=job.model, threads=1, device=device_id())
     save_records(found, folder / TIMES)
     return {"target": target.describe()}

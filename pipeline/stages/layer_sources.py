@@ -31,19 +31,25 @@ def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
 
     Raises:
         LayerError: if the model's files are gone; missing evidence only leaves its part out.
+        DamagedArtifactError: if files are not what was written.
     """
-    folder = artifacts.path(sources.model)
     if sources.model not in artifacts:
-        raise LayerError(f"The model's files are gone: there is no {folder}. Run the recipe again to make them")
+        gone = artifacts.path(sources.model)
+        raise LayerError(f"The model's files are gone: there is no {gone}. Run the recipe again to make them")
+    folder = artifacts.folder(sources.model)
     origin = origin_folder(artifacts, sources)
     folds: dict[str, str] = {}
     lookups: dict[str, Lookup] = {}
     if storage.format_of(folder) is Format.ONNX and sources.export is not None and sources.export in artifacts:
-        export = artifacts.path(sources.export) / storage.ONNX_FILE
+        export = artifacts.folder(sources.export) / storage.ONNX_FILE
         folds, lookups = folds_of(export), lookups_of(export)
-    known = load_records(Distribution, artifacts.path(sources.layers) / DISTRIBUTIONS)
-    known += load_records(Distribution, artifacts.path(sources.activations) / DISTRIBUTIONS)
-    samples = artifacts.path(sources.activations) / SAMPLES
+    layers, activations = (
+        artifacts.folder(key) if key in artifacts else artifacts.path(key)
+        for key in (sources.layers, sources.activations)
+    )
+    known = load_records(Distribution, layers / DISTRIBUTIONS)
+    known += load_records(Distribution, activations / DISTRIBUTIONS)
+    samples = activations / SAMPLES
     return Side(
         key=sources.model,
         folder=folder,
@@ -61,7 +67,7 @@ def original_shapes(artifacts: ArtifactStore, root: Key) -> dict[str, tuple[int,
     """Return the shapes of the root's tensors, which narrowed layers are numbered by; nothing if it is gone."""
     if root not in artifacts:
         return {}
-    return {tensor.name: tensor.shape for tensor in tensors_of(artifacts.path(root))}
+    return {tensor.name: tensor.shape for tensor in tensors_of(artifacts.folder(root))}
 
 
 def kept_channels(
@@ -82,8 +88,10 @@ def kept_channels(
 
 def origin_folder(artifacts: ArtifactStore, sources: Sources) -> Path | None:
     """Return the folder of the nearest torch model, if it is there."""
-    folder = artifacts.path(sources.origin)
-    return folder if sources.origin in artifacts and storage.format_of(folder) is Format.TORCH else None
+    if sources.origin not in artifacts:
+        return None
+    folder = artifacts.folder(sources.origin)
+    return folder if storage.format_of(folder) is Format.TORCH else None
 
 
 __all__ = ["Sources"]

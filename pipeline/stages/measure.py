@@ -6,11 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ops.core.errors import OperationError
 from ops.core.operation import Format
 from pipeline.core.environment import device_id
 from pipeline.layers.records_file import load_layers
 from pipeline.measure.metrics.api import ModelFiles
-from pipeline.measure.metrics.compute import compute
+from pipeline.measure.metrics.compute import compute, identities
 from pipeline.measure.predictions import load_predictions
 from pipeline.models.storage import ONNX_FILE
 from pipeline.targets.open import open_target
@@ -29,9 +30,11 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     And the metrics that failed: name -> why.
     """
     details = job.details
+    if list(details["metrics"]) != sorted(identities()):
+        raise OperationError("The code of a metric has changed since the run was planned; run again")
     observed = worker.artifacts.manifest(details["predictions"])
-    base = load_predictions(worker.artifacts.path(details["base"])) if "base" in details else None
-    predictions = load_predictions(worker.artifacts.path(details["predictions"]))
+    base = load_predictions(worker.artifacts.folder(details["base"])) if "base" in details else None
+    predictions = load_predictions(worker.artifacts.folder(details["predictions"]))
     answered = {
         "target": details["target"],
         "device": observed["device"],
@@ -55,10 +58,10 @@ def _files(worker: Worker, job: Job) -> ModelFiles:
     from ops.onnx_graph.macs import count_macs
 
     details = job.details
-    deployed = worker.artifacts.path(details["file"]) / ONNX_FILE
+    deployed = worker.artifacts.folder(details["file"]) / ONNX_FILE
     target = open_target(worker.workplace.targets[details["target"]])
-    opened = deployed if target.accepts is Format.ONNX else worker.artifacts.path(job.model)
-    layers = load_layers(worker.artifacts.path(details["layers"]))
+    opened = deployed if target.accepts is Format.ONNX else worker.artifacts.folder(job.model)
+    layers = load_layers(worker.artifacts.folder(details["layers"]))
     return ModelFiles(
         file=deployed,
         layers=tuple(asdict(layer) for layer in layers),

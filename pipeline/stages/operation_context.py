@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ops.core.errors import OperationError
-from ops.core.operation import Batch, OnnxModel, TorchModel
+from ops.core.operation import Batch, OnnxModel, TorchModel, Uses
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
@@ -64,7 +64,11 @@ class TrainingData:
 
 
 class WorkerContext:
-    """The Context of one step. Data and references are opened when first asked for."""
+    """The Context of one step. Data and references are opened when first asked for.
+
+    A step is given what its key holds: `uses` are what its operation declares (default: everything, for operations that
+    are run outside of a plan). Whatever else it asks for is refused.
+    """
 
     def __init__(
         self,
@@ -74,24 +78,46 @@ class WorkerContext:
         dataset: Callable[[], Dataset],
         build: Callable[[Mapping[str, Any], bool], TorchModel | OnnxModel],
         references: Mapping[str, Callable[[], TorchModel | OnnxModel]],
+        uses: Collection[Uses] = frozenset(Uses),
     ) -> None:
-        self.seed = seed
         self.scratch = scratch
         self.notes: dict[str, Any] = {}
-        self._dataset, self._build, self._references = dataset, build, references
+        self._seed, self._dataset, self._build, self._references = seed, dataset, build, references
+        self._uses = frozenset(uses)
         self._told = 0.0
+
+    @property
+    def seed(self) -> int:
+        """The step's seed."""
+        self._require(Uses.SEED, "its seed")
+        return self._seed
 
     @property
     def data(self) -> TrainingData:
         """The recipe's data set."""
+        self._require(Uses.DATA, "the data")
         return TrainingData(self._dataset())
 
     def build(self, entry: Mapping[str, Any], *, pretrained: bool) -> TorchModel | OnnxModel:
         """Build a conf/model entry to fit the data set."""
+        if Uses.DATA not in self._uses:
+            self._require(Uses.INTERFACE, "the classes and inputs of the data, which a model is built to fit")
+        if not pretrained or entry.get("new_head"):
+            self._require(Uses.SEED, "its seed, which initial weights are drawn from")
         return self._build(entry, pretrained)
+
+    def _require(self, use: Uses, text: str) -> None:
+        if use not in self._uses:
+            raise OperationError(
+                f"The operation reads {text}, which is not in the key of its step: add Uses.{use.name} to `uses` of @operation"
+            )
 
     def load(self, reference: str) -> TorchModel:
         """Load the model that a `ModelRef` parameter names."""
+        if reference not in self._references:
+            raise OperationError(
+                f"The operation loads '{reference}', which no parameter of type ModelRef names: it is not in the step's key"
+            )
         model = self._references[reference]()
         assert isinstance(model, TorchModel), "the plan lets references name torch models only"
         return model

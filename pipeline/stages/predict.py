@@ -21,7 +21,7 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     """Write the predictions of one model on one target."""
     workplace = worker.workplace
     target = open_target(workplace.targets[job.details["target"]])
-    source = worker.artifacts.path(job.details["source"])
+    source = worker.artifacts.folder(job.details["source"])
     file = source / ONNX_FILE if target.accepts is Format.ONNX else source
     with target.open(file, threads=workplace.threads) as session:
         save_predictions(predict(session, worker.dataset, batch_size=workplace.batch_size), folder)

@@ -29,7 +29,7 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     """Write the session of one model on one target."""
     name = job.details["target"]
     entry = worker.workplace.targets[name]
-    source = worker.artifacts.path(job.details["source"])
+    source = worker.artifacts.folder(job.details["source"])
     file = source / ONNX_FILE if target_class(entry).accepts is Format.ONNX else source
     preset = parse_preset(job.details["preset"])
     result = run_session(
@@ -72,11 +72,23 @@ class Early:
             if not _opens_quickly(entry):
                 continue
             for step in plan.steps:
-                keys = [
-                    timing_key(step.key, target=entry, preset=preset, device=self.device) for preset in (rough, real)
-                ]
                 predict = predict_job(step, name, plan, targets)
-                if predict is not None and keys[1] not in self.ingested:
+                if predict is None:
+                    continue
+                source, runtime = predict.details["source"], plan.facts.runtimes.get(name)
+                keys = [
+                    timing_key(
+                        step.key,
+                        source=source,
+                        target=entry,
+                        preset=preset,
+                        device=self.device,
+                        data=plan.facts.data_fingerprint,
+                        runtime=runtime,
+                    )
+                    for preset in (rough, real)
+                ]
+                if keys[1] not in self.ingested:
                     details = {**predict.details, "preset": rough}
                     yield Job(keys[0], What.LATENCY, step.path, step.key, (predict.key, *predict.needs), details)
 

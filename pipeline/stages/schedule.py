@@ -10,6 +10,7 @@ from typing import Any
 
 from ops.core.operation import Format, Kind
 from pipeline.core.keys import Key, evidence_key
+from pipeline.core.machine.libraries import releases
 from pipeline.core.versions import (
     ACTIVATIONS_VERSION,
     COMPARE_VERSION,
@@ -20,7 +21,7 @@ from pipeline.core.versions import (
     TIMING_VERSION,
 )
 from pipeline.engine.jobs import Job, What
-from pipeline.plan.steps import Plan, Step, export_key
+from pipeline.plan.steps import Plan, Step
 from pipeline.stages.layer_sources import Sources
 
 _LOSSY = (Kind.PRUNE, Kind.QUANTIZE, Kind.FACTORIZE, Kind.CLUSTER)
@@ -56,12 +57,14 @@ def _model_jobs(step: Step, plan: Plan) -> Iterator[Job]:
             "seed": step.seed,
             "source": source,
             "references": {str(step.params[name]): key for name, key in step.references.items()},
+            "interface": dict(plan.facts.interface),
+            "code": plan.facts.code.get(step.op),
             # all others wait for the root of a single tree; whether it is alone must not depend on who is done first
             "alone": all(other.root == step.key for other in plan.steps),
         },
     )
     if step.format is Format.TORCH:
-        yield Job(export_key(step.key, plan.facts.export_version), What.EXPORT, step.path, step.key, (step.key,))
+        yield Job(plan.facts.export_key(step.key), What.EXPORT, step.path, step.key, (step.key,))
 
 
 def _evidence_jobs(
@@ -82,9 +85,9 @@ def _evidence_jobs(
             continue
         yield predict
         if name in plan.facts.profilers:
-            yield _times_job(predict, targets[name])
+            yield _times_job(predict, targets[name], plan)
         base = predict_job(steps[step.root], name, plan, targets)
-        deployed = export_key(step.key, plan.facts.export_version) if step.format is Format.TORCH else step.key
+        deployed = plan.facts.export_key(step.key) if step.format is Format.TORCH else step.key
         evidence = {"predictions": predict.key, "layers": layers.key, "file": deployed}
         evidence |= {"base": base.key} if base and base.key != predict.key else {}
         yield Job(
@@ -95,14 +98,17 @@ def _evidence_jobs(
             path=step.path,
             model=step.key,
             needs=tuple(dict.fromkeys(evidence.values())),
-            details={"target": name, **evidence},
+            details={"target": name, "metrics": sorted(metrics), **evidence},
         )
 
 
-def _times_job(predict: Job, target: Mapping[str, Any]) -> Job:
-    """Where the time goes of what `predict` runs."""
+def _times_job(predict: Job, target: Mapping[str, Any], plan: Plan) -> Job:
+    """Where the time goes of what `predict` runs, on this machine."""
     source = predict.details["source"]
-    key = evidence_key("layer_times", version=TIMES_VERSION, model=predict.model, source=source, target=dict(target))
+    key = evidence_key(
+        "layer_times", version=TIMES_VERSION, model=predict.model, source=source, target=dict(target),
+        data=plan.facts.data_fingerprint, **_place(predict.details["target"], plan),
+    )  # fmt: skip
     return Job(key, What.LAYER_TIMES, predict.path, predict.model, (source,), predict.details)
 
 
@@ -140,13 +146,18 @@ def _sources(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Sources:
     origin = step
     while origin.format is not Format.TORCH and origin.parent is not None:
         origin = steps[origin.parent]
-    export = export_key(origin.key, plan.facts.export_version) if origin.format is Format.TORCH else None
+    export = plan.facts.export_key(origin.key) if origin.format is Format.TORCH else None
     return Sources(
         model=step.key,
         root=step.root,
         layers=evidence_key("layers", version=LAYERS_VERSION, model=step.key),
         activations=evidence_key(
-            "activations", version=ACTIVATIONS_VERSION, model=step.key, data=plan.facts.data_fingerprint, export=export
+            "activations",
+            version=ACTIVATIONS_VERSION,
+            model=step.key,
+            data=plan.facts.data_fingerprint,
+            export=export,
+            **(_integer_arithmetic(plan) if step.format is Format.ONNX else {}),
         ),
         origin=origin.key,
         export=export,
@@ -159,16 +170,50 @@ def predict_job(step: Step, target: str, plan: Plan, targets: Mapping[str, Mappi
     if accepts is Format.TORCH and step.format is Format.ONNX:
         return None
     exported = accepts is Format.ONNX and step.format is Format.TORCH
-    source = export_key(step.key, plan.facts.export_version) if exported else step.key
+    source = plan.facts.export_key(step.key) if exported else step.key
     key = evidence_key(
         "predictions", version=PREDICT_VERSION, model=step.key, source=source, target=dict(targets[target]),
-        data=plan.facts.data_fingerprint,
+        data=plan.facts.data_fingerprint, **_place(target, plan),
     )  # fmt: skip
     return Job(key, What.PREDICT, step.path, step.key, (source,), {"target": target, "source": source})
 
 
-def timing_key(model: Key, *, target: Mapping[str, Any], preset: Mapping[str, Any], device: str) -> Key:
-    """Key of a model's timings: the conf/target entry, the whole preset and the machine are part of it."""
+def _integer_arithmetic(plan: Plan) -> dict[str, Any]:
+    """The runtime and the processor as far as they decide what integer kernels give, which may saturate."""
+    processor = plan.facts.processor
+    return {
+        "libraries": releases(("onnxruntime",), plan.facts.libraries),
+        "device": f"{processor.activations} {'without' if processor.reduce_range else 'with'} VNNI",
+    }
+
+
+def _place(target: str, plan: Plan) -> dict[str, Any]:
+    """The runtime and the machine: with others, kernels and so answers and times differ."""
+    return {"runtime": dict(plan.facts.runtimes.get(target, {})), "device": plan.facts.device}
+
+
+def timing_key(
+    model: Key,
+    *,
+    source: Key,
+    target: Mapping[str, Any],
+    preset: Mapping[str, Any],
+    device: str,
+    data: str,
+    runtime: Mapping[str, str] | None = None,
+) -> Key:
+    """Key of a model's timings.
+
+    Args:
+        model: the model.
+        source: what is run: its export, or itself.
+        target: the conf/target entry.
+        preset: the whole conf/bench entry.
+        device: short name of the machine.
+        data: fingerprint of the data set, whose instances are run.
+        runtime: versions of what runs it.
+    """
     return evidence_key(
-        "timing", version=TIMING_VERSION, model=model, target=dict(target), preset=dict(preset), device=device
-    )
+        "timing", version=TIMING_VERSION, model=model, source=source, target=dict(target), preset=dict(preset),
+        device=device, data=data, runtime=dict(runtime or {}),
+    )  # fmt: skip

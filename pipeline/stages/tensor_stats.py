@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
     """Write layers.json and the distributions of all tensors."""
-    layers, distributions = statistics(worker.artifacts.path(job.model), job.model)
+    layers, distributions = statistics(worker.artifacts.folder(job.model), job.model)
     save_layers(layers, folder)
     save_records(distributions, folder / DISTRIBUTIONS)
     return {}

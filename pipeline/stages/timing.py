@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import Format
-from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.artifacts import ArtifactStore, DamagedArtifactError
 from pipeline.core.environment import device_id
 from pipeline.core.keys import Key
 from pipeline.engine.jobs import Failed, Job, What
@@ -66,15 +66,16 @@ class Timing:
         missing = self.missing(ingested)
         if not missing:
             return Timed()
+        candidates, damaged = self._sound(self.candidates())
         with tempfile.TemporaryDirectory(prefix="bouillon-timing-") as name:
             folder = Path(name)
             result = run_session(
-                self.candidates(),
+                candidates,
                 targets=self.targets,
                 inputs=write_inputs(data, folder, samples=self.preset.samples),
                 preset=self.preset,
                 folder=folder,
-                wanted=set(missing),
+                wanted=set(missing) - {job.model for job, _ in damaged},
                 plugins=self.plugins,
                 progress=progress,
             )
@@ -84,9 +85,26 @@ class Timing:
             Ingested(self._key(candidate))
             for candidates in missing.values()
             for candidate in candidates
-            if (candidate.model_key, candidate.target) not in failed
+            if candidate in candidates and (candidate.model_key, candidate.target) not in failed
         ]
-        return Timed([*records, *done], self._failures(result))
+        return Timed([*records, *done], [*damaged, *self._failures(result)])
+
+    def _sound(self, candidates: list[Candidate]) -> tuple[list[Candidate], list[tuple[Job, Failed]]]:
+        """Those whose files are what was written, and a failed job for each of the others: no figure is taken of it."""
+        steps = self.plan.by_key()
+        sound, damaged = list[Candidate](), list[tuple[Job, Failed]]()
+        for candidate in candidates:
+            step = steps[Key(candidate.model_key)]
+            predict = predict_job(step, candidate.target, self.plan, self.targets)
+            assert predict is not None, "a candidate has answered"
+            try:
+                self.artifacts.folder(predict.details["source"])
+                sound.append(candidate)
+            except DamagedArtifactError as error:
+                key, target = self._key(candidate), candidate.target
+                job = Job(key, What.TIMING, step.path, step.key, (step.key,), {"target": target})
+                damaged.append((job, Failed(key, None, str(error))))
+        return sound, damaged
 
     def _candidate(self, step: Step, target: str) -> Candidate | None:
         source = self._source(step, target)
@@ -118,11 +136,17 @@ class Timing:
         return found
 
     def _key(self, candidate: Candidate) -> Key:
+        steps = self.plan.by_key()
+        predict = predict_job(steps[Key(candidate.model_key)], candidate.target, self.plan, self.targets)
+        assert predict is not None, "a candidate has answered"
         return timing_key(
             Key(candidate.model_key),
+            source=predict.details["source"],
             target=self.targets[candidate.target],
             preset=self.preset.model_dump(mode="json"),
             device=device_id(),
+            data=self.plan.facts.data_fingerprint,
+            runtime=self.plan.facts.runtimes.get(candidate.target),
         )
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ops.core.registry import nearest
-from pipeline.core.cpu_quota import cores
 from pipeline.core.errors import BouillonError
+from pipeline.core.machine.cpu_quota import cores
 
 
 class ConfigError(BouillonError, ValueError):

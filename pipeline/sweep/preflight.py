@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ops.core.operation import OPERATIONS, OpSpec, Uses
+from ops.quantize.quantize import processor
+from pipeline.core.environment import device_id
+from pipeline.core.keys import CONTENT
+from pipeline.core.machine.libraries import EXPORTER, installed
+from pipeline.core.user_code import code_of_definition, edited
 from pipeline.core.versions import EXPORT_VERSION
+from pipeline.models.identity import content_of
+from pipeline.plan.planner import entry_id
 from pipeline.plan.recipe import Recipe
 from pipeline.plan.steps import Facts
 from pipeline.sweep.config import Config, ConfigError
@@ -87,33 +95,93 @@ def gather(
     from pipeline.models.api import ModelError
     from pipeline.models.build import check_entry
     from pipeline.targets.api import TargetError
-    from pipeline.targets.open import target_class
+    from pipeline.targets.open import runtime_of, target_class
 
     models = dict(entries["model"])
     if config.model is not None:
         models[config.model.get("name", recipe.model or "model")] = config.model
+    default = config.model.get("name") if config.model else None
+    named, written = _entries_of(recipe, default)
     try:
         if config.model is not None:
             check_entry(config.model)
         classes = {name: target_class(entry) for name, entry in entries["target"].items() if name in recipe.targets}
+        models |= {name: with_content(models[name], config.data_folder) for name in named if name in models}
+        contents = {
+            entry_id(entry): content
+            for entry in written
+            if (content := content_of(entry, config.data_folder)) is not None
+        }
     except (ModelError, TargetError) as error:
         raise ConfigError(str(error)) from None
+    specs = operations_of(recipe)
     return Facts(
         task=data.task,
         data_fingerprint=data.fingerprint,
-        models={name: _with_content(entry, config.data_folder) for name, entry in models.items()},
-        default_model=config.model.get("name") if config.model else None,
+        models=models,
+        default_model=default,
         accepts={name: target.accepts for name, target in classes.items()},
         profilers=frozenset(name for name, target in classes.items() if hasattr(target, "node_times")),
         known_targets=tuple(entries["target"]),
         export_version=EXPORT_VERSION,
         channel_multiple=math.lcm(*(target.channel_multiple for target in classes.values())),
+        interface=_interface(data) if any(Uses.INTERFACE in spec.uses for spec in specs) else {},
+        contents=contents,
+        code=code_of_operations(specs),
+        libraries=installed({*EXPORTER, "onnxruntime", *(name for spec in specs for name in spec.libraries)}),
+        processor=processor(),
+        runtimes={name: runtime_of(target) for name, target in classes.items()},
+        device=device_id(),
     )
 
 
-def _with_content(entry: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """Add the digest of the entry's local files."""
-    from pipeline.models.identity import content_of
+def operations_of(recipe: Recipe) -> list[OpSpec]:
+    """Return the operations that a recipe uses, as far as they exist."""
+    return [OPERATIONS[name] for name in sorted({node.op for node in recipe.nodes}) if name in OPERATIONS]
 
-    content = content_of(entry, folder)
-    return entry if content is None else {**entry, "content": content}
+
+def code_of_operations(specs: Iterable[OpSpec]) -> dict[str, str]:
+    """Return the digest of the code of each operation that is a person's own.
+
+    Raises:
+        ConfigError: if one was edited after this process had imported it.
+    """
+    found = {}
+    for spec in specs:
+        code = code_of_definition(spec.apply)
+        if code is None:
+            continue
+        if edited(spec.apply.__module__):
+            raise ConfigError(f"operation '{spec.name}': its code was edited while the run was planned; run again")
+        found[spec.name] = code
+    return found
+
+
+def with_content(entry: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """Add the digest of the entry's local files and code."""
+    plain = {key: value for key, value in entry.items() if key != CONTENT}
+    content = content_of(plain, folder)
+    return plain if content is None else {**plain, CONTENT: content}
+
+
+def _interface(data: Dataset) -> dict[str, Any]:
+    from pipeline.datasets.api import DataError
+    from pipeline.datasets.interface import Interface
+
+    try:
+        return Interface.of(data).plain()
+    except DataError as error:
+        raise ConfigError(f"dataset: {error}") from None
+
+
+def _entries_of(recipe: Recipe, default: str | None) -> tuple[set[str], list[dict[str, Any]]]:
+    """Names of the model entries that a recipe's steps use, and the entries that they write out themselves."""
+    named, written = {default} if default else set(), []
+    for node in recipe.nodes:
+        for parameter in OPERATIONS[node.op].marked("model entry") if node.op in OPERATIONS else ():
+            value = node.params.get(parameter)
+            if isinstance(value, Mapping):
+                written.append({key: part for key, part in value.items() if key != CONTENT})
+            elif isinstance(value, str):
+                named.add(value)
+    return named, written

@@ -120,6 +120,6 @@ def _preset(entry: Mapping[str, Any] | None) -> Preset | None:
 
 
 def _metrics() -> tuple[str, ...]:
-    from pipeline.measure.metrics.api import METRICS
+    from pipeline.measure.metrics.compute import identities
 
-    return tuple(METRICS)
+    return identities()

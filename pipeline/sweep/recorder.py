@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.errors import reason
 from pipeline.datasets.api import SPLITS, Dataset, Split
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped, What, state_of
+from pipeline.engine.runner import unsound
 from pipeline.measure.metrics.api import METRICS
 from pipeline.plan.steps import Plan
 from pipeline.store.records.run_records import (
@@ -58,18 +59,18 @@ class Recorder:
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self.flush()
 
-    def damaged(self, jobs: Iterable[Job]) -> list[tuple[Job, str]]:
-        """Jobs whose results are there but cannot be read, and why not. Only what the store still lacks is read."""
+    def damaged(self, jobs: Sequence[Job]) -> list[tuple[Job, str]]:
+        """Jobs whose results are there but damaged, and why. Only what the store or a job still lacks is read."""
         found = []
         for job in jobs:
             if self._artifacts.is_damaged(job.key):
-                found.append((job, "its manifest is not JSON"))
+                found.append((job, self._artifacts.fault(job.key) or "it was changed in the meantime"))
             elif job.key in self._artifacts and self._is_news(job):
                 try:
                     self._read(job)
                 except Exception as error:  # noqa: BLE001 - boundary: a damaged file can make its reader raise anything
                     found.append((job, f"{type(error).__name__}: {reason(error)}"))
-        return found
+        return found + unsound(jobs, self._artifacts, {job.key for job, _ in found})
 
     def add(self, records: Iterable[Record]) -> None:
         """Write facts that do not come from a job."""
@@ -135,30 +136,30 @@ class Recorder:
     def _predictions(self, job: Job) -> list[Record]:
         from pipeline.measure.predictions import load_predictions, prediction_record
 
-        predictions = load_predictions(self._artifacts.path(job.key))
+        predictions = load_predictions(self._artifacts.folder(job.key))
         data = self._plan.facts.data_fingerprint
         return [prediction_record(predictions, model=job.model, target=job.details["target"], dataset=data)]
 
     def _layers(self, job: Job) -> list[Record]:
         from pipeline.layers.records_file import load_layers
 
-        return [*load_layers(self._artifacts.path(job.key)), *self._activations(job)]
+        return [*load_layers(self._artifacts.folder(job.key)), *self._activations(job)]
 
     def _activations(self, job: Job) -> list[Record]:
         from pipeline.layers.records_file import DISTRIBUTIONS, load_records
 
-        return list(load_records(Distribution, self._artifacts.path(job.key) / DISTRIBUTIONS))
+        return list(load_records(Distribution, self._artifacts.folder(job.key) / DISTRIBUTIONS))
 
     def _changes(self, job: Job) -> list[Record]:
         from pipeline.layers.records_file import CHANGES, FINDINGS, load_records
 
-        folder = self._artifacts.path(job.key)
+        folder = self._artifacts.folder(job.key)
         return [*load_records(Change, folder / CHANGES), *load_records(Finding, folder / FINDINGS)]
 
     def _times(self, job: Job) -> list[Record]:
         from pipeline.layers.records_file import TIMES, load_records
 
-        return list(load_records(LayerTime, self._artifacts.path(job.key) / TIMES))
+        return list(load_records(LayerTime, self._artifacts.folder(job.key) / TIMES))
 
     def _measurements(self, job: Job) -> list[Record]:
         return [*measurement_records(self._artifacts.manifest(job.key), run_id=self._run_id)]
@@ -168,7 +169,7 @@ class Recorder:
         from pipeline.measure.timing.results import load_session
 
         device = self._artifacts.manifest(job.key)["device"]
-        return records_of(load_session(self._artifacts.path(job.key)), device=device, run_id=self._run_id)
+        return records_of(load_session(self._artifacts.folder(job.key)), device=device, run_id=self._run_id)
 
 
 def metric_records() -> list[Metric]:

@@ -210,6 +210,7 @@ class _Run:
             threads_alone=self.config.executor.threads_alone(),
             batch_size=self.config.batch_size,
             limits=Limits(limits.seconds, int(limits.memory_gb * _GIGA) if limits.memory_gb else None),
+            data_fingerprint=self.plan.facts.data_fingerprint,
         )
 
     def _executor(self, workplace: Workplace) -> Executor:

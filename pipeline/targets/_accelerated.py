@@ -21,6 +21,7 @@ class AcceleratedOrt:
     name: ClassVar[str]
     accepts: ClassVar[Format] = Format.ONNX
     channel_multiple: ClassVar[int] = _TENSOR_CORE_CHANNELS
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnxruntime-gpu", "tensorrt")
     clock: ClassVar[Literal["cpu", "wall"]] = "wall"
     provider: ClassVar[str]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pipeline.core.cpu_quota import cores
+from pipeline.core.machine.cpu_quota import cores
 from pipeline.targets.api import MissingRuntimeError, TargetError, needs_module
 
 if TYPE_CHECKING:

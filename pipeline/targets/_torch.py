@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ops.core.forward import OUTPUTS, forward, tensors
 from ops.core.model import Architecture, TorchModel
-from pipeline.core.cpu_quota import cores
+from pipeline.core.machine.cpu_quota import cores
 from pipeline.targets.api import TargetError
 
 if TYPE_CHECKING:

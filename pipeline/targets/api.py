@@ -89,6 +89,8 @@ class Target(Protocol):
     accepts: ClassVar[Format]
     channel_multiple: ClassVar[int]
     """Its kernels take so many channels at a time: `channel_prune` keeps multiples of it."""
+    packages: ClassVar[tuple[str, ...]]
+    """Installed packages whose versions decide its answers and its speed: they enter the keys of both."""
     clock: ClassVar[Literal["cpu", "wall"]]
     """What its speed is judged by: CPU time, or wall-clock time where the work is done by an accelerator."""
 

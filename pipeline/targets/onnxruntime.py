@@ -31,6 +31,7 @@ class OnnxRuntime:
     name: ClassVar[str]
     accepts: ClassVar[Format] = Format.ONNX
     channel_multiple: ClassVar[int] = CPU_CHANNELS
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnxruntime-gpu")
     clock: ClassVar[Literal["cpu", "wall"]] = "cpu"
 
     def __init__(self, *, optimization: Optimization = "all") -> None:

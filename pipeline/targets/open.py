@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.core.config_entry import EntryKind
+from pipeline.core.machine.libraries import version
+from pipeline.core.user_code import code_of_definition
 from pipeline.targets.api import TARGETS, Target, TargetError
 
 _KIND: EntryKind[type[Any]] = EntryKind("Target", "target", "target", TARGETS, ("name", "target"), TargetError)
@@ -35,6 +37,17 @@ def open_target(entry: Mapping[str, Any]) -> Target:
     """
     cls, options = _checked(entry)
     return cls(**options)
+
+
+def runtime_of(target: type[Target]) -> dict[str, str]:
+    """Return what decides a target's answers and times besides its options: versions of its runtime, or its code.
+
+    Nothing is imported.
+    """
+    code = code_of_definition(target)
+    names = getattr(target, "packages", ())
+    versions = {name: found for name in names if (found := version(name)) is not None}
+    return versions if code is None else {**versions, "code": code}
 
 
 def _checked(entry: Mapping[str, Any]) -> tuple[type[Target], dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from ops.core.operation import Format
-from pipeline.core.cpu_quota import cores
+from pipeline.core.machine.cpu_quota import cores
 from pipeline.targets.api import CPU_CHANNELS, TargetError, needs_module, target
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class OpenVino:
     name: ClassVar[str]
     accepts: ClassVar[Format] = Format.ONNX
     channel_multiple: ClassVar[int] = CPU_CHANNELS
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
     clock: ClassVar[Literal["cpu", "wall"]] = "cpu"
 
     def __init__(self, *, precision: Precision = "f32") -> None:

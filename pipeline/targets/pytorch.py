@@ -18,6 +18,7 @@ class PyTorch:
     name: ClassVar[str]
     accepts: ClassVar[Format] = Format.TORCH
     channel_multiple: ClassVar[int] = CPU_CHANNELS
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     clock: ClassVar[Literal["cpu", "wall"]] = "cpu"
 
     def require(self) -> None:

@@ -21,6 +21,7 @@ class TorchCompile:
     name: ClassVar[str]
     accepts: ClassVar[Format] = Format.TORCH
     channel_multiple: ClassVar[int] = CPU_CHANNELS
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     clock: ClassVar[Literal["cpu", "wall"]] = "cpu"
 
     def require(self) -> None:

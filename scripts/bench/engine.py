@@ -23,8 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("PYTHONPATH", str(ROOT))
 
-from ops.core.operation import Format
+from ops.core.operation import OPERATIONS, Format
 from pipeline.core.artifacts import ArtifactStore
+from pipeline.datasets.interface import Interface
+from pipeline.datasets.open import open_dataset
 from pipeline.engine.executors.local import LocalPool
 from pipeline.engine.jobs import Done, What, Workplace
 from pipeline.engine.runner import run
@@ -34,9 +36,11 @@ from pipeline.plan.steps import Facts, Plan
 from pipeline.stages.schedule import jobs_of
 from pipeline.store.records.run_records import Run
 from pipeline.store.writer import Store
+from pipeline.sweep.preflight import code_of_operations, with_content
 from pipeline.sweep.recorder import Recorder
 
 PLUGIN = "tests.pipeline.toy"
+DIGITS = {"name": "digits", "dataset": "digits"}
 SMALL, LARGE = 20, 520
 
 
@@ -49,8 +53,10 @@ def plan_of(tree: dict) -> Plan:
     from tests.pipeline import toy
 
     facts = Facts(
-        task="image-classification", data_fingerprint="d", models={"toy": toy.ENTRY}, default_model="toy",
-        accepts={"onnxruntime": Format.ONNX}, known_targets=("onnxruntime",), export_version=1, channel_multiple=8,
+        task="image-classification", data_fingerprint="d", models={"toy": with_content(toy.ENTRY, Path())},
+        default_model="toy", accepts={"onnxruntime": Format.ONNX}, known_targets=("onnxruntime",), export_version=1,
+        channel_multiple=8, interface=Interface.of(open_dataset(DIGITS, Path())).plain(),
+        code=code_of_operations(OPERATIONS[name] for name in OPERATIONS if name.startswith("toy_")),
     )  # fmt: skip
     return make_plan(parse({"name": "bench", "tree": {"base": {"op": "toy_base", "then": tree}}}), facts)
 
@@ -61,8 +67,7 @@ def adds(count: int) -> dict:
 
 def workplace_in(folder: Path) -> Workplace:
     (folder / "scratch").mkdir(parents=True)
-    dataset = {"name": "digits", "dataset": "digits"}
-    return Workplace(folder / "artifacts", folder / "scratch", folder / "data", dataset, {}, (PLUGIN,))
+    return Workplace(folder / "artifacts", folder / "scratch", folder / "data", DIGITS, {}, (PLUGIN,))
 
 
 def run_all(plan: Plan, folder: Path, *, workers: int = 1) -> tuple[float, float]:

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from ops.quantize.quantize import quantize
-from pipeline.core.cpu_quota import cores
+from pipeline.core.machine.cpu_quota import cores
 from pipeline.datasets.api import Dataset
 from pipeline.datasets.open import open_dataset
 from pipeline.measure.evaluate import predict

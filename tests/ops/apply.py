@@ -51,10 +51,11 @@ def apply(op: str, example: Example, net: str, *, folder: Path, scratch: Path, *
     scratch.mkdir(parents=True, exist_ok=True)
     spec = OPERATIONS[op]
     before = given(op, example, net, folder)
-    context = make_context(scratch, references={"base": lambda: copy_of(base(net))})
     params = {**example.params, **more}
     if spec.consumes is None:
         params.setdefault("model", dict(example.entry(net, scratch)))
+    uses = spec.uses_with(spec.check(params))  # what is not declared is refused, as in a run
+    context = make_context(scratch, references={"base": lambda: copy_of(base(net))}, uses=uses)
     arguments = [context] if before is None else [before, context]
     after = spec.apply(*arguments, **spec.check(params))
     return Case(before, after, json.loads(json.dumps(context.notes)))

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from ops.core.operation import TorchModel
+from ops.core.operation import TorchModel, Uses
 from pipeline.datasets.open import open_dataset
 from pipeline.models.api import Need
 from pipeline.models.build import build
@@ -38,8 +38,8 @@ def need(*, pretrained: bool = False) -> Need:
     return Need(data.task, tuple(data.classes), data.inputs, pretrained)
 
 
-def make_context(scratch: Path, *, data=digits, references=None) -> WorkerContext:
-    """The context that the worker gives, after it has settled what is random."""
+def make_context(scratch: Path, *, data=digits, references=None, uses=frozenset(Uses)) -> WorkerContext:
+    """The context that the worker gives, after it has settled what is random; it hands out `uses` alone."""
     settle(SEED, threads=1)
     return WorkerContext(
         seed=SEED,
@@ -47,6 +47,7 @@ def make_context(scratch: Path, *, data=digits, references=None) -> WorkerContex
         dataset=data,
         build=lambda entry, pretrained: build(entry, need(pretrained=pretrained)),
         references=references or {},
+        uses=uses,
     )
 
 

@@ -4,27 +4,33 @@ from pathlib import Path
 
 import pytest
 
-from ops.core.operation import Format
+from ops.core.operation import OPERATIONS, Format
 from pipeline.core.artifacts import ArtifactStore
+from pipeline.datasets.interface import Interface
+from pipeline.datasets.open import open_dataset
 from pipeline.engine.jobs import What, Workplace
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Facts
 from pipeline.stages.schedule import jobs_of
+from pipeline.sweep.preflight import code_of_operations, with_content
 from tests.pipeline import toy
 
 
 @pytest.fixture
-def facts():
+def facts(workplace):
+    entries = {"toy": toy.ENTRY, "wide": {**toy.ENTRY, "name": "wide", "width": 5}}
     return Facts(
         task="image-classification",
         data_fingerprint="d0",
-        models={"toy": toy.ENTRY, "wide": {**toy.ENTRY, "name": "wide", "width": 5}},
+        models={name: with_content(entry, workplace.data_folder) for name, entry in entries.items()},
         default_model="toy",
         accepts={"onnxruntime": Format.ONNX},
         known_targets=("onnxruntime", "pytorch", "openvino"),
         export_version=1,
         channel_multiple=8,
+        interface=Interface.of(open_dataset(workplace.dataset, workplace.data_folder)).plain(),
+        code=code_of_operations(OPERATIONS[name] for name in OPERATIONS if name.startswith("toy_")),
     )
 
 

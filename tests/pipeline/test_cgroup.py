@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipeline.core.cpu_quota import parse_cfs, parse_max, quota
+from pipeline.core.machine.cpu_quota import parse_cfs, parse_max, quota
 from pipeline.sweep import config
 
 

@@ -46,6 +46,15 @@ def plan(planned, facts):
     return planned(TREE, facts=known, targets=list(accepts))
 
 
+def key_of(plan, step, preset):
+    """Key of a session's figure on this machine, called `here`."""
+    source = plan.facts.export_key(step.key) if step.format is Format.TORCH else step.key
+    return timing_key(
+        step.key, source=source, target=TARGETS["onnxruntime"], preset=preset.model_dump(mode="json"), device="here",
+        data=plan.facts.data_fingerprint,
+    )  # fmt: skip
+
+
 def early(session=DEFAULT, *, device="here", ingested=()):
     return Early(SMOKE, session, device, ingested)
 
@@ -73,19 +82,14 @@ def test_preset_and_machine_are_in_the_key(plan):
 
 
 def test_what_a_session_has_timed_needs_no_rough_figure(plan):
-    key = timing_key(
-        plan.steps[0].key, target=TARGETS["onnxruntime"], preset=DEFAULT.model_dump(mode="json"), device="here"
-    )
+    key = key_of(plan, plan.steps[0], DEFAULT)
     assert [job.path for job in early(ingested={key}).jobs(plan, TARGETS)] == ["base/q"]
 
 
 def test_a_session_under_the_same_preset_finds_its_work_done(plan):
     """With bench=smoke the figure is that of the session, and is taken once."""
     jobs = list(early(SMOKE).jobs(plan, TARGETS))
-    assert [job.key for job in jobs] == [
-        timing_key(step.key, target=TARGETS["onnxruntime"], preset=SMOKE.model_dump(mode="json"), device="here")
-        for step in plan.steps
-    ]
+    assert [job.key for job in jobs] == [key_of(plan, step, SMOKE) for step in plan.steps]
     assert list(early(SMOKE, ingested={job.key for job in jobs}).jobs(plan, TARGETS)) == []
 
 

@@ -1,5 +1,7 @@
 """What planning is told of the world."""
 
+from types import MappingProxyType
+
 import pytest
 
 from pipeline.plan.planner import make_plan
@@ -12,7 +14,8 @@ TARGETS = ("onnxruntime", "openvino", "pytorch", "torch_compile", "onnxruntime_c
 
 
 class NoData:
-    task, fingerprint = "image-classification", "d0"
+    task, fingerprint, classes = "image-classification", "d0", ("no", "yes")
+    inputs = MappingProxyType({"pixel_values": ("float32", (1, 8, 8))})
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Identity: equal results share a key, different results do not."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.keys import canonical_json, evidence_key, step_key
@@ -22,6 +22,7 @@ BASE = {
 }
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # on a busy machine
 @given(st.dictionaries(st.text(), json_values, max_size=5))
 def test_key_ignores_the_order_of_parameters(params):
     assert canonical_json(params) == canonical_json(dict(reversed(params.items())))

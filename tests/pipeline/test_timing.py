@@ -70,7 +70,12 @@ def test_what_has_figures_is_not_timed_again(timing):
     (done,) = (record for record in timed.records if isinstance(record, Ingested))
     key = made.plan.steps[0].key
     assert done.evidence_key == timing_key(
-        key, target=made.targets["onnxruntime"], preset=PRESET.model_dump(mode="json"), device=device_id()
+        key,
+        source=made.plan.facts.export_key(key),
+        target=made.targets["onnxruntime"],
+        preset=PRESET.model_dump(mode="json"),
+        device=device_id(),
+        data=made.plan.facts.data_fingerprint,
     )
     assert timed.failures == []
     assert run(made, {done.evidence_key}).records == []

@@ -39,7 +39,7 @@ def toy_net(need: Need, *, width: int = 2):
     )
 
 
-@operation(kind=Kind.BASE, version=1, consumes=None, uses={Uses.SEED})
+@operation(kind=Kind.BASE, version=1, consumes=None, uses={Uses.INTERFACE, Uses.SEED})
 def toy_base(ctx: Context, *, model: ModelEntry = None) -> TorchModel:
     """A model with seeded weights."""
     import torch

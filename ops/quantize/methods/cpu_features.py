@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+
+from ops.core.operation import Processor
 
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-@dataclass(frozen=True, slots=True)
-class IntegerArithmetic:
-    """What suits 8-bit products on a CPU."""
-
-    activations: Literal["uint8", "int8"]
-    reduce_range: bool
-    """Weights of 7 bits: without VNNI, x86 adds pairs of 8-bit products in 16 bits, which saturates."""
-
-
 @cache
-def integer_arithmetic() -> IntegerArithmetic:
+def integer_arithmetic() -> Processor:
     """What suits this machine: U8S8 on x86 (7-bit weights where it has no VNNI), S8S8 elsewhere (ARM)."""
     if platform.machine().lower() not in {"x86_64", "amd64", "i686"}:
-        return IntegerArithmetic("int8", reduce_range=False)
-    return IntegerArithmetic("uint8", reduce_range=not _has_vnni())
+        return Processor("int8", reduce_range=False)
+    return Processor("uint8", reduce_range=not _has_vnni())
 
 
 def _has_vnni() -> bool:

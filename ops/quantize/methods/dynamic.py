@@ -15,7 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ops.onnx_graph.layers import CONVOLUTIONS, MatrixNode, matrix_nodes
 from ops.onnx_graph.rewrite import gemm_to_matmul
-from ops.quantize.methods.cpu_features import integer_arithmetic
 from ops.quantize.methods.request import Report, Request, prepare
 
 _LARGEST, _LARGEST_REDUCED = 127, 64
@@ -28,7 +27,7 @@ def quantize_dynamic(request: Request) -> Report:
     Weights are symmetric int8 per output channel. ONNX Runtime joins the nodes of a product into one kernel.
     """
     settings = request.settings
-    reduce_range = integer_arithmetic().reduce_range if settings.reduce_range is None else settings.reduce_range
+    reduce_range = settings.seven_bits
     model = onnx.load(prepare(request), load_external_data=False)
     gemm_to_matmul(model, request.chosen, request.work)
     largest = _LARGEST_REDUCED if reduce_range else _LARGEST

@@ -25,6 +25,16 @@ class Settings:
     block_size: int
     compute: Literal["float32", "float16"]
 
+    @property
+    def activation_type(self) -> Literal["uint8", "int8"]:
+        """The plan decides for the processor; without a plan uint8, which every runtime takes."""
+        return "uint8" if self.activations == "auto" else self.activations
+
+    @property
+    def seven_bits(self) -> bool:
+        """The plan decides for the processor; without a plan 7 bits, which are right on every one."""
+        return True if self.reduce_range is None else self.reduce_range
+
 
 @dataclass(frozen=True, slots=True)
 class Product:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ops.calibration.batches import calibration_batches, sample_count
 from ops.onnx_graph.layers import CONVOLUTIONS, matrix_nodes
 from ops.onnx_graph.session import quiet_tools
-from ops.quantize.methods.cpu_features import integer_arithmetic
 from ops.quantize.methods.request import Report, Request, prepare
 
 if TYPE_CHECKING:
@@ -27,15 +26,13 @@ _METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"
 def quantize_static(request: Request) -> Report:
     """Write an int8 model that ONNX Runtime runs in integer kernels.
 
-    Weights are symmetric int8 (zero stays zero), per channel; activations follow the CPU (`ops.quantize.methods.cpu_features`). In convolutional
+    Weights are symmetric int8 (zero stays zero), per channel; activations are as the plan says. In convolutional
     networks what stands between convolutions is quantized too, so that activations stay 8-bit; in transformers only the
     matrix products are, and softmax, normalisation and residual sums keep float. Outputs of linear layers are not
     rounded: kernels that give float are as fast, and a classifier's logits keep their order.
     """
     settings = request.settings
-    cpu = integer_arithmetic()
-    activations = cpu.activations if settings.activations == "auto" else settings.activations
-    reduce_range = cpu.reduce_range if settings.reduce_range is None else settings.reduce_range
+    activations, reduce_range = settings.activation_type, settings.seven_bits
     convolutional = 2 * sum(product.operator in CONVOLUTIONS for product in request.products) > len(request.products)
     operators = list(_MATRIX + _BETWEEN_CONVOLUTIONS if convolutional else _MATRIX)
     with quiet_tools(request.work):

@@ -9,6 +9,9 @@ from pathlib import Path
 from pipeline.core.errors import BouillonError, reason
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_COMMIT = re.compile("[0-9a-f]{40}")
+_NO_FILES = "no-file"
+"""A pattern that fits nothing: of a repository only the commit is asked for."""
 _SECONDS = 10.0
 
 
@@ -40,6 +43,29 @@ def local_folder(
     if not complete(fetched):
         raise HubError(f"Hub repository '{name}' holds none of {', '.join(patterns)}, or not all that belong together")
     return fetched
+
+
+def commit_of(name: str, revision: str | None) -> str | None:
+    """Return the commit that a hub id means now: that of the local copy, or else the hub's; None if neither is there.
+
+    A revision that is a commit needs no look.
+    """
+    if not _HUB_ID.fullmatch(name) or (revision and _COMMIT.fullmatch(revision)):
+        return None
+    cached = _cached(name, [_NO_FILES], revision)
+    if cached is not None:
+        return cached.name
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is of the client library, which changes
+        HfHubHTTPError,
+        HTTPError,
+        OfflineModeIsEnabled,
+    )
+
+    try:
+        return HfApi().model_info(name, revision=revision, timeout=_SECONDS).sha
+    except (OfflineModeIsEnabled, HfHubHTTPError, HTTPError, OSError):
+        return None  # it cannot be fetched either, which is said when it is needed
 
 
 def _cached(name: str, patterns: Sequence[str], revision: str | None) -> Path | None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pipeline.core.errors import blame
+from pipeline.core.user_code import code_of_definition
 from pipeline.measure.metrics.api import METRICS, Estimate, MetricSpec, ModelFiles, Predictions, Speedups, Timings
+
+
+def identities() -> tuple[str, ...]:
+    """Return what figures depend on besides evidence: the metrics by name, a person's own by their code too."""
+    codes = {name: code_of_definition(METRICS[name].compute) for name in METRICS}
+    return tuple(name if code is None else f"{name} {code}" for name, code in codes.items())
 
 
 def compute(

@@ -22,8 +22,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ops.core.params import explain
-from pipeline.core.cpu_quota import cores
 from pipeline.core.errors import BouillonError
+from pipeline.core.machine.cpu_quota import cores
 from pipeline.measure.metrics.api import Scenario
 
 _NEARLY_ONE_CORE = 0.75

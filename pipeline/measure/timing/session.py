@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 
 from pipeline.core.errors import BouillonError
-from pipeline.core.machine_lock import measuring
+from pipeline.core.machine.lock import measuring
 from pipeline.measure.timing.interleave import Group, Place, measure_group
 from pipeline.measure.timing.preset import Preset
 from pipeline.measure.timing.results import Candidate, Comparison, Role, SessionResult

@@ -14,6 +14,7 @@ from ops.core.forward import OUTPUTS
 from pipeline.core.errors import reason
 from pipeline.models.api import ModelError, Need, builder
 from pipeline.models.build import check_output
+from pipeline.models.onnx_data import external_files, read_graph, read_whole, write_whole
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -24,34 +25,36 @@ def onnx(need: Need, *, path: str) -> Path:
     """An ONNX model for the operations that take ONNX.
 
     Its inputs and outputs are matched with those of the task by name, else by their order, and get the task's names in
-    a copy; the file itself is left alone. The batch axis must be dynamic.
+    a copy; weights that lie in files beside it are taken into the copy too. The file itself is left alone. The batch axis
+    must be dynamic.
     """
     file = Path(path).expanduser()
-    model = _checked(file)
+    model = read_graph(file)
+    apart = external_files(model, file)
+    if apart:
+        read_whole(model, file)
+    else:
+        _check(file, file)
     wanted = {"inputs": list(need.inputs), "outputs": list(OUTPUTS[need.task])}
     renames = {
         **_renames("inputs", _inputs(model.graph), wanted["inputs"], file),
         **_renames("outputs", [one.name for one in model.graph.output], wanted["outputs"], file),
     }
     _check_batch_axis(model.graph, file)
-    if renames:
-        file = _renamed(model, renames)
-    _run(file, need)
-    return file
+    copy = _copied(model, renames) if renames or apart else file
+    if apart:
+        _check(copy, file)
+    _run(copy, file, need)
+    return copy
 
 
-def _checked(file: Path) -> ModelProto:
+def _check(copy: Path, file: Path) -> None:
     import onnx as library
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx, without types
 
-    if not file.is_file():
-        raise ModelError(f"path: {file}: there is no such file")
     try:
-        model = library.load(str(file))
-        library.checker.check_model(str(file))
-    except (DecodeError, library.checker.ValidationError, OSError, ValueError) as error:
+        library.checker.check_model(str(copy))
+    except (library.checker.ValidationError, OSError, ValueError) as error:
         raise ModelError(f"{file}: damaged or no ONNX model ({reason(error)})") from None
-    return model
 
 
 def _inputs(graph: GraphProto) -> list[str]:
@@ -76,10 +79,8 @@ def _check_batch_axis(graph: GraphProto, file: Path) -> None:
             )
 
 
-def _renamed(model: ModelProto, renames: dict[str, str]) -> Path:
-    """Write a copy with other names of inputs and outputs, into a folder that goes with this process."""
-    import onnx as library
-
+def _copied(model: ModelProto, renames: dict[str, str]) -> Path:
+    """Write a copy, with other names of inputs and outputs, into a folder that goes with this process."""
     taken = {name for node in model.graph.node for name in (*node.input, *node.output)} - set(renames)
     for new in set(renames.values()) & taken:  # an inner value has the name: let it make room
         renames[new] = f"{new}_inner"
@@ -90,10 +91,7 @@ def _renamed(model: ModelProto, renames: dict[str, str]) -> Path:
         value.name = renames.get(value.name, value.name)
     folder = Path(tempfile.mkdtemp(prefix="bouillon-onnx-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    try:
-        library.save(model, str(folder / "model.onnx"))
-    except ValueError:
-        raise ModelError("the model is larger than 2 GB, the most that one ONNX file holds") from None
+    write_whole(model, folder / "model.onnx")
     return folder / "model.onnx"
 
 
@@ -102,14 +100,14 @@ def _replace(names: Any, renames: dict[str, str]) -> None:
         names[place] = renames.get(name, name)
 
 
-def _run(file: Path, need: Need) -> None:
+def _run(copy: Path, file: Path, need: Need) -> None:
     """Run two instances of zeros."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what matters comes as an exception
     try:
-        session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(copy), options, providers=["CPUExecutionProvider"])
         names = [one.name for one in session.get_outputs()]
         outputs = dict(zip(names, session.run(None, _zeros(need)), strict=True))
     except _runtime_errors() as error:

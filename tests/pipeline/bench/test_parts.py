@@ -11,8 +11,8 @@ import yaml
 
 from ops.core.operation import Batch
 from pipeline.cli.compose import CONF
-from pipeline.core.cpu_quota import cores
-from pipeline.core.machine_lock import BusyError, lock_file, measuring, working
+from pipeline.core.machine.cpu_quota import cores
+from pipeline.core.machine.lock import BusyError, lock_file, measuring, working
 from pipeline.measure.timing.contention import LoadMeter, busy_seconds
 from pipeline.measure.timing.energy import EnergyMeter
 from pipeline.measure.timing.inputs import InputsError, cycle, read_inputs, write_inputs
@@ -239,7 +239,7 @@ class TestLock:
             pass
 
     def test_timing_waits_for_timing_and_says_so(self, holder, tmp_path, monkeypatch):
-        monkeypatch.setattr("pipeline.core.machine_lock._IMPATIENCE", 0.2)
+        monkeypatch.setattr("pipeline.core.machine.lock._IMPATIENCE", 0.2)
         leave, told = holder("measuring"), []
 
         def waiting():

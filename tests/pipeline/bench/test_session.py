@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.core.machine_lock import measuring
+from pipeline.core.machine.lock import measuring
 from pipeline.measure.metrics.api import Scenario
 from pipeline.measure.timing.preset import parse_preset
 from pipeline.measure.timing.records import measures_of, records_of, timings_of

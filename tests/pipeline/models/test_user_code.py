@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
+from pipeline.core.user_code import code_of
 from pipeline.models import storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
 from pipeline.models.identity import content_of
-from pipeline.models.user_code import code_of
 from tests.pipeline.models.conftest import PICTURES, entry
 
 _RUNS = 'raise RuntimeError("this must not run")\n'
@@ -114,7 +114,7 @@ def test_weights_never_run_in_changed_code(write, tmp_path):
 
 def test_nothing_is_imported(write, tmp_path):
     write(own__=_RUNS, own__nets=_RUNS)
-    script = "import sys; from pipeline.models.user_code import code_of; print(code_of('own.nets:x')); assert 'own' not in sys.modules"
+    script = "import sys; from pipeline.core.user_code import code_of; print(code_of('own.nets:x')); assert 'own' not in sys.modules"
     paths = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
     done = subprocess.run([sys.executable, "-c", paths + script], capture_output=True, text=True, check=True)
     assert len(done.stdout.strip()) == 64

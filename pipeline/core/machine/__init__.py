@@ -1,0 +1,1 @@
+"""Facts about the machine: accelerators, CPU quota, library releases, and the lock that timing takes."""
