@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ops.core.operation import Format
-from pipeline.cli.compose import compose
+from pipeline.cli.main import compose
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Facts

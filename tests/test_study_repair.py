@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.core.operation import Format
-from pipeline.cli.compose import compose
+from pipeline.cli.main import compose
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
 from pipeline.plan.planner import make_plan

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
@@ -262,7 +263,12 @@ class OpSpec:
 
     def marked(self, mark: Literal["model entry", "model reference", "channel multiple"]) -> tuple[str, ...]:
         """Return the names of the parameters that are a ModelEntry, a ModelRef, or a ChannelMultiple."""
-        return tuple(name for name, field in self.params.model_fields.items() if _has_mark(field, mark))
+        return _marked(self.params, mark)
+
+
+@cache
+def _marked(params: type[BaseModel], mark: str) -> tuple[str, ...]:
+    return tuple(name for name, field in params.model_fields.items() if _has_mark(field, mark))
 
 
 def _has_mark(field: Any, mark: str) -> bool:

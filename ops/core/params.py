@@ -11,6 +11,10 @@ from typing import Any, get_args, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from ops.core.registry import nearest
+from ops.core.text import cut, show
+
+_MOST, _LONGEST = 5, 200
+"""Problems of one set of parameters that are named, and characters of each part of a message."""
 
 
 def params_model(fn: Callable[..., Any], *, skip: int) -> type[BaseModel]:
@@ -37,18 +41,22 @@ def params_model(fn: Callable[..., Any], *, skip: int) -> type[BaseModel]:
 
 def explain(error: ValidationError, params: type[BaseModel]) -> str:
     """Say what is wrong with each parameter: the nearest name, or the allowed values."""
-    return "; ".join(_explain(problem, params) for problem in error.errors())
+    problems = error.errors()
+    more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
+    return "; ".join(_explain(problem, params) for problem in problems[:_MOST]) + more
 
 
 def _explain(problem: Mapping[str, Any], params: type[BaseModel]) -> str:
-    where = ".".join(map(str, problem["loc"])) or "parameters"
+    where = cut(".".join(map(str, problem["loc"])), _LONGEST) or "parameters"
     if problem["type"] == "extra_forbidden":
         known = _known(params, problem["loc"][:-1])
         hint = nearest(str(problem["loc"][-1]), known)
         return f"unknown parameter '{where}'.{hint} Known: {', '.join(known) or 'none'}"
     if problem["type"] == "missing":
         return f"'{where}' is required"
-    return f"{where}: {problem['msg']} (got {problem['input']!r})"
+    if problem["type"] in ("sequence_str", "list_type", "tuple_type"):
+        return f"{where}: expected a list, e.g. [a, b] (got {show(problem['input'])})"
+    return f"{where}: {cut(problem['msg'], _LONGEST)} (got {show(problem['input'])})"
 
 
 def _known(params: type[BaseModel], path: Sequence[int | str]) -> list[str]:
@@ -64,7 +72,9 @@ def _known(params: type[BaseModel], path: Sequence[int | str]) -> list[str]:
 
 def not_finite(value: Any) -> tuple[str, float] | None:
     """The first such number in JSON-ready data, with its path (`schedule.0`); None if there is none."""
-    left = [("", value)]  # not by recursion: a recipe may be a long chain
+    if not _has_odd(value):
+        return None
+    left = [("", value)]
     while left:
         path, one = left.pop()
         if isinstance(one, float) and not math.isfinite(one):
@@ -76,3 +86,18 @@ def not_finite(value: Any) -> tuple[str, float] | None:
             parts = list(enumerate(one))
         left += [(f"{path}.{name}" if path else str(name), part) for name, part in reversed(parts)]
     return None
+
+
+def _has_odd(value: Any) -> bool:
+    """Whether there is such a number: paths are only worth writing where there is."""
+    left = [value]  # not by recursion: a recipe may be a long chain
+    while left:
+        one = left.pop()
+        if isinstance(one, float):
+            if not math.isfinite(one):
+                return True
+        elif isinstance(one, Mapping):
+            left.extend(one.values())
+        elif isinstance(one, list | tuple):
+            left.extend(one)
+    return False

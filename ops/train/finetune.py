@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ops.train.loop.training import Loss
 
 
-@operation(kind=Kind.FINETUNE, version=1, uses={Uses.DATA, Uses.SEED}, refuse=palette_lost)
+@operation(kind=Kind.FINETUNE, version=2, uses={Uses.DATA, Uses.SEED}, refuse=palette_lost)
 def finetune(
     model: TorchModel,
     ctx: Context,

@@ -12,7 +12,7 @@ from ops.core.operation import Context, Exclude, Fraction, Include, Kind, ModelE
 from ops.train.loop.optimizers import OptimizerName, ScheduleName
 
 
-@operation(kind=Kind.BASE, version=1, consumes=None, uses={Uses.DATA, Uses.SEED})
+@operation(kind=Kind.BASE, version=2, consumes=None, uses={Uses.DATA, Uses.SEED})
 def train(
     ctx: Context,
     *,

@@ -6,8 +6,21 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
+from ops.core.text import cut
+from pipeline.cli.compose import UsageError
+
+_LONGEST = 300
 FORMATS = ("compress-and-compare",)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what the command line shows."""
+        raise UsageError(f"{self.prog}: {cut(message, _LONGEST)}. {self.prog} --help shows what it takes")
 
 
 def run_command(arguments: list[str]) -> int:
@@ -18,7 +31,7 @@ def run_command(arguments: list[str]) -> int:
     Raises:
         StoreError: naming the file, the problem and what to do.
     """
-    parser = argparse.ArgumentParser(prog="python -m pipeline")
+    parser = _Parser(prog="python -m pipeline", allow_abbrev=False)
     commands = parser.add_subparsers(required=True)
     for name, text, act in (
         ("import", "load experiments of another program into the store", _import),

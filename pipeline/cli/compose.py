@@ -1,17 +1,24 @@
-"""Composition of the configuration with Hydra, and Hydra's errors in one line of ours."""
+"""Composes the configuration of a run: conf/, the person's own folder, the recipe, and the words of the command line.
+
+Hydra composes all but the recipe, which is read as plain data: it may be long and deep. A recipe that itself has a
+`defaults` list is Hydra's.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
+from ops.core.text import cut, show
+from pipeline.cli.interpolations import InterpolationError, check_references
+from pipeline.cli.overrides import Override, OverrideError, apply_overrides, read_override, shortened
 from pipeline.cli.yaml_errors import explain_yaml
+from pipeline.cli.yaml_reader import YamlFileError, read_yaml, strings
 from pipeline.core.errors import BouillonError
 
 if TYPE_CHECKING:
@@ -19,132 +26,338 @@ if TYPE_CHECKING:
 
     from pipeline.sweep.prepare import Entries
 
-
 CONF = Path(__file__).resolve().parents[2] / "conf"
-
-
-_CALLS = 10_000
+_CALLS = 3_000
+_GROUPS = ("model", "dataset", "executor", "bench")
+"""Folders of conf/ of which a run uses one entry."""
+_ENTRIES = ("model", "target", "bench")
+"""Folders of conf/ of which a run may use any entry."""
+_HYDRA_VALUES, _HYDRA_LEVELS = 5_000, 100
+"""What a file may hold that Hydra composes."""
+_UNSET = "???"
+_LONGEST = 1_000  # characters of what Hydra says
 
 
 class UsageError(BouillonError, ValueError):
-    """The command line is wrong: the message says what would be right."""
+    """The command line or a file that it names is wrong: the message says what would be right."""
 
 
-def compose(overrides: list[str], *, extra: Path | None = None) -> tuple[dict[str, Any], Entries]:
+def compose(overrides: Sequence[str], *, extra: Path | None = None) -> tuple[dict[str, Any], Entries]:
     """Compose conf/ with the overrides; the recipe's own `model` and `dataset` stand unless overridden.
 
+    Args:
+        overrides: Words of the command line: `recipe=NAME`, `key=value`, `~key`.
+        extra: A folder of the person's own recipes, models and data sets.
+
     Raises:
-        UsageError: for an unknown recipe, model or data set (with the nearest name) or a malformed override.
+        UsageError: for an unknown recipe, model or data set (with the nearest name), a malformed word or file.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     if extra is not None and not extra.is_dir():
-        raise UsageError(f"--config-dir {extra}: there is no such folder")
-    search = [f"hydra.searchpath=[{extra.resolve().as_uri()}]"] if extra else []
-    with _deep(), initialize_config_dir(str(CONF), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        options = partial(loader.get_group_options, config_name="config", overrides=search)
-
-        def composed(words: list[str]) -> dict[str, Any]:
-            with _hydra_errors(options, extra):
-                config = hydra_compose("config", overrides=[*search, *words])
-                plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            assert isinstance(plain, dict)
-            return {str(key): value for key, value in plain.items()}
-
-        overrides = [_addable(word) for word in overrides]
-        recipe = composed([word for word in overrides if word.lstrip("+~").startswith("recipe")])["recipe"] or {}
-        defaults = [
-            f"{group}={recipe[group]}"
-            for group in ("model", "dataset")
-            if isinstance(recipe, dict)
-            and recipe.get(group)
-            and not any(word.startswith(f"{group}=") for word in overrides)
-        ]
-        try:
-            raw = composed([*defaults, *overrides])
-            with _hydra_errors(options, extra):
-                entries = _entries({group: options(group) for group in ("model", "target", "bench")}, search)
-        except OmegaConfBaseException as error:
-            raise UsageError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from None
-    return raw, entries
+        raise UsageError(f"--config-dir {shortened(str(extra))}: there is no such folder. Give one that exists")
+    folders = [CONF, *([extra.resolve()] if extra else [])]
+    try:
+        words = [read_override(word) for word in overrides]
+        name, file = _recipe_file(words, folders)
+        if extra is not None:
+            _check_folder(extra.resolve())
+        raw = read_yaml(file)
+        if not raw.data:
+            raise UsageError(
+                f"{file}: is empty. Write at least `name: {file.stem}` and `tree: {{base: {{op: train}}}}`"
+            )
+        with _few_calls():
+            if "defaults" in raw.data or _has_package(file):
+                raw = read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS)
+                _check_defaults(raw.data.get("defaults", []))
+                return _by_hydra(name, words, folders)
+            own = [word for word in words if word.key.startswith("recipe.")]
+            recipe = apply_overrides(raw.data, own)
+            others = [word for word in words if word not in own and word.key != "recipe"]
+            rest = _composed(["~recipe", *_chosen(recipe, words, folders), *map(_addable, others)], folders)
+            return _resolved({**rest, "recipe": recipe}), _entries(folders)
+    except (OverrideError, YamlFileError, InterpolationError) as error:
+        raise UsageError(str(error)) from None
 
 
-def _addable(word: str) -> str:
+def recipe_names(folders: Iterable[Path] = (CONF,)) -> list[str]:
+    """Names of the recipes in some folders."""
+    return _names("recipe", folders)
+
+
+def _names(group: str, folders: Iterable[Path]) -> list[str]:
+    """Names of the entries of a folder of conf/ and of the person's own."""
+    found = [
+        file.relative_to(folder / group).with_suffix("").as_posix()
+        for folder in folders
+        for file in (folder / group).rglob("*.yaml")
+        if file.is_file()
+    ]
+    return sorted(set(found))
+
+
+def _file(group: str, name: str, folders: Iterable[Path]) -> Path:
+    """The file of an entry: ours come first, as in Hydra's search path."""
+    return next(file for folder in folders if (file := folder / group / f"{name}.yaml").is_file())
+
+
+def _recipe_file(words: Sequence[Override], folders: Sequence[Path]) -> tuple[str, Path]:
+    """The recipe that the command line names, and its file."""
+    known = recipe_names(folders)
+    given = [word for word in words if word.key == "recipe"]
+    if not given or given[-1].value in (None, "") or given[-1].deletes:
+        raise UsageError(f"which recipe? Give recipe=NAME. Known: {', '.join(known)}")
+    if len(given) > 1:
+        raise UsageError(f"recipe is given {len(given)} times: {_words(given)}. Give it once")
+    name = given[0].value
+    if not isinstance(name, str):
+        name = given[0].word.partition("=")[2]  # a number, say: files may be called so
+    name = name if name in known else name.removesuffix(".yaml")
+    if name in known:
+        return name, _file("recipe", name, folders)
+    inside = [other for other in known if other.startswith(f"{name.rstrip('/')}/")]
+    if inside:
+        raise UsageError(f"recipe={shortened(name)}: is a folder. Name a recipe in it: {', '.join(inside)}")
+    raise _unknown("recipe", name, known)
+
+
+def _words(overrides: Iterable[Override]) -> str:
+    return ", ".join(shortened(override.word) for override in overrides)
+
+
+def _unknown(group: str, name: str, known: Sequence[str]) -> UsageError:
+    return UsageError(f"No {group} is called '{shortened(name)}'.{nearest(name, known)} Known: {', '.join(known)}")
+
+
+def _check_folder(folder: Path) -> None:
+    """Read the files that Hydra may read, for its reader has no bounds."""
+    for file in sorted(folder.glob("*/**/*.yaml")):
+        if file.is_file() and file.relative_to(folder).parts[0] != "recipe":
+            read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS)
+
+
+def _has_package(file: Path) -> bool:
+    """Whether the file's head tells Hydra where its content belongs."""
+    with file.open(encoding="utf-8-sig") as opened:
+        return bool(re.search(r"^\s*#\s*@package", opened.read(512), re.MULTILINE))
+
+
+def _check_defaults(defaults: Any) -> None:
+    """Check the form of a `defaults` list: words, or mappings from a group to a word."""
+    parts = defaults if isinstance(defaults, list) else [defaults]
+    for part in parts:
+        words = list(part.values()) if isinstance(part, dict) and len(part) == 1 else [part]
+        if not (isinstance(defaults, list) and all(isinstance(word, str) and "${" not in word for word in words)):
+            raise UsageError(
+                "recipe.defaults: expected a list of files of conf/, e.g. [/branch/recovery@tree.base.then, _self_], got "
+                f"{show(part)}"
+            )
+
+
+def _chosen(recipe: Mapping[str, Any], words: Sequence[Override], folders: Sequence[Path]) -> list[str]:
+    """Words that choose the model and the data set: those of the command line are checked, the recipe's own are added."""
+    result = []
+    for group in _GROUPS:
+        known = _names(group, folders)
+        given = [word for word in words if word.key == group and not word.deletes]
+        if len(given) > 1:
+            raise UsageError(f"{group} is given {len(given)} times: {_words(given)}. Give it once")
+        for word in given:
+            if word.value is None:
+                raise UsageError(
+                    f"'{word.word}': names nothing. Leave {group} out with ~{group}, or name one of: {', '.join(known)}"
+                )
+            if word.value not in known:
+                raise _unknown(group, word.word.partition("=")[2], known)
+        own = recipe.get(group) if group in ("model", "dataset") else None
+        if given or own is None or own == "" or (isinstance(own, str) and "${" in own):
+            continue
+        if not isinstance(own, str) or own not in known:
+            shown = repr(own)
+            raise UsageError(
+                f"recipe.{group}: expected the name of an entry of conf/{group}, got {shortened(shown)}."
+                f"{nearest(str(own), known)} Known: {', '.join(known)}"
+            )
+        result.append(f"{group}={own}")
+    return result
+
+
+def _addable(override: Override) -> str:
     """Let a recipe or an entry be given words that it does not write out: Hydra alone would ask for a `+`.
 
     Who reads them knows all that there may be, and says what is nearest to a word that is none.
     """
+    word = override.word
     return f"++{word}" if word.startswith(("recipe.", "model.", "dataset.", "bench.")) else word
 
 
+def _by_hydra(name: str, words: Sequence[Override], folders: Sequence[Path]) -> tuple[dict[str, Any], Entries]:
+    """Compose a recipe that has a `defaults` list."""
+    own = [f"recipe={name}", *(_addable(word) for word in words if word.key.startswith("recipe."))]
+    recipe = _composed(own, folders)["recipe"]
+    if not isinstance(recipe, Mapping):
+        raise UsageError(
+            f"recipe: expected a mapping, got {shortened(repr(recipe))}. Set its parts, e.g. recipe.seed=1"
+        )
+    others = [_addable(word) for word in words if word.key.partition(".")[0] != "recipe"]
+    raw = _composed([*own, *_chosen(recipe, words, folders), *others], folders)
+    return _resolved(raw), _entries(folders)
+
+
+def _composed(words: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
+    """Compose with Hydra; references between values stay as they are written."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    search = [f"hydra.searchpath=['file://{_quoted(folder)}']" for folder in folders[1:]]
+    with _hydra_errors(folders), initialize_config_dir(str(CONF), version_base="1.3"):
+        plain = OmegaConf.to_container(hydra_compose("config", overrides=[*search, *words]), resolve=False)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _quoted(folder: Path) -> str:
+    """A path between single quotes: Hydra takes it as it is, not as an address."""
+    return str(folder).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _resolved(config: dict[str, Any]) -> dict[str, Any]:
+    """Put values in the place of references (`${...}`), and see that nothing is left to be set."""
+    rest = {key: value for key, value in config.items() if key != "recipe"}
+    if _refers(config["recipe"]) or any("${" in text and "recipe" in text for text in strings(rest)):
+        config = _resolve(config)
+    elif _refers(rest):
+        config = {**_resolve(rest), "recipe": config["recipe"]}
+    unset = next(_unset(config), None) if _UNSET in strings(config) else None
+    if unset is not None:
+        raise UsageError(f"{unset}: must be set, e.g. {unset}=... on the command line")
+    return config
+
+
+def _refers(value: Any) -> bool:
+    return any("${" in text for text in strings(value))
+
+
+def _resolve(config: dict[str, Any]) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    check_references(config)
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
+    except OmegaConfBaseException as error:
+        raise UsageError(
+            f"{_place(error, config)}: {_first_line(error)}. Write the value out, or correct ${{...}}"
+        ) from None
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _place(error: Any, config: Mapping[str, Any]) -> str:
+    """The key of a value that cannot be resolved: where OmegaConf cannot read it, it does not say."""
+    if error.full_key:
+        return shortened(str(error.full_key))
+    waiting: list[tuple[str, Any]] = [("", config)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str) and "${" in value:
+            return shortened(path)
+        parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+        waiting.extend((f"{path}.{name}" if path else str(name), part) for name, part in reversed(list(parts)))
+    return "config"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shortened(lines[0].rstrip(".")) if lines else type(error).__name__
+
+
+def _unset(config: Mapping[str, Any]) -> Iterator[str]:
+    waiting: list[tuple[str, Any]] = [("", config)]
+    while waiting:
+        path, value = waiting.pop()
+        if value == _UNSET:
+            yield path
+        parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+        waiting.extend((f"{path}.{name}" if path else str(name), part) for name, part in reversed(list(parts)))
+
+
 @contextmanager
-def _deep() -> Iterator[None]:
-    """Let recipes be long chains: composing takes some twenty calls for each step of one."""
+def _few_calls() -> Iterator[None]:
+    """Let OmegaConf follow what is nested as deeply as it may be: it takes some twenty calls for each level."""
     usual = sys.getrecursionlimit()
     sys.setrecursionlimit(max(usual, _CALLS))
     try:
         yield
     except RecursionError:
         raise UsageError(
-            "recipe: its steps are nested too deeply to be composed. Some 300 steps in a row are the most"
+            "recipe: it is nested too deeply, or its references (${...}) are, to be composed. Write values out; some "
+            f"{_HYDRA_LEVELS // 2} steps in a row are the most beside `defaults` and references"
         ) from None
     finally:
         sys.setrecursionlimit(usual)
 
 
-def _entries(groups: Mapping[str, Sequence[str]], search: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Every entry of some groups, those of the user's own folder too. Composed at once: one by one takes five times as long.
+def _entries(folders: Sequence[Path]) -> Entries:
+    """Every entry that a run may use, those of the person's own folder too.
 
-    Hydra looks for a single file in its own folder only. Within one composition each entry gets a place of its own, by
-    number, since a file may have a name that is none for Hydra.
+    Those that build on others or refer to something are composed by Hydra, all at once: one by one takes five times as
+    long. Hydra looks for a single file in its own folder only. Within one composition each entry gets a place of its
+    own, by number, since a file may have a name that is none for Hydra.
     """
-    from hydra import compose as hydra_compose
-    from omegaconf import OmegaConf
-
-    places = [(group, name, f"entry{number}") for group in groups for number, name in enumerate(groups[group])]
-    words = [f"+{group}@entries.{group}.{place}={name}" for group, name, place in places]
-    composed = hydra_compose("config", overrides=[*search, "~recipe", *words])
-    plain = OmegaConf.to_container(composed["entries"], resolve=True)
-    assert isinstance(plain, dict)
-    entries: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in groups}
-    for group, name, place in places:
-        entries[group][name] = {str(key): value for key, value in plain[group][place].items()}
-    return entries
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    places: list[tuple[str, str, str]] = []
+    for group in _ENTRIES:
+        found[group] = {}
+        for name in _names(group, folders):
+            file = _file(group, name, folders)
+            data = read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS).data
+            found[group][name] = {str(key): value for key, value in data.items()}
+            if "defaults" in data or _refers(data) or _has_package(file):
+                places.append((group, name, f"entry{len(places)}"))
+    if places:
+        words = [f"+{group}@entries.{group}.{place}={name}" for group, name, place in places]
+        composed = _resolve(_composed(["~recipe", *words], folders))["entries"]
+        for group, name, place in places:
+            found[group][name] = {str(key): value for key, value in composed[group][place].items()}
+    return found
 
 
 class _hydra_errors:  # noqa: N801 - a context manager reads as a function
     """Turn Hydra's errors into one message of ours with the nearest name."""
 
-    def __init__(self, options: Callable[[str], list[str]], extra: Path | None) -> None:
-        self._options, self._extra = options, extra
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         from hydra.errors import HydraException, MissingConfigException
+        from omegaconf.errors import OmegaConfBaseException
 
-        broken = explain_yaml(error, [CONF, *([self._extra] if self._extra else [])])
+        broken = explain_yaml(error, self._folders)
         if broken is not None:
             raise UsageError(broken) from None
         if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
-            group, _, name = error.missing_cfg_file.partition("/")
-            names = self._options(group)
+            group, _, name = error.missing_cfg_file.lstrip("/").partition("/")
+            raise _unknown(group, name, _names(group, self._folders)) from None
+        if isinstance(error, OmegaConfBaseException):
             raise UsageError(
-                f"No {group} is called '{name}'.{nearest(name, names)} Known: {', '.join(names)}"
+                f"{error.full_key or 'config'}: {_first_line(error)}. Correct the key or its value"
             ) from None
-        if isinstance(error, HydraException | ValueError) and not isinstance(error, UsageError):
-            text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
-            if "must specify 'recipe'" in text:
-                text = f"which recipe? Give recipe=NAME. Known: {', '.join(self._options('recipe'))}"
-            wrong = re.match("Could not override '(.+?)'", text)
-            if wrong:
-                text = f"unknown key '{wrong[1]}'.{nearest(wrong[1], _keys())} Known: {', '.join(_keys())}"
-            raise UsageError(text) from None
+        if isinstance(error, HydraException | ValueError | TypeError | AttributeError | OSError) and not isinstance(
+            error, UsageError
+        ):
+            raise UsageError(_explained(error)) from None
+
+
+def _explained(error: BaseException) -> str:
+    """One line of what Hydra says, with the nearest key where it does not know one."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
+    wrong = re.match("Could not (?:override|append|delete from)[^']*'(.+?)'", text)
+    if wrong:
+        return f"unknown key '{shortened(wrong[1])}'.{nearest(wrong[1], _keys())} Known: {', '.join(_keys())}"
+    return cut(text, _LONGEST) or f"config: cannot be composed ({type(error).__name__}). Check `defaults` in the recipe"
 
 
 def _keys() -> list[str]:

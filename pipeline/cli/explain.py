@@ -36,10 +36,11 @@ def print_plan(
     nodes: dict[Key, Tree] = {}
     steps = plan.by_key()
     unknown = 0
+    present = artifacts.present([*steps, *(job.key for job in jobs)]) - force
     for step in plan.steps:
         line = Text.assemble((step.key[:12], "dim"), "  ", step.path.rpartition("/")[2], ("  " + step.op, "dim"))
         expected = durations.get((What.OPERATION, step.op))
-        if step.key in artifacts and step.key not in force:
+        if step.key in present:
             line.append("  cached", "green")
         elif expected is None:
             unknown += 1
@@ -50,7 +51,7 @@ def print_plan(
             line.append("  (forced)", "yellow")
         parent = nodes.get(step.parent, top) if step.parent else top
         nodes[step.key] = parent.add(line)
-    missing = [job for job in jobs if job.key not in artifacts or job.key in force]
+    missing = [job for job in jobs if job.key not in present]
     total = sum(durations.get((job.what, steps[job.model].op), 0.0) for job in missing)
     console.print(top)
     for decision in decisions(plan):

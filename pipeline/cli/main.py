@@ -12,18 +12,20 @@ python -m pipeline show DATASET
 from __future__ import annotations
 
 import argparse
+import gc
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ops.core.params import not_finite
 from ops.core.registry import nearest
-from pipeline.cli.compose import CONF, UsageError, compose
+from pipeline.cli.compose import CONF, UsageError, compose, recipe_names
+from pipeline.cli.overrides import shortened
 
-if TYPE_CHECKING:
-    pass
-
+__all__ = ["CONF", "compose", "main", "run"]
+_OBJECTS = 200_000
+"""New objects between two collections of garbage: a plan of 10,000 steps has a million, and all of them stay."""
 COMMANDS = ("import", "export", "migrate", "verify", "compare", "show")
 HELP = """\
 Compress models by recipe, measure what came out, and show it.
@@ -44,13 +46,17 @@ data sets (DIR/recipe/mine.yaml, ...). Afterwards: `panel serve viewer`, or any 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 if all went well, 1 if a step failed, 2 if nothing could be started."""
+    gc.set_threshold(_OBJECTS)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or a pipe that takes ASCII alone must not end the run
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command and return its exit code. Every mistake of the user's is one message, never a traceback."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.stdout.write(f"{HELP}\nRecipes: {', '.join(_recipe_names())}\n")
+        sys.stdout.write(f"{HELP}\nRecipes: {', '.join(recipe_names())}\n")
         return 0 if arguments else 2
     from pipeline.core.errors import BouillonError
 
@@ -88,9 +94,12 @@ def _sweep(arguments: list[str]) -> int:
 
 
 def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(prog="python -m pipeline", add_help=False)
+    parser = argparse.ArgumentParser(prog="python -m pipeline", add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config-dir", type=Path)
-    options, overrides = parser.parse_known_args(arguments)
+    try:
+        options, overrides = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"--config-dir: {error.message}. Write --config-dir DIR") from None
     for word in overrides:
         if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
             raise UsageError(
@@ -98,13 +107,20 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
                 "file or folder, or make a link to it (ln -s)"
             )
         if word.startswith("--"):
-            raise UsageError(f"unknown option '{word}'. Known: --config-dir DIR, --help; everything else is key=value")
-        if "=" not in word and not word.startswith("~"):
             raise UsageError(
-                f"'{word}' is not key=value.{nearest(word, [*COMMANDS, 'recipe=' + word])} Try: recipe={word}"
+                f"unknown option '{shortened(word)}'. Known: --config-dir DIR, --help; everything else is key=value"
             )
+        if "=" not in word and not word.startswith("~"):
+            raise UsageError(f"'{shortened(word)}' is not key=value.{_instead(word, options.config_dir)}")
     return options, overrides
 
 
-def _recipe_names() -> list[str]:
-    return sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
+def _instead(word: str, extra: Path | None) -> str:
+    """What a word that sets nothing may have been meant to be."""
+    if word in COMMANDS:
+        return f" A command comes first: python -m pipeline {word} ..."
+    recipes = recipe_names([CONF, *([extra] if extra else [])])
+    if word in recipes:
+        return f" Try: recipe={word}"
+    close = nearest(word, [*COMMANDS, *recipes]) or " Write key=value, e.g. recipe=quickstart."
+    return f"{close} Commands: {', '.join(COMMANDS)}; recipes: {', '.join(recipes)}"

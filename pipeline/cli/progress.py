@@ -109,7 +109,7 @@ class Board:
             total += max(0.0, guess - (now - self._running[key])) if key in self._running else guess
         return total / self._workers
 
-    def told(self, key: Key) -> str:
+    def progress_text(self, key: Key) -> str:
         """What the running step says of itself."""
         try:
             raw = json.loads((self._scratch / key / PROGRESS_FILE).read_text())
@@ -182,7 +182,7 @@ class _LiveTree:
         mark, style = _MARKS[row.state]
         line = Text.assemble((f"{mark} ", style), step.path.rpartition("/")[2], ("  " + step.op, "dim"))
         if row.state == "running" and row.started is not None:
-            line.append(f"  {format_seconds(time.monotonic() - row.started)} {self._board.told(step.key)}", "cyan")
+            line.append(f"  {format_seconds(time.monotonic() - row.started)} {self._board.progress_text(step.key)}", "cyan")
         elif row.seconds and row.state == "done":
             line.append(f"  {format_seconds(row.seconds)}", "dim")
         if row.observing:

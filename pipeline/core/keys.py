@@ -13,6 +13,7 @@ from pipeline.core.errors import BouillonError
 Key = NewType("Key", str)
 CONTENT = "content"
 """The key of a conf/model entry that holds the digest of its files and code."""
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _FORMAT = 1  # bump to invalidate every key at once
 _ADDED = ("libraries", "runtime", "device")
 """Parts of the identity of evidence that are left out where there are none."""
@@ -77,12 +78,16 @@ def digest(identity: Mapping[str, Any]) -> Key:
     Raises:
         IdentityError: if a number is infinite or none.
     """
-    odd = not_finite(identity)
-    if odd is not None:
-        raise IdentityError(f"{odd[0]}: must be a finite number (got {odd[1]})")
-    return Key(hashlib.sha256(canonical_json({"format": _FORMAT, **identity})).hexdigest())
+    try:
+        text = canonical_json({"format": _FORMAT, **identity})
+    except ValueError:
+        odd = not_finite(identity)
+        if odd is None:
+            raise
+        raise IdentityError(f"{odd[0]}: must be a finite number (got {odd[1]})") from None
+    return Key(hashlib.sha256(text).hexdigest())
 
 
 def canonical_json(value: Any) -> bytes:
     """One spelling per value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()

@@ -10,7 +10,7 @@ from pipeline.datasets.api import DataError
 
 
 @contextmanager
-def told(name: str) -> Iterator[None]:
+def errors_named(name: str) -> Iterator[None]:
     """Say which data set an error is about; whatever a data set of the user's raises becomes a `DataError`.
 
     Errors of files stay as they are: they name the file, and it is often the disk's fault rather than the data's.

@@ -12,7 +12,7 @@ from pipeline.core.config_entry import EntryKind
 from pipeline.core.keys import digest
 from pipeline.core.user_code import code_of_definition, edited
 from pipeline.datasets.api import DATASETS, DataError, Dataset
-from pipeline.datasets.errors import told
+from pipeline.datasets.errors import errors_named
 from pipeline.datasets.interface import Interface
 
 _KIND = EntryKind("Data set", "dataset", "dataset", DATASETS, ("name", "dataset"), DataError)
@@ -40,13 +40,13 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
     parameters = check_entry(entry)
     name = entry.get("name", entry["dataset"])
     factory = DATASETS[entry["dataset"]]
-    with told(name):
+    with errors_named(name):
         opened = factory(folder.expanduser(), **parameters)
         code = code_of_definition(factory)
-        if code is not None:
-            if edited(factory.__module__):
-                raise DataError("its code was edited after this process had imported it; run again")
-            opened.fingerprint = _whole_fingerprint(opened, code, parameters)
+        if code is not None and edited(factory.__module__):
+            raise DataError("its code was edited after this process had imported it; run again")
+    if code is not None:
+        opened.fingerprint = _whole_fingerprint(opened, code, parameters)
     opened.name = name
     return opened
 

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.core.keys import digest
 from pipeline.datasets.api import SPLITS, Batch, DataError, Split
 from pipeline.datasets.class_order import ClassOrder
-from pipeline.datasets.errors import told
+from pipeline.datasets.errors import errors_named
 
 Arrays = Mapping[str, np.ndarray]
 _POOL = 32
@@ -79,7 +79,7 @@ class SplitDataset:
 
     @cached_property
     def _all(self) -> Instances:
-        with told(self.name):
+        with errors_named(self.name):
             instances = self._load()
             _check_disjoint(instances)
         return instances
@@ -104,7 +104,7 @@ class SplitDataset:
         if not self._is_own:
             return ()
         instances = self._all
-        with told(self.name):
+        with errors_named(self.name):
             return tuple(instances.notes())
 
     @property
@@ -149,7 +149,7 @@ class SplitDataset:
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
             reader = self._all.reader
-            with told(self.name):
+            with errors_named(self.name):
                 inputs, targets = reader.read(part, noise)
             yield Batch(tuple(self._all.ids[part]), inputs, targets)
 

@@ -34,7 +34,7 @@ def run(
             yield job, None
             running[executor.submit(job)] = job
         finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), None)
-        for future in finished:
+        for future in [future for future in running if future in finished]:  # a set has another order in every process
             job = running.pop(future)
             outcome = future.result()
             yield job, outcome

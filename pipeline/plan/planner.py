@@ -5,6 +5,9 @@ Pure: no file, no clock, no database. `make_plan` finds every mistake that needs
 
 from __future__ import annotations
 
+import heapq
+import itertools
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +15,10 @@ from typing import Any
 from ops.core.errors import BadParamsError
 from ops.core.operation import OPERATIONS, Ancestry, Format, OpSpec, Uses
 from ops.core.registry import UnknownNameError, nearest
+from ops.core.text import show
 from pipeline.core.keys import CONTENT, Key, canonical_json, step_key
 from pipeline.core.machine.libraries import releases
-from pipeline.plan.recipe import Node, Recipe, RecipeError
+from pipeline.plan.recipe import MOST_PROBLEMS, SEEDS, Node, Recipe, RecipeError, is_seed
 from pipeline.plan.steps import SEED, Facts, Plan, Step
 
 
@@ -50,22 +54,40 @@ class _Planner:
         """Plan nodes parents first; one that names a model planned later waits for it."""
         self._check_names_of_targets()
         paths = {node.path for node in self.recipe.nodes}
-        waiting, failed = list(self.recipe.nodes), set[str]()
-        while waiting:
-            later: list[Node] = []
-            for node in waiting:
-                if node.parent in failed:
-                    failed.add(node.path)
-                elif (node.parent is not None and node.parent not in self.at) or (
-                    verdict := self._plan(node, paths)
-                ) is None:
-                    later.append(node)
-                elif not verdict:
-                    failed.add(node.path)
-            if len(later) == len(waiting):
-                self._report_circle(later, failed)
-                return
-            waiting = later
+        waiting: dict[str, list[int]] = defaultdict(list)
+        failed = set[str]()
+        this_round, next_round = list(range(len(self.recipe.nodes))), list[int]()
+        while this_round and len(self.problems) < MOST_PROBLEMS:
+            place = heapq.heappop(this_round)
+            node = self.recipe.nodes[place]
+            awaited = self._try(node, paths, failed)
+            if awaited is not None:
+                waiting[awaited].append(place)
+            for freed in waiting.pop(node.path, []) if awaited is None else []:
+                if freed > place:
+                    heapq.heappush(this_round, freed)
+                else:
+                    next_round.append(freed)
+            if not this_round:
+                this_round, next_round = sorted(next_round), []
+        stuck = [self.recipe.nodes[place] for place in sorted(itertools.chain(*waiting.values()))]
+        if stuck and not self.problems:
+            self._report_circle(stuck)
+
+    def _try(self, node: Node, paths: set[str], failed: set[str]) -> str | None:
+        """Plan a node, or note that it or its parent has a mistake; return the path of a step that must come first."""
+        if node.parent in failed:
+            failed.add(node.path)
+            return None
+        if node.parent is not None and node.parent not in self.at:
+            return node.parent
+        awaited = self._plan(node, paths)
+        if awaited in failed:
+            failed.add(node.path)
+            return None
+        if awaited is None and node.path not in self.at:
+            failed.add(node.path)
+        return awaited
 
     def _check_names_of_targets(self) -> None:
         known = self.facts.known_targets
@@ -75,14 +97,15 @@ class _Planner:
             if target not in self.facts.accepts
         )
 
-    def _report_circle(self, stuck: list[Node], failed: set[str]) -> None:
-        """What is still waiting names itself, its own descendant, or a step that has a mistake of its own."""
-        if not failed:
-            names = ", ".join(f"'{node.path}'" for node in stuck[:3])
-            self.problems.append(f"Steps {names}: they name each other, or their own descendants, as the model to use")
+    def _report_circle(self, stuck: list[Node]) -> None:
+        """What is still waiting names itself or its own descendant."""
+        names = ", ".join(f"'{node.path}'" for node in stuck[:3])
+        self.problems.append(
+            f"Steps {names}: they name each other, or their own descendants, as the model to use. Name a step above them"
+        )
 
-    def _plan(self, node: Node, paths: set[str]) -> bool | None:
-        """Plan one node: True if it is planned, False if it has a mistake, None if it waits for another step."""
+    def _plan(self, node: Node, paths: set[str]) -> str | None:
+        """Plan one node, or add its mistake to the problems; return the path of a step that it names and has to wait for."""
         parent = self.at[node.parent] if node.parent else None
         try:
             spec = OPERATIONS[node.op]
@@ -93,8 +116,8 @@ class _Planner:
             if seed is not None and Uses.SEED not in spec.uses_with(params):
                 raise BadParamsError(f"Operation '{spec.name}': seed: no random numbers are drawn here; leave it out")
             references = self._references(spec, params, node, paths)
-            if references is None:
-                return None
+            if isinstance(references, str):
+                return references
             self._check_chain(spec, parent)
             ancestry = self._ancestry(node, spec, params, parent)
             if spec.refuse and (reason := spec.refuse(ancestry, params)):
@@ -102,12 +125,12 @@ class _Planner:
             self._check_targets(spec)
         except (UnknownNameError, BadParamsError) as error:
             self.problems.append(f"Step '{node.path}': {error}")
-            return False
+            return None
         self.ancestries[node.path] = Ancestry(
             ancestry.model, ancestry.task, (*ancestry.operations, (spec.name, params))
         )
         self._add(node, spec, params, references, parent, given=seed, settled=tuple(settled))
-        return True
+        return None
 
     def _completed(self, spec: OpSpec, params: Mapping[str, Any]) -> dict[str, Any]:
         """Replace the name of a conf/model entry (or its absence) by the entry itself, and write what suits the targets."""
@@ -138,16 +161,15 @@ class _Planner:
         content = self.facts.contents.get(entry_id(plain))
         return plain if content is None else {**plain, CONTENT: content}
 
-    def _references(
-        self, spec: OpSpec, params: Mapping[str, Any], node: Node, paths: set[str]
-    ) -> dict[str, Key] | None:
+    def _references(self, spec: OpSpec, params: Mapping[str, Any], node: Node, paths: set[str]) -> dict[str, Key] | str:
+        """Keys of the models that parameters name, or the path of one that is not planned yet."""
         found: dict[str, Key] = {}
         for name in spec.marked("model reference"):
             if params.get(name) is None:
                 continue
             path = self._resolve(str(params[name]), node, paths)
             if path not in self.at:
-                return None
+                return path
             found[name] = self.at[path].key
             if self.at[path].format is not Format.TORCH:
                 raise BadParamsError(
@@ -245,6 +267,6 @@ def _without_seed(spec: OpSpec, params: Mapping[str, Any]) -> tuple[dict[str, An
     if SEED not in given or Uses.SEED not in spec.uses:
         return given, None
     seed = given.pop(SEED)
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise BadParamsError(f"Operation '{spec.name}': seed: expected a whole number from 0 (got {seed!r})")
+    if not is_seed(seed):
+        raise BadParamsError(f"Operation '{spec.name}': seed: expected {SEEDS} (got {show(seed)})")
     return given, seed

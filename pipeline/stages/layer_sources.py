@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -112,4 +112,4 @@ class Sources:
 
     def plain(self) -> dict[str, Any]:
         """As JSON-ready data."""
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}

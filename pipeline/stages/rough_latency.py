@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,22 +76,19 @@ class Early:
                 predict = predict_job(step, name, plan, targets)
                 if predict is None:
                     continue
-                source, runtime = predict.details["source"], plan.facts.runtimes.get(name)
-                keys = [
-                    timing_key(
-                        step.key,
-                        source=source,
-                        target=entry,
-                        preset=preset,
-                        device=self.device,
-                        data=plan.facts.data_fingerprint,
-                        runtime=runtime,
-                    )
-                    for preset in (rough, real)
-                ]
-                if keys[1] not in self.ingested:
+                key = partial(
+                    timing_key,
+                    step.key,
+                    source=predict.details["source"],
+                    target=entry,
+                    device=self.device,
+                    data=plan.facts.data_fingerprint,
+                    runtime=plan.facts.runtimes.get(name),
+                )
+                if not self.ingested or key(preset=real) not in self.ingested:
                     details = {**predict.details, "preset": rough}
-                    yield Job(keys[0], What.LATENCY, step.path, step.key, (predict.key, *predict.needs), details)
+                    needs = (predict.key, *predict.needs)
+                    yield Job(key(preset=rough), What.LATENCY, step.path, step.key, needs, details)
 
 
 def _opens_quickly(target: Mapping[str, Any]) -> bool:

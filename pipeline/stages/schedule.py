@@ -36,8 +36,9 @@ def jobs_of(plan: Plan, *, targets: Mapping[str, Mapping[str, Any]], metrics: tu
     """
     jobs: dict[Key, Job] = {}
     steps = plan.by_key()
+    sources = _SourcesByKey(plan, steps)
     for step in plan.steps:
-        for job in (*_model_jobs(step, plan), *_evidence_jobs(step, steps, plan, targets, metrics)):
+        for job in (*_model_jobs(step, plan), *_evidence_jobs(step, steps, plan, targets, metrics, sources=sources)):
             jobs.setdefault(job.key, job)
     return list(jobs.values())
 
@@ -73,12 +74,12 @@ def _evidence_jobs(
     plan: Plan,
     targets: Mapping[str, Mapping[str, Any]],
     metrics: tuple[str, ...],
+    *,
+    sources: _SourcesByKey,
 ) -> Iterator[Job]:
-    layers = Job(
-        evidence_key("layers", version=LAYERS_VERSION, model=step.key), What.LAYERS, step.path, step.key, (step.key,)
-    )
+    layers = Job(sources[step.key].layers, What.LAYERS, step.path, step.key, (step.key,))
     yield layers
-    yield from _comparison_jobs(step, steps, plan)
+    yield from _comparison_jobs(step, sources)
     for name in plan.recipe.targets:
         predict = predict_job(step, name, plan, targets)
         if predict is None:
@@ -112,9 +113,20 @@ def _times_job(predict: Job, target: Mapping[str, Any], plan: Plan) -> Job:
     return Job(key, What.LAYER_TIMES, predict.path, predict.model, (source,), predict.details)
 
 
-def _comparison_jobs(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Iterator[Job]:
+class _SourcesByKey(dict[Key, Sources]):
+    """Where the layers of each model are known from; each is worked out once, for many models are compared with one."""
+
+    def __init__(self, plan: Plan, steps: Mapping[Key, Step]) -> None:
+        self._plan, self._steps = plan, steps
+
+    def __missing__(self, key: Key) -> Sources:
+        self[key] = _sources(self._steps[key], self._steps, self._plan)
+        return self[key]
+
+
+def _comparison_jobs(step: Step, known: _SourcesByKey) -> Iterator[Job]:
     """What the layers give, and how they differ from those of the parent and the root."""
-    sources = _sources(step, steps, plan)
+    sources = known[step.key]
     files = (step.key, step.root, sources.origin, *([sources.export] if sources.export else []))
     yield Job(
         key=sources.activations,
@@ -124,8 +136,8 @@ def _comparison_jobs(step: Step, steps: Mapping[Key, Step], plan: Plan) -> Itera
         needs=tuple(dict.fromkeys(files)),
         details={"sources": sources.plain()},
     )
-    relatives = [steps[key] for key in dict.fromkeys((step.parent, step.root)) if key not in (None, step.key)]
-    references = [_sources(relative, steps, plan) for relative in relatives]
+    relatives = dict.fromkeys(key for key in (step.parent, step.root) if key is not None and key != step.key)
+    references = [known[key] for key in relatives]
     everything = [key for each in (sources, *references) for key in (each.model, each.layers, each.activations)]
     yield Job(
         key=evidence_key("compare", version=COMPARE_VERSION, model=step.key, evidence=everything),

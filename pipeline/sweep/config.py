@@ -9,8 +9,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ops.core.registry import nearest
+from ops.core.text import cut, show
 from pipeline.core.errors import BouillonError
 from pipeline.core.machine.cpu_quota import cores
+
+_LONGEST = 200
+"""Characters of each part of a message."""
+_NUMBERS = ("executor.workers", "executor.threads", "limits.seconds", "limits.memory_gb")
 
 
 class ConfigError(BouillonError, ValueError):
@@ -78,11 +83,27 @@ def check(raw: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(dict(raw))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
+        raise ConfigError("\n".join(dict.fromkeys(_explain(problem, raw) for problem in error.errors()))) from None
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
-    where = ".".join(map(str, problem["loc"]))
+_WORDS = {
+    "force": "expected the path of a step, or a list of paths",
+    "plugins": "expected a list of modules, e.g. plugins=[mine]",
+    "results": "expected the path of a file",
+    "workspace": "expected the path of a folder",
+    "data_folder": "expected the path of a folder",
+    "limits": "expected a mapping, e.g. limits.seconds=60",
+    "executor": "expected a mapping, e.g. executor.workers=2",
+}
+"""What is said of a value of another type, where pydantic's own words name types of Python."""
+
+
+def _explain(problem: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
+    first = str(problem["loc"][0])
+    where = cut(".".join(map(str, problem["loc"])), _LONGEST)
     if problem["type"] == "extra_forbidden":
-        return f"config: unknown key '{where}'.{nearest(where, Config.model_fields)}"
-    return f"config: {where}: {problem['msg']} (got {problem['input']!r})"
+        known = ", ".join(Config.model_fields)
+        return f"config: unknown key '{where}'.{nearest(where, Config.model_fields)} Known: {known}"
+    if first in _WORDS and problem["type"].endswith(("_type", "path_type")) and where not in _NUMBERS:
+        return f"config: {first}: {_WORDS[first]} (got {show(raw[first])})"
+    return f"config: {where}: {cut(problem['msg'], _LONGEST)} (got {show(problem['input'])})"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
+from ops.core.text import cut
 from pipeline.core import environment
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
@@ -54,7 +55,8 @@ class Prepared:
 
     def missing(self) -> list[Job]:
         """Jobs whose artifacts have to be made."""
-        return [job for job in self.jobs if job.key not in self.artifacts or job.key in self.force]
+        present = self.artifacts.present(job.key for job in self.jobs) - self.force
+        return [job for job in self.jobs if job.key not in present]
 
 
 def prepare(config: Config, entries: Entries) -> Prepared:
@@ -82,6 +84,8 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     early = _preset(entries["bench"].get(PRESET))
     if preset is not None and early is not None:
         jobs += Early(early, preset, environment.device_id(), store.ingested()).jobs(plan, targets)
+    if config.explain is not None:
+        step_at(plan, config.explain)
     return Prepared(
         config=config,
         plan=plan,
@@ -103,9 +107,12 @@ def step_at(plan: Plan, path: str) -> Step:
         ConfigError: with the nearest path.
     """
     by_path = {step.path: step for step in plan.steps}
-    by_path |= {alias: plan.by_key()[key] for alias, key in plan.aliases.items()}
+    by_key = plan.by_key()
+    by_path |= {alias: by_key[key] for alias, key in plan.aliases.items()}
     if path not in by_path:
-        raise ConfigError(f"No step has the path '{path}'.{nearest(path, by_path)} Paths are shown by plan_only=true")
+        raise ConfigError(
+            f"No step has the path '{cut(path, 200)}'.{nearest(path, by_path)} Paths are shown by plan_only=true"
+        )
     return by_path[path]
 
 

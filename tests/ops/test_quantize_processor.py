@@ -3,6 +3,7 @@
 import pytest
 
 from ops.core.operation import Processor
+from ops.quantize.methods import cpu_features
 from tests.ops.digits import apply, context, exported
 
 

@@ -173,7 +173,7 @@ def test_a_step_may_give_its_own_seed_which_holds_below_it(planned):
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "one", True])
 def test_a_seed_that_is_no_whole_number_is_refused(planned, seed):
-    message = f"Step 'base': Operation 'toy_base': seed: expected a whole number from 0 (got {seed!r})"
+    message = f"Step 'base': Operation 'toy_base': seed: expected a whole number from 0 to 4294967295 (got {seed!r})"
     with pytest.raises(RecipeError, match=re.escape(message)):
         planned({"base": {"op": "toy_base", "with": {"seed": seed}}})
 

@@ -22,7 +22,9 @@ def tree(**nodes):
             {"name": "r", "tre": {}}, "recipe: unknown word 'tre'. Did you mean 'tree'?", id="typo at the top"
         ),
         pytest.param(
-            {**tree(a={"op": "x"}), "seed": -1}, "recipe.seed: expected a whole number from 0, got -1", id="seed"
+            {**tree(a={"op": "x"}), "seed": -1},
+            "recipe.seed: expected a whole number from 0 to 4294967295, got -1",
+            id="seed",
         ),
         pytest.param({**tree(a={"op": "x"}), "targets": "onnx"}, "recipe.targets: expected a list", id="targets"),
         pytest.param(tree(a={"op": "x", "thne": {}}), "Step 'a': unknown word 'thne'. Did you mean 'then'?", id="typo"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ class Trainee:
 
     module: torch.nn.Module
     task: str
-    trained: Collection[str]
-    """Names of the parameters that may change; normalisation whose parameters may not keeps its statistics too."""
+    trained: Sequence[str]
+    """Names of the parameters that may change, in the order of the network; normalisation whose parameters may not keeps its statistics too."""
     masks: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """Parameter -> bool tensor; where it is False the parameter is zero after every step."""
     companion: torch.nn.Module | None = None
@@ -229,13 +229,16 @@ def _only_trained(trainee: Trainee) -> Iterator[None]:
             parameter.grad = None
 
 
-def trained_names(module: torch.nn.Module, include: Sequence[str], exclude: Sequence[str]) -> set[str]:
-    """Return the parameters of the chosen layers, biases and all; by default of every layer."""
+def trained_names(module: torch.nn.Module, include: Sequence[str], exclude: Sequence[str]) -> list[str]:
+    """Return the parameters of the chosen layers, biases and all; by default of every layer.
+
+    They come in the order of `named_parameters`: optimiser state is stored by position, and norms are sums.
+    """
     from ops.core.selector import choose_layers
 
     layers = choose_layers(module, include, exclude, default=())
     chosen = {id(parameter) for layer in layers.values() for parameter in layer.parameters(recurse=False)}
-    return {name for name, parameter in module.named_parameters() if id(parameter) in chosen}
+    return [name for name, parameter in module.named_parameters() if id(parameter) in chosen]
 
 
 def note_outcome(ctx: Context, outcome: Outcome) -> None:

@@ -126,7 +126,7 @@ def process_noise(samples: Sequence[ProcessSamples], clock: str) -> ProcessNoise
     between = within = 0.0
     freedom = 0
     for members in _groups(samples).values():
-        for launch in {member.launch for member in members}:
+        for launch in sorted({member.launch for member in members}):
             table = _table([member for member in members if member.launch == launch], clock)
             processes, rounds = table.shape
             if processes < _PAIR or rounds < _PAIR:
