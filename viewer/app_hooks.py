@@ -10,7 +10,7 @@ from tornado.ioloop import IOLoop
 
 from viewer.app import warm_cache
 from viewer.map.figures import fill_pools
-from viewer.session.server import send_at_once, serve_this_machine
+from viewer.session.server import check_hosts, send_at_once, serve_this_machine
 
 __all__ = ["on_server_loaded", "on_session_created"]
 
@@ -21,6 +21,7 @@ _LATER_S = 1.0
 def on_server_loaded(server_context: Any) -> None:
     """Fill the cache that all visitors share."""
     serve_this_machine()
+    check_hosts()
     send_at_once()
     settings.perform_document_validation = False  # of plots that are the same for everybody; the tests validate them
     warm_cache(sys.argv[1:])

@@ -116,9 +116,9 @@ def _compare(chosen: argparse.Namespace) -> str:
 
 
 def _show(chosen: argparse.Namespace) -> str:
-    from pipeline.cli.show_instances import answer, open_recorded
+    from pipeline.cli.show_instances import answer, open_known
 
-    data = open_recorded(chosen.results, chosen.dataset)
+    data = open_known(chosen.results, chosen.dataset)
     for line in answer(data, iter(sys.stdin.readline, "")):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

@@ -19,6 +19,7 @@ from pipeline.cli.interpolations import InterpolationError, check_references
 from pipeline.cli.overrides import Override, OverrideError, apply_overrides, read_override, shortened
 from pipeline.cli.yaml_errors import explain_yaml
 from pipeline.cli.yaml_reader import YamlFileError, read_yaml, strings
+from pipeline.core import secret_values
 from pipeline.core.errors import BouillonError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def compose(overrides: Sequence[str], *, extra: Path | None = None) -> tuple[dic
     Raises:
         UsageError: for an unknown recipe, model or data set (with the nearest name), a malformed word or file.
     """
+    secret_values.forget()
     if extra is not None and not extra.is_dir():
         raise UsageError(f"--config-dir {shortened(str(extra))}: there is no such folder. Give one that exists")
     folders = [CONF, *([extra.resolve()] if extra else [])]
@@ -243,6 +245,7 @@ def _resolve(config: dict[str, Any]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     check_references(config)
+    secret_values.note(config)
     try:
         plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
     except OmegaConfBaseException as error:

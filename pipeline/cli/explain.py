@@ -14,6 +14,7 @@ from ops.core.operation import OPERATIONS, Uses
 from pipeline.cli.progress import Durations, format_seconds
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
+from pipeline.core.secret_values import hidden
 from pipeline.engine.jobs import Job, What
 from pipeline.plan.steps import SEED, Plan, Step
 from pipeline.sweep.prepare import step_at
@@ -109,7 +110,7 @@ def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) 
         return [f"operation {before['op']} -> {step.op}"]
     if before["op_version"] != step.version:
         found.append(f"version of {step.op} {before['op_version']} -> {step.version}")
-    found += _changed(f"{step.op} ", before["params"], step.written)
+    found += _changed(f"{step.op} ", before["params"], hidden(step.written))
     uses, run = OPERATIONS[step.op].uses, before["config"]
     if uses & {Uses.DATA, Uses.INTERFACE} and (was := run.get("dataset_key")) not in (
         None,

@@ -22,6 +22,9 @@ from ops.core.params import not_finite
 from ops.core.registry import nearest
 from pipeline.cli.compose import CONF, UsageError, compose, recipe_names
 from pipeline.cli.overrides import shortened
+from pipeline.core import secret_values
+from pipeline.core.machine.streams import open_standard_streams
+from pipeline.core.machine.user import settle_user
 
 __all__ = ["CONF", "compose", "main", "run"]
 _OBJECTS = 200_000
@@ -55,10 +58,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command and return its exit code. Every mistake of the user's is one message, never a traceback."""
+    open_standard_streams()
+    settle_user()
+    with secret_values.hidden_output():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(f"{HELP}\nRecipes: {', '.join(recipe_names())}\n")
         return 0 if arguments else 2
     from pipeline.core.errors import BouillonError
+    from pipeline.store.database import DatabaseError
 
     try:
         if arguments[0] in COMMANDS:
@@ -69,15 +80,20 @@ def run(arguments: list[str]) -> int:
     except BouillonError as error:
         sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
         return 2
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(
-            f"error: {where}{error.strerror or error}. What is finished is kept: run again when it is mended\n"
-        )
+    except (DatabaseError, OSError) as error:
+        sys.stderr.write(f"error: {_of_the_system(error)}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped. What is finished is kept: run the same command again to go on.\n")
         return 130
+
+
+def _of_the_system(error: Exception) -> str:
+    """What the file system or the database says, with what to do."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}. What is finished is kept: run again when it is mended"
+    return f"the results cannot be read: {str(error).splitlines()[0]}. Another program may have changed them"
 
 
 def _sweep(arguments: list[str]) -> int:

@@ -182,7 +182,9 @@ class _LiveTree:
         mark, style = _MARKS[row.state]
         line = Text.assemble((f"{mark} ", style), step.path.rpartition("/")[2], ("  " + step.op, "dim"))
         if row.state == "running" and row.started is not None:
-            line.append(f"  {format_seconds(time.monotonic() - row.started)} {self._board.progress_text(step.key)}", "cyan")
+            line.append(
+                f"  {format_seconds(time.monotonic() - row.started)} {self._board.progress_text(step.key)}", "cyan"
+            )
         elif row.seconds and row.state == "done":
             line.append(f"  {format_seconds(row.seconds)}", "dim")
         if row.observing:

@@ -11,40 +11,41 @@ from typing import Any
 from pipeline.datasets.api import DataError, Dataset
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
+from pipeline.sweep.known_data import recall
 
-__all__ = ["answer", "open_recorded"]
+__all__ = ["answer", "open_known"]
 
 
-def open_recorded(results: Path, dataset_key: str) -> Dataset:
-    """Open the data set that some results were evaluated on, as it is recorded there.
+def open_known(results: Path, dataset_key: str) -> Dataset:
+    """Open the data set that some results were evaluated on, as a run of this person's has opened it.
+
+    What the results say of it is not used: they may be somebody else's.
 
     Raises:
         StoreError: if the results cannot be read, or do not know the data set.
-        DataError: if the data cannot be opened, or are not the same any more.
+        DataError: if no run of this person's has opened the data, or they cannot be opened, or are not the same any more.
+        ConfigError: if a plug-in of that run cannot be imported.
     """
+    from pipeline.core.plugins import load_plugins
     from pipeline.datasets.open import open_dataset
 
     with open_results(results) as db:
-        found = db.execute("SELECT entry FROM datasets WHERE dataset_key = ?", [dataset_key]).fetchall()
-        folders = db.execute("SELECT config->>'data_folder' FROM runs ORDER BY started_at DESC LIMIT 1").fetchall()
-        plugins = db.execute("SELECT config->'plugins' FROM runs ORDER BY started_at DESC LIMIT 1").fetchall()
-    if not found:
+        names = db.execute("SELECT dataset FROM datasets WHERE dataset_key = ?", [dataset_key]).fetchall()
+    if not names:
         raise StoreError(f"{results} knows no data set {dataset_key[:12]}")
-    _load_plugins(plugins)
-    folder = Path(folders[0][0] if folders and folders[0][0] else "~/.cache/bouillon/data")
-    data = open_dataset(json.loads(found[0][0]), folder)
+    known = recall(dataset_key)
+    if known is None:
+        raise DataError(
+            f"no run of yours has opened the data set '{names[0][0]}', and results alone never have data opened. If you have "
+            "it, plan a recipe with it once: python -m pipeline recipe=NAME dataset=NAME plan_only=true"
+        )
+    load_plugins(known.plugins)
+    data = open_dataset(known.entry, known.folder)
     if data.fingerprint != dataset_key:
         raise DataError(
             f"Data set '{data.name}' is not what it was when the models were evaluated: its files have changed"
         )
     return data
-
-
-def _load_plugins(rows: list[Any]) -> None:
-    import importlib
-
-    for name in json.loads(rows[0][0] or "[]") if rows and rows[0][0] else ():
-        importlib.import_module(name)
 
 
 def answer(data: Dataset, lines: Iterable[str]) -> Iterator[str]:

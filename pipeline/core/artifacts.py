@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.keys import Key
+from pipeline.core.machine.exchange import exchange
+from pipeline.core.secret_values import hidden
 
 MANIFEST = "manifest.json"
 _SCRATCH = ".tmp-"
@@ -132,8 +134,11 @@ class ArtifactStore:
         return manifest
 
     @contextmanager
-    def publish(self, key: Key, manifest: Mapping[str, Any]) -> Iterator[Path]:
+    def publish(self, key: Key, manifest: Mapping[str, Any], *, replace: bool = False) -> Iterator[Path]:
         """Give a scratch folder; on success it becomes the artifact in one rename.
+
+        An artifact that is there stays, unless `replace`: then the new one takes its place at once, so that whoever reads
+        it meanwhile, and whoever finds it after a crash, has one of the two whole.
 
         `manifest` is read after the body has run, so the body may still add to it. Files are flushed to disk before the
         rename: after a power cut an artifact is either whole or not there.
@@ -144,19 +149,34 @@ class ArtifactStore:
         try:
             yield scratch
             files = sorted(file for file in scratch.rglob("*") if file.is_file())
-            (scratch / MANIFEST).write_text(_sealed(manifest, scratch, files))
+            (scratch / MANIFEST).write_text(_sealed(hidden(manifest), scratch, files))
             scratch.chmod(0o755)
             for file in (*files, scratch / MANIFEST):
                 _flush(file)
             try:
                 if self.is_damaged(key):
                     self.remove(key)
-                scratch.rename(final)
+                if replace and final.exists():
+                    exchange(scratch, final)
+                    self._sound.discard(key)
+                else:
+                    scratch.rename(final)
             except OSError:
                 if key not in self:  # lost a race to an equal result: keep theirs
                     raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    @contextmanager
+    def scratch_folder(self) -> Iterator[Path]:
+        """Give a folder for what nobody needs afterwards; `sweep` removes it where this process is killed meanwhile."""
+        folder = self.root / "scratch"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = tempfile.mkdtemp(dir=folder, prefix=f"{_SCRATCH}{os.getpid()}-")
+        try:
+            yield Path(name)
+        finally:
+            shutil.rmtree(name, ignore_errors=True)
 
     def remove(self, key: Key) -> None:
         """Forget an artifact: the manifest goes first, so that it is never seen half removed."""

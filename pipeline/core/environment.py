@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.core.machine.accelerators import accelerators
 from pipeline.core.machine.cpu_quota import cores, quota
 
 _PACKAGES = ("bouillon", "torch", "onnx", "onnxruntime", "torch-pruning", "transformers", "numpy", "duckdb", "openvino")
+_GIT_SECONDS = 10.0
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
 """CPU features that decide which integer and float kernels a runtime picks."""
 
@@ -48,7 +50,12 @@ def device() -> dict[str, Any]:
 
 def device_id() -> str:
     """Short name of this machine: equal machines share it."""
-    return digest(device())[:12]
+    return id_of(device())
+
+
+def id_of(description: Mapping[str, Any]) -> str:
+    """Short name of the machine that is described."""
+    return digest(dict(description))[:12]
 
 
 def host() -> dict[str, Any]:
@@ -62,13 +69,13 @@ def git_commit(folder: Path) -> str | None:
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):  # no git, no checkout, or one that answers too slowly
         return None
 
 
 def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(
-        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True, timeout=10
+        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True, timeout=_GIT_SECONDS
     ).stdout.strip()
 
 

@@ -42,6 +42,8 @@ class Job:
     needs: tuple[Key, ...]
     """Artifacts that must exist before this one is made."""
     details: Mapping[str, Any] = field(default_factory=dict)
+    force: bool = False
+    """Make the artifact although it is there; the new one takes its place when it is whole."""
 
 
 @dataclass(frozen=True, slots=True)

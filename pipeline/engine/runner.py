@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
@@ -17,7 +18,8 @@ def run(
 ) -> Iterator[tuple[Job, Outcome | None]]:
     """Yield (job, None) when a job starts and (job, outcome) when it ends; the caller records them.
 
-    A job whose artifact exists is `Done(cached=True)` at once, unless its key is in `force`. Jobs are started in the
+    A job whose artifact exists is `Done(cached=True)` at once, unless its key is in `force`: then another is made beside,
+    and takes its place. Jobs are started in the
     order given, as the jobs that they need are done and workers are free.
     """
     waits = _Waits(jobs)
@@ -29,10 +31,8 @@ def run(
                 yield job, Done(job.key, cached=True)
                 waits.done(job)
                 continue
-            if job.key in force:
-                artifacts.remove(job.key)
             yield job, None
-            running[executor.submit(job)] = job
+            running[executor.submit(replace(job, force=job.key in force))] = job
         finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), None)
         for future in [future for future in running if future in finished]:  # a set has another order in every process
             job = running.pop(future)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.environment import device, device_id
 from pipeline.core.machine.lock import working
 from pipeline.core.plugins import load_plugins
 from pipeline.engine.jobs import Done, Failed, Job, What, Workplace
@@ -59,19 +60,31 @@ class Worker:
         load_plugins(self.workplace.plugins)
         return True
 
-    def run(self, job: Job) -> Done | Failed:
-        """Make the job's artifact unless it is there. Never raises."""
+    def run(self, job: Job, begun: Callable[[], None] = lambda: None) -> Done | Failed:
+        """Make the job's artifact unless it is there. Never raises.
+
+        `begun` is called when the waiting is over, for other runs and for measurements: what follows is the job itself.
+        """
         start, cpu = time.perf_counter(), time.process_time()
-        if job.key in self.artifacts:
+        if job.key in self.artifacts and not job.force:
             return Done(job.key, cached=True)
-        _reset_peak()
         try:
             assert self._ready
             with working(), self._scratch(job) as scratch:
-                if job.key in self.artifacts:  # another run made it while this one waited for the folder
+                if (
+                    job.key in self.artifacts and not job.force
+                ):  # another run made it while this one waited for the folder
                     return Done(job.key, cached=True)
-                manifest: dict[str, Any] = {"what": job.what, "path": job.path, "model": job.model}
-                with self.artifacts.publish(job.key, manifest) as folder:
+                begun()
+                _reset_peak()
+                start, cpu = time.perf_counter(), time.process_time()
+                manifest: dict[str, Any] = {
+                    "what": job.what,
+                    "path": job.path,
+                    "model": job.model,
+                    "machines": {device_id(): device()},
+                }
+                with self.artifacts.publish(job.key, manifest, replace=job.force) as folder:
                     manifest |= _maker(job.what)(self, job, folder, scratch)
         except Exception as error:  # noqa: BLE001 - boundary: an operation may raise anything; the failure becomes a record
             text = traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]

@@ -12,7 +12,8 @@ from ops.core.forward import GENERATIVE, OUTPUTS, forward
 from ops.core.model import Architecture
 from ops.core.operation import OnnxModel, TorchModel
 from pipeline.core.config_entry import EntryKind
-from pipeline.core.errors import blame
+from pipeline.core.errors import blame, reason
+from pipeline.models import factories
 from pipeline.models.api import BUILDERS, Built, ModelError, Need
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 # `content` is the digest of the entry's files
 _KIND = EntryKind("Model", "model", "builder", BUILDERS, ("name", "builder", "content"), ModelError)
+
+_ONNX = "onnx"
+"""The builder of ONNX files: it runs them."""
 
 
 def check_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,10 +39,13 @@ def check_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
 def build(entry: Mapping[str, Any], need: Need) -> TorchModel | OnnxModel:
     """Build a conf/model entry to fit `need`, with pretrained weights if `need` says so.
 
+    An entry is the word of whoever wrote the recipe: a function of theirs that it names may be called from now on.
+
     Raises:
         ModelError: naming the entry, and the file, the tensor or the output that is wrong.
     """
     arguments = check_entry(entry)
+    factories.name_factories([entry])
     name = entry.get("name", entry["builder"])
     try:
         made = BUILDERS[entry["builder"]](need, **arguments)
@@ -60,11 +67,27 @@ def build(entry: Mapping[str, Any], need: Need) -> TorchModel | OnnxModel:
 
 
 def build_structure(architecture: Architecture) -> torch.nn.Module:
-    """Build the unedited network again; its weights are meaningless, and are to be overwritten."""
+    """Build the unedited network again; its weights are meaningless, and are to be overwritten.
+
+    An architecture may come with a model from anywhere: only registered builders are called, and of a person's own
+    functions only those that the recipe at hand names.
+
+    Raises:
+        ModelError: if there is no such builder, or it may not or cannot be called so.
+    """
+    if architecture.builder not in BUILDERS:
+        raise ModelError(f"'{architecture.name}': there is no model builder '{architecture.builder}'")
     need = Need(architecture.task, architecture.classes, architecture.inputs, pretrained=False, initialise=False)
-    with _uninitialised():
-        made = BUILDERS[architecture.builder](need, **architecture.arguments)
-    if isinstance(made, Path):
+    try:
+        with _uninitialised():
+            made = (
+                None
+                if architecture.builder == _ONNX
+                else BUILDERS[architecture.builder](need, **architecture.arguments)
+            )
+    except TypeError as error:
+        raise ModelError(f"'{architecture.name}': {reason(error)}") from None
+    if made is None or isinstance(made, Path):
         raise ModelError(f"Builder '{architecture.builder}' gives no torch module for '{architecture.name}'")
     return made.module if isinstance(made, Built) else made
 

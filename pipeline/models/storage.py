@@ -17,6 +17,7 @@ from ops.core.model import Architecture
 from ops.core.operation import Format, OnnxModel, TorchModel
 from pipeline.core.artifacts import MANIFEST
 from pipeline.core.errors import reason
+from pipeline.core.secret_values import hidden, revealed
 from pipeline.models.api import ModelError
 from pipeline.models.identity import check_imported, code_behind
 from pipeline.models.onnx_data import external_files, read_graph, read_whole, write_whole
@@ -39,7 +40,7 @@ def format_of(folder: Path) -> Format:
 
 def save(model: TorchModel | OnnxModel, folder: Path) -> None:
     """Write a model's files into `folder`. An ONNX file is copied with its weights: it may be the user's own."""
-    (folder / ARCHITECTURE_FILE).write_text(json.dumps(asdict(model.architecture), indent=1, sort_keys=True))
+    (folder / ARCHITECTURE_FILE).write_text(json.dumps(hidden(asdict(model.architecture)), indent=1, sort_keys=True))
     if isinstance(model, OnnxModel):
         _copy_onnx(model.path, folder / ONNX_FILE)
         return
@@ -81,7 +82,10 @@ def load(folder: Path) -> TorchModel | OnnxModel:
         raise ModelError(f"{folder}: the code of {source} is not what it was made with.{_again(folder)}")
     check_imported(architecture.builder, architecture.arguments)
     edits = load_edits(folder)
-    module = replay(build_structure(architecture), architecture, edits)
+    try:
+        module = replay(build_structure(architecture), architecture, edits)
+    except (LookupError, AttributeError, TypeError) as error:
+        raise ModelError(f"{folder}: the recorded edits cannot be made: {reason(error)}") from None
     try:
         missing, unexpected = module.load_state_dict(_read(folder / TENSORS_FILE, load_file), strict=False)
     except RuntimeError as error:
@@ -94,9 +98,7 @@ def load(folder: Path) -> TorchModel | OnnxModel:
 
 def load_architecture(folder: Path) -> Architecture:
     """Read only how the model is built."""
-    raw = _read(folder / ARCHITECTURE_FILE, _json)
-    inputs = {name: (dtype, tuple(shape)) for name, (dtype, shape) in raw.pop("inputs").items()}
-    return Architecture(**{**raw, "classes": tuple(raw["classes"])}, inputs=inputs)
+    return _read(folder / ARCHITECTURE_FILE, _architecture)
 
 
 def load_edits(folder: Path) -> list[dict[str, Any]]:
@@ -124,6 +126,15 @@ def _read(file: Path, reader: Callable[[Path], T]) -> T:
         return reader(file)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{file} is missing or damaged ({reason(error)}).{_again(file.parent)}") from None
+
+
+def _architecture(file: Path) -> Architecture:
+    raw = revealed(_json(file))
+    try:
+        inputs = {name: (dtype, tuple(shape)) for name, (dtype, shape) in raw.pop("inputs").items()}
+        return Architecture(**{**raw, "classes": tuple(raw["classes"])}, inputs=inputs)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"no architecture: {reason(error)}") from None
 
 
 def _json(file: Path) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.errors import OperationError
 from ops.core.operation import Format
-from pipeline.core.environment import device_id
+from pipeline.core.environment import device, device_id
 from pipeline.layers.records_file import load_layers
 from pipeline.measure.metrics.api import ModelFiles
 from pipeline.measure.metrics.compute import compute, identities
@@ -51,7 +51,8 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
             else {"target": "", "device": ""}
         )
         measures[spec.name] = {**asdict(found), **runs, "dataset_key": "", "evidence_key": details["file"]}
-    return {"measures": measures, **({"failed": failed} if failed else {})}
+    machines = {**observed.get("machines", {}), device_id(): device()}
+    return {"measures": measures, "machines": machines, **({"failed": failed} if failed else {})}
 
 
 def _files(worker: Worker, job: Job) -> ModelFiles:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,8 +66,7 @@ class Timing:
         if not missing:
             return Timed()
         candidates, damaged = self._sound(self.candidates())
-        with tempfile.TemporaryDirectory(prefix="bouillon-timing-") as name:
-            folder = Path(name)
+        with self.artifacts.scratch_folder() as folder:
             result = run_session(
                 candidates,
                 targets=self.targets,

@@ -19,13 +19,25 @@ from pipeline.store.errors import (
     NewerSchemaError,
     NoResultsError,
     OlderSchemaError,
+    StrayLogError,
     UnreadableResultsError,
 )
 
 APPLICATION = "bouillon"
+DatabaseError = duckdb.Error
+"""Anything that DuckDB refuses."""
 SCHEMA_VERSION = 1
 _MAGIC = slice(8, 12)
 _QUOTED = re.compile(r'"[^"]*"')
+_WITHOUT_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False, "autoload_known_extensions": False, "allow_community_extensions": False,
+}  # fmt: skip
+_META = """
+SELECT column_name, data_type
+FROM system.main.duckdb_columns() SEMI JOIN system.main.duckdb_tables() USING (database_oid, table_oid)
+WHERE database_name = ? AND schema_name = 'main' AND table_name = 'meta' AND NOT is_generated
+"""
+_FILES_OF_A_DATABASE = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 _ROW_GROUP = 16384
 """Rows that are compressed together. An append rewrites the last, unfilled group: with DuckDB's 122,880, writing the
 predictions of 50,000 instances with 1,000 classes each took twice the time."""
@@ -46,12 +58,21 @@ def quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection to nothing, that files can be attached to.
+def connect(*files: Path, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """A connection to nothing, that `files` can be attached to, and no others.
+
+    A store may come from anywhere, and its views and macros may say anything. So whatever is asked over this connection
+    reads and writes no other file, reaches no network, loads no extension, and cannot change that.
 
     Making one costs 15 ms of CPU time, attaching a file less than 1 ms: keep it.
     """
-    return duckdb.connect(":memory:", config={} if threads is None else {"threads": threads})
+    db = duckdb.connect(":memory:", config={**_WITHOUT_EXTENSIONS, **({} if threads is None else {"threads": threads})})
+    named = {
+        path for file in files for path in (file, file.resolve())
+    }  # of a link, DuckDB takes the log of the file itself
+    paths = ", ".join(quoted(Path(f"{file}{end}")) for file in named for end in _FILES_OF_A_DATABASE)
+    db.execute(f"SET allowed_paths = [{paths}]; SET enable_external_access = false; SET lock_configuration = true")
+    return db
 
 
 def one(db: duckdb.DuckDBPyConnection, query: str, *values: object) -> Any:
@@ -70,7 +91,7 @@ def attached(db: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> I
     After an exception, close `db`: only that undoes an open transaction and lets go of the file.
     """
     mode = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {_ROW_GROUP}"
-    db.execute(f"ATTACH {quoted(path)} AS store ({mode})")
+    db.execute(f"ATTACH {quoted(path)} AS store (TYPE duckdb, {mode})")
     db.execute("USE store")
     yield
     db.execute("USE memory")
@@ -81,29 +102,42 @@ def attach_results(db: duckdb.DuckDBPyConnection, path: Path, name: str = "resul
     """Attach a store for reading, after looking at it. Raises the `StoreError` that says what is wrong with it."""
     _check_is_duckdb(path)
     try:
-        db.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
+        db.execute(f"ATTACH {quoted(path)} AS {name} (TYPE duckdb, READ_ONLY)")
         stamp = read_stamp(db, name)
     except duckdb.Error as error:
-        kind = DamagedFileError if is_damage(str(error)) else UnreadableResultsError
-        raise kind(
-            f"{path} is damaged or cannot be read by DuckDB {duckdb.__version__}: {_first_line(error)}. "
-            "Move it away; the next run publishes it again."
-        ) from None
+        raise unreadable(path, error) from None
     if stamp is None:
         raise ForeignFileError(f"{path} is a DuckDB file, but not one of Bouillon's. Name another file.")
     return stamp
 
 
-class Inspector:
-    """Looks at stores, one after the other, with one connection: making one costs more than a look."""
+def unreadable(path: Path, error: duckdb.Error) -> UnreadableResultsError:
+    """What DuckDB said of a store, as one sentence with what to do."""
+    log = write_ahead_log(path)
+    reason = f"cannot be read by DuckDB {duckdb.__version__}: {_first_line(error)}"
+    if is_damage(str(error)) and log.exists():
+        move = f"mv {shlex.quote(str(log))} {shlex.quote(f'{log}.aside')}"
+        return StrayLogError(f"{path} {reason}. Another program left {log.name} beside it: move that away: {move}")
+    kind = DamagedFileError if is_damage(str(error)) else UnreadableResultsError
+    return kind(f"{path} is damaged or {reason}. Move it away; the next run publishes it again.")
 
-    def __init__(self) -> None:
+
+def write_ahead_log(database: Path) -> Path:
+    """DuckDB's write-ahead log of a file: what it has written, but not yet put into the file itself."""
+    return database.with_name(f"{database.name}.wal")
+
+
+class Inspector:
+    """Looks at some stores, one after the other, with one connection: making one costs more than a look."""
+
+    def __init__(self, *files: Path) -> None:
+        self._files = files
         self._db: duckdb.DuckDBPyConnection | None = None
 
     def look(self, path: Path) -> Stamp:
         """Return what the store at `path` says of itself, or raise the `StoreError` that says what is wrong with it."""
         if self._db is None:
-            self._db = connect(threads=1)
+            self._db = connect(*self._files, threads=1)
         try:
             stamp = attach_results(self._db, path)
             self._db.execute("DETACH results")
@@ -120,14 +154,17 @@ class Inspector:
 
 
 def read_stamp(db: duckdb.DuckDBPyConnection, name: str) -> Stamp | None:
-    """Return the stamp of an attached file; None if it is not a store."""
-    try:
-        meta = dict(db.execute(f"SELECT key, value FROM {name}.meta").fetchall())
-    except (duckdb.CatalogException, duckdb.BinderException):
+    """Return the stamp of an attached file; None if it is not a store. A view called `meta` is not asked."""
+    columns = dict(db.execute(_META, [name]).fetchall())
+    if columns.keys() != {"key", "value"}:
         return None
+    meta = dict(db.execute(f"SELECT key, value FROM {name}.main.meta").fetchall())
     if meta.get("application") != APPLICATION:
         return None
-    return Stamp(meta["store_id"], int(meta["schema_version"]), int(meta["revision"]))
+    try:
+        return Stamp(meta["store_id"], int(meta["schema_version"]), int(meta["revision"]))
+    except (KeyError, ValueError):
+        return None
 
 
 def check_version(path: Path, stamp: Stamp) -> None:

@@ -25,6 +25,10 @@ class DamagedFileError(UnreadableResultsError):
     """Its content is not what was written."""
 
 
+class StrayLogError(UnreadableResultsError):
+    """A write-ahead log that is not the file's lies beside it."""
+
+
 class ForeignFileError(StoreError):
     """A DuckDB file of something else, or another store than expected."""
 

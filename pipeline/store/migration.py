@@ -9,10 +9,11 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.store.database import SCHEMA_VERSION, attached, check_version, connect
+from pipeline.store.database import SCHEMA_VERSION, Stamp, attached, check_version, connect
 from pipeline.store.errors import NoResultsError, OlderSchemaError, WriteError
 from pipeline.store.publication import StoreFiles
 from pipeline.store.schema import definition
+from pipeline.store.views import refuse_hidden
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
@@ -43,7 +44,7 @@ def migrate(results: Path, steps: Mapping[int, str] | None = None) -> Path | Non
         store.open_working()
         stamp = store.working_stamp()
         if stamp.schema_version == SCHEMA_VERSION:
-            return None
+            return _publish_what_is_ready(store, stamp)
         if stamp.schema_version > SCHEMA_VERSION:
             check_version(store.results, stamp)
         scripts = _path(store.results, stamp.schema_version, migrations() if steps is None else steps)
@@ -52,6 +53,19 @@ def migrate(results: Path, steps: Mapping[int, str] | None = None) -> Path | Non
         _apply(store, scripts)
         store.publish()
         return backup
+
+
+def _publish_what_is_ready(store: StoreFiles, stamp: Stamp) -> Path | None:
+    """Finish a migration that was killed before it published. Returns its backup; None if there was none."""
+    published = store.published_stamp()
+    if published is None or published.schema_version >= stamp.schema_version:
+        return None
+    store.check_published(published, stamp)
+    with connect(store.working, threads=1) as db, attached(db, store.working, read_only=False):
+        db.execute("CHECKPOINT store")
+    store.publish()
+    backup = store.backup(published.schema_version)
+    return backup if backup.exists() else None
 
 
 def _path(results: Path, version: int, steps: Mapping[int, str]) -> list[str]:
@@ -67,9 +81,10 @@ def _path(results: Path, version: int, steps: Mapping[int, str]) -> list[str]:
 
 
 def _apply(store: StoreFiles, scripts: list[str]) -> None:
-    with connect(threads=1) as db:
+    with connect(store.working, threads=1) as db:
         try:
             with attached(db, store.working, read_only=False):
+                refuse_hidden(db, store.working)
                 db.execute("BEGIN")
                 for script in scripts:
                     db.execute(script)

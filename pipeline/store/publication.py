@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 from filelock import FileLock, Timeout
 
-from pipeline.store.database import Inspector, Stamp, attached, connect, is_damage
+from pipeline.store.database import Inspector, Stamp, attached, connect, is_damage, write_ahead_log
 from pipeline.store.errors import (
     DamagedFileError,
     EmptyResultsError,
     ForeignFileError,
     NoResultsError,
     StoreError,
+    StrayLogError,
     WriteError,
 )
 from pipeline.store.schema import definition
 
 FOLDER = ".bouillon"
+_OWN = stat.S_IRUSR | stat.S_IWUSR
 _PATIENCE = 600.0
 """Seconds to wait for other pipelines; one turn takes milliseconds, or seconds while a large store is published."""
 
@@ -36,7 +39,7 @@ class StoreFiles:
         self.results = results
         self.working = folder / f"{results.name}.working"
         self._lock = FileLock(folder / f"{results.name}.lock")
-        self._inspector = Inspector()
+        self._inspector = Inspector(self.results, self.working)
         self._scratch = results.parent / f".{results.name}.publishing"
 
     def prepare(self) -> None:
@@ -73,16 +76,16 @@ class StoreFiles:
             return
         scratch = self.working.with_suffix(".making")
         try:
-            for left in (scratch, _log(scratch)):
+            for left in (scratch, write_ahead_log(scratch)):
                 left.unlink(missing_ok=True)
             self._fill(scratch)
             _flush(scratch)
             if damage:
                 self._set_aside(damage)
-            _log(self.working).unlink(missing_ok=True)
+            write_ahead_log(self.working).unlink(missing_ok=True)
             scratch.replace(self.working)
         except (OSError, duckdb.Error) as error:
-            for left in (scratch, _log(scratch)):
+            for left in (scratch, write_ahead_log(scratch)):
                 left.unlink(missing_ok=True)
             raise WriteError(self.explain(error)) from None
 
@@ -91,28 +94,64 @@ class StoreFiles:
         try:
             if self.working.exists():
                 self._inspector.look(self.working)
-        except (DamagedFileError, EmptyResultsError) as error:
+        except (DamagedFileError, EmptyResultsError, StrayLogError) as error:
             return str(error).partition(". ")[0]
         except StoreError:  # another program has it, or it is not ours: told where it is opened
             pass
         return ""
 
     def _set_aside(self, damage: str) -> None:
-        number = 1
-        while (aside := self.working.with_suffix(f".damaged-{number}")).exists():
-            number += 1
-        self.working.replace(aside)
-        if _log(self.working).exists():
-            _log(self.working).replace(_log(aside))
+        aside = self._keep_damaged()
         begins = f"from the published {self.results}" if self.results.exists() else "with an empty store"
         sys.stderr.write(f"{damage}. It is kept as {aside}; this run begins {begins}.\n")
+
+    def _keep_damaged(self) -> Path:
+        aside = _unused(str(self.working.with_suffix(".damaged")))
+        self.working.replace(aside)
+        if write_ahead_log(self.working).exists():
+            write_ahead_log(self.working).replace(write_ahead_log(aside))
+        return aside
+
+    def _check_copy(self) -> None:
+        """Read all of what is about to be published: damage that no earlier read has met must not replace what is sound."""
+        try:
+            with connect(self._scratch, threads=1) as db, attached(db, self._scratch, read_only=True):
+                query = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store'"
+                for (table,) in db.execute(query).fetchall():
+                    db.execute(f'SELECT bit_xor(hash("{table}")) FROM "{table}"').fetchall()
+        except duckdb.Error as error:
+            self._scratch.unlink(missing_ok=True)
+            if not is_damage(str(error)):
+                raise WriteError(f"{self.explain(error)} Readers see the state before.") from None
+            aside = self._keep_damaged()
+            goes_on = "goes on from what is published" if self.results.exists() else "begins anew"
+            raise WriteError(
+                f"{self.results}: not published, since {self.working.name} is damaged: {_reason(error)}. It is kept as {aside}; "
+                f"the next run {goes_on}, and takes the figures from the workspace."
+            ) from None
 
     def published_stamp(self) -> Stamp | None:
         """What the published results say of themselves; None if there are none, or only an empty file."""
         try:
-            return self._inspector.look(self.results)
+            return self._look_at_results()
         except (NoResultsError, EmptyResultsError):
             return None
+
+    def _look_at_results(self) -> Stamp:
+        """Look at the results. A log beside them with which they cannot be read is not theirs: they never have one."""
+        try:
+            return self._inspector.look(self.results)
+        except StrayLogError:
+            self._move_log_aside()
+            return self._inspector.look(self.results)
+
+    def _move_log_aside(self) -> None:
+        """Keep what another program left beside the results under another name: results are published without a log."""
+        log = write_ahead_log(self.results)
+        if log.exists():
+            aside = _unused(f"{log}.aside")
+            log.replace(aside)
+            sys.stderr.write(f"{log} is not a log of this program's. It is kept as {aside}.\n")
 
     def working_stamp(self) -> Stamp:
         """What the working file says of itself."""
@@ -134,6 +173,10 @@ class StoreFiles:
         try:
             shutil.copyfile(self.working, self._scratch)
             _flush(self._scratch)
+            self._check_copy()
+            self._move_log_aside()
+            if self.results.exists():
+                _keep_permissions(self.results, self._scratch)
             self._scratch.replace(self.results)
             _flush(self.results.parent)
         except OSError as error:
@@ -151,9 +194,13 @@ class StoreFiles:
         advice = "Free some space and run again" if _is_full(reason or "") else "Run again when the cause is removed"
         return f"{self.results}: writing failed: {reason}. {advice}: what was written before is safe in {self.working}."
 
+    def backup(self, version: int) -> Path:
+        """Where the last state of a schema version is kept."""
+        return self.working.with_suffix(f".version-{version}")
+
     def back_up(self, version: int) -> Path:
         """Copy the working file, beside it, as the last state of a schema version."""
-        backup = self.working.with_suffix(f".version-{version}")
+        backup = self.backup(version)
         try:
             shutil.copyfile(self.working, backup)
             _flush(backup)
@@ -170,17 +217,29 @@ class StoreFiles:
 
     def _fill(self, scratch: Path) -> None:
         try:
-            self._inspector.look(self.results)
+            self._look_at_results()
         except (NoResultsError, EmptyResultsError):
-            with connect(threads=1) as db, attached(db, scratch, read_only=False):
+            with connect(scratch, threads=1) as db, attached(db, scratch, read_only=False):
                 definition.create(db)
         else:
             shutil.copyfile(self.results, scratch)
+            scratch.chmod(stat.S_IMODE(self.results.stat().st_mode) | _OWN)
 
 
-def _log(database: Path) -> Path:
-    """DuckDB's write-ahead log of a file: a stray one must not be applied to a new file."""
-    return database.with_name(f"{database.name}.wal")
+def _keep_permissions(old: Path, new: Path) -> None:
+    """Let a file be read and written by those who may read and write the one whose place it takes."""
+    status = old.stat()
+    with suppress(PermissionError):  # only some may give files away
+        os.chown(new, status.st_uid, status.st_gid)
+    new.chmod(stat.S_IMODE(status.st_mode))
+
+
+def _unused(name: str) -> Path:
+    """The first of NAME-1, NAME-2, ... that is not there."""
+    number = 1
+    while (path := Path(f"{name}-{number}")).exists():
+        number += 1
+    return path
 
 
 def _flush(path: Path) -> None:

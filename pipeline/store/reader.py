@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.store.database import attach_results, check_version, connect
+from pipeline.store.database import attach_results, check_version, connect, unreadable
 from pipeline.store.errors import (
     EmptyResultsError,
     ForeignFileError,
@@ -32,6 +32,7 @@ from pipeline.store.probabilities import (
     log_probabilities,
     margin,
 )
+from pipeline.store.views import make_views
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -46,16 +47,22 @@ __all__ = [
 def open_results(path: Path) -> Connection:
     """Open the results as they are now; raises a `StoreError` whose text says what to do.
 
+    The file is data: nothing but its tables is used, and nothing outside of it can be reached through the connection.
+    The views are this program's own, in the database in memory; the file is attached as `results`.
+
     Not `connect(path, read_only=True)`: DuckDB keeps one database per path and process, so in a process that still
     holds the results of a minute ago that would return those again.
     """
-    db = connect()
+    db = connect(path)
     try:
         check_version(path, attach_results(db, path))
-        db.execute("USE results")
+        make_views(db, path)
     except StoreError:
         db.close()
         raise
+    except duckdb.Error as error:
+        db.close()
+        raise unreadable(path, error) from None
     return db
 
 

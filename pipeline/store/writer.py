@@ -26,6 +26,7 @@ from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteErr
 from pipeline.store.publication import StoreFiles
 from pipeline.store.records.run_records import Metric, Record
 from pipeline.store.schema import definition, scoreboard
+from pipeline.store.views import settle
 from pipeline.store.write.transaction import Incoming
 
 
@@ -41,7 +42,7 @@ class Store:
         with self._files.turn():
             self._files.open_working()
             with self._attached() as db:
-                definition.update(db)
+                settle(db, self._files.working)
             self._files.check_published(self._files.published_stamp(), self._files.working_stamp())
 
     def write(self, records: Iterable[Record]) -> int:
@@ -126,7 +127,9 @@ class Store:
     def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The working file, open for this block. An error undoes the transaction and becomes a `StoreError`."""
         if self._db is None:
-            self._db = connect(threads=1)  # parallel inserts would take the processors from the steps
+            self._db = connect(
+                self._files.working, threads=1
+            )  # parallel inserts would take the processors from the steps
         done = False
         try:
             with attached(self._db, self._files.working, read_only=False):

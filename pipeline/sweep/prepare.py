@@ -14,6 +14,7 @@ from pipeline.core.keys import Key
 from pipeline.core.plugins import load_plugins
 from pipeline.engine.jobs import Job
 from pipeline.measure.timing.preset import Preset, PresetError, parse_preset
+from pipeline.models.factories import name_factories
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Plan, Step
@@ -22,6 +23,7 @@ from pipeline.stages.schedule import jobs_of
 from pipeline.store.writer import Store
 from pipeline.sweep.class_agreement import agree_on_classes
 from pipeline.sweep.config import Config, ConfigError
+from pipeline.sweep.known_data import remember
 from pipeline.sweep.preflight import data_notes, gather, open_data, read_data, register_ours
 
 if TYPE_CHECKING:
@@ -75,8 +77,10 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     preset = _preset(config.bench)
     recipe = parse(config.recipe)
     config, data, agreement = agree_on_classes(config, open_data(config))
+    remember(data.fingerprint, config)
     plan = make_plan(recipe, gather(config, recipe, data, entries))
     targets = {name: entries["target"][name] for name in recipe.targets}
+    name_factories(value for step in plan.steps for value in step.params.values())
     store = Store(config.results)
     if data.fingerprint not in store.ingested():  # else it has been read before
         read_data(data)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.environment import device_id, id_of
 from pipeline.core.errors import reason
 from pipeline.datasets.api import SPLITS, Dataset, Split
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped, What, state_of
 from pipeline.engine.runner import unsound
 from pipeline.measure.metrics.api import METRICS
 from pipeline.plan.steps import Plan
+from pipeline.store.errors import InvalidRecordError
 from pipeline.store.records.run_records import (
     Change,
     DatasetInfo,
+    Device,
     Distribution,
     Finding,
     Ingested,
@@ -47,15 +51,16 @@ class Recorder:
         self._ingested = store.ingested()
         self.news = False
         """Whether this run has added anything to what was known of its models."""
-        self._records: list[Record] = []
+        self._groups: list[list[Record]] = []
+        """Records that make sense together only: those of one outcome."""
         self._flushed = time.monotonic()
         self._published, self._publishing_took = time.monotonic(), 0.0
 
     def record(self, job: Job, outcome: Outcome) -> None:
         """Take note of an outcome; it reaches the store within seconds, and readers soon after."""
-        self._records.append(self._step(job, outcome))
+        self._groups.append([self._step(job, outcome)])
         if isinstance(outcome, Done):
-            self._records.extend(self._evidence(job))
+            self._groups.append(self._evidence(job))
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self.flush()
 
@@ -74,13 +79,24 @@ class Recorder:
 
     def add(self, records: Iterable[Record]) -> None:
         """Write facts that do not come from a job."""
-        self._records.extend(records)
+        self._groups.append(list(records))
 
     def flush(self, *, publish: bool = False) -> None:
-        """Write what was collected, and publish it if that is due or asked for."""
-        records, self._records = self._records, []
-        if records:
-            self._store.write(records)
+        """Write what was collected, and publish it if that is due or asked for.
+
+        Raises:
+            StoreError: if it cannot be written. What the store refuses is dropped, and all else is written before; what the
+                disk refuses is kept for the next time.
+        """
+        try:
+            self._store.write(record for group in self._groups for record in group)
+        except InvalidRecordError:
+            for group in self._groups:
+                with contextlib.suppress(InvalidRecordError):
+                    self._store.write(group)
+            self._groups = []
+            raise
+        self._groups = []
         now = time.monotonic()
         if publish or (now - self._published) * _PUBLISH_SHARE > self._publishing_took:
             self._store.publish()
@@ -111,7 +127,15 @@ class Recorder:
             return []
         self._ingested.add(job.key)
         self.news = True
-        return [*self._read(job), Ingested(job.key)]
+        return [*self.with_devices(job, self._read(job)), Ingested(job.key)]
+
+    def with_devices(self, job: Job, records: Iterable[Record]) -> list[Record]:
+        """Put the machines that an artifact's records name before them: it may have been made on another than this one."""
+        records = list(records)
+        names = {getattr(record, "device", "") or "" for record in records}
+        machines = self._artifacts.manifest(job.key).get("machines", {})
+        known = {name: machine for name, machine in machines.items() if id_of(machine) == name}
+        return [*(Device(name, known.get(name, {})) for name in sorted(names - {"", device_id()})), *records]
 
     def _is_news(self, job: Job) -> bool:
         return job.key not in self._ingested and job.what is not What.EXPORT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pipeline.engine.runner import run as run_jobs
 from pipeline.measure.lints.check import Evidence, check
 from pipeline.measure.lints.overlap import calibration_overlap
 from pipeline.stages.timing import Timing
+from pipeline.store.errors import StoreError
 from pipeline.store.queries.lint_rows import lint_rows
 from pipeline.store.records.run_records import Device, Lint, Run, RunEnd
 from pipeline.sweep.config import ConfigError
@@ -26,6 +28,7 @@ from pipeline.sweep.reporter import Reporter, SilentReporter
 if TYPE_CHECKING:
     from pipeline.engine.executors.api import Executor
 
+_INTERRUPTED = 130
 _GIGA = 1_000_000_000
 
 
@@ -101,7 +104,6 @@ class _Run:
             self.reporter.notice(f"Target '{name}' is skipped: {why}")
         workplace = self._workplace()
         outcomes: list[tuple[Job, Outcome]] = []
-        exit_code = 130
         try:
             with self._executor(workplace) as executor, self.reporter.jobs(self.prepared, workplace.scratch) as report:
                 for job, made in run_jobs(self.jobs, executor, self.artifacts, force=force):
@@ -112,12 +114,17 @@ class _Run:
                         recorder.record(job, outcome)
             outcomes += self._time(recorder)
             findings = self._lint(recorder)
-            result = Result(self.run_id, outcomes, findings, self.absent, environment.device_id())
-            exit_code = 0 if result.succeeded else 1
-        finally:
-            recorder.add([RunEnd(self.run_id, datetime.now(UTC), exit_code)])
-            recorder.flush(publish=True)
+        except BaseException:
+            with contextlib.suppress(StoreError):  # the first error is the cause, and the one to tell
+                self._end(recorder, _INTERRUPTED)
+            raise
+        result = Result(self.run_id, outcomes, findings, self.absent, environment.device_id())
+        self._end(recorder, 0 if result.succeeded else 1)
         return result
+
+    def _end(self, recorder: Recorder, exit_code: int) -> None:
+        recorder.add([RunEnd(self.run_id, datetime.now(UTC), exit_code)])
+        recorder.flush(publish=True)
 
     def _judged(self, job: Job, outcome: Outcome | None, recorder: Recorder) -> Outcome | None:
         """A metric that failed makes its job a failure, which is tried again next time; the other figures are kept."""
@@ -126,7 +133,7 @@ class _Run:
         manifest = self.artifacts.manifest(job.key)
         if not manifest.get("failed"):
             return outcome
-        recorder.add(measurement_records(manifest, run_id=self.run_id))
+        recorder.add(recorder.with_devices(job, measurement_records(manifest, run_id=self.run_id)))
         recorder.news = True
         self.artifacts.remove(job.key)
         return Failed(job.key, outcome.seconds, failed_metrics(manifest))

@@ -3,17 +3,22 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.cli.commands import run_command
 from pipeline.core.artifacts import ArtifactStore, DamagedArtifactError
 from pipeline.core.keys import Key
+from pipeline.core.machine import exchange
 from pipeline.engine.executors.inprocess import InProcess
 from pipeline.engine.jobs import Done, Failed
 from pipeline.engine.runner import run, unsound
 from pipeline.engine.worker import Worker
 from pipeline.store.errors import StoreError
+from tests.pipeline.command import ROOT
 
 KEY = Key("ab" * 32)
 
@@ -163,3 +168,46 @@ def test_damage_in_what_a_run_would_read_is_mended_in_that_run(planned, operatio
     ]
     assert all(isinstance(outcome, Done) and not outcome.cached for outcome in outcomes)
     assert [(artifacts.path(job.key) / "model.safetensors").read_bytes() for job in jobs] == whole
+
+
+def put(artifacts, text, **options):
+    with artifacts.publish(KEY, {"text": text}, **options) as folder:
+        (folder / "file").write_text(text)
+
+
+@pytest.mark.parametrize("in_steps", [False, True])
+def test_a_replacement_takes_the_place_of_what_was_there(tmp_path, monkeypatch, in_steps):
+    if in_steps:  # as on a file system that cannot exchange folders
+        monkeypatch.setattr(exchange.ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
+    artifacts = ArtifactStore(tmp_path)
+    put(artifacts, "old")
+    with artifacts.publish(KEY, {"text": "new"}, replace=True) as folder:
+        assert (artifacts.path(KEY) / "file").read_text() == "old"  # until the new one is whole
+        (folder / "file").write_text("new")
+    assert artifacts.manifest(KEY)["text"] == "new"
+    assert (artifacts.path(KEY) / "file").read_text() == "new"
+    assert [file.name for file in artifacts.path(KEY).parent.iterdir()] == [KEY]
+
+
+def test_a_replacement_that_fails_leaves_what_was_there(tmp_path):
+    artifacts = ArtifactStore(tmp_path)
+    put(artifacts, "old")
+    with pytest.raises(RuntimeError), artifacts.publish(KEY, {}, replace=True):
+        raise RuntimeError
+    assert artifacts.manifest(KEY)["text"] == "old"
+    assert (artifacts.path(KEY) / "file").read_text() == "old"
+
+
+def test_scratch_folders_of_killed_processes_are_swept(tmp_path):
+    """As a session of measurements leaves one, if it is killed."""
+    artifacts = ArtifactStore(tmp_path)
+    script = (
+        "import os, sys; from pathlib import Path; from pipeline.core.artifacts import ArtifactStore\n"
+        "with ArtifactStore(Path(sys.argv[1])).scratch_folder() as folder: (folder / 'x').touch(); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path], check=False, cwd=ROOT)
+    with artifacts.scratch_folder() as own:
+        assert len(list((tmp_path / "scratch").iterdir())) == 2
+        artifacts.sweep()
+        assert list((tmp_path / "scratch").iterdir()) == [own]
+    assert list((tmp_path / "scratch").iterdir()) == []

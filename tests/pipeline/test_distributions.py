@@ -115,6 +115,46 @@ def test_pip_fetches_a_wheel_that_is_not_there_and_does_not_keep_it(offline, tmp
     assert list((tmp_path / "cache").rglob("*.whl")) == []
 
 
+RUNS = b"open(__import__('os').environ['WITNESS'], 'w')"
+
+
+def test_a_source_archive_is_fetched_and_nothing_in_it_is_run(offline, tmp_path, monkeypatch):
+    """To `pip download` one is to build it: pip runs its setup script, or any build backend that it brings along."""
+    monkeypatch.setenv("WITNESS", str(tmp_path / "ran"))
+    backend = b"[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+    hostile = {"pets-1.0/setup.py": RUNS, "pets-1.0/backend.py": RUNS, "pets-1.0/pyproject.toml": backend}
+    pets = _distribution(_source(offline / "pets-1.0.tar.gz", {**CONTENT, **hostile}))
+    place = obtain(pets, ["pets-1.0/data/cats.txt"], tmp_path / "cache")
+    assert (place / "pets-1.0/data/cats.txt").read_bytes() == b"Tom"
+    assert not (tmp_path / "ran").exists()
+    assert list((tmp_path / "cache").rglob("*.tar.gz")) == []
+
+
+def test_offline_the_message_for_a_source_archive_names_it_and_the_place(offline, tmp_path):
+    with pytest.raises(DistributionError) as caught:
+        located(f"pypi:pets-1.0.tar.gz/pets/cats.txt#sha256={'0' * 64}", tmp_path / "cache")
+    place = tmp_path / "cache" / "distributions"
+    assert str(caught.value) == (
+        "fetching pets-1.0.tar.gz from the package index: No archive pets-1.0.tar.gz of pets==1.0 was found. Fetch it where "
+        f"the package index can be reached, and put it into {place}"
+    )
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_an_archive_are_left_out(tmp_path, kind):
+    """A link could lead out of the folder, and a file that comes after it would be written through it."""
+    archive = tmp_path / "evil-1.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        item = tarfile.TarInfo("data/link")
+        item.type, item.linkname = kind, "../.."
+        file.addfile(item)
+        item = tarfile.TarInfo("data/link/out.txt")
+        item.size = 1
+        file.addfile(item, io.BytesIO(b"x"))
+    pypi._unpack(archive, ["data"], tmp_path / "a" / "b")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")] == ["a/b/data/link/out.txt"]
+
+
 def test_offline_the_message_names_the_package_the_command_and_the_place(offline, tmp_path):
     reference = f"pypi:pets-1.0-py3-none-any.whl/pets/cats.txt#sha256={'0' * 64}"
     with pytest.raises(DistributionError) as caught:

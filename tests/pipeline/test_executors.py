@@ -1,15 +1,22 @@
 """Both executors meet the contract; the pool survives whatever its jobs do."""
 
+import os
 import re
+import subprocess
+import sys
+import tempfile
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from pipeline.core.machine.lock import measuring
 from pipeline.engine.executors.inprocess import InProcess
-from pipeline.engine.executors.local import LocalPool
+from pipeline.engine.executors.local import LocalPool, _Process, _resident_bytes
 from pipeline.engine.jobs import Done, Failed, Limits
+from pipeline.engine.worker import Worker
 from pipeline.sweep.config import ExecutorConfig
 from tests.pipeline.executor_contract import ExecutorContract, ends
 
@@ -55,6 +62,59 @@ def test_a_job_that_does_not_come_back_is_a_failure_like_any_other(
     assert isinstance(outcomes["base/bad"], Failed)
     assert re.search(message, outcomes["base/bad"].error)
     assert isinstance(outcomes["base/good"], Done)
+
+
+def test_a_forced_job_that_fails_leaves_the_result_that_was_there(workplace, planned, operations, artifacts, tmp_path):
+    marker = tmp_path / "well"
+    marker.touch()
+    tree = {"base": {"op": "toy_base", "then": {"odd": {"op": "toy_fail", "with": {"marker": str(marker)}}}}}
+    jobs = operations(planned(tree))
+    assert all(isinstance(outcome, Done) for outcome in ends(jobs, InProcess(workplace), artifacts).values())
+    before = {job.key: (artifacts.path(job.key) / "manifest.json").stat().st_ino for job in jobs}
+    marker.unlink()
+    outcomes = ends(jobs, InProcess(workplace), artifacts, force={job.key for job in jobs})
+    assert isinstance(outcomes["base"], Done)
+    assert not outcomes["base"].cached
+    assert isinstance(outcomes["base/odd"], Failed)
+    after = {job.key: (artifacts.path(job.key) / "manifest.json").stat().st_ino for job in jobs}
+    assert [after[job.key] == before[job.key] for job in jobs] == [False, True]
+
+
+def test_waiting_is_no_part_of_a_job(workplace, planned, operations, artifacts, monkeypatch, tmp_path):
+    """A limit of time counts from there on, and so do the seconds that are recorded."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    job = operations(planned({"base": {"op": "toy_base"}}))[0]
+    events, outcomes = [], []
+
+    def work():
+        outcomes.append(Worker(workplace).run(job, begun=lambda: events.append("begun")))
+
+    with measuring():
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(1)
+        assert thread.is_alive()
+        events.append("measured")
+    thread.join()
+    assert events == ["measured", "begun"]
+    assert isinstance(outcomes[0], Done)
+    assert outcomes[0].seconds < time.monotonic()
+
+
+def test_a_job_that_waits_is_not_over_its_limit_of_time(workplace):
+    process = _Process(replace(workplace, limits=Limits(seconds=1e-9)))
+    never = threading.Event()
+    assert process._over_limit(None, None, never) is None
+    assert "time limit" in process._over_limit(None, time.monotonic() - 1, never)
+
+
+def test_the_memory_of_what_a_worker_starts_counts():
+    before = _resident_bytes(os.getpid())
+    script = "x = bytearray(300_000_000); print(len(x), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert _resident_bytes(os.getpid()) - before > 290_000_000
+        process.communicate(b"\n")
 
 
 @pytest.mark.parametrize(("roots", "of_the_base"), [(("base",), 2), (("base", "other"), 1)])

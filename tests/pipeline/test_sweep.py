@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from pipeline.core import environment
 from tests.pipeline.command import Place
 
 NO_TIMING = "bench=none"
@@ -147,6 +148,26 @@ def test_what_is_forced_is_planned_and_explained(swept):
     code, _, err = place.run("recipe=small", "force=base/prund", "plan_only=true")
     assert code == 2
     assert "No step has the path 'base/prund'. Did you mean 'base/pruned'?" in err
+
+
+def test_a_workspace_of_another_machine_is_recorded_with_that_machine(swept, tmp_path):
+    """One that may use other cores counts as another: `taskset -c 0`, another container."""
+    place = Place(tmp_path / "moved")
+    shutil.copytree(swept[0].folder / ".bouillon" / "artifacts", place.artifacts)
+    [(here,)] = swept[0].sql("SELECT device FROM devices")
+    machine = {**environment.device(), "cores": 99}
+    there = environment.id_of(machine)
+    for file in place.artifacts.rglob("*.json"):
+        text = file.read_text().replace(f'"{here}"', f'"{there}"')
+        file.write_text(text)
+        if file.name == "manifest.json":
+            file.write_text(json.dumps({**json.loads(text), "machines": {there: machine}}))
+    code, _, err = place.run("recipe=small", NO_TIMING)
+    assert code == 0, err
+    assert there in [device for (device,) in place.sql("SELECT device FROM measurements WHERE metric = 'accuracy'")]
+    [(description,)] = place.sql("SELECT description FROM devices WHERE device = ?", there)
+    assert json.loads(description)["cores"] == 99
+    assert place.sql("SELECT exit_code FROM runs") == [(0,)]
 
 
 def test_a_session_takes_the_place_of_rough_latencies(swept, tmp_path):

@@ -126,7 +126,7 @@ def test_results_without_times_of_layers_open(tmp_path):
     path = tmp_path / "older.duckdb"
     publish(path).close()
     with duckdb.connect(str(path)) as db:
-        db.execute("DROP VIEW layer_times")
+        db.execute("DROP VIEW layer_times; DROP TABLE layer_time")
     assert read_layer_data(path, MODELS, "base").timed == frozenset()
 
 

@@ -1,5 +1,7 @@
 """Notes beside the results: appended, never changed, readable by anyone."""
 
+import pytest
+
 from viewer.results.notes import Notes, notes_path
 
 
@@ -15,6 +17,38 @@ def test_who_when_and_why(tmp_path):
     assert second.kind == "model"
     assert notes.of("class", "d")["cat"].why == "too many errors"
     assert notes.of("class", "another data set") == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"kind": "model", "about": ["a"], "why": "", "who": "", "when": ""}',
+        '{"kind": "model", "about": "a", "why": "", "who": "", "when": 3}',
+        '{"kind": "model", "about": "a", "why": null, "who": "", "when": ""}',
+        '{"kind": "none", "about": "a", "why": "", "who": "", "when": ""}',
+        '{"kind": ["model"], "about": "a", "why": "", "who": "", "when": ""}',
+        "[" * 100_000,
+        "null",
+        "3",
+        '"text"',
+        "\0\0\0",
+        "\ud83d",
+    ],
+)
+def test_a_damaged_line_is_passed_over(tmp_path, line):
+    notes = Notes(tmp_path / "r.duckdb")
+    notes.add("model", "abc", "ask QA")
+    with notes.path.open("a", encoding="utf-8", errors="surrogatepass") as file:
+        file.write(f"{line}\n")
+    notes.add("model", "def", "ask again")
+    assert [note.about for note in Notes(tmp_path / "r.duckdb").all()] == ["abc", "def"]
+    assert list(Notes(tmp_path / "r.duckdb").of("model")) == ["abc", "def"]
+
+
+def test_a_folder_in_the_place_of_the_notes_is_none(tmp_path):
+    notes = Notes(tmp_path / "r.duckdb")
+    notes.path.mkdir()
+    assert notes.all() == []
 
 
 def test_a_flag_can_be_changed_and_taken_away(tmp_path):

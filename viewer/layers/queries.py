@@ -149,9 +149,6 @@ def _times(
     db: duckdb.DuckDBPyConnection, models: Sequence[str], target: str
 ) -> dict[tuple[str, str], tuple[float, float | None]]:
     """(model key, module) -> its seconds for one instance, and its share of the model's."""
-    views = db.execute("SELECT count(*) FROM duckdb_views() WHERE view_name = 'layer_times'").fetchall()
-    if not views[0][0]:
-        return {}  # results of a program that did not measure it yet
     query = """
         SELECT model_key, module, seconds, share FROM layer_times WHERE model_key IN (SELECT unnest(?::VARCHAR[]))
         QUALIFY rank() OVER (PARTITION BY model_key ORDER BY target = ? DESC, target, device) = 1"""

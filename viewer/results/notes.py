@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 __all__ = ["Kind", "Note", "Notes", "notes_path"]
 
@@ -101,13 +101,28 @@ class Notes:
 
 
 def _read(path: Path) -> Iterator[Note]:
-    """A line that is no note (of a newer version, or edited by hand) is passed over."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    """A line that is no note (of a newer version, damaged, or edited by hand) is passed over; so is what is no file."""
+    if not path.is_file():
+        return
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
         try:
-            raw = json.loads(line)
-            yield Note(**raw)
-        except (ValueError, TypeError):
+            note = Note(**json.loads(line))
+        except (ValueError, TypeError, RecursionError):
             continue
+        if _is_sound(note):
+            yield note
+
+
+def _is_sound(note: Note) -> bool:
+    """Whether every part is of its type: JSON has others."""
+    texts = (note.about, note.why, note.who, note.when, note.dataset_key)
+    return (
+        note.kind in get_args(Kind) and all(isinstance(text, str) for text in texts) and isinstance(note.removed, bool)
+    )
 
 
 def _user() -> str:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import wraps
+from itertools import pairwise
 from typing import Any
 
 from bokeh.server.views.ws import WSHandler
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
+from tornado.web import Application, ErrorHandler
 
-__all__ = ["is_local", "send_at_once", "serve_this_machine"]
+__all__ = ["check_hosts", "is_local", "send_at_once", "serve_this_machine"]
+
+_OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_ORIGIN_OPTION = "--allow-websocket-origin"
+_FORBIDDEN = 403
 
 
 def serve_this_machine(command: Sequence[str] = tuple(sys.orig_argv)) -> None:
@@ -41,6 +50,38 @@ def is_local(address: Any) -> bool:
     host = ipaddress.ip_address(str(address[0]).split("%", maxsplit=1)[0])
     mapped = getattr(host, "ipv4_mapped", None)
     return bool((mapped or host).is_loopback)
+
+
+def check_hosts(command: Sequence[str] = tuple(sys.orig_argv)) -> None:
+    """Answer requests to this machine's own names alone, and to those that the command names as websocket origins.
+
+    Any web page may give a name of its own the address of this machine; its scripts would then be served the results as
+    if they were that page's own.
+    """
+    allowed = _OWN_NAMES | {host_name(origin) for origin in _origins(command)}
+    find = Application.find_handler
+
+    @wraps(find)
+    def find_for_host(self: Application, request: HTTPServerRequest, **more: Any) -> Any:
+        if any(fnmatchcase(host_name(request.host), pattern) for pattern in allowed):
+            return find(self, request, **more)
+        return self.get_handler_delegate(request, ErrorHandler, {"status_code": _FORBIDDEN})
+
+    setattr(Application, "find_handler", find_for_host)  # noqa: B010 - a type checker forbids to assign it
+
+
+def host_name(host: str) -> str:
+    """The name in a `Host` header or an origin such as `name:5006`, `[::1]:5006` or `*`, in lower case."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
+
+
+def _origins(command: Sequence[str]) -> list[str]:
+    """Values of the option, written as two words or as one; it may be given several times."""
+    values = [word.partition("=")[2] for word in command if word.startswith(f"{_ORIGIN_OPTION}=")]
+    values += [value for word, value in pairwise(command) if word == _ORIGIN_OPTION]
+    return [*values, *filter(None, os.environ.get("BOKEH_ALLOW_WS_ORIGIN", "").split(","))]
 
 
 def send_at_once() -> None:

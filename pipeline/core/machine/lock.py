@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import ReadWriteLock, Timeout
 
 from pipeline.core.errors import BouillonError
+from pipeline.core.machine.user import user_name
 
+_MOST_FOLDERS = 100
 _IMPATIENCE = 5.0  # seconds after which a waiting person is told
 
 
@@ -20,8 +23,24 @@ class BusyError(BouillonError, RuntimeError):
 
 
 def lock_file() -> Path:
-    """The lock of this machine and user."""
-    return Path(tempfile.gettempdir()) / f"bouillon-{getpass.getuser()}" / "machine.lock"
+    """The lock of this machine and user.
+
+    Anybody may make a folder of any name in the folder for temporary files: one that is not this user's own is passed over.
+
+    Raises:
+        BusyError: if there is no folder left for the lock.
+    """
+    name = f"bouillon-{user_name()}"
+    for end in ("", *(f"-{number}" for number in range(1, _MOST_FOLDERS))):
+        folder = Path(tempfile.gettempdir()) / f"{name}{end}"
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+            return folder / "machine.lock"
+    raise BusyError(
+        f"{Path(tempfile.gettempdir()) / name}: this and {_MOST_FOLDERS - 1} more are somebody else's. Set TMPDIR"
+    )
 
 
 @contextmanager

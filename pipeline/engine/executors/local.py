@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Self
 
+import psutil
+
 from pipeline.engine.jobs import Done, Failed, Job, Workplace
 
 _POLL_SECONDS = 0.25
@@ -89,7 +91,7 @@ class _Process:
         return outcome
 
     def _run(self, job: Job, stopping: threading.Event) -> Done | Failed:
-        start = time.monotonic()
+        start, begun = time.monotonic(), False
         process, pipe = self._ensure()
         try:
             pipe.send(job)
@@ -100,13 +102,15 @@ class _Process:
         while True:
             if pipe in wait([pipe, process.sentinel], timeout=_POLL_SECONDS):
                 try:
-                    outcome: Done | Failed = pipe.recv()
+                    message: Done | Failed | None = pipe.recv()
                 except (EOFError, ConnectionResetError):
                     return self._died(job, start)
-                return outcome
+                if message is not None:
+                    return message
+                start, begun = time.monotonic(), True
             if not process.is_alive() and not pipe.poll():
                 return self._died(job, start)
-            if reason := self._over_limit(process, start, stopping):
+            if reason := self._over_limit(process, start if begun else None, stopping):
                 self.stop()
                 return Failed(job.key, time.monotonic() - start, reason)
 
@@ -132,11 +136,12 @@ class _Process:
         )
         return Failed(job.key, time.monotonic() - start, f"The worker process ended {why}")
 
-    def _over_limit(self, process: SpawnProcess, start: float, stopping: threading.Event) -> str | None:
+    def _over_limit(self, process: SpawnProcess, start: float | None, stopping: threading.Event) -> str | None:
+        """The reason to stop; `start` is None while the job waits for its turn, which does not count."""
         limits = self._workplace.limits
         if stopping.is_set():
             return "Interrupted"
-        if limits.seconds is not None and time.monotonic() - start > limits.seconds:
+        if limits.seconds is not None and start is not None and time.monotonic() - start > limits.seconds:
             return f"Stopped after its time limit of {limits.seconds:g} s (limits.seconds)"
         if limits.memory_bytes is not None and (used := _resident_bytes(process.pid)) > limits.memory_bytes:
             return (
@@ -146,7 +151,11 @@ class _Process:
         return None
 
     def stop(self) -> None:
-        """End the process: an idle one by closing its pipe, so that it frees what it holds; a busy one is terminated."""
+        """End the process: an idle one by closing its pipe, so that it frees what it holds; a busy one is terminated.
+
+        What it started ends with it.
+        """
+        started = _children(self._process.pid) if self._process is not None and self._busy else []
         if self._pipe is not None:
             self._pipe.close()
         if self._process is not None and self._process.is_alive() and not self._busy:
@@ -158,15 +167,28 @@ class _Process:
                 self._process.kill()
                 self._process.join()
         self._process = None
+        for process in started:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def _children(pid: int | None) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.Error:
+        return []
 
 
 def _resident_bytes(pid: int | None) -> int:
-    import psutil
-
+    """Memory of a worker and of what it started. Of a child only what is its own counts: forks share the rest."""
     try:
-        return int(psutil.Process(pid).memory_info().rss)
+        total = int(psutil.Process(pid).memory_info().rss)
     except psutil.NoSuchProcess:
         return 0
+    for process in _children(pid):
+        with contextlib.suppress(psutil.Error):
+            total += int(process.memory_full_info().uss)
+    return total
 
 
 def serve(pipe: Connection, workplace: Workplace) -> None:
@@ -185,7 +207,7 @@ def serve(pipe: Connection, workplace: Workplace) -> None:
     worker = Worker(workplace)
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
         while True:
-            pipe.send(worker.run(pipe.recv()))
+            pipe.send(worker.run(pipe.recv(), begun=lambda: pipe.send(None)))
 
 
 def _end_with_parent() -> None:

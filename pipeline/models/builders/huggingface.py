@@ -58,7 +58,7 @@ def huggingface(
     (null: the library's, which for MobileNets is 0.997, TensorFlow's weight of the old ones: only the last batch counts).
     """
     _quiet()
-    source = _source(weights, revision)
+    source = _source(weights, revision) if need.initialise else None  # a structure alone needs no file and no network
     inherited: dict[str, Any] = {}
     if source is not None and source.is_dir():
         base = _from_folder(source, architecture)
@@ -67,6 +67,7 @@ def huggingface(
         base = _from_type(architecture)
     if need.initialise:
         _check_keys(base, config or {})
+    _check_own_code(config or {})
     wanted = _wanted(base, config or {}, need)
     with _refused(f"config of '{base.model_type}'"):
         settings = type(base).from_dict({**inherited, **wanted})
@@ -142,6 +143,13 @@ def _from_type(architecture: str | None) -> Any:
     return AutoConfig.for_model(architecture)
 
 
+def _check_own_code(config: Mapping[str, Any]) -> None:
+    """Code is never fetched: a configuration could name a hub's repository of kernels, or of classes."""
+    for name, value in config.items():
+        if name == "auto_map" or (name.endswith("_implementation") and "/" in str(value)):
+            raise ModelError(f"config: '{name}' names code of somebody else's; leave it out")
+
+
 def _check_keys(base: Any, config: Mapping[str, Any]) -> None:
     """A configuration takes any key without complaint, so that a misspelt one would do nothing."""
     known = [*base.to_dict(), *base.attribute_map]
@@ -183,7 +191,9 @@ def _initialised(settings: Any, need: Need) -> torch.nn.Module:
 
     speed_up = contextlib.nullcontext() if need.initialise else no_init_weights()
     with speed_up, _refused(f"architecture '{settings.model_type}' for {need.task}"):
-        module: torch.nn.Module = _auto(need).from_config(settings, dtype=torch.float32, **_attention(need))
+        module: torch.nn.Module = _auto(need).from_config(
+            settings, dtype=torch.float32, trust_remote_code=False, **_attention(need)
+        )
         module.tie_weights()  # type: ignore[operator]  # done with the initial weights, which may have been left out
         return module
 

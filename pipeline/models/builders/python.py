@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
+from pipeline.models import factories
 from pipeline.models.api import ModelError, Need, builder
 from pipeline.models.weights import Match, load_into, read_tensors
 
@@ -31,6 +32,11 @@ def python(
     takes the inputs by the data's names, or a single input under any name, and returns logits. `weights` is a file of
     tensors for it. `new_head` lets a last layer that does not fit them start anew, to be trained.
     """
+    if not factories.is_named(factory):
+        raise ModelError(
+            f"factory: the recipe at hand does not name '{factory}', and no other file may have code called. To use it, name "
+            "it in a model entry of the recipe"
+        )
     function = _found(factory)
     given = dict(arguments or {})
     if "need" in _parameters(function, given, factory):

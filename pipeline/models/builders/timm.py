@@ -12,6 +12,9 @@ from pipeline.models.weights import Match, load_into, read_tensors
 if TYPE_CHECKING:
     import torch
 
+_FETCHING = frozenset({"pretrained", "checkpoint_path", "cache_dir"})
+"""Arguments of `timm.create_model` that read files or fetch them."""
+
 
 @builder
 def timm(
@@ -50,6 +53,8 @@ def _created(
         raise ModelError(f"timm's models classify pictures; the data is for {need.task}")
     if not library.is_model(architecture):
         raise ModelError(f"timm has no architecture '{architecture}'.{nearest(architecture, library.list_models())}")
+    for name in _FETCHING & config.keys():
+        raise ModelError(f"config: '{name}' is not part of a structure; name a file, or `pretrained`, under `weights`")
     sizes = {"in_chans": need.picture[0]} | ({} if classes is None else {"num_classes": classes})
     try:
         return library.create_model(architecture, **{**sizes, **config, **more})  # type: ignore[no-any-return]

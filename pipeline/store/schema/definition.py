@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from functools import cache
 from importlib.resources import files
@@ -12,6 +13,10 @@ import duckdb
 from pipeline.store.database import APPLICATION, SCHEMA_VERSION, one
 from pipeline.store.schema import scoreboard
 
+_COMMENT_LINE = re.compile(r"^--.*$", re.MULTILINE)
+_END = re.compile(r";\s*$", re.MULTILINE)
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
+
 
 @cache
 def scripts() -> tuple[str, ...]:
@@ -19,6 +24,24 @@ def scripts() -> tuple[str, ...]:
     folder = files("pipeline.store").joinpath("sql")
     found = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return tuple(file.read_text() for file in found)
+
+
+@cache
+def tables() -> dict[str, str]:
+    """Name of every table -> the statement that makes it."""
+    return {match[1]: statement for statement in _statements() if (match := _TABLE.match(statement))}
+
+
+@cache
+def views() -> tuple[str, ...]:
+    """The statements that make the views, but for `scoreboard`, in an order in which they can be made."""
+    return tuple(statement for statement in _statements() if statement.startswith("CREATE OR REPLACE VIEW "))
+
+
+@cache
+def _statements() -> tuple[str, ...]:
+    text = _COMMENT_LINE.sub("", "\n".join(scripts()))
+    return tuple(statement.strip() for statement in _END.split(text) if statement.strip())
 
 
 @cache
@@ -40,9 +63,12 @@ def create(db: duckdb.DuckDBPyConnection) -> None:
     db.execute("COMMIT")
 
 
-def update(db: duckdb.DuckDBPyConnection) -> None:
-    """Add the tables and renew the views that this program has and a store of the same version lacks."""
-    if one(db, "SELECT value FROM meta WHERE key = 'schema'") == fingerprint():
+def update(db: duckdb.DuckDBPyConnection, *, settled: bool) -> None:
+    """Add the tables and renew the views that this program has and a store of the same version lacks.
+
+    `settled`: the views are known to be this program's.
+    """
+    if settled and one(db, "SELECT value FROM meta WHERE key = 'schema'") == fingerprint():
         return
     db.execute("BEGIN")
     renew(db)

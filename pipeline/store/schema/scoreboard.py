@@ -74,7 +74,7 @@ SELECT metric FROM metric ANTI JOIN scoreboard_column USING (metric)
 GROUP BY metric ORDER BY min(recorded_at), metric"""
 _COLUMNS = """\
 SELECT c.name, m.metric, m.unit, m.better, m.description
-FROM metrics m JOIN scoreboard_column c USING (metric)
+FROM metrics m JOIN {table} c USING (metric)
 ORDER BY c.rowid"""
 
 
@@ -100,15 +100,20 @@ def column_name(metric: str, taken: Iterable[str]) -> str:
     return name
 
 
-def statements(made: Sequence[Column]) -> list[str]:
-    """The statements that make the view and its comments."""
+def definition(columns: Sequence[Column]) -> str:
+    """The statement that makes the view."""
     selected = "".join(
         f",\n       max(newest.value) FILTER (newest.metric = {_text(c.metric)} AND NOT isnan(newest.value)) AS {_name(c.name)}"
-        for c in made
+        for c in columns
     )
-    comments = {**_FIXED, **{c.name: c.comment for c in made}}
+    return _VIEW.format(columns=selected)
+
+
+def statements(columns: Sequence[Column]) -> list[str]:
+    """The statements that make the view and its comments."""
+    comments = {**_FIXED, **{c.name: c.comment for c in columns}}
     return [
-        _VIEW.format(columns=selected),
+        definition(columns),
         f"COMMENT ON VIEW scoreboard IS {_text(COMMENT)}",
         *(f"COMMENT ON COLUMN scoreboard.{_name(name)} IS {_text(comment)}" for name, comment in comments.items()),
     ]
@@ -119,14 +124,19 @@ def refresh(db: duckdb.DuckDBPyConnection) -> None:
     for (metric,) in db.execute(_NEW_METRICS).fetchall():
         taken = [name for (name,) in db.execute("SELECT name FROM scoreboard_column").fetchall()]
         db.execute("INSERT INTO scoreboard_column VALUES (?, ?)", [metric, column_name(metric, taken)])
-    found = db.execute(_COLUMNS).fetchall()
-    wanted = statements([Column(name, metric, _comment(metric, *about)) for name, metric, *about in found])
+    wanted = statements(columns_of(db))
     text = ";\n".join(wanted)
     if one(db, "SELECT value FROM meta WHERE key = 'scoreboard'") == text:
         return
     for statement in wanted:
         db.execute(statement)
     db.execute("INSERT INTO meta VALUES ('scoreboard', ?) ON CONFLICT DO UPDATE SET value = excluded.value", [text])
+
+
+def columns_of(db: duckdb.DuckDBPyConnection, table: str = "scoreboard_column") -> list[Column]:
+    """The columns that the metrics at hand have in the view; `table` is where their names are."""
+    rows = db.execute(_COLUMNS.format(table=table)).fetchall()
+    return [Column(name, metric, _comment(metric, *about)) for name, metric, *about in rows]
 
 
 def _comment(metric: str, unit: str, better: str, description: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.core.secret_values import hidden
 from pipeline.store.records import run_records
 
 Row = dict[str, Any]
@@ -73,9 +74,11 @@ def digest(values: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value that Arrow takes: mappings become JSON, times become UTC without zone."""
+    """A value that Arrow takes: mappings become JSON, times become UTC without zone. Secret values become references."""
     if isinstance(value, Mapping):
-        return json.dumps(finite(value), sort_keys=True, default=_scalar)
+        return json.dumps(hidden(finite(value)), sort_keys=True, default=_scalar)
+    if isinstance(value, str):
+        return hidden(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None)
     if isinstance(value, Sequence) and not isinstance(value, str):

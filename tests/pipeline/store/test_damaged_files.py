@@ -1,14 +1,23 @@
 """A working file that something has damaged: it is set aside, and what was published is there again."""
 
+import hashlib
 import os
+import re
+import shutil
+import subprocess
+import sys
 
 import duckdb
 import pytest
 
 from pipeline.store.database import is_damage
 from pipeline.store.errors import UnreadableResultsError, WriteError
+from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import GROUND, model
+
+HEADERS, BLOCK = 3 * 4096, 1 << 18
+"""Bytes of a DuckDB file before its blocks, and of each block."""
 
 
 def written(path):
@@ -123,6 +132,84 @@ def test_a_working_file_that_another_program_has_is_not_damaged(tmp_path, folder
     finally:
         holder.communicate()
     assert "child" in [name for (name,) in duckdb.connect(str(working)).execute("SELECT name FROM model").fetchall()]
+
+
+@pytest.fixture
+def filled(path):
+    """A published store of some blocks of data, and its working file."""
+    store = Store(path)
+    names = [f"{number:05}-{hashlib.sha256(str(number).encode()).hexdigest() * 4}" for number in range(3000)]
+    store.write([*GROUND, *(model(name) for name in names)])
+    store.publish()
+    store.close()
+    return path.parent / ".bouillon" / f"{path.name}.working"
+
+
+def test_a_damaged_working_file_is_not_published_over_sound_results(path, filled, query):
+    """Damage in what a run does not read: the names of older models."""
+    with duckdb.connect(str(filled), read_only=True) as db:
+        segments = db.execute(
+            "SELECT block_id, block_offset FROM pragma_storage_info('model')"
+            " WHERE column_name = 'name' AND segment_type = 'VARCHAR' AND persistent AND block_id >= 0"
+        ).fetchall()
+    block, offset = segments[0]
+    where = HEADERS + block * BLOCK + offset + 200
+    content = bytearray(filled.read_bytes())
+    content[where : where + 16] = bytes(255 - byte for byte in content[where : where + 16])
+    filled.write_bytes(content)
+    sound = path.read_bytes()
+    store = Store(path)
+    store.write([model("child")])
+    with pytest.raises(
+        WriteError, match=r"not published, since results.duckdb.working is damaged: .*checksum.* is kept as"
+    ):
+        store.publish()
+    assert path.read_bytes() == sound
+    store = Store(path)
+    store.write([model("child")])
+    store.publish()
+    assert query("SELECT count(*) FROM models") == [(3001,)]
+
+
+@pytest.fixture
+def foreign_log(tmp_path):
+    """What a program that was killed has left beside another database."""
+    script = "import duckdb, os, sys; d = duckdb.connect(sys.argv[1]); d.execute('CREATE TABLE t AS FROM range(9)'); os._exit(0)"
+    subprocess.run([sys.executable, "-c", script, tmp_path / "other.duckdb"], check=True)
+    return tmp_path / "other.duckdb.wal"
+
+
+def test_the_log_of_another_file_beside_the_results_is_named_to_readers_and_moved_by_a_run(
+    path, working, query, foreign_log
+):
+    log = path.with_name(f"{path.name}.wal")
+    shutil.copy(foreign_log, log)
+    advice = f"Another program left {log.name} beside it: move that away: mv {log} {log}.aside"
+    with pytest.raises(UnreadableResultsError, match=re.escape(advice)):
+        open_results(path)
+    store = Store(path)
+    store.publish()
+    assert not log.exists()
+    assert log.with_name(f"{log.name}.aside-1").read_bytes() == foreign_log.read_bytes()
+    assert query("SELECT name FROM models ORDER BY name") == [("base",), ("child",)]
+
+
+def test_the_advice_to_a_reader_helps(path, working, query, foreign_log):
+    shutil.copy(foreign_log, f"{path}.wal")
+    with pytest.raises(UnreadableResultsError) as caught:
+        open_results(path)
+    subprocess.run(str(caught.value).rpartition("move that away: ")[2], shell=True, check=True)
+    assert query("SELECT name FROM models") == [("base",)]
+
+
+def test_a_log_that_is_there_when_results_are_published_does_not_make_them_unreadable(
+    path, working, query, foreign_log
+):
+    store = Store(path)
+    shutil.copy(foreign_log, f"{path}.wal")
+    store.write([model("third")])
+    store.publish()
+    assert query("SELECT count(*) FROM models") == [(3,)]
 
 
 def test_damage_that_shows_later_is_not_called_safe(path, working):

@@ -6,6 +6,7 @@ import pytest
 from pipeline.store import migration
 from pipeline.store.errors import NewerSchemaError, NoResultsError, OlderSchemaError, WriteError
 from pipeline.store.migration import migrate
+from pipeline.store.publication import StoreFiles
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import ACCURACY, RUN, measurement, model
@@ -85,6 +86,17 @@ def test_a_migration_that_fails_changes_nothing(older):
     with duckdb.connect(str(working(older)), read_only=True) as db:
         assert db.execute("SELECT label FROM models").fetchall() == [("",), ("",)]
     assert migrate(older, {1: TO_VERSION_1}) is not None
+
+
+def test_a_migration_that_was_killed_before_it_published_is_finished(older, query, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreFiles, "publish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            migrate(older, {1: TO_VERSION_1})
+    assert (version(working(older)), version(older)) == ("1", "0")
+    assert migrate(older, {1: TO_VERSION_1}) == older.parent / ".bouillon" / "results.duckdb.version-0"
+    assert query("SELECT name, title FROM models ORDER BY name") == [("base", ""), ("child", "")]
+    assert migrate(older, {1: TO_VERSION_1}) is None
 
 
 def test_a_gap_in_the_migrations_is_named(older):

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -104,8 +105,11 @@ def test_a_truncated_file_is_refused_with_a_sentence(store, path, tmp_path):
 
 def test_results_cannot_be_changed_through_a_reader(store, path):
     store.publish()
-    with open_results(path) as db, pytest.raises(duckdb.Error, match="read-only"):
-        db.execute("DELETE FROM model")
+    with open_results(path) as db:
+        with pytest.raises(duckdb.Error, match="read-only"):
+            db.execute("DELETE FROM results.model")
+        with pytest.raises(duckdb.Error, match="base table"):
+            db.execute("DELETE FROM model")
 
 
 def test_an_open_reader_does_not_hinder_a_writer(store, path):
@@ -140,6 +144,17 @@ def test_results_can_be_copied_away_and_read(store, path, tmp_path):
     with duckdb.connect(str(elsewhere / "mine.duckdb"), read_only=True) as db:
         assert db.execute("SELECT name FROM models").fetchall() == [("base",)]
         assert db.execute("SELECT model FROM scoreboard").fetchall() == [("base",)]
+
+
+def test_results_may_be_named_by_a_link_or_from_here(store, path, tmp_path, monkeypatch):
+    store.write([model("base")])
+    store.publish()
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "link.duckdb").symlink_to("../results.duckdb")
+    monkeypatch.chdir(tmp_path / "below")
+    for name in ("link.duckdb", "./link.duckdb", "../results.duckdb", "../below/../results.duckdb", path):
+        with open_results(Path(name)) as db:
+            assert db.execute("SELECT name FROM models").fetchall() == [("base",)]
 
 
 def test_opening_is_quick(store, path):

@@ -111,7 +111,9 @@ def test_a_metric_may_have_any_name(store, query, name):
     quoted = column.replace('"', '""')
     assert query(f'SELECT "{quoted}" FROM scoreboard') == [(0.9,)]
     [(comment,)] = query(
-        "SELECT comment FROM duckdb_columns() WHERE table_name = 'scoreboard' AND column_name = ?", column
+        "SELECT comment FROM duckdb_columns() WHERE database_name = 'results' AND table_name = 'scoreboard'"
+        " AND column_name = ?",
+        column,
     )
     assert comment == "Share of right answers. (higher is better)"
 

@@ -1,6 +1,7 @@
 import math
 import random
 import re
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 
@@ -83,6 +84,19 @@ def test_a_fact_that_contradicts_the_store_undoes_the_whole_call(store, query, r
     assert query("SELECT name FROM models") == [("base",)]
     assert query("SELECT path FROM steps") == []
     assert store.write([model("other")]) == 1
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_permissions_of_the_results_are_kept(store, path, mode):
+    store.publish()
+    path.chmod(mode)
+    store.write([model("base")])
+    assert store.publish()
+    assert path.stat().st_mode & 0o777 == mode
+    store.close()
+    shutil.rmtree(path.parent / ".bouillon")
+    Store(path).close()
+    assert (path.parent / ".bouillon" / f"{path.name}.working").stat().st_mode & 0o777 == mode
 
 
 def test_models_in_a_cycle_are_refused(store):

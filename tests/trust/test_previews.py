@@ -1,0 +1,87 @@
+"""Instances are shown from data that the person's own runs have opened; what a results file says has nothing opened."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.store.records.run_records import DatasetInfo, Run
+from pipeline.store.writer import Store
+from tests.pipeline.command import CONF, ROOT
+from tests.pipeline.store.facts import START
+
+PLUGIN = "open(__import__('os').environ['WITNESS'], 'w').close()\n"
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "hostile_plugin.py").write_text(PLUGIN)
+    return tmp_path
+
+
+def command(place, *words, **more):
+    """Run a command of the program in a folder, as somebody whose home is there too."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(place),
+        "TMPDIR": str(place),
+        "WITNESS": str(place / "ran"),
+        **more,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *words], cwd=place, env=environment, input='"evaluation/0"\n', text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def store(place, key, entry, *, plugins=()):
+    """Results that name a data set, and how it is said to be opened."""
+    results = Store(place / "results.duckdb")
+    config = {"plugins": list(plugins), "data_folder": str(place / "data")}
+    results.write(
+        [
+            Run("run1", "study", config, {}, {}, None, START),
+            DatasetInfo(key, "pets", "image-classification", ["cat", "dog"], {"evaluation": 1}, entry),
+        ]
+    )
+    results.publish()
+    results.close()
+
+
+def test_the_plugins_and_data_that_results_name_are_neither_imported_nor_opened(place):
+    archive = "pypi:evil-1.0.tar.gz/tokenizer#sha256=" + "0" * 64
+    text = {"name": "x", "dataset": "table", "path": str(place), "text": {"tokenizer": archive, "max_length": 4}}
+    store(place, "d1", text, plugins=["hostile_plugin"])
+    code, out, err = command(place, "show", "d1", "--results", "results.duckdb")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: no run of yours has opened the data set 'pets'")
+    assert len(err.splitlines()) == 1
+    assert not (place / "ran").exists()
+    assert not (place / "data").exists()
+
+
+def test_planning_with_somebodys_results_runs_nothing(place):
+    store(place, "d1", {"name": "x", "dataset": "hostile"}, plugins=["hostile_plugin"])
+    code, _, err = command(place, "recipe=quickstart", "plan_only=true", "results=results.duckdb")
+    assert (code, err) == (0, "")
+    assert not (place / "ran").exists()
+
+
+def test_what_the_person_has_planned_with_is_shown(place):
+    from pipeline.datasets.open import open_dataset
+
+    entry = {"name": "digits", "dataset": "digits"}
+    data = open_dataset(entry, place / "data")
+    store(place, data.fingerprint, {"name": "x", "dataset": "hostile"}, plugins=["hostile_plugin"])
+    show = "show", data.fingerprint, "--results", "results.duckdb"
+    assert command(place, *show)[0] == 2
+    code, _, err = command(place, "--config-dir", str(CONF), "recipe=small", "plan_only=true", "results=other.duckdb")
+    assert (code, err) == (0, "")
+    code, out, err = command(place, *show)
+    assert (code, err) == (0, "")
+    assert "problem" not in json.loads(out.splitlines()[0]) or "evaluation/0" in out
+    assert not (place / "ran").exists()
