@@ -21,7 +21,8 @@ OUTPUTS = {
     GENERATIVE: ("logits",),
 }
 """Names of a task's outputs, in the order in which exported models give them."""
-_TOKENS = ("input_ids", "attention_mask", "token_type_ids")
+TOKENS = ("input_ids", "attention_mask", "token_type_ids")
+"""Inputs with a column for each token of a text."""
 
 
 def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
@@ -40,7 +41,7 @@ def without_padding(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     if mask is None or not mask.any():
         return dict(inputs)
     length = int(mask.any(dim=0).nonzero().max()) + 1
-    return {name: tensor[:, :length] if name in _TOKENS else tensor for name, tensor in inputs.items()}
+    return {name: tensor[:, :length] if name in TOKENS else tensor for name, tensor in inputs.items()}
 
 
 def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch.Tensor]:
@@ -65,9 +66,37 @@ def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: s
 
     A network that names its arguments as the data does is called by keyword (Hugging Face), any other by position.
     """
+    return task_outputs(call(module, inputs), task)
+
+
+def call(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
+    """Return whatever the network returns."""
     accepted = inspect.signature(module.forward).parameters
-    result = module(**inputs) if set(inputs) <= set(accepted) else module(*inputs.values())
+    return module(**inputs) if set(inputs) <= set(accepted) else module(*inputs.values())
+
+
+def task_outputs(result: Any, task: str) -> dict[str, torch.Tensor]:
+    """Pick the task's outputs, by name, out of what a network returns."""
     return {name: _output(result, name, index) for index, name in enumerate(OUTPUTS[task])}
+
+
+def all_outputs(result: Any) -> dict[str, torch.Tensor]:
+    """Every tensor that a network returns, in the order in which an exported graph gives them.
+
+    Those without a name of the network's own are called `output N`, by their place.
+    """
+    import torch
+    from torch.utils import _pytree as tree
+
+    flat = tree.tree_flatten_with_path(result)[0]
+    leaves = [(path, leaf) for path, leaf in flat if isinstance(leaf, torch.Tensor)]
+    return {_place(path) or f"output {index}": leaf for index, (path, leaf) in enumerate(leaves)}
+
+
+def _place(path: Any) -> str:
+    """`hidden_states.0` of a mapping's or object's nested parts; empty where the first part is a number."""
+    parts = [str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", "")))) for key in path]
+    return ".".join(parts) if parts and not parts[0].isdigit() else ""
 
 
 def judged(
@@ -81,7 +110,8 @@ def judged(
 
 def _output(result: Any, name: str, index: int) -> torch.Tensor:
     """Hugging Face gives an object with named tensors, other networks a tensor or a tuple of them."""
-    output: torch.Tensor = getattr(result, name, result)
+    named = result.get(name, result) if isinstance(result, Mapping) else getattr(result, name, result)
+    output: torch.Tensor = named
     return output[index] if isinstance(output, tuple | list) else output
 
 

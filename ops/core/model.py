@@ -26,6 +26,8 @@ class Architecture:
     classes: tuple[str, ...]
     inputs: Mapping[str, tuple[str, tuple[int, ...]]]
     """Forward argument -> (NumPy dtype name, shape of one instance without the batch axis)."""
+    output_kinds: Mapping[str, str] = field(default_factory=dict)
+    """Output -> what its values are (`ops.core.output_kind`), where they are no logits."""
 
 
 @dataclass(slots=True)
@@ -41,6 +43,8 @@ class TorchModel:
     architecture: Architecture
     edits: list[dict[str, Any]] = field(default_factory=list)
     masks: dict[str, torch.Tensor] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What building it has to say of it (an untrained head, an output that is left out); JSON-ready, not stored."""
 
     def copy(self) -> TorchModel:
         """A deep copy, in evaluation mode: operations change the copy and leave their input alone."""
@@ -55,3 +59,5 @@ class OnnxModel:
 
     path: Path
     architecture: Architecture
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """As `TorchModel.notes`."""

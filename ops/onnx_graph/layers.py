@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +108,18 @@ def drop_records(model: Any, *, keep_layers: bool = False) -> None:
             node.metadata_props.extend(kept)
 
 
+def fixed_length(model: Any) -> int | None:
+    """Number of tokens that every text must have in an onnx.ModelProto; None if any will do, or there are none."""
+    import onnx
+
+    whole = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+    shapes = [
+        value.type.tensor_type.shape.dim for value in model.graph.input if value.type.tensor_type.elem_type in whole
+    ]
+    lengths = [int(axes[1].dim_value) for axes in shapes if len(axes) == 2]  # noqa: PLR2004 - instances, tokens
+    return max(lengths, default=0) or None
+
+
 def module_names(node: Any) -> list[str]:
     """Names of the modules that a node was exported from, outermost (empty) first, the operator last; [] if unknown."""
     return _recorded(node, _SCOPES)
@@ -125,6 +137,39 @@ def rename_tensors(model: Any, names: Mapping[str, str]) -> None:
     kept = [value for value in model.graph.value_info if value.name not in names]
     del model.graph.value_info[:]
     model.graph.value_info.extend(kept)
+
+
+def rename_values(model: Any, names: Mapping[str, str]) -> None:
+    """Give values of a graph other names, wherever they stand. A value that has one of the new names makes room.
+
+    Bodies of `If` and `Loop` use the values of the graph around them, so they are followed.
+    """
+    taken = {name for graph in _graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
+    wanted = {old: new for old, new in names.items() if old != new}
+    for new in (set(wanted.values()) & taken) - set(wanted):
+        wanted[new] = _free(f"{new}_inner", taken)
+    for graph in _graphs(model.graph):
+        for node in graph.node:
+            for names_of in (node.input, node.output):
+                for place, name in enumerate(names_of):
+                    names_of[place] = wanted.get(name, name)
+        for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+            value.name = wanted.get(value.name, value.name)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """Yield a graph and those inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") or attribute.graphs else ():
+                yield from _graphs(inner)
 
 
 def attribute(node: Any, name: str, default: Any) -> Any:

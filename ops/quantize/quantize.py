@@ -156,12 +156,11 @@ def _prepare(
     exclude: Sequence[str],
 ) -> Request:
     """Name nodes after layers, choose layers, and write the graph where the methods take it up."""
-    import onnx
-
     from ops.onnx_graph.layers import drop_records, matrix_nodes, name_after_layers
+    from ops.onnx_graph.opset import read_graph
     from ops.onnx_graph.rewrite import save_apart
 
-    proto = onnx.load(model.path)
+    proto = read_graph(model, ctx)
     name_after_layers(proto)
     nodes = _float_nodes(proto, matrix_nodes(proto))
     chosen = frozenset(_choose(proto, nodes, method, include, exclude))

@@ -80,7 +80,13 @@ def finetune(
     value = _loss(task, label_smoothing)
     if teacher is not None:
         value = _distilled(value, _teacher(model, ctx, teacher), temperature, distillation_weight)
-    trainee = Trainee(result.module, task, trained_names(result.module, include, exclude), result.masks)
+    trainee = Trainee(
+        result.module,
+        task,
+        trained_names(result.module, include, exclude),
+        result.masks,
+        model.architecture.output_kinds,
+    )
     with contextlib.ExitStack() as stack:
         if quantization_aware:
             from ops.train.loop.fake_quant import roundable, rounded
@@ -120,12 +126,14 @@ def _distilled(plain: Loss, teacher: TorchModel, temperature: float, weight: flo
     from torch.nn import functional
 
     from ops.core.forward import forward, judged
+    from ops.core.output_kind import torch_logits
 
     module, task = teacher.module.eval(), teacher.architecture.task
+    kinds = teacher.architecture.output_kinds
 
     def loss(inputs: Any, outputs: Any, targets: Any) -> torch.Tensor:
         with torch.no_grad():
-            wanted = judged(forward(module, inputs, task), targets, task)
+            wanted = judged(torch_logits(forward(module, inputs, task), kinds), targets, task)
         mine = judged(outputs, targets, task)
         parts = [
             functional.kl_div(

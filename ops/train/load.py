@@ -29,7 +29,7 @@ def _starts_a_head(params: Mapping[str, Any]) -> bool:
 
 @operation(
     kind=Kind.BASE,
-    version=1,
+    version=2,
     consumes=None,
     uses={Uses.INTERFACE, Uses.SEED},
     refuse=_refuse_onnx,
@@ -48,10 +48,11 @@ def load(ctx: Context, *, model: ModelEntry = None) -> TorchModel:
     built = ctx.build(model, pretrained=True)
     if not isinstance(built, TorchModel):
         raise OperationError(f"load: model '{model.get('name')}' is an ONNX file; use `load_onnx`")
+    _note(ctx, built)
     return built
 
 
-@operation(kind=Kind.BASE, version=1, consumes=None, produces=Format.ONNX, uses={Uses.INTERFACE}, refuse=_refuse_torch)
+@operation(kind=Kind.BASE, version=2, consumes=None, produces=Format.ONNX, uses={Uses.INTERFACE}, refuse=_refuse_torch)
 def load_onnx(ctx: Context, *, model: ModelEntry = None) -> OnnxModel:
     """Take an ONNX file as it is, for the operations that work on ONNX models.
 
@@ -63,4 +64,13 @@ def load_onnx(ctx: Context, *, model: ModelEntry = None) -> OnnxModel:
     built = ctx.build(model, pretrained=True)
     if not isinstance(built, OnnxModel):
         raise OperationError(f"load_onnx: model '{model.get('name')}' is a torch network; use `load`")
+    _note(ctx, built)
     return built
+
+
+def _note(ctx: Context, built: TorchModel | OnnxModel) -> None:
+    """Record what building the model had to say, and what its outputs are where they are no logits."""
+    for name, value in built.notes.items():
+        ctx.note(name, value)
+    if built.architecture.output_kinds:
+        ctx.note("output_kinds", dict(built.architecture.output_kinds))

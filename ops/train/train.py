@@ -70,11 +70,18 @@ def train(
         )
     if pretrained:
         ctx.note("began_with", str(model["weights"]))
+        for name, value in built.notes.items():
+            ctx.note(name, value)
     elif zero_init_residual:
         ctx.note("zero_initialised", _zero_residuals(built, ctx))
     task = built.architecture.task
     outcome = fit(
-        Trainee(built.module, task, trained_names(built.module, include, exclude)),
+        Trainee(
+            built.module,
+            task,
+            trained_names(built.module, include, exclude),
+            output_kinds=built.architecture.output_kinds,
+        ),
         ctx,
         Training(epochs, batch_size, optimizer, learning_rate, schedule, weight_decay, clip_norm, augment, samples),
         lambda _, outputs, targets: loss(outputs, targets, task, label_smoothing=label_smoothing),

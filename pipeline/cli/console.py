@@ -25,7 +25,9 @@ def run_and_print(prepared: Prepared) -> int:
     """Run, or show the plan, as the configuration says; return the exit code: 0, or 1 if a job failed."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     config = prepared.config
-    print_notes(prepared.notes, prepared.data.name, console)
+    print_notes(
+        [*prepared.preprocessing, *(f"Data set '{prepared.data.name}': {note}" for note in prepared.notes)], console
+    )
     if config.plan_only:
         durations = prepared.store.durations()
         print_plan(prepared.plan, prepared.jobs, prepared.artifacts, durations, console, force=prepared.force)

@@ -72,16 +72,16 @@ def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) ->
     )
 
 
+def print_notes(notes: Sequence[str], console: Console) -> None:
+    """Print how models and data are read, where the recipe left it open or other programs may read them in another way."""
+    for note in notes:
+        console.print(Text(note, style="cyan"), soft_wrap=True)
+
+
 def print_absent(absent: Mapping[str, str], console: Console) -> None:
     """Print which targets cannot run here, and why: their figures are left out."""
     for name, why in absent.items():
         console.print(Text.assemble((f"Target '{name}' is skipped: ", "bold yellow"), why))
-
-
-def print_notes(notes: Sequence[str], dataset: str, console: Console) -> None:
-    """Print how the data are read, where other programs may read them in another way."""
-    for note in notes:
-        console.print(Text.assemble((f"Data set '{dataset}': ", "bold yellow"), note), soft_wrap=True)
 
 
 def print_findings(plan: Plan, findings: Sequence[Lint], console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -29,7 +30,21 @@ def blame(error: BaseException) -> str:
     return f"{text_with_type} ({own[-1].filename}:{own[-1].lineno})" if own else text_with_type
 
 
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # colours and cursor movements of terminals
+
+
 def reason(error: BaseException) -> str:
     """The first line of an error's text, or its type where it has none."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in _ESCAPES.sub("", str(error)).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The error that a chain of errors began with, which says more than what was raised because of it."""
+    seen = {id(error)}
+    while True:
+        before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if before is None or id(before) in seen:
+            return error
+        seen.add(id(before))
+        error = before

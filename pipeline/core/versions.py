@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-EXPORT_VERSION = 2
+EXPORT_VERSION = 3
 LAYERS_VERSION = 4
 ACTIVATIONS_VERSION = 2
 COMPARE_VERSION = 5
-TIMES_VERSION = 1
-PREDICT_VERSION = 1
+TIMES_VERSION = 2
+PREDICT_VERSION = 2
 MEASURE_VERSION = 1
-TIMING_VERSION = 3
+TIMING_VERSION = 4
 """Of the timing protocol: a change of what its figures mean raises it, and models are timed again."""

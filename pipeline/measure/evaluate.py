@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.core.errors import BouillonError
 from pipeline.measure.decode import write_answers
+from pipeline.measure.logits import LogitsSession
 from pipeline.measure.metrics.api import Predictions
 from pipeline.targets.api import Session
 
@@ -22,10 +23,18 @@ class EvaluationError(BouillonError, ValueError):
     """A model cannot be evaluated: the message says what is missing."""
 
 
-def predict(session: Session, dataset: Dataset, *, batch_size: int) -> Predictions:
+def predict(
+    session: Session, dataset: Dataset, *, batch_size: int, output_kinds: Mapping[str, str] | None = None
+) -> Predictions:
     """Run every instance of the evaluation split through an open model, in stored order.
 
     Outputs that are not numbers are kept as they are: metrics count them as wrong and report their share.
+
+    Args:
+        session: the open model.
+        dataset: gives the instances.
+        batch_size: instances per run.
+        output_kinds: what outputs are that are no logits (`ops.core.output_kind`): metrics get logits of them.
 
     Raises:
         EvaluationError: if the split is empty, or the model does not fit the data.
@@ -34,6 +43,7 @@ def predict(session: Session, dataset: Dataset, *, batch_size: int) -> Predictio
     ids: list[str] = []
     outputs: dict[str, list[np.ndarray]] = {}
     targets: dict[str, list[np.ndarray]] = {}
+    session = LogitsSession(session, dataset.task, output_kinds or {})
     _check_inputs(session, dataset)
     for batch in dataset.batches(_SPLIT, batch_size=batch_size):
         results = _answered(session, dataset, {name: batch.inputs[name] for name in session.inputs})

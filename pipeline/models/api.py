@@ -12,7 +12,7 @@ The keyword-only parameters are what a conf/model entry may set besides `builder
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +22,7 @@ from pipeline.core.errors import BouillonError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BUILDERS", "Builder", "Built", "ModelError", "Need", "builder"]
+__all__ = ["BUILDERS", "Builder", "Built", "ModelError", "Need", "OnnxFile", "builder"]
 
 
 class ModelError(BouillonError, ValueError):
@@ -57,12 +57,25 @@ class Built:
     """In float32."""
     arguments: Mapping[str, Any]
     """JSON-ready arguments of the same builder that need no file and no network."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What there is to say of it: JSON-ready, recorded with the model that a recipe begins with."""
 
 
-Builder = Callable[..., "torch.nn.Module | Built | Path"]
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """An ONNX file, as it can be worked with."""
+
+    path: Path
+    output_kinds: Mapping[str, str] = field(default_factory=dict)
+    """Output -> what it is (`ops.core.output_kind`)."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """As `Built.notes`."""
+
+
+Builder = Callable[..., "torch.nn.Module | Built | OnnxFile | Path"]
 """Takes a Need and keyword-only arguments.
 
-Returns a module in float32 (its arguments build its structure again), a Built, or the path of an ONNX file.
+Returns a module in float32 (its arguments build its structure again), a Built, or an ONNX file or its path.
 """
 BUILDERS: Registry[Builder] = Registry("model builder", "pipeline.models.builders")
 F = TypeVar("F", bound=Builder)

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core.forward import GENERATIVE, OUTPUTS, forward
+from ops.core.forward import GENERATIVE, OUTPUTS, all_outputs, call, task_outputs
 from ops.core.model import Architecture
 from ops.core.operation import OnnxModel, TorchModel
+from ops.core.output_kind import LOGITS, output_kind, torch_operations
 from pipeline.core.config_entry import EntryKind
 from pipeline.core.errors import blame, reason
 from pipeline.models import factories
-from pipeline.models.api import BUILDERS, Built, ModelError, Need
+from pipeline.models.api import BUILDERS, Built, ModelError, Need, OnnxFile
 
 if TYPE_CHECKING:
     import torch
@@ -49,21 +50,29 @@ def build(entry: Mapping[str, Any], need: Need) -> TorchModel | OnnxModel:
     name = entry.get("name", entry["builder"])
     try:
         made = BUILDERS[entry["builder"]](need, **arguments)
-        if isinstance(made, Built):
-            arguments, made = dict(made.arguments), made.module
-        if not isinstance(made, Path):
-            _check_fit(made.eval(), need)
+        if isinstance(made, Path | OnnxFile):
+            file = made if isinstance(made, OnnxFile) else OnnxFile(made)
+            return OnnxModel(file.path, _architecture(entry, arguments, need, file.output_kinds), file.notes)
+        built = made if isinstance(made, Built) else Built(made, arguments)
+        kinds, left_out = _check_fit(built.module.eval(), need)
     except ModelError as error:
         raise ModelError(f"Model '{name}': {error}") from None
-    architecture = Architecture(
-        name=name,
+    notes = {**built.notes, **({"outputs_left_out": left_out} if left_out else {})}
+    return TorchModel(built.module, _architecture(entry, built.arguments, need, kinds), notes=notes)
+
+
+def _architecture(
+    entry: Mapping[str, Any], arguments: Mapping[str, Any], need: Need, kinds: Mapping[str, str]
+) -> Architecture:
+    return Architecture(
+        name=entry.get("name", entry["builder"]),
         builder=entry["builder"],
-        arguments=arguments,
+        arguments=dict(arguments),
         task=need.task,
         classes=need.classes,
         inputs=need.inputs,
+        output_kinds={name: kind for name, kind in kinds.items() if kind != LOGITS},
     )
-    return OnnxModel(made, architecture) if isinstance(made, Path) else TorchModel(made, architecture)
 
 
 def build_structure(architecture: Architecture) -> torch.nn.Module:
@@ -87,7 +96,7 @@ def build_structure(architecture: Architecture) -> torch.nn.Module:
             )
     except TypeError as error:
         raise ModelError(f"'{architecture.name}': {reason(error)}") from None
-    if made is None or isinstance(made, Path):
+    if made is None or isinstance(made, Path | OnnxFile):
         raise ModelError(f"Builder '{architecture.builder}' gives no torch module for '{architecture.name}'")
     return made.module if isinstance(made, Built) else made
 
@@ -111,22 +120,38 @@ def _untouched(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     return tensor
 
 
-def _check_fit(module: torch.nn.Module, need: Need) -> None:
-    """Run two instances of zeros through the network, and compare its outputs with what the task needs."""
+def _check_fit(module: torch.nn.Module, need: Need) -> tuple[dict[str, str], list[str]]:
+    """Run two instances through the network, and compare its outputs with what the task needs.
+
+    Returns what each of the task's outputs is (`ops.core.output_kind`), and the names of those that the task has no use for.
+    """
     import torch
 
-    inputs = {
+    zeros = {
         name: torch.zeros((2, *shape), dtype=getattr(torch, dtype)) for name, (dtype, shape) in need.inputs.items()
     }
     _check_names(module, need)
     described = ", ".join(f"{name} {list(shape)}" for name, (_, shape) in need.inputs.items())
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            outputs = forward(module, inputs, need.task)
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            result = call(module, zeros)
+            outputs = task_outputs(result, need.task)
     except Exception as error:  # noqa: BLE001 - boundary: a network of the user's may raise anything
         raise ModelError(f"the network does not run on {described}: its forward pass raises {blame(error)}") from None
     for name in OUTPUTS[need.task]:
-        check_output(name, tuple(outputs[name].shape), need)
+        check_output(name, tuple(getattr(outputs[name], "shape", ())), need)
+    used = {id(output) for output in outputs.values()}
+    left_out = [
+        name
+        for name, output in all_outputs(result).items()
+        if id(output) not in used
+        and not (need.task == GENERATIVE and name.startswith("encoder_"))  # on the way to words
+    ]
+    return {name: _kind(output) for name, output in outputs.items()}, left_out
+
+
+def _kind(output: torch.Tensor) -> str:
+    return output_kind(torch_operations(output), output.detach().float().numpy())
 
 
 def _check_names(module: torch.nn.Module, need: Need) -> None:
@@ -156,9 +181,15 @@ def check_output(name: str, shape: tuple[int, ...], need: Need) -> None:
                 f"[2, {length}, vocabulary]"
             )
         return
-    width = len(need.classes) if name == "logits" else next(iter(need.inputs.values()))[1][0]
-    meaning = "classes" if name == "logits" else "tokens"
-    if shape != (2, width):
+    expected = expected_shape(name, need)
+    if shape != expected:
+        meaning = "classes" if name == "logits" else "tokens"
         raise ModelError(
-            f"output '{name}' has shape {list(shape)} for 2 instances; the data has {width} {meaning}, so it must be [2, {width}]"
+            f"output '{name}' has shape {list(shape)} for 2 instances; the data has {expected[1]} {meaning}, so it must be "
+            f"{list(expected)}"
         )
+
+
+def expected_shape(name: str, need: Need) -> tuple[int, int]:
+    """Shape of an output for two instances: a number per class, or one per token of the input."""
+    return 2, len(need.classes) if name == "logits" else next(iter(need.inputs.values()))[1][0]

@@ -17,7 +17,7 @@ from pipeline.core.keys import CONTENT, digest
 from pipeline.core.machine.libraries import version
 from pipeline.core.user_code import code_of, code_of_definition, edited
 from pipeline.models.api import BUILDERS, ModelError
-from pipeline.models.onnx_data import external_files, read_graph
+from pipeline.models.onnx_files.external_data import external_files, read_graph
 
 _KEYS = ("weights", "path")
 """Arguments of builders that may name a file or a folder."""

@@ -20,7 +20,7 @@ from pipeline.core.errors import reason
 from pipeline.core.secret_values import hidden, revealed
 from pipeline.models.api import ModelError
 from pipeline.models.identity import check_imported, code_behind
-from pipeline.models.onnx_data import external_files, read_graph, read_whole, write_whole
+from pipeline.models.onnx_files.external_data import external_files, read_graph, read_whole, write_whole
 
 if TYPE_CHECKING:
     import torch

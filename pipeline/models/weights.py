@@ -86,8 +86,18 @@ def _torch_file(file: Path) -> dict[str, Any]:
 
 def load_into(
     module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, source: str, new_head: bool, match: Match
-) -> None:
+) -> dict[str, Any]:
     """Copy tensors into a network. The head (its last layer with parameters) keeps its initial weights if `new_head`.
+
+    Args:
+        module: changed in place.
+        tensors: by name, or in order.
+        source: where they are from, for messages.
+        new_head: whether the head may stay as it is where it does not fit.
+        match: how tensors and parameters belong together.
+
+    Returns:
+        What there is to note: `untrained_head`, the tensors that stayed as they were, if any.
 
     Raises:
         ModelError: naming the tensors that do not fit, with their shapes.
@@ -101,6 +111,12 @@ def load_into(
     if misfits and not (new_head and set(own) - set(fitting) - _counters(own) <= head):
         raise ModelError(f"{source}: {misfits}.{_advice(misfits, new_head)}")
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fitting.items()}, strict=False)
+    return untrained(set(own) - set(fitting) - _counters(own))
+
+
+def untrained(names: Collection[str]) -> dict[str, Any]:
+    """The note of a model of which some tensors have the values that they were initialised with."""
+    return {"untrained_head": sorted(names)} if names else {}
 
 
 def head_tensors(module: torch.nn.Module) -> set[str]:

@@ -211,6 +211,13 @@ class _Planner:
         if spec.consumes is not None and parent is None:
             raise BadParamsError(f"'{spec.name}' needs a model: put it under `then` of a `load` or `train` step")
         if parent is not None and spec.consumes is Format.TORCH and parent.format is Format.ONNX:
+            root = self.steps[parent.root]
+            if root.format is Format.ONNX:
+                able = sorted(name for name in OPERATIONS if OPERATIONS[name].consumes is Format.ONNX)
+                raise BadParamsError(
+                    f"'{spec.name}' takes a torch network, and '{root.op}' gives an ONNX file, which only {', '.join(able)} "
+                    f"can take. Begin with `load` or `train` and the network itself, or leave '{spec.name}' out"
+                )
             raise BadParamsError(
                 f"'{spec.name}' takes a torch model, but '{parent.op}' gives an ONNX model, which cannot be trained or edited. "
                 f"Put '{spec.name}' before '{parent.op}' (for training that knows of the int8 rounding to come: "

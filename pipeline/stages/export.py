@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING, Any
 from ops.core.operation import TorchModel
 from pipeline.core.versions import EXPORT_VERSION
 from pipeline.models import storage
+from pipeline.models.export_check import check_export
 from pipeline.models.onnx_export import export_onnx
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.datasets.api import Split
     from pipeline.engine.jobs import Job
     from pipeline.engine.worker import Worker
+
+_SPLITS: tuple[Split, ...] = ("calibration", "train", "evaluation")
+_INSTANCES = 4
+"""On which the file's outputs are compared with the network's."""
 
 
 def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
@@ -21,6 +29,15 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     source = worker.artifacts.folder(job.model)
     model = storage.load(source)
     assert isinstance(model, TorchModel), "only torch models are scheduled for export"
-    export_onnx(model, folder / storage.ONNX_FILE)
+    notes = export_onnx(model, folder / storage.ONNX_FILE)
+    check_export(model, folder / storage.ONNX_FILE, _instances(worker))
     shutil.copyfile(source / storage.ARCHITECTURE_FILE, folder / storage.ARCHITECTURE_FILE)
-    return {"version": EXPORT_VERSION}
+    return {"version": EXPORT_VERSION, **notes}
+
+
+def _instances(worker: Worker) -> dict[str, np.ndarray]:
+    """Inputs of a few instances, from the first split that has any."""
+    for split in _SPLITS:
+        for batch in worker.dataset.batches(split, batch_size=_INSTANCES, samples=_INSTANCES):
+            return {name: array[:_INSTANCES] for name, array in batch.inputs.items()}
+    return {}

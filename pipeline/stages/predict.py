@@ -9,7 +9,7 @@ from ops.core.operation import Format
 from pipeline.core.environment import device_id
 from pipeline.measure.evaluate import predict
 from pipeline.measure.predictions import save_predictions
-from pipeline.models.storage import ONNX_FILE
+from pipeline.models.storage import ONNX_FILE, load_architecture
 from pipeline.targets.open import open_target
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     target = open_target(workplace.targets[job.details["target"]])
     source = worker.artifacts.folder(job.details["source"])
     file = source / ONNX_FILE if target.accepts is Format.ONNX else source
+    kinds = load_architecture(source).output_kinds
     with target.open(file, threads=workplace.threads) as session:
-        save_predictions(predict(session, worker.dataset, batch_size=workplace.batch_size), folder)
-    return {"target": target.describe(), "dataset": worker.dataset.fingerprint, "device": device_id()}
+        predictions = predict(session, worker.dataset, batch_size=workplace.batch_size, output_kinds=kinds)
+    save_predictions(predictions, folder)
+    return {
+        "output_kinds": dict(kinds),
+        "target": target.describe(),
+        "dataset": worker.dataset.fingerprint,
+        "device": device_id(),
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from pipeline.measure.timing.session import run_session
 from pipeline.models.storage import ONNX_FILE
 from pipeline.plan.steps import Plan, Step
 from pipeline.stages.schedule import predict_job, timing_key
-from pipeline.store.records.run_records import Ingested, Record
+from pipeline.store.records.run_records import Ingested, Record, TimingSamples
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
@@ -150,3 +150,13 @@ class Timing:
 
 def _condition(case: Case) -> str:
     return f"{case.scenario}, batch {case.batch}, {case.threads} thread(s)"
+
+
+def lengths_note(records: Sequence[Record]) -> list[str]:
+    """Of how many tokens the texts were that latencies are of: a sentence, or none of data without tokens."""
+    timed = [record for record in records if isinstance(record, TimingSamples) and record.batch_size == 1]
+    lengths = sorted({float(tokens) for record in timed if (tokens := record.conditions["runtime"].get("tokens"))})
+    if not lengths:
+        return []
+    between = f"{lengths[0]:g}" if lengths[0] == lengths[-1] else f"{lengths[0]:g} to {lengths[-1]:g}, by model,"
+    return [f"Latencies are of single texts of {between} tokens on average, as they are in the evaluation split"]

@@ -25,6 +25,7 @@ from pipeline.sweep.class_agreement import agree_on_classes
 from pipeline.sweep.config import Config, ConfigError
 from pipeline.sweep.known_data import remember
 from pipeline.sweep.preflight import data_notes, gather, open_data, read_data, register_ours
+from pipeline.sweep.preprocessing import settle_preprocessing
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
@@ -54,6 +55,8 @@ class Prepared:
     """Steps that run again although their artifacts exist."""
     notes: tuple[str, ...] = ()
     """What the person should know of how the data are read."""
+    preprocessing: tuple[str, ...] = ()
+    """What was taken from pretrained models to prepare the data, and where the entry says otherwise."""
 
     def missing(self) -> list[Job]:
         """Jobs whose artifacts have to be made."""
@@ -76,6 +79,8 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         load_plugins(config.plugins)
     preset = _preset(config.bench)
     recipe = parse(config.recipe)
+    settled = settle_preprocessing(config, recipe, entries)
+    config, entries = settled.config, settled.entries
     config, data, agreement = agree_on_classes(config, open_data(config))
     remember(data.fingerprint, config)
     plan = make_plan(recipe, gather(config, recipe, data, entries))
@@ -100,6 +105,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         data=data,
         preset=preset,
         force={step_at(plan, path).key for path in config.forced()},
+        preprocessing=tuple(settled.notes),
         notes=data_notes(data, agreement if any(step.op == _LOAD for step in plan.steps) else ()),
     )
 

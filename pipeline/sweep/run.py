@@ -16,7 +16,7 @@ from pipeline.engine.jobs import Done, Failed, Job, Limits, Outcome, Skipped, Wh
 from pipeline.engine.runner import run as run_jobs
 from pipeline.measure.lints.check import Evidence, check
 from pipeline.measure.lints.overlap import calibration_overlap
-from pipeline.stages.timing import Timing
+from pipeline.stages.timing import Timing, lengths_note
 from pipeline.store.errors import StoreError
 from pipeline.store.queries.lint_rows import lint_rows
 from pipeline.store.records.run_records import Device, Lint, Run, RunEnd
@@ -155,6 +155,8 @@ class _Run:
         with self.reporter.timing() as report:
             timed = timing.run(self.store.ingested(), self.data, run_id=self.run_id, progress=report)
         recorder.add(timed.records)
+        for note in lengths_note(timed.records):
+            self.reporter.notice(note)
         recorder.news |= bool(timed.records)
         for job, failed in timed.failures:
             recorder.record(job, failed)
@@ -184,6 +186,7 @@ class _Run:
             **self.config.model_dump(mode="json"),
             "dataset_key": self.plan.facts.data_fingerprint,
             "dataset_notes": list(self.prepared.notes),
+            **({"preprocessing": list(self.prepared.preprocessing)} if self.prepared.preprocessing else {}),
         }
         news = self.data.fingerprint not in self.store.ingested()
         return [

@@ -22,6 +22,7 @@ _LEVELS = {
     "none": "ORT_DISABLE_ALL",
 }
 _ERRORS_ONLY = 3
+_TEXTS = 2  # axes: instances, tokens
 INSTALL = "pip install onnxruntime"
 
 
@@ -96,6 +97,11 @@ class OrtSession:
         self._model = model
         self.inputs = tuple(value.name for value in session.get_inputs())
         self.outputs = tuple(value.name for value in session.get_outputs())
+        self.fixed_length = any(
+            len(value.shape) == _TEXTS and isinstance(value.shape[1], int) and "int" in value.type
+            for value in session.get_inputs()
+        )
+        """Whether an input of tokens has one length only."""
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         """Return the outputs as NumPy arrays."""

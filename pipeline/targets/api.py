@@ -41,6 +41,7 @@ __all__ = [
     "Target",
     "TargetError",
     "needs_module",
+    "takes_one_length",
     "target",
 ]
 
@@ -79,6 +80,11 @@ class Session(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
+
+
+def takes_one_length(session: Session) -> bool:
+    """Whether an open model takes texts of one length only, so that they must be padded to it."""
+    return bool(getattr(session, "fixed_length", False))
 
 
 class Target(Protocol):

@@ -83,6 +83,8 @@ class OpenVinoSession:
         self._request, self._model = compiled.create_infer_request(), model
         self.inputs = tuple(value.get_any_name() for value in compiled.inputs)
         self.outputs = tuple(value.get_any_name() for value in compiled.outputs)
+        shapes = [value.get_partial_shape() for value in compiled.inputs]
+        self.fixed_length = any(len(shape) == 2 and shape[1].is_static for shape in shapes)  # noqa: PLR2004 - texts
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         """Return the outputs, copied out of OpenVINO's own buffers, which the next run overwrites."""

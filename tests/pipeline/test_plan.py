@@ -181,3 +181,17 @@ def test_a_seed_that_is_no_whole_number_is_refused(planned, seed):
 def test_an_operation_that_draws_no_random_numbers_takes_no_seed(planned):
     with pytest.raises(RecipeError, match=re.escape("Operation 'toy_add': unknown parameter 'seed'.")):
         planned(under(a={"op": "toy_add", "with": {"seed": 1}}))
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_below_an_onnx_file_nothing_impossible_is_advised(planned, facts, between):
+    file = {"name": "file", "builder": "onnx", "path": "net.onnx"}
+    tuned = {"op": "toy_tune"}
+    then = {"q": {"op": "toy_onnx", "then": {"t": tuned}}} if between else {"t": tuned}
+    tree = {"base": {"op": "load_onnx", "with": {"model": "file"}, "then": then}}
+    with pytest.raises(
+        RecipeError, match=r"'toy_tune' takes a torch network, and 'load_onnx' gives an ONNX file"
+    ) as found:
+        planned(tree, facts=replace(facts, models={**facts.models, "file": file}))
+    assert "quantize" in str(found.value)
+    assert "Put 'toy_tune' before" not in str(found.value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from ops.core.errors import OperationError
 from ops.core.forward import forward, loss, tensors
 from ops.core.operation import Context, TorchModel
+from ops.core.output_kind import torch_logits
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +54,8 @@ def saliencies(
             add(scores[name], parameter, count)
 
         with _gradients(model.module, parameters, visit):
-            loss(forward(model.module, tensors(batch.inputs), task), tensors(batch.targets), task).backward()
+            outputs = torch_logits(forward(model.module, tensors(batch.inputs), task), model.architecture.output_kinds)
+            loss(outputs, tensors(batch.targets), task).backward()
         seen += count
         ctx.progress(seen, total, "gradients")
     with torch.no_grad():

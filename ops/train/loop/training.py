@@ -15,6 +15,7 @@ import torch
 from ops.core.errors import OperationError
 from ops.core.forward import forward, tensors, without_padding
 from ops.core.operation import Context
+from ops.core.output_kind import torch_logits
 from ops.train.loop.optimizers import OptimizerName, ScheduleName, make_optimizer, make_schedule
 
 Tensors = Mapping[str, torch.Tensor]
@@ -50,6 +51,8 @@ class Trainee:
     """Names of the parameters that may change, in the order of the network; normalisation whose parameters may not keeps its statistics too."""
     masks: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """Parameter -> bool tensor; where it is False the parameter is zero after every step."""
+    output_kinds: Mapping[str, str] = field(default_factory=dict)
+    """As `Architecture.output_kinds`: the loss is taken of logits."""
     companion: torch.nn.Module | None = None
     """Further state that belongs into checkpoints (observers of fake quantization)."""
 
@@ -174,7 +177,8 @@ class _Run:
 
     def _step(self, batch: Any) -> float:
         inputs, targets = without_padding(tensors(batch.inputs)), tensors(batch.targets)
-        loss = self.loss(inputs, forward(self.trainee.module, inputs, self.trainee.task), targets)
+        outputs = forward(self.trainee.module, inputs, self.trainee.task)
+        loss = self.loss(inputs, torch_logits(outputs, self.trainee.output_kinds), targets)
         value = float(loss.detach())
         if not math.isfinite(value):
             return value

@@ -117,14 +117,14 @@ def windowed(
 
 def _check_room(encoder: Any, questions: Sequence[Question], text: Text) -> None:
     """Refuse what the tokenizer would answer with a crash: a question that leaves no room to move on in the context."""
-    room = text.max_length - encoder.num_special_tokens_to_add(pair=True) - text.stride
+    room = text.longest - encoder.num_special_tokens_to_add(pair=True) - text.stride
     for start in range(0, len(questions), _CHUNK):
         chunk = [one.question.strip() for one in questions[start : start + _CHUNK]]
         lengths = [len(tokens) for tokens in encoder(chunk, add_special_tokens=False)["input_ids"]]
         longest = int(np.argmax(lengths))
         if lengths[longest] >= room:
             raise DataError(
-                f"the question '{chunk[longest][:60]}' has {lengths[longest]} tokens; with text.max_length {text.max_length} and "
+                f"the question '{chunk[longest][:60]}' has {lengths[longest]} tokens; with text.max_length {text.longest} and "
                 f"text.stride {text.stride} it may have {max(0, room - 1)}. Raise max_length or lower stride"
             )
 
@@ -132,7 +132,7 @@ def _check_room(encoder: Any, questions: Sequence[Question], text: Text) -> None
 def _encoded(encoder: Any, questions: Sequence[Question], text: Text, names: Sequence[str]) -> dict[str, np.ndarray]:
     encoding = encoder(
         [one.question.strip() for one in questions], [one.context for one in questions],
-        truncation="only_second", max_length=text.max_length, stride=text.stride, padding="max_length",
+        truncation="only_second", max_length=text.longest, stride=text.stride, padding="max_length",
         return_overflowing_tokens=True, return_offsets_mapping=True, return_token_type_ids=True,
     )  # fmt: skip
     spans = np.asarray(encoding["offset_mapping"], np.int32)

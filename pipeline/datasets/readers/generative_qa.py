@@ -92,7 +92,7 @@ def _encoded(
     encoder: Any, questions: Sequence[Question], text: Text, special: tuple[int, int, int]
 ) -> dict[str, np.ndarray]:
     limits = {"padding": "max_length", "truncation": True}
-    asked = encoder([prompt(one.question, one.context) for one in questions], max_length=text.max_length, **limits)
+    asked = encoder([prompt(one.question, one.context) for one in questions], max_length=text.longest, **limits)
     first = [(one.answers or ("",))[0] for one in questions]
     plain = encoder(first, add_special_tokens=False, truncation=True, max_length=text.answer_tokens - 1)["input_ids"]
     answers = np.full((len(questions), text.answer_tokens), _IGNORED, np.int32)

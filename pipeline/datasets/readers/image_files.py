@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.datasets.api import DataError
 from pipeline.datasets.paths import readable
 from pipeline.datasets.readers.decoding import MAX_PIXELS, Decoder, is_deep, open_picture, orientation_of
+from pipeline.datasets.readers.geometry import Geometry
 from pipeline.datasets.readers.image_arrays import Form
 from pipeline.datasets.splits import Arrays
 
@@ -30,7 +31,7 @@ _TWELVE_BITS = 4096
 
 @dataclass(frozen=True, slots=True)
 class PictureReader:
-    """Resize the shorter side, cut out the middle (or, augmenting, any part), normalise."""
+    """Resize, cut out the middle (or, augmenting, any part), normalise."""
 
     sources: Sequence[Any]
     """A path, a file's content, or {bytes: ..., path: ...} as Hugging Face stores pictures."""
@@ -38,7 +39,7 @@ class PictureReader:
     """Where relative paths start."""
     labels: np.ndarray
     form: Form
-    resize: int
+    geometry: Geometry
     flip: bool
     decoder: Decoder = Decoder()  # noqa: RUF009 - frozen
 
@@ -108,21 +109,19 @@ class PictureReader:
         )
 
     def _cut(self, row: int, place: np.ndarray) -> np.ndarray:
-        """(channels, size, size), uint8 or float32 0 to 255; `place` is where the cut lies, 0 to 1 from the top and from the left."""
-        from PIL.Image import Resampling
+        """(channels, size, size), uint8 or float32 0 to 255; `place` is where the cut lies, 0 to 1 from the top and from the left.
 
+        Raises:
+            DataError: naming the file, where the picture is too narrow for the cut.
+        """
         picture = self._decode(row, channels=self.form.channels)
-        scale = self.resize / min(picture.size)
-        width, height = (max(self.form.size, round(side * scale)) for side in picture.size)
+        width, height = self.geometry.resized(*picture.size)
         if width * height > MAX_PIXELS:
             raise DataError(
                 f"{self._source(row)[1]}: {picture.width} x {picture.height} pixels are too narrow for a cut of "
                 f"{self.form.size} x {self.form.size}; remove it"
             )
-        picture = picture.resize((width, height), Resampling.BILINEAR)
-        top, left = (round((side - self.form.size) * at) for side, at in zip((height, width), place[:2], strict=True))
-        cut = np.asarray(picture.crop((left, top, left + self.form.size, top + self.form.size)))
-        planes = cut[None] if cut.ndim == 2 else cut.transpose(2, 0, 1)  # noqa: PLR2004 - height and width alone
+        planes = self.geometry.cut(picture, place)
         return np.broadcast_to(planes, (self.form.channels, *planes.shape[1:]))
 
     def _decode(self, row: int, *, channels: int) -> Image:
@@ -155,8 +154,3 @@ def source_of(value: Any) -> bytes | str:
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     return value if isinstance(value, bytes) else str(value or "")
-
-
-def default_resize(size: int) -> int:
-    """The shorter side from which `size` is cut: 256 for 224."""
-    return round(size / 0.875)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.datasets.api import Count, Share
 from pipeline.datasets.readers.decoding import Background, Bits
-from pipeline.datasets.readers.image_arrays import Statistic
+from pipeline.datasets.readers.geometry import ChannelOrder, Fit, Geometry, Interpolation, Rounding, default_resize
+from pipeline.datasets.readers.image_arrays import Form, Statistic
 
 Task = Literal["image-classification", "text-classification", "question-answering", "generative-question-answering"]
+DEFAULT_SIZE, DEFAULT_LENGTH = 224, 128
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
+
+
+def statistic(value: Statistic | None, default: Statistic) -> Statistic:
+    """A mean or deviation as it is set, zero too; the default where it is not."""
+    return default if value is None else value
 
 
 class _Group(BaseModel):
@@ -46,7 +53,10 @@ class Text(_Group):
 
     tokenizer: str | None = None
     """A folder or a Hugging Face hub id. Tasks on text need one."""
-    max_length: Annotated[int, Field(ge=4)] = 128
+    max_length: Annotated[int, Field(ge=4)] | None = None
+    """Tokens; None: as many as the pretrained model takes, at most 512, or else 128."""
+    padding: Literal["max_length", "longest"] | None = None
+    """Whether texts are padded to `max_length`, or to the longest of the data; None: to `max_length`."""
     stride: Count = 64
     """Question answering: tokens that neighbouring windows of a long context share."""
     answer_tokens: Count = 30
@@ -54,16 +64,36 @@ class Text(_Group):
     token_type_ids: bool | None = None
     """Whether the model takes them; None: as the tokenizer says."""
 
+    @property
+    def longest(self) -> int:
+        """The most tokens of an instance."""
+        return self.max_length or DEFAULT_LENGTH
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-ready, for fingerprints: all that decides what models see, but for the tokenizer's content."""
+        return {
+            "max_length": self.longest,
+            "stride": self.stride,
+            "answer_tokens": self.answer_tokens,
+            "token_type_ids": self.token_type_ids,
+            **({"padding": "longest"} if self.padding == "longest" else {}),
+        }
+
 
 class Picture(_Group):
     """How a picture file becomes a model's input: its shorter side resized, the middle cut out, levels normalised."""
 
-    size: Count = 224
+    size: Count | None = None
+    """None: the pretrained model's, or else 224; likewise all below that is None."""
     resize: Count | None = None
     """Length of the shorter side before the cut; None: size / 0.875, as is usual for ImageNet."""
+    fit: Fit | None = None
+    interpolation: Interpolation | None = None
+    rounding: Rounding | None = None
+    channel_order: ChannelOrder | None = None
     channels: Literal[1, 3] = 3
-    mean: Statistic = IMAGENET_MEAN
-    std: Statistic = IMAGENET_STD
+    mean: Statistic | None = None
+    std: Statistic | None = None
     flip: bool = True
     """Mirror half of the training pictures."""
     bits: Bits | None = None
@@ -72,6 +102,39 @@ class Picture(_Group):
     """Colour behind transparent pixels."""
     root: str | None = None
     """Folder that image paths start from; None: that of the table."""
+
+    def form(self) -> Form:
+        """How levels become a model's input."""
+        return Form.of(
+            size=self.size or DEFAULT_SIZE,
+            channels=self.channels,
+            mean=statistic(self.mean, IMAGENET_MEAN),
+            std=statistic(self.std, IMAGENET_STD),
+        )
+
+    def geometry(self) -> Geometry:
+        """How pictures are resized and cut."""
+        size = self.size or DEFAULT_SIZE
+        return Geometry(
+            size,
+            self.resize or default_resize(size),
+            self.fit or "crop",
+            self.interpolation or "bilinear",
+            self.rounding or "nearest",
+            self.channel_order or "rgb",
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-ready, for fingerprints: all that decides what models see."""
+        return {
+            "size": self.size or DEFAULT_SIZE,
+            "resize": self.resize,
+            "channels": self.channels,
+            "mean": statistic(self.mean, IMAGENET_MEAN),
+            "std": statistic(self.std, IMAGENET_STD),
+            "flip": self.flip,
+            **self.geometry().identity,
+        }
 
 
 class Shares(_Group):

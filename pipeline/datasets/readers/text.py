@@ -49,12 +49,20 @@ def tokenised(
         for start in range(0, len(texts), _CHUNK):
             columns = [list(column) for column in zip(*texts[start : start + _CHUNK], strict=True)]
             encoding = encoder(
-                *columns, padding="max_length", truncation=True, max_length=text.max_length, return_token_type_ids=True
+                *columns, padding="max_length", truncation=True, max_length=text.longest, return_token_type_ids=True
             )
             parts.append(as_arrays(encoding, names))
-        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+        tokens = {name: np.concatenate([part[name] for part in parts]) for name in names}
+        return _trimmed(tokens) if text.padding == "longest" else tokens
 
     return derived_arrays(folder, f"text-{key[:32]}", make)
+
+
+def _trimmed(tokens: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Cut off the columns, at either end, in which no text has a token."""
+    used = np.flatnonzero(tokens["attention_mask"].any(axis=0))
+    first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+    return {name: np.ascontiguousarray(array[:, first:last]) for name, array in tokens.items()}
 
 
 def inputs_of(tokens: Mapping[str, np.ndarray]) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -11,6 +11,7 @@ import numpy as np
 from ops.core.registry import nearest
 from pipeline.core.download.checksums import file_digests
 from pipeline.core.errors import reason
+from pipeline.core.extras import install_command
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
 from pipeline.datasets.class_order import shown
@@ -70,7 +71,7 @@ def _parts(path: str, subset: str | None, revision: str | None, folder: Path) ->
         import datasets
         from datasets.exceptions import DatasetsError
     except ImportError:
-        raise DataError("Hugging Face data sets need the package `datasets`: pip install datasets") from None
+        raise DataError(f"Hugging Face data sets need the package `datasets`: {install_command('datasets')}") from None
     place = Path(path).expanduser()
     try:
         if (place / "dataset_dict.json").exists() or (place / "state.json").exists():

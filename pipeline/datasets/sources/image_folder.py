@@ -14,9 +14,10 @@ from pipeline.datasets.api import SPLITS, Count, DataError, Share, Split, datase
 from pipeline.datasets.class_order import lookalikes, order_of, shown
 from pipeline.datasets.paths import check_regular, readable
 from pipeline.datasets.readers.decoding import Background, Bits, Decoder
+from pipeline.datasets.readers.geometry import ChannelOrder, Fit, Geometry, Interpolation, Rounding, default_resize
 from pipeline.datasets.readers.image_arrays import Form, Statistic
-from pipeline.datasets.readers.image_files import PictureReader, default_resize
-from pipeline.datasets.readers.settings import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.datasets.readers.image_files import PictureReader
+from pipeline.datasets.readers.settings import DEFAULT_SIZE, IMAGENET_MEAN, IMAGENET_STD, statistic
 from pipeline.datasets.sources._folders import PictureFile, list_pictures
 from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, hashed_split, limited
 from pipeline.datasets.tabular.files import read_columns
@@ -29,11 +30,15 @@ def image_folder(
     folder: Path,
     *,
     root: str,
-    size: Count = 224,
+    size: Count | None = None,
     resize: Count | None = None,
+    fit: Fit | None = None,
+    interpolation: Interpolation | None = None,
+    rounding: Rounding | None = None,
+    channel_order: ChannelOrder | None = None,
     channels: Literal[1, 3] = 3,
-    mean: Statistic = IMAGENET_MEAN,
-    std: Statistic = IMAGENET_STD,
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
     flip: bool = True,
     bits: Bits | None = None,
     background: Background = "white",
@@ -51,7 +56,9 @@ def image_folder(
     `splits` says whether the folders in `root` are splits or classes; null: splits if all are called so, and an error if
     it is in doubt. Pictures are decoded as `pipeline.datasets.readers.decoding` says: upright, deep greys over their full range
     (or that of `bits`), transparency on `background`. A picture's shorter side is resized to `resize` (size / 0.875 if
-    not given) and the middle `size` x `size` cut out; training cuts anywhere and mirrors half of the pictures (`flip`).
+    not given) and the middle `size` x `size` cut out; `fit: squash` resizes both sides, `none` neither; `rounding` is how
+    a library rounds sizes. What is not given of these, of `mean` and of `std` is that of the pretrained model that the
+    recipe begins with, or else ImageNet's. Training cuts anywhere and mirrors half of the pictures (`flip`).
     Without a folder for evaluation, `evaluation_share` of the pictures is held out by a hash of the relative path;
     without one for calibration, `calibration_share` of the training pictures. `train`, `calibration`, `evaluation` limit
     the number of pictures. `classes` fixes the order of the classes to that of a pretrained model (null: that of the
@@ -59,7 +66,12 @@ def image_folder(
     other columns are attributes.
     """
     place = Path(root).expanduser()
-    form = Form.of(size=size, channels=channels, mean=mean, std=std)
+    form = Form.of(
+        size=size or DEFAULT_SIZE,
+        channels=channels,
+        mean=statistic(mean, IMAGENET_MEAN),
+        std=statistic(std, IMAGENET_STD),
+    )
     listing, omissions = list_pictures(place, splits)
     paths = [file.path for file in listing]
     names = [file.label for file in listing]
@@ -68,11 +80,18 @@ def image_folder(
     table = Path(attributes).expanduser() if attributes else None
     shares = {"evaluation": evaluation_share, "calibration": calibration_share}
     limits: dict[Split, int | None] = {"train": train, "calibration": calibration, "evaluation": evaluation}
-    side = resize or default_resize(size)
+    geometry = Geometry(
+        form.size,
+        resize or default_resize(form.size),
+        fit or "crop",
+        interpolation or "bilinear",
+        rounding or "nearest",
+        channel_order or "rgb",
+    )
 
     def load() -> Instances:
         labels = np.array(order.numbers(names, [f"{readable(str(place))}/{file.id}" for file in listing]), np.int64)
-        reader = PictureReader(paths, place, labels, form, side, flip, decoder)
+        reader = PictureReader(paths, place, labels, form, geometry, flip, decoder)
         return Instances(
             ids=np.array([file.id for file in listing], object),
             labels=names,
@@ -93,8 +112,8 @@ def image_folder(
         task="image-classification",
         fingerprint=fingerprint(
             "image_folder", version=_VERSION, content=content, attributes=described, form=form.identity,
-            resize=side, flip=flip, decoding=decoder.identity, classes=order.classes, layout=_tops(listing),
-            shares=shares, limits=limits,
+            resize=geometry.resize, **geometry.identity, flip=flip, decoding=decoder.identity, classes=order.classes,
+            layout=_tops(listing), shares=shares, limits=limits,
         ),
         load=load,
         is_own=True,

@@ -18,8 +18,7 @@ from pipeline.datasets.paths import check_regular, readable
 from pipeline.datasets.readers.decoding import Decoder
 from pipeline.datasets.readers.extractive_qa import Question, QuestionSet, WindowReader, parsed, windowed
 from pipeline.datasets.readers.generative_qa import INPUTS, WrittenReader, WrittenSet, encoded_questions
-from pipeline.datasets.readers.image_arrays import Form
-from pipeline.datasets.readers.image_files import PictureReader, default_resize, source_of
+from pipeline.datasets.readers.image_files import PictureReader, source_of
 from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, Text
 from pipeline.datasets.readers.text import TextReader, inputs_of, lengths_of, tokenised
 from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_folder
@@ -78,7 +77,7 @@ class Rules:
         return {
             "task": self.task, "columns": self.columns.model_dump(), "shares": self.shares.model_dump(),
             "classes": self.classes, "limits": dict(self.limits),
-            part: getattr(self, part).model_dump(exclude={"root", "tokenizer"}),
+            part: self.picture.identity() if part == "picture" else self.text.identity(),
         }  # fmt: skip
 
 
@@ -157,11 +156,10 @@ def _classes(rules: Rules, records: Records) -> tuple[list[str], np.ndarray, Cla
 def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> Instances:
     names, labels, order = _classes(rules, records)
     picture = rules.picture
-    form = Form.of(size=picture.size, channels=picture.channels, mean=picture.mean, std=picture.std)
-    resize = picture.resize or default_resize(picture.size)
+    form = picture.form()
     splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
     sources = records.columns[rules.columns.image]
-    reader = PictureReader(sources, root, labels, form, resize, picture.flip, decoder)
+    reader = PictureReader(sources, root, labels, form, picture.geometry(), picture.flip, decoder)
     return Instances(
         ids=np.array(records.ids, object),
         labels=names,

@@ -82,9 +82,19 @@ class Subject:
     """Share of the instances that have the most frequent label."""
     overlap: float | None = None
     """Share of the calibration instances whose content also stands in the evaluation split."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What the operation that made it recorded."""
     parent: Subject | None = None
     siblings: tuple[Subject, ...] = ()
     """Other models that the same operation made of the same parent."""
+
+    @property
+    def of_file(self) -> bool:
+        """Whether the tree began with an ONNX file, so that nothing can train, prune or recalibrate it."""
+        model: Subject = self
+        while model.parent is not None:
+            model = model.parent
+        return model.op == "load_onnx"
 
     def value(self, metric: str) -> float | None:
         """The metric's value, if it was measured."""

@@ -42,8 +42,7 @@ def a_few_pay(subject: Subject) -> Finding | None:
             continue
         return Finding(
             f"One {what} lost {drop:.1%} of accuracy where all together lost {overall:.1%} (p = {p:.1g}, corrected)",
-            f"See Behaviours by {what}; prune less or fine-tune with the {what} in mind, and put worst_{what}_drop into the "
-            "budget",
+            f"See Behaviours by {what}; {_remedy(subject, what)}, and put worst_{what}_drop into the budget",
             {f"worst_{what}_drop": drop, f"{what}_drop_p": p, "accuracy_drop": overall},
         )
     return None
@@ -57,9 +56,31 @@ def constant_predictor(subject: Subject) -> Finding | None:
         return None
     return Finding(
         f"{share:.1%} of the instances get one and the same prediction",
-        "Nothing is left of the model: compress less, leave normalisation layers alone (`exclude: [norm]`), recalibrate "
-        "(`calibrate`) or fine-tune",
+        _constant_advice(subject),
         {"most_frequent_prediction": share, "most_frequent_label": label},
+    )
+
+
+def _remedy(subject: Subject, what: str) -> str:
+    if subject.of_file:
+        return "leave layers in float (`exclude`)"
+    return f"prune less or fine-tune with the {what} in mind"
+
+
+def _constant_advice(subject: Subject) -> str:
+    """What can be done: a model that begins a tree was not compressed, and an ONNX file can only be quantized."""
+    if subject.parent is None:
+        return (
+            "The model as it was given answers so: compare preprocessing and the order of the classes with what it was "
+            "trained on, and whether its head is trained"
+        )
+    if subject.of_file:
+        return (
+            "Nothing is left of the model: leave layers in float (`exclude`), or choose another `method` of `quantize`"
+        )
+    return (
+        "Nothing is left of the model: compress less, leave normalisation layers alone (`exclude: [norm]`), recalibrate "
+        "(`calibrate`) or fine-tune"
     )
 
 

@@ -69,6 +69,7 @@ def subjects_of(evidence: Evidence, overlap: float | None = None) -> list[Subjec
                 op=model["op"],
                 kind=model["kind"],
                 params=_mapping(model["params"]),
+                notes=_mapping(model.get("notes") or {}),
                 target=target,
                 metrics={**own.get("", {}), **own[target]},
                 timings=tuple(timings[place]),

@@ -86,6 +86,18 @@ def unfused_batch_norms(files: ModelFiles) -> float | None:
     return kinds["BatchNormalization"] if quantized else None
 
 
+@metric(unit="", format=",.0f", better=Better.NEITHER)
+def fixed_length(files: ModelFiles) -> float | None:
+    """Number of tokens that every text must be padded to; none where a file takes any length."""
+    if files.file.suffix != ".onnx":
+        return None
+    import onnx
+
+    from ops.onnx_graph.layers import fixed_length as length_of
+
+    return length_of(onnx.load(files.file, load_external_data=False))
+
+
 def _all_files(path: Path) -> list[Path]:
     """A file with the external weights beside it (`model.onnx.data`), or all files of an artifact folder."""
     if path.is_dir():

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ops.core.forward import TOKENS
 from pipeline.core.errors import BouillonError
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
 
 FILE = "inputs.npz"
+MASK = "attention_mask"
 
 
 class InputsError(BouillonError, ValueError):
@@ -49,8 +50,18 @@ def read_inputs(file: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def cycle(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], batch: int) -> Iterator[Mapping[str, np.ndarray]]:
-    """Yield batches for ever: every instance in turn, each batch contiguous in memory and made beforehand.
+def batches(
+    arrays: Mapping[str, np.ndarray], names: Sequence[str], batch: int, *, padded: bool = False
+) -> list[dict[str, np.ndarray]]:
+    """Cut instances into batches that a model is run on: every instance in turn, each batch contiguous in memory.
+
+    Texts are of their own length: of a batch, the columns go in which no instance has a token.
+
+    Args:
+        arrays: inputs of all instances, (N, ...) each.
+        names: inputs that the model takes.
+        batch: instances of each.
+        padded: leave texts padded as the data set pads them: for a model that takes one length only.
 
     Raises:
         InputsError: if an input that the model takes is missing.
@@ -61,4 +72,23 @@ def cycle(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], batch: int) 
     count = len(arrays[names[0]])
     rows = np.arange(max(count, batch) if count % batch == 0 else batch * -(-count // batch)) % count
     parts = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    return itertools.cycle([{name: np.ascontiguousarray(arrays[name][part]) for name in names} for part in parts])
+    return [_feed(arrays, names, part, padded=padded) for part in parts]
+
+
+def mean_tokens(feeds: Sequence[Mapping[str, np.ndarray]]) -> float | None:
+    """Tokens of an instance, padding included, on average over the batches; None of data that is not made of tokens."""
+    lengths = [feed["input_ids"].shape[1] for feed in feeds if "input_ids" in feed]
+    return float(np.mean(lengths)) if lengths else None
+
+
+def _feed(
+    arrays: Mapping[str, np.ndarray], names: Sequence[str], rows: np.ndarray, *, padded: bool
+) -> dict[str, np.ndarray]:
+    columns = slice(None)
+    if not padded and MASK in arrays:
+        used = np.flatnonzero(arrays[MASK][rows].any(axis=0))
+        columns = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+    return {
+        name: np.ascontiguousarray(arrays[name][rows][:, columns] if name in TOKENS else arrays[name][rows])
+        for name in names
+    }

@@ -6,6 +6,7 @@ of the runtime are answers too; anything else ends the process, and its trace is
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.core.plugins import load_plugins
-from pipeline.measure.timing.inputs import InputsError, cycle, read_inputs
+from pipeline.measure.timing.inputs import InputsError, batches, mean_tokens, read_inputs
 from pipeline.measure.timing.loop import Feeds, time_runs, warm_up
 from pipeline.measure.timing.memory import peak_bytes, reset_peak
 from pipeline.measure.timing.preset import Warmup
-from pipeline.targets.api import Session, TargetError
+from pipeline.targets.api import Session, TargetError, takes_one_length
 from pipeline.targets.open import open_target
 
 
@@ -37,7 +38,12 @@ class _Measured:
         start = time.perf_counter()
         self._session: Session = target.open(Path(command["model"]), threads=self._threads)
         self.load_seconds = time.perf_counter() - start
-        self._feeds: Feeds = cycle(arrays, self._session.inputs, int(command["batch"]))
+        padded = takes_one_length(self._session)
+        made = batches(arrays, self._session.inputs, int(command["batch"]), padded=padded)
+        tokens = mean_tokens(made)
+        if tokens is not None:
+            self.description = {**self.description, "tokens": round(tokens, 1)}
+        self._feeds: Feeds = itertools.cycle(made)
         first = next(self._feeds)
         start = time.perf_counter()
         self._session.run(first)

@@ -12,7 +12,7 @@ from ops.core.registry import nearest
 from pipeline.core.download.hub import HubError, local_folder
 from pipeline.core.errors import reason
 from pipeline.models.api import Built, ModelError, Need, builder
-from pipeline.models.weights import Match, listed, load_into, read_tensors
+from pipeline.models.weights import Match, listed, load_into, read_tensors, untrained
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +72,7 @@ def huggingface(
     with _refused(f"config of '{base.model_type}'"):
         settings = type(base).from_dict({**inherited, **wanted})
     _check_length(settings, need)
+    notes: dict[str, Any] = {}
     if not need.pretrained:
         module = _initialised(settings, need)
     elif source is None:
@@ -80,15 +81,15 @@ def huggingface(
         )
     elif source.is_dir():
         _check_class_order(base, need, new_head)
-        module = _loaded(source, settings, need, new_head)
+        module, notes = _loaded(source, settings, need, new_head)
     else:
         module = _initialised(settings, need)
-        load_into(module, read_tensors(str(source)), source=str(source), new_head=new_head, match=match)
+        notes = load_into(module, read_tensors(str(source)), source=str(source), new_head=new_head, match=match)
     structure = {"architecture": settings.model_type, "config": _structure(settings)}
     if batch_norm_momentum is not None:
         _set_momentum(module, batch_norm_momentum)
         structure["batch_norm_momentum"] = batch_norm_momentum
-    return Built(module, structure)
+    return Built(module, structure, notes)
 
 
 def _set_momentum(module: torch.nn.Module, momentum: float) -> None:
@@ -161,9 +162,9 @@ def _check_keys(base: Any, config: Mapping[str, Any]) -> None:
 def _wanted(base: Any, config: Mapping[str, Any], need: Need) -> dict[str, Any]:
     """The entry's settings, with the classes and the input size of the data."""
     wanted: dict[str, Any] = dict(config)
-    if need.task == GENERATIVE:
+    if need.task == GENERATIVE or hasattr(base, "use_cache"):
         wanted["use_cache"] = False  # keys and values of earlier tokens would be outputs of the exported graph
-    elif need.task != "question-answering":
+    if need.task not in (GENERATIVE, "question-answering"):
         wanted["id2label"] = dict(enumerate(need.classes))
         wanted["label2id"] = {name: number for number, name in enumerate(need.classes)}
     if need.picture is not None:
@@ -209,7 +210,7 @@ def _attention(need: Need) -> dict[str, str]:
     return {"attn_implementation": "eager"} if need.task == GENERATIVE else {}
 
 
-def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> torch.nn.Module:
+def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
     import torch
 
     safe = next(folder.glob("*.safetensors"), None) is not None
@@ -218,12 +219,14 @@ def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> torch.nn
             str(folder), config=settings, dtype=torch.float32, use_safetensors=safe, weights_only=True,
             ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False, **_attention(need),
         )  # fmt: skip
-    _check_report(module, report, folder, new_head)
-    return module  # type: ignore[no-any-return]
+    return module, untrained(_check_report(module, report, folder, new_head))
 
 
-def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Path, new_head: bool) -> None:
-    """Refuse weights of which anything but the head does not fit; the head only if `new_head` says so."""
+def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Path, new_head: bool) -> list[str]:
+    """Refuse weights of which anything but the head does not fit; the head only if `new_head` says so.
+
+    Returns the names of the tensors that the weights did not give.
+    """
     own = module.state_dict()
     differing = {
         name: f"'{name}' is {list(theirs)} there and {list(ours)} here"
@@ -238,7 +241,7 @@ def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Pa
     problems = {**differing, **missing, **extra}
     body = {name: problem for name, problem in problems.items() if not _of_head(module, name)}
     if not problems or (new_head and not body):
-        return
+        return [*differing, *missing]
     advice = (
         "Give the data the size of the weights (e.g. `size` of the data set), and leave `config` as it is there" if body
         else "`new_head: true` starts the head anew from random weights, to be trained"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
 from pipeline.models import factories
-from pipeline.models.api import ModelError, Need, builder
+from pipeline.models.api import Built, ModelError, Need, builder
 from pipeline.models.weights import Match, load_into, read_tensors
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def python(
     weights: str | None = None,
     new_head: bool = False,
     match: Match = "names",
-) -> nn.Module:
+) -> Built:
     """What `factory` (`package.module:function`) returns for `arguments`: a torch module.
 
     A factory with a parameter `need` is given the `Need`, with the data's classes and input shapes. The module's forward
@@ -42,13 +42,14 @@ def python(
     if "need" in _parameters(function, given, factory):
         given["need"] = need
     module = _called(function, given, factory)
+    notes: dict[str, Any] = {}
     if need.pretrained:
         if weights is None:
             raise ModelError(
                 "there are no pretrained weights: set `weights` to a file of tensors, or `train` the model"
             )
-        load_into(module, read_tensors(weights), source=weights, new_head=new_head, match=match)
-    return module
+        notes = load_into(module, read_tensors(weights), source=weights, new_head=new_head, match=match)
+    return Built(module, {"factory": factory, "arguments": dict(arguments or {})}, notes)
 
 
 def _found(factory: str) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
 from pipeline.core.errors import reason
+from pipeline.core.extras import install_command
 from pipeline.models.api import Built, ModelError, Need, builder
 from pipeline.models.weights import Match, load_into, read_tensors
 
@@ -32,12 +33,13 @@ def timm(
     not fit the data's classes start anew, to be trained.
     """
     module = _created(architecture, config or {}, need, len(need.classes))
+    notes: dict[str, Any] = {}
     if need.pretrained:
         if weights is None:
             raise ModelError("there are no pretrained weights: set `weights` to a file, or to `pretrained`")
         tensors = _fetched(architecture, config or {}, need) if weights == "pretrained" else read_tensors(weights)
-        load_into(module, tensors, source=weights, new_head=new_head, match=match)
-    return Built(module, {"architecture": architecture, "config": config or {}})
+        notes = load_into(module, tensors, source=weights, new_head=new_head, match=match)
+    return Built(module, {"architecture": architecture, "config": config or {}}, notes)
 
 
 def _created(
@@ -46,7 +48,7 @@ def _created(
     try:
         import timm as library
     except ImportError:
-        raise ModelError("timm models need the package `timm`: pip install timm") from None
+        raise ModelError(f"timm models need the package `timm`: {install_command('timm')}") from None
     except RuntimeError as error:  # a torchvision for another torch, which timm imports
         raise ModelError(f"timm is installed but cannot be imported: {reason(error)}") from None
     if need.picture is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
 from pipeline.core.errors import reason
+from pipeline.core.extras import install_command
 from pipeline.models.api import Built, ModelError, Need, builder
 from pipeline.models.weights import Match, load_into, read_tensors
 
@@ -37,16 +38,21 @@ def torchvision(
         module = models.get_model(architecture, weights=None, num_classes=len(need.classes), **(config or {}))
     except (TypeError, ValueError) as error:
         raise ModelError(f"torchvision cannot make '{architecture}': {reason(error)}") from None
+    notes: dict[str, Any] = {}
     if need.pretrained:
-        load_into(module, _tensors(models, architecture, weights), source=str(weights), new_head=new_head, match=match)
-    return Built(module, {"architecture": architecture, "config": config or {}})
+        notes = load_into(
+            module, _tensors(models, architecture, weights), source=str(weights), new_head=new_head, match=match
+        )
+    return Built(module, {"architecture": architecture, "config": config or {}}, notes)
 
 
 def _library() -> Any:
     try:
         from torchvision import models
     except ImportError:
-        raise ModelError("torchvision models need the package `torchvision`: pip install torchvision") from None
+        raise ModelError(
+            f"torchvision models need the package `torchvision`: {install_command('torchvision')}"
+        ) from None
     except RuntimeError as error:  # a build for another torch
         raise ModelError(f"torchvision is installed but does not fit this torch: {reason(error)}") from None
     return models

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.store.reader import open_results
 
 _QUERIES = {
-    "models": "SELECT model_key, name, parent_key, op, kind, params FROM models WHERE model_key IN $models",
+    "models": "SELECT model_key, name, parent_key, op, kind, params, notes FROM models WHERE model_key IN $models",
     "measurements": """
         SELECT model_key, target, metric, value, low, high FROM measurements
         WHERE model_key IN $models AND coalesce(device, $device) = $device""",

@@ -1,6 +1,7 @@
 """Predictions on the evaluation split: order, windows of questions, NaN, and what does not fit."""
 
 import re
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +10,11 @@ import pytest
 from ops.core.operation import Batch
 from pipeline.datasets.api import Answers
 from pipeline.measure.evaluate import EvaluationError, predict
-from pipeline.measure.metrics.quality import accuracy, invalid_outputs
+from pipeline.measure.metrics.behaviour import kl_to_base
+from pipeline.measure.metrics.quality import accuracy, invalid_outputs, loss
+from pipeline.measure.predictions import prediction_record
+from pipeline.models.api import Need
+from pipeline.models.build import build
 from pipeline.targets.open import open_target
 from tests.pipeline.nets import CLASSES, samples
 
@@ -132,3 +137,39 @@ def test_a_question_is_judged_once_and_by_the_window_of_its_answer():
     assert found.references == (("Paris",), ("",))
     np.testing.assert_array_equal(found.outputs["start_logits"], rows[[1, 2]])
     assert found.targets["start_positions"].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("end", ["Softmax", "LogSoftmax", "Sigmoid"])
+def test_figures_of_a_file_that_takes_the_softmax_itself_are_those_of_its_probabilities(end, tmp_path):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.random.default_rng(0).normal(size=(1728, 7)).astype(np.float32) / 10
+    nodes = [
+        helper.make_node("Flatten", ["pixel_values"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["scores"]),
+        helper.make_node(end, ["scores"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["n", 3, 24, 24])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 7])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "net.onnx")
+    need = Need("image-classification", CLASSES, Pictures.inputs, pretrained=True)
+    built = build({"name": "mine", "builder": "onnx", "path": str(tmp_path / "net.onnx")}, need)
+    with open_target({"name": "onnxruntime", "target": "onnxruntime"}).open(built.path, threads=1) as session:
+        found = predict(session, Pictures(), batch_size=8, output_kinds=built.architecture.output_kinds)
+    scores = samples(20).reshape(20, -1).astype(np.float64) @ weight
+    p = 1 / (1 + np.exp(-scores)) if end == "Sigmoid" else np.exp(scores - scores.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    labels = np.arange(20) % 7
+    record = prediction_record(found, model="m", target="onnxruntime", dataset="d")
+    assert np.allclose(record.probabilities, p, atol=1e-5)
+    assert np.allclose(record.confidence, p.max(axis=1), atol=1e-5)
+    assert loss(found).value == pytest.approx(-np.log(p[np.arange(20), labels]).mean(), rel=1e-4)
+    base = replace(found, outputs={"logits": np.zeros((20, 7), np.float32)})
+    assert kl_to_base(found, base).value == pytest.approx((np.log(1 / 7) - np.log(p)).mean(axis=1).mean(), rel=1e-4)

@@ -1,5 +1,6 @@
 """The parts of a session: presets, inputs, contention, energy, memory, the machine's lock."""
 
+import itertools
 import multiprocessing
 import re
 import time
@@ -15,7 +16,7 @@ from pipeline.core.machine.cpu_quota import cores
 from pipeline.core.machine.lock import BusyError, lock_file, measuring, working
 from pipeline.measure.timing.contention import LoadMeter, busy_seconds
 from pipeline.measure.timing.energy import EnergyMeter
-from pipeline.measure.timing.inputs import InputsError, cycle, read_inputs, write_inputs
+from pipeline.measure.timing.inputs import InputsError, batches, mean_tokens, read_inputs, write_inputs
 from pipeline.measure.timing.memory import peak_bytes, reset_peak
 from pipeline.measure.timing.participant import Plan
 from pipeline.measure.timing.preset import Condition, Preset, PresetError, parse_preset
@@ -127,14 +128,37 @@ class TestInputs:
 
     @pytest.mark.parametrize(("count", "batch"), [(32, 1), (32, 8), (10, 4), (3, 8)])
     def test_every_instance_takes_its_turn(self, count, batch):
-        feeds = cycle({"x": np.arange(count)}, ("x",), batch)
+        feeds = itertools.cycle(batches({"x": np.arange(count)}, ("x",), batch))
         seen = [next(feeds)["x"] for _ in range(2 * count)]
         assert all(len(rows) == batch and rows.flags["C_CONTIGUOUS"] for rows in seen)
         assert set(np.concatenate(seen)) == set(range(count))
 
+    @pytest.mark.parametrize(("batch", "widths"), [(1, [2, 3, 5]), (2, [3, 5]), (3, [5])])
+    def test_texts_are_of_their_own_length(self, batch, widths):
+        mask = np.array([[1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 0]])
+        arrays = {"input_ids": np.arange(18).reshape(3, 6), "attention_mask": mask}
+        feeds = batches(arrays, ("input_ids", "attention_mask"), batch)
+        assert [feed["input_ids"].shape[1] for feed in feeds] == widths
+        assert [feed["attention_mask"].shape[1] for feed in feeds] == widths
+        assert feeds[0]["input_ids"][0, :2].tolist() == [0, 1]
+        assert mean_tokens(feeds) == pytest.approx(np.mean(widths))
+
+    def test_texts_that_are_padded_before_them_lose_the_padding_too(self):
+        arrays = {"input_ids": np.arange(6)[None], "attention_mask": np.array([[0, 0, 0, 1, 1, 1]])}
+        assert batches(arrays, ("input_ids",), 1)[0]["input_ids"].tolist() == [[3, 4, 5]]
+
+    def test_a_model_of_one_length_gets_padded_texts(self):
+        arrays = {"input_ids": np.arange(6)[None], "attention_mask": np.array([[1, 0, 0, 0, 0, 0]])}
+        feeds = batches(arrays, ("input_ids",), 1, padded=True)
+        assert feeds[0]["input_ids"].shape == (1, 6)
+        assert mean_tokens(feeds) == 6
+
+    def test_data_without_tokens_have_no_length(self):
+        assert mean_tokens(batches({"x": np.zeros((4, 3))}, ("x",), 2)) is None
+
     def test_a_missing_input_is_named(self):
         with pytest.raises(InputsError, match="The model takes mask; the samples hold x"):
-            cycle({"x": np.zeros(3)}, ("x", "mask"), 1)
+            batches({"x": np.zeros(3)}, ("x", "mask"), 1)
 
 
 class TestContention:

@@ -1,5 +1,6 @@
 """Each lint fires on the measurement that it is about, says what to try, and is silent otherwise."""
 
+import json
 import re
 from datetime import UTC, datetime
 
@@ -22,6 +23,7 @@ ISSUE = {
     "slower_with_fewer_macs", "int8_slower_than_float", "low_integer_share", "larger_at_higher_ratio",
     "quantized_without_preprocessing", "unsteady_latency", "contended", "drifted", "target_disagrees",
     "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay", "timed_apart",
+    "untrained_head", "outputs_left_out", "further_outputs", "fixed_length",
 }  # fmt: skip
 
 
@@ -31,10 +33,10 @@ class Sweep:
     def __init__(self):
         self.models, self.measurements, self.timings, self.speedups, self.answers = [], [], [], [], []
 
-    def model(self, key, parent="base", *, op="magnitude_prune", kind="prune", params="{}", **metrics):
+    def model(self, key, parent="base", *, op="magnitude_prune", kind="prune", params="{}", notes="{}", **metrics):
         self.models.append({
             "model_key": key, "name": key, "parent_key": None if key == "base" else parent, "op": op, "kind": kind,
-            "params": params,
+            "params": params, "notes": notes,
         })  # fmt: skip
         return self.measure(key, "ort", accuracy=0.9, **metrics)
 
@@ -256,6 +258,17 @@ def test_constant_predictor(sweep):
     )
 
 
+def test_what_a_constant_predictor_is_told_to_try_is_possible(sweep):
+    sweep.answer("base", 1.0).model("pruned").answer("pruned", 1.0)
+    found = sweep.findings()
+    assert "compress less" not in found["base", "constant_predictor"].advice  # nothing was compressed
+    assert "fine-tune" in found["pruned", "constant_predictor"].advice
+    of_file = Sweep()
+    of_file.model("base", op="load_onnx", kind="base").model("int8", op="quantize", kind="quantize").answer("int8", 1.0)
+    advice = of_file.findings()["int8", "constant_predictor"].advice
+    assert not re.search("fine-tune|calibrate|prune", advice)
+
+
 def test_data_of_one_class_make_no_constant_predictor(sweep):
     assert sweep.answer("base", 1.0, label=1.0).findings() == {}
     assert Sweep().model("base", op="train", kind="base").answer("base", 0.5).findings() == {}
@@ -264,6 +277,28 @@ def test_data_of_one_class_make_no_constant_predictor(sweep):
 def test_not_a_number(sweep):
     sweep.measure("base", "ort", invalid_outputs=0.02)
     assert sweep.findings()["base", "not_a_number"].message == "2.00% of the instances get NaN or infinity on ort"
+
+
+def test_a_head_that_nothing_has_trained_is_said_of_all_below_it():
+    sweep = Sweep()
+    sweep.model("base", op="load", kind="base", notes='{"untrained_head": ["classifier.weight"]}')
+    sweep.model("int8", op="quantize", kind="quantize").model("tuned", op="finetune", kind="finetune")
+    sweep.model("tuned_int8", "tuned", op="quantize", kind="quantize")
+    found = sweep.findings()
+    assert {model for model, lint in found if lint == "untrained_head"} == {"base", "int8"}
+    assert "classifier.weight" in found["base", "untrained_head"].message
+
+
+@pytest.mark.parametrize("note", ["outputs_left_out", "further_outputs"])
+def test_outputs_that_nothing_judges_are_named(note):
+    sweep = Sweep()
+    sweep.model("base", op="load", kind="base", notes=json.dumps({note: ["hidden_states.0"]}))
+    assert "hidden_states.0" in sweep.findings()["base", note].message
+
+
+def test_a_length_that_is_fixed_is_said(sweep):
+    sweep.model("m", fixed_length=7.0)
+    assert "exactly 7 tokens" in sweep.findings()["m", "fixed_length"].message
 
 
 def test_calibration_overlaps_evaluation(sweep):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.models import onnx_data, storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
 from pipeline.models.identity import content_of
+from pipeline.models.onnx_files import external_data, storage
 from tests.pipeline.models.conftest import PICTURES, entry
 
 WEIGHT = np.random.default_rng(0).normal(size=(192, 3)).astype(np.float32)
@@ -47,7 +47,7 @@ def classifier(path, *, weight=WEIGHT, location="net.onnx.data"):
 def relocate(path, location):
     """Let the file say that its weights are somewhere else."""
     model = onnx.load(str(path), load_external_data=False)
-    for tensor in onnx_data._tensors(model):
+    for tensor in external_data._tensors(model):
         for part in tensor.external_data:
             if part.key == "location":
                 part.value = location
@@ -153,7 +153,7 @@ def test_more_than_one_file_holds_lies_beside_the_artifact_and_counts_in_its_siz
     from pipeline.measure.metrics.api import ModelFiles
     from pipeline.measure.metrics.size import file_bytes
 
-    monkeypatch.setattr(onnx_data, "_LARGEST", 100)
+    monkeypatch.setattr(external_data, "_LARGEST", 100)
     model = build(entry("onnx", path=str(classifier(tmp_path / "net.onnx"))), PICTURES)
     folder = tmp_path / "artifact"
     folder.mkdir()

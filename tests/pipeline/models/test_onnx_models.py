@@ -99,7 +99,7 @@ def test_names_that_fit_stay_where_only_some_do(tmp_path):
         (
             {},
             replace(PICTURES, inputs={"pixel_values": ("float32", (3, 9, 9))}),
-            "ONNX Runtime refuses the model or the data's inputs (",
+            "input 'pixel_values' takes [batch, 3, 8, 8], the data gives [batch, 3, 9, 9]. Set `size: 8` of the pictures",
         ),
         ({}, QUESTIONS, "has the inputs pixel_values; the task needs input_ids, attention_mask, token_type_ids"),
     ],

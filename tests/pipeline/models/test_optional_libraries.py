@@ -2,11 +2,15 @@
 
 import importlib.util
 import re
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 
+from pipeline.core.extras import install_command
 from pipeline.models import storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
@@ -34,7 +38,9 @@ def test_without_the_library_the_message_says_what_to_install(library):
         pytest.skip(f"{library} is installed")
     with pytest.raises(
         ModelError,
-        match=re.escape(f"Model 'mine': {library} models need the package `{library}`: pip install {library}"),
+        match=re.escape(
+            f"Model 'mine': {library} models need the package `{library}`: pip install -c scripts/constraints.txt -e '.[{library}]'"
+        ),
     ):
         build(entry(library, architecture="resnet18"), LARGER)
 
@@ -78,3 +84,23 @@ def test_published_weights_have_names(pretrained):
         match=r"torchvision publishes no 'IMAGENET1K_V3' of 'resnet50'. Did you mean 'IMAGENET1K_V\d'\? Known: ",
     ):
         build(conf, pretrained(LARGER))
+
+
+def test_an_extra_leaves_the_pinned_torch_alone():
+    """Every package of an extra is pinned, and the torchvision that they bring is the one built for the pinned torch."""
+    root = Path(__file__).resolve().parents[3]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    lines = (root / "scripts/constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    for name in ("timm", "torchvision", "datasets", "openvino"):
+        for requirement in map(Requirement, extras[name]):
+            assert requirement.specifier.contains(pinned[requirement.name]), requirement
+    torch_minor, vision_minor = (int(pinned[name].split(".")[1]) for name in ("torch", "torchvision"))
+    assert vision_minor == torch_minor + 15  # torchvision 0.15 came with torch 2.0, and each later one with the next
+    for name in ("timm", "torchvision"):  # an unpinned one would bring the newest torch
+        assert f"torchvision==0.{vision_minor}.*" in extras[name]
+
+
+@pytest.mark.parametrize("extra", ["timm", "openvino", "datasets"])
+def test_the_guide_gives_the_command_that_keeps_it(extra):
+    assert install_command(extra) in (Path(__file__).resolve().parents[3] / "README.md").read_text()

@@ -76,10 +76,15 @@ def write_whole(model: ModelProto, path: Path) -> None:
     """Write the model as one file; weights of more than 2 GB, the most that one holds, go to `NAME.data` beside it."""
     import onnx
 
-    if sum(len(tensor.raw_data) for tensor in _tensors(model)) < _LARGEST:
-        onnx.save(model, str(path))
-    else:
+    if is_large(model):
         onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.data")
+    else:
+        onnx.save(model, str(path))
+
+
+def is_large(model: ModelProto) -> bool:
+    """Whether the weights inside the model are too many bytes for one file."""
+    return sum(len(tensor.raw_data) for tensor in _tensors(model)) >= _LARGEST
 
 
 def _apart(model: ModelProto) -> Iterator[tuple[TensorProto, str]]:

@@ -1,0 +1,1 @@
+"""ONNX files of other tools in the form that everything here expects."""

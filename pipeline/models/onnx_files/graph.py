@@ -1,0 +1,136 @@
+"""Graphs of other tools in the form that everything here expects: weights are initialisers, free axes have no size.
+
+What a graph computes is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import reason
+from pipeline.models.api import ModelError
+from pipeline.models.onnx_files.external_data import external_files, is_large, read_graph, read_whole
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+
+_WEIGHTS_APART = 4
+"""The first version of the format in which weights need not be inputs too."""
+_USUAL_IR = 8
+
+
+def read_whole_graph(file: Path) -> tuple[ModelProto, bool]:
+    """Read an ONNX file with its weights, and check it. Also returns whether some of them lie beside it.
+
+    Raises:
+        ModelError: in one line, if the file is missing, damaged, newer than the library, or lacks its weights.
+    """
+    import onnx
+
+    model = read_graph(file)
+    _check_version(model, file)
+    beside = bool(external_files(model, file))
+    _drop_repeated(model.graph, file)
+    if beside:
+        read_whole(model, file)
+    try:
+        onnx.checker.check_model(str(file) if is_large(model) else model)
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:
+        raise ModelError(f"{file}: damaged or no ONNX model ({reason(error)})") from None
+    return model, beside
+
+
+def _check_version(model: ModelProto, file: Path) -> None:
+    """Refuse a file of a newer format, or with newer operators, than the installed library knows."""
+    import onnx
+
+    operators = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    known = onnx.defs.onnx_opset_version()
+    for what, found, newest in (
+        ("IR version", model.ir_version, onnx.IR_VERSION),
+        ("operator set", max(operators, default=0), known),
+    ):
+        if found > newest:
+            raise ModelError(
+                f"{file}: its {what} is {found}, and {newest} is the newest that the installed onnx {onnx.__version__} knows; "
+                "save it with an older one, or update onnx and onnxruntime"
+            )
+
+
+def _drop_repeated(graph: GraphProto, file: Path) -> None:
+    """Let what is defined twice alike be defined once.
+
+    Raises:
+        ModelError: if the definitions differ.
+    """
+    weights: dict[str, TensorProto] = {}
+    for tensor in list(graph.initializer):
+        before = weights.setdefault(tensor.name, tensor)
+        if before is tensor:
+            continue
+        if before.SerializeToString() != tensor.SerializeToString():
+            raise ModelError(f"{file}: '{tensor.name}' is defined twice, with different values")
+        _remove(graph.initializer, tensor)
+    for values in (graph.input, graph.value_info):
+        described: dict[str, ValueInfoProto] = {}
+        for value in list(values):
+            if described.setdefault(value.name, value) is not value:
+                _remove(values, value)
+
+
+def _remove(items: Any, item: Any) -> None:
+    """Remove one element itself: `remove` of protobuf takes the first that equals it."""
+    place = next(index for index, other in enumerate(items) if other is item)
+    del items[place]
+
+
+def weights_apart(model: ModelProto) -> bool:
+    """Turn weights that are inputs too, or lie in nodes, into plain initialisers. Returns whether there were any."""
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    both = [value for value in graph.input if value.name in weights]
+    for value in both:
+        _remove(graph.input, value)
+    inside = list(_constants(graph))
+    for node, tensor in inside:
+        graph.initializer.append(tensor)
+        _remove(graph.node, node)
+    if (both or inside) and model.ir_version < _WEIGHTS_APART:
+        model.ir_version = _USUAL_IR
+    return bool(both or inside)
+
+
+def _constants(graph: GraphProto) -> Iterator[tuple[Any, TensorProto]]:
+    """Yield the nodes that hold a weight, each with it: floats and 8-bit integers with at least one axis."""
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    kinds = onnx.TensorProto
+    held = {kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE, kinds.INT8, kinds.UINT8}
+    results = {value.name for value in graph.output}
+    for node in list(graph.node):
+        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or node.output[0] in results:
+            continue
+        for attribute in node.attribute:
+            tensor = onnx.TensorProto()
+            if attribute.name == "value":
+                tensor.CopyFrom(attribute.t)
+            elif attribute.name == "value_floats":
+                tensor = numpy_helper.from_array(np.asarray(attribute.floats, np.float32))
+            if tensor.dims and tensor.data_type in held:
+                tensor.name = node.output[0]
+                yield node, tensor
+
+
+def free_axes(graph: GraphProto) -> bool:
+    """Let axes of size 0 or less, which other tools write for "any", have no size. Returns whether there were any."""
+    changed = False
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.HasField("dim_value") and axis.dim_value <= 0:
+                axis.ClearField("dim_value")
+                changed = True
+    return changed

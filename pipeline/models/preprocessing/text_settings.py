@@ -1,0 +1,70 @@
+"""What a data set of texts must know of a pretrained model: its tokenizer, its longest input, its padding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.models.preprocessing.beside import CONFIG, KEPT_TOGETHER, model_folder, read_json
+
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer_config.json")
+
+
+@dataclass(frozen=True, slots=True)
+class TextSettings:
+    """What a data set of texts must know of a pretrained model."""
+
+    folder: Path | None
+    """Where its own tokenizer is, if it brings one."""
+    longest: int | None
+    """The most tokens that it takes."""
+    pad: int | None
+    """The token that it takes for padding."""
+    decoder: bool
+    """Whether its configuration is a decoder's, whose last token that is no padding decides."""
+
+
+def text_settings(entry: Mapping[str, Any]) -> TextSettings | None:
+    """What a pretrained transformers model says of its texts; None where there are no files that say anything.
+
+    Raises:
+        ModelError: if its files are damaged.
+        HubError: if the hub cannot be asked.
+    """
+    if entry.get("builder") not in KEPT_TOGETHER:
+        return None
+    folder = model_folder(entry, [CONFIG], _TOKENIZERS)
+    if folder is None:
+        return None
+    config = {**read_json(folder / CONFIG), **(entry.get("config") or {})}
+    has_tokenizer = any((folder / name).is_file() for name in _TOKENIZERS[:3])
+    limits = [_limit(config), _tokenizer_limit(folder)]
+    pad = config.get("pad_token_id")
+    return TextSettings(
+        folder if has_tokenizer else None,
+        min((limit for limit in limits if limit), default=None),
+        int(pad) if isinstance(pad, int) and not isinstance(pad, bool) else None,
+        "use_cache" in config and not config.get("is_encoder_decoder") and config.get("model_type") not in _ENCODERS,
+    )
+
+
+_ENCODERS = {"bert", "roberta", "electra", "xlm-roberta", "camembert", "ernie", "data2vec-text", "roberta-prelayernorm"}
+"""Encoders whose configurations have `use_cache` all the same."""
+
+
+def _limit(config: Mapping[str, Any]) -> int | None:
+    """Positions that a configuration has; those of RoBERTa's family begin after that of padding."""
+    found = config.get("max_position_embeddings") or config.get("n_positions")
+    if not isinstance(found, int) or found < 1:
+        return None
+    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl"):
+        return found - int(config.get("pad_token_id") or 1) - 1
+    return found
+
+
+def _tokenizer_limit(folder: Path) -> int | None:
+    file = folder / "tokenizer_config.json"
+    found = read_json(file).get("model_max_length") if file.is_file() else None
+    return int(found) if isinstance(found, int | float) and 0 < found < 1 << 30 else None
