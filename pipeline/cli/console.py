@@ -1,4 +1,4 @@
-"""What the command line prints of a run: notices and progress while it goes on, tables at its end."""
+"""Output of the command line: notices and progress while a run goes on, tables at its end."""
 
 from __future__ import annotations
 

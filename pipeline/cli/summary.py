@@ -1,4 +1,4 @@
-"""What a person reads when a sweep has ended."""
+"""The summary that a person reads when a sweep has ended."""
 
 from __future__ import annotations
 

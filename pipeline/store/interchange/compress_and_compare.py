@@ -34,7 +34,7 @@ FORMAT = "compress-and-compare"
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did."""
+    """The outcome of an import."""
 
     recipe: str
     models: int

@@ -1,4 +1,4 @@
-"""What a models.json does not say: kinds of operations and directions of metrics, by the words in their names."""
+"""Guesses for what a models.json does not say: kinds of operations and directions of metrics, by the words in their names."""
 
 from __future__ import annotations
 

@@ -96,5 +96,5 @@ def finite(value: Any) -> Any:
 
 
 def _scalar(value: Any) -> Any:
-    """What json.dumps does not know: NumPy values become numbers and lists, anything else its text."""
+    """Convert values that json.dumps does not know: NumPy values to numbers and lists, anything else to its text."""
     return finite(value.tolist()) if hasattr(value, "tolist") else str(value)
