@@ -23,7 +23,7 @@ from pipeline.store.errors import (
 )
 
 APPLICATION = "bouillon"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MAGIC = slice(8, 12)
 _QUOTED = re.compile(r'"[^"]*"')
 _ROW_GROUP = 16384

@@ -126,7 +126,7 @@ class _Run:
         manifest = self.artifacts.manifest(job.key)
         if not manifest.get("failed"):
             return outcome
-        recorder.add(measurement_records(manifest, run_id=self.run_id))
+        recorder.add(measurement_records(manifest, self.artifacts.path(job.key), run_id=self.run_id))
         recorder.news = True
         self.artifacts.remove(job.key)
         return Failed(job.key, outcome.seconds, failed_metrics(manifest))

@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 
 from pipeline.store.reader import StoreError, open_results, snapshot_id
-from viewer.format.metrics import Better, MetricInfo
+from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.results.budget import Budget, sql
 from viewer.results.lineage import Node, StepOutcome
 
@@ -24,8 +24,8 @@ __all__ = [
     "Setting",
     "Snapshot",
     "StoreError",
+    "instance_values",
     "load_snapshot",
-    "right_answers",
     "snapshot_id",
     "speedups",
     "sql_of_table",
@@ -123,26 +123,29 @@ def load_snapshot(path: Path) -> Snapshot:
         db.close()
 
 
-def right_answers(path: Path, context: Setting) -> dict[str, np.ndarray]:
-    """Return model key -> which instances of the evaluation split it answers rightly, bool, in the order of the split."""
+def instance_values(path: Path, context: Setting, metric: str) -> dict[str, np.ndarray]:
+    """Return model key -> values of a metric by instance, in the order of the evaluation split; NaN: does not count.
+
+    float32 (N,), or bool (N,) where all values of all models are 0 or 1: those of a share are many, and small so.
+    """
     with closing(open_results(path)) as db:
-        sets = db.execute(
-            "SELECT model_key, max(prediction_set) FROM prediction_set"
-            " WHERE target = ? AND dataset_key = ? AND split = 'evaluation' GROUP BY ALL",
-            [context.target, context.dataset_key],
-        ).fetchall()
-        numbers = sorted(number for _, number in sets)
         rows = db.execute(
-            "SELECT prediction_set, position, correct FROM prediction WHERE prediction_set IN (SELECT unnest(?::INTEGER[]))",
-            [numbers],
+            """
+            WITH newest AS (
+                SELECT model_key, instance_values FROM value_set
+                WHERE metric = ? AND target = ? AND device IN ('', ?) AND dataset_key = ?
+                QUALIFY row_number() OVER (PARTITION BY model_key ORDER BY recorded_at DESC, fact) = 1
+            )
+            SELECT model_key, unnest(instance_values) AS value, generate_subscripts(instance_values, 1) AS position
+            FROM newest
+            """,
+            [metric, context.target, context.device, context.dataset_key],
         ).fetchnumpy()
-    at: np.ndarray = np.searchsorted(numbers, rows["prediction_set"])
-    position = np.asarray(rows["position"])
-    right = np.zeros((len(numbers), int(position.max(initial=-1)) + 1), dtype=np.bool_)
-    right[at, position] = rows["correct"]
-    whole = np.bincount(at, minlength=len(numbers)) == right.shape[1]
-    rank = {number: row for row, number in enumerate(numbers)}
-    return {key: right[rank[number]] for key, number in sets if whole[rank[number]]}
+    values = np.ma.filled(rows["value"].astype(np.float32), np.nan)
+    if np.isin(values, (0, 1)).all():
+        values = values.astype(np.bool_)
+    starts = np.flatnonzero(np.asarray(rows["position"]) == 1)
+    return dict(zip(rows["model_key"][starts], np.split(values, starts[1:]), strict=False))
 
 
 def speedups(path: Path, context: Setting) -> dict[tuple[str, str, str], tuple[float, float, float]]:
@@ -227,13 +230,23 @@ def _lints(db: duckdb.DuckDBPyConnection) -> dict[str, list[ModelLint]]:
 
 def _metrics(db: duckdb.DuckDBPyConnection) -> list[MetricInfo]:
     rows = db.execute(
-        "SELECT metric, unit, format, better, is_primary, description FROM metrics"
+        "SELECT metric, unit, format, better, is_primary, description, role, pairing FROM metrics"
         " WHERE metric IN (SELECT metric FROM measurements) ORDER BY is_primary DESC, metric"
     ).fetchall()
     declared = _declared(db, {name for name, *_ in rows})
     return [
-        MetricInfo(name, unit, format_, Better(better), primary, *declared.get(name, (None, None)), description)
-        for name, unit, format_, better, primary, description in rows
+        MetricInfo(
+            name,
+            unit,
+            format_,
+            Better(better),
+            primary,
+            *declared.get(name, (None, None)),
+            description,
+            MetricRole(role),
+            Pairing(pairing),
+        )
+        for name, unit, format_, better, primary, description, role, pairing in rows
     ]
 
 

@@ -17,6 +17,19 @@ CREATE TABLE IF NOT EXISTS measurement (
     recorded_at TIMESTAMP NOT NULL
 );
 
+-- The numbers, one per instance, whose mean is the measurement of the same identity and evidence.
+CREATE TABLE IF NOT EXISTS value_set (
+    fact UUID PRIMARY KEY,
+    model_key VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    device VARCHAR NOT NULL,
+    dataset_key VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    instance_values FLOAT[] NOT NULL,
+    evidence_key VARCHAR NOT NULL,
+    recorded_at TIMESTAMP NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS layer (
     fact UUID PRIMARY KEY,
     model_key VARCHAR NOT NULL,

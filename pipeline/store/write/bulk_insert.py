@@ -1,4 +1,4 @@
-"""Instances and predictions: whole columns at once, never row by row."""
+"""Instances, predictions and values by instance: whole columns at once, never row by row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
-from pipeline.store.records.run_records import Instances, PredictionSet
+from pipeline.store.records.run_records import Instances, InstanceValues, PredictionSet
 from pipeline.store.write.table_map import digest
 
 _MILLI = 1000
@@ -74,6 +74,22 @@ def insert_predictions(db: duckdb.DuckDBPyConnection, record: PredictionSet, rec
         _append(db, "prediction", _columns(record, number, slice(start, start + step)))
         for start in range(0, len(record.predicted), step)
     )
+
+
+def insert_values(db: duckdb.DuckDBPyConnection, records: Sequence[InstanceValues], recorded_at: datetime) -> int:
+    """Append values by instance, without the sets that are there already. Returns the rows added."""
+    names = "model_key", "target", "device", "dataset_key", "metric", "evidence_key"
+    columns: dict[str, Any] = {name: [getattr(record, name) for record in records] for name in names}
+    columns["fact"] = [
+        digest({**{name: getattr(record, name) for name in names}, "values": record.values.tobytes()})
+        for record in records
+    ]
+    columns["recorded_at"] = pa.array([recorded_at] * len(records))
+    ends = np.cumsum([0, *(len(record.values) for record in records)], dtype=np.int32)
+    flat = np.concatenate([record.values for record in records])
+    # NaN, which no mean in SQL survives, becomes NULL
+    columns["instance_values"] = pa.ListArray.from_arrays(ends, pa.array(flat, pa.float32(), from_pandas=True))
+    return insert(db, "value_set", columns)
 
 
 def milli_log(probabilities: np.ndarray) -> np.ndarray:
