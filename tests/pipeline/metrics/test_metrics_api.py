@@ -1,6 +1,7 @@
 """Registering metrics, and computing those that some evidence allows."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from pipeline.measure.metrics.api import (
 )
 from pipeline.measure.metrics.compute import compute
 from pipeline.measure.metrics.estimates import mean, share
+
+GUIDE = Path(__file__).parents[3] / "pipeline" / "measure" / "README.md"
 
 
 @pytest.fixture
@@ -55,6 +58,16 @@ def test_a_persons_own_metric_is_one_function(register, predictions):
     assert values(compute(predictions))["first_class_share"] == 0.5
     assert METRICS["first_class_share"].description == "Share of instances that get the first class."
     assert first_class_share(predictions) == 0.5  # returned unchanged
+
+
+def test_the_guides_metric_counts_the_three_most_likely(register):
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
+    exec(code, {"__name__": "mine"})
+    logits = np.array([[4, 3, 2, 1], [1, 2, 3, 4]], np.float32)
+    four = Predictions(
+        "image-classification", ("a", "b", "c", "d"), ("1", "2"), {"logits": logits}, {"labels": np.array([2, 0])}
+    )
+    assert values(compute(four, names=["top3_accuracy"])) == {"top3_accuracy": 0.5}
 
 
 def test_metrics_of_change_need_a_base(register, predictions):
@@ -94,16 +107,18 @@ def test_what_takes_no_evidence_is_refused(register):
 
 
 @pytest.mark.parametrize(
-    ("evidence", "role", "pairing"),
+    ("evidence", "text", "role", "pairing"),
     [
-        ((Predictions,), "quality", "instances"),
-        ((Predictions, Predictions), "change", "instances"),
-        ((Timings,), "cost", "none"),
-        ((Speedups,), "cost", "none"),
-        ((ModelFiles,), "size", "none"),
+        ((Predictions,), "`Predictions`", "quality", "instances"),
+        ((Predictions, Predictions), "`Predictions`, and the base's", "change", "instances"),
+        ((Timings,), "`Timings`", "cost", "none"),
+        ((Speedups,), "`Speedups`", "cost", "none"),
+        ((ModelFiles,), "`ModelFiles`", "size", "none"),
     ],
 )
-def test_the_evidence_says_the_role_and_the_pairing(register, evidence, role, pairing):
+def test_the_evidence_says_the_role_and_the_pairing_as_in_the_guide(register, evidence, text, role, pairing):
+    assert f"| {text} | `{role}` | `{pairing}` |" in GUIDE.read_text()
+
     def own(*evidence):
         """Says nothing of itself."""
 

@@ -82,7 +82,7 @@ def test_answers_are_paired_as_before_unless_they_are_of_another_evaluation(vers
         ("child", [0, 1, 1, 1]),
     ]
     results = load_results(version_1)
-    assert results.change("accuracy", "child", "base")["change"] == "within noise (\N{MINUS SIGN}25 ± 42 pp)"
+    assert results.change("accuracy", "child", "base")["change"] == "within noise (\N{MINUS SIGN}25.0 ± 42.4 pp)"
     assert results.spec("accuracy").role == "quality"
 
 
