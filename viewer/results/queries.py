@@ -126,26 +126,28 @@ def load_snapshot(path: Path) -> Snapshot:
 def instance_values(path: Path, context: Setting, metric: str) -> dict[str, np.ndarray]:
     """Return model key -> values of a metric by instance, in the order of the evaluation split; NaN: does not count.
 
-    float32 (N,), or bool (N,) where all values of all models are 0 or 1: those of a share are many, and small so.
+    float32 (N,), or bool (N,) where all values of all models are 0 or 1: a fourth of the memory.
     """
     with closing(open_results(path)) as db:
-        rows = db.execute(
-            """
-            WITH newest AS (
-                SELECT model_key, instance_values FROM value_set
-                WHERE metric = ? AND target = ? AND device IN ('', ?) AND dataset_key = ?
-                QUALIFY row_number() OVER (PARTITION BY model_key ORDER BY recorded_at DESC, fact) = 1
-            )
-            SELECT model_key, unnest(instance_values) AS value, generate_subscripts(instance_values, 1) AS position
-            FROM newest
-            """,
+        sets = db.execute(
+            "SELECT model_key, max(value_set) FROM value_set"
+            " WHERE metric = ? AND target = ? AND device IN ('', ?) AND dataset_key = ? GROUP BY ALL",
             [metric, context.target, context.device, context.dataset_key],
+        ).fetchall()
+        numbers = sorted(number for _, number in sets)
+        rows = db.execute(
+            "SELECT value_set, position, value FROM instance_value WHERE value_set IN (SELECT unnest(?::INTEGER[]))",
+            [numbers],
         ).fetchnumpy()
+    at: np.ndarray = np.searchsorted(numbers, rows["value_set"])
+    position = np.asarray(rows["position"])
     values = np.ma.filled(rows["value"].astype(np.float32), np.nan)
-    if np.isin(values, (0, 1)).all():
-        values = values.astype(np.bool_)
-    starts = np.flatnonzero(np.asarray(rows["position"]) == 1)
-    return dict(zip(rows["model_key"][starts], np.split(values, starts[1:]), strict=False))
+    kind = np.bool_ if ((values == 0) | (values == 1)).all() else np.float32
+    table: np.ndarray = np.zeros((len(numbers), int(position.max(initial=-1)) + 1), dtype=kind)
+    table[at, position] = values
+    counts = np.bincount(at, minlength=len(numbers))
+    rank = {number: row for row, number in enumerate(numbers)}
+    return {key: table[rank[number], : counts[rank[number]]] for key, number in sets}
 
 
 def speedups(path: Path, context: Setting) -> dict[tuple[str, str, str], tuple[float, float, float]]:

@@ -43,22 +43,25 @@ FROM metric_1;
 DROP TABLE metric_1;
 
 CREATE TABLE value_set (
-    fact UUID PRIMARY KEY,
+    value_set INTEGER PRIMARY KEY,
+    fact UUID NOT NULL UNIQUE,
     model_key VARCHAR NOT NULL,
     target VARCHAR NOT NULL,
     device VARCHAR NOT NULL,
     dataset_key VARCHAR NOT NULL,
     metric VARCHAR NOT NULL,
-    instance_values FLOAT[] NOT NULL,
+    instance_set INTEGER NOT NULL,
     evidence_key VARCHAR NOT NULL,
     recorded_at TIMESTAMP NOT NULL
 );
+
+CREATE TABLE instance_value (
+    value_set INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    value FLOAT
+);
 INSERT INTO value_set BY NAME
 WITH answered AS (
-    SELECT prediction_set, list(correct::INTEGER::FLOAT ORDER BY position) AS correct, list(score ORDER BY position) AS score
-    FROM prediction GROUP BY ALL
-),
-newest_set AS (
     SELECT * FROM prediction_set WHERE split = 'evaluation'
     QUALIFY row_number() OVER (PARTITION BY model_key, target, dataset_key ORDER BY prediction_set DESC) = 1
 ),
@@ -67,11 +70,18 @@ newest AS (
     QUALIFY row_number() OVER (
         PARTITION BY model_key, target, device, dataset_key, metric ORDER BY measured_at DESC, recorded_at DESC) = 1
 ),
-meant AS (
-    SELECT newest.*, CASE metric WHEN 'f1' THEN score ELSE correct END AS instance_values
-    FROM newest JOIN newest_set USING (model_key, target, dataset_key) JOIN answered USING (prediction_set)
+means AS (
+    SELECT prediction_set, avg(correct::INTEGER) AS correct, avg(score) AS score FROM prediction GROUP BY ALL
 )
-SELECT md5(concat_ws('|', model_key, target, device, dataset_key, metric, evidence_key))::UUID AS fact, model_key, target,
-    device, dataset_key, metric, instance_values, evidence_key, recorded_at
-FROM meant
-WHERE abs(list_avg(instance_values) - value) < 1e-6;  -- the predictions of another evaluation are not those of the value
+SELECT row_number() OVER (ORDER BY prediction_set, metric) AS value_set,
+    md5(concat_ws('|', model_key, target, device, dataset_key, metric, evidence_key))::UUID AS fact, model_key, target,
+    device, dataset_key, metric, instance_set, evidence_key, newest.recorded_at
+FROM newest JOIN answered USING (model_key, target, dataset_key) JOIN means USING (prediction_set)
+WHERE abs(CASE metric WHEN 'f1' THEN score ELSE correct END - value) < 1e-6;  -- else they are of another evaluation
+INSERT INTO instance_value
+SELECT value_set, position, CASE metric WHEN 'f1' THEN score ELSE correct::INTEGER END
+FROM value_set JOIN (
+    SELECT * FROM prediction_set WHERE split = 'evaluation'
+    QUALIFY row_number() OVER (PARTITION BY model_key, target, dataset_key ORDER BY prediction_set DESC) = 1
+) USING (model_key, target, dataset_key) JOIN prediction USING (prediction_set)
+ORDER BY value_set, position;

@@ -17,19 +17,6 @@ CREATE TABLE IF NOT EXISTS measurement (
     recorded_at TIMESTAMP NOT NULL
 );
 
--- The numbers, one per instance, whose mean is the measurement of the same identity and evidence.
-CREATE TABLE IF NOT EXISTS value_set (
-    fact UUID PRIMARY KEY,
-    model_key VARCHAR NOT NULL,
-    target VARCHAR NOT NULL,
-    device VARCHAR NOT NULL,
-    dataset_key VARCHAR NOT NULL,
-    metric VARCHAR NOT NULL,
-    instance_values FLOAT[] NOT NULL,
-    evidence_key VARCHAR NOT NULL,
-    recorded_at TIMESTAMP NOT NULL
-);
-
 CREATE TABLE IF NOT EXISTS layer (
     fact UUID PRIMARY KEY,
     model_key VARCHAR NOT NULL,
@@ -91,4 +78,24 @@ CREATE TABLE IF NOT EXISTS prediction (
     correct BOOLEAN NOT NULL,
     score FLOAT,
     log_probabilities SMALLINT[]
+);
+
+-- The numbers, one per instance, whose mean is the measurement of the same identity and evidence; NULL does not count.
+CREATE TABLE IF NOT EXISTS value_set (
+    value_set INTEGER PRIMARY KEY,
+    fact UUID NOT NULL UNIQUE,
+    model_key VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    device VARCHAR NOT NULL,
+    dataset_key VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    instance_set INTEGER NOT NULL,
+    evidence_key VARCHAR NOT NULL,
+    recorded_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS instance_value (
+    value_set INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    value FLOAT
 );

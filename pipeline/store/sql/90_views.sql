@@ -202,20 +202,15 @@ CREATE OR REPLACE VIEW instance_values AS
 WITH newest AS (
     SELECT * FROM value_set
     QUALIFY row_number() OVER (
-        PARTITION BY model_key, target, device, dataset_key, metric ORDER BY recorded_at DESC, fact) = 1
-),
-single AS (
-    SELECT * EXCLUDE (instance_values), unnest(instance_values) AS value,
-           generate_subscripts(instance_values, 1) - 1 AS position
-    FROM newest
+        PARTITION BY model_key, target, device, dataset_key, metric ORDER BY value_set DESC) = 1
 )
-SELECT v.model_key, model.name AS model, nullif(v.target, '') AS target, nullif(v.device, '') AS device, v.dataset_key,
-       dataset.name AS dataset, v.metric, v.position, i.instance_id, v.value, v.evidence_key
-FROM single v
-JOIN instance_set s ON s.dataset_key = v.dataset_key AND s.split = 'evaluation'
+SELECT s.model_key, model.name AS model, nullif(s.target, '') AS target, nullif(s.device, '') AS device, s.dataset_key,
+       dataset.name AS dataset, s.metric, v.position, i.instance_id, v.value, s.evidence_key
+FROM instance_value v
+JOIN newest s USING (value_set)
 JOIN instance i ON i.instance_set = s.instance_set AND i.position = v.position
 JOIN model USING (model_key)
-JOIN dataset ON dataset.dataset_key = v.dataset_key;
+JOIN dataset USING (dataset_key);
 COMMENT ON VIEW instance_values IS 'The metrics that are means over instances, by instance: two models differ by the mean of the differences.';
 COMMENT ON COLUMN instance_values.model_key IS 'The model.';
 COMMENT ON COLUMN instance_values.model IS 'Its name.';

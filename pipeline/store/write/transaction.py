@@ -71,10 +71,11 @@ def _insert(db: duckdb.DuckDBPyConnection, table: Table, rows: dict[str, Row], n
 
 
 def _insert_values(db: duckdb.DuckDBPyConnection, records: list[InstanceValues], now: datetime) -> int:
-    added = bulk_insert.insert_values(db, records, now) if records else 0
-    if added:
-        for column, referred in VALUE_SET_REFERS:
-            _check(db, "value set", column, referred, {getattr(record, column) for record in records})
+    if not records:
+        return 0
+    added = bulk_insert.insert_values(db, records, now)
+    for column, referred in VALUE_SET_REFERS:
+        _check(db, "value set", column, referred, {getattr(record, column) for record in records})
     return added
 
 

@@ -25,6 +25,7 @@ CREATE TABLE metric (
 );
 INSERT INTO metric BY NAME FROM now;
 DROP TABLE value_set;
+DROP TABLE instance_value;
 UPDATE meta SET value = '1' WHERE key = 'schema_version';
 """
 IMPORTED = {"Top-5 Accuracy": "quality", "Latency": "cost", "Model Size": "size", "Epochs": "other"}

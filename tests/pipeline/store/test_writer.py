@@ -42,7 +42,7 @@ EVERYTHING = [
     run_records.Ingested("evidence1"),
     run_records.RunEnd("run1", START + timedelta(seconds=5), 1),
 ]
-ROWS = len(EVERYTHING) - 2 + 2 * 4  # the two sets have four rows each
+ROWS = len(EVERYTHING) - 3 + 3 * 4  # the three sets have four rows each
 
 
 def test_facts_are_written_once_whatever_their_order(store, query):
@@ -76,7 +76,8 @@ def test_facts_are_written_once_whatever_their_order(store, query):
         (replace(ACCURACY, role="virtue"), "nothing was written"),
         (values("nobody", "accuracy", [1, 1, 0, 1]), "A value set names the model 'nobody', which is neither in the store"),
         (values("base", "speed", [1, 1, 0, 1]), "A value set names the metric 'speed'"),
-        (values("base", "accuracy", [1, 1, 0, 1], data="d9"), "A value set names the dataset 'd9'"),
+        (values("base", "accuracy", [1, 1, 0, 1], data="d9"), "the evaluation instances of data set d9 are not in the store"),
+        (values("base", "accuracy", [1, 1, 0]), "3 values for 4 instances of the evaluation split"),
         (predictions("base", [[1, 0]] * 4, data="data9"), "the evaluation instances of data set data9 are not in the store"),
         (predictions("base", [[1, 0]] * 3, labels=(0, 0, 0)), "3 predictions for 4 instances of the evaluation split"),
     ],
@@ -256,12 +257,9 @@ def test_what_is_not_a_number_is_kept_as_such(store, query):
 
 def test_values_by_instance_keep_what_does_not_count_and_the_newest_hold(store, query):
     store.write([*GROUND, INSTANCES, model("base"), model("child", "base")])
-    assert (
-        store.write(
-            [values("base", "accuracy", [0.5, math.nan, 2.5, math.inf]), values("child", "accuracy", [1, 0, 0, 0])]
-        )
-        == 2
-    )
+    both = [values("base", "accuracy", [0.5, math.nan, 2.5, math.inf]), values("child", "accuracy", [1, 0, 0, 0])]
+    assert store.write(both) == 8
+    assert store.write([*both, *both]) == 0
     store.write([values("base", "accuracy", [0.25, math.nan, 2.5, 3], evidence="later")])
     store.publish()
     columns = "position, instance_id, value, evidence_key, target, device, dataset"
