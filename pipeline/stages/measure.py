@@ -10,7 +10,8 @@ from ops.core.errors import OperationError
 from ops.core.operation import Format
 from pipeline.core.environment import device, device_id
 from pipeline.layers.records_file import load_layers
-from pipeline.measure.metrics.api import ModelFiles
+from pipeline.measure.instance_values import save_values
+from pipeline.measure.metrics.api import Estimate, ModelFiles
 from pipeline.measure.metrics.compute import compute, identities
 from pipeline.measure.predictions import load_predictions
 from pipeline.models.storage import ONNX_FILE
@@ -20,12 +21,9 @@ if TYPE_CHECKING:
     from pipeline.engine.jobs import Job
     from pipeline.engine.worker import Worker
 
-_OF_THE_RUNTIME = ("integer_mac_share",)
-"""Metrics of files that depend on how the target runs them here; the others are properties of the file alone."""
-
 
 def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Return the measures: metric name -> value with its interval, what it depends on, and the key of its evidence.
+    """Write the values by instance, and return the measures: metric -> value with its interval, and what it depends on.
 
     And the metrics that failed: name -> why.
     """
@@ -43,16 +41,22 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     }
     failed: dict[str, str] = {}
     judged = compute(predictions, base=base, failed=failed)
-    measures = {spec.name: {**asdict(found), **answered} for spec, found in judged}
-    for spec, found in compute(_files(worker, job), failed=failed):
-        runs = (
-            {"target": details["target"], "device": device_id()}
-            if spec.name in _OF_THE_RUNTIME
-            else {"target": "", "device": ""}
-        )
-        measures[spec.name] = {**asdict(found), **runs, "dataset_key": "", "evidence_key": details["file"]}
+    measures = {spec.name: {**_figures(estimate), **answered} for spec, estimate in judged}
+    save_values({spec.name: estimate.rows for spec, estimate in judged if estimate.rows is not None}, folder)
+    for spec, estimate in compute(_files(worker, job), failed=failed):
+        place = {"target": details["target"], "device": device_id()} if spec.runtime else {"target": "", "device": ""}
+        measures[spec.name] = {
+            **_figures(estimate),
+            **place,
+            "dataset_key": "",
+            "evidence_key": details["file"],
+        }
     machines = {**observed.get("machines", {}), device_id(): device()}
     return {"measures": measures, "machines": machines, **({"failed": failed} if failed else {})}
+
+
+def _figures(estimate: Estimate) -> dict[str, float | None]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "count": estimate.count}
 
 
 def _files(worker: Worker, job: Job) -> ModelFiles:

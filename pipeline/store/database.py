@@ -26,7 +26,7 @@ from pipeline.store.errors import (
 APPLICATION = "bouillon"
 DatabaseError = duckdb.Error
 """Anything that DuckDB refuses."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MAGIC = slice(8, 12)
 _QUOTED = re.compile(r'"[^"]*"')
 _WITHOUT_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {

@@ -25,6 +25,7 @@ from pipeline.store.records.run_records import (
     Finding,
     Ingested,
     Instances,
+    InstanceValues,
     LayerTime,
     Measurement,
     Metric,
@@ -34,9 +35,12 @@ from pipeline.store.records.run_records import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.store.writer import Store
 
 _FLUSH_SECONDS = 2.0
+_PLACE = ("target", "device", "dataset_key", "evidence_key")
 _PUBLISH_SHARE = 0.05
 """Publishing copies the store; it may take this share of a run's time."""
 
@@ -186,7 +190,8 @@ class Recorder:
         return list(load_records(LayerTime, self._artifacts.folder(job.key) / TIMES))
 
     def _measurements(self, job: Job) -> list[Record]:
-        return [*measurement_records(self._artifacts.manifest(job.key), run_id=self._run_id)]
+        manifest, folder = self._artifacts.manifest(job.key), self._artifacts.path(job.key)
+        return measurement_records(manifest, folder, run_id=self._run_id)
 
     def _latency(self, job: Job) -> list[Record]:
         from pipeline.measure.timing.records import records_of
@@ -198,8 +203,19 @@ class Recorder:
 
 def metric_records() -> list[Metric]:
     """What every registered metric means."""
-    specs = [METRICS[name] for name in METRICS]
-    return [Metric(s.name, s.unit, s.format, s.better.value, s.primary, s.description) for s in specs]
+    return [
+        Metric(
+            metric=spec.name,
+            unit=spec.unit,
+            format=spec.format,
+            better=spec.better.value,
+            primary=spec.primary,
+            description=spec.description,
+            role=spec.role.value,
+            pairing=spec.pairing.value,
+        )
+        for spec in (METRICS[name] for name in METRICS)
+    ]
 
 
 def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
@@ -213,17 +229,22 @@ def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
     return [info, instances, Ingested(data.fingerprint)]
 
 
-def measurement_records(manifest: Mapping[str, Any], *, run_id: str) -> list[Measurement]:
-    """The figures of a measuring job."""
-    fields = ("target", "device", "dataset_key", "value", "low", "high", "count", "evidence_key")
+def measurement_records(manifest: Mapping[str, Any], folder: Path, *, run_id: str) -> list[Record]:
+    """The figures of a measuring job, and their values by instance, from the folder of its artifact."""
+    from pipeline.measure.instance_values import load_values
+
     now = datetime.now(UTC)
-    return [
-        Measurement(
-            model_key=manifest["model"], run_id=run_id, measured_at=now, metric=name,
-            **{field: found[field] for field in fields},
-        )
-        for name, found in manifest["measures"].items()
-    ]  # fmt: skip
+    measures, model = manifest["measures"], manifest["model"]
+    records: list[Record] = [
+        Measurement(model_key=model, run_id=run_id, measured_at=now, metric=name, **measure)
+        for name, measure in measures.items()
+    ]
+    places = {name: {field: measures[name][field] for field in _PLACE} for name in measures}
+    records += [
+        InstanceValues(model_key=model, metric=name, values=values, **places[name])
+        for name, values in load_values(folder).items()
+    ]
+    return records
 
 
 def failed_metrics(manifest: Mapping[str, Any]) -> str:

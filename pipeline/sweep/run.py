@@ -133,7 +133,8 @@ class _Run:
         manifest = self.artifacts.manifest(job.key)
         if not manifest.get("failed"):
             return outcome
-        recorder.add(recorder.with_devices(job, measurement_records(manifest, run_id=self.run_id)))
+        records = measurement_records(manifest, self.artifacts.path(job.key), run_id=self.run_id)
+        recorder.add(recorder.with_devices(job, records))
         recorder.news = True
         self.artifacts.remove(job.key)
         return Failed(job.key, outcome.seconds, failed_metrics(manifest))
