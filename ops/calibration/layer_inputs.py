@@ -57,16 +57,35 @@ def as_rows(layer: torch.nn.Module) -> torch.Tensor:
     from torch import nn
 
     assert isinstance(layer.weight, nn.Parameter), "only linear and convolution layers are passed here"
+    return rows_of(layer, layer.weight.detach())
+
+
+def rows_of(layer: torch.nn.Module, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of the shape of a layer's weight (a mask, a score) as `as_rows` gives the weight."""
+    from ops.core.network.channel_axes import is_turned_linear
+
+    if is_turned_linear(layer):
+        return tensor.T.unsqueeze(0)
     groups = int(getattr(layer, "groups", 1))
-    weight = layer.weight
-    return weight.detach().view(groups, weight.shape[0] // groups, weight.shape[1:].numel())
+    return tensor.view(groups, tensor.shape[0] // groups, tensor.shape[1:].numel())
+
+
+def from_rows(layer: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    """Return rows in the shape of the layer's weight."""
+    from ops.core.network.channel_axes import is_turned_linear
+
+    if is_turned_linear(layer):
+        return rows.squeeze(0).T.contiguous()
+    return rows.reshape(layer.get_parameter("weight").shape)
 
 
 def unsuitable(layer: torch.nn.Module) -> str | None:
     """Return why a layer has no such rows and columns, or None if it has."""
     from torch import nn
 
-    if type(layer) in {nn.Linear, nn.Conv2d}:
+    from ops.core.network.channel_axes import is_turned_linear
+
+    if type(layer) in {nn.Linear, nn.Conv2d} or is_turned_linear(layer):
         return None
     return f"{type(layer).__name__} is neither Linear nor Conv2d"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.edits import edit
 from ops.core.errors import OperationError
-from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, operation
+from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.FACTORIZE, version=1, refuse=_refuse)
+@operation(kind=Kind.FACTORIZE, version=2, uses={Uses.DATA}, refuse=_refuse)
 def factorize(
     model: TorchModel,
     ctx: Context,
@@ -37,11 +37,12 @@ def factorize(
     """Replace layers by low-rank factors: SVD for linear layers and 1x1 convolutions, Tucker-2 for other convolutions.
 
     Fewer weights and operations on any runtime, at a loss that fine-tuning mends. A layer that its factors would not make
-    smaller stays as it is, with the reason noted. Masks of replaced layers are dropped, and noted: a product has no zeros.
+    smaller stays as it is, with the reason noted. Recorded: how near the outputs and every layer's are to the parent's on
+    calibration instances, in decibels. Masks of replaced layers are dropped, and noted: a product has no zeros.
 
     Args:
         model: stays as it is.
-        ctx: not asked for data.
+        ctx: gives the calibration instances on which outputs are compared.
         ratio: the ranks are the largest with which a layer has at most this share of its weights.
         energy: the ranks are the smallest with which a layer keeps this share of its squared weights.
         include: default: convolutions and linear layers.
@@ -51,6 +52,7 @@ def factorize(
         OperationError: a pattern matches nothing, a layer holds NaN, or the network cannot run with factors in the place of
             its layers.
     """
+    from ops.core.network.channel_axes import is_turned_linear
     from ops.core.selector import choose_layers
     from ops.factorize.low_rank import decompose
 
@@ -70,7 +72,12 @@ def factorize(
         else:
             unchanged[name] = reason
         ctx.progress(done + 1, len(layers), name)
-    _conclude(result, ctx, replaced, kept, unchanged)
+    turned = [name for name in replaced if is_turned_linear(layers[name])]
+    _conclude(result, ctx, replaced, kept, unchanged=unchanged, turned=turned)
+    if replaced:
+        from ops.factorize._factor_check import note_distance
+
+        note_distance(model, result, replaced, ctx)
     return result
 
 
@@ -84,11 +91,12 @@ def _replay(module: torch.nn.Module, _: Architecture, entry: Mapping[str, Any]) 
 def _unfit(name: str, layer: torch.nn.Module, ratio: float | None) -> str | None:
     from torch import nn
 
+    from ops.core.network.channel_axes import is_turned_linear
     from ops.factorize.low_rank import ranks_for_ratio
 
     if not name:
         return "it is the whole network"
-    if type(layer) not in {nn.Linear, nn.Conv2d}:
+    if type(layer) not in {nn.Linear, nn.Conv2d} and not is_turned_linear(layer):
         return f"{type(layer).__name__} is neither Linear nor Conv2d"
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
         return f"a grouped convolution ({layer.groups} groups) is not one matrix"
@@ -138,7 +146,13 @@ def _fill(made: Factors, weights: list[torch.Tensor]) -> None:
 
 
 def _conclude(
-    result: TorchModel, ctx: Context, replaced: dict[str, list[int]], kept: dict[str, float], unchanged: dict[str, str]
+    result: TorchModel,
+    ctx: Context,
+    replaced: dict[str, list[int]],
+    kept: dict[str, float],
+    *,
+    unchanged: dict[str, str],
+    turned: list[str],
 ) -> None:
     """Record the edit and the notes, drop masks of what is gone, and see that the network still runs."""
     import torch
@@ -150,7 +164,8 @@ def _conclude(
         ctx.note("unchanged", unchanged)
     if not replaced:
         return
-    result.edits.append({"edit": "factorize", "layers": replaced})
+    entry: dict[str, Any] = {"edit": "factorize", "layers": replaced}
+    result.edits.append({**entry, "turned": turned} if turned else entry)
     dropped = [name for layer in replaced if (name := f"{layer}.weight") in result.masks]
     if dropped:
         ctx.note("masks dropped", dropped)

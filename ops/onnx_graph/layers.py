@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,29 @@ def matrix_nodes(model: Any) -> list[MatrixNode]:
         layer = Layer(unique, frozenset(groups), (*classes, node.op_type), (node.name, *around), parameters)
         found.append(MatrixNode(node, layer, weight))
     return found
+
+
+def layer_records(model: Any) -> dict[str, list[tuple[str, str]]]:
+    """Return what the exporter recorded of the matrix nodes' modules, by the node's name."""
+    return {
+        node.name: [(entry.key, entry.value) for entry in node.metadata_props if entry.key in _LAYER_RECORDS]
+        for node in model.graph.node
+        if node.op_type in WEIGHT_INPUT
+    }
+
+
+def record_of(layer: str, operator: str) -> list[tuple[str, str]]:
+    """Return what an exporter would record of a node that is a layer of this name, of a network that says no more of it."""
+    return [(_SCOPES, str(["", layer, operator])), (_CLASSES, str([operator] * 3))]
+
+
+def restore_records(model: Any, records: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Write records back to the matrix nodes of those names, in place, where they have none."""
+    for node in model.graph.node:
+        if node.op_type in WEIGHT_INPUT and not module_names(node):
+            for key, value in records.get(node.name, ()):
+                entry = node.metadata_props.add()
+                entry.key, entry.value = key, value
 
 
 def name_after_layers(model: Any) -> None:
@@ -197,6 +220,9 @@ def _place(node: Any, weight: str | None) -> tuple[str, tuple[str, ...], tuple[s
     # where the exporter folded a normalisation into the node, its records are those of the normalisation
     if len(scopes) > 1 and inner and "Norm" not in inner[0] and scopes[-2]:
         around = tuple(name for name in scopes[-3::-1] if name)
+        owner = tensor.rpartition(".")[0]
+        if owner.startswith(f"{scopes[-2]}."):  # a part that is never called: attention takes its projections' weights
+            return owner, ("Linear", *inner), (scopes[-2], *around)
         if weight:
             return scopes[-2], tuple(inner), around
         return f"{scopes[-2]}.matmul", tuple(inner), (scopes[-2], *around)

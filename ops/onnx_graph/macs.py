@@ -164,7 +164,8 @@ class _Kernels:
     """What became of a file's nodes when ONNX Runtime optimised it; without a file, all stay as they are."""
 
     def __init__(self, path: Path | None) -> None:
-        self._integer: dict[str, list[str]] = {}
+        self._by_weight: dict[str, list[_Kernel]] = {}
+        self._by_name: dict[str, list[_Kernel]] = {}
         self._half = False
         if path is not None:
             self._read(path)
@@ -180,17 +181,32 @@ class _Kernels:
         for node in graph.node:
             weight = node.input[WEIGHT_INPUT[node.op_type]] if node.op_type in WEIGHT_INPUT else None
             if node.op_type in INTEGER_KERNELS:
-                name = weight if weight in initializers else _RENAMED.sub("", node.name)
-                self._integer.setdefault(str(name), []).append(node.op_type)
+                kernel = _Kernel(str(node.op_type))
+                self._by_name.setdefault(_RENAMED.sub("", node.name), []).append(kernel)
+                if weight in initializers:
+                    self._by_weight.setdefault(str(weight), []).append(kernel)
             elif weight in initializers:
                 self._half |= initializers[weight].data_type == onnx.TensorProto.FLOAT16
 
     def of(self, found: MatrixNode) -> tuple[str, str]:
-        """Return the kernel and its precision. Weights and node names survive the optimiser where kernels are integer."""
+        """Return the kernel and its precision: the one of this node's name, else one that takes its weight."""
         operator = str(found.node.op_type)
         if operator == "MatMulNBits":
             return operator, f"int{attribute(found.node, 'bits', 4)}_weights"
-        left = self._integer.get(found.weight or found.node.name, [])
-        if left:
-            return left.pop(0), "int8"
+        named = [] if not found.node.name else self._by_name.get(found.node.name, [])
+        weighted = self._by_weight.get(found.weight or "", [])
+        both = [kernel for kernel in named if kernel in weighted]
+        kernel = next((kernel for kernel in (*both, *weighted, *named) if not kernel.taken), None)
+        if kernel is not None:
+            kernel.taken = True
+            return kernel.operator, "int8"
         return operator, "float16" if self._half else "float32"
+
+
+@dataclass(eq=False, slots=True)
+class _Kernel:
+    """An integer kernel of the graph that runs."""
+
+    operator: str
+    taken: bool = False
+    """Whether a node of the file is known to be run by it."""

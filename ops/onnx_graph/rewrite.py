@@ -29,7 +29,7 @@ def gemm_to_matmul(model: Any, layers: Collection[str], folder: Path) -> None:
     """
     shared = Counter(name for node in model.graph.node for name in node.input)
     for found in matrix_nodes(model):
-        if found.node.op_type != "Gemm" or found.layer.name not in layers or not _plain(found):
+        if found.node.op_type != "Gemm" or found.node.name not in layers or not _plain(found):
             continue
         weight = next(tensor for tensor in model.graph.initializer if tensor.name == found.node.input[1])
         if attribute(found.node, "transB", 0):

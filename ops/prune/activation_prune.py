@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ops.prune.weights.layerwise import Rows
 
 
-@operation(kind=Kind.PRUNE, version=1, uses={Uses.DATA})
+@operation(kind=Kind.PRUNE, version=2, uses={Uses.DATA})
 def activation_prune(
     model: TorchModel,
     ctx: Context,

@@ -22,7 +22,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=1, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.PRUNE, version=2, uses={Uses.DATA}, refuse=_refuse)
 def nm_prune(
     model: TorchModel,
     ctx: Context,
@@ -99,15 +99,15 @@ def _largest(scores: torch.Tensor, kernel: int, n: int, m: int) -> torch.Tensor:
     import torch
 
     shape = (*scores.shape[:2], -1, m, kernel)
-    order = scores.view(shape).argsort(dim=3, descending=True, stable=True)
+    order = scores.reshape(shape).argsort(dim=3, descending=True, stable=True)
     keep = torch.zeros_like(order, dtype=torch.bool)
     keep.scatter_(3, order[..., :n, :], value=True)
-    return keep.view(scores.shape)
+    return keep.reshape(scores.shape)
 
 
 def _verify(model: TorchModel, name: str, kernel: int, n: int, m: int) -> None:
     from ops.calibration.layer_inputs import as_rows
 
     weights = as_rows(model.module.get_submodule(name))
-    most = int((weights != 0).view(*weights.shape[:2], -1, m, kernel).sum(dim=3).max())
+    most = int((weights != 0).reshape(*weights.shape[:2], -1, m, kernel).sum(dim=3).max())
     assert most <= n, f"{name} keeps {most} of {m} neighbours"

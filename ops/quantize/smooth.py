@@ -31,7 +31,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return palette_lost(ancestry, params)
 
 
-@operation(kind=Kind.CALIBRATE, version=1, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.CALIBRATE, version=2, uses={Uses.DATA}, refuse=_refuse)
 def smooth(
     model: TorchModel,
     ctx: Context,
@@ -128,12 +128,21 @@ def _largest(_: str, values: torch.Tensor, __: torch.Tensor) -> torch.Tensor:
     return values.abs().reshape(-1, values.shape[-1]).amax(0)
 
 
+def _rows(layer: torch.nn.Module) -> torch.Tensor:
+    """Return a view of a linear layer's weight as (outputs, inputs)."""
+    from ops.core.network.channel_axes import is_turned_linear
+
+    weight = layer.get_parameter("weight").detach()
+    return weight.T if is_turned_linear(layer) else weight
+
+
 def _migrate(module: torch.nn.Module, pair: Pair, largest: torch.Tensor, alpha: float) -> None:
     import torch
 
     producer = module.get_submodule(pair.producer)
-    consumers = [module.get_submodule(name).get_parameter("weight") for name in pair.consumers]
-    weights = torch.stack([weight.detach().abs().amax(0) for weight in consumers]).amax(0)
+    # (outputs, inputs), whichever way they are stored
+    consumers = [_rows(module.get_submodule(name)) for name in pair.consumers]
+    weights = torch.stack([weight.abs().amax(0) for weight in consumers]).amax(0)
     # channels that are dead on either side have no range to move
     alive = (largest > 0) & (weights > 0)
     scale = torch.where(alive, largest**alpha / weights ** (1 - alpha), 1.0).clamp(1e-5, 1e5)

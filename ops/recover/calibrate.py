@@ -29,7 +29,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.CALIBRATE, version=1, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.CALIBRATE, version=2, uses={Uses.DATA}, refuse=_refuse)
 def calibrate(
     model: TorchModel,
     ctx: Context,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.calibration.layer_inputs import as_rows, call_order, unsuitable, visit_inputs, waves
+from ops.calibration.layer_inputs import as_rows, call_order, from_rows, rows_of, unsuitable, visit_inputs, waves
 from ops.core.errors import OperationError
 from ops.core.operation import Context, TorchModel
 from ops.prune.weights.masks import note_sparsity
@@ -113,7 +113,7 @@ def _prune_one(
     if not bool(weights.isfinite().all()):
         raise OperationError(f"'{name}.weight' has NaN or infinity: the model was broken before this step")
     earlier = model.masks.get(f"{name}.weight")
-    kept = torch.ones_like(weights, dtype=torch.bool) if earlier is None else earlier.reshape(weights.shape)
+    kept = torch.ones_like(weights, dtype=torch.bool) if earlier is None else rows_of(layer, earlier)
     keep = prune(Rows(name, weights, kept, moments)) & kept
     if not bool(keep.any()):
         largest = int((1 - 1 / weights.numel()) * 10_000) / 10_000
@@ -122,4 +122,4 @@ def _prune_one(
             f"Largest possible: {largest:.4f}; or exclude that layer"
         )
     weights[~keep] = 0
-    model.masks[f"{name}.weight"] = keep.reshape(weight.shape)
+    model.masks[f"{name}.weight"] = from_rows(layer, keep)

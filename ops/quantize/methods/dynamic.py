@@ -63,7 +63,7 @@ class _Rewriting:
         products = {
             id(found.node): found
             for found in matrix_nodes(self._model)
-            if found.layer.name in chosen
+            if found.node.name in chosen
             and found.node.op_type in {"Conv", "MatMul"}
             and all(name in self._weights for name in found.node.input[1:])
         }

@@ -105,7 +105,7 @@ def _left_alone(prepared: Path, chosen: frozenset[str]) -> list[str]:
     return [
         found.node.name
         for found in matrix_nodes(onnx.load(prepared, load_external_data=False))
-        if found.layer.name not in chosen
+        if found.node.name not in chosen
     ]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ops.calibration.batches import calibration_batches
-from ops.calibration.layer_inputs import as_rows, call_order, columns_of, unsuitable, waves
+from ops.calibration.layer_inputs import as_rows, call_order, columns_of, rows_of, unsuitable, waves
 from ops.calibration.probe import Probe
 from ops.core.errors import OperationError
 from ops.core.operation import Context, TorchModel
@@ -76,9 +76,9 @@ def _unsuitable(layer: nn.Module, other: nn.Module | None) -> str | None:
         return reason
     if other is None or unsuitable(other):
         return "the reference has no such layer"
-    ours, theirs = layer.get_parameter("weight"), other.get_parameter("weight")
-    if len(ours) != len(theirs):
-        return f"the reference has {len(theirs)} outputs here, this model {len(ours)}"
+    ours, theirs = (as_rows(part).shape[:2].numel() for part in (layer, other))
+    if ours != theirs:
+        return f"the reference has {theirs} outputs here, this model {ours}"
     return None
 
 
@@ -140,7 +140,7 @@ def _coefficients(layer: nn.Module) -> torch.Tensor:
 def _free(model: TorchModel, name: str, layer: nn.Module) -> torch.Tensor:
     rows = as_rows(layer)
     mask = model.masks.get(f"{name}.weight")
-    free = torch.ones_like(rows, dtype=torch.bool) if mask is None else mask.reshape(rows.shape)
+    free = torch.ones_like(rows, dtype=torch.bool) if mask is None else rows_of(layer, mask)
     if layer.bias is None:
         return free
     bias = model.masks.get(f"{name}.bias")

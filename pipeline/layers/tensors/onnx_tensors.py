@@ -62,8 +62,9 @@ class _Reader:
         if node.op_type == "MatMulNBits":
             self.found.setdefault(called, _blockwise(self.skeleton, node, called))
             return
-        # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file
+        # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file, as GPT-2's is
         matrices = len(self.initializers[name].dims) == 2 and node.op_type not in CONVOLUTIONS  # noqa: PLR2004
+        matrices = matrices and matrix.layer.types[0] != "Conv1D"
         self._add(name, called, node.op_type, turned=matrices and not attribute(node, "transB", 0))
 
     def _bias(self, matrix: MatrixNode) -> None:

@@ -71,6 +71,8 @@ class Subject:
     target: str
     metrics: Mapping[str, Measured]
     """Those of the target and those that depend on none."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What the operation noted about its result."""
     timings: tuple[Timing, ...] = ()
     speedups: Mapping[str, Speedup] = field(default_factory=dict)
     """`base` and `parent`: single stream on the fewest threads, by the clock that suits the target."""

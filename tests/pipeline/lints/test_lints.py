@@ -24,6 +24,7 @@ ISSUE = {
     "quantized_without_preprocessing", "unsteady_latency", "contended", "drifted", "target_disagrees",
     "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay", "timed_apart",
     "untrained_head", "outputs_left_out", "further_outputs", "fixed_length",
+    "outputs_far_from_parent",
 }  # fmt: skip
 
 
