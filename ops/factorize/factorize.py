@@ -24,7 +24,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.FACTORIZE, version=2, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.FACTORIZE, version=3, uses={Uses.DATA}, refuse=_refuse)
 def factorize(
     model: TorchModel,
     ctx: Context,
@@ -53,16 +53,19 @@ def factorize(
             its layers.
     """
     from ops.core.network.channel_axes import is_turned_linear
-    from ops.core.selector import choose_layers
+    from ops.core.network.sharing import sharing_layers
+    from ops.core.tied import choose_weighted
     from ops.factorize.low_rank import decompose
 
-    layers = choose_layers(model.module, include, exclude, able=("conv", "linear"))
+    layers, unchanged = choose_weighted(model, include, exclude)
     result = model.copy()
-    unchanged: dict[str, str] = {}
+    shared = sharing_layers(model.module)
     replaced: dict[str, list[int]] = {}
     kept: dict[str, float] = {}
     for done, (name, layer) in enumerate(layers.items()):
         reason = _unfit(name, layer, ratio)
+        if name in shared:
+            reason = f"its weight is also '{shared[name]}': factors would only be added to it"
         if reason is None:
             weights, share = decompose(layer, _ranker(layer, ratio, energy))
             reason = _not_smaller(layer, weights)
@@ -128,13 +131,15 @@ def _not_smaller(layer: torch.nn.Module, weights: list[torch.Tensor]) -> str | N
 def _replace(module: torch.nn.Module, name: str, ranks: list[int]) -> Factors:
     from ops.factorize.low_rank import factors
 
-    parent, _, child = name.rpartition(".")
     layer = module.get_submodule(name)
+    places = [other for other, part in module.named_modules(remove_duplicate=False) if part is layer]
     made = factors(layer, ranks)
     made.train(layer.training)
     if layer.bias is not None:
         made[-1].bias = layer.bias
-    setattr(module.get_submodule(parent), child, made)
+    for place in places:  # a layer may be registered under several names
+        parent, _, child = place.rpartition(".")
+        setattr(module.get_submodule(parent), child, made)
     return made
 
 
@@ -166,7 +171,8 @@ def _conclude(
         return
     entry: dict[str, Any] = {"edit": "factorize", "layers": replaced}
     result.edits.append({**entry, "turned": turned} if turned else entry)
-    dropped = [name for layer in replaced if (name := f"{layer}.weight") in result.masks]
+    here = dict(result.module.named_parameters(remove_duplicate=False))
+    dropped = [name for name in result.masks if name not in here and name.endswith(".weight")]
     if dropped:
         ctx.note("masks dropped", dropped)
     for name in dropped:

@@ -47,6 +47,9 @@ def _transposed(model: Any, weight: Any, folder: Path, *, keep: bool) -> Any:
     from onnx import numpy_helper
 
     name = f"{weight.name}_transposed" if keep else weight.name
+    made = next((tensor for tensor in model.graph.initializer if keep and tensor.name == name), None)
+    if made is not None:  # for another layer with the same weight
+        return made
     turned = numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(weight, str(folder)).T), name)
     if not keep:
         model.graph.initializer.remove(weight)

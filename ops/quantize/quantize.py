@@ -25,6 +25,7 @@ _ABLE = {"static": (), "dynamic": ("conv", "linear", "embedding"), "weight_only"
 _FIXED_BITS = {"static": 8, "dynamic": 8, "float16": 16, "bfloat16": 16}
 """What a method gives, whatever `bits` says; at its default it asks for nothing."""
 _DEFAULT_BITS = 8
+_RECURRENT = "a recurrent layer, which `quantize` leaves in float"
 _SLOW_SHARE = 0.8  # below it, conversions between float and int8 may cost more than the integer kernels save
 
 
@@ -59,7 +60,7 @@ def _settle(params: Mapping[str, Any], cpu: Processor) -> dict[str, Any]:
 
 @operation(
     kind=Kind.QUANTIZE,
-    version=3,
+    version=4,
     consumes=Format.ONNX,
     uses={Uses.DATA},
     refuse=_refuse,
@@ -86,10 +87,11 @@ def quantize(
     """Round weights, and with some methods activations, to few bits.
 
     `static` (int8, ranges of activations from calibration samples) is the fast one for convolutional networks and good for
-    transformers; `dynamic` (int8, ranges found while running) needs no data and is for transformers; `weight_only` (blocks
-    of 8 or 4 bits, linear layers) and `float16` / `bfloat16` shrink the file and run no faster on CPUs. Recorded: what was
-    chosen, which layers stay in float and why, and the share of multiply-accumulates in integer kernels of the graph that
-    ONNX Runtime runs; a warning where float would be faster; and how near the outputs and every layer's are to the float
+    transformers; `dynamic` (int8, ranges found while running) needs no data and is for transformers: a batch is rounded with
+    one scale, so such a model is judged one instance at a time, as it is served; `weight_only` (blocks of 8 or 4 bits, linear
+    layers) and `float16` / `bfloat16` shrink the file and run no faster on CPUs. Recurrent layers stay in float. Recorded:
+    what was chosen, which layers stay in float and why, and the share of multiply-accumulates in integer kernels of the graph
+    that ONNX Runtime runs; a warning where float would be faster; and how near the outputs and every layer's are to the float
     file's on calibration instances, in decibels.
 
     Args:
@@ -256,6 +258,7 @@ def _apply(request: Request, method: Method) -> Report:
 def _note_kernels(ctx: Context, request: Request, report: Report, method: Method) -> None:
     """Record what ONNX Runtime makes of the result: by layer, and as shares of the multiply-accumulates."""
     from ops.onnx_graph.macs import count_macs, precision_shares
+    from ops.onnx_graph.recurrent import GATES
 
     rows = count_macs(request.result)
     shares = precision_shares(rows)
@@ -265,7 +268,8 @@ def _note_kernels(ctx: Context, request: Request, report: Report, method: Method
     ctx.note("integer_mac_share", shares.get("int8", 0.0))
     if method in _DEFAULT:
         ctx.note("layers_quantized", integer)
-        ctx.note("layers_in_float", _reasons(request, report, integer))
+        recurrent = {row.layer: _RECURRENT for row in rows if row.operator in GATES and row.precision != "int8"}
+        ctx.note("layers_in_float", _reasons(request, report, integer) | recurrent)
     warnings = list(report.warnings)
     if method == "static" and shares.get("int8", 0.0) < _SLOW_SHARE:
         warnings.append(

@@ -31,7 +31,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return palette_lost(ancestry, params)
 
 
-@operation(kind=Kind.CALIBRATE, version=2, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.CALIBRATE, version=3, uses={Uses.DATA}, refuse=_refuse)
 def smooth(
     model: TorchModel,
     ctx: Context,
@@ -88,12 +88,18 @@ def _chosen(
     module: torch.nn.Module, pairs: Sequence[Pair], include: Sequence[str], exclude: Sequence[str]
 ) -> list[Pair]:
     """Keep the pairs all of whose consumers are chosen: what they share can only be scaled for all of them."""
+    from ops.core.network.sharing import sharing_layers
     from ops.core.selector import choose_layers
 
     if not pairs:
         raise OperationError(_WHY)
     chosen = choose_layers(module, include, exclude, default=("linear",), able=("linear",))
-    kept = [pair for pair in pairs if set(pair.consumers) <= set(chosen)]
+    shared = sharing_layers(module)  # what else has such a weight would be scaled too
+    kept = [
+        pair
+        for pair in pairs
+        if set(pair.consumers) <= set(chosen) and not shared.keys() & {pair.producer, *pair.consumers}
+    ]
     if not kept:
         raise OperationError(
             f"smooth: no chosen layers share an input that can be smoothed; those that do: {_names(pairs)}"

@@ -22,8 +22,8 @@ from ops.core.channels import Side
 from ops.core.errors import OperationError
 from ops.core.forward import example_inputs, forward
 from ops.core.network.channel_axes import is_turned_linear, linear_widths
+from ops.core.network.sharing import drop_graphs
 from ops.core.operation import TorchModel
-from ops.prune.weights.saliency import drop_graphs
 
 _MOST_VISITS = 64
 """How often one side of one layer may come up in a group. With repeated keys and values (grouped-query attention) the

@@ -40,6 +40,8 @@ def quantize_dynamic(request: Request) -> Report:
             "weight_type": "int8",
             "reduce_range": reduce_range,
             "per_channel": settings.per_channel,
+            # a batch is rounded with one scale: an instance's answer depends on what else is in the batch
+            "judged_at_batch_size": 1,
         }
     )
     if any(product.operator in CONVOLUTIONS and product.layer in request.chosen for product in request.products):

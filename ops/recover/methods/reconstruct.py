@@ -12,8 +12,9 @@ from ops.calibration.batches import calibration_batches
 from ops.calibration.layer_inputs import as_rows, call_order, columns_of, rows_of, unsuitable, waves
 from ops.calibration.probe import Probe
 from ops.core.errors import OperationError
+from ops.core.network.sharing import sharing_layers
 from ops.core.operation import Context, TorchModel
-from ops.core.selector import choose_layers
+from ops.core.tied import choose_weighted
 from ops.recover.methods.least_squares import masked_correction
 
 _BATCH = 16
@@ -52,9 +53,12 @@ def reconstruct_layers(
         OperationError: no chosen layer can be compared with the reference.
     """
     result = model.copy()
-    others = dict(reference.module.named_modules())
-    chosen = choose_layers(result.module, include, exclude, able=("conv", "linear"))
-    left = {name: reason for name, layer in chosen.items() if (reason := _unsuitable(layer, others.get(name)))}
+    others = dict(reference.module.named_modules(remove_duplicate=False))
+    chosen, left = choose_weighted(result, include, exclude)
+    left |= {name: reason for name, layer in chosen.items() if (reason := _unsuitable(layer, others.get(name)))}
+    for name, other in sharing_layers(result.module).items():
+        if name in chosen:  # each of them would undo what was solved for the other
+            left.setdefault(name, f"its weight is also '{other}'")
     layers = {name: layer for name, layer in chosen.items() if name not in left}
     if not layers:
         raise OperationError(f"calibrate: reconstruct finds no layer to solve for: {left}")
