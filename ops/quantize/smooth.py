@@ -69,7 +69,7 @@ def smooth(
 
     result = model.copy()
     first = next(calibration_batches(ctx, samples=2, batch_size=2))
-    pairs = _chosen(result.module, smooth_pairs(result, first), include, exclude)
+    pairs = _chosen(result, smooth_pairs(result, first), include, exclude)
     for pair, largest in _input_ranges(result, pairs, ctx, samples):
         _migrate(result.module, pair, largest, alpha)
     with torch.no_grad():
@@ -84,17 +84,15 @@ def smooth(
     return result
 
 
-def _chosen(
-    module: torch.nn.Module, pairs: Sequence[Pair], include: Sequence[str], exclude: Sequence[str]
-) -> list[Pair]:
+def _chosen(model: TorchModel, pairs: Sequence[Pair], include: Sequence[str], exclude: Sequence[str]) -> list[Pair]:
     """Keep the pairs all of whose consumers are chosen: what they share can only be scaled for all of them."""
     from ops.core.network.sharing import sharing_layers
     from ops.core.selector import choose_layers
 
     if not pairs:
         raise OperationError(_WHY)
-    chosen = choose_layers(module, include, exclude, default=("linear",), able=("linear",))
-    shared = sharing_layers(module)  # what else has such a weight would be scaled too
+    chosen = choose_layers(model, include, exclude, default=("linear",), able=("linear",))
+    shared = sharing_layers(model.module)  # what else has such a weight would be scaled too
     kept = [
         pair
         for pair in pairs

@@ -59,7 +59,7 @@ def channel_groups(
     Raises:
         OperationError: the graph cannot be built; names the architecture.
     """
-    anatomy = _Anatomy(model.module, chosen)
+    anatomy = _Anatomy(model, chosen)
     repeated = [name for name, part in model.module.named_modules() if _repeats_keys(part)]
     skip = {f"{name}.{part}" for name in repeated for part in _REPEATED[:3]}
     traced, left = _traced(model, anatomy, skip)
@@ -118,10 +118,10 @@ def importance(module: nn.Module, group: ChannelGroup, score: Score) -> torch.Te
 class _Anatomy:
     """What each layer is in the network, and hence which groups may be cut and in what units."""
 
-    def __init__(self, module: nn.Module, chosen: Collection[str]) -> None:
-        layers = layers_of(module)
-        self._module, self._chosen = module, chosen
-        self._heads = head_of(module)
+    def __init__(self, model: TorchModel, chosen: Collection[str]) -> None:
+        layers = layers_of(model, ())
+        self._module, self._chosen = model.module, chosen
+        self._heads = head_of(model)
         self._makers = {layer.name for layer in layers if layer.groups & {"conv", "linear", "embedding"}}
         self._attention = {_base(layer.name) for layer in layers if "attention" in layer.groups}
 

@@ -59,7 +59,7 @@ def cut_in_steps(
     Raises:
         OperationError: as `channel_prune`.
     """
-    chosen = choose_layers(model.module, include, exclude).keys()
+    chosen = choose_layers(model, include, exclude).keys()
     inputs = sample_inputs(model, ctx)
     misread: dict[str, str] = {}
     result: Narrowed | None = None

@@ -36,7 +36,7 @@ def correct_biases(
         OperationError: no chosen layer has a bias, or none has as many outputs as the reference's.
     """
     result = model.copy()
-    chosen = choose_layers(result.module, include, exclude, default=("conv", "linear", "norm"))
+    chosen = choose_layers(result, include, exclude, default=("conv", "linear", "norm"))
     others = dict(reference.module.named_modules())
     left = {name: reason for name, layer in chosen.items() if (reason := _unsuitable(layer, others.get(name)))}
     layers = {name: layer for name, layer in chosen.items() if name not in left}

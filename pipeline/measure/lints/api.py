@@ -84,8 +84,6 @@ class Subject:
     """Share of the instances that have the most frequent label."""
     overlap: float | None = None
     """Share of the calibration instances whose content also stands in the evaluation split."""
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    """What the operation that made it recorded."""
     parent: Subject | None = None
     siblings: tuple[Subject, ...] = ()
     """Other models that the same operation made of the same parent."""

@@ -173,6 +173,8 @@ def test_figures_of_a_file_that_takes_the_softmax_itself_are_those_of_its_probab
     assert loss(found).value == pytest.approx(-np.log(p[np.arange(20), labels]).mean(), rel=1e-4)
     base = replace(found, outputs={"logits": np.zeros((20, 7), np.float32)})
     assert kl_to_base(found, base).value == pytest.approx((np.log(1 / 7) - np.log(p)).mean(axis=1).mean(), rel=1e-4)
+
+
 class Alone:
     """A session that allows one row at a time, and gives its sum."""
 
