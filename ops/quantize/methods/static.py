@@ -141,7 +141,7 @@ def _plain_arithmetic(graph: Any, rounding: Any, weights: Mapping[str, Any]) -> 
     point = onnx.numpy_helper.to_array(weights[zero]).astype("float32")
     graph.initializer.append(onnx.numpy_helper.from_array(point, f"{name}{_FLOAT}.zero_point"))
     steps = [f"{name}{_FLOAT}.{part}" for part in ("cast", "shifted")]
-    parts = (
+    parts: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
         ("Cast", [values], steps[0], {"to": onnx.TensorProto.FLOAT}),
         ("Sub", [steps[0], f"{name}{_FLOAT}.zero_point"], steps[1], {}),
         ("Mul", [steps[1], scale], f"{name}{_FLOAT}", {}),
