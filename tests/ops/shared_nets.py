@@ -6,12 +6,14 @@ from torch.nn.utils import parametrizations
 
 from ops.core.model import Architecture
 from ops.core.operation import TorchModel
+from pipeline.models.factories import name_factories
 from tests.ops.digits import digits
 
 
 def model_of(module, factory="", **arguments):
-    """A network for the digits, stored as `python` models are."""
+    """A network for the digits, stored as `python` models are; a recipe names its function."""
     given = {"factory": f"tests.ops.shared_nets:{factory}", "arguments": arguments} if factory else {}
+    name_factories([{"builder": "python", **given}])
     architecture = Architecture(
         "net", "python", given, "image-classification", tuple(digits().classes), digits().inputs
     )  # fmt: skip
