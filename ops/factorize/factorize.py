@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from ops.core.model import Architecture
-    from ops.factorize.low_rank import Factors, RankOf
+    from ops.factorize.methods.low_rank import Factors, RankOf
 
 
 def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
@@ -55,7 +55,7 @@ def factorize(
     from ops.core.network.channel_axes import is_turned_linear
     from ops.core.network.sharing import sharing_layers
     from ops.core.tied import choose_weighted
-    from ops.factorize.low_rank import decompose
+    from ops.factorize.methods.low_rank import decompose
 
     layers, unchanged = choose_weighted(model, include, exclude)
     result = model.copy()
@@ -78,7 +78,7 @@ def factorize(
     turned = [name for name in replaced if is_turned_linear(layers[name])]
     _conclude(result, ctx, replaced, kept, unchanged=unchanged, turned=turned)
     if replaced:
-        from ops.factorize._factor_check import note_distance
+        from ops.factorize.methods.distance import note_distance
 
         note_distance(model, result, replaced, ctx)
     return result
@@ -95,7 +95,7 @@ def _unfit(name: str, layer: torch.nn.Module, ratio: float | None) -> str | None
     from torch import nn
 
     from ops.core.network.channel_axes import is_turned_linear
-    from ops.factorize.low_rank import ranks_for_ratio
+    from ops.factorize.methods.low_rank import ranks_for_ratio
 
     if not name:
         return "it is the whole network"
@@ -111,7 +111,7 @@ def _unfit(name: str, layer: torch.nn.Module, ratio: float | None) -> str | None
 
 
 def _ranker(layer: torch.nn.Module, ratio: float | None, energy: float | None) -> RankOf:
-    from ops.factorize.low_rank import ranks_for_energy, ranks_for_ratio
+    from ops.factorize.methods.low_rank import ranks_for_energy, ranks_for_ratio
 
     if ratio is not None:
         ranks = ranks_for_ratio(layer, ratio)
@@ -129,7 +129,7 @@ def _not_smaller(layer: torch.nn.Module, weights: list[torch.Tensor]) -> str | N
 
 
 def _replace(module: torch.nn.Module, name: str, ranks: list[int]) -> Factors:
-    from ops.factorize.low_rank import factors
+    from ops.factorize.methods.low_rank import factors
 
     layer = module.get_submodule(name)
     places = [other for other, part in module.named_modules(remove_duplicate=False) if part is layer]

@@ -144,7 +144,9 @@ def quantize(
 
 def _saturation(notes: Mapping[str, Any]) -> list[str]:
     """Say whether this processor cannot run the result as it is meant: it was then planned for another one."""
-    eight_bits = notes.get("weight_type") == "int8" and notes.get("reduce_range") is False  # blocks of weights have none
+    eight_bits = (
+        notes.get("weight_type") == "int8" and notes.get("reduce_range") is False
+    )  # blocks of weights have none
     if not (eight_bits and processor().reduce_range):
         return []
     return [

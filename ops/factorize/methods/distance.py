@@ -14,7 +14,7 @@ from ops.calibration.sample_inputs import sample_batch
 from ops.core.errors import OperationError
 from ops.core.forward import forward, tensors
 from ops.core.operation import Batch, Context, TorchModel
-from ops.factorize.low_rank import Factors, product
+from ops.factorize.methods.low_rank import Factors, product
 
 _PLAUSIBLE = 0.0
 """Decibels: below, the outputs have less in common with the parent's than zeros would."""
