@@ -57,16 +57,64 @@ def as_rows(layer: torch.nn.Module) -> torch.Tensor:
     from torch import nn
 
     assert isinstance(layer.weight, nn.Parameter), "only linear and convolution layers are passed here"
+    return rows_of(layer, layer.weight.detach())
+
+
+def rows_of(layer: torch.nn.Module, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a view of a tensor of the shape of a layer's weight (a mask, a score) as `as_rows` gives the weight."""
+    from ops.core.network.channel_axes import is_turned_linear
+
+    if is_turned_linear(layer):
+        return tensor.T.unsqueeze(0)
     groups = int(getattr(layer, "groups", 1))
-    weight = layer.weight
-    return weight.detach().view(groups, weight.shape[0] // groups, weight.shape[1:].numel())
+    return tensor.view(groups, tensor.shape[0] // groups, tensor.shape[1:].numel())
+
+
+def from_rows(layer: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    """Return what `rows_of` gave in the shape of the layer's weight again."""
+    from ops.core.network.channel_axes import is_turned_linear
+
+    if is_turned_linear(layer):
+        return rows.squeeze(0).T.contiguous()
+    return rows.reshape(layer.get_parameter("weight").shape)
+
+
+def weight_users(module: torch.nn.Module, layers: Layers) -> dict[str, dict[str, torch.nn.Module]]:
+    """Return for each weight the layers of a network that compute with it, by the first of `layers` that has it.
+
+    Of views of one memory that differ, the first counts: the others follow it.
+    """
+    from ops.core.network.sharing import identities
+
+    same = identities(module)
+    users: dict[str, dict[str, torch.nn.Module]] = {}
+    owner: dict[int, str] = {}
+    for name in layers:
+        if same[f"{name}.weight"] not in owner:
+            owner[same[f"{name}.weight"]], users[name] = name, {}
+    for name, layer in module.named_modules():
+        first = owner.get(same.get(f"{name}.weight", -1))
+        if first is not None and unsuitable(layer) is None and _alike(layer, layers[first]):
+            users[first][name] = layer
+    return users
+
+
+def _alike(layer: torch.nn.Module, other: torch.nn.Module) -> bool:
+    one, two = layer.get_parameter("weight"), other.get_parameter("weight")
+    return (
+        one.shape == two.shape
+        and one.stride() == two.stride()
+        and getattr(layer, "groups", 1) == getattr(other, "groups", 1)
+    )
 
 
 def unsuitable(layer: torch.nn.Module) -> str | None:
     """Return why a layer has no such rows and columns, or None if it has."""
     from torch import nn
 
-    if type(layer) in {nn.Linear, nn.Conv2d}:
+    from ops.core.network.channel_axes import is_turned_linear
+
+    if type(layer) in {nn.Linear, nn.Conv2d} or is_turned_linear(layer):
         return None
     return f"{type(layer).__name__} is neither Linear nor Conv2d"
 

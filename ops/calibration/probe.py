@@ -37,7 +37,8 @@ class Probe:
         kept: dict[str, list[_Kept]] = {}
 
         def visit(name: str, values: torch.Tensor, output: torch.Tensor) -> None:
-            kept.setdefault(name, []).append(keep(name, values.detach(), output.detach()))
+            given = output.detach() if isinstance(output, torch.Tensor) else output
+            kept.setdefault(name, []).append(keep(name, values.detach(), given))
             if self._calls is not None and all(len(kept.get(key, ())) >= n for key, n in self._calls.items()):
                 raise _EnoughError
 

@@ -10,11 +10,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from ops.core.network.channel_axes import is_linear, is_turned_linear, linear_widths, weight_axes
 from ops.core.operation import TorchModel
 
 HEADS = ("num_attention_heads", "num_heads", "n_heads")
 """What attention modules call the number of their heads."""
 Side = Literal["out", "in"]
+_WIDTH = {nn.GroupNorm: "num_channels", nn.Embedding: "embedding_dim", nn.PReLU: "num_parameters"}
+"""What layers call the number of their channels; others say `num_features`."""
 Kept = dict[str, dict[Side, list[int]]]
 """Layer -> the outputs and the inputs that stay, as indices before the cut; a side that loses nothing is absent."""
 
@@ -25,7 +28,7 @@ def can_cut(layer: object) -> bool:
         return not layer.transposed and (layer.groups < layer.out_channels or layer.groups in {1, layer.in_channels})
     if isinstance(layer, nn.LayerNorm):
         return len(layer.normalized_shape) == 1
-    return isinstance(layer, nn.Linear | _NormBase | nn.GroupNorm | nn.Embedding | nn.PReLU)
+    return is_turned_linear(layer) or isinstance(layer, nn.Linear | _NormBase | nn.GroupNorm | nn.Embedding | nn.PReLU)
 
 
 def is_depthwise(layer: object) -> bool:
@@ -69,15 +72,23 @@ def narrowed(layer: nn.Module, key: str, tensor: torch.Tensor, sides: Mapping[Si
 
 def width(layer: Any, side: Side) -> int:
     """Return the number of channels on one side of a layer that `can_cut`."""
-    if isinstance(layer, nn.Linear):
-        return layer.out_features if side == "out" else layer.in_features
+    if is_linear(layer):
+        return linear_widths(layer)[side == "in"]
     if isinstance(layer, _ConvNd):
         return layer.out_channels if side == "out" else layer.in_channels
-    return int(layer.embedding_dim if isinstance(layer, nn.Embedding) else layer.weight.shape[0])
+    if isinstance(layer, nn.LayerNorm):
+        return int(layer.normalized_shape[0])
+    return int(getattr(layer, _WIDTH.get(type(layer), "num_features")))  # normalisation may have no weight
 
 
 def set_heads(attention: nn.Module, heads: int) -> None:
-    """Tell an attention module of transformers how many heads it has left; their size stays."""
+    """Tell an attention module of transformers how many heads it has left; their size stays.
+
+    Where several heads share one key and value, `heads` counts the keys.
+    """
+    if hasattr(attention, "num_key_value_heads"):
+        setattr(attention, "num_key_value_heads", heads)  # noqa: B010 - not an attribute of every module
+    heads *= int(getattr(attention, "num_key_value_groups", 1))
     for name in HEADS:
         if hasattr(attention, name):
             if hasattr(attention, "all_head_size"):
@@ -102,11 +113,12 @@ def _tensors(layer: nn.Module) -> list[tuple[str, torch.Tensor]]:
 
 
 def _axes(layer: nn.Module, key: str) -> dict[int, Side]:
-    if key != "weight" or not isinstance(layer, nn.Linear | _ConvNd | nn.Embedding):
+    axes = weight_axes(layer)
+    if key != "weight" or axes is None:
         return {0: "out"}
-    if isinstance(layer, nn.Embedding):
-        return {1: "out"}
-    return {0: "out"} if is_depthwise(layer) else {0: "out", 1: "in"}
+    return (
+        {axes[0]: "out"} if isinstance(layer, nn.Embedding) or is_depthwise(layer) else {axes[0]: "out", axes[1]: "in"}
+    )
 
 
 def _resize(layer: Any, sides: Mapping[Side, Sequence[int]]) -> None:
@@ -116,11 +128,12 @@ def _resize(layer: Any, sides: Mapping[Side, Sequence[int]]) -> None:
         _resize_convolution(layer, out, into)
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = out or layer.out_features, into or layer.in_features
+    elif is_turned_linear(layer):
+        layer.nf, layer.nx = out or layer.nf, into or layer.nx
     elif isinstance(layer, nn.LayerNorm):
         layer.normalized_shape = (out or layer.normalized_shape[0],)
     else:
-        attribute = {nn.GroupNorm: "num_channels", nn.Embedding: "embedding_dim", nn.PReLU: "num_parameters"}
-        setattr(layer, attribute.get(type(layer), "num_features"), out)
+        setattr(layer, _WIDTH.get(type(layer), "num_features"), out)
 
 
 def _resize_convolution(layer: _ConvNd, out: int | None, into: int | None) -> None:

@@ -1,7 +1,7 @@
 """Structural edits: how a network that lost channels or gained factors is rebuilt from its architecture.
 
 An operation that changes the structure appends a JSON-ready mapping to `TorchModel.edits`; its `edit` names a function
-registered here (by the operation's own file) that makes the same change to a freshly built module.
+registered here (by the file of the operation, or of the change) that makes the same change to a freshly built module.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ops.core.model import Architecture
 
 Replay = Callable[["torch.nn.Module", "Architecture", Mapping[str, Any]], "torch.nn.Module"]
-EDITS: Registry[Replay] = Registry("edit", *FAMILIES)
+EDITS: Registry[Replay] = Registry("edit", *FAMILIES, "ops.core.network")
 R = TypeVar("R", bound=Replay)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,8 @@ class TorchModel:
 
     `edits` is the ordered list of structural changes (JSON-ready, each with an `edit` name registered in `ops.core.edits`);
     replaying them on the freshly built architecture gives the module's structure. `masks` maps a parameter's name to a
-    bool tensor of its shape, True where the weight is kept; what a mask removes is exactly zero and stays so.
+    bool tensor of its shape, True where the weight is kept; what a mask removes is exactly zero and stays so. A tensor
+    that has several names has its mask under each of them.
     """
 
     module: torch.nn.Module
@@ -48,7 +50,8 @@ class TorchModel:
 
     def copy(self) -> TorchModel:
         """A deep copy, in evaluation mode: operations change the copy and leave their input alone."""
-        module = copy.deepcopy(self.module).eval()
+        # by name: what a recipe is planned with knows this module, and not torch
+        module = importlib.import_module("ops.core.network.sharing").copy_network(self.module)
         masks = {name: mask.clone() for name, mask in self.masks.items()}
         return TorchModel(module, self.architecture, copy.deepcopy(self.edits), masks)
 

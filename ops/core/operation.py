@@ -13,8 +13,10 @@ function, never at the top.
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -282,6 +284,27 @@ OPERATIONS: Registry[OpSpec] = Registry("operation", *FAMILIES)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _on_plain_weights(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an operation that changes weights see plain ones, and masks under all names of a tensor; give masks so too."""
+
+    @functools.wraps(fn)
+    def apply(model: TorchModel, ctx: Context, **params: Any) -> Any:
+        # by name: what a recipe is planned with knows this module, and not torch
+        plain_weights = importlib.import_module("ops.core.network.parametrized").plain_weights
+        spread_masks = importlib.import_module("ops.core.network.sharing").spread_masks
+        plain, folded = plain_weights(model)
+        if folded:
+            ctx.note("plain_weights", folded)
+        if plain.masks:
+            plain = replace(plain, masks=spread_masks(plain.module, plain.masks))
+        result = fn(plain, ctx, **params)
+        if isinstance(result, TorchModel) and result.masks:
+            result.masks = spread_masks(result.module, result.masks)
+        return result
+
+    return apply
+
+
 def operation(
     *,
     kind: Kind,
@@ -321,7 +344,7 @@ def operation(
             produces=produces or consumes or Format.TORCH,
             uses=frozenset(uses),
             params=params_model(fn, skip=1 if consumes is None else 2),
-            apply=fn,
+            apply=_on_plain_weights(fn) if consumes is Format.TORCH and kind is not Kind.FINETUNE else fn,
             refuse=refuse,
             draws=draws,
             settle=settle,

@@ -2,7 +2,7 @@
 
 A pattern is, tried in this order:
 
-1. a group: `norm conv linear embedding attention head depthwise`;
+1. a group: `norm conv linear recurrent embedding attention head depthwise`;
 2. the class of a layer, of one of its bases, or of a module that contains it: `Conv2d`, `BertAttention`;
 3. a glob on the dotted name of a layer or of a module that contains it: `encoder.layer.0`, `*.query`;
 4. a glob on a parameter's name whose last part is spelled out: `*.bias`. Only where parameters are chosen.
@@ -10,6 +10,10 @@ A pattern is, tried in this order:
 A layer is a module that owns parameters itself. Without `include` an operation changes its default groups. A pattern of
 form 2 or 3 that reaches layers of those groups takes only them: `decoder.*` or `*` prunes no normalisation layer, which
 `norm` or `*.layer_norm` does.
+
+One tensor is one thing, whatever its names. A weight that several layers share is chosen with any of them and left alone
+if any of them is excluded; one that is also an embedding's (tied output layers) only if that embedding or the layer itself
+is named.
 """
 
 from __future__ import annotations
@@ -17,17 +21,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from ops.core.errors import OperationError
+from ops.core.network.reach import GROUPS, WEIGHTS, reached, tied_weights, unfit
+from ops.core.operation import TorchModel
 from ops.core.registry import nearest
 
 if TYPE_CHECKING:
     import torch
 
-GROUPS = ("norm", "conv", "linear", "embedding", "attention", "head", "depthwise")
-WEIGHTS = ("conv", "linear")
-"""The default of operations that change weights: normalisation, biases and embeddings are asked for by name."""
+Network = Union["torch.nn.Module", TorchModel]
+_PARAMETRIZATIONS = "parametrizations"
+"""The name that torch gives to the module in which a layer's weights are computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class Layer:
     types: tuple[str, ...] = ()
     """Class names of the layer, of its bases, and of the modules around it."""
     around: tuple[str, ...] = ()
-    """Dotted names of the modules around it, innermost first."""
+    """Dotted names of the modules around it, innermost first; and its other names, if it is registered several times."""
     parameters: tuple[str, ...] = ()
     """Full names of its own parameters."""
 
@@ -52,7 +58,7 @@ class Layer:
     @property
     def weights(self) -> list[str]:
         """Its parameters without the biases."""
-        return [name for name in self.parameters if not name.endswith("bias")]
+        return [name for name in self.parameters if not _is_bias(name)]
 
     def excluded_parameters(self, pattern: str) -> Sequence[str]:
         """Return all its parameters if the pattern matches the layer, else those that the pattern names."""
@@ -90,7 +96,7 @@ def choose(
     if able:
         wanted = _only_able(wanted, include, able)
     if not wanted:
-        raise OperationError(f"The model has no {_or(default)} layer; name the layers to change with 'include'")
+        raise OperationError(f"The model has no {_or(able or default)} layer; name the layers to change with 'include'")
     left = [layer for layer in wanted if not any(layer.matches(pattern) for pattern in exclude)]
     if not left:
         raise OperationError(f"No layer is left: 'exclude' {list(exclude)} takes all {len(wanted)} that were chosen")
@@ -98,26 +104,37 @@ def choose(
 
 
 def choose_layers(
-    module: torch.nn.Module,
+    model: Network,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     *,
     default: Sequence[str] = WEIGHTS,
     able: Sequence[str] = (),
 ) -> dict[str, torch.nn.Module]:
-    """Return the chosen layers of a network by dotted name, in the order of `named_modules`; see `choose`."""
-    chosen = choose(layers_of(module), include, exclude, default=default, able=able)
-    return {layer.name: module.get_submodule(layer.name) for layer in chosen}
+    """Return the chosen layers of a network by dotted name, in the order of `named_modules`; see `choose`.
+
+    Args:
+        model: with a TorchModel, the group `head` is what the network's graph says; of a bare module it goes by names.
+        include: patterns; empty means the groups of `default`.
+        exclude: patterns of layers to leave alone.
+        default: the groups that the operation changes unless told otherwise; empty means all layers.
+        able: the groups that the operation can change; empty means any layer.
+
+    Raises:
+        OperationError: as `choose`.
+    """
+    chosen = choose(layers_of(model, (*include, *exclude)), include, exclude, default=default, able=able)
+    return {layer.name: network_of(model).get_submodule(layer.name) for layer in chosen}
 
 
 def choose_parameters(
-    module: torch.nn.Module,
+    model: Network,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     *,
     default: Sequence[str] = WEIGHTS,
 ) -> dict[str, torch.nn.Parameter]:
-    """Return the chosen parameters by full name, each once, in the order of `named_parameters`.
+    """Return the chosen parameters by full name, each tensor once, in the order of `named_parameters`.
 
     A layer that is chosen gives its weights (whatever their number of dimensions: `norm` gives scales), not its biases;
     a pattern whose last part is spelled out gives those parameters (`*.bias`). A parameter that layers share goes by
@@ -126,30 +143,68 @@ def choose_parameters(
     Raises:
         OperationError: as `choose`.
     """
-    layers = layers_of(module)
+    from ops.core.network.sharing import identities
+
+    module = network_of(model)
+    layers = layers_of(model, (*include, *exclude))
     _check_patterns(layers, include, exclude, parameters=True)
     wanted = [name for layer in _wanted(layers, include, default) for name in layer.weights]
     wanted += [name for layer in layers for pattern in include for name in layer.matching_parameters(pattern)]
     if not wanted:
         raise OperationError(f"The model has no {_or(include or default)} weights; name others with 'include'")
     unwanted = [name for layer in layers for pattern in exclude for name in layer.excluded_parameters(pattern)]
-    every = dict(module.named_parameters(remove_duplicate=False))
-    left = {id(every[name]) for name in wanted} - {id(every[name]) for name in unwanted}
+    same = identities(module)
+    left = {same[name] for name in wanted} - {same[name] for name in unwanted}
     if not left:
         raise OperationError(f"No weight is left: 'exclude' {list(exclude)} takes all {len(wanted)} that were chosen")
-    return {name: parameter for name, parameter in module.named_parameters() if id(parameter) in left}
+    tied = tied_weights(module, layers, include, default)
+    left -= {same[name] for name in tied}
+    chosen: dict[int, str] = {}
+    parameters = dict(module.named_parameters())
+    for name, parameter in parameters.items():
+        if same[name] in left and unfit(parameter) is None:
+            chosen.setdefault(same[name], name)  # views of one memory are one thing too
+    if not chosen:
+        layer, other = next(iter(tied.items()), (wanted[0], ""))
+        because = f"is also that of '{other}': name it with 'include' to change it" if other else "cannot be changed"
+        raise OperationError(f"No weight is left: '{layer}' {because}")
+    return {name: parameters[name] for name in chosen.values()}
 
 
-def layers_of(module: torch.nn.Module) -> list[Layer]:
-    """Return every module that owns parameters, as `choose` takes it."""
-    return list(_describe(module, head=head_of(module)))
+def network_of(model: Network) -> torch.nn.Module:
+    """Return the torch module of a model, or the module itself."""
+    return model.module if isinstance(model, TorchModel) else model
 
 
-def head_of(module: torch.nn.Module) -> set[str]:
-    """Return the names of the layers that give the network's outputs.
+def layers_of(model: Network, patterns: Sequence[str] = ("head",)) -> list[Layer]:
+    """Return every module that owns parameters, as `choose` takes it.
 
-    They are the last linear or convolution, and what has as many outputs beside it; for a Hugging Face model among the
-    layers outside its base model.
+    `patterns` are those that it will be compared with: without the group `head`, the network need not be run to find it.
+    """
+    module = network_of(model)
+    exact = isinstance(model, TorchModel) and "head" in patterns
+    return list(_describe(module, head=head_of(model) if exact else _presumable_head(module)))
+
+
+def head_of(model: Network) -> set[str]:
+    """Return the names of the layers that give the network's outputs, as its graph says.
+
+    Of a bare module, or a network that cannot be run on its own, it is presumed from names and order.
+    """
+    if isinstance(model, TorchModel):
+        from ops.core.network.head import output_layers
+
+        layers = {name: part for name, part in model.module.named_modules() if _groups_of(part) & set(WEIGHTS)}
+        found = output_layers(model, layers)
+        if found:
+            return found
+    return _presumable_head(network_of(model))
+
+
+def _presumable_head(module: torch.nn.Module) -> set[str]:
+    """Return the last linear layer or convolution, and what has as many outputs beside it.
+
+    Of a Hugging Face model it is among the layers outside its base model.
     """
     base = getattr(module, getattr(module, "base_model_prefix", "") or "-", None)
     inside = {id(part) for part in base.modules()} if base is not None and base is not module else set()
@@ -165,8 +220,13 @@ def head_of(module: torch.nn.Module) -> set[str]:
 
 def _describe(module: torch.nn.Module, *, head: set[str]) -> Iterator[Layer]:
     modules = dict(module.named_modules())
+    names: dict[int, list[str]] = {}
+    for name, part in module.named_modules(remove_duplicate=False):
+        names.setdefault(id(part), []).append(name)
     for name, part in modules.items():
-        own = tuple(f"{name}.{p}" if name else p for p, _ in part.named_parameters(recurse=False))
+        if _PARAMETRIZATIONS in name.split("."):
+            continue  # they belong to the layer around them
+        own = tuple(f"{name}.{p}" if name else p for p in _own_parameters(part))
         if not own:
             continue
         around = tuple(_around(name))
@@ -177,7 +237,21 @@ def _describe(module: torch.nn.Module, *, head: set[str]) -> Iterator[Layer]:
         if name in head:
             groups = groups | {"head"}
         types = (*_class_names(part), *(type(other).__name__ for other in (*outer, module)))
-        yield Layer(name, frozenset(groups), types, around, own)
+        others = [other for other in names[id(part)] if other != name]
+        elsewhere = [place for other in others for place in (other, *_around(other))]
+        yield Layer(name, frozenset(groups), types, tuple(dict.fromkeys((*around, *elsewhere))), own)
+
+
+def _own_parameters(part: torch.nn.Module) -> list[str]:
+    """Return the names of a module's own parameters, those that they are computed from included."""
+    inner = getattr(part, _PARAMETRIZATIONS, None)
+    computed = [] if inner is None else [f"{_PARAMETRIZATIONS}.{name}" for name, _ in inner.named_parameters()]
+    return [*(name for name, _ in part.named_parameters(recurse=False)), *computed]
+
+
+def _is_bias(name: str) -> bool:
+    """Whether a parameter's name says that it is a bias: `bias`, `in_proj_bias`, `bias_ih_l0`."""
+    return "bias" in name.rpartition(".")[2].split("_")
 
 
 def _around(name: str) -> Iterator[str]:
@@ -196,8 +270,10 @@ def _groups_of(part: torch.nn.Module) -> set[str]:
 
     if isinstance(part, _ConvNd):
         return {"conv", "depthwise"} if part.groups == part.in_channels > 1 else {"conv"}
-    if isinstance(part, nn.Linear | nn.MultiheadAttention) or type(part).__name__ == "Conv1D":  # GPT-2's linear
+    if isinstance(part, nn.Linear | nn.Bilinear | nn.MultiheadAttention) or type(part).__name__ == "Conv1D":  # GPT-2's
         return {"linear"}
+    if isinstance(part, nn.RNNBase | nn.RNNCellBase):
+        return {"recurrent"}
     name = type(part).__name__
     if "Norm" in name:  # nn.BatchNorm2d, nn.LayerNorm, T5LayerNorm, LlamaRMSNorm, ...
         return {"norm"}
@@ -216,11 +292,7 @@ def _outputs(part: torch.nn.Module) -> int:
 def _wanted(layers: Collection[Layer], include: Sequence[str], default: Sequence[str]) -> list[Layer]:
     if not include:
         return [layer for layer in layers if not default or layer.groups & set(default)]
-    names: set[str] = set()
-    for pattern in include:
-        hit = [layer for layer in layers if layer.matches(pattern)]
-        usual = [] if pattern in GROUPS else [layer for layer in hit if layer.groups & set(default)]
-        names |= {layer.name for layer in usual or hit}
+    names = {layer.name for pattern in include for layer in reached(layers, pattern, default)}
     return [layer for layer in layers if layer.name in names]
 
 

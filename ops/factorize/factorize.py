@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.edits import edit
 from ops.core.errors import OperationError
-from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, operation
+from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
 
 if TYPE_CHECKING:
     import torch
 
     from ops.core.model import Architecture
-    from ops.factorize.low_rank import Factors, RankOf
+    from ops.factorize.methods.low_rank import Factors, RankOf
 
 
 def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
@@ -24,7 +24,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.FACTORIZE, version=1, refuse=_refuse)
+@operation(kind=Kind.FACTORIZE, version=3, uses={Uses.DATA}, refuse=_refuse)
 def factorize(
     model: TorchModel,
     ctx: Context,
@@ -37,11 +37,12 @@ def factorize(
     """Replace layers by low-rank factors: SVD for linear layers and 1x1 convolutions, Tucker-2 for other convolutions.
 
     Fewer weights and operations on any runtime, at a loss that fine-tuning mends. A layer that its factors would not make
-    smaller stays as it is, with the reason noted. Masks of replaced layers are dropped, and noted: a product has no zeros.
+    smaller stays as it is, with the reason noted. Recorded: how near the outputs and every layer's are to the parent's on
+    calibration instances, in decibels. Masks of replaced layers are dropped, and noted: a product has no zeros.
 
     Args:
         model: stays as it is.
-        ctx: not asked for data.
+        ctx: gives the calibration instances on which outputs are compared.
         ratio: the ranks are the largest with which a layer has at most this share of its weights.
         energy: the ranks are the smallest with which a layer keeps this share of its squared weights.
         include: default: convolutions and linear layers.
@@ -51,16 +52,20 @@ def factorize(
         OperationError: a pattern matches nothing, a layer holds NaN, or the network cannot run with factors in the place of
             its layers.
     """
-    from ops.core.selector import choose_layers
-    from ops.factorize.low_rank import decompose
+    from ops.core.network.channel_axes import is_turned_linear
+    from ops.core.network.sharing import sharing_layers
+    from ops.core.tied import choose_weighted
+    from ops.factorize.methods.low_rank import decompose
 
-    layers = choose_layers(model.module, include, exclude, able=("conv", "linear"))
+    layers, unchanged = choose_weighted(model, include, exclude)
     result = model.copy()
-    unchanged: dict[str, str] = {}
+    shared = sharing_layers(model.module)
     replaced: dict[str, list[int]] = {}
     kept: dict[str, float] = {}
     for done, (name, layer) in enumerate(layers.items()):
         reason = _unfit(name, layer, ratio)
+        if name in shared:
+            reason = f"its weight is also '{shared[name]}': factors would only be added to it"
         if reason is None:
             weights, share = decompose(layer, _ranker(layer, ratio, energy))
             reason = _not_smaller(layer, weights)
@@ -70,7 +75,12 @@ def factorize(
         else:
             unchanged[name] = reason
         ctx.progress(done + 1, len(layers), name)
-    _conclude(result, ctx, replaced, kept, unchanged)
+    turned = [name for name in replaced if is_turned_linear(layers[name])]
+    _conclude(result, ctx, replaced, kept, unchanged=unchanged, turned=turned)
+    if replaced:
+        from ops.factorize.methods.distance import note_distance
+
+        note_distance(model, result, replaced, ctx)
     return result
 
 
@@ -84,11 +94,12 @@ def _replay(module: torch.nn.Module, _: Architecture, entry: Mapping[str, Any]) 
 def _unfit(name: str, layer: torch.nn.Module, ratio: float | None) -> str | None:
     from torch import nn
 
-    from ops.factorize.low_rank import ranks_for_ratio
+    from ops.core.network.channel_axes import is_turned_linear
+    from ops.factorize.methods.low_rank import ranks_for_ratio
 
     if not name:
         return "it is the whole network"
-    if type(layer) not in {nn.Linear, nn.Conv2d}:
+    if type(layer) not in {nn.Linear, nn.Conv2d} and not is_turned_linear(layer):
         return f"{type(layer).__name__} is neither Linear nor Conv2d"
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
         return f"a grouped convolution ({layer.groups} groups) is not one matrix"
@@ -100,7 +111,7 @@ def _unfit(name: str, layer: torch.nn.Module, ratio: float | None) -> str | None
 
 
 def _ranker(layer: torch.nn.Module, ratio: float | None, energy: float | None) -> RankOf:
-    from ops.factorize.low_rank import ranks_for_energy, ranks_for_ratio
+    from ops.factorize.methods.low_rank import ranks_for_energy, ranks_for_ratio
 
     if ratio is not None:
         ranks = ranks_for_ratio(layer, ratio)
@@ -118,15 +129,17 @@ def _not_smaller(layer: torch.nn.Module, weights: list[torch.Tensor]) -> str | N
 
 
 def _replace(module: torch.nn.Module, name: str, ranks: list[int]) -> Factors:
-    from ops.factorize.low_rank import factors
+    from ops.factorize.methods.low_rank import factors
 
-    parent, _, child = name.rpartition(".")
     layer = module.get_submodule(name)
+    places = [other for other, part in module.named_modules(remove_duplicate=False) if part is layer]
     made = factors(layer, ranks)
     made.train(layer.training)
     if layer.bias is not None:
         made[-1].bias = layer.bias
-    setattr(module.get_submodule(parent), child, made)
+    for place in places:  # a layer may be registered under several names
+        parent, _, child = place.rpartition(".")
+        setattr(module.get_submodule(parent), child, made)
     return made
 
 
@@ -138,7 +151,13 @@ def _fill(made: Factors, weights: list[torch.Tensor]) -> None:
 
 
 def _conclude(
-    result: TorchModel, ctx: Context, replaced: dict[str, list[int]], kept: dict[str, float], unchanged: dict[str, str]
+    result: TorchModel,
+    ctx: Context,
+    replaced: dict[str, list[int]],
+    kept: dict[str, float],
+    *,
+    unchanged: dict[str, str],
+    turned: list[str],
 ) -> None:
     """Record the edit and the notes, drop masks of what is gone, and see that the network still runs."""
     import torch
@@ -150,8 +169,10 @@ def _conclude(
         ctx.note("unchanged", unchanged)
     if not replaced:
         return
-    result.edits.append({"edit": "factorize", "layers": replaced})
-    dropped = [name for layer in replaced if (name := f"{layer}.weight") in result.masks]
+    entry: dict[str, Any] = {"edit": "factorize", "layers": replaced}
+    result.edits.append({**entry, "turned": turned} if turned else entry)
+    here = dict(result.module.named_parameters(remove_duplicate=False))
+    dropped = [name for name in result.masks if name not in here and name.endswith(".weight")]
     if dropped:
         ctx.note("masks dropped", dropped)
     for name in dropped:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ops.core.selector import Layer
+from ops.onnx_graph.recurrent import GATES, recurrent_nodes
 
 WEIGHT_INPUT = {
     "Conv": 1,
@@ -31,7 +32,7 @@ WEIGHT_INPUT = {
 """Operators that multiply matrices -> which input is the weight, where it is a constant."""
 CONVOLUTIONS = {"Conv", "ConvInteger", "ConvTranspose", "FusedConv", "QLinearConv"}
 _PASSES_ON = {"DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose"}
-_SUFFIX = re.compile(r"(_quantized|_Q\d+|_float16|_bfloat16)$")
+_SUFFIX = re.compile(r"(_transposed)?(_quantized|_Q\d+|_float16|_bfloat16)?$")
 _SCOPES, _CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
 _LAYER_RECORDS = {_SCOPES, _CLASSES}
 """Where torch's exporter keeps a node's modules: their names and their classes, outermost first, the operator last."""
@@ -61,14 +62,15 @@ def matrix_nodes(model: Any) -> list[MatrixNode]:
         for node in graph.node
         if node.op_type in WEIGHT_INPUT
     }
-    heads = _heads(graph, {id(node) for node in graph.node if weights.get(id(node))})
+    heads = _heads(graph, {id(node) for node in graph.node if weights.get(id(node)) or node.op_type in GATES})
+    uses = Counter(name for name in weights.values() if name)
     used: Counter[str] = Counter()
     found = []
     for node in graph.node:
         if node.op_type not in WEIGHT_INPUT:
             continue
         weight = weights[id(node)]
-        name, classes, around = _place(node, weight)
+        name, classes, around = _place(node, weight, shared=uses[weight] > 1 if weight else False)
         used[name] += 1
         unique = name if used[name] == 1 else f"{name}#{used[name]}"
         groups = _groups(node, weight, classes, initializers) | ({"head"} if id(node) in heads else set())
@@ -76,6 +78,29 @@ def matrix_nodes(model: Any) -> list[MatrixNode]:
         layer = Layer(unique, frozenset(groups), (*classes, node.op_type), (node.name, *around), parameters)
         found.append(MatrixNode(node, layer, weight))
     return found
+
+
+def layer_records(model: Any) -> dict[str, list[tuple[str, str]]]:
+    """Return what the exporter recorded of the matrix nodes' modules, by the node's name."""
+    return {
+        node.name: [(entry.key, entry.value) for entry in node.metadata_props if entry.key in _LAYER_RECORDS]
+        for node in model.graph.node
+        if node.op_type in WEIGHT_INPUT
+    }
+
+
+def record_of(layer: str, operator: str) -> list[tuple[str, str]]:
+    """Return what an exporter would record of a node that is a layer of this name, of a network that says no more of it."""
+    return [(_SCOPES, str(["", layer, operator])), (_CLASSES, str([operator] * 3))]
+
+
+def restore_records(model: Any, records: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Write records back to the matrix nodes of those names, in place, where they have none."""
+    for node in model.graph.node:
+        if node.op_type in WEIGHT_INPUT and not module_names(node):
+            for key, value in records.get(node.name, ()):
+                entry = node.metadata_props.add()
+                entry.key, entry.value = key, value
 
 
 def name_after_layers(model: Any) -> None:
@@ -90,6 +115,9 @@ def name_after_layers(model: Any) -> None:
         wanted = f"{found.layer.name}.weight"
         if found.weight and "." not in found.weight and wanted not in taken:
             renamed.setdefault(found.weight, wanted)
+    for recurrent in recurrent_nodes(model):
+        recurrent.node.name = recurrent.layer if not recurrent.level else f"{recurrent.layer}#{recurrent.level + 1}"
+        renamed |= {name: wanted for name, wanted in recurrent.parts if "." not in name and wanted not in taken}
     rename_tensors(model, renamed)
 
 
@@ -104,7 +132,7 @@ def drop_records(model: Any, *, keep_layers: bool = False) -> None:
     for node in graph.node:
         kept = [entry for entry in node.metadata_props if entry.key in _LAYER_RECORDS]
         del node.metadata_props[:]
-        if keep_layers and node.op_type in WEIGHT_INPUT:
+        if keep_layers and node.op_type in (WEIGHT_INPUT.keys() | GATES.keys()):
             node.metadata_props.extend(kept)
 
 
@@ -189,7 +217,7 @@ def _constant(name: str, initializers: Mapping[str, Any], producers: Mapping[str
     return name
 
 
-def _place(node: Any, weight: str | None) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def _place(node: Any, weight: str | None, *, shared: bool) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Return the layer's name, the class names of it and what contains it, and the names of what contains it."""
     scopes, classes = module_names(node), _recorded(node, _CLASSES)
     inner = [name.rpartition(".")[2] for name in classes[-2::-1]]
@@ -197,10 +225,13 @@ def _place(node: Any, weight: str | None) -> tuple[str, tuple[str, ...], tuple[s
     # where the exporter folded a normalisation into the node, its records are those of the normalisation
     if len(scopes) > 1 and inner and "Norm" not in inner[0] and scopes[-2]:
         around = tuple(name for name in scopes[-3::-1] if name)
+        owner = tensor.rpartition(".")[0]
+        if owner.startswith(f"{scopes[-2]}."):  # a part that is never called: attention takes its projections' weights
+            return owner, ("Linear", *inner), (scopes[-2], *around)
         if weight:
             return scopes[-2], tuple(inner), around
         return f"{scopes[-2]}.matmul", tuple(inner), (scopes[-2], *around)
-    if "." in tensor:
+    if "." in tensor and not (shared and node.name):  # a weight of several layers names none of them
         name = tensor.removesuffix(".weight")
         return name, (), tuple(prefixes(name))
     return node.name or node.output[0], (), ()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.onnx_graph.layers import CONVOLUTIONS, WEIGHT_INPUT, MatrixNode, attribute, matrix_nodes
+from ops.onnx_graph.recurrent import recurrent_nodes
 from ops.onnx_graph.session import open_session
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ INTEGER_KERNELS = frozenset(
     }
 )
 """Operators of ONNX Runtime that multiply 8-bit integers."""
+_WIDTHS = {3: "int8", 10: "float16"}
+"""Types of a recurrent layer's weights (onnx.TensorProto: INT8, FLOAT16) -> its precision."""
 _LARGE = 1 << 14  # elements
 _TAKES_ANY = {"Cast", "Conv", "ConvTranspose", "DequantizeLinear", "Gather", "Gemm", "MatMul", "QuantizeLinear"}
 """Operators that run with weights that are no constants."""
@@ -55,10 +58,11 @@ class LayerMacs:
 
 
 def count_macs(path: Path) -> tuple[LayerMacs, ...]:
-    """Count the multiply-accumulates of convolutions and matrix products in an ONNX file, in graph order.
+    """Count the multiply-accumulates of convolutions, matrix products and recurrent layers in an ONNX file.
 
     Shapes are those of a run on one instance of zeros (unknown axes count as 1), so any operator that ONNX Runtime
-    knows may stand between them. Recurrent cells and fused attention operators are not counted.
+    knows may stand between them. Rows come in graph order, those of recurrent layers last. Fused attention operators are
+    not counted.
 
     Raises:
         onnxruntime's errors: if it cannot open or run the file.
@@ -66,15 +70,21 @@ def count_macs(path: Path) -> tuple[LayerMacs, ...]:
     import onnx
 
     model = onnx.load(path)
-    nodes = matrix_nodes(model)
-    if not nodes:
+    nodes, recurrent = matrix_nodes(model), recurrent_nodes(model)
+    if not nodes and not recurrent:
         return ()
     kernels = _Kernels(path if _runs_otherwise(model, nodes) else None)
-    shapes = _observe(model, nodes)
+    widths = {tensor.name: _WIDTHS.get(tensor.data_type, "float32") for tensor in model.graph.initializer}
+    shapes = _observe(model, nodes, [found.node.input[0] for found in recurrent])
     rows = []
     for found in nodes:
         kernel, precision = kernels.of(found)
         rows.append(LayerMacs(found.layer.name, found.node.op_type, kernel, precision, _macs(found.node, shapes)))
+    for unit in recurrent:
+        # (steps, instances, inputs): at each step every weight is used once for each instance
+        each = math.prod(shapes[unit.weight]) + math.prod(shapes[unit.recurrence])
+        macs = math.prod(shapes[unit.node.input[0]][:2]) * each
+        rows.append(LayerMacs(unit.layer, unit.node.op_type, unit.node.op_type, widths[unit.weight], macs))
     return tuple(rows)
 
 
@@ -87,12 +97,12 @@ def precision_shares(rows: Iterable[LayerMacs]) -> dict[str, float]:
     return {name: count / whole for name, count in sorted(totals.items())} if whole else {}
 
 
-def _observe(model: Any, nodes: list[MatrixNode]) -> dict[str, tuple[int, ...]]:
-    """Run the graph on zeros and return the shapes that `_macs` needs, by tensor. Changes `model`."""
+def _observe(model: Any, nodes: list[MatrixNode], others: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
+    """Run the graph on zeros and return the shapes that `_macs` needs, and those of `others`, by tensor. Changes `model`."""
     import onnx
 
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    wanted = {name for found in nodes for name in (found.node.input[0], found.node.output[0])}
+    wanted = {name for found in nodes for name in (found.node.input[0], found.node.output[0])} | set(others)
     for found in nodes:
         operand = found.node.input[WEIGHT_INPUT[found.node.op_type]]
         if found.weight:
@@ -164,7 +174,8 @@ class _Kernels:
     """What became of a file's nodes when ONNX Runtime optimised it; without a file, all stay as they are."""
 
     def __init__(self, path: Path | None) -> None:
-        self._integer: dict[str, list[str]] = {}
+        self._by_weight: dict[str, list[_Kernel]] = {}
+        self._by_name: dict[str, list[_Kernel]] = {}
         self._half = False
         if path is not None:
             self._read(path)
@@ -180,17 +191,32 @@ class _Kernels:
         for node in graph.node:
             weight = node.input[WEIGHT_INPUT[node.op_type]] if node.op_type in WEIGHT_INPUT else None
             if node.op_type in INTEGER_KERNELS:
-                name = weight if weight in initializers else _RENAMED.sub("", node.name)
-                self._integer.setdefault(str(name), []).append(node.op_type)
+                kernel = _Kernel(str(node.op_type))
+                self._by_name.setdefault(_RENAMED.sub("", node.name), []).append(kernel)
+                if weight in initializers:
+                    self._by_weight.setdefault(str(weight), []).append(kernel)
             elif weight in initializers:
                 self._half |= initializers[weight].data_type == onnx.TensorProto.FLOAT16
 
     def of(self, found: MatrixNode) -> tuple[str, str]:
-        """Return the kernel and its precision. Weights and node names survive the optimiser where kernels are integer."""
+        """Return the kernel and its precision: the one of this node's name, else one that takes its weight."""
         operator = str(found.node.op_type)
         if operator == "MatMulNBits":
             return operator, f"int{attribute(found.node, 'bits', 4)}_weights"
-        left = self._integer.get(found.weight or found.node.name, [])
-        if left:
-            return left.pop(0), "int8"
+        named = [] if not found.node.name else self._by_name.get(found.node.name, [])
+        weighted = self._by_weight.get(found.weight or "", [])
+        both = [kernel for kernel in named if kernel in weighted]
+        kernel = next((kernel for kernel in (*both, *weighted, *named) if not kernel.taken), None)
+        if kernel is not None:
+            kernel.taken = True
+            return kernel.operator, "int8"
         return operator, "float16" if self._half else "float32"
+
+
+@dataclass(eq=False, slots=True)
+class _Kernel:
+    """An integer kernel of the graph that runs."""
+
+    operator: str
+    taken: bool = False
+    """Whether a node of the file is known to be run by it."""

@@ -29,7 +29,7 @@ def gemm_to_matmul(model: Any, layers: Collection[str], folder: Path) -> None:
     """
     shared = Counter(name for node in model.graph.node for name in node.input)
     for found in matrix_nodes(model):
-        if found.node.op_type != "Gemm" or found.layer.name not in layers or not _plain(found):
+        if found.node.op_type != "Gemm" or found.node.name not in layers or not _plain(found):
             continue
         weight = next(tensor for tensor in model.graph.initializer if tensor.name == found.node.input[1])
         if attribute(found.node, "transB", 0):
@@ -47,6 +47,9 @@ def _transposed(model: Any, weight: Any, folder: Path, *, keep: bool) -> Any:
     from onnx import numpy_helper
 
     name = f"{weight.name}_transposed" if keep else weight.name
+    made = next((tensor for tensor in model.graph.initializer if keep and tensor.name == name), None)
+    if made is not None:  # for another layer with the same weight
+        return made
     turned = numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(weight, str(folder)).T), name)
     if not keep:
         model.graph.initializer.remove(weight)

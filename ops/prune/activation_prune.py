@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ops.prune.weights.layerwise import Rows
 
 
-@operation(kind=Kind.PRUNE, version=1, uses={Uses.DATA})
+@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA})
 def activation_prune(
     model: TorchModel,
     ctx: Context,
@@ -50,18 +50,18 @@ def activation_prune(
         OperationError: a pattern matches nothing, the calibration split is empty, an activation or a weight is not finite,
             or a layer would lose all its weights.
     """
-    from ops.core.selector import choose_layers
+    from ops.core.tied import choose_weighted
     from ops.prune.weights.layerwise import note_achieved, prune_layers
     from ops.prune.weights.sparsegpt import sparsegpt
 
-    layers = choose_layers(model.module, include, exclude, able=("conv", "linear"))
+    layers, reasons = choose_weighted(model, include, exclude)
 
     def prune(rows: Rows) -> torch.Tensor:
         if method == "wanda":
             return _wanda(rows, sparsity)
         return sparsegpt(rows, sparsity, dampening=dampening, block_size=block_size)
 
-    result = prune_layers(model, layers, ctx, prune, samples=samples, full=method == "sparsegpt")
+    result = prune_layers(model, layers, ctx, prune, samples=samples, full=method == "sparsegpt", unchanged=reasons)
     ctx.note("samples", min(samples, ctx.data.size("calibration")))
     note_achieved(ctx, result, layers, sparsity)
     return result

@@ -24,7 +24,6 @@ from ops.core.operation import (
 if TYPE_CHECKING:
     import torch
 
-    from ops.core.channels import Kept
     from ops.core.model import Architecture
 
 _UNPLANNED_MULTIPLE = 8
@@ -37,7 +36,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=1, uses={Uses.DATA, Uses.SEED}, refuse=_refuse, libraries=("torch-pruning",))
+@operation(kind=Kind.PRUNE, version=2, uses={Uses.DATA, Uses.SEED}, refuse=_refuse, libraries=("torch-pruning",))
 def channel_prune(
     model: TorchModel,
     ctx: Context,
@@ -80,35 +79,39 @@ def channel_prune(
         include: default: convolutions and linear layers. A group goes only if all layers that make its channels are chosen.
         exclude: layers whose outputs are to stay.
 
+    Every cut is compared, on calibration instances, with the whole network whose layers do not see the channels that went.
+    Normalisation over groups loses as many channels of each; where several heads share one key and value
+    (grouped-query attention), they go together.
+
     Raises:
         OperationError: the tracer cannot follow the architecture, nothing can be cut, a layer would lose all its channels,
             or the narrower network does not compute what the wide one does without those channels.
 
     Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
     """
-    from ops.core.channels import compose, cut_masks
-    from ops.core.selector import choose_layers
+    from ops.core.channels import cut_masks
+    from ops.core.network.channel_axes import is_turned_linear
     from ops.prune.channels.budget import Limits
-    from ops.prune.channels.cut import apply, decide, judge, note_cut
-    from ops.prune.channels.verify import check_cut
+    from ops.prune.channels.cut import note_cut
+    from ops.prune.channels.steps import cut_in_steps
 
-    chosen = choose_layers(model.module, include, exclude).keys()
-    current = model
-    kept: Kept = {}
-    heads: dict[str, int] = {}
-    initial: dict[str, int] = {}
-    for step in range(1, iterations + 1):
-        limits = Limits(scope, ratio * step / iterations, max_ratio, round_to or _UNPLANNED_MULTIPLE)
-        judged = judge(current, chosen, ctx, criterion=importance, samples=samples, step=step)
-        initial = initial or {group.root: len(group.units) for group in judged.groups}
-        cut = decide(current, judged, initial, limits)
-        current = apply(current, cut, fresh=step == 1)
-        kept, heads = compose(kept, cut.kept), {**heads, **cut.heads}
-        ctx.progress(step, iterations, f"step {step}")
-    note_cut(ctx, model, current, ratio=ratio, judged=judged, cut=cut, initial=initial)
+    limits = Limits(scope, ratio, max_ratio, round_to or _UNPLANNED_MULTIPLE)
+    result = cut_in_steps(
+        model,
+        ctx,
+        limits,
+        criterion=importance,
+        iterations=iterations,
+        samples=samples,
+        include=include,
+        exclude=exclude,
+    )
+    current, kept = result.model, result.kept
+    note_cut(ctx, model, current, ratio=ratio, judged=result.judged, cut=result.cut, initial=result.initial)
     if kept:
-        check_cut(model, current, kept)
-        current.edits.append({"edit": "channels", "layers": kept, "heads": heads})
+        turned = [name for name in kept if is_turned_linear(model.module.get_submodule(name))]
+        entry: dict[str, Any] = {"edit": "channels", "layers": kept, "heads": result.heads}
+        current.edits.append({**entry, "turned": turned} if turned else entry)
         current.masks = cut_masks(model, kept)
     return current
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from ops.core.operation import Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
 
 
-@operation(kind=Kind.PRUNE, version=1, uses={Uses.DATA})
+@operation(kind=Kind.PRUNE, version=2, uses={Uses.DATA})
 def gradient_prune(
     model: TorchModel,
     ctx: Context,
@@ -50,11 +50,13 @@ def gradient_prune(
     import torch
 
     from ops.core.selector import choose_parameters
+    from ops.core.tied import note_unchanged
     from ops.prune.weights.masks import flat, global_group, kept_before, layer_groups, remove_weights
     from ops.prune.weights.saliency import saliencies
     from ops.prune.weights.threshold import Saliencies
 
-    chosen = choose_parameters(model.module, include, exclude)
+    chosen = choose_parameters(model, include, exclude)
+    note_unchanged(ctx, model, include, exclude)
     scores = saliencies(model, chosen, ctx, criterion=criterion, samples=samples, batch_size=batch_size)
     if normalize:
         for score in scores.values():

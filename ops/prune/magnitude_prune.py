@@ -16,7 +16,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=1, refuse=_refuse)
+@operation(kind=Kind.PRUNE, version=2, refuse=_refuse)
 def magnitude_prune(
     model: TorchModel,
     ctx: Context,
@@ -48,11 +48,13 @@ def magnitude_prune(
     Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015.
     """
     from ops.core.selector import choose_parameters
+    from ops.core.tied import note_unchanged
     from ops.prune.weights.allocation import erk_groups, lamp_groups
     from ops.prune.weights.masks import flat, global_group, kept_before, layer_groups, remove_weights
     from ops.prune.weights.threshold import Magnitudes
 
-    chosen = choose_parameters(model.module, include, exclude)
+    chosen = choose_parameters(model, include, exclude)
+    note_unchanged(ctx, model, include, exclude)
     parts = [Magnitudes(name, flat(weight), kept_before(model, name)) for name, weight in chosen.items()]
     if scope == "global":
         groups = global_group(parts, sparsity)

@@ -22,7 +22,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=1, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, refuse=_refuse)
 def nm_prune(
     model: TorchModel,
     ctx: Context,
@@ -53,10 +53,10 @@ def nm_prune(
     Raises:
         OperationError: a pattern matches nothing, no chosen layer can take the pattern, or calibration data is unfit.
     """
-    from ops.core.selector import choose_layers
+    from ops.core.tied import choose_weighted
     from ops.prune.weights.layerwise import note_achieved, prune_layers
 
-    layers = choose_layers(model.module, include, exclude, able=("conv", "linear"))
+    layers, reasons = choose_weighted(model, include, exclude)
     unfit = {name: reason for name, layer in layers.items() if (reason := _unfit(layer, m))}
     fit = {name: layer for name, layer in layers.items() if name not in unfit}
     if not fit:
@@ -66,7 +66,7 @@ def nm_prune(
     def prune(rows: Rows) -> torch.Tensor:
         return _largest(_scores(rows), kernels[rows.name], n, m)
 
-    result = prune_layers(model, fit, ctx, prune, samples=samples if score == "wanda" else 0, unchanged=unfit)
+    result = prune_layers(model, fit, ctx, prune, samples=samples if score == "wanda" else 0, unchanged=reasons | unfit)
     for name in fit:
         _verify(result, name, kernels[name], n, m)
     note_achieved(ctx, result, fit, 1 - n / m)
@@ -99,15 +99,15 @@ def _largest(scores: torch.Tensor, kernel: int, n: int, m: int) -> torch.Tensor:
     import torch
 
     shape = (*scores.shape[:2], -1, m, kernel)
-    order = scores.view(shape).argsort(dim=3, descending=True, stable=True)
+    order = scores.reshape(shape).argsort(dim=3, descending=True, stable=True)
     keep = torch.zeros_like(order, dtype=torch.bool)
     keep.scatter_(3, order[..., :n, :], value=True)
-    return keep.view(scores.shape)
+    return keep.reshape(scores.shape)
 
 
 def _verify(model: TorchModel, name: str, kernel: int, n: int, m: int) -> None:
     from ops.calibration.layer_inputs import as_rows
 
     weights = as_rows(model.module.get_submodule(name))
-    most = int((weights != 0).view(*weights.shape[:2], -1, m, kernel).sum(dim=3).max())
+    most = int((weights != 0).reshape(*weights.shape[:2], -1, m, kernel).sum(dim=3).max())
     assert most <= n, f"{name} keeps {most} of {m} neighbours"

@@ -20,7 +20,7 @@ _BINS = 256
 _FEW = 256
 
 
-@operation(kind=Kind.CLUSTER, version=1)
+@operation(kind=Kind.CLUSTER, version=2)
 def palettize(
     model: TorchModel,
     ctx: Context,
@@ -32,8 +32,9 @@ def palettize(
 ) -> TorchModel:
     """Replace the weights of each tensor by 2^bits values, found by k-means.
 
-    Shrinks the stored file (indices and a small table instead of floats), not the time: runtimes expand the table. Zeros of
-    earlier pruning stay zero, and zero is then one of the values. Needs no data.
+    Shrinks what compression makes of the file (`compressed_bytes`: what a download costs), not the file itself or the time:
+    the few values are written out for every weight, as runtimes need them. Zeros of earlier pruning stay zero, and zero is
+    then one of the values. Needs no data.
 
     Args:
         model: stays as it is.
@@ -51,9 +52,11 @@ def palettize(
     import torch
 
     from ops.core.selector import choose_parameters
+    from ops.core.tied import note_unchanged
     from ops.prune.weights.masks import flat, kept_before, with_tensors
 
-    chosen = choose_parameters(model.module, include, exclude)
+    chosen = choose_parameters(model, include, exclude)
+    note_unchanged(ctx, model, include, exclude)
     tensors: dict[str, torch.Tensor] = {}
     tables = error = energy = 0.0
     for done, (name, weight) in enumerate(chosen.items()):

@@ -25,6 +25,7 @@ _ABLE = {"static": (), "dynamic": ("conv", "linear", "embedding"), "weight_only"
 _FIXED_BITS = {"static": 8, "dynamic": 8, "float16": 16, "bfloat16": 16}
 """What a method gives, whatever `bits` says; at its default it asks for nothing."""
 _DEFAULT_BITS = 8
+_RECURRENT = "a recurrent layer, which `quantize` leaves in float"
 _SLOW_SHARE = 0.8  # below it, conversions between float and int8 may cost more than the integer kernels save
 
 
@@ -59,7 +60,7 @@ def _settle(params: Mapping[str, Any], cpu: Processor) -> dict[str, Any]:
 
 @operation(
     kind=Kind.QUANTIZE,
-    version=2,
+    version=4,
     consumes=Format.ONNX,
     uses={Uses.DATA},
     refuse=_refuse,
@@ -86,10 +87,12 @@ def quantize(
     """Round weights, and with some methods activations, to few bits.
 
     `static` (int8, ranges of activations from calibration samples) is the fast one for convolutional networks and good for
-    transformers; `dynamic` (int8, ranges found while running) needs no data and is for transformers; `weight_only` (blocks
-    of 8 or 4 bits, linear layers) and `float16` / `bfloat16` shrink the file and run no faster on CPUs. Recorded: what was
-    chosen, which layers stay in float and why, and the share of multiply-accumulates in integer kernels of the graph that
-    ONNX Runtime runs; and a warning where float would be faster.
+    transformers; `dynamic` (int8, ranges found while running) needs no data and is for transformers: a batch is rounded with
+    one scale, so such a model is judged one instance at a time, as it is served; `weight_only` (blocks of 8 or 4 bits, linear
+    layers) and `float16` / `bfloat16` shrink the file and run no faster on CPUs. Recurrent layers stay in float. Recorded:
+    what was chosen, which layers stay in float and why, and the share of multiply-accumulates in integer kernels of the graph
+    that ONNX Runtime runs; a warning where float would be faster; and how near the outputs and every layer's are to the float
+    file's on calibration instances, in decibels.
 
     Args:
         model: stays as it is.
@@ -122,8 +125,10 @@ def quantize(
     )
     request = _prepare(model, ctx, settings, method=method, include=include, exclude=exclude)
     report = _apply(request, method)
+    from ops.quantize.methods.fidelity import note_distance
+
     report.warnings.extend(_saturation(report.notes))
-    shutil.rmtree(request.work)
+    _name_result(request)
     if method in _DEFAULT:
         from ops.quantize.methods.embeddings import quantize_embeddings
 
@@ -132,12 +137,16 @@ def quantize(
     for name, value in report.notes.items():
         ctx.note(name, value)
     _note_kernels(ctx, request, report, method)
+    note_distance(request, model, method)
+    shutil.rmtree(request.work)
     return OnnxModel(request.result, model.architecture)
 
 
 def _saturation(notes: Mapping[str, Any]) -> list[str]:
     """Say whether this processor cannot run the result as it is meant: it was then planned for another one."""
-    eight_bits = notes.get("weight_type") == "int8" and not notes["reduce_range"]
+    eight_bits = (
+        notes.get("weight_type") == "int8" and notes.get("reduce_range") is False
+    )  # blocks of weights have none
     if not (eight_bits and processor().reduce_range):
         return []
     return [
@@ -156,15 +165,21 @@ def _prepare(
     exclude: Sequence[str],
 ) -> Request:
     """Name nodes after layers, choose layers, and write the graph where the methods take it up."""
-    from ops.onnx_graph.layers import drop_records, matrix_nodes, name_after_layers
+    from ops.onnx_graph.layers import drop_records, layer_records, matrix_nodes, name_after_layers
     from ops.onnx_graph.opset import read_graph
     from ops.onnx_graph.rewrite import save_apart
+    from ops.quantize.methods.normalise import constants_to_weights, normalise
 
     proto = read_graph(model, ctx)
+    constants_to_weights(proto, turn=method in _DEFAULT)
     name_after_layers(proto)
     nodes = _float_nodes(proto, matrix_nodes(proto))
     chosen = frozenset(_choose(proto, nodes, method, include, exclude))
-    products = [Product(found.layer.name, found.node.op_type, found.weight is not None) for found in nodes]
+    if method in _DEFAULT:
+        normalise(proto)
+    weights_of = {found.node.name: found.weight for found in matrix_nodes(proto)}
+    products = [Product(found.layer.name, found.node.op_type, weights_of.get(found.layer.name)) for found in nodes]
+    records = layer_records(proto)
     drop_records(proto)
     weights = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value.name for value in proto.graph.input if value.name not in weights]
@@ -173,7 +188,26 @@ def _prepare(
     work.mkdir()
     save_apart(proto, work / "named.onnx")
     result = ctx.scratch / "quantized.onnx"
-    return Request(work, work / "named.onnx", inputs, products, chosen, settings, ctx, result)
+    return Request(work, work / "named.onnx", inputs, products, chosen, settings, ctx, result, records)
+
+
+def _name_result(request: Request) -> None:
+    """Let the file say of which layer each of its products is: as the one it was made from did, or by the layer's name."""
+    import onnx
+
+    from ops.onnx_graph.layers import matrix_nodes, record_of, restore_records
+
+    model = onnx.load(request.result)
+    restore_records(model, request.records)
+    layers = {product.layer for product in request.products}
+    lost = {
+        found.node.name: record_of(found.node.name, found.node.op_type)
+        for found in matrix_nodes(model)
+        if found.node.name in layers and found.layer.name != found.node.name
+    }
+    restore_records(model, lost)
+    if lost or any(request.records.values()):
+        onnx.save(model, request.result)
 
 
 def _float_nodes(proto: Any, nodes: Sequence[MatrixNode]) -> list[MatrixNode]:
@@ -226,6 +260,7 @@ def _apply(request: Request, method: Method) -> Report:
 def _note_kernels(ctx: Context, request: Request, report: Report, method: Method) -> None:
     """Record what ONNX Runtime makes of the result: by layer, and as shares of the multiply-accumulates."""
     from ops.onnx_graph.macs import count_macs, precision_shares
+    from ops.onnx_graph.recurrent import GATES
 
     rows = count_macs(request.result)
     shares = precision_shares(rows)
@@ -235,7 +270,8 @@ def _note_kernels(ctx: Context, request: Request, report: Report, method: Method
     ctx.note("integer_mac_share", shares.get("int8", 0.0))
     if method in _DEFAULT:
         ctx.note("layers_quantized", integer)
-        ctx.note("layers_in_float", _reasons(request, report, integer))
+        recurrent = {row.layer: _RECURRENT for row in rows if row.operator in GATES and row.precision != "int8"}
+        ctx.note("layers_in_float", _reasons(request, report, integer) | recurrent)
     warnings = list(report.warnings)
     if method == "static" and shares.get("int8", 0.0) < _SLOW_SHARE:
         warnings.append(

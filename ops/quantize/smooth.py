@@ -31,7 +31,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return palette_lost(ancestry, params)
 
 
-@operation(kind=Kind.CALIBRATE, version=1, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.CALIBRATE, version=3, uses={Uses.DATA}, refuse=_refuse)
 def smooth(
     model: TorchModel,
     ctx: Context,
@@ -69,7 +69,7 @@ def smooth(
 
     result = model.copy()
     first = next(calibration_batches(ctx, samples=2, batch_size=2))
-    pairs = _chosen(result.module, smooth_pairs(result, first), include, exclude)
+    pairs = _chosen(result, smooth_pairs(result, first), include, exclude)
     for pair, largest in _input_ranges(result, pairs, ctx, samples):
         _migrate(result.module, pair, largest, alpha)
     with torch.no_grad():
@@ -84,16 +84,20 @@ def smooth(
     return result
 
 
-def _chosen(
-    module: torch.nn.Module, pairs: Sequence[Pair], include: Sequence[str], exclude: Sequence[str]
-) -> list[Pair]:
+def _chosen(model: TorchModel, pairs: Sequence[Pair], include: Sequence[str], exclude: Sequence[str]) -> list[Pair]:
     """Keep the pairs all of whose consumers are chosen: what they share can only be scaled for all of them."""
+    from ops.core.network.sharing import sharing_layers
     from ops.core.selector import choose_layers
 
     if not pairs:
         raise OperationError(_WHY)
-    chosen = choose_layers(module, include, exclude, default=("linear",), able=("linear",))
-    kept = [pair for pair in pairs if set(pair.consumers) <= set(chosen)]
+    chosen = choose_layers(model, include, exclude, default=("linear",), able=("linear",))
+    shared = sharing_layers(model.module)  # what else has such a weight would be scaled too
+    kept = [
+        pair
+        for pair in pairs
+        if set(pair.consumers) <= set(chosen) and not shared.keys() & {pair.producer, *pair.consumers}
+    ]
     if not kept:
         raise OperationError(
             f"smooth: no chosen layers share an input that can be smoothed; those that do: {_names(pairs)}"
@@ -128,12 +132,21 @@ def _largest(_: str, values: torch.Tensor, __: torch.Tensor) -> torch.Tensor:
     return values.abs().reshape(-1, values.shape[-1]).amax(0)
 
 
+def _rows(layer: torch.nn.Module) -> torch.Tensor:
+    """Return a view of a linear layer's weight as (outputs, inputs)."""
+    from ops.core.network.channel_axes import is_turned_linear
+
+    weight = layer.get_parameter("weight").detach()
+    return weight.T if is_turned_linear(layer) else weight
+
+
 def _migrate(module: torch.nn.Module, pair: Pair, largest: torch.Tensor, alpha: float) -> None:
     import torch
 
     producer = module.get_submodule(pair.producer)
-    consumers = [module.get_submodule(name).get_parameter("weight") for name in pair.consumers]
-    weights = torch.stack([weight.detach().abs().amax(0) for weight in consumers]).amax(0)
+    # (outputs, inputs), whichever way they are stored
+    consumers = [_rows(module.get_submodule(name)) for name in pair.consumers]
+    weights = torch.stack([weight.abs().amax(0) for weight in consumers]).amax(0)
     # channels that are dead on either side have no range to move
     alive = (largest > 0) & (weights > 0)
     scale = torch.where(alive, largest**alpha / weights ** (1 - alpha), 1.0).clamp(1e-5, 1e5)

@@ -29,7 +29,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.CALIBRATE, version=1, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.CALIBRATE, version=3, uses={Uses.DATA}, refuse=_refuse)
 def calibrate(
     model: TorchModel,
     ctx: Context,
@@ -67,4 +67,6 @@ def calibrate(
         from ops.recover.methods.bias_correction import correct_biases as adjust
     else:
         from ops.recover.methods.reconstruct import reconstruct_layers as adjust
-    return adjust(model, ctx.load(reference), ctx, samples=samples, include=include, exclude=exclude)
+    from ops.core.network.parametrized import plain_weights
+
+    return adjust(model, plain_weights(ctx.load(reference))[0], ctx, samples=samples, include=include, exclude=exclude)

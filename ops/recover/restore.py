@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ops.core.channels import Kept
 
 
-@operation(kind=Kind.RESTORE, version=1)
+@operation(kind=Kind.RESTORE, version=2)
 def restore(
     model: TorchModel,
     ctx: Context,
@@ -26,8 +26,8 @@ def restore(
 ) -> TorchModel:
     """Put the chosen layers' parameters and buffers back, e.g. normalisation that should not have been pruned.
 
-    Layers are restored whole, biases and running statistics too, and their masks are dropped. Of a layer that lost channels
-    since, the channels that are left are restored.
+    Layers are restored whole, biases and running statistics too, and their masks are dropped; so are the weights that other
+    layers share with them. Of a layer that lost channels since, the channels that are left are restored.
 
     Args:
         model: stays as it is.
@@ -42,12 +42,14 @@ def restore(
     import torch
 
     from ops.core.channels import narrowed
+    from ops.core.network.parametrized import plain_weights
+    from ops.core.network.sharing import names_of
     from ops.core.selector import choose_layers
 
     result = model.copy()
-    other = ctx.load(source)
-    others, kept = dict(other.module.named_modules()), _kept_since(other, model)
-    chosen = choose_layers(result.module, include, exclude, default=())
+    other, _ = plain_weights(ctx.load(source))
+    others, kept = dict(other.module.named_modules(remove_duplicate=False)), _kept_since(other, model)
+    chosen = choose_layers(result, include, exclude, default=())
     for name, layer in chosen.items():
         theirs = _own_tensors(others[name]) if name in others else {}
         if name in kept:
@@ -58,7 +60,8 @@ def restore(
         with torch.no_grad():
             for key, tensor in _own_tensors(layer).items():
                 tensor.copy_(_fitting(theirs.get(key), tensor, f"{name}.{key}", source))
-                result.masks.pop(f"{name}.{key}", None)
+                for same in names_of(result.module, f"{name}.{key}"):  # what is restored stays, under any name
+                    result.masks.pop(same, None)
     ctx.note("restored", list(chosen))
     return result
 

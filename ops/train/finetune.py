@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ops.train.loop.training import Loss
 
 
-@operation(kind=Kind.FINETUNE, version=2, uses={Uses.DATA, Uses.SEED}, refuse=palette_lost)
+@operation(kind=Kind.FINETUNE, version=3, uses={Uses.DATA, Uses.SEED}, refuse=palette_lost)
 def finetune(
     model: TorchModel,
     ctx: Context,
@@ -75,6 +75,8 @@ def finetune(
     from ops.core.selector import choose_layers
     from ops.train.loop.training import Trainee, Training, fit, note_outcome, trained_names
 
+    if quantization_aware:
+        model = _plain(model, ctx)
     result = model.copy()
     task = model.architecture.task
     value = _loss(task, label_smoothing)
@@ -83,7 +85,7 @@ def finetune(
     trainee = Trainee(
         result.module,
         task,
-        trained_names(result.module, include, exclude),
+        trained_names(result, include, exclude),
         result.masks,
         model.architecture.output_kinds,
     )
@@ -99,6 +101,16 @@ def finetune(
         )
         note_outcome(ctx, fit(trainee, ctx, training, value))
     return result
+
+
+def _plain(model: TorchModel, ctx: Context) -> TorchModel:
+    """What is rounded are plain weights, not those that are computed anew in every step."""
+    from ops.core.network.parametrized import plain_weights
+
+    plain, folded = plain_weights(model)
+    if folded:
+        ctx.note("plain_weights", folded)
+    return plain
 
 
 def _loss(task: str, label_smoothing: float) -> Loss:

@@ -12,7 +12,7 @@ from ops.core.operation import Context, Exclude, Fraction, Include, Kind, ModelE
 from ops.train.loop.optimizers import OptimizerName, ScheduleName
 
 
-@operation(kind=Kind.BASE, version=2, consumes=None, uses={Uses.DATA, Uses.SEED})
+@operation(kind=Kind.BASE, version=3, consumes=None, uses={Uses.DATA, Uses.SEED})
 def train(
     ctx: Context,
     *,
@@ -79,7 +79,7 @@ def train(
         Trainee(
             built.module,
             task,
-            trained_names(built.module, include, exclude),
+            trained_names(built, include, exclude),
             output_kinds=built.architecture.output_kinds,
         ),
         ctx,

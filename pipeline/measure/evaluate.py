@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,8 +20,27 @@ if TYPE_CHECKING:
 _SPLIT: Split = "evaluation"
 
 
+SERVED_BATCH = 1
+"""Instances per batch in the scenario that latency is stated for (`single_stream`)."""
+_RANGES_WHILE_RUNNING = {"DynamicQuantizeLSTM", "DynamicQuantizeLinear", "DynamicQuantizeMatMul"}
+"""Operators that round a whole batch with one scale, which the largest value in it decides."""
+
+
 class EvaluationError(BouillonError, ValueError):
     """A model cannot be evaluated: the message says what is missing."""
+
+
+def depends_on_batch(file: Path) -> bool:
+    """Whether what a model answers to one instance depends on the others in its batch (dynamic quantization).
+
+    Such a model is judged as it is served and timed: one instance at a time.
+    """
+    if not file.is_file():
+        return False
+    import onnx
+
+    graph = onnx.load(file, load_external_data=False).graph
+    return any(node.op_type in _RANGES_WHILE_RUNNING for node in graph.node)
 
 
 def predict(
@@ -46,7 +66,7 @@ def predict(
     session = LogitsSession(session, dataset.task, output_kinds or {})
     _check_inputs(session, dataset)
     for batch in dataset.batches(_SPLIT, batch_size=batch_size):
-        results = _answered(session, dataset, {name: batch.inputs[name] for name in session.inputs})
+        results = _answered_apart(session, dataset, {name: batch.inputs[name] for name in session.inputs}, batch_size)
         for name, rows in results.items():
             if len(rows) != len(batch):
                 raise EvaluationError(f"Output '{name}' has {len(rows)} rows for a batch of {len(batch)} instances")
@@ -57,6 +77,20 @@ def predict(
     if not ids:
         raise EvaluationError(f"The evaluation split of '{dataset.name}' is empty: there is nothing to evaluate")
     return _predictions(dataset, ids, _joined(outputs), _joined(targets))
+
+
+def _answered_apart(
+    session: Session, dataset: Dataset, inputs: Mapping[str, np.ndarray], rows: int
+) -> Mapping[str, np.ndarray]:
+    """As `_answered`; if rows are to be run alone, also those of one instance (a question may come as several)."""
+    count = len(next(iter(inputs.values())))
+    if rows > SERVED_BATCH or count <= rows:
+        return _answered(session, dataset, inputs)
+    parts = [
+        _answered(session, dataset, {name: array[row : row + 1] for name, array in inputs.items()})
+        for row in range(count)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _answered(session: Session, dataset: Dataset, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core.forward import GENERATIVE, OUTPUTS, all_outputs, call, task_outputs
+from ops.core.forward import GENERATIVE, OUTPUTS, all_outputs, call, example_inputs, forward, task_outputs
 from ops.core.model import Architecture
 from ops.core.operation import OnnxModel, TorchModel
 from ops.core.output_kind import LOGITS, output_kind, torch_operations
@@ -16,6 +16,7 @@ from pipeline.core.config_entry import EntryKind
 from pipeline.core.errors import blame, reason
 from pipeline.models import factories
 from pipeline.models.api import BUILDERS, Built, ModelError, Need, OnnxFile
+from pipeline.models.storable import check_storable
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +56,7 @@ def build(entry: Mapping[str, Any], need: Need) -> TorchModel | OnnxModel:
             return OnnxModel(file.path, _architecture(entry, arguments, need, file.output_kinds), file.notes)
         built = made if isinstance(made, Built) else Built(made, arguments)
         kinds, left_out = _check_fit(built.module.eval(), need)
+        check_storable(built.module)
     except ModelError as error:
         raise ModelError(f"Model '{name}': {error}") from None
     notes = {**built.notes, **({"outputs_left_out": left_out} if left_out else {})}
@@ -84,6 +86,9 @@ def build_structure(architecture: Architecture) -> torch.nn.Module:
     Raises:
         ModelError: if there is no such builder, or it may not or cannot be called so.
     """
+    import torch
+    from torch.nn.parameter import is_lazy
+
     if architecture.builder not in BUILDERS:
         raise ModelError(f"'{architecture.name}': there is no model builder '{architecture.builder}'")
     need = Need(architecture.task, architecture.classes, architecture.inputs, pretrained=False, initialise=False)
@@ -98,7 +103,11 @@ def build_structure(architecture: Architecture) -> torch.nn.Module:
         raise ModelError(f"'{architecture.name}': {reason(error)}") from None
     if made is None or isinstance(made, Path | OnnxFile):
         raise ModelError(f"Builder '{architecture.builder}' gives no torch module for '{architecture.name}'")
-    return made.module if isinstance(made, Built) else made
+    module = made.module if isinstance(made, Built) else made
+    if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
+        with torch.no_grad():  # layers that take their shape from their first input
+            forward(module.eval(), example_inputs(architecture, batch=2), architecture.task)
+    return module
 
 
 @contextlib.contextmanager

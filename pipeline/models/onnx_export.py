@@ -28,8 +28,9 @@ def export_onnx(model: TorchModel, path: Path) -> dict[str, Any]:
 
     Initialisers keep the names of the module's parameters, also where the exporter transposed them (linear layers); nodes
     that multiply matrices bear the names of their layers; inputs have the names of the forward arguments, and outputs the
-    task's names (`ops.core.forward.OUTPUTS`). Batch normalisation is folded into convolutions by the exporter. The file says
-    nothing of the machine that wrote it: no paths, no source lines.
+    task's names (`ops.core.forward.OUTPUTS`). Batch normalisation is folded into convolutions by the exporter, and weights that are
+    computed from others are written as what they are. The file says nothing of the machine that wrote it: no paths, no
+    source lines.
 
     Returns what there is to say of the file: `fixed_length`, with the reason, where the exporter cannot follow the network
     at other lengths than the data's.
@@ -39,8 +40,11 @@ def export_onnx(model: TorchModel, path: Path) -> dict[str, Any]:
     """
     import onnx
 
+    from ops.core.network.parametrized import plain_weights
     from ops.onnx_graph.layers import drop_records, name_after_layers
 
+    model, _ = plain_weights(model)
+    _check_recurrent(model)
     notes: dict[str, Any] = {}
     try:
         proto, places = _captured(model, _axes(model.architecture))
@@ -140,6 +144,18 @@ def _keep_outputs(proto: Any, places: Mapping[str, int]) -> None:
     rename_values(proto, {value.name: name for name, value in kept.items()})
     del proto.graph.output[:]
     proto.graph.output.extend(kept.values())
+
+
+def _check_recurrent(model: TorchModel) -> None:
+    """Refuse what the exporter writes wrongly without a word: ONNX's LSTM has no projections."""
+    from torch import nn
+
+    for name, part in model.module.named_modules():
+        if isinstance(part, nn.LSTM) and part.proj_size:
+            raise ExportError(
+                f"'{model.architecture.name}' cannot be exported to ONNX: '{name}' is an LSTM with proj_size, which ONNX does "
+                "not know; use a linear layer behind an LSTM without it"
+            )
 
 
 @contextlib.contextmanager

@@ -74,6 +74,7 @@ def load(folder: Path) -> TorchModel | OnnxModel:
     from safetensors.torch import load_file
 
     from ops.core.edits import replay
+    from ops.core.network.sharing import share
     from pipeline.models.build import build_structure
 
     code = load_structure(folder).get("code")
@@ -81,9 +82,11 @@ def load(folder: Path) -> TorchModel | OnnxModel:
         source = architecture.arguments.get("factory", f"builder '{architecture.builder}'")
         raise ModelError(f"{folder}: the code of {source} is not what it was made with.{_again(folder)}")
     check_imported(architecture.builder, architecture.arguments)
-    edits = load_edits(folder)
+    edits, shared = load_edits(folder), load_structure(folder).get("shared")
     try:
         module = replay(build_structure(architecture), architecture, edits)
+        if shared is not None:  # what the network's code ties may have been taken apart since, or the other way round
+            share(module, shared)
     except (LookupError, AttributeError, TypeError) as error:
         raise ModelError(f"{folder}: the recorded edits cannot be made: {reason(error)}") from None
     try:
@@ -111,8 +114,8 @@ def load_structure(folder: Path) -> dict[str, Any]:
     """Read only what the tensors of a torch model belong to.
 
     `modules` maps the path of every module to its class, in the order of the code; `parameters` lists the names of the
-    parameters (all other tensors in the file are buffers); `eps` maps normalisations to their epsilon; `code` is the
-    digest of the user's own code behind it, if any.
+    parameters (all other tensors in the file are buffers); `shared` lists the names of each tensor that has several; `eps`
+    maps normalisations to their epsilon; `code` is the digest of the user's own code behind it, if any.
     """
     structure: dict[str, Any] = _read(folder / _STRUCTURE, _json)
     return structure
@@ -151,8 +154,11 @@ def _again(folder: Path) -> str:
 
 
 def _structure(model: TorchModel) -> dict[str, Any]:
+    from ops.core.network.sharing import same_names
+
     module = model.module
     return {
+        "shared": same_names(module),
         "code": code_behind(model.architecture.builder, model.architecture.arguments),
         "modules": {name: type(part).__name__ for name, part in module.named_modules()},
         "parameters": [name for name, _ in module.named_parameters(remove_duplicate=False)],
@@ -164,14 +170,15 @@ def _structure(model: TorchModel) -> dict[str, Any]:
 
 def _untied(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Each storage once (safetensors refuses shared ones), contiguous."""
-    seen: set[tuple[int, int, torch.Size]] = set()
+    seen: set[tuple[Any, ...]] = set()
     kept = {}
     for name, tensor in state.items():
-        place = (tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tensor.shape)
+        place = (tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tensor.shape, tensor.stride())
         if tensor.numel() and place in seen:
             continue
         seen.add(place)
-        kept[name] = tensor.detach().contiguous()
+        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        kept[name] = tensor.detach().contiguous() if whole else tensor.detach().clone().contiguous()
     return kept
 
 

@@ -8,9 +8,12 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ops.core.model import Architecture, TorchModel
+from ops.core.network.sharing import same_names
 from ops.core.registry import nearest
+from ops.core.selector import head_of
 from pipeline.core.errors import reason
-from pipeline.models.api import ModelError
+from pipeline.models.api import ModelError, Need
 from pipeline.models.identity import weight_files
 
 if TYPE_CHECKING:
@@ -85,16 +88,23 @@ def _torch_file(file: Path) -> dict[str, Any]:
 
 
 def load_into(
-    module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, source: str, new_head: bool, match: Match
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    source: str,
+    new_head: bool,
+    match: Match,
+    need: Need | None = None,
 ) -> dict[str, Any]:
-    """Copy tensors into a network. The head (its last layer with parameters) keeps its initial weights if `new_head`.
+    """Copy tensors into a network. The head keeps its initial weights if `new_head`.
 
     Args:
         module: changed in place.
-        tensors: by name, or in order.
+        tensors: by name, or in order; of a tensor that has several names in the network, one is enough.
         source: where they are from, for messages.
         new_head: whether the head may stay as it is where it does not fit.
         match: how tensors and parameters belong together.
+        need: with it, the head is what the network's graph says; else its last layer with parameters.
 
     Returns:
         What there is to note: `untrained_head`, the tensors that stayed as they were, if any.
@@ -103,15 +113,18 @@ def load_into(
         ModelError: naming the tensors that do not fit, with their shapes.
     """
     own = module.state_dict()
-    head = head_tensors(module)
+    head = head_tensors(module, need if new_head else None)
     if match == "order":
         tensors = _renamed(tensors, own, head if new_head else (), source)
     fitting = {name: tensor for name, tensor in tensors.items() if name in own and tensor.shape == own[name].shape}
-    misfits = describe(own, tensors, without=fitting)
-    if misfits and not (new_head and set(own) - set(fitting) - _counters(own) <= head):
+    given = {*fitting, *(name for group in same_names(module) if set(group) & set(fitting) for name in group)}
+    misfits = describe(
+        {name: own[name] for name in own if name in tensors or name not in given}, tensors, without=fitting
+    )
+    if misfits and not (new_head and set(own) - given - _counters(own) <= head):
         raise ModelError(f"{source}: {misfits}.{_advice(misfits, new_head)}")
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fitting.items()}, strict=False)
-    return untrained(set(own) - set(fitting) - _counters(own))
+    return untrained(set(own) - given - _counters(own))
 
 
 def untrained(names: Collection[str]) -> dict[str, Any]:
@@ -119,8 +132,12 @@ def untrained(names: Collection[str]) -> dict[str, Any]:
     return {"untrained_head": sorted(names)} if names else {}
 
 
-def head_tensors(module: torch.nn.Module) -> set[str]:
-    """Names of the tensors of the last layer that has parameters of its own."""
+def head_tensors(module: torch.nn.Module, need: Need | None = None) -> set[str]:
+    """Names of the tensors of the layers that give the outputs; without `need`, of the last layer with parameters."""
+    if need is not None:
+        architecture = Architecture("", "", {}, need.task, tuple(need.classes), need.inputs)
+        heads = head_of(TorchModel(module, architecture))
+        return {name for name in module.state_dict() if any(name.startswith(f"{head}.") for head in heads)}
     owners = [name for name, part in module.named_modules() if any(True for _ in part.parameters(recurse=False))]
     prefix = f"{owners[-1]}." if owners and owners[-1] else ""
     return {name for name in module.state_dict() if name.startswith(prefix)}

@@ -82,7 +82,8 @@ def kept_channels(
         name = edited.renamed.get(layer, layer)
         shape = original.get(f"{name}.weight")
         if side == "out" and shape is not None:
-            found[name] = places, shape[1] if "Embedding" in modules.get(layer, "") else shape[0]
+            second = "Embedding" in modules.get(layer, "") or layer in edited.turned
+            found[name] = places, shape[1] if second else shape[0]
     return found
 
 

@@ -13,6 +13,7 @@ from ops.core.operation import OPERATIONS, OnnxModel, OpSpec, TorchModel, Uses
 from pipeline.core import environment
 from pipeline.core.user_code import code_of, edited
 from pipeline.datasets.interface import Interface
+from pipeline.measure.change_count import count_changed
 from pipeline.models import storage
 from pipeline.models.identity import check_content
 from pipeline.stages.operation_context import WorkerContext
@@ -45,8 +46,11 @@ def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any
     )
     check = partial(_check_inputs, worker, spec, details)
     check()
-    given = (_load(worker, details["source"]), context) if details["source"] else (context,)
+    parent = _load(worker, details["source"]) if details["source"] else None
+    given = (context,) if parent is None else (parent, context)
     model = spec.apply(*given, **details["params"])
+    if parent is not None and (changed := count_changed(parent, model)) is not None:
+        context.note("changed", changed)
     storage.save(model, folder)
     check()
     return {

@@ -26,7 +26,7 @@ class LimitsConfig(BaseModel):
     """Limits of one job."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=21600, gt=0)
     memory_gb: float | None = Field(default=None, gt=0)
 
 

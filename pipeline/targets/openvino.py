@@ -114,8 +114,10 @@ def _work(model: Path) -> list[tuple[tuple[str, ...], int]]:
 
     from ops.onnx_graph.layers import matrix_nodes
     from ops.onnx_graph.macs import count_macs
+    from ops.onnx_graph.recurrent import recurrent_nodes
 
-    nodes = (found.node for found in matrix_nodes(onnx.load(model)))
+    graph = onnx.load(model)
+    nodes = [found.node for found in matrix_nodes(graph)] + [found.node for found in recurrent_nodes(graph)]
     return [((node.name, *node.output), row.macs) for node, row in zip(nodes, count_macs(model), strict=True)]
 
 

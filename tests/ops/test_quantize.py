@@ -1,5 +1,6 @@
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -171,7 +172,9 @@ def test_transformers_have_their_products_in_int8_and_attention_left_sensible():
         "the group attention"
         for n in (0, 1) for twice in ("", "#2")
     }  # fmt: skip
-    assert agreement(int8, bert_file(), sentence_batch()) > 20
+    assert (
+        agreement(int8, bert_file(), sentence_batch()) > 19
+    )  # without a plan weights have 7 bits, as any processor takes
 
 
 def test_attention_products_are_quantized_when_asked_for():
@@ -215,7 +218,8 @@ def test_dynamic_layers_may_follow_each_other_and_share_weights(tmp_path):
     graph = onnx.helper.make_graph(nodes, "g", [value("x", shape=["n", 8])], [value("y", shape=["n", 8])], tensors)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(model, tmp_path / "chain.onnx")
-    int8 = apply("quantize", OnnxModel(tmp_path / "chain.onnx", exported().architecture), context(), method="dynamic")
+    architecture = replace(exported().architecture, inputs={"x": ("float32", (8,))})
+    int8 = apply("quantize", OnnxModel(tmp_path / "chain.onnx", architecture), context(), method="dynamic")
     x = draws.standard_normal((5, 8)).astype(np.float32)
     wanted = x @ weights["a.weight"] @ weights["a.weight"] @ weights["b.weight"]
     [given] = open_session(int8.path).run(None, {"x": x})
@@ -350,7 +354,7 @@ def test_calibration_uses_the_calibration_split_alone():
     asked = []
     data = Changed(lambda split, batch, call: asked.append((split, len(batch))) or batch)
     apply("quantize", exported(), context(data=data), samples=20)
-    assert asked == [("calibration", 20)]
+    assert asked == [("calibration", 20), ("calibration", 8)]  # ranges, then outputs beside the float file's
 
 
 def test_a_users_file_with_other_names_is_calibrated_by_position(tmp_path):

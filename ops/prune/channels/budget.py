@@ -73,8 +73,8 @@ def _whole(amount: float, group: ChannelGroup) -> int:
             f"ratio {1 - amount / units:.4g} would leave no {what} of '{group.root}', which has {units}. "
             f"Largest possible: {int((1 - 1 / units) * 10_000) / 10_000:.4f}; or exclude that layer"
         )
-    # a head is a large share of its layer: to the nearest number, while channels round down as Torch-Pruning's do
-    return int(amount + 0.5) if group.attention else int(amount + _EPSILON)
+    # what goes as one is a large share of its layer: to the nearest number, while channels round down as Torch-Pruning's do
+    return int(amount + 0.5) if group.units.shape[1] > 1 else int(amount + _EPSILON)
 
 
 def _within_limits(group: ChannelGroup, want: int, initial: int, limits: Limits) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -39,19 +39,36 @@ class Cut:
     kept: Kept = field(default_factory=dict)
     heads: dict[str, int] = field(default_factory=dict)
     """Attention module -> heads left."""
-    units: dict[str, int] = field(default_factory=dict)
-    """Group -> units left."""
+    units: dict[str, list[int]] = field(default_factory=dict)
+    """Group -> the units that are left."""
 
 
 def judge(
-    model: TorchModel, chosen: Collection[str], ctx: Context, *, criterion: Criterion, samples: int, step: int
+    model: TorchModel,
+    chosen: Collection[str],
+    ctx: Context,
+    *,
+    criterion: Criterion,
+    samples: int,
+    step: int,
+    misread: Mapping[str, str],
 ) -> Judged:
     """Find the groups and score their units.
+
+    Args:
+        model: the network as it is at this step.
+        chosen: names of layers.
+        ctx: gives training instances to criteria that need them.
+        criterion: what makes a unit important.
+        samples: training instances.
+        step: from 1; draws of `random` depend on it.
+        misread: by the name of its first layer, why a group that was tried is left out.
 
     Raises:
         OperationError: the architecture cannot be followed, no group may be cut, or gradients are unfit.
     """
-    found, left = channel_groups(model, chosen)
+    found, left = channel_groups(model, chosen, misread)
+    left |= misread
     if not found:
         reasons = "; ".join(f"'{root}': {reason}" for root, reason in list(left.items())[:3])
         raise OperationError(f"'{model.architecture.name}' has no channels that could be cut: {reasons}")
@@ -78,16 +95,20 @@ def judge(
 
 def decide(model: TorchModel, judged: Judged, initial: Mapping[str, int], limits: Limits) -> Cut:
     """Choose the units that stay and find the channels of every layer that go with them."""
+    return cut_of(model, judged.groups, kept_units(judged.groups, judged.scores, initial, limits))
+
+
+def cut_of(model: TorchModel, groups: Sequence[ChannelGroup], units: Sequence[Sequence[int]]) -> Cut:
+    """Return the channels of every layer that go where of each group only these `units` stay."""
     cut = Cut()
     gone: dict[tuple[str, Side], set[int]] = {}
-    units = kept_units(judged.groups, judged.scores, initial, limits)
-    for group, stay in zip(judged.groups, units, strict=True):
-        cut.units[group.root] = len(stay)
+    for group, stay in zip(groups, units, strict=True):
+        cut.units[group.root] = list(stay)
         if len(stay) == len(group.units):
             continue
         if group.attention:
             cut.heads[group.attention] = len(stay)
-        roots = set(group.units.flatten().tolist()) - set(group.units[stay].flatten().tolist())
+        roots = set(group.units.flatten().tolist()) - set(group.units[list(stay)].flatten().tolist())
         for member in group.members:
             channels = {channel for channel, root in zip(member.channels, member.roots, strict=True) if root in roots}
             gone.setdefault((member.layer, member.side), set()).update(channels)
@@ -119,7 +140,7 @@ def note_cut(
     """Record how many channels and parameters went, and which layers were left alone and why."""
     widths = {group.root: group.units.shape[1] for group in judged.groups}
     had = sum(initial[root] * each for root, each in widths.items())
-    has = sum(cut.units[root] * each for root, each in widths.items())
+    has = sum(len(cut.units[root]) * each for root, each in widths.items())
     achieved = {
         "ratio": 1 - has / had,
         "channels": [had, has],
@@ -133,7 +154,9 @@ def note_cut(
         groups = f"{len(uneven)} groups ({', '.join(uneven[:3])}, ...)" if uneven[3:] else ", ".join(uneven)
         ctx.note("may be slow", f"channels of {groups} are no multiple of {_LANES}, which SIMD kernels pad")
     whole = {
-        root: "rounding and max_ratio leave all its channels" for root in widths if cut.units[root] == initial[root]
+        root: "rounding and max_ratio leave all its channels"
+        for root in widths
+        if len(cut.units[root]) == initial[root]
     }
     if judged.left or whole:
         ctx.note("unchanged", {**judged.left, **whole})

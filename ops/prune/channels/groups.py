@@ -1,44 +1,27 @@
-"""Which channels of which layers can only go together, and how important they are.
-
-The dependency graph is Torch-Pruning's (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023); it is read, not
-used to cut, so that the network under study stays as it is.
-"""
+"""Which channels of which layers can only go together, and how important they are."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-import torch_pruning
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from ops.core.channels import HEADS, Side, can_cut, is_depthwise, width
-from ops.core.errors import OperationError
-from ops.core.forward import example_inputs, forward
+from ops.core.network.channel_axes import is_linear, weight_axes
 from ops.core.operation import TorchModel
 from ops.core.selector import head_of, layers_of
-from ops.prune.weights.saliency import drop_graphs
-
-if TYPE_CHECKING:
-    from torch.nn.modules.conv import _ConvNd
+from ops.prune.channels.graph import Member, cannot_follow, traced_groups
 
 Score = Callable[[str], "torch.Tensor | None"]
 """From a parameter's name to the importance of each of its weights (its shape), or None if it has no say."""
 _PROJECTIONS = ({"query", "key", "value"}, {"q_proj", "k_proj", "v_proj"}, {"q_lin", "k_lin", "v_lin"}, {"q", "k", "v"})
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One side of one layer, and which of its channels go with which of the group's."""
-
-    layer: str
-    side: Side
-    channels: list[int]
-    roots: list[int]
-    """For each of `channels` the group's channel it goes with."""
+_REPEATED = ("q_proj", "k_proj", "v_proj", "o_proj")
+"""The layers of an attention whose keys and values serve several heads each, as transformers names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +41,58 @@ class ChannelGroup:
         return tuple((member.layer.rpartition(".")[2], member.side) for member in self.members)
 
 
-def channel_groups(model: TorchModel, chosen: Collection[str]) -> tuple[list[ChannelGroup], dict[str, str]]:
+def channel_groups(
+    model: TorchModel, chosen: Collection[str], unfit: Collection[str] = ()
+) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Return the groups that may be cut, and why the others may not, by the name of their first layer.
 
     A group may be cut if all linear layers, convolutions and embeddings that make its channels are in `chosen`, none of
-    them gives the network's outputs, and every layer in it is of a known type.
+    them gives the network's outputs, and every layer in it is of a known type. Channels that a layer takes in parts of equal
+    size (normalisation over groups, grouped convolutions) are one group, wherever they come from, so that every part loses
+    as many.
+
+    Args:
+        model: stays as it is.
+        chosen: names of layers.
+        unfit: first layers of groups that were tried and are to be left out.
 
     Raises:
         OperationError: the graph cannot be built; names the architecture.
     """
-    graph = _graph(model)
-    anatomy = _Anatomy(model.module, chosen)
-    groups, left = [], {}
-    for raw in graph.get_all_groups(root_module_types=[nn.modules.conv._ConvNd, nn.Linear]):
-        root = graph._module2name[raw[0].dep.target.module]
-        members = tuple(_members(graph, raw))
-        reason = anatomy.fixed(root, members)
-        made = reason or anatomy.group(root, members)
-        if isinstance(made, str):
-            left[root] = made
-        else:
-            groups.append(made)
-    if not groups and not left:
-        raise _cannot_follow(model, "it finds no layer behind the outputs")
-    return groups, left
+    anatomy = _Anatomy(model, chosen)
+    repeated = [name for name, part in model.module.named_modules() if _repeats_keys(part)]
+    skip = {f"{name}.{part}" for name in repeated for part in _REPEATED[:3]}
+    traced, left = _traced(model, anatomy, skip)
+    made: list[ChannelGroup | str] = []
+    for joint in _joined(model.module, traced):
+        fixed = {root: left[root] for root in joint if root in left}
+        whole = "" if fixed else anatomy.group(next(iter(joint)), joint)
+        made.append(whole)
+        if isinstance(whole, str):
+            left |= {root: whole or _held(model.module, joint[root], fixed) for root in joint if root not in left}
+    for name in repeated:
+        heads = anatomy.repeated(name)
+        made.append(heads)
+        if isinstance(heads, str):
+            left[f"{name}.{_REPEATED[0]}"] = heads
+    return [group for group in made if not isinstance(group, str) and group.root not in unfit], left
+
+
+def _traced(
+    model: TorchModel, anatomy: _Anatomy, skip: Collection[str]
+) -> tuple[dict[str, tuple[Member, ...]], dict[str, str]]:
+    """Return the members of every group that could be traced, and why some groups stay."""
+    left: dict[str, str] = {}
+    traced: dict[str, tuple[Member, ...]] = {}
+    for root, members in traced_groups(model, skip):
+        reason = members if isinstance(members, str) else anatomy.fixed(root, members)
+        if reason:
+            left[root] = reason
+        if not isinstance(members, str):
+            traced[root] = members
+    if not traced and not left:
+        raise cannot_follow(model, "it finds no layer behind the outputs")
+    return traced, left
 
 
 def importance(module: nn.Module, group: ChannelGroup, score: Score) -> torch.Tensor | None:
@@ -90,26 +101,27 @@ def importance(module: nn.Module, group: ChannelGroup, score: Score) -> torch.Te
     A channel's importance is the mean over the group's layers of the summed scores of its weights, as Torch-Pruning's
     group importance; a unit's is the mean of its channels'.
     """
-    total, count = torch.zeros(int(group.units.max()) + 1), 0
+    total = torch.zeros(int(group.units.max()) + 1)
+    count = torch.zeros_like(total)
     for member in group.members:
         values = _per_channel(module, member, score)
         if values is None:
             continue
         total.scatter_add_(0, torch.tensor(member.roots), values[member.channels].float())
-        count += 1
-    if not count:
+        count[list(set(member.roots))] += 1
+    if not bool(count.any()):
         return None
-    units = (total / count)[group.units].mean(dim=1)
+    units = (total / count.clamp_min(1))[group.units].mean(dim=1)
     return units / units.mean().clamp_min(torch.finfo(units.dtype).tiny)
 
 
 class _Anatomy:
     """What each layer is in the network, and hence which groups may be cut and in what units."""
 
-    def __init__(self, module: nn.Module, chosen: Collection[str]) -> None:
-        layers = layers_of(module)
-        self._module, self._chosen = module, chosen
-        self._heads = head_of(module)
+    def __init__(self, model: TorchModel, chosen: Collection[str]) -> None:
+        layers = layers_of(model, ())
+        self._module, self._chosen = model.module, chosen
+        self._heads = head_of(model)
         self._makers = {layer.name for layer in layers if layer.groups & {"conv", "linear", "embedding"}}
         self._attention = {_base(layer.name) for layer in layers if "attention" in layer.groups}
 
@@ -136,29 +148,138 @@ class _Anatomy:
             return f"it shares its channels with '{name}', which is not among the chosen layers"
         return None
 
-    def group(self, root: str, members: tuple[Member, ...]) -> ChannelGroup | str:
-        """Return the group with its units, or why it has none."""
-        size = width(self._module.get_submodule(root), "out")
+    def group(self, root: str, joint: dict[str, tuple[Member, ...]]) -> ChannelGroup | str:
+        """Return one group of those that go together, with its units, or why it has none."""
+        members, size = _as_one(self._module, joint)
         makers = {_base(member.layer) for member in members if member.side == "out" and member.layer in self._makers}
         users = {_base(member.layer) for member in members if member.side == "in"}
         if makers <= self._attention and not makers & users:  # both: between the low-rank factors of one projection
             return self._head_group(root, members, size, makers)
-        parts = max(_parts(self._module.get_submodule(member.layer)) for member in members)
-        if size == parts:
-            return f"its {size} channels in {parts} groups leave nothing to choose"
-        # a grouped convolution keeps the same channels in each of its groups
-        return ChannelGroup(root, members, torch.arange(size).view(parts, size // parts).T)
+        units = _units(self._module, members, size)
+        return units if isinstance(units, str) else ChannelGroup(root, members, units)
+
+    def repeated(self, name: str) -> ChannelGroup | str:
+        """Return the heads of an attention whose keys and values serve several each: they go by key and value."""
+        attention: Any = self._module.get_submodule(name)
+        query, key, value, output = (f"{name}.{part}" for part in _REPEATED)
+        missing = [part for part in (query, key, value) if part not in self._chosen]
+        if missing:
+            return f"it shares its heads with '{missing[0]}', which is not among the chosen layers"
+        size, repeats = attention.q_proj.weight.shape[0], int(attention.num_key_value_groups)
+        heads, each = size // (attention.head_dim * repeats), int(attention.head_dim)
+        if heads == 1:
+            return "its heads share one key and value, which leaves nothing to choose"
+        channels = torch.arange(size)
+        owners = torch.arange(heads * each) // each * (each * repeats) + torch.arange(heads * each) % each
+        members = [Member(query, "out", channels.tolist(), channels.tolist())]
+        members += [Member(part, "out", list(range(heads * each)), owners.tolist()) for part in (key, value)]
+        members.append(Member(output, "in", channels.tolist(), channels.tolist()))
+        return ChannelGroup(query, tuple(members), channels.view(heads, -1), name)
 
     def _head_group(self, root: str, members: tuple[Member, ...], size: int, makers: set[str]) -> ChannelGroup | str:
         parents = {name.rpartition(".")[0] for name in makers}
         parent = parents.pop()
-        attention = self._module.get_submodule(parent)
-        heads = next((int(getattr(attention, name)) for name in HEADS if hasattr(attention, name)), 0)
+        heads = _heads(self._module.get_submodule(parent), size)
         if parents or not heads or size % heads or {name.rpartition(".")[2] for name in makers} not in _PROJECTIONS:
             return "its attention is not made of one query, key and value with a known number of heads"
-        if hasattr(attention, "has_relative_attention_bias"):
+        if heads == 1:
+            return "its one head leaves nothing to choose"
+        if hasattr(self._module.get_submodule(parent), "has_relative_attention_bias"):
             return "its attention heads share position biases with other layers"
         return ChannelGroup(root, members, torch.arange(size).view(heads, size // heads), parent)
+
+
+def _heads(attention: nn.Module, size: int) -> int:
+    """Return the number of heads, or 0 if it is not known."""
+    known = next((int(getattr(attention, name)) for name in HEADS if hasattr(attention, name)), 0)
+    each = getattr(attention, "head_dim", None)
+    return known or (size // each if isinstance(each, int) and each > 0 else 0)
+
+
+def _repeats_keys(part: nn.Module) -> bool:
+    """Whether an attention has fewer keys and values than heads (grouped-query attention)."""
+    repeats = getattr(part, "num_key_value_groups", 1)
+    known = all(is_linear(getattr(part, name, None)) for name in _REPEATED)
+    return isinstance(repeats, int) and repeats > 1 and known and isinstance(getattr(part, "head_dim", None), int)
+
+
+def _joined(module: nn.Module, groups: dict[str, tuple[Member, ...]]) -> list[dict[str, tuple[Member, ...]]]:
+    """Put the groups together whose channels one layer takes in parts of equal size."""
+    joint: list[dict[str, tuple[Member, ...]]] = []
+    for root, members in groups.items():
+        sides = _parted(module, members)
+        near = [other for other in joint if any(_parted(module, part) & sides for part in other.values())]
+        merged: dict[str, tuple[Member, ...]] = {}
+        for other in near:
+            joint.remove(other)
+            merged |= other
+        joint.append({**merged, root: members})
+    return joint
+
+
+def _parted(module: nn.Module, members: Sequence[Member]) -> set[tuple[str, Side]]:
+    """Return the sides of layers that take these channels in more than one part."""
+    layers = {(member.layer, member.side) for member in members if member.layer}
+    return {(name, side) for name, side in layers if _parts(module.get_submodule(name)) > 1}
+
+
+def _held(module: nn.Module, members: Sequence[Member], fixed: dict[str, str]) -> str:
+    """Say why a group stays because another does with which it shares parts."""
+    other, why = next(iter(fixed.items()))
+    layer = min(name for name, _ in _parted(module, members))
+    return f"'{layer}' takes its channels in groups together with those of '{other}', which stay: {why}"
+
+
+def _as_one(module: nn.Module, joint: dict[str, tuple[Member, ...]]) -> tuple[tuple[Member, ...], int]:
+    """Return the members of groups that go together, their channels numbered one after the other, and how many there are."""
+    members: list[Member] = []
+    size = 0
+    for root, own in joint.items():
+        members += [replace(member, roots=[size + index for index in member.roots]) for member in own]
+        size += width(module.get_submodule(root), "out")
+    return tuple(members), size
+
+
+def _units(module: nn.Module, members: Sequence[Member], size: int) -> torch.Tensor | str:
+    """Divide a group's channels into units with as many channels of every part of every layer, or say why it cannot be.
+
+    Channels that lie in the same parts form a cell. Every unit takes the same share of every cell, and hence of every part.
+    """
+    cells: list[list[tuple[str, Side, int]]] = [[] for _ in range(size)]
+    for name, side in sorted(_parted(module, members)):
+        layer = module.get_submodule(name)
+        own = [member for member in members if (member.layer, member.side) == (name, side)]
+        each = width(layer, side) // _parts(layer)
+        if {channel for member in own for channel in member.channels} != set(range(width(layer, side))):
+            return f"'{name}' takes its channels in groups together with others that stay"
+        for member in own:
+            for channel, root in zip(member.channels, member.roots, strict=True):
+                cells[root].append((name, side, channel // each))
+    places: dict[tuple[tuple[str, Side, int], ...], list[int]] = {}
+    for root, cell in enumerate(cells):
+        places.setdefault(tuple(cell), []).append(root)
+    count = math.gcd(*(len(cell) for cell in places.values()))
+    if count == 1 < size:
+        return f"its {size} channels in {len(places)} groups leave nothing to choose"
+    units = torch.tensor([[root for cell in places.values() for root in cell[first::count]] for first in range(count)])
+    uneven = _uneven(module, members, units)
+    return f"the groups of '{uneven}' do not fit into those of the other layers" if uneven else units
+
+
+def _uneven(module: nn.Module, members: Sequence[Member], units: torch.Tensor) -> str | None:
+    """Return a grouped convolution of whose groups a unit would not take the same inputs of each, or None."""
+    for name, side in sorted(_parted(module, members)):
+        layer = module.get_submodule(name)
+        if side == "out" or not isinstance(layer, _ConvNd):
+            continue
+        each = width(layer, side) // _parts(layer)
+        own = {root: channel for member in members if (member.layer, member.side) == (name, side)
+               for channel, root in zip(member.channels, member.roots, strict=True)}  # fmt: skip
+        for unit in units.tolist():
+            inside = [{own[root] % each for root in unit if own[root] // each == part} for part in range(_parts(layer))]
+            if any(places != inside[0] for places in inside):
+                return name
+    return None
 
 
 def _base(name: str) -> str:
@@ -166,46 +287,6 @@ def _base(name: str) -> str:
     while name.rpartition(".")[2].isdigit():
         name = name.rpartition(".")[0]
     return name
-
-
-def _graph(model: TorchModel) -> Any:
-    architecture = model.architecture
-    required = {name: p.requires_grad for name, p in model.module.named_parameters()}
-    try:
-        with torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of parameters outside layers: such groups are left alone, with the reason
-            model.module.requires_grad_(True)
-            return torch_pruning.DependencyGraph().build_dependency(
-                model.module,
-                example_inputs=example_inputs(architecture, batch=1),
-                forward_fn=lambda module, inputs: list(forward(module, inputs, architecture.task).values()),
-                verbose=False,
-            )
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError) as error:
-        raise _cannot_follow(model, f"{type(error).__name__}: {error}") from None
-    finally:
-        for name, p in model.module.named_parameters():
-            p.requires_grad_(required[name])
-        drop_graphs(model.module)
-
-
-def _cannot_follow(model: TorchModel, why: str) -> OperationError:
-    return OperationError(
-        f"'{model.architecture.name}': Torch-Pruning cannot follow how this architecture uses its channels ({why}). "
-        "Unstructured pruning and factorization do not need to"
-    )
-
-
-def _members(graph: Any, raw: Any) -> Iterator[Member]:
-    for item in raw:
-        target = item.dep.target.module
-        if not isinstance(target, nn.Parameter) and target not in graph._module2name:
-            continue  # an operation without weights
-        side: Side = "out" if graph.is_out_channel_pruning_fn(item.dep.handler) else "in"
-        name = "" if isinstance(target, nn.Parameter) else graph._module2name[target]
-        if isinstance(target, nn.PReLU) and target.num_parameters == 1:
-            continue  # one slope for all channels
-        yield Member(name, side, list(item.idxs), list(item.root_idxs))
 
 
 def _parts(layer: nn.Module) -> int:
@@ -222,11 +303,12 @@ def _per_channel(module: nn.Module, member: Member, score: Score) -> torch.Tenso
         return None
     if weight.dim() == 1:
         return weight
-    if member.side == "out":
-        return weight.flatten(1).sum(1)
-    inputs = weight.transpose(0, 1).flatten(1).sum(1)
-    return inputs.repeat(layer.groups) if _grouped(layer) else inputs
+    axes = weight_axes(layer)
+    assert axes is not None, "other layers with matrices cannot be cut"
+    along = axes[member.side == "in"]
+    inputs = weight.transpose(0, along).flatten(1).sum(1)
+    return inputs.repeat(layer.groups) if member.side == "in" and _grouped(layer) else inputs
 
 
-def _grouped(layer: _ConvNd | nn.Linear) -> bool:
-    return getattr(layer, "groups", 1) > 1 and not is_depthwise(layer)
+def _grouped(layer: nn.Module) -> bool:
+    return int(getattr(layer, "groups", 1)) > 1 and not is_depthwise(layer)

@@ -1,75 +1,117 @@
 """See that a narrowed network computes what the whole one does without the channels that went.
 
 The tracer infers from shapes which channels belong together. Where it errs, the network still runs, on the wrong channels:
-so its outputs are compared with those of the whole network whose layers do not see the channels that went.
+so its outputs are compared with those of the whole network whose layers do not see the channels that went, and whose
+normalisation takes its statistics over the channels that stay, each group over what is left of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ops.core.channels import Kept, is_depthwise, width
 from ops.core.errors import OperationError
-from ops.core.forward import example_inputs, forward
+from ops.core.forward import forward
+from ops.core.network.channel_axes import declared_axis, output_axis
 from ops.core.operation import TorchModel
 
 _TOLERANCE = 1e-3
 """Of the largest output: sums over fewer channels are rounded differently."""
+_FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
-def check_cut(before: TorchModel, after: TorchModel, kept: Kept) -> None:
-    """Compare the networks on example inputs.
+def difference(before: TorchModel, after: TorchModel, kept: Kept, inputs: Mapping[str, torch.Tensor]) -> str | None:
+    """Return how the narrow network differs from the whole one without the channels that went, or None if it does not.
 
-    Where normalisation over the channels themselves was narrowed (the width of a transformer), only shapes are compared:
-    statistics over fewer channels differ by design.
-
-    Raises:
-        OperationError: the narrow network does not run, or gives other shapes or other outputs; names the architecture.
+    Args:
+        before: the whole network.
+        after: the narrow one.
+        kept: what is left of every layer of `before`.
+        inputs: instances, by forward argument.
     """
-    architecture = before.architecture
-    inputs = example_inputs(architecture, batch=2)
-    with torch.no_grad(), ExitStack() as stack:
+    task = before.architecture.task
+    with torch.no_grad():
         try:
-            narrow = forward(after.module, inputs, architecture.task)
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise _wrong(before, f"the narrower network does not run ({type(error).__name__}: {error})") from None
-        silenced = not any(_mixes_channels(before.module.get_submodule(name)) for name in kept)
-        for name, sides in kept.items():
-            layer = before.module.get_submodule(name)
-            if silenced and "in" in sides and not is_depthwise(layer):
-                gone = sorted(set(range(width(layer, "in"))) - set(sides["in"]))
-                stack.callback(layer.register_forward_pre_hook(_silencer(layer, gone)).remove)
-        whole = forward(before.module, inputs, architecture.task)
+            narrow = forward(after.module, inputs, task)
+        except _FAILURES as error:
+            return f"the narrower network does not run ({type(error).__name__}: {error})"
+        with masked(before.module, kept):
+            whole = forward(before.module, inputs, task)
     for name, expected in whole.items():
-        if narrow[name].shape != expected.shape:
-            raise _wrong(
-                before, f"'{name}' changed its shape from {tuple(expected.shape)} to {tuple(narrow[name].shape)}"
-            )
-        largest = float(expected.abs().max())
-        if silenced and not bool(((narrow[name] - expected).abs() <= _TOLERANCE * max(largest, 1e-6)).all()):
-            difference = float((narrow[name] - expected).abs().max())
-            raise _wrong(before, f"'{name}' differs by {difference:.3g} from what the remaining channels give")
+        given = narrow[name]
+        if given.shape != expected.shape:
+            return f"'{name}' changed its shape from {tuple(expected.shape)} to {tuple(given.shape)}"
+        distance = (given - expected).abs()
+        if not bool((distance <= _TOLERANCE * max(float(expected.abs().max()), 1e-6)).all()):
+            return f"'{name}' differs by {float(distance.max()):.3g} from what the remaining channels give"
+    return None
 
 
-def _mixes_channels(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.LayerNorm | nn.GroupNorm)
+def masked(module: nn.Module, kept: Kept) -> ExitStack:
+    """Let a network compute without the channels that are not kept, though it has them, until the result is closed."""
+    stack = ExitStack()
+    for name, sides in kept.items():
+        layer = module.get_submodule(name)
+        if isinstance(layer, nn.LayerNorm | nn.GroupNorm) and "out" in sides:
+            stack.callback(layer.register_forward_hook(_normalising(sides["out"]), with_kwargs=True).remove)
+        elif "in" in sides and not is_depthwise(layer):
+            gone = sorted(set(range(width(layer, "in"))) - set(sides["in"]))
+            stack.callback(layer.register_forward_pre_hook(_silencing(layer, gone), with_kwargs=True).remove)
+    return stack
 
 
-def _silencer(layer: nn.Module, gone: list[int]) -> Any:
-    axis = -1 if isinstance(layer, nn.Linear) else 1
+def _silencing(layer: nn.Module, gone: Sequence[int]) -> Any:
+    axis = declared_axis(layer)
+    assert axis is not None, "layers with inputs are linear or convolutions"
+    places = torch.tensor(gone)
 
-    def silence(_: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (given[0].index_fill(axis, torch.tensor(gone), 0), *given[1:])
+    def silence(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if given:
+            return (given[0].index_fill(axis, places, 0), *given[1:]), named
+        first = next(iter(named))
+        return given, {**named, first: named[first].index_fill(axis, places, 0)}
 
     return silence
 
 
-def _wrong(model: TorchModel, what: str) -> OperationError:
+def _normalising(stay: Sequence[int]) -> Any:
+    places = torch.tensor(stay)
+
+    def normalise(layer: Any, given: tuple[Any, ...], named: dict[str, Any], output: torch.Tensor) -> torch.Tensor:
+        axis = output_axis(layer, given, named, output)
+        assert axis is not None, "normalisation that can be cut has channels along one axis"
+        values = given[0] if given else next(iter(named.values()))
+        values = values.movedim(axis, 1).index_select(1, places)  # (instances, channels that stay, ...)
+        weight, bias = (None if own is None else own[places] for own in (layer.weight, layer.bias))
+        if isinstance(layer, nn.GroupNorm):
+            each = layer.num_channels // layer.num_groups
+            parts = [(places // each == group).nonzero().flatten() for group in range(layer.num_groups)]
+            # one group at a time: what is left of each may differ in size
+            normal = torch.empty_like(values)
+            for part in parts:
+                if len(part):
+                    normal[:, part] = functional.group_norm(values[:, part], 1, eps=layer.eps)
+        else:
+            normal = functional.layer_norm(values.movedim(1, -1), (len(places),), eps=layer.eps).movedim(-1, 1)
+        spread = [1, -1, *[1] * (normal.ndim - 2)]
+        normal = normal if weight is None else normal * weight.view(spread)
+        normal = normal if bias is None else normal + bias.view(spread)
+        moved = output.movedim(axis, 1)
+        return torch.zeros_like(moved).index_copy(1, places, normal.to(moved.dtype)).movedim(1, axis)
+
+    return normalise
+
+
+def wrong(model: TorchModel, what: str, roots: Sequence[str]) -> OperationError:
+    """Return the error for a network whose channels are not what they seem: it names layers that can be excluded."""
+    patterns = ", ".join(roots)
     return OperationError(
         f"'{model.architecture.name}': the tracer misread how this architecture uses its channels: {what}. "
-        "Exclude the layers concerned, or use unstructured pruning or factorization"
+        f"Try `exclude: [{patterns}]`, or unstructured pruning (op: magnitude_prune) or factorization (op: factorize)"
     )

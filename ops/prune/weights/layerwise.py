@@ -6,8 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.calibration.layer_inputs import as_rows, call_order, unsuitable, visit_inputs, waves
+from ops.calibration.layer_inputs import (
+    Layers,
+    as_rows,
+    call_order,
+    from_rows,
+    rows_of,
+    unsuitable,
+    visit_inputs,
+    waves,
+    weight_users,
+)
 from ops.core.errors import OperationError
+from ops.core.network.sharing import identities, spread_masks
 from ops.core.operation import Context, TorchModel
 from ops.prune.weights.masks import note_sparsity
 
@@ -47,6 +58,7 @@ def prune_layers(
 ) -> TorchModel:
     """Return a copy whose layers are pruned in the order in which they run, each with inputs from the pruned ones before.
 
+    Layers that share a weight are one: it is pruned when the first of them runs, with the inputs of all.
     `samples` 0 asks for no data at all. Layers that cannot be handled are noted with the reason, beside those that are
     `unchanged` already; none is silently left.
 
@@ -56,25 +68,33 @@ def prune_layers(
     result = model.copy()
     left = {name: reason for name, layer in layers.items() if (reason := unsuitable(layer))}
     able = {name: result.module.get_submodule(name) for name in layers if name not in left}
-    order = call_order(result, able, ctx) if samples else list(able)
-    left |= {name: "the network never calls it" for name in able if name not in order}
+    users = weight_users(result.module, able)
+    every = {user: layer for group in users.values() for user, layer in group.items()}
+    called = call_order(result, every, ctx) if samples else list(every)
+    left |= {name: "the network never calls it" for name, group in users.items() if not group.keys() & set(called)}
+    owner = {user: name for name, group in users.items() for user in group}
+    order = list(dict.fromkeys(owner[user] for user in called))
     if not order:
         raise OperationError(f"None of the chosen layers can be pruned this way: {left}")
     done = 0
     for wave in waves(order, able, largest=WAVE_BYTES):
-        moments = _moments(result, wave, ctx, samples=samples, full=full) if samples else {}
+        inputs = {name: users[name] for name in wave}
+        moments = _moments(result, inputs, ctx, samples=samples, full=full) if samples else {}
         for name, layer in wave.items():
             _prune_one(result, name, layer, moments.pop(name, None), prune)
         done += len(wave)
         ctx.progress(done, len(order), next(iter(wave)))
+    result.masks = spread_masks(result.module, result.masks)
     if left or unchanged:
         ctx.note("unchanged", {**(unchanged or {}), **left})
     return result
 
 
 def note_achieved(ctx: Context, model: TorchModel, layers: Mapping[str, object], sparsity: float) -> None:
-    """Record the zeros of the pruned layers."""
-    masks = [model.masks[f"{name}.weight"] for name in layers if f"{name}.weight" in model.masks]
+    """Record the zeros of the pruned layers, those of a shared weight once."""
+    same = identities(model.module)
+    names = {same[name]: name for name in [f"{layer}.weight" for layer in layers] if name in model.masks}
+    masks = [model.masks[name] for name in names.values()]
     asked = sum(round(sparsity * mask.numel()) for mask in masks)
     total = sum(mask.numel() for mask in masks)
     removed = total - sum(int(mask.count_nonzero()) for mask in masks)
@@ -82,23 +102,26 @@ def note_achieved(ctx: Context, model: TorchModel, layers: Mapping[str, object],
 
 
 def _moments(
-    model: TorchModel, wave: Mapping[str, torch.nn.Module], ctx: Context, *, samples: int, full: bool
+    model: TorchModel, users: Mapping[str, Layers], ctx: Context, *, samples: int, full: bool
 ) -> dict[str, torch.Tensor]:
+    """Return the second moments of what the users of each weight see, by the weight's layer."""
     import torch
 
     sums: dict[str, torch.Tensor] = {}
-    for name, layer in wave.items():
-        groups, _, inputs = as_rows(layer).shape
+    owner = {user: name for name, group in users.items() for user in group}
+    layers = {user: layer for group in users.values() for user, layer in group.items()}
+    for name, group in users.items():
+        groups, _, inputs = as_rows(next(iter(group.values()))).shape
         sums[name] = torch.zeros(groups, inputs, inputs) if full else torch.zeros(groups, inputs, dtype=torch.float64)
 
-    def add(name: str, columns: torch.Tensor) -> None:
-        values = columns.float()
+    def add(user: str, columns: torch.Tensor) -> None:
+        name, values = owner[user], columns.float()
         if full:
             sums[name].baddbmm_(values, values.mT)
         else:
             sums[name] += values.square().sum(dim=-1, dtype=torch.float64)
 
-    visit_inputs(model, wave, add, ctx, samples=samples)
+    visit_inputs(model, layers, add, ctx, samples=samples)
     return sums
 
 
@@ -108,12 +131,13 @@ def _prune_one(
     import torch
 
     weight = layer.get_parameter("weight")
-    weight.data = weight.data.contiguous()
+    if weight.dim() > 2:  # noqa: PLR2004 - a kernel may lie channels last; a matrix may be another's transpose, and stays so
+        weight.data = weight.data.contiguous()
     weights = as_rows(layer)
     if not bool(weights.isfinite().all()):
         raise OperationError(f"'{name}.weight' has NaN or infinity: the model was broken before this step")
     earlier = model.masks.get(f"{name}.weight")
-    kept = torch.ones_like(weights, dtype=torch.bool) if earlier is None else earlier.reshape(weights.shape)
+    kept = torch.ones_like(weights, dtype=torch.bool) if earlier is None else rows_of(layer, earlier)
     keep = prune(Rows(name, weights, kept, moments)) & kept
     if not bool(keep.any()):
         largest = int((1 - 1 / weights.numel()) * 10_000) / 10_000
@@ -122,4 +146,4 @@ def _prune_one(
             f"Largest possible: {largest:.4f}; or exclude that layer"
         )
     weights[~keep] = 0
-    model.masks[f"{name}.weight"] = keep.reshape(weight.shape)
+    model.masks[f"{name}.weight"] = from_rows(layer, keep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Group:
 
 
 def flat(tensor: torch.Tensor) -> NDArray[np.float32]:
-    """Return a parameter's values in memory order; a view wherever it is contiguous float32."""
+    """Return a parameter's values row by row in float32; a view wherever it is contiguous float32."""
     values: NDArray[np.float32] = tensor.detach().float().contiguous().numpy().reshape(-1)
     return values
 
@@ -58,7 +58,7 @@ def remove_weights(model: TorchModel, groups: list[Group], ctx: Context) -> Torc
         OperationError: a tensor would lose all its weights; names it and the largest possible sparsity.
     """
     total = sum(part.size for group in groups for part in group.scores)
-    parameters = dict(model.module.named_parameters())
+    parameters = dict(model.module.named_parameters(remove_duplicate=False))
     tensors: dict[str, torch.Tensor] = {}
     masks: dict[str, torch.Tensor] = {}
     for group in groups:
@@ -89,18 +89,24 @@ def with_tensors(
     """Copy a model with these parameters (moved in, not copied) and these masks in place of its own."""
     from torch import nn
 
-    old = dict(model.module.named_parameters())
-    memo = {
+    from ops.core.network.sharing import copy_network, names_of
+
+    old = dict(model.module.named_parameters(remove_duplicate=False))
+    memo: dict[int, Any] = {
         id(old[name]): nn.Parameter(new.to(old[name].dtype), old[name].requires_grad) for name, new in tensors.items()
     }
-    module = copy.deepcopy(model.module, memo).eval()  # deepcopy takes what the memo has instead of copying it
-    kept = {name: mask.clone() for name, mask in model.masks.items() if name not in masks}
+    module = copy_network(model.module, memo)  # takes what the memo has instead of copying it
+    replaced = {other for name in masks for other in names_of(model.module, name)}
+    kept = {name: mask.clone() for name, mask in model.masks.items() if name not in replaced}
     return TorchModel(module, model.architecture, copy.deepcopy(model.edits), {**kept, **masks})
 
 
 def _zeroed(weights: torch.Tensor, part: Scores, keeper: Keeper) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
 
+    if weights.dtype != torch.float32:  # not by way of float32: what stays, stays bit for bit
+        mask = torch.from_numpy(keeper.part(part)).view(weights.shape)
+        return weights.detach().clone().masked_fill_(~mask, 0), mask
     source = flat(weights).view(np.int32)
     # NumPy asks the system for huge pages, which halves the time of touching the memory first; torch does not
     result, kept = np.empty(source.size, dtype=np.int32), np.empty(source.size, dtype=bool)

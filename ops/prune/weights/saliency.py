@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ops.core.errors import OperationError
 from ops.core.forward import forward, loss, tensors
+from ops.core.network.sharing import drop_graphs
 from ops.core.operation import Context, TorchModel
 from ops.core.output_kind import torch_logits
 
@@ -97,17 +98,6 @@ def _gradients(
             p.requires_grad_(required[name])
             p.grad = None
         drop_graphs(module)
-
-
-def drop_graphs(module: torch.nn.Module) -> None:
-    """Detach what layers cached of a run with gradients (LeViT's position biases): it could not be copied."""
-    import torch
-
-    for part in module.modules():
-        for cache in (vars(part), *(value for value in vars(part).values() if type(value) is dict)):
-            for key, value in cache.items():
-                if isinstance(value, torch.Tensor) and value.grad_fn is not None:
-                    cache[key] = value.detach()
 
 
 def _grad(p: torch.nn.Parameter) -> torch.Tensor:

@@ -40,6 +40,8 @@ def quantize_dynamic(request: Request) -> Report:
             "weight_type": "int8",
             "reduce_range": reduce_range,
             "per_channel": settings.per_channel,
+            # a batch is rounded with one scale: an instance's answer depends on what else is in the batch
+            "judged_at_batch_size": 1,
         }
     )
     if any(product.operator in CONVOLUTIONS and product.layer in request.chosen for product in request.products):
@@ -63,7 +65,7 @@ class _Rewriting:
         products = {
             id(found.node): found
             for found in matrix_nodes(self._model)
-            if found.layer.name in chosen
+            if found.node.name in chosen
             and found.node.op_type in {"Conv", "MatMul"}
             and all(name in self._weights for name in found.node.input[1:])
         }

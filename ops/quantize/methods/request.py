@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ops.core.operation import Context
+from ops.onnx_graph.layers import matrix_nodes, rename_tensors
 from ops.onnx_graph.session import open_session
 
 
@@ -42,8 +43,13 @@ class Product:
 
     layer: str
     operator: str
-    constant: bool
-    """Whether one operand is a weight; if not, it multiplies two activations."""
+    weight: str | None
+    """Name of its weight; None if it multiplies two activations."""
+
+    @property
+    def constant(self) -> bool:
+        """Whether one operand is a weight."""
+        return self.weight is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ class Request:
     ctx: Context
     result: Path
     """Where to write the model."""
+    records: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    """Layer -> what the exporter recorded of its module."""
 
 
 @dataclass(slots=True)
@@ -77,11 +85,38 @@ class Report:
 def prepare(request: Request) -> Path:
     """Let ONNX Runtime fold constants, and infer shapes, as its quantizers need; return the graph, weights beside it.
 
-    What `onnxruntime.quantization.quant_pre_process` does, without holding the model beside the session.
+    What `onnxruntime.quantization.quant_pre_process` does, without holding the model beside the session. What the folding
+    renamed gets its name back: nodes that of their layer, weights that of the layer's.
     """
     import onnx
 
     folded, prepared = request.work / "folded.onnx", request.work / "prepared.onnx"
     open_session(request.source, optimize="basic", save_optimized=folded, save_weights=False)
+    model = onnx.load(folded, load_external_data=False)
+    name_again(model, request.products)
+    onnx.save(model, folded)
     onnx.shape_inference.infer_shapes_path(folded, prepared)
     return prepared
+
+
+def name_again(model: Any, products: Sequence[Product]) -> None:
+    """Give matrix nodes, in place, the names of the layers that they compute, and their weights those of the layers'."""
+    by_name = {product.layer: product for product in products}
+    by_weight: dict[str, list[str]] = {}
+    for product in products:
+        by_weight.setdefault(product.weight or "", []).append(product.layer)
+    present = {tensor.name for tensor in model.graph.initializer}
+    renamed: dict[str, str] = {}
+    for found in matrix_nodes(model):
+        node = found.node
+        before = next((name for name in by_name if node.name == name or node.name.startswith(f"{name}/")), None)
+        alone = by_weight.get(found.weight or "", []) if found.weight else []
+        layer = before or (alone[0] if len(alone) == 1 else None)
+        if layer is None:
+            continue
+        node.name = layer
+        own = by_name[layer].weight
+        if found.weight and own and found.weight != own and own not in present:
+            renamed[found.weight] = own
+            present.add(own)
+    rename_tensors(model, renamed)

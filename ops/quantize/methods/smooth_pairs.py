@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ops.core.forward import forward, tensors
+from ops.core.network.channel_axes import is_turned_linear
 from ops.core.operation import Batch, TorchModel
 from ops.core.selector import layers_of
 
@@ -39,7 +40,7 @@ def _norm_pairs(model: TorchModel, batch: Batch) -> Iterator[Pair]:
     modules = dict(model.module.named_modules())
     norms = {layer.name: modules[layer.name] for layer in layers_of(model.module) if "norm" in layer.groups}
     norms = {name: norm for name, norm in norms.items() if not isinstance(norm, nn.modules.batchnorm._BatchNorm)}
-    linears = {name: part for name, part in modules.items() if type(part) is nn.Linear}
+    linears = {name: part for name, part in modules.items() if type(part) is nn.Linear or is_turned_linear(part)}
     outputs_of: dict[str, list[torch.Tensor]] = {name: [] for name in norms}
     inputs_of: dict[str, list[torch.Tensor]] = {name: [] for name in linears}
     with _recorded(norms, outputs_of, output=True), _recorded(linears, inputs_of, output=False), torch.enable_grad():

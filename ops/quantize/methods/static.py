@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ops.calibration.batches import calibration_batches, sample_count
 from ops.onnx_graph.layers import CONVOLUTIONS, matrix_nodes
@@ -20,6 +20,8 @@ _BETWEEN_CONVOLUTIONS = (
     "Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad", "Relu",
     "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
+_ROUNDED_BY_RUNTIME = {"Conv", "ConvTranspose", "Gemm"}
+_FLOAT = ".float"
 _METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 
 
@@ -97,6 +99,55 @@ def _round(
         calibration_cache_path=ranges,
         extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
     )
+    _keep_in_float(request.result)
+
+
+def _keep_in_float(path: Path) -> None:
+    """Let layers with float weights run in float, whatever stands around them.
+
+    ONNX Runtime rounds the weights of a convolution or Gemm itself where it finds the layer between a DequantizeLinear and a
+    QuantizeLinear. So such a layer reads its input by the same arithmetic in other operators: (x - zero point) * scale.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    widened: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type not in _ROUNDED_BY_RUNTIME or node.input[0] not in dequantized or node.input[1] not in weights:
+            continue
+        if weights[node.input[1]].data_type == onnx.TensorProto.FLOAT:
+            widened.add(node.input[0])
+            node.input[0] += _FLOAT
+    if not widened:
+        return
+    needed = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for node in nodes:
+        if node.output[0] not in widened or node.output[0] in needed:
+            model.graph.node.append(node)
+        if node.output[0] in widened:
+            model.graph.node.extend(_plain_arithmetic(model.graph, node, weights))
+    onnx.save(model, path)
+
+
+def _plain_arithmetic(graph: Any, rounding: Any, weights: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the nodes that compute what a DequantizeLinear does, for a tensor with one scale."""
+    import onnx
+
+    name, (values, scale, zero) = rounding.output[0], rounding.input
+    point = onnx.numpy_helper.to_array(weights[zero]).astype("float32")
+    graph.initializer.append(onnx.numpy_helper.from_array(point, f"{name}{_FLOAT}.zero_point"))
+    steps = [f"{name}{_FLOAT}.{part}" for part in ("cast", "shifted")]
+    parts: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
+        ("Cast", [values], steps[0], {"to": onnx.TensorProto.FLOAT}),
+        ("Sub", [steps[0], f"{name}{_FLOAT}.zero_point"], steps[1], {}),
+        ("Mul", [steps[1], scale], f"{name}{_FLOAT}", {}),
+    )
+    for operator, inputs, output, attributes in parts:
+        yield onnx.helper.make_node(operator, inputs, [output], name=f"{output}.{operator}", **attributes)
 
 
 def _left_alone(prepared: Path, chosen: frozenset[str]) -> list[str]:
@@ -105,7 +156,7 @@ def _left_alone(prepared: Path, chosen: frozenset[str]) -> list[str]:
     return [
         found.node.name
         for found in matrix_nodes(onnx.load(prepared, load_external_data=False))
-        if found.layer.name not in chosen
+        if found.node.name not in chosen
     ]
 
 

@@ -20,7 +20,7 @@ def quantize_weight_only(request: Request) -> Report:
     settings = request.settings
     model = onnx.load(request.source)
     gemm_to_matmul(model, request.chosen, request.work)
-    left_alone = [found.node.name for found in matrix_nodes(model) if found.layer.name not in request.chosen]
+    left_alone = [found.node.name for found in matrix_nodes(model) if found.node.name not in request.chosen]
     with quiet_tools(request.work):
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
@@ -33,6 +33,8 @@ def quantize_weight_only(request: Request) -> Report:
             nodes_to_exclude=left_alone,
         )
         quantizer.process()
+        for node in quantizer.model.model.graph.node:
+            node.name = node.name.removesuffix(f"_Q{settings.bits}")
         onnx.save(quantizer.model.model, request.result)
     report = Report({"weight_type": f"int{settings.bits}", "block_size": settings.block_size})
     convolutions = [product.layer for product in request.products if product.operator in CONVOLUTIONS]

@@ -11,6 +11,7 @@ from ops.calibration.batches import calibration_batches
 from ops.calibration.layer_inputs import call_order
 from ops.calibration.probe import Probe
 from ops.core.errors import OperationError
+from ops.core.network.channel_axes import added_axis, channel_rows
 from ops.core.operation import Context, TorchModel
 from ops.core.selector import choose_layers
 
@@ -35,19 +36,23 @@ def correct_biases(
         OperationError: no chosen layer has a bias, or none has as many outputs as the reference's.
     """
     result = model.copy()
-    chosen = choose_layers(result.module, include, exclude, default=("conv", "linear", "norm"))
+    chosen = choose_layers(result, include, exclude, default=("conv", "linear", "norm"))
     others = dict(reference.module.named_modules())
     left = {name: reason for name, layer in chosen.items() if (reason := _unsuitable(layer, others.get(name)))}
     layers = {name: layer for name, layer in chosen.items() if name not in left}
+    axes = _axes(result, layers, ctx)
+    left |= {name: why for name in layers if isinstance(why := axes.get(name, "the network never calls it"), str)}
+    layers = {name: layer for name, layer in layers.items() if name not in left}
     if not layers:
         raise OperationError(f"calibrate: bias_correction finds no layer to correct: {left}")
-    wanted = _means(reference, {name: others[name] for name in layers}, ctx, samples)
+    places = {name: axis for name, axis in axes.items() if not isinstance(axis, str)}
+    wanted = _means(reference, {name: others[name] for name in layers}, places, ctx, samples)
     moved: dict[str, float] = {}
     order = [name for name in call_order(result, layers, ctx) if name in wanted]
     for done, name in enumerate(order, 1):
-        mean = _means(result, {name: layers[name]}, ctx, samples)[name]
+        mean = _means(result, {name: layers[name]}, places, ctx, samples)[name]
         bias = layers[name].get_parameter("bias")
-        shift = (wanted[name] - mean).to(bias.dtype)
+        shift = (wanted[name] - mean).to(bias.dtype).view(bias.shape)
         if (mask := result.masks.get(f"{name}.bias")) is not None:
             shift = shift * mask
         bias.data += shift
@@ -71,14 +76,41 @@ def _unsuitable(layer: nn.Module, other: nn.Module | None) -> str | None:
     return None
 
 
-def _means(model: TorchModel, layers: dict[str, nn.Module], ctx: Context, samples: int) -> dict[str, torch.Tensor]:
+def _axes(model: TorchModel, layers: dict[str, nn.Module], ctx: Context) -> dict[str, int | str]:
+    """Return the axis of every layer's output along which its bias is added (0: it has an entry per output), or why none."""
+    axes: dict[str, int | str] = {}
+
+    def ask(name: str, values: torch.Tensor, output: object) -> None:
+        layer = layers[name]
+        bias = layer.get_parameter("bias")
+        if not isinstance(output, torch.Tensor):
+            axes[name] = "it gives more than one tensor"
+        elif isinstance(layer, nn.LayerNorm) and bias.ndim > 1 and type(layer).forward is nn.LayerNorm.forward:
+            axes[name] = 0
+        elif (axis := added_axis(layer, (values,), {}, output)) is None or output.shape[axis] != bias.numel():
+            axes[name] = "its bias is not added along one axis of its output"
+        else:
+            axes[name] = axis
+
+    for batch in calibration_batches(ctx, samples=2, batch_size=2):
+        Probe(model, layers).reduce(batch, ask)
+    return axes
+
+
+def _means(
+    model: TorchModel, layers: dict[str, nn.Module], axes: dict[str, int], ctx: Context, samples: int
+) -> dict[str, torch.Tensor]:
     """Return the mean output of each layer per channel, over instances and positions, in double precision."""
     probe = Probe(model, layers)
     sums: dict[str, torch.Tensor] = {}
     counts: dict[str, int] = {}
 
     def keep(name: str, _: torch.Tensor, output: torch.Tensor) -> tuple[torch.Tensor, int]:
-        rows = _by_channel(layers[name], output)
+        rows = (
+            channel_rows(output, axes[name])
+            if axes[name]
+            else output.reshape(-1, layers[name].get_parameter("bias").numel())
+        )
         return rows.sum(0, dtype=torch.float64), len(rows)
 
     for batch in calibration_batches(ctx, samples=samples, batch_size=_BATCH):
@@ -87,9 +119,3 @@ def _means(model: TorchModel, layers: dict[str, nn.Module], ctx: Context, sample
                 sums[name] = sums.get(name, torch.zeros(len(total))) + total
                 counts[name] = counts.get(name, 0) + count
     return {name: total / counts[name] for name, total in sums.items()}
-
-
-def _by_channel(layer: nn.Module, output: torch.Tensor) -> torch.Tensor:
-    """(positions, channels): channels are the last axis of linear layers and layer normalisation, else the second."""
-    last = isinstance(layer, nn.Linear) or "LayerNorm" in type(layer).__name__
-    return (output if last else output.movedim(1, -1)).reshape(-1, layer.get_parameter("bias").numel())

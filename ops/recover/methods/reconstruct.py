@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from ops.calibration.batches import calibration_batches
-from ops.calibration.layer_inputs import as_rows, call_order, columns_of, unsuitable, waves
+from ops.calibration.layer_inputs import as_rows, call_order, columns_of, rows_of, unsuitable, waves
 from ops.calibration.probe import Probe
 from ops.core.errors import OperationError
+from ops.core.network.sharing import sharing_layers
 from ops.core.operation import Context, TorchModel
-from ops.core.selector import choose_layers
+from ops.core.tied import choose_weighted
 from ops.recover.methods.least_squares import masked_correction
 
 _BATCH = 16
@@ -52,9 +53,12 @@ def reconstruct_layers(
         OperationError: no chosen layer can be compared with the reference.
     """
     result = model.copy()
-    others = dict(reference.module.named_modules())
-    chosen = choose_layers(result.module, include, exclude, able=("conv", "linear"))
-    left = {name: reason for name, layer in chosen.items() if (reason := _unsuitable(layer, others.get(name)))}
+    others = dict(reference.module.named_modules(remove_duplicate=False))
+    chosen, left = choose_weighted(result, include, exclude)
+    left |= {name: reason for name, layer in chosen.items() if (reason := _unsuitable(layer, others.get(name)))}
+    for name, other in sharing_layers(result.module).items():
+        if name in chosen:  # each of them would undo what was solved for the other
+            left.setdefault(name, f"its weight is also '{other}'")
     layers = {name: layer for name, layer in chosen.items() if name not in left}
     if not layers:
         raise OperationError(f"calibrate: reconstruct finds no layer to solve for: {left}")
@@ -76,9 +80,9 @@ def _unsuitable(layer: nn.Module, other: nn.Module | None) -> str | None:
         return reason
     if other is None or unsuitable(other):
         return "the reference has no such layer"
-    ours, theirs = layer.get_parameter("weight"), other.get_parameter("weight")
-    if len(ours) != len(theirs):
-        return f"the reference has {len(theirs)} outputs here, this model {len(ours)}"
+    ours, theirs = (as_rows(part).shape[:2].numel() for part in (layer, other))
+    if ours != theirs:
+        return f"the reference has {theirs} outputs here, this model {ours}"
     return None
 
 
@@ -140,7 +144,7 @@ def _coefficients(layer: nn.Module) -> torch.Tensor:
 def _free(model: TorchModel, name: str, layer: nn.Module) -> torch.Tensor:
     rows = as_rows(layer)
     mask = model.masks.get(f"{name}.weight")
-    free = torch.ones_like(rows, dtype=torch.bool) if mask is None else mask.reshape(rows.shape)
+    free = torch.ones_like(rows, dtype=torch.bool) if mask is None else rows_of(layer, mask)
     if layer.bias is None:
         return free
     bias = model.masks.get(f"{name}.bias")

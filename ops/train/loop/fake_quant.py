@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ops.core.network.channel_axes import is_turned_linear
+
 _AVERAGING = 0.01  # weight of a new batch in the moving range
 _LARGEST_WEIGHT, _LEVELS = 127, 255
 
@@ -59,13 +61,13 @@ def rounded(layers: Mapping[str, torch.nn.Module]) -> Iterator[torch.nn.Module]:
 
 
 def roundable(layers: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
-    """Return those that can be rounded: plain linear layers and convolutions."""
+    """Return those that can be rounded: linear layers and convolutions of the plain kinds."""
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    return {name: layer for name, layer in layers.items() if type(layer) in kinds}
+    return {name: layer for name, layer in layers.items() if type(layer) in kinds or is_turned_linear(layer)}
 
 
 def round_weight(weight: torch.Tensor) -> torch.Tensor:
-    """Round to int8, symmetric, with a scale per output channel (axis 0); the gradient passes unchanged.
+    """Round (outputs, ...) to int8, symmetric, with a scale per output channel; the gradient passes unchanged.
 
     Zeros stay zero, as symmetric quantization in the runtime keeps them.
     """
@@ -83,7 +85,7 @@ def round_input(values: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> 
 
 
 def _forward(layer: Any, observer: Any, values: torch.Tensor) -> torch.Tensor:
-    weight = round_weight(layer.weight)
+    weight = round_weight(layer.weight.T if is_turned_linear(layer) else layer.weight)
     values = round_input(values, *observer(values))
     if hasattr(layer, "_conv_forward"):
         return layer._conv_forward(values, weight, layer.bias)  # type: ignore[no-any-return]  # torch leaves it untyped

@@ -14,8 +14,10 @@ import torch
 
 from ops.core.errors import OperationError
 from ops.core.forward import forward, tensors, without_padding
+from ops.core.network.sharing import identities, spread_masks
 from ops.core.operation import Context
 from ops.core.output_kind import torch_logits
+from ops.core.selector import Network, choose, layers_of, network_of
 from ops.train.loop.optimizers import OptimizerName, ScheduleName, make_optimizer, make_schedule
 
 Tensors = Mapping[str, torch.Tensor]
@@ -77,6 +79,9 @@ def fit(trainee: Trainee, ctx: Context, training: Training, loss: Loss) -> Outco
     Raises:
         OperationError: the training split is empty, or the loss is not finite before one epoch is done.
     """
+    frozen = [name for name, parameter in trainee.module.named_parameters() if not parameter.requires_grad]
+    if left := sorted(set(frozen) - set(trainee.trained)):
+        ctx.note("frozen", left)
     run = _Run(trainee, ctx, training, loss)
     run.resume()
     with _only_trained(trainee):
@@ -97,6 +102,7 @@ class _Run:
         self.steps = max(1, min(size, training.samples or size) // training.batch_size)
         parameters = dict(trainee.module.named_parameters())
         self.parameters = {name: parameters[name] for name in trainee.trained}
+        self.removed = _removed(trainee)
         self.optimizer = make_optimizer(
             training.optimizer,
             self.parameters,
@@ -198,11 +204,10 @@ class _Run:
         Momentum and weight decay alone would move a weight whose gradient is zero.
         """
         with torch.no_grad():
-            for name, mask in self.trainee.masks.items():
-                parameter = self.parameters.get(name)
-                tensor = parameter.grad if gradients and parameter is not None else parameter
+            for parameter, removed in self.removed:
+                tensor = parameter.grad if gradients else parameter
                 if tensor is not None:
-                    tensor.masked_fill_(~mask, 0.0)
+                    tensor.masked_fill_(removed, 0.0)
 
     def _give_up(self, reason: str) -> None:
         if not self.outcome.losses:
@@ -219,8 +224,10 @@ def _only_trained(trainee: Trainee) -> Iterator[None]:
     """Set training mode and gradients for what is trained, and put gradients back afterwards."""
     module = trainee.module.train()
     before = {name: parameter.requires_grad for name, parameter in module.named_parameters()}
+    trained = set(trainee.trained)
     for name, parameter in module.named_parameters():
-        parameter.requires_grad_(name in trainee.trained)
+        if name in trained or parameter.requires_grad:
+            parameter.requires_grad_(name in trained)
     for part in module.modules():
         own = list(part.parameters(recurse=False))
         if own and not any(parameter.requires_grad for parameter in own):
@@ -233,16 +240,49 @@ def _only_trained(trainee: Trainee) -> Iterator[None]:
             parameter.grad = None
 
 
-def trained_names(module: torch.nn.Module, include: Sequence[str], exclude: Sequence[str]) -> list[str]:
-    """Return the parameters of the chosen layers, biases and all; by default of every layer.
+def _removed(trainee: Trainee) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+    """Return the trained parameters that have masks, under whatever name, and where they are to stay zero."""
+    masks = spread_masks(trainee.module, trainee.masks)
+    named = dict(trainee.module.named_parameters(remove_duplicate=False))
+    trained = {id(named[name]) for name in trainee.trained}
+    return [
+        (named[name], ~masks[name])
+        for name in dict(trainee.module.named_parameters())
+        if name in masks and id(named[name]) in trained
+    ]
 
-    They come in the order of `named_parameters`: optimiser state is stored by position, and norms are sums.
+
+def trained_names(model: Network, include: Sequence[str], exclude: Sequence[str]) -> list[str]:
+    """Return the parameters of the chosen layers, biases and all, in the order of the code; by default of every layer.
+
+    What the network's own code has frozen (`requires_grad` is false) stays so, unless its layer is named; a parameter that
+    an excluded layer has too is not trained.
+
+    Raises:
+        OperationError: a pattern matches nothing, or nothing is left to train.
     """
-    from ops.core.selector import choose_layers
-
-    layers = choose_layers(module, include, exclude, default=())
-    chosen = {id(parameter) for layer in layers.values() for parameter in layer.parameters(recurse=False)}
-    return [name for name, parameter in module.named_parameters() if id(parameter) in chosen]
+    layers = layers_of(model, (*include, *exclude))
+    chosen = {layer.name for layer in choose(layers, include, exclude, default=())}
+    module = network_of(model)
+    same = identities(module)
+    excluded = {
+        same[name]
+        for layer in layers
+        if layer.name not in chosen and any(layer.matches(pattern) for pattern in exclude)
+        for name in layer.parameters
+    }
+    wanted = {same[name] for layer in layers if layer.name in chosen for name in layer.parameters} - excluded
+    trained = [
+        name
+        for name, parameter in module.named_parameters()
+        if same[name] in wanted and parameter.is_floating_point() and (include or parameter.requires_grad)
+    ]
+    if not trained:
+        raise OperationError(
+            "Nothing is left to train: the network's code has frozen all parameters that were chosen (requires_grad=False). "
+            "Name the layers to train with 'include'"
+        )
+    return trained
 
 
 def note_outcome(ctx: Context, outcome: Outcome) -> None:

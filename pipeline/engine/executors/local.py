@@ -142,7 +142,9 @@ class _Process:
         if stopping.is_set():
             return "Interrupted"
         if limits.seconds is not None and start is not None and time.monotonic() - start > limits.seconds:
-            return f"Stopped after its time limit of {limits.seconds:g} s (limits.seconds)"
+            return (
+                f"Stopped after its time limit of {limits.seconds:g} s: give it more with limits.seconds=..., or null"
+            )
         if limits.memory_bytes is not None and (used := _resident_bytes(process.pid)) > limits.memory_bytes:
             return (
                 f"Stopped at {used / 1e9:.2f} GB of memory, over its limit of {limits.memory_bytes / 1e9:.2f} GB "

@@ -112,11 +112,13 @@ def _multiply(effective: dict[str, Effective], factored: Factored) -> None:
         del effective[f"{part}.weight"]
     first, last = present[0], present[-1]
     spatial = max((weight.shape[2:] for weight in present), key=math.prod)
+    read = partial(multiply, [weight.read for weight in present])
+    shape, kept = (last.shape[0], first.shape[1]), (last.kept[0], first.kept[1])
     effective[f"{factored.layer}.weight"] = Effective(
         f"{factored.layer}.weight",
-        (last.shape[0], first.shape[1], *spatial),
-        (last.kept[0], first.kept[1], *[None] * len(spatial)),
-        partial(multiply, [weight.read for weight in present]),
+        (*(shape[::-1] if factored.turned else shape), *spatial),
+        (*(kept[::-1] if factored.turned else kept), *[None] * len(spatial)),
+        partial(_turned, read) if factored.turned else read,
         (*dict.fromkeys(step for weight in present for step in weight.how), f"{len(present)} factors multiplied"),
     )
     bias = effective.pop(f"{factored.parts[-1]}.bias", None)

@@ -16,6 +16,9 @@ from pipeline.layers.tensors.open import tensors_of
 from pipeline.layers.tensors.tensor import StoredTensor
 from pipeline.store.records.run_records import Distribution, Layer
 
+_TURNED = "Conv1D"
+"""What transformers calls GPT-2's linear layer, whose weight is (inputs, outputs). Torch's convolution is `Conv1d`."""
+
 
 def statistics(folder: Path, model: Key) -> tuple[list[Layer], list[Distribution]]:
     """Return one Layer per parameter and one Distribution per parameter and buffer of the artifact in `folder`.
@@ -71,12 +74,13 @@ def _weighted(sample: SiteSample, behind: Mapping[str, str]) -> str:
 
 
 def _macs(shape: tuple[int, ...] | None, sample: SiteSample, instances: int) -> int | None:
-    """Every output value of a convolution or linear layer is a product of a row of weights."""
+    """Every output value of a convolution or linear layer is a product of a row of weights, of GPT-2's layers a column."""
     if shape is None or len(shape) < 2 or sample.module_type.startswith("Gather"):  # noqa: PLR2004 - a matrix
         return None
     if "Embedding" in sample.module_type or "ConvTranspose" in sample.module_type:
         return None
-    return sample.summary.count // instances * int(np.prod(shape[1:]))
+    inputs = shape[:1] if sample.module_type == _TURNED else shape[1:]
+    return sample.summary.count // instances * int(np.prod(inputs))
 
 
 def _layer(model: Key, tensor: StoredTensor, summary: Summary) -> Layer:
@@ -93,8 +97,9 @@ def _distribution(
 ) -> Distribution:
     channels = dead = None
     if values.ndim > 1:
-        channels = values.shape[0]
-        dead = channels - int(np.count_nonzero(values.reshape(channels, -1).any(axis=1)))
+        rows = np.moveaxis(values, _channel_axis(tensor), 0)
+        channels = len(rows)
+        dead = channels - int(np.count_nonzero(rows.reshape(channels, -1).any(axis=1)))
     return Distribution(
         model_key=model,
         place=tensor.role,
@@ -109,6 +114,12 @@ def _distribution(
         saturated=None,
         **_columns(summary),
     )
+
+
+def _channel_axis(tensor: StoredTensor) -> int:
+    """Return along which axis a stored weight has its outputs; of a transposed convolution those of one group."""
+    turned = tensor.module_type == _TURNED or tensor.module_type.startswith("ConvTranspose")
+    return int(turned and tensor.parameter == "weight")
 
 
 def _columns(summary: Summary) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ops.core.forward import forward, tensors
+from ops.core.network.channel_axes import output_axis
 from ops.core.operation import Batch, TorchModel
 from pipeline.layers.stats.activation_sampling import Scene, Site, SiteSample
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     import torch
 
 STAGE = "torch"
-_CHANNELS_FIRST = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm")
-_CHANNELS_LAST = ("Conv1D",)  # transformers' name for a linear layer
 
 
 def torch_activations(model: TorchModel, batches: Iterable[Batch], scene: Scene) -> list[SiteSample]:
@@ -26,7 +25,7 @@ def torch_activations(model: TorchModel, batches: Iterable[Batch], scene: Scene)
 
     watch = _Watch(scene)
     handles = [
-        module.register_forward_hook(watch.hook(name, module))
+        module.register_forward_hook(watch.hook(name, module), with_kwargs=True)
         for name, module in model.module.named_modules()
         if any(True for _ in module.parameters(recurse=False))
     ]
@@ -59,21 +58,18 @@ class _Watch:
         """Return the hook of one layer."""
         kind = type(module).__name__
 
-        def observe(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        def observe(module: torch.nn.Module, inputs: Any, keywords: Any, output: Any) -> None:
             tensor = _tensor(output)
             if tensor is None or name in self._seen or tensor.ndim < 2 or tensor.shape[0] != self._size:  # noqa: PLR2004 - instances, channels
                 return
             self._seen.add(name)
             if name not in self.sites:
-                axis = 1 if _channels_first(kind) else -1
+                axis = output_axis(module, inputs, keywords, tensor)
+                axis = -1 if axis is None else axis  # as of linear layers: where layers have no channels, any will do
                 self.sites[name] = Site(self._scene, name, STAGE, position=len(self.sites), module_type=kind, axis=axis)
             self.sites[name].add(tensor.float().numpy())
 
         return observe
-
-
-def _channels_first(kind: str) -> bool:
-    return any(part in kind for part in _CHANNELS_FIRST) and kind not in _CHANNELS_LAST
 
 
 def _tensor(output: Any) -> torch.Tensor | None:

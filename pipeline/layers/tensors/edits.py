@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ class Factored:
     layer: str
     parts: tuple[str, ...]
     """The layers that it is now, in the order of computation; the last has its bias."""
+    turned: bool = False
+    """The layer's own weight is (inputs, outputs)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Edited:
     kept: Mapping[tuple[str, Side], np.ndarray]
     """(layer, side) -> the original's channels that are left; a side that lost nothing is absent."""
     factored: tuple[Factored, ...]
+    turned: frozenset[str] = frozenset()
+    """Narrowed layers whose weight is (inputs, outputs)."""
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -42,12 +46,14 @@ def follow(edits: Sequence[Mapping[str, Any]]) -> Edited:
     """Go through the edits in order: later ones name channels of what earlier ones left."""
     channels: dict[tuple[str, Side], np.ndarray] = {}
     factored: list[Factored] = []
+    turned: set[str] = set()
     for edit in edits:
         if edit["edit"] == "channels":
             _narrow(channels, edit["layers"])
+            turned |= set(edit.get("turned", ()))
         elif edit["edit"] == "factorize":
-            factored.extend(_factorize(channels, edit["layers"]))
-    return Edited(channels, tuple(factored))
+            factored.extend(_factorize(channels, edit["layers"], set(edit.get("turned", ()))))
+    return Edited(channels, tuple(factored), frozenset(turned))
 
 
 def _narrow(channels: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Mapping[Side, Sequence[int]]]) -> None:
@@ -58,10 +64,12 @@ def _narrow(channels: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, M
             channels[layer, side] = positions if before is None else before[positions]
 
 
-def _factorize(channels: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Sequence[int]]) -> Iterator[Factored]:
+def _factorize(
+    channels: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Sequence[int]], turned: Collection[str]
+) -> Iterator[Factored]:
     """Pass on to the factors what a layer had lost: of the inputs to its first, of the outputs to its last."""
     for layer, ranks in layers.items():
-        factors = Factored(layer, tuple(f"{layer}.{part}" for part in range(len(ranks) + 1)))
+        factors = Factored(layer, tuple(f"{layer}.{part}" for part in range(len(ranks) + 1)), layer in turned)
         ends: tuple[tuple[Side, str], ...] = (("in", factors.parts[0]), ("out", factors.parts[-1]))
         for side, part in ends:
             if (before := channels.pop((layer, side), None)) is not None:
@@ -74,6 +82,8 @@ def kept_axes(edited: Edited, name: str, shape: tuple[int, ...], original: tuple
     layer, _, parameter = name.rpartition(".")
     out, into = edited.kept.get((layer, "out")), edited.kept.get((layer, "in"))
     axes: list[np.ndarray | None] = [None] * len(shape)
+    if layer in edited.turned and parameter == "weight":
+        return into, out
     if out is not None and shape:
         # an embedding's channels lie along its second axis; its first, the vocabulary, stays
         across = len(shape) > 1 and original is not None and shape[0] == original[0] and shape[1] == len(out)

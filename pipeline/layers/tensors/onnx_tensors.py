@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ops.onnx_graph.layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
+from ops.onnx_graph.recurrent import GATES, RecurrentNode, recurrent_nodes
 from pipeline.layers.tensors.dequantize import Rounding, Roundings, base_name, dequantized, kind_of, split
 from pipeline.layers.tensors.onnx_file import Skeleton, open_skeleton
 from pipeline.layers.tensors.tensor import StoredTensor
@@ -49,6 +50,8 @@ class _Reader:
             if matrix.weight:
                 self._weight(matrix)
                 self._bias(matrix)
+        for unit in recurrent_nodes(self.skeleton.model):
+            self._recurrent(unit)
         for name in self.initializers:
             named = "." in name or _LOOKED_UP.match(name)
             if name not in self.used and not name.endswith(_CONSTANTS) and named:
@@ -57,13 +60,16 @@ class _Reader:
 
     def _weight(self, matrix: MatrixNode) -> None:
         node, name = matrix.node, str(matrix.weight)
+        if name in self.used:
+            return  # several products with one weight: it is in the file once
         called = f"{matrix.layer.name}.weight"
         self.used.add(name)
         if node.op_type == "MatMulNBits":
             self.found.setdefault(called, _blockwise(self.skeleton, node, called))
             return
-        # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file
+        # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file, as GPT-2's is
         matrices = len(self.initializers[name].dims) == 2 and node.op_type not in CONVOLUTIONS  # noqa: PLR2004
+        matrices = matrices and matrix.layer.types[0] != "Conv1D"
         self._add(name, called, node.op_type, turned=matrices and not attribute(node, "transB", 0))
 
     def _bias(self, matrix: MatrixNode) -> None:
@@ -74,6 +80,38 @@ class _Reader:
         name = self._source(node.input[place])
         if name is not None and name not in self.used:
             self._other(name, f"{matrix.layer.name}.bias")
+
+    def _recurrent(self, unit: RecurrentNode) -> None:
+        """List a recurrent operator's weights as torch has them: by direction, with the gates in torch's order."""
+        node, order = unit.node, GATES[unit.node.op_type]
+        for place, (name, kind) in enumerate(((unit.weight, "weight_ih"), (unit.recurrence, "weight_hh"))):
+            if name in self.used or kind_of(self.initializers[name]) not in _FLOATS:
+                continue
+            self.used.add(name)
+            directions, rows, inputs = self.initializers[name].dims
+            for direction in range(directions):
+                suffix = f"l{unit.level}{'_reverse' if direction else ''}"
+                read = partial(_gates, self.skeleton.read, name, direction, slice(0, rows), order)
+                self._part(name, f"{unit.layer}.{kind}_{suffix}", node.op_type, (rows, inputs), read)
+                if unit.bias is None:
+                    continue
+                both = slice(place * rows, (place + 1) * rows)
+                read = partial(_gates, self.skeleton.read, unit.bias, direction, both, order)
+                self._part(
+                    unit.bias, f"{unit.layer}.{kind.replace('weight', 'bias')}_{suffix}", node.op_type, (rows,), read
+                )
+        self.used |= {unit.bias} if unit.bias else set()
+
+    def _part(
+        self, name: str, called: str, module_type: str, shape: tuple[int, ...], read: Callable[[], np.ndarray]
+    ) -> None:
+        """List a part of an initialiser as a tensor of its own."""
+        kind = kind_of(self.initializers[name])
+        bits = float(_BITS.get(kind, 32))
+        size = int(np.prod(shape) * bits // 8)
+        self.found.setdefault(
+            called, StoredTensor(called, module_type, "parameter", tuple(map(int, shape)), kind, bits, size, read)
+        )
 
     def _other(self, name: str, called: str | None = None) -> None:
         self.used.add(name)
@@ -138,6 +176,14 @@ def _bytes(tensor: Any) -> int:
 
 def _plain(read: Callable[[str], np.ndarray], name: str) -> np.ndarray:
     return read(name).astype(np.float32, copy=False)
+
+
+def _gates(
+    read: Callable[[str], np.ndarray], name: str, direction: int, rows: slice, order: Sequence[int]
+) -> np.ndarray:
+    """Return the rows of one direction, the blocks of its gates in the given order."""
+    blocks = np.split(read(name)[direction][rows].astype(np.float32), len(order))
+    return np.concatenate([blocks[block] for block in order])
 
 
 def _turned(read: Callable[[], np.ndarray]) -> np.ndarray:

@@ -75,6 +75,8 @@ class Subject:
     target: str
     metrics: Mapping[str, Measured]
     """Those of the target and those that depend on none."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What the operation noted about its result."""
     timings: tuple[Timing, ...] = ()
     speedups: Mapping[str, Speedup] = field(default_factory=dict)
     """`base` and `parent`: single stream on the fewest threads, by the clock that suits the target."""
@@ -86,8 +88,6 @@ class Subject:
     """Share of the instances that have the most frequent label."""
     overlap: float | None = None
     """Share of the calibration instances whose content also stands in the evaluation split."""
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    """What the operation that made it recorded."""
     parent: Subject | None = None
     siblings: tuple[Subject, ...] = ()
     """Other models that the same operation made of the same parent."""

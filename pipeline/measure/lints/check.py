@@ -114,6 +114,6 @@ def _speedups(rows: Rows) -> dict[tuple[str, str], dict[str, Speedup]]:
     return found
 
 
-def _mapping(params: Any) -> Mapping[str, Any]:
-    loaded: Mapping[str, Any] = json.loads(params) if isinstance(params, str) else params
+def _mapping(document: Any) -> Mapping[str, Any]:
+    loaded: Mapping[str, Any] = json.loads(document) if isinstance(document, str) else document
     return loaded

@@ -48,7 +48,7 @@ def python(
             raise ModelError(
                 "there are no pretrained weights: set `weights` to a file of tensors, or `train` the model"
             )
-        notes = load_into(module, read_tensors(weights), source=weights, new_head=new_head, match=match)
+        notes = load_into(module, read_tensors(weights), source=weights, new_head=new_head, match=match, need=need)
     return Built(module, {"factory": factory, "arguments": dict(arguments or {})}, notes)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ops.core.operation import Batch
 from pipeline.datasets.api import Answers
-from pipeline.measure.evaluate import EvaluationError, predict
+from pipeline.measure.evaluate import EvaluationError, depends_on_batch, predict
 from pipeline.measure.metrics.behaviour import kl_to_base
 from pipeline.measure.metrics.quality import accuracy, invalid_outputs, loss
 from pipeline.measure.predictions import prediction_record
@@ -173,3 +173,32 @@ def test_figures_of_a_file_that_takes_the_softmax_itself_are_those_of_its_probab
     assert loss(found).value == pytest.approx(-np.log(p[np.arange(20), labels]).mean(), rel=1e-4)
     base = replace(found, outputs={"logits": np.zeros((20, 7), np.float32)})
     assert kl_to_base(found, base).value == pytest.approx((np.log(1 / 7) - np.log(p)).mean(axis=1).mean(), rel=1e-4)
+
+
+class Alone:
+    """A session that allows one row at a time, and gives its sum."""
+
+    inputs, outputs = ("x",), ("start_logits", "end_logits")
+
+    def run(self, inputs):
+        assert len(inputs["x"]) == 1
+        return inputs["x"] + np.arange(4), inputs["x"] - np.arange(4)
+
+
+def test_windows_of_one_question_are_run_alone_where_the_batch_matters():
+    class Windows(Questions):
+        def batches(self, split, *, batch_size):
+            for batch in super().batches(split, batch_size=batch_size):
+                yield Batch(batch.ids, {"x": np.zeros((len(batch), 1), np.float32)}, batch.targets)
+
+    assert predict(Alone(), Windows(), batch_size=1).ids == ("q1", "q2")
+
+
+def test_files_that_find_ranges_while_running_depend_on_the_batch(nets):
+    from ops.core.model import OnnxModel
+    from tests.ops.digits import apply, context
+    from tests.pipeline.nets import ARCHITECTURE
+
+    dynamic = apply("quantize", OnnxModel(nets.float32, ARCHITECTURE), context(), method="dynamic").path
+    assert depends_on_batch(dynamic)
+    assert not any(depends_on_batch(file) for file in (nets.float32, nets.int8, nets.folder))

@@ -24,6 +24,8 @@ ISSUE = {
     "quantized_without_preprocessing", "unsteady_latency", "contended", "drifted", "target_disagrees",
     "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay", "timed_apart",
     "untrained_head", "outputs_left_out", "further_outputs", "fixed_length",
+    "outputs_far_from_parent",
+    "nothing_done", "little_done", "larger_than_parent",
 }  # fmt: skip
 
 
@@ -383,3 +385,47 @@ def test_a_model_that_was_timed_when_the_machine_was_faster_says_so(whole, cost,
             r"the base took 4 ms then, and (5\.9\d?|6(\.\d+)?) ms when its own time was taken \(1 thr", fact.message
         )
         assert "speed-up" in fact.advice
+
+
+@pytest.mark.parametrize(
+    ("op", "kind", "params", "changed", "fires"),
+    [
+        ("magnitude_prune", "prune", {"sparsity": 0.5}, (0, 1000), "nothing_done"),
+        ("restore", "restore", {"include": ["norm"]}, (0, 1000), "nothing_done"),
+        ("calibrate", "calibrate", {}, (0, 1000), "nothing_done"),
+        ("finetune", "finetune", {}, (0, 1000), "nothing_done"),
+        ("magnitude_prune", "prune", {"sparsity": 0.8, "include": [], "exclude": []}, (64, 14_154), "little_done"),
+        ("magnitude_prune", "prune", {"sparsity": 0.8, "include": ["head"]}, (64, 14_154), None),
+        ("magnitude_prune", "prune", {"sparsity": 0.05}, (50, 1000), None),
+        ("nm_prune", "prune", {"n": 2, "m": 4}, (40, 1000), "little_done"),
+        ("nm_prune", "prune", {"n": 2, "m": 4}, (500, 1000), None),
+        ("quantize", "quantize", {"method": "weight_only"}, (320, 14_154), "little_done"),
+        ("quantize", "quantize", {"method": "static"}, (900, 1000), None),
+        ("factorize", "factorize", {"ratio": 0.5}, (10, 1000), "little_done"),
+        ("train", "base", {}, (0, 0), None),
+    ],
+)
+def test_operations_that_did_next_to_nothing(sweep, op, kind, params, changed, fires):
+    sweep.model("m", op=op, kind=kind, params=json.dumps(params), file_bytes=4e6, integer_mac_share=0.9)
+    sweep.models[-1]["notes"] = json.dumps({"changed": {"values": changed[0], "of": changed[1]}})
+    assert {lint for _, lint in sweep.findings()} == ({fires} if fires else set())
+
+
+def test_the_share_that_was_changed_is_told_with_what_was_asked_for(sweep):
+    sweep.model("m", params='{"sparsity": 0.8}')
+    sweep.models[-1]["notes"] = '{"changed": {"values": 64, "of": 14154}}'
+    found = sweep.findings()["m", "little_done"]
+    assert found.message == "`magnitude_prune` changed 64 of 14,154 values (0.5%), where 80% was asked for"
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "fires"), [("factorize", 6e6, True), ("quantize", 4.1e6, True), ("quantize", 4e6, False)]
+)
+def test_a_file_that_became_larger(sweep, kind, size, fires):
+    sweep.model("m", op=kind, kind=kind, file_bytes=size, integer_mac_share=0.9)
+    found = sweep.findings()
+    assert (("m", "larger_than_parent") in found) is fires
+    if kind == "factorize":
+        assert found["m", "larger_than_parent"].message == (
+            "The file has 6,000,000 bytes, that of its parent 4,000,000 (1.50 times)"
+        )

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ops.core.network.channel_axes import is_linear, is_turned_linear, linear_widths
+
 RankOf = Callable[[int, torch.Tensor], int]
 """From the mode (0: outputs, 1: inputs) and the falling singular values of that unfolding, to the rank to keep."""
 _SWEEPS = 3
@@ -41,11 +43,12 @@ class Factors(nn.Sequential):
 
 def factors(layer: nn.Module, ranks: list[int]) -> Factors:
     """Return untrained factors in the place of `layer`: two for one rank, three (Tucker-2) for two."""
-    if isinstance(layer, nn.Linear):
+    if is_linear(layer):
         (rank,) = ranks
+        outputs, inputs = linear_widths(layer)
         layers: list[nn.Module] = [
-            nn.Linear(layer.in_features, rank, bias=False),
-            nn.Linear(rank, layer.out_features, bias=layer.bias is not None),
+            nn.Linear(inputs, rank, bias=False),
+            nn.Linear(rank, outputs, bias=layer.bias is not None),
         ]
         return Factors(layer, *layers)
     assert isinstance(layer, nn.Conv2d), "checked by the operation"
@@ -92,6 +95,8 @@ def decompose(layer: nn.Module, rank_of: RankOf) -> tuple[list[torch.Tensor], fl
     Neural Networks for Fast and Low Power Mobile Applications", ICLR 2016; De Lathauwer et al., 2000).
     """
     weight = layer.get_parameter("weight").detach().float()
+    if is_turned_linear(layer):
+        weight = weight.T
     if weight[0, 0].numel() == 1:
         return _svd(weight, rank_of)
     return _tucker(weight, rank_of)
@@ -150,3 +155,15 @@ def _sign(basis: torch.Tensor) -> torch.Tensor:
     """Signs that make each column's largest entry positive: a decomposition leaves them open."""
     largest = basis.abs().argmax(dim=0, keepdim=True)
     return torch.where(basis.gather(0, largest).squeeze(0) < 0, -1.0, 1.0)
+
+
+def product(parts: Factors) -> torch.Tensor:
+    """Return the weight that factors amount to: (outputs, inputs, kernel), as a linear layer or a convolution has it."""
+    first, *rest = (part.get_parameter("weight").detach() for part in parts)
+    result = first
+    for weight in rest:
+        if weight[0, 0].numel() > 1:  # the middle of Tucker-2, behind a 1x1 convolution
+            result = torch.einsum("srxy,ri->sixy", weight, result.flatten(1))
+        else:
+            result = torch.einsum("os,s...->o...", weight.flatten(1), result)
+    return result

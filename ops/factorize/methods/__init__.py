@@ -1,0 +1,1 @@
+"""Low-rank factors, and how near a network with them is to its parent."""

@@ -1,0 +1,162 @@
+"""Torch-Pruning's dependency graph of a network, read group by group (Fang et al., "DepGraph", CVPR 2023).
+
+It is read, not used to cut, so that the network under study stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch_pruning
+from torch import nn
+from torch_pruning.dependency import graph as _library
+
+from ops.core.channels import Side
+from ops.core.errors import OperationError
+from ops.core.forward import example_inputs, forward
+from ops.core.network.channel_axes import is_turned_linear, linear_widths
+from ops.core.network.sharing import drop_graphs
+from ops.core.operation import TorchModel
+
+_MOST_VISITS = 64
+"""How often one side of one layer may come up in a group. With repeated keys and values (grouped-query attention) the
+tracer turns in a circle for ever, while a network whose parts go through concatenations and splits needs a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One side of one layer, and which of its channels go with which of the group's."""
+
+    layer: str
+    side: Side
+    channels: list[int]
+    roots: list[int]
+    """For each of `channels` the group's channel it goes with."""
+
+
+def traced_groups(model: TorchModel, skip: Collection[str]) -> Iterator[tuple[str, tuple[Member, ...] | str]]:
+    """Yield by the name of its first layer every group of channels that can only go together, or why it cannot be traced.
+
+    Args:
+        model: stays as it is.
+        skip: layers whose outputs begin no group.
+
+    Raises:
+        OperationError: the graph cannot be built; names the architecture.
+    """
+    graph = _graph(model)
+    visited: set[str] = set()
+    for layer in list(graph.module2node):
+        if not isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
+            continue
+        root = graph._module2name[layer]
+        if root in visited or root in skip:
+            continue
+        pruner = graph.get_pruner_of_module(layer)
+        channels = pruner and pruner.get_out_channels(layer)
+        if not channels:
+            continue
+        try:
+            with _bounded():
+                raw = graph.get_pruning_group(layer, pruner.prune_out_channels, list(range(channels)))
+        except _EndlessError:
+            visited.add(root)
+            yield root, "the tracer finds no end to what its channels go with"
+            continue
+        members = tuple(_members(graph, raw))
+        visited |= {member.layer for member in members if member.side == "out"}
+        yield root, members
+
+
+def cannot_follow(model: TorchModel, why: str) -> OperationError:
+    """Return the error for an architecture that the tracer cannot follow."""
+    return OperationError(
+        f"'{model.architecture.name}': Torch-Pruning cannot follow how this architecture uses its channels ({why}). "
+        "Unstructured pruning (op: magnitude_prune) and factorization (op: factorize) do not need to"
+    )
+
+
+class _EndlessError(Exception):
+    """A group does not close."""
+
+
+class _BoundedGroup(torch_pruning.dependency.group.Group):
+    def __init__(self) -> None:
+        super().__init__()
+        self._visits: Counter[tuple[int, int]] = Counter()
+
+    def add_dep(self, dep: Any, idxs: Any) -> None:
+        place = id(dep.target), id(getattr(dep.handler, "__func__", dep.handler))
+        self._visits[place] += 1
+        if self._visits[place] > _MOST_VISITS:
+            raise _EndlessError
+        super().add_dep(dep, idxs)
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """Let the library build groups that are given up when they do not close."""
+    usual = _library.Group
+    _library.Group = _BoundedGroup
+    try:
+        yield
+    finally:
+        _library.Group = usual
+
+
+def _graph(model: TorchModel) -> Any:
+    architecture = model.architecture
+    network = _with_usual_layers(model.module)
+    required = {name: p.requires_grad for name, p in network.named_parameters()}
+    try:
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of parameters outside layers: such groups are left alone, with the reason
+            network.requires_grad_(True)
+            return torch_pruning.DependencyGraph().build_dependency(
+                network,
+                example_inputs=example_inputs(architecture, batch=1),
+                forward_fn=lambda module, inputs: list(forward(module, inputs, architecture.task).values()),
+                verbose=False,
+            )
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError) as error:
+        raise cannot_follow(model, f"{type(error).__name__}: {error}") from None
+    finally:
+        for name, p in network.named_parameters():
+            p.requires_grad_(required[name])
+        drop_graphs(network)
+
+
+def _with_usual_layers(module: nn.Module) -> nn.Module:
+    """Return the network, or a copy in which linear layers of a kind that the tracer does not know are those it does."""
+    turned = [name for name, part in module.named_modules() if is_turned_linear(part)]
+    if not turned:
+        return module
+    result = copy.deepcopy(module)
+    for name in turned:
+        layer: Any = result.get_submodule(name)
+        outputs, inputs = linear_widths(layer)
+        usual = nn.Linear(inputs, outputs, bias=layer.bias is not None)
+        usual.weight = nn.Parameter(layer.weight.detach().T.contiguous())
+        usual.bias = layer.bias
+        parent, _, child = name.rpartition(".")
+        setattr(result.get_submodule(parent), child, usual)
+    return result.eval()
+
+
+def _members(graph: Any, raw: Any) -> Iterator[Member]:
+    for item in raw:
+        target = item.dep.target.module
+        if not isinstance(target, nn.Parameter) and target not in graph._module2name:
+            continue  # an operation without weights
+        side: Side = "out" if graph.is_out_channel_pruning_fn(item.dep.handler) else "in"
+        name = "" if isinstance(target, nn.Parameter) else graph._module2name[target]
+        if isinstance(target, nn.PReLU) and target.num_parameters == 1:
+            continue  # one slope for all channels
+        yield Member(name, side, list(item.idxs), list(item.root_idxs))

@@ -1,0 +1,96 @@
+"""Channel pruning step by step, each compared with the whole network without the channels that went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from ops.calibration.sample_inputs import sample_inputs
+from ops.core.channels import Kept, compose
+from ops.core.operation import Context, TorchModel
+from ops.core.selector import choose_layers
+from ops.prune.channels.budget import Limits
+from ops.prune.channels.cut import Criterion, Cut, Judged, apply, decide, judge
+from ops.prune.channels.trial import misread_groups
+from ops.prune.channels.verify import difference, wrong
+
+
+@dataclass(slots=True)
+class Narrowed:
+    """A network after all steps, and what went."""
+
+    model: TorchModel
+    judged: Judged
+    cut: Cut
+    """Of the last step."""
+    initial: dict[str, int]
+    """Group -> its units before the first step."""
+    kept: Kept = field(default_factory=dict)
+    heads: dict[str, int] = field(default_factory=dict)
+
+
+def cut_in_steps(
+    model: TorchModel,
+    ctx: Context,
+    limits: Limits,
+    *,
+    criterion: Criterion,
+    iterations: int,
+    samples: int,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> Narrowed:
+    """Return a copy that has lost the least important channels, judged anew in each of the steps.
+
+    Groups that the tracer misread are left out, with the reason, and the others are cut without them.
+
+    Args:
+        model: stays as it is.
+        ctx: gives instances to compare on, and training instances to criteria that need them.
+        limits: what the last step is to reach.
+        criterion: what makes a unit important.
+        iterations: number of steps.
+        samples: training instances.
+        include: as `choose_layers`.
+        exclude: as `choose_layers`.
+
+    Raises:
+        OperationError: as `channel_prune`.
+    """
+    chosen = choose_layers(model, include, exclude).keys()
+    inputs = sample_inputs(model, ctx)
+    misread: dict[str, str] = {}
+    result: Narrowed | None = None
+    for step in range(1, iterations + 1):
+        current = model if result is None else result.model
+        goal = replace(limits, ratio=limits.ratio * step / iterations)
+        while True:
+            judged = judge(current, chosen, ctx, criterion=criterion, samples=samples, step=step, misread=misread)
+            initial = result.initial if result else {group.root: len(group.units) for group in judged.groups}
+            cut = decide(current, judged, initial, goal)
+            narrow = apply(current, cut, fresh=True)
+            reason = difference(current, narrow, cut.kept, inputs) if cut.kept else None
+            if reason is None:
+                break
+            misread |= _found(current, judged, cut, inputs, reason)
+        before = result or Narrowed(model, judged, cut, initial)
+        result = Narrowed(narrow, judged, cut, initial, compose(before.kept, cut.kept), {**before.heads, **cut.heads})
+        ctx.progress(step, iterations, f"step {step}")
+    assert result is not None, "there is at least one step"
+    return result
+
+
+def _found(
+    model: TorchModel, judged: Judged, cut: Cut, inputs: Mapping[str, torch.Tensor], reason: str
+) -> dict[str, str]:
+    """Return the groups that cannot be cut alone.
+
+    Raises:
+        OperationError: all can, yet not together.
+    """
+    found = misread_groups(model, judged.groups, cut.units, inputs)
+    if not found:
+        raise wrong(model, reason, [group.root for group in judged.groups])
+    return found

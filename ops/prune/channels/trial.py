@@ -1,0 +1,35 @@
+"""Find the groups of channels that the tracer misread, by cutting one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from ops.core.operation import TorchModel
+from ops.prune.channels.cut import apply, cut_of
+from ops.prune.channels.groups import ChannelGroup
+from ops.prune.channels.verify import difference
+
+
+def misread_groups(
+    model: TorchModel,
+    groups: Sequence[ChannelGroup],
+    units: Mapping[str, Sequence[int]],
+    inputs: Mapping[str, torch.Tensor],
+) -> dict[str, str]:
+    """Return by the name of its first layer why a group cannot go: without some of it, the network computes something else.
+
+    Args:
+        model: stays as it is.
+        groups: each is cut alone, from a copy.
+        units: of each group those that are to stay.
+        inputs: instances, by forward argument.
+    """
+    found: dict[str, str] = {}
+    for group in groups:
+        cut = cut_of(model, [group], [units[group.root]])
+        reason = difference(model, apply(model, cut, fresh=True), cut.kept, inputs) if cut.kept else None
+        if reason:
+            found[group.root] = f"the tracer misread how the network uses these channels: cut alone, {reason}"
+    return found
