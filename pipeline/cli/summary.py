@@ -13,6 +13,7 @@ from rich.text import Text
 
 from pipeline.core.keys import Key
 from pipeline.engine.jobs import Failed, Job, Outcome, Skipped
+from pipeline.measure.metrics.api import METRICS, Predictions
 from pipeline.plan.steps import Plan
 from pipeline.store.queries.scores import Score
 from pipeline.store.records.run_records import Lint
@@ -32,7 +33,7 @@ def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> N
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    quality = "f1" if plan.facts.task.endswith("question-answering") else "accuracy"
+    quality = _quality_of(scores)
     table.add_column("model", overflow="fold")
     for name in (quality, "p50", "speed-up (95 %)", "file", "zeros"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -49,6 +50,13 @@ def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> N
             _format(found.get("sparsity"), "{:.0%}"),
         )
     console.print(table)
+
+
+def _quality_of(scores: Scores) -> str:
+    """The first metric of answers that applies to the data, of those that are to be looked at first."""
+    applicable = {name for found in scores.values() for name in found}
+    specs = [METRICS[name] for name in METRICS if name in applicable]
+    return next((spec.name for spec in specs if spec.primary and spec.evidence is Predictions), "quality")
 
 
 def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) -> None:

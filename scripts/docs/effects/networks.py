@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.operation import OPERATIONS
+from ops.core.tasks.task import TASKS
 from scripts.docs.effects.queries import Measured, measured, tasks
 
 _Z = 1.96
@@ -81,7 +82,7 @@ def networks(stores: Iterable[Path], roots: Collection[str] = ()) -> list[Networ
         Network(
             base,
             {key: model for key, model in found.items() if (model.root, model.dataset) == (base.key, base.dataset)},
-            "F1" if kinds[base.dataset].endswith("question-answering") else "accuracy",
+            "accuracy" if TASKS[kinds[base.dataset]].has_classes else "F1",
         )
         for base in bases
     ]
