@@ -56,7 +56,7 @@ def onnx(need: Need, *, path: str) -> OnnxFile:
         name: output_kind(graph_operations(model.graph, name), values[name].astype(np.float32))
         for name in TASKS[need.task].softmax_outputs
     }
-    further = [value.name for value in model.graph.output if value.name not in kinds]
+    further = [value.name for value in model.graph.output if value.name not in names_of_task]
     notes: dict[str, Any] = {"further_outputs": further} if further else {}
     if adapted:
         notes["adapted"] = adapted
