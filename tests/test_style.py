@@ -67,6 +67,7 @@ def test_planning_and_help_import_no_heavy_library(code):
 
 
 def test_the_name_of_a_task_is_written_out_in_its_definition_alone():
-    measures = subprocess.run([sys.executable, ROOT / "scripts" / "style"], capture_output=True, text=True).stdout
+    command = [sys.executable, ROOT / "scripts" / "style"]
+    measures = subprocess.run(command, check=False, capture_output=True, text=True).stdout  # others may be broken
     (line,) = [line for line in measures.splitlines() if line.startswith("task strings outside definitions")]
     assert line.endswith("ok"), line

@@ -25,7 +25,7 @@ Scores = Mapping[str, Mapping[str, Score]]
 
 
 def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> None:
-    """Print one row per model: operation path, accuracy, p50 latency and its ratio to base, file size, sparsity."""
+    """Print one row per model: operation path, quality, p50 latency and its ratio to base, file size, sparsity."""
     table = Table(
         title=f"{plan.recipe.name} on {target}",
         title_justify="left",
@@ -33,7 +33,7 @@ def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> N
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    quality = _quality_of(scores)
+    quality, template = _quality_of(scores)
     table.add_column("model", overflow="fold")
     for name in (quality, "p50", "speed-up (95 %)", "file", "zeros"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -43,7 +43,7 @@ def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> N
             continue
         table.add_row(
             Text("  " * step.depth + step.path.rpartition("/")[2]),
-            _format(found.get(quality), "{:.1%}"),
+            _format(found.get(quality), template),
             _format(found.get("latency_p50"), "{:.2f} ms"),
             _speedup(found.get("speedup")),
             _bytes(found.get("file_bytes")),
@@ -52,11 +52,12 @@ def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> N
     console.print(table)
 
 
-def _quality_of(scores: Scores) -> str:
-    """The first metric of answers that applies to the data, of those that are to be looked at first."""
+def _quality_of(scores: Scores) -> tuple[str, str]:
+    """Name and format of the first metric of answers that applies to the data, of those to be looked at first."""
     applicable = {name for found in scores.values() for name in found}
     specs = [METRICS[name] for name in METRICS if name in applicable]
-    return next((spec.name for spec in specs if spec.primary and spec.evidence is Predictions), "quality")
+    judging = [spec for spec in specs if spec.primary and spec.evidence is Predictions]
+    return (judging[0].name, f"{{:{judging[0].format}}}") if judging else ("quality", "{}")
 
 
 def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""When two written answers are the same: the definition that metrics use, for the viewer."""
+"""Equality of written answers as metrics define it, for the viewer, which knows the pipeline alone."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Tagging(Task):
         return Judgement(texts, unknown, unknown, self.correct(evaluation), overlap(evaluation).astype(np.float32))
 
     def correct(self, evaluation: Evaluation) -> np.ndarray:
-        """Where all tags are right."""
+        """Return whether all tags are right."""
         right = (evaluation.outputs["logits"] > 0) == (evaluation.targets["tags"] > 0)
         return right.all(axis=1) & valid_rows(evaluation)
 

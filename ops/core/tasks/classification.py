@@ -74,7 +74,7 @@ class Classification(Task):
         )
 
     def correct(self, evaluation: Evaluation) -> np.ndarray:
-        """Where the class is the label: bool (N,)."""
+        """Return whether the class is the label, bool (N,)."""
         right: np.ndarray = predicted_classes(evaluation) == evaluation.targets["labels"]
         return right
 
@@ -83,7 +83,7 @@ class Classification(Task):
         return cross_entropy(evaluation.outputs["logits"], evaluation.targets["labels"])
 
     def agreement(self, evaluation: Evaluation, base: Evaluation) -> np.ndarray:
-        """Where both choose one class: bool (N,)."""
+        """Return whether both choose one class, bool (N,)."""
         ours, theirs = predicted_classes(evaluation), predicted_classes(base)
         same: np.ndarray = (ours == theirs) & (ours >= 0)
         return same

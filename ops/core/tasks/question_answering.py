@@ -51,7 +51,7 @@ class QuestionAnswering(Task):
         )
 
     def correct(self, evaluation: Evaluation) -> np.ndarray:
-        """Where the answer is one of the accepted ones: bool (N,)."""
+        """Return whether the answer is one of the accepted ones, bool (N,)."""
         import numpy as np
 
         pairs = zip(evaluation.answers, evaluation.references, strict=True)
@@ -64,7 +64,7 @@ class QuestionAnswering(Task):
         )
 
     def agreement(self, evaluation: Evaluation, base: Evaluation) -> np.ndarray | None:
-        """Where both give one answer: bool (N,)."""
+        """Return whether both give one answer, bool (N,)."""
         import numpy as np
 
         if not evaluation.references:

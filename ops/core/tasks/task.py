@@ -263,14 +263,14 @@ class Task(ABC):
 
     @abstractmethod
     def correct(self, evaluation: Evaluation) -> np.ndarray:
-        """Return where the model is right, bool (N,): paired tests compare models by it."""
+        """Return whether the model is right, bool (N,): paired tests compare models by it."""
 
     def loss_rows(self, evaluation: Evaluation) -> np.ndarray | None:
         """Return each instance's loss in nats, float64 (N,), NaN where it has none; None: the task knows none."""
         return None
 
     def agreement(self, evaluation: Evaluation, base: Evaluation) -> np.ndarray | None:
-        """Return where two models give the same answer, bool (N,); None: there are no answers."""
+        """Return whether two models give the same answer, bool (N,); None: there are no answers."""
         import numpy as np
 
         ours, theirs = self.judge(evaluation).predicted, self.judge(base).predicted
