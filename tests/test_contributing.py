@@ -45,3 +45,11 @@ def test_a_module_of_ones_own_adds_an_operation_a_model_a_metric_and_a_lint(exam
         lints = db.sql("SELECT DISTINCT lint FROM lints").fetchall()
     assert rows["base/smaller"] == rows["base"]  # halving all weights and biases changes no first place
     assert ("few_parameters",) in lints
+
+
+def test_the_example_of_a_task_stands_in_the_plug_in_that_the_tests_run():
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## A task\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    plugin = (ROOT / "tests" / "pipeline" / "tagging.py").read_text()
+    assert len(blocks) == 2
+    assert [block for block in blocks if block not in plugin] == []

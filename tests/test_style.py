@@ -91,6 +91,7 @@ def test_private_modules_of_the_operations_stay_among_them():
     "code",
     [
         pytest.param("from ops.core.operation import OPERATIONS; list(OPERATIONS)", id="operations"),
+        pytest.param("from ops.core.tasks.task import TASKS; list(TASKS)", id="tasks"),
         pytest.param("import pipeline.cli.main, pipeline.plan.planner, pipeline.sweep.run", id="command line"),
     ],
 )
@@ -100,3 +101,10 @@ def test_planning_and_help_import_no_heavy_library(code):
     code = f"{code}; import sys; print([name for name in {heavy} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_name_of_a_task_is_written_out_in_its_definition_alone():
+    command = [sys.executable, ROOT / "scripts" / "style"]
+    measures = subprocess.run(command, check=False, capture_output=True, text=True).stdout  # others may be broken
+    (line,) = [line for line in measures.splitlines() if line.startswith("task strings outside definitions")]
+    assert line.endswith("ok"), line

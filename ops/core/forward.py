@@ -6,21 +6,14 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ops.core.tasks.task import TASKS
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from ops.core.model import Architecture
 
-GENERATIVE = "generative-question-answering"
-"""The task whose answers are written token by token: logits of shape (N, answer length, vocabulary)."""
-OUTPUTS = {
-    "image-classification": ("logits",),
-    "text-classification": ("logits",),
-    "question-answering": ("start_logits", "end_logits"),
-    GENERATIVE: ("logits",),
-}
-"""Names of a task's outputs, in the order in which exported models give them."""
 TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 """Inputs with a column for each token of a text."""
 
@@ -60,9 +53,7 @@ def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch
 
 
 def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: str) -> dict[str, torch.Tensor]:
-    """Return the task's outputs by name: logits of shape (N, classes), or start and end logits of shape (N, length).
-
-    Of a network that writes answers, the logits of every next token after those given (`decoder_input_ids`).
+    """Return the task's outputs by name, one row per instance (classification: `logits` (N, classes)).
 
     A network that names its arguments as the data does is called by keyword (Hugging Face), any other by position.
     """
@@ -77,7 +68,7 @@ def call(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
 
 def task_outputs(result: Any, task: str) -> dict[str, torch.Tensor]:
     """Pick the task's outputs, by name, out of what a network returns."""
-    return {name: _output(result, name, index) for index, name in enumerate(OUTPUTS[task])}
+    return {name: _output(result, name, index) for index, name in enumerate(TASKS[task].outputs)}
 
 
 def all_outputs(result: Any) -> dict[str, torch.Tensor]:
@@ -99,15 +90,6 @@ def _place(path: Any) -> str:
     return ".".join(parts) if parts and not parts[0].isdigit() else ""
 
 
-def judged(
-    outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], task: str
-) -> Mapping[str, torch.Tensor]:
-    """Outputs of which the targets say something: of written answers, those of their own tokens (M, vocabulary)."""
-    if task != GENERATIVE:
-        return outputs
-    return {"logits": outputs["logits"][targets["answer_tokens"] >= 0]}
-
-
 def _output(result: Any, name: str, index: int) -> torch.Tensor:
     """Hugging Face gives an object with named tensors, other networks a tensor or a tuple of them."""
     named = result.get(name, result) if isinstance(result, Mapping) else getattr(result, name, result)
@@ -118,24 +100,12 @@ def _output(result: Any, name: str, index: int) -> torch.Tensor:
 def loss(
     outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], task: str, *, label_smoothing: float = 0.0
 ) -> torch.Tensor:
-    """Mean cross-entropy of the batch; for question answering the mean of the start and the end position's.
+    """Return the task's loss of a batch, as `Task.loss`.
 
-    For written answers, the mean over their tokens.
+    Args:
+        outputs: the network's, by name.
+        targets: the batch's, by name.
+        task: its name.
+        label_smoothing: share of the target that is spread over all classes.
     """
-    from torch.nn import functional
-
-    if task == GENERATIVE:
-        told = judged(outputs, targets, task)["logits"]
-        wanted = targets["answer_tokens"]
-        return functional.cross_entropy(told, wanted[wanted >= 0], label_smoothing=label_smoothing)
-    if task == "question-answering":
-        length = outputs["start_logits"].shape[1]
-        both = [
-            # positions outside the window are ignored, as in BERT's question-answering head
-            functional.cross_entropy(
-                outputs[f"{end}_logits"], targets[f"{end}_positions"].clamp(0, length), ignore_index=length
-            )
-            for end in ("start", "end")
-        ]
-        return (both[0] + both[1]) / 2
-    return functional.cross_entropy(outputs["logits"], targets["labels"], label_smoothing=label_smoothing)
+    return TASKS[task].loss(outputs, targets, label_smoothing=label_smoothing)

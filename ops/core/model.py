@@ -23,7 +23,7 @@ class Architecture:
     """A name in the registry of builders."""
     arguments: Mapping[str, Any]
     task: str
-    """`image-classification`, `text-classification`, `question-answering` or `generative-question-answering`."""
+    """The name of one in `ops.core.tasks`."""
     classes: tuple[str, ...]
     inputs: Mapping[str, tuple[str, tuple[int, ...]]]
     """Forward argument -> (NumPy dtype name, shape of one instance without the batch axis)."""

@@ -117,9 +117,7 @@ class Batch:
     """Instances ready for a model: every array has one row per instance, in the order of `ids`.
 
     `inputs` are named as the model's forward arguments (`pixel_values` float32 NCHW; `input_ids`, `attention_mask` int64
-    NL; `decoder_input_ids` where answers are written). `targets` are named by task: `labels` int64 (N,) for
-    classification, `start_positions` and `end_positions` int64 (N,) for question answering, `answer_tokens` int64 (N, T)
-    for generative question answering, -100 after the end.
+    NL), `targets` as the task says (`labels` int64 (N,) for classification): see `ops.core.tasks`.
     """
 
     ids: tuple[str, ...]
@@ -140,7 +138,7 @@ class Data(Protocol):
 
     @property
     def task(self) -> str:
-        """`image-classification`, `text-classification`, `question-answering` or `generative-question-answering`."""
+        """The name of one in `ops.core.tasks`."""
         ...
 
     @property

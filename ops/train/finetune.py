@@ -135,28 +135,18 @@ def _teacher(model: TorchModel, ctx: Context, name: str) -> TorchModel:
 def _distilled(plain: Loss, teacher: TorchModel, temperature: float, weight: float) -> Loss:
     """Mix the loss with the divergence from the teacher's softened probabilities, scaled by temperature squared."""
     import torch
-    from torch.nn import functional
 
-    from ops.core.forward import forward, judged
+    from ops.core.forward import forward
     from ops.core.output_kind import torch_logits
+    from ops.core.tasks.task import TASKS
 
-    module, task = teacher.module.eval(), teacher.architecture.task
-    kinds = teacher.architecture.output_kinds
+    module, name = teacher.module.eval(), teacher.architecture.task
+    kinds, task = teacher.architecture.output_kinds, TASKS[name]
 
     def loss(inputs: Any, outputs: Any, targets: Any) -> torch.Tensor:
         with torch.no_grad():
-            wanted = judged(torch_logits(forward(module, inputs, task), kinds), targets, task)
-        mine = judged(outputs, targets, task)
-        parts = [
-            functional.kl_div(
-                functional.log_softmax(mine[name] / temperature, dim=-1),
-                functional.log_softmax(wanted[name] / temperature, dim=-1),
-                reduction="batchmean",
-                log_target=True,
-            )
-            for name in mine
-        ]
-        divergence = torch.stack(parts).mean() * temperature**2
+            theirs = torch_logits(forward(module, inputs, name), kinds)
+        divergence = task.divergence(outputs, theirs, targets, temperature=temperature)
         return (1 - weight) * plain(inputs, outputs, targets) + weight * divergence
 
     return loss

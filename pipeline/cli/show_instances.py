@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from ops.core.tasks.task import TASKS
 from pipeline.datasets.api import DataError, Dataset
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
@@ -50,16 +49,10 @@ def open_known(results: Path, dataset_key: str) -> Dataset:
 
 def answer(data: Dataset, lines: Iterable[str]) -> Iterator[str]:
     """Yield one line of JSON for each line that names an instance; what cannot be shown gives {"problem": ...}."""
+    task = TASKS[data.task]
     for line in lines:
         name = json.loads(line)
         try:
-            yield json.dumps(_plain(data.show(str(name))))
+            yield json.dumps(task.show(data.show(str(name))))
         except (DataError, LookupError, OSError, ValueError) as error:
             yield json.dumps({"problem": str(error)})
-
-
-def _plain(shown: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: base64.b64encode(value).decode() if isinstance(value, bytes) else value if name == "image" else str(value)
-        for name, value in shown.items()
-    }

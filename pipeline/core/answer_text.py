@@ -1,18 +1,7 @@
-"""Equality of written answers: one definition for metrics and for the viewer."""
+"""Equality of written answers as metrics define it, for the viewer, which knows the pipeline alone."""
 
 from __future__ import annotations
 
-import re
-import string
-from functools import lru_cache
+from ops.core.tasks.answer_text import normalized
 
 __all__ = ["normalized"]
-
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-@lru_cache(maxsize=1 << 16)
-def normalized(answer: str) -> str:
-    """An answer as SQuAD compares it: lower case, without punctuation, articles and surplus spaces."""
-    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_NO_PUNCTUATION)).split())

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from ops.core.operation import Batch
 from ops.core.registry import Registry
+from ops.core.tasks.greedy_decoding import Decoding
 from pipeline.core.errors import BouillonError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Dataset(Protocol):
 
     name: str
     task: str
-    """`image-classification`, `text-classification`, `question-answering` or `generative-question-answering`."""
+    """The name of one in `ops.core.tasks`."""
     fingerprint: str
     """sha256 over content, order, splits and preprocessing; part of the key of every step that uses data."""
 
@@ -106,15 +107,6 @@ class Answers:
     """As they stand in the context; empty where the model finds none."""
     rows: np.ndarray
     """int64 (questions,): the row of `batches("evaluation")`, the window, that each answer was found in."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """Token numbers that a written answer begins with, ends with and is padded with."""
-
-    start: int
-    end: int
-    pad: int
 
 
 class QuestionDataset(Dataset, Protocol):

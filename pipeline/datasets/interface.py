@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from ops.core.tasks.task import TASKS
+from pipeline.core.user_code import code_of_definition
+
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
 
@@ -38,4 +41,6 @@ class Interface:
     def plain(self) -> dict[str, Any]:
         """As JSON-ready data; the order of the inputs counts, since ONNX files may be matched with it."""
         inputs = [[name, dtype, [int(side) for side in shape]] for name, (dtype, shape) in self.inputs.items()]
-        return {"task": self.task, "classes": list(self.classes), "inputs": inputs}
+        plain = {"task": self.task, "classes": list(self.classes), "inputs": inputs}
+        code = code_of_definition(TASKS[self.task])  # ours have versions
+        return plain if code is None else {**plain, "task_code": code}

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from ops.core.registry import nearest
+from ops.core.tasks.task import TASKS
 from pipeline.core.config_entry import EntryKind
 from pipeline.core.keys import digest
 from pipeline.core.user_code import code_of_definition, edited
@@ -32,7 +34,8 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
     """Open a conf/dataset entry; `folder` is the cache folder of data files.
 
     Files are found, fetched and checked here, and the fingerprint is known afterwards; instances are read when asked for.
-    The fingerprint of a person's own data set covers its code, its parameters and its interface, whatever it says itself.
+    The fingerprint of a person's own data set, or of data for a person's own task, covers its code, its parameters and its
+    interface, whatever it says itself.
 
     Raises:
         DataError: naming the entry, and the parameter or the file, the problem and what to do.
@@ -45,13 +48,28 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
         code = code_of_definition(factory)
         if code is not None and edited(factory.__module__):
             raise DataError("its code was edited after this process had imported it; run again")
-    if code is not None:
+        task_code = _code_of_task(opened.task)
+    if code is not None or task_code is not None:
         opened.fingerprint = _whole_fingerprint(opened, code, parameters)
     opened.name = name
     return opened
 
 
-def _whole_fingerprint(opened: Dataset, code: str, parameters: Mapping[str, Any]) -> str:
+def _code_of_task(name: str) -> str | None:
+    """Digest of the code of a person's own task; None for ours.
+
+    Raises:
+        DataError: if there is no such task, or it was edited after this process had imported it.
+    """
+    if name not in TASKS:
+        raise DataError(f"no task is called '{name}'.{nearest(name, TASKS)} Known: {', '.join(TASKS)}")
+    code = code_of_definition(TASKS[name])
+    if code is not None and edited(type(TASKS[name]).__module__):
+        raise DataError(f"the code of its task '{name}' was edited after this process had imported it; run again")
+    return code
+
+
+def _whole_fingerprint(opened: Dataset, code: str | None, parameters: Mapping[str, Any]) -> str:
     return digest(
         {
             "what": "dataset of a plug-in",

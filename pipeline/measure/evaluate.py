@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ops.core.tasks.task import TASKS
 from pipeline.core.errors import BouillonError
-from pipeline.measure.decode import write_answers
 from pipeline.measure.logits import LogitsSession
 from pipeline.measure.metrics.api import Predictions
 from pipeline.targets.api import Session
 
 if TYPE_CHECKING:
-    from pipeline.datasets.api import Dataset, GenerativeDataset, QuestionDataset, Split
+    from ops.core.tasks.task import Task
+    from pipeline.datasets.api import Dataset, Split
 
 _SPLIT: Split = "evaluation"
 
@@ -63,10 +64,13 @@ def predict(
     ids: list[str] = []
     outputs: dict[str, list[np.ndarray]] = {}
     targets: dict[str, list[np.ndarray]] = {}
-    session = LogitsSession(session, dataset.task, output_kinds or {})
+    task = TASKS[dataset.task]
+    session = LogitsSession(session, task, output_kinds or {})
     _check_inputs(session, dataset)
     for batch in dataset.batches(_SPLIT, batch_size=batch_size):
-        results = _answered_apart(session, dataset, {name: batch.inputs[name] for name in session.inputs}, batch_size)
+        results = _answered_apart(
+            task, session, dataset, {name: batch.inputs[name] for name in session.inputs}, batch_size
+        )
         for name, rows in results.items():
             if len(rows) != len(batch):
                 raise EvaluationError(f"Output '{name}' has {len(rows)} rows for a batch of {len(batch)} instances")
@@ -76,28 +80,21 @@ def predict(
         ids.extend(batch.ids)
     if not ids:
         raise EvaluationError(f"The evaluation split of '{dataset.name}' is empty: there is nothing to evaluate")
-    return _predictions(dataset, ids, _joined(outputs), _joined(targets))
+    return _predictions(task, dataset, ids, _joined(outputs), _joined(targets))
 
 
 def _answered_apart(
-    session: Session, dataset: Dataset, inputs: Mapping[str, np.ndarray], rows: int
+    task: Task, session: Session, dataset: Dataset, inputs: Mapping[str, np.ndarray], rows: int
 ) -> Mapping[str, np.ndarray]:
-    """As `_answered`; if rows are to be run alone, also those of one instance (a question may come as several)."""
+    """As `task.run`; if rows are to be run alone, also those of one instance (a question may come as several)."""
     count = len(next(iter(inputs.values())))
     if rows > SERVED_BATCH or count <= rows:
-        return _answered(session, dataset, inputs)
+        return task.run(session, inputs, dataset)
     parts = [
-        _answered(session, dataset, {name: array[row : row + 1] for name, array in inputs.items()})
+        task.run(session, {name: array[row : row + 1] for name, array in inputs.items()}, dataset)
         for row in range(count)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _answered(session: Session, dataset: Dataset, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """The outputs of one pass by name; of data whose answers are written, what was written."""
-    if hasattr(dataset, "decoding"):
-        return write_answers(session, inputs, cast("GenerativeDataset", dataset).decoding)
-    return dict(zip(session.outputs, session.run(inputs), strict=True))
 
 
 def _check_inputs(session: Session, dataset: Dataset) -> None:
@@ -113,35 +110,17 @@ def _joined(parts: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _predictions(
-    dataset: Dataset, ids: Sequence[str], outputs: dict[str, np.ndarray], targets: dict[str, np.ndarray]
+    task: Task, dataset: Dataset, ids: Sequence[str], outputs: dict[str, np.ndarray], targets: dict[str, np.ndarray]
 ) -> Predictions:
-    common: dict[str, Any] = {
-        "task": dataset.task,
-        "classes": tuple(dataset.classes),
-        "attributes": {name: tuple(values) for name, values in dataset.attributes(_SPLIT).items()} or None,
-    }
-    if not hasattr(dataset, "answers"):
-        return Predictions(ids=tuple(ids), outputs=outputs, targets=targets, **common)
-    questions = cast("QuestionDataset", dataset)
-    rows = _windows(ids, targets)
+    rows = task.instance_rows(ids, targets)
+    single = rows is None
     return Predictions(
-        ids=tuple(dataset.ids(_SPLIT)),
-        outputs={name: array[rows] for name, array in outputs.items()},
-        targets={name: array[rows] for name, array in targets.items()},
-        answers=questions.answers(outputs).texts,
-        references=tuple(questions.references()),
-        **common,
+        task=task.name,
+        classes=tuple(dataset.classes),
+        ids=tuple(ids) if single else tuple(dataset.ids(_SPLIT)),
+        outputs=outputs if single else {name: array[rows] for name, array in outputs.items()},
+        targets=targets if single else {name: array[rows] for name, array in targets.items()},
+        answers=task.answers(dataset, outputs),
+        references=task.references(dataset),
+        attributes={name: tuple(values) for name, values in dataset.attributes(_SPLIT).items()} or None,
     )
-
-
-def _windows(ids: Sequence[str], targets: dict[str, np.ndarray]) -> np.ndarray:
-    """One row per question: its first window that holds the answer, else its first.
-
-    The choice must not depend on the model, or two models' outputs could not be compared position by position.
-    """
-    inside = targets.get("start_positions", np.zeros(len(ids))) > 0
-    chosen: dict[str, int] = {}
-    for row, question in enumerate(ids):
-        if question not in chosen or (inside[row] and not inside[chosen[question]]):
-            chosen[question] = row
-    return np.fromiter(chosen.values(), dtype=np.int64)

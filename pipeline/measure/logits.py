@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
-from ops.core.forward import OUTPUTS
 from ops.core.output_kind import LOGITS, logits_of
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from ops.core.tasks.task import Task
     from pipeline.targets.api import Session
 
 
 class LogitsSession:
     """A session without the outputs that the task has no use for. A softmax that the model took is taken back."""
 
-    def __init__(self, session: Session, task: str, output_kinds: Mapping[str, str]) -> None:
+    def __init__(self, session: Session, task: Task, output_kinds: Mapping[str, str]) -> None:
         """Wrap an open model.
 
         Args:
@@ -26,7 +26,7 @@ class LogitsSession:
             output_kinds: what outputs are that are no logits (`ops.core.output_kind`).
         """
         self._session = session
-        known = [name for name in OUTPUTS.get(task, ()) if name in session.outputs]
+        known = [name for name in task.outputs if name in session.outputs]
         self.inputs = session.inputs
         self.outputs = tuple(known or session.outputs)
         self._places = [session.outputs.index(name) for name in self.outputs]

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ops.core.tasks.task import TASKS
 from pipeline.core.keys import Key
 from pipeline.layers.records_file import _ARRAYS, _TEXTS
-from pipeline.measure.metrics._outcomes import correct_rows, log_softmax, predicted_classes, token_f1_rows, valid_rows
 from pipeline.measure.metrics.api import Predictions
 from pipeline.store.records.run_records import PredictionSet
-
-INVALID = "(not a number)"
-"""What a model predicts for an instance whose outputs are not numbers."""
 
 
 def save_predictions(predictions: Predictions, folder: Path) -> None:
@@ -53,41 +50,15 @@ def load_predictions(folder: Path) -> Predictions:
 
 def prediction_record(predictions: Predictions, *, model: Key, target: str, dataset: str) -> PredictionSet:
     """What the store keeps of a model's predictions, one row per instance."""
-    if "labels" in predictions.targets:
-        return _classes(predictions, model, target, dataset)
-    return _answers(predictions, model, target, dataset)
-
-
-def _classes(predictions: Predictions, model: Key, target: str, dataset: str) -> PredictionSet:
-    """A row whose outputs are not valid predicts nothing, is wrong, and has NaN for probabilities."""
-    probabilities = np.exp(log_softmax(predictions.outputs["logits"])).astype(np.float32)
-    probabilities[~valid_rows(predictions)] = np.nan
-    best, rows = predicted_classes(predictions), np.arange(len(predictions.ids))
-    correct = correct_rows(predictions)
+    rows = TASKS[predictions.task].judge(predictions)
     return PredictionSet(
         model_key=model,
         target=target,
         dataset_key=dataset,
-        predicted=[predictions.classes[index] if index >= 0 else INVALID for index in best],
-        confidence=probabilities[rows, best],
-        label_probability=probabilities[rows, predictions.targets["labels"]],
-        correct=correct,
-        score=correct.astype(np.float32),
-        probabilities=probabilities,
-    )
-
-
-def _answers(predictions: Predictions, model: Key, target: str, dataset: str) -> PredictionSet:
-    """`score` is the token F1 to the nearest accepted answer. No probability is attached to a span of text."""
-    unknown = np.full(len(predictions.ids), np.nan, np.float32)
-    return PredictionSet(
-        model_key=model,
-        target=target,
-        dataset_key=dataset,
-        predicted=predictions.answers,
-        confidence=unknown,
-        label_probability=unknown,
-        correct=correct_rows(predictions),
-        score=token_f1_rows(predictions).astype(np.float32),
-        probabilities=None,
+        predicted=rows.predicted,
+        confidence=rows.confidence,
+        label_probability=rows.label_probability,
+        correct=rows.correct,
+        score=rows.score,
+        probabilities=rows.probabilities,
     )

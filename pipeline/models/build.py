@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core.forward import GENERATIVE, OUTPUTS, all_outputs, call, example_inputs, forward, task_outputs
+from ops.core.forward import all_outputs, call, example_inputs, forward, task_outputs
 from ops.core.model import Architecture
 from ops.core.operation import OnnxModel, TorchModel
 from ops.core.output_kind import LOGITS, output_kind, torch_operations
+from ops.core.tasks.task import TASKS, Axis
 from pipeline.core.config_entry import EntryKind
 from pipeline.core.errors import blame, reason
 from pipeline.models import factories
@@ -147,16 +148,15 @@ def _check_fit(module: torch.nn.Module, need: Need) -> tuple[dict[str, str], lis
             outputs = task_outputs(result, need.task)
     except Exception as error:  # noqa: BLE001 - boundary: a network of the user's may raise anything
         raise ModelError(f"the network does not run on {described}: its forward pass raises {blame(error)}") from None
-    for name in OUTPUTS[need.task]:
+    task = TASKS[need.task]
+    for name in task.outputs:
         check_output(name, tuple(getattr(outputs[name], "shape", ())), need)
     used = {id(output) for output in outputs.values()}
     left_out = [
-        name
-        for name, output in all_outputs(result).items()
-        if id(output) not in used
-        and not (need.task == GENERATIVE and name.startswith("encoder_"))  # on the way to words
+        name for name, output in all_outputs(result).items() if id(output) not in used and not task.is_by_product(name)
     ]
-    return {name: _kind(output) for name, output in outputs.items()}, left_out
+    kinds = {name: _kind(output) if name in task.softmax_outputs else LOGITS for name, output in outputs.items()}
+    return kinds, left_out
 
 
 def _kind(output: torch.Tensor) -> str:
@@ -182,23 +182,27 @@ def check_output(name: str, shape: tuple[int, ...], need: Need) -> None:
     Raises:
         ModelError: with both shapes.
     """
-    if need.task == GENERATIVE:
-        length = need.inputs["decoder_input_ids"][1][0]
-        if shape[:-1] != (2, length):
-            raise ModelError(
-                f"output '{name}' has shape {list(shape)} for 2 instances; the answers have {length} tokens, so it must be "
-                f"[2, {length}, vocabulary]"
-            )
+    if fits(shape, name, need):
         return
-    expected = expected_shape(name, need)
-    if shape != expected:
-        meaning = "classes" if name == "logits" else "tokens"
-        raise ModelError(
-            f"output '{name}' has shape {list(shape)} for 2 instances; the data has {expected[1]} {meaning}, so it must be "
-            f"{list(expected)}"
-        )
+    axes = _axes(name, need)
+    described = " and ".join(f"{axis.owner} {axis.size} {axis.noun}" for axis in axes if axis.size is not None)
+    expected = ", ".join(["2", *(axis.noun if axis.size is None else str(axis.size) for axis in axes)])
+    raise ModelError(
+        f"output '{name}' has shape {list(shape)} for 2 instances; {described}, so it must be [{expected}]"
+    )
 
 
-def expected_shape(name: str, need: Need) -> tuple[int, int]:
-    """Shape of an output for two instances: a number per class, or one per token of the input."""
-    return 2, len(need.classes) if name == "logits" else next(iter(need.inputs.values()))[1][0]
+def fits(shape: tuple[int, ...], name: str, need: Need) -> bool:
+    """Return whether an output for two instances has the shape that the task needs.
+
+    Args:
+        shape: of what a network gave.
+        name: of the task's output that it is to be.
+        need: the task, the classes and the inputs.
+    """
+    sizes = [2, *(axis.size for axis in _axes(name, need))]
+    return len(shape) == len(sizes) and all(size in (None, side) for side, size in zip(shape, sizes, strict=True))
+
+
+def _axes(name: str, need: Need) -> tuple[Axis, ...]:
+    return TASKS[need.task].axes(name, len(need.classes), need.inputs)

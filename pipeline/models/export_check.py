@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ops.core.forward import OUTPUTS, TOKENS, forward, tensors
+from ops.core.forward import TOKENS, forward, tensors
 from ops.core.model import TorchModel
+from ops.core.tasks.task import TASKS
 from ops.onnx_graph.session import open_session
 from pipeline.models.onnx_export import ExportError
 
@@ -36,7 +37,7 @@ def check_export(model: TorchModel, path: Path, inputs: Mapping[str, np.ndarray]
         return
     session = open_session(path)
     taken = [value.name for value in session.get_inputs()]
-    names = list(OUTPUTS[model.architecture.task])
+    names = list(TASKS[model.architecture.task].outputs)
     free = all(not isinstance(size, int) for value in session.get_inputs() for size in value.shape[:2])
     for feed in [inputs, _shortened(inputs)] if free and TOKENS[0] in inputs else [inputs]:
         with torch.no_grad():

@@ -28,7 +28,7 @@ def export_onnx(model: TorchModel, path: Path) -> dict[str, Any]:
 
     Initialisers keep the names of the module's parameters, also where the exporter transposed them (linear layers); nodes
     that multiply matrices bear the names of their layers; inputs have the names of the forward arguments, and outputs the
-    task's names (`ops.core.forward.OUTPUTS`). Batch normalisation is folded into convolutions by the exporter, and weights that are
+    task's names (`Task.outputs`). Batch normalisation is folded into convolutions by the exporter, and weights that are
     computed from others are written as what they are. The file says nothing of the machine that wrote it: no paths, no
     source lines.
 

@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 def register_ours() -> None:
     """Ours come first, so that a name that a plug-in takes again is an error in the plug-in, at its line."""
     from ops.core.operation import OPERATIONS
+    from ops.core.tasks.task import TASKS
     from pipeline.datasets.api import DATASETS
     from pipeline.measure.lints.api import LINTS
     from pipeline.measure.metrics.api import METRICS
     from pipeline.models.api import BUILDERS
     from pipeline.targets.api import TARGETS
 
-    registries: tuple[Iterable[str], ...] = (OPERATIONS, DATASETS, LINTS, METRICS, BUILDERS, TARGETS)
+    registries: tuple[Iterable[str], ...] = (OPERATIONS, DATASETS, LINTS, METRICS, BUILDERS, TARGETS, TASKS)
     for registry in registries:
         list(registry)
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ops.core.tasks.task import TASKS, Task
 from pipeline.core.download.hub import HubError
 from pipeline.models.api import ModelError
 from pipeline.models.preprocessing.beside import origin
@@ -83,12 +84,19 @@ def _part(dataset: Mapping[str, Any] | None) -> str:
     if dataset is None or dataset.get("dataset") not in DATASETS:
         return ""
     parameters = inspect.signature(DATASETS[dataset["dataset"]]).parameters
-    if "fit" in parameters or (_PICTURES in parameters and dataset.get("task") == "image-classification"):
+    if "fit" in parameters:
         return _PICTURES
-    return _TEXTS if _TEXTS in parameters and dataset.get("task") in _TASKS else ""
+    task = _task(dataset)
+    part = "" if task is None else _PICTURES if task.reads_pictures else _TEXTS
+    return part if part in parameters else ""
 
 
-_TASKS = ("text-classification", "question-answering", "generative-question-answering")
+def _task(dataset: Mapping[str, Any]) -> Task | None:
+    """The task that an entry names; opening the data set refuses one that there is not."""
+    name = str(dataset.get("task"))
+    if name not in TASKS:
+        return None
+    return TASKS[name]
 
 
 def _pretrained(config: Config, recipe: Recipe, entries: Entries) -> dict[str, Mapping[str, Any]]:
@@ -158,7 +166,7 @@ def _pictures(settled: SettledPreprocessing, name: str, entry: Mapping[str, Any]
     if own is None:
         return {}
     settings, differing = merged_pictures(given, own)
-    settled.notes.append(f"Pictures are settled as {own.source} says: {described(settings)}")
+    settled.notes.append(f"Pictures are prepared as {own.source} says: {described(settings)}")
     settled.notes += differing
     return settings
 
@@ -257,7 +265,8 @@ def _lengths(
         return {}
     if own.longest is None:
         return {}
-    if dataset.get("task") != "text-classification":
+    task = _task(dataset)
+    if task is None or task.has_contexts:
         return {"max_length": min(own.longest, _WINDOW)}
     longest = min(own.longest, _LONGEST)
     settled.notes.append(

@@ -2,8 +2,11 @@
 
 import torch
 
-from ops.core.forward import GENERATIVE, forward, judged, loss, without_padding
+from ops.core.forward import forward, loss, without_padding
+from ops.core.tasks.task import TASKS
 from tests.ops.digits import Sentences, bert
+
+WRITTEN = "generative-question-answering"
 
 
 def _batch(lengths, width=16):
@@ -40,11 +43,11 @@ def test_the_loss_and_its_gradients_stay():
 def test_only_the_tokens_of_a_written_answer_count():
     logits = torch.randn(2, 4, 9, requires_grad=True)
     targets = {"answer_tokens": torch.tensor([[3, 1, -100, -100], [4, 5, 2, 1]])}
-    value = loss({"logits": logits}, targets, GENERATIVE)
+    value = loss({"logits": logits}, targets, WRITTEN)
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets["answer_tokens"].flatten())
     torch.testing.assert_close(value, expected)
-    assert judged({"logits": logits}, targets, GENERATIVE)["logits"].shape == (6, 9)
+    assert TASKS[WRITTEN].supervised({"logits": logits}, targets)["logits"].shape == (6, 9)
     value.backward()
     assert not logits.grad[0, 2:].any()
     plain = {"logits": torch.randn(2, 3)}
-    assert judged(plain, {"labels": torch.tensor([0, 1])}, Sentences.task) is plain
+    assert TASKS[Sentences.task].supervised(plain, {"labels": torch.tensor([0, 1])}) is plain

@@ -11,7 +11,6 @@ from pipeline.datasets.readers.decoding import Background, Bits
 from pipeline.datasets.readers.geometry import ChannelOrder, Fit, Geometry, Interpolation, Rounding, default_resize
 from pipeline.datasets.readers.image_arrays import Form, Statistic
 
-Task = Literal["image-classification", "text-classification", "question-answering", "generative-question-answering"]
 DEFAULT_SIZE, DEFAULT_LENGTH = 224, 128
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ops.core.tasks.image_classification import ImageClassification
 from pipeline.datasets.api import Count, DataError, dataset
 from pipeline.datasets.array_cache import derived_arrays
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic
@@ -67,7 +68,7 @@ def cifar10(
 
     return SplitDataset(
         name="cifar10",
-        task="image-classification",
+        task=ImageClassification.name,
         fingerprint=fingerprint("cifar10", version=_VERSION, content=BIGBENCH.sha256, form=form.identity, **settings),
         load=load,
     )

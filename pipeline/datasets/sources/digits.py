@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from ops.core.tasks.image_classification import ImageClassification
 from pipeline.datasets.api import Count, DataError, dataset
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic, terciles
 from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, fixed_split
@@ -48,7 +49,7 @@ def digits(
     settings = {"train": train, "calibration": calibration, "evaluation": evaluation, "shift": shift}
     return SplitDataset(
         name="digits",
-        task="image-classification",
+        task=ImageClassification.name,
         fingerprint=fingerprint(
             "digits", version=_VERSION, content=hashlib.sha256(content).hexdigest(), form=form.identity, **settings
         ),

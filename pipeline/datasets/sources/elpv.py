@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ops.core.tasks.image_classification import ImageClassification
 from pipeline.core.download.pypi import Distribution, DistributionError, obtain
 from pipeline.datasets.api import Count, DataError, dataset
 from pipeline.datasets.array_cache import derived_arrays
@@ -75,7 +76,7 @@ def elpv(
 
     return SplitDataset(
         name="elpv",
-        task="image-classification",
+        task=ImageClassification.name,
         fingerprint=fingerprint("elpv", version=_VERSION, content=ELPV.sha256, form=form.identity, **settings),
         load=load,
     )

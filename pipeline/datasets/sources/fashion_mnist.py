@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from ops.core.tasks.image_classification import ImageClassification
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
 from pipeline.datasets.array_cache import derived_arrays
@@ -81,7 +82,7 @@ def fashion_mnist(
 
     return SplitDataset(
         name="fashion_mnist",
-        task="image-classification",
+        task=ImageClassification.name,
         fingerprint=fingerprint("fashion_mnist", version=_VERSION, content=content, form=form.identity, **settings),
         load=load,
     )

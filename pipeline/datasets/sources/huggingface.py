@@ -15,9 +15,9 @@ from pipeline.core.extras import install_command
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
 from pipeline.datasets.class_order import shown
-from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, Text
+from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
 from pipeline.datasets.splits import SplitDataset
-from pipeline.datasets.tabular.by_task import Rules, dataset_of
+from pipeline.datasets.tabular.by_task import Rules, TaskName, dataset_of
 from pipeline.datasets.tabular.rows import Records, common_orders, split_named
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def huggingface(
     path: str,
     subset: str | None = None,
     revision: str | None = None,
-    task: Task,
+    task: TaskName,
     columns: Columns = _COLUMNS,
     text: Text = _TEXT,
     picture: Picture = _PICTURE,

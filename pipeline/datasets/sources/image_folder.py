@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ops.core.registry import nearest
+from ops.core.tasks.image_classification import ImageClassification
 from pipeline.core.download.checksums import content_digest, file_digests
 from pipeline.datasets.api import SPLITS, Count, DataError, Share, Split, dataset
 from pipeline.datasets.class_order import lookalikes, order_of, shown
@@ -109,7 +110,7 @@ def image_folder(
     described = _digest(table, folder) if table else None
     return SplitDataset(
         name="image_folder",
-        task="image-classification",
+        task=ImageClassification.name,
         fingerprint=fingerprint(
             "image_folder", version=_VERSION, content=content, attributes=described, form=form.identity,
             resize=geometry.resize, **geometry.identity, flip=flip, decoding=decoder.identity, classes=order.classes,

@@ -11,12 +11,14 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from ops.core.tasks.extractive_qa import ExtractiveQuestionAnswering
+from ops.core.tasks.generative_qa import GenerativeQuestionAnswering
 from pipeline.core.download.checksums import file_digests
 from pipeline.core.keys import digest
 from pipeline.datasets.api import SPLITS, Count, DataError, Split, dataset
 from pipeline.datasets.array_cache import derived_arrays
 from pipeline.datasets.readers.generative_qa import prompt
-from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, Text
+from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
 from pipeline.datasets.readers.tokenizers import open_tokenizer, tokenizer_digest, tokenizer_folder
 from pipeline.datasets.sources._bigbench import SQUAD_SHIFTS, bigbench
 from pipeline.datasets.splits import SplitDataset, first_spread, hashed_split
@@ -84,8 +86,8 @@ def squad(
     )
     limits: dict[Split, int | None] = {"train": train, "calibration": calibration, "evaluation": evaluation}
     columns = Columns(attributes=["question_word", "answer_length"])
-    task: Task = "generative-question-answering" if generative else "question-answering"
-    rules = Rules(task, columns, text, Picture(), Shares(), None, {})
+    task = GenerativeQuestionAnswering if generative else ExtractiveQuestionAnswering
+    rules = Rules(task.name, columns, text, Picture(), Shares(), None, {})
     digests = file_digests(place, [file.name for file in files.values()], folder / "hashes")
     settings = {"files": digests, "longest": longest, "limits": limits}
     return dataset_of(

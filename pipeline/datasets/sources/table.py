@@ -11,9 +11,9 @@ from pipeline.core.download.checksums import file_digests
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
 from pipeline.datasets.paths import check_regular
-from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, Text
+from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
 from pipeline.datasets.splits import SplitDataset
-from pipeline.datasets.tabular.by_task import Rules, dataset_of
+from pipeline.datasets.tabular.by_task import Rules, TaskName, dataset_of
 from pipeline.datasets.tabular.files import read_table
 from pipeline.datasets.tabular.rows import Records, common_orders, split_named
 
@@ -25,7 +25,7 @@ def table(
     folder: Path,
     *,
     path: str | dict[str, str],
-    task: Task,
+    task: TaskName,
     columns: Columns = _COLUMNS,
     text: Text = _TEXT,
     picture: Picture = _PICTURE,

@@ -6,10 +6,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ops.core.tasks.extractive_qa import ExtractiveQuestionAnswering
+from ops.core.tasks.generative_qa import GenerativeQuestionAnswering
+from ops.core.tasks.image_classification import ImageClassification
+from ops.core.tasks.task import TASKS
+from ops.core.tasks.text_classification import TextClassification
 from pipeline.core.download.checksums import content_digest
 from pipeline.core.keys import digest
 from pipeline.datasets.api import DataError, Split
@@ -19,7 +24,7 @@ from pipeline.datasets.readers.decoding import Decoder
 from pipeline.datasets.readers.extractive_qa import Question, QuestionSet, WindowReader, parsed, windowed
 from pipeline.datasets.readers.generative_qa import INPUTS, WrittenReader, WrittenSet, encoded_questions
 from pipeline.datasets.readers.image_files import PictureReader, source_of
-from pipeline.datasets.readers.settings import Columns, Picture, Shares, Task, Text
+from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
 from pipeline.datasets.readers.text import TextReader, inputs_of, lengths_of, tokenised
 from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_folder
 from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, limited
@@ -33,7 +38,7 @@ _CLASSIFICATION_VERSION = 3  # the order of classes
 class Rules:
     """How a table is to be read, whatever it comes from."""
 
-    task: Task
+    task: TaskName
     columns: Columns
     text: Text
     picture: Picture
@@ -44,14 +49,8 @@ class Rules:
     def wanted(self) -> list[str]:
         """Names of the columns to read."""
         columns = self.columns
-        by_task = {
-            "image-classification": [columns.image, columns.label],
-            "text-classification": [*self.text_columns(), columns.label],
-            "question-answering": [columns.question, columns.context, columns.answers],
-            "generative-question-answering": [columns.question, columns.context, columns.answers],
-        }
         also = [name for name in (columns.id, columns.split, columns.group) if name]
-        return list(dict.fromkeys([*by_task[self.task], *also, *columns.attributes]))
+        return list(dict.fromkeys([*READINGS[self.task].columns(self), *also, *columns.attributes]))
 
     def text_columns(self) -> list[str]:
         """The one or two columns of a text."""
@@ -64,16 +63,15 @@ class Rules:
         Raises:
             DataError: naming the parameter.
         """
-        if self.task != "image-classification" and self.text.tokenizer is None:
+        if not TASKS[self.task].reads_pictures and self.text.tokenizer is None:
             raise DataError(f"text.tokenizer: {self.task} needs one, a folder or a Hugging Face hub id")
-        if self.task == "text-classification" and len(self.text_columns()) not in (1, 2):
-            raise DataError(f"columns.text: name one column, or two for pairs (got {len(self.text_columns())})")
+        READINGS[self.task].check(self)
         if self.shares.evaluation + self.shares.calibration >= 1:
             raise DataError("shares: evaluation and calibration together leave nothing to train on")
 
     def identity(self) -> dict[str, Any]:
         """JSON-ready: all that decides what models see, but for the tokenizer, which counts by content."""
-        part = "picture" if self.task == "image-classification" else "text"
+        part = "picture" if TASKS[self.task].reads_pictures else "text"
         return {
             "task": self.task, "columns": self.columns.model_dump(), "shares": self.shares.model_dump(),
             "classes": self.classes, "limits": dict(self.limits),
@@ -88,32 +86,30 @@ def dataset_of(
 
     Relative picture paths start at `root`.
     """
-    if rules.task == "image-classification":
+    task, reading = TASKS[rules.task], READINGS[rules.task]
+    version = _CLASSIFICATION_VERSION if task.has_classes else _VERSION
+    if task.reads_pictures:
         content = _with_pictures(rules, content, read, folder, root)
         decoding = Decoder(rules.picture.bits, rules.picture.background)
-        identity = fingerprint(
-            name, version=_CLASSIFICATION_VERSION, content=content, decoding=decoding.identity, **rules.identity()
-        )
-        return SplitDataset(
+        identity = fingerprint(name, version=version, content=content, decoding=decoding.identity, **rules.identity())
+        return reading.kind(
             name=name,
-            task=rules.task,
+            task=task.name,
             fingerprint=identity,
-            load=lambda: _pictures(rules, read(), root, decoding),
-            is_own=True,
+            load=lambda: reading.load(rules, read(), root, decoding),
+            is_own=task.has_classes,
         )
     tokenizer = tokenizer_folder(str(rules.text.tokenizer), folder)
     content = digest({"what": "table and tokenizer", "files": [content, tokenizer_digest(tokenizer, folder)]})
-    version = _CLASSIFICATION_VERSION if rules.task == "text-classification" else _VERSION
     identity = fingerprint(name, version=version, content=content, **rules.identity())
     made_of = {**rules.identity(), "limits": None, "shares": None, "classes": None}
     key = digest({"what": "tokens", "version": _VERSION, "content": content, "rules": made_of})
-    kind, make = _KINDS[rules.task]
-    return kind(
+    return reading.kind(
         name=name,
-        task=rules.task,
+        task=task.name,
         fingerprint=identity,
-        load=lambda: make(rules, read(), tokenizer, key, folder),
-        is_own=rules.task == "text-classification",
+        load=lambda: reading.load(rules, read(), tokenizer, key, folder),
+        is_own=task.has_classes,
     )
 
 
@@ -257,8 +253,39 @@ def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: 
     )
 
 
-_KINDS: Mapping[Task, tuple[type[SplitDataset], Callable[..., Instances]]] = {
-    "text-classification": (SplitDataset, _texts),
-    "question-answering": (QuestionSet, _questions),
-    "generative-question-answering": (WrittenSet, _written),
+def _check_texts(rules: Rules) -> None:
+    count = len(rules.text_columns())
+    if count not in (1, 2):
+        raise DataError(f"columns.text: name one column, or two for pairs (got {count})")
+
+
+def _question_columns(rules: Rules) -> list[str]:
+    return [rules.columns.question, rules.columns.context, rules.columns.answers]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the rows of a table become instances of a task."""
+
+    columns: Callable[[Rules], list[str]]
+    """Names of the columns that the task needs."""
+    load: Callable[..., Instances]
+    """Takes the rules and the records, and of pictures their root and decoder, of texts the tokenizer, key and folder."""
+    kind: type[SplitDataset] = SplitDataset
+    check: Callable[[Rules], None] = lambda rules: None
+    """Refuses what does not go together."""
+
+
+READINGS: Mapping[str, Reading] = {
+    ImageClassification.name: Reading(lambda rules: [rules.columns.image, rules.columns.label], _pictures),
+    TextClassification.name: Reading(
+        lambda rules: [*rules.text_columns(), rules.columns.label], _texts, check=_check_texts
+    ),
+    ExtractiveQuestionAnswering.name: Reading(_question_columns, _questions, QuestionSet),
+    GenerativeQuestionAnswering.name: Reading(_question_columns, _written, WrittenSet),
 }
+"""Task -> how tables of it are read: a newcomer's row goes here."""
+if TYPE_CHECKING:
+    TaskName = str
+else:
+    TaskName = Literal[tuple(READINGS)]  # what entries may say

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.core.answer_text import normalized
+from ops.core.tasks.rows import divergence, valid_rows
+from ops.core.tasks.task import TASKS
 from pipeline.core.errors import BouillonError
 from pipeline.core.statistics import benjamini_hochberg, holm, mcnemar
-from pipeline.measure.metrics._outcomes import correct_rows, log_softmax, predicted_classes, valid_rows
+from pipeline.measure.metrics._outcomes import correct_rows
 from pipeline.measure.metrics.api import Better, Estimate, Pairing, Predictions, metric
 from pipeline.measure.metrics.estimates import mean, share
 
@@ -20,13 +21,8 @@ class DifferentDataError(BouillonError, ValueError):
 def agreement(predictions: Predictions, base: Predictions) -> Estimate | None:
     """Share of instances with the same prediction as the base's."""
     _check(predictions, base)
-    if "logits" in predictions.outputs:
-        ours, theirs = predicted_classes(predictions), predicted_classes(base)
-        return share((ours == theirs) & (ours >= 0))
-    if predictions.references:
-        pairs = zip(predictions.answers, base.answers, strict=True)
-        return share(np.array([normalized(mine) == normalized(other) for mine, other in pairs], dtype=bool))
-    return None
+    rows = TASKS[predictions.task].agreement(predictions, base)
+    return None if rows is None else share(rows)
 
 
 @metric(unit="", format=".1%", better=Better.LOWER)
@@ -49,10 +45,10 @@ def accuracy_drop(predictions: Predictions, base: Predictions) -> Estimate | Non
 def kl_to_base(predictions: Predictions, base: Predictions) -> Estimate | None:
     """Mean Kullback-Leibler divergence of this model's probabilities from the base's; none with invalid outputs."""
     _check(predictions, base)
-    names = [name for name in base.outputs if name.endswith("logits")]
+    names = [name for name in TASKS[predictions.task].softmax_outputs if name in base.outputs]
     if not names or not (valid_rows(predictions) & valid_rows(base)).all():
         return None
-    rows = np.mean([_divergence(base.outputs[name], predictions.outputs[name]) for name in names], axis=0)
+    rows = np.mean([divergence(base.outputs[name], predictions.outputs[name]) for name in names], axis=0)
     return mean(rows)
 
 
@@ -121,12 +117,3 @@ def _check(predictions: Predictions, base: Predictions) -> None:
             f"The model was evaluated on {len(predictions.ids)} instances and its base on {len(base.ids)} others: "
             "evaluate both on the same data set"
         )
-
-
-def _divergence(base: np.ndarray, model: np.ndarray) -> np.ndarray:
-    reference, other = log_softmax(base), log_softmax(model)
-    probability = np.exp(reference)
-    with np.errstate(invalid="ignore"):  # 0 * (-inf - x): no probability, no term
-        terms = np.where(probability > 0, probability * (reference - other), 0.0)
-    rows: np.ndarray = np.maximum(terms.sum(axis=1), 0)  # rounding may give -1e-17 for equal models
-    return rows

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ops.core.tasks.classification import predicted_classes
+from ops.core.tasks.question_answering import token_f1_rows
+from ops.core.tasks.rows import log_softmax, valid_rows
+from ops.core.tasks.task import TASKS
 from pipeline.core.statistics import expected_calibration_error
-from pipeline.measure.metrics._outcomes import (
-    correct_rows,
-    log_softmax,
-    predicted_classes,
-    token_f1_rows,
-    valid_rows,
-)
+from pipeline.measure.metrics._outcomes import correct_rows
 from pipeline.measure.metrics.api import Better, Estimate, Pairing, Predictions, metric
 from pipeline.measure.metrics.estimates import mean, share
 
@@ -42,13 +40,8 @@ def loss(predictions: Predictions) -> Estimate | None:
     """Mean cross-entropy of the true label (of start and end for question answering); none with invalid outputs."""
     if not valid_rows(predictions).all():
         return None
-    ends = {"logits": "labels", "start_logits": "start_positions", "end_logits": "end_positions"}
-    terms = [
-        _cross_entropy(predictions.outputs[output], predictions.targets[target])
-        for output, target in ends.items()
-        if output in predictions.outputs and target in predictions.targets
-    ]
-    return mean(np.mean(terms, axis=0)) if terms else None
+    rows = TASKS[predictions.task].loss_rows(predictions)
+    return None if rows is None else mean(rows)
 
 
 @metric(unit="", format=".1%", better=Better.LOWER, pairing=Pairing.NONE)
@@ -113,11 +106,3 @@ def invalid_outputs(predictions: Predictions) -> Estimate | None:
 def _worst(correct: np.ndarray, groups: np.ndarray) -> Estimate | None:
     shares = [share(correct[groups == group]) for group in np.unique(groups)]
     return min((estimate for estimate in shares if estimate), key=lambda estimate: estimate.value, default=None)
-
-
-def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Per instance; NaN where the target lies outside (an answer that was cut off), as training ignores it too."""
-    inside = (targets >= 0) & (targets < logits.shape[1])
-    rows = np.full(len(targets), np.nan)
-    rows[inside] = -log_softmax(logits[inside])[np.arange(inside.sum()), targets[inside]]
-    return rows

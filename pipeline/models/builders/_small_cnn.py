@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from ops.core.tasks.task import TASKS
 from pipeline.models.api import ModelError, Need
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def small_cnn(need: Need, block: type[nn.Module], depths: list[int], widths: lis
     """
     from pipeline.models.builders._networks import SmallCNN
 
-    if need.task != "image-classification" or need.picture is None:
+    if need.picture is None or not TASKS[need.task].has_classes:
         raise ModelError(f"a convolutional network classifies pictures; the data is for {need.task}")
     if len(depths) != len(widths):
         raise ModelError(f"depths and widths: one of each per stage (got {len(depths)} and {len(widths)})")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core.forward import GENERATIVE
 from ops.core.registry import nearest
+from ops.core.tasks.task import TASKS
 from pipeline.core.download.hub import HubError, local_folder
 from pipeline.core.errors import reason
 from pipeline.models.api import Built, ModelError, Need, builder
@@ -17,12 +17,6 @@ from pipeline.models.weights import Match, listed, load_into, read_tensors, untr
 if TYPE_CHECKING:
     import torch
 
-_CLASSES = {
-    "image-classification": "AutoModelForImageClassification",
-    "text-classification": "AutoModelForSequenceClassification",
-    "question-answering": "AutoModelForQuestionAnswering",
-    GENERATIVE: "AutoModelForSeq2SeqLM",
-}
 _FILES = ("config.json", "*.safetensors", "*.safetensors.index.json")
 _PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 _NOT_STRUCTURE = (
@@ -162,9 +156,10 @@ def _check_keys(base: Any, config: Mapping[str, Any]) -> None:
 def _wanted(base: Any, config: Mapping[str, Any], need: Need) -> dict[str, Any]:
     """The entry's settings, with the classes and the input size of the data."""
     wanted: dict[str, Any] = dict(config)
-    if need.task == GENERATIVE or hasattr(base, "use_cache"):
+    task = TASKS[need.task]
+    if task.is_autoregressive or hasattr(base, "use_cache"):
         wanted["use_cache"] = False  # keys and values of earlier tokens would be outputs of the exported graph
-    if need.task not in (GENERATIVE, "question-answering"):
+    if task.has_classes:
         wanted["id2label"] = dict(enumerate(need.classes))
         wanted["label2id"] = {name: number for number, name in enumerate(need.classes)}
     if need.picture is not None:
@@ -202,12 +197,15 @@ def _initialised(settings: Any, need: Need) -> torch.nn.Module:
 def _auto(need: Need) -> Any:
     import transformers
 
-    return getattr(transformers, _CLASSES[need.task])
+    name = TASKS[need.task].transformers_class
+    if name is None:
+        raise ModelError(f"transformers builds no models for {need.task}; use another builder")
+    return getattr(transformers, name)
 
 
 def _attention(need: Need) -> dict[str, str]:
     """The exporter cannot follow torch's fused attention where it takes a bias (T5)."""
-    return {"attn_implementation": "eager"} if need.task == GENERATIVE else {}
+    return {"attn_implementation": "eager"} if TASKS[need.task].is_autoregressive else {}
 
 
 def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> tuple[torch.nn.Module, dict[str, Any]]:

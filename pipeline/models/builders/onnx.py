@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ops.core.forward import OUTPUTS
 from ops.core.output_kind import graph_operations, output_kind
+from ops.core.tasks.task import TASKS
 from ops.onnx_graph.layers import rename_values
 from ops.onnx_graph.session import open_session
 from pipeline.core.errors import reason
 from pipeline.models.api import ModelError, Need, OnnxFile, builder
-from pipeline.models.build import check_output, expected_shape
+from pipeline.models.build import check_output, fits
 from pipeline.models.onnx_files.external_data import write_whole
 from pipeline.models.onnx_files.graph import free_axes, read_whole_graph, weights_apart
 from pipeline.models.onnx_files.inputs import adapt_inputs, adapt_outputs, check_batch_axis, match_inputs
@@ -47,15 +47,16 @@ def onnx(need: Need, *, path: str) -> OnnxFile:
     outputs = _match_outputs(results, need, file)
     changed |= any(old != new for old, new in outputs.items())
     rename_values(model, outputs)
-    adapted += adapt_outputs(model, [name for name in OUTPUTS[need.task] if name in outputs.values()])
+    names_of_task = TASKS[need.task].outputs
+    adapted += adapt_outputs(model, [name for name in names_of_task if name in outputs.values()])
     values = {new: results[old] for old, new in outputs.items()}
-    for name in OUTPUTS[need.task]:
+    for name in names_of_task:
         check_output(name, values[name].shape, need)
     kinds = {
         name: output_kind(graph_operations(model.graph, name), values[name].astype(np.float32))
-        for name in OUTPUTS[need.task]
+        for name in TASKS[need.task].softmax_outputs
     }
-    further = [value.name for value in model.graph.output if value.name not in kinds]
+    further = [value.name for value in model.graph.output if value.name not in names_of_task]
     notes: dict[str, Any] = {"further_outputs": further} if further else {}
     if adapted:
         notes["adapted"] = adapted
@@ -86,12 +87,11 @@ def _feed(need: Need) -> dict[str, np.ndarray]:
 
 def _match_outputs(results: Mapping[str, Any], need: Need, file: Path) -> dict[str, str]:
     """Output of the file -> output of the task: by name, else by order, else the ones of the right shape."""
-    wanted = list(OUTPUTS[need.task])
+    wanted = list(TASKS[need.task].outputs)
     left = [name for name in wanted if name not in results]
     others = [name for name in results if name not in wanted]
     if len(others) != len(left):
-        shapes = {name: getattr(results[name], "shape", None) for name in others}
-        fitting = [name for name in others if left and shapes[name] == expected_shape(left[0], need)]
+        fitting = [name for name in others if left and fits(getattr(results[name], "shape", ()), left[0], need)]
         others = [name for name in fitting if results[name].dtype.kind == "f"]
     if len(others) != len(left):
         raise ModelError(f"{file}: has the outputs {', '.join(results)}; the task needs {', '.join(wanted)}")

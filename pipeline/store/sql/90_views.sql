@@ -116,7 +116,7 @@ SELECT dataset_key, name AS dataset, task, classes, splits, entry FROM dataset;
 COMMENT ON VIEW datasets IS 'Data sets that models were made from or evaluated on.';
 COMMENT ON COLUMN datasets.dataset_key IS 'Fingerprint of the content.';
 COMMENT ON COLUMN datasets.dataset IS 'Name.';
-COMMENT ON COLUMN datasets.task IS 'image-classification, text-classification or question-answering.';
+COMMENT ON COLUMN datasets.task IS 'What is asked of a model, by the name that recipes have for it.';
 COMMENT ON COLUMN datasets.classes IS 'List of class names, in the order of the outputs.';
 COMMENT ON COLUMN datasets.splits IS 'JSON: split -> number of instances.';
 COMMENT ON COLUMN datasets.entry IS 'JSON: how to open it again.';

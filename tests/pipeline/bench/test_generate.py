@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ops.core.forward import GENERATIVE
+from ops.core.tasks.generative_qa import GenerativeQuestionAnswering
+from ops.core.tasks.greedy_decoding import write_answers
 from pipeline.datasets.api import Decoding
-from pipeline.measure.decode import write_answers
 from pipeline.models.api import Need
 from pipeline.models.build import build
 from pipeline.models.onnx_export import export_onnx
@@ -23,7 +23,7 @@ def model():
     """A T5 whose random weights are large enough for varied answers."""
     torch.manual_seed(3)
     entry = {"name": "t5", "builder": "huggingface", "architecture": "t5", "config": TINY}
-    built = build(entry, Need(GENERATIVE, (), INPUTS, pretrained=False))
+    built = build(entry, Need(GenerativeQuestionAnswering.name, (), INPUTS, pretrained=False))
     with torch.no_grad():
         for parameter in built.module.parameters():
             parameter.normal_(std=0.6)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ops.core.forward import GENERATIVE, forward
+from ops.core.forward import forward
+from ops.core.tasks.generative_qa import GenerativeQuestionAnswering
 from pipeline.models import storage
 from pipeline.models.api import ModelError, Need
 from pipeline.models.build import build, build_structure
@@ -14,7 +15,7 @@ from tests.pipeline.models.conftest import BERT, entry
 
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "vocab_size": 30}
 WRITING = Need(
-    GENERATIVE, (),
+    GenerativeQuestionAnswering.name, (),
     {"input_ids": ("int64", (12,)), "attention_mask": ("int64", (12,)), "decoder_input_ids": ("int64", (5,))},
     pretrained=False,
 )  # fmt: skip
@@ -27,7 +28,7 @@ def model():
 
 def test_it_gives_the_logits_of_every_next_token_and_nothing_else(model):
     inputs = {name: torch.ones((3, *shape), dtype=torch.int64) for name, (_, shape) in WRITING.inputs.items()}
-    assert forward(model.module, inputs, GENERATIVE)["logits"].shape == (3, 5, 30)
+    assert forward(model.module, inputs, GenerativeQuestionAnswering.name)["logits"].shape == (3, 5, 30)
     assert set(model.module(**inputs).keys()) == {"logits", "encoder_last_hidden_state"}
 
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from pipeline.datasets.api import Decoding
-    from pipeline.targets.api import Session
+    import numpy as np
+
+    from ops.core.tasks.task import OpenModel
 
 _ROWS = 16
 """Questions answered at a time: the logits of one pass are rows x tokens x vocabulary."""
 
 
-def write_answers(session: Session, inputs: Mapping[str, np.ndarray], decoding: Decoding) -> dict[str, np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """Token numbers that a written answer begins with, ends with and is padded with."""
+
+    start: int
+    end: int
+    pad: int
+
+
+def write_answers(session: OpenModel, inputs: Mapping[str, np.ndarray], decoding: Decoding) -> dict[str, np.ndarray]:
     """Return `tokens` int64 (N, T), padded after the end token, and `log_probability` float32 (N,) of what was written.
 
     Every token is the most likely one after those before it, as in greedy search. All are guessed at once and the guess
@@ -23,6 +32,8 @@ def write_answers(session: Session, inputs: Mapping[str, np.ndarray], decoding: 
     (Jacobi decoding: Santilli et al., "Accelerating Transformer Inference for Translation via Parallel Decoding", ACL
     2023). The graph keeps no state between passes, so that one file serves training's and decoding's shapes.
     """
+    import numpy as np
+
     count = len(inputs["decoder_input_ids"])
     parts = [
         _written(session, {name: array[start : start + _ROWS] for name, array in inputs.items()}, decoding)
@@ -31,7 +42,9 @@ def write_answers(session: Session, inputs: Mapping[str, np.ndarray], decoding: 
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _written(session: Session, inputs: Mapping[str, np.ndarray], decoding: Decoding) -> dict[str, np.ndarray]:
+def _written(session: OpenModel, inputs: Mapping[str, np.ndarray], decoding: Decoding) -> dict[str, np.ndarray]:
+    import numpy as np
+
     place = session.outputs.index("logits")
     rows, length = inputs["decoder_input_ids"].shape
     tokens = np.full((rows, length), decoding.pad, np.int64)
@@ -47,6 +60,8 @@ def _written(session: Session, inputs: Mapping[str, np.ndarray], decoding: Decod
 
 def _ended(tokens: np.ndarray, decoding: Decoding) -> np.ndarray:
     """Padding after the first end token."""
+    import numpy as np
+
     ends = tokens == decoding.end
     after = np.cumsum(ends, axis=1) - ends > 0
     return np.where(after, decoding.pad, tokens)
@@ -54,6 +69,8 @@ def _ended(tokens: np.ndarray, decoding: Decoding) -> np.ndarray:
 
 def _log_probability(logits: np.ndarray, tokens: np.ndarray, decoding: Decoding) -> np.ndarray:
     """Sum over the tokens up to the end; NaN where logits are not numbers."""
+    import numpy as np
+
     ends = tokens == decoding.end
     counted = np.cumsum(ends, axis=1) - ends == 0
     highest = logits.max(axis=2, keepdims=True)

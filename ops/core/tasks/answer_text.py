@@ -1,0 +1,18 @@
+"""Equality of written answers: one definition for metrics and for the viewer."""
+
+from __future__ import annotations
+
+import re
+import string
+from functools import lru_cache
+
+__all__ = ["normalized"]
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+@lru_cache(maxsize=1 << 16)
+def normalized(answer: str) -> str:
+    """An answer as SQuAD compares it: lower case, without punctuation, articles and surplus spaces."""
+    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_NO_PUNCTUATION)).split())
