@@ -2,67 +2,142 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.errors import OperationError
 from ops.core.operation import Format
 from pipeline.core.environment import device, device_id
+from pipeline.core.keys import Key
+from pipeline.engine.jobs import Job
+from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.layers.records_file import load_layers
 from pipeline.measure.metrics.api import ModelFiles
 from pipeline.measure.metrics.compute import compute, identities
 from pipeline.measure.predictions import load_predictions
 from pipeline.models.storage import ONNX_FILE
+from pipeline.stages.predict import PREDICT
+from pipeline.stages.tensor_stats import LAYERS
+from pipeline.store.records.run_records import Measurement
 from pipeline.targets.open import open_target
 
 if TYPE_CHECKING:
-    from pipeline.engine.jobs import Job
     from pipeline.engine.worker import Worker
 
 _OF_THE_RUNTIME = ("integer_mac_share",)
 """Metrics of files that depend on how the target runs them here; the others are properties of the file alone."""
 
 
-def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Return the measures: metric name -> value with its interval, what it depends on, and the key of its evidence.
+@dataclass(frozen=True, slots=True)
+class MeasureParams:
+    """Evidence that figures are computed from."""
 
-    And the metrics that failed: name -> why.
-    """
-    details = job.details
-    if list(details["metrics"]) != sorted(identities()):
-        raise OperationError("The code of a metric has changed since the run was planned; run again")
-    observed = worker.artifacts.manifest(details["predictions"])
-    base = load_predictions(worker.artifacts.folder(details["base"])) if "base" in details else None
-    predictions = load_predictions(worker.artifacts.folder(details["predictions"]))
-    answered = {
-        "target": details["target"],
-        "device": observed["device"],
-        "dataset_key": observed["dataset"],
-        "evidence_key": details["predictions"],
-    }
-    failed: dict[str, str] = {}
-    judged = compute(predictions, base=base, failed=failed)
-    measures = {spec.name: {**asdict(found), **answered} for spec, found in judged}
-    for spec, found in compute(_files(worker, job), failed=failed):
-        runs = (
-            {"target": details["target"], "device": device_id()}
-            if spec.name in _OF_THE_RUNTIME
-            else {"target": "", "device": ""}
-        )
-        measures[spec.name] = {**asdict(found), **runs, "dataset_key": "", "evidence_key": details["file"]}
-    machines = {**observed.get("machines", {}), device_id(): device()}
-    return {"measures": measures, "machines": machines, **({"failed": failed} if failed else {})}
+    metrics: tuple[str, ...]
+    """`pipeline.measure.metrics.compute.identities` when the run was planned, sorted."""
+    predictions: Key
+    layers: Key
+    file: Key
+    """The artifact whose ONNX file would be deployed."""
+    base: Key | None = None
+    """Predictions of the root; None for the root itself."""
+
+    def evidence(self) -> dict[str, Key]:
+        """Return the evidence by name."""
+        evidence = {"predictions": self.predictions, "layers": self.layers, "file": self.file}
+        return evidence if self.base is None else {**evidence, "base": self.base}
 
 
-def _files(worker: Worker, job: Job) -> ModelFiles:
+class MeasureStage(Stage[MeasureParams]):
+    """The figures of every model on every target."""
+
+    name, version, params = "measure", 1, MeasureParams
+    evidence = "measures"
+    needs = ("operation", "export", "layers", "predict")
+
+    def jobs(self, planning: Planning) -> Iterator[Job[MeasureParams]]:
+        """One job per model and target: a new metric is computed from evidence that exists."""
+        metrics = tuple(sorted(planning.metrics))
+        answers = {(run.model, run.target): run.key for run in PREDICT.jobs(planning)}
+        for (model, target), predictions in answers.items():
+            step = planning.steps[model]
+            base = answers.get((step.root, target))
+            params = MeasureParams(
+                metrics=metrics,
+                predictions=predictions,
+                layers=LAYERS.key(model),
+                file=planning.plan.facts.export_key(model) if step.format is Format.TORCH else model,
+                base=None if base == predictions else base,
+            )
+            evidence = params.evidence()
+            key = self.key(model, evidence=evidence, metrics=metrics)
+            yield Job(key, self.name, step.path, model, tuple(dict.fromkeys(evidence.values())), params, target)
+
+    def make(self, worker: Worker, job: Job[MeasureParams], folder: Path, scratch: Path) -> dict[str, Any]:
+        """Return the measures: metric name -> value with its interval, what it depends on, and the key of its evidence.
+
+        And the metrics that failed: name -> why.
+        """
+        params = job.params
+        if list(params.metrics) != sorted(identities()):
+            raise OperationError("The code of a metric has changed since the run was planned; run again")
+        observed = worker.artifacts.manifest(params.predictions)
+        base = None if params.base is None else load_predictions(worker.artifacts.folder(params.base))
+        predictions = load_predictions(worker.artifacts.folder(params.predictions))
+        answered = {
+            "target": job.target,
+            "device": observed["device"],
+            "dataset_key": observed["dataset"],
+            "evidence_key": params.predictions,
+        }
+        failed: dict[str, str] = {}
+        of_answers = compute(predictions, base=base, failed=failed)
+        measures = {spec.name: {**asdict(estimate), **answered} for spec, estimate in of_answers}
+        for spec, estimate in compute(_files(worker, job), failed=failed):
+            runs = (
+                {"target": job.target, "device": device_id()}
+                if spec.name in _OF_THE_RUNTIME
+                else {"target": "", "device": ""}
+            )
+            measures[spec.name] = {**asdict(estimate), **runs, "dataset_key": "", "evidence_key": params.file}
+        machines = {**observed.get("machines", {}), device_id(): device()}
+        return {"measures": measures, "machines": machines, **({"failed": failed} if failed else {})}
+
+    def records(self, job: Job[MeasureParams], recording: Recording) -> Iterator[Measurement]:
+        """All figures."""
+        manifest = recording.artifacts.manifest(job.key)
+        fields = ("target", "device", "dataset_key", "value", "low", "high", "count", "evidence_key")
+        now = datetime.now(UTC)
+        for name, measure in manifest["measures"].items():
+            yield Measurement(
+                model_key=manifest["model"],
+                run_id=recording.run_id,
+                measured_at=now,
+                metric=name,
+                **{field: measure[field] for field in fields},
+            )
+
+    def failure(self, job: Job[MeasureParams], recording: Recording) -> str | None:
+        """Metrics that failed, and why: the job is tried again next time."""
+        failed = recording.artifacts.manifest(job.key).get("failed")
+        if not failed:
+            return None
+        problems = "; ".join(f"metric '{name}': {problem}" for name, problem in failed.items())
+        return f"{problems}. The other metrics are kept"
+
+
+MEASURE = register(MeasureStage())
+
+
+def _files(worker: Worker, job: Job[MeasureParams]) -> ModelFiles:
     from ops.onnx_graph.macs import count_macs
 
-    details = job.details
-    deployed = worker.artifacts.folder(details["file"]) / ONNX_FILE
-    target = open_target(worker.workplace.targets[details["target"]])
+    deployed = worker.artifacts.folder(job.params.file) / ONNX_FILE
+    target = open_target(worker.workplace.targets[job.target])
     opened = deployed if target.accepts is Format.ONNX else worker.artifacts.folder(job.model)
-    layers = load_layers(worker.artifacts.folder(details["layers"]))
+    layers = load_layers(worker.artifacts.folder(job.params.layers))
     return ModelFiles(
         file=deployed,
         layers=tuple(asdict(layer) for layer in layers),
