@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import io
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from pipeline.core.machine.streams import open_standard_streams
 from pipeline.core.machine.user import settle_user
 
 __all__ = ["CONF", "compose", "main", "run"]
+_LOG_LEVELS = ("debug", "info", "warning", "error")
 _OBJECTS = 200_000
 """New objects between two collections of garbage: a plan of 10,000 steps has a million, and all of them stay."""
 COMMANDS = ("import", "export", "migrate", "verify", "compare", "show")
@@ -43,7 +45,8 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
 
 Any key of conf/config.yaml can be set as key=value; --config-dir DIR adds a folder of your own recipes, models and
-data sets (DIR/recipe/mine.yaml, ...). Afterwards: `panel serve viewer`, or any SQL client on results.duckdb.
+data sets (DIR/recipe/mine.yaml, ...); --log-level info tells every job on standard error; --version names the versions
+of this program and its libraries. Afterwards: `panel serve viewer`, or any SQL client on results.duckdb.
 """
 
 
@@ -65,8 +68,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.stdout.write(f"{HELP}\nRecipes: {', '.join(recipe_names())}\n")
+    if not arguments or arguments[0] in ("-h", "--help", "help", "--version"):
+        sys.stdout.write(
+            _versions() if arguments == ["--version"] else f"{HELP}\nRecipes: {', '.join(recipe_names())}\n"
+        )
         return 0 if arguments else 2
     from pipeline.core.errors import BouillonError
     from pipeline.store.database import DatabaseError
@@ -88,6 +93,12 @@ def _run(arguments: list[str]) -> int:
         return 130
 
 
+def _versions() -> str:
+    from pipeline.core.environment import versions
+
+    return "".join(f"{name} {version}\n" for name, version in versions().items())
+
+
 def _of_the_system(error: Exception) -> str:
     """What the file system or the database says, with what to do."""
     if isinstance(error, OSError):
@@ -102,6 +113,7 @@ def _sweep(arguments: list[str]) -> int:
     from pipeline.sweep.prepare import prepare
 
     options, overrides = _options(arguments)
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     raw, entries = compose(overrides, extra=options.config_dir)
     odd = not_finite(raw)
     if odd is not None:
@@ -112,10 +124,13 @@ def _sweep(arguments: list[str]) -> int:
 def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(prog="python -m pipeline", add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config-dir", type=Path)
+    parser.add_argument("--log-level", choices=_LOG_LEVELS, default="warning")
     try:
         options, overrides = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
-        raise UsageError(f"--config-dir: {error.message}. Write --config-dir DIR") from None
+        name = error.argument_name or "--config-dir"
+        usage = f"--log-level {'|'.join(_LOG_LEVELS)}" if name == "--log-level" else "--config-dir DIR"
+        raise UsageError(f"{name}: {error.message}. Write {usage}") from None
     for word in overrides:
         if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
             raise UsageError(
@@ -124,7 +139,7 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             )
         if word.startswith("--"):
             raise UsageError(
-                f"unknown option '{shortened(word)}'. Known: --config-dir DIR, --help; everything else is key=value"
+                f"unknown option '{shortened(word)}'. Known: --config-dir DIR, --log-level LEVEL, --version, --help; everything else is key=value"
             )
         if "=" not in word and not word.startswith("~"):
             raise UsageError(f"'{shortened(word)}' is not key=value.{_instead(word, options.config_dir)}")

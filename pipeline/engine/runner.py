@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -12,6 +13,8 @@ from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
 from pipeline.engine.executors.api import Executor
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped
+
+_log = logging.getLogger(__name__)
 
 
 def run(
@@ -33,11 +36,13 @@ def run(
                 waits.done(job)
                 continue
             yield job, None
+            _log.info("start %s of %s (%s)", job.what, job.path, job.key[:12])
             running[executor.submit(replace(job, force=job.key in force))] = job
         finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), None)
         for future in [future for future in running if future in finished]:  # a set has another order in every process
             job = running.pop(future)
             outcome = future.result()
+            _log.info("end %s of %s (%s): %s", job.what, job.path, job.key[:12], type(outcome).__name__.lower())
             yield job, outcome
             if isinstance(outcome, Done):
                 waits.done(job)

@@ -204,3 +204,15 @@ def test_a_data_set_of_the_users_that_raises_is_named_with_the_line(plan, conf, 
         )
     finally:
         DATASETS._items.pop(f"odd_{when}", None)
+
+
+def test_the_version_is_said_with_those_of_the_libraries(capsys):
+    assert main.run(["--version"]) == 0
+    lines = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
+    assert {"python", "bouillon", "torch", "onnxruntime", "duckdb"} <= lines.keys()
+
+
+def test_an_unknown_level_of_the_log_is_refused_with_the_known_ones(plan):
+    refused(
+        plan("recipe=small", "--log-level", "shout"), "--log-level: invalid choice: 'shout'", "debug|info|warning|error"
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.cli.summary import lengths_note
+from pipeline.stages.timing import lengths_note
 from pipeline.store.records.run_records import TimingSamples
 
 

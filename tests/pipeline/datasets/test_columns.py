@@ -36,7 +36,7 @@ def refused(file, content, message, columns=("text", "label")):
         ("t.csv", CSV.replace("ü", "\nü").replace("\n\n", "\r\n\r\n").encode()),
         ("t.csv", CSV.rstrip("\n").encode()),
         ("T.CSV", CSV.encode()),
-        ("t.csv.gz", gzip.compress(CSV.encode())),
+        ("t.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
         (
             "t.tsv",
             CSV.replace("text,label", "text\tlabel")
@@ -49,7 +49,7 @@ def refused(file, content, message, columns=("text", "label")):
         ("t.jsonl", b"\xef\xbb\xbf" + LINES.encode()),
         ("t.jsonl", ("\n" + LINES.replace("\n", "\r\n \r\n")).encode()),
         ("t.ndjson", LINES.rstrip("\n").encode()),
-        ("t.jsonl.gz", gzip.compress(LINES.encode())),
+        ("t.jsonl.gz", gzip.compress(LINES.encode(), mtime=0)),
     ],
 )
 def test_every_spelling_of_a_table_gives_its_rows(tmp_path, name, content):

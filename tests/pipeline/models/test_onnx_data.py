@@ -9,10 +9,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from pipeline.models import storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
 from pipeline.models.identity import content_of
-from pipeline.models.onnx_files import external_data, storage
+from pipeline.models.onnx_files import external_data
 from tests.pipeline.models.conftest import PICTURES, entry
 
 WEIGHT = np.random.default_rng(0).normal(size=(192, 3)).astype(np.float32)
