@@ -36,13 +36,13 @@ def run(
                 waits.done(job)
                 continue
             yield job, None
-            _log.info("start %s of %s (%s)", job.what, job.path, job.key[:12])
+            _log.info("start %s of %s (%s)", job.stage, job.path, job.key[:12])
             running[executor.submit(replace(job, force=job.key in force))] = job
         finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), None)
         for future in [future for future in running if future in finished]:  # a set has another order in every process
             job = running.pop(future)
             outcome = future.result()
-            _log.info("end %s of %s (%s): %s", job.what, job.path, job.key[:12], type(outcome).__name__.lower())
+            _log.info("end %s of %s (%s): %s", job.stage, job.path, job.key[:12], type(outcome).__name__.lower())
             yield job, outcome
             if isinstance(outcome, Done):
                 waits.done(job)

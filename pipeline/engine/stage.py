@@ -37,7 +37,6 @@ from pipeline.core.keys import Key, evidence_key
 from pipeline.core.user_code import code_of_definition
 from pipeline.engine.jobs import Job
 from pipeline.plan.steps import Plan, Step
-from pipeline.store.records.run_records import Record
 
 if TYPE_CHECKING:
     from pipeline.engine.worker import Worker
@@ -141,8 +140,8 @@ class Stage(ABC, Generic[P]):
             What the manifest says beyond the job: JSON.
         """
 
-    def records(self, job: Job[P], recording: Recording) -> Iterable[Record]:
-        """Return the records of a finished artifact."""
+    def records(self, job: Job[P], recording: Recording) -> Iterable[Any]:
+        """Return the records of a finished artifact: of `pipeline.store.records`, or of an `own_table`."""
         return ()
 
     def failure(self, job: Job[P], recording: Recording) -> str | None:
