@@ -1,4 +1,4 @@
-"""What crosses a process boundary: plain data, so that any process or machine can run it."""
+"""Jobs and their outcomes: plain data that crosses process boundaries, so that any process or machine can run them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Job(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one job may take; None: no limit."""
+    """Bounds of one job; None: no limit."""
 
     seconds: float | None = None
     memory_bytes: int | None = None
@@ -47,7 +47,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What all jobs of a run share. Sent once to every worker."""
+    """The surroundings that all jobs of a run share. Sent once to every worker."""
 
     artifacts: Path
     scratch: Path

@@ -109,7 +109,7 @@ class ActivationsStage(Stage[ActivationParams]):
         return {"instances": INSTANCES}
 
     def records(self, job: Job[ActivationParams], recording: Recording) -> Iterator[Distribution]:
-        """How the outputs of all layers are distributed."""
+        """The distributions of all layers' outputs."""
         yield from load_records(Distribution, recording.artifacts.folder(job.key) / DISTRIBUTIONS)
 
 

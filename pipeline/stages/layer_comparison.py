@@ -38,7 +38,7 @@ class ComparisonParams:
 
 
 class ComparisonStage(Stage[ComparisonParams]):
-    """How the layers of every model differ from those of its parent and of its root."""
+    """Differences between the layers of every model and those of its parent and of its root."""
 
     name, version, params = "compare", 5, ComparisonParams
     needs = ("operation", "export", "layers", "activations")

@@ -1,4 +1,4 @@
-"""Where what is to be compared lies: keys of artifacts, as jobs and the command line name them."""
+"""Sources of a comparison: keys of artifacts, as jobs and the command line name them."""
 
 from __future__ import annotations
 

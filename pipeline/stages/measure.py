@@ -136,11 +136,11 @@ def _files(worker: Worker, job: Job[MeasureParams]) -> ModelFiles:
 
     deployed = worker.artifacts.folder(job.params.file) / ONNX_FILE
     target = open_target(worker.workplace.targets[job.target])
-    opened = deployed if target.accepts is Format.ONNX else worker.artifacts.folder(job.model)
+    model_file = deployed if target.accepts is Format.ONNX else worker.artifacts.folder(job.model)
     layers = load_layers(worker.artifacts.folder(job.params.layers))
     return ModelFiles(
         file=deployed,
         layers=tuple(asdict(layer) for layer in layers),
         macs=sum(layer.macs for layer in count_macs(deployed)),
-        kernels=target.kernels(opened),
+        kernels=target.kernels(model_file),
     )

@@ -31,7 +31,7 @@ UNSEEDED = 0
 
 @dataclass(frozen=True, slots=True)
 class OperationParams:
-    """How a model is made."""
+    """Everything that a model is made from."""
 
     op: str
     version: int

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunParams:
-    """What a target opens."""
+    """The artifact that a target opens."""
 
     source: Key
     """The model, or its export."""

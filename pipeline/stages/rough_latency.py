@@ -33,7 +33,7 @@ PRESET = "smoke"
 
 @dataclass(frozen=True, slots=True)
 class LatencyParams:
-    """How a model is timed."""
+    """A model's file and the conditions that it is timed under."""
 
     source: Key
     """What the target opens: the model, or its export."""
@@ -108,5 +108,5 @@ LATENCY = register(LatencyStage())
 
 def _opens_quickly(target: Mapping[str, Any]) -> bool:
     """Importing torch, compiling and starting an accelerator take longer than a rough figure is worth."""
-    opened = target_class(target)
-    return opened.accepts is Format.ONNX and opened.clock == "cpu"
+    runtime = target_class(target)
+    return runtime.accepts is Format.ONNX and runtime.clock == "cpu"
