@@ -65,8 +65,8 @@ def test_a_stage_of_ones_own_makes_its_evidence_of_every_model_and_fills_its_own
     )
     assert [name for name, *_ in rows] == ["base", "base/int8", "base/pruned"]
     assert rows == counts
-    assert place.sql("SELECT path, outcome, target FROM steps WHERE job = 'zeros' ORDER BY path") == [
-        (name, "done", "") for name, *_ in rows
+    assert place.sql("SELECT path, outcome FROM steps WHERE job = 'zeros' ORDER BY path") == [
+        (name, "done") for name, *_ in rows
     ]
     comments = "SELECT comment FROM duckdb_columns() WHERE table_name = 'zeros' AND comment IS NOT NULL ORDER BY 1"
     assert place.sql(comments) == [("How many weights are zero.",), ("How many weights there are.",), ("The model.",)]
