@@ -1,11 +1,14 @@
 """Rules of the house that no linter knows."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from pipeline.measure.metrics.api import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 400
@@ -35,6 +38,40 @@ def test_nothing_names_one_machine():
             found += [
                 f"{path.relative_to(ROOT)}: {line}" for line in path.read_text().splitlines() if machine.search(line)
             ]
+    assert not found
+
+
+HOMONYMS = {
+    "parameters": ("ops/", "pipeline/", "viewer/", "scripts/"),  # of operations, functions and modules
+    "sparsity": ("ops/", "pipeline/measure/lints/size.py", "viewer/layers/", "viewer/session/state.py", "scripts/"),
+    "energy": ("ops/factorize/",),  # of singular values
+    "integer_mac_share": ("ops/quantize/", "scripts/bench/"),  # a note of an operation
+    "macs": ("viewer/layers/",),  # of a layer
+    "speedup": ("pipeline/measure/lints/", "pipeline/store/write/table_map.py"),  # a row of the view `speedups`
+    "agreement": ("viewer/behaviours/",),  # of two models on the instances chosen
+    "f1": ("viewer/behaviours/",),  # a measure of answers
+}
+"""Words that are names of metrics and of something else -> where they mean that."""
+
+
+def test_a_metric_is_named_where_it_is_defined_and_nowhere_else():
+    """Others ask for its role, or import its function: a person's own metric must fare like ours."""
+    quoted = re.compile("|".join(f"(?<=['\"]){name}(?=['\"])" for name in METRICS))
+    found = []
+    for path in tracked("ops/*.py", "pipeline/*.py", "viewer/*.py", "scripts/*"):
+        name = str(path.relative_to(ROOT))
+        if name.startswith(("pipeline/measure/metrics/", "scripts/studies/")) or b"\0" in path.read_bytes():
+            continue  # the studies' pages tell of certain figures
+        if path.suffix != ".py" and not path.read_text().startswith("#!/usr/bin/env python3"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                metrics = {node.value} & set(METRICS) or set(quoted.findall(node.value))
+                found += [
+                    f"{name}:{node.lineno} {metric}"
+                    for metric in metrics
+                    if not name.startswith(HOMONYMS.get(metric, ()))
+                ]
     assert not found
 
 

@@ -364,7 +364,7 @@ def _explained(error: BaseException) -> str:
 
 
 def _keys() -> list[str]:
-    """What can be set besides the words of recipes and entries."""
+    """Return the keys that can be set besides the words of recipes and entries."""
     from pipeline.sweep.config import Config, ExecutorConfig, LimitsConfig
 
     groups: dict[str, type[BaseModel]] = {"executor": ExecutorConfig, "limits": LimitsConfig}

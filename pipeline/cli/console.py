@@ -1,4 +1,4 @@
-"""What the command line prints of a run: notices and progress while it goes on, tables at its end."""
+"""Output of the command line: notices and progress while a run goes on, tables at its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from pipeline.cli.explain import explain, print_plan
 from pipeline.cli.progress import show_progress
 from pipeline.cli.summary import print_absent, print_failures, print_findings, print_next, print_notes, print_scores
-from pipeline.store.queries.scores import scores
+from pipeline.store.queries.scores import primary_metrics, scores
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.reporter import JobReport, TimingReport
 from pipeline.sweep.run import Result, run
@@ -45,9 +45,10 @@ def run_and_print(prepared: Prepared) -> int:
 def print_result(prepared: Prepared, result: Result, console: Console) -> None:
     """Print the scores of every target, the failures, the findings, and what to type next."""
     results = prepared.config.results
+    metrics = primary_metrics(results)
     for target in prepared.targets:
         if target not in result.absent:
-            print_scores(prepared.plan, scores(results, target, result.device), target, console)
+            print_scores(prepared.plan, scores(results, target, result.device), metrics, target, console)
     print_failures(result.outcomes, console)
     print_absent(result.absent, console)
     print_findings(prepared.plan, result.findings, console)

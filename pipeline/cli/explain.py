@@ -1,4 +1,4 @@
-"""What a run would do, and why: the planned tree with keys and expected times, and the reason for a rerun."""
+"""Explanation of a plan: the tree with keys and expected times, and the reason for a rerun."""
 
 from __future__ import annotations
 

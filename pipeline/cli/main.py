@@ -100,7 +100,7 @@ def _versions() -> str:
 
 
 def _of_the_system(error: Exception) -> str:
-    """What the file system or the database says, with what to do."""
+    """Return the message of the file system or the database, with what to do."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}. What is finished is kept: run again when it is mended"
@@ -147,7 +147,7 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _instead(word: str, extra: Path | None) -> str:
-    """What a word that sets nothing may have been meant to be."""
+    """Return a suggestion for a word that sets nothing."""
     if word in COMMANDS:
         return f" A command comes first: python -m pipeline {word} ..."
     recipes = recipe_names([CONF, *([extra] if extra else [])])

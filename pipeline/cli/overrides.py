@@ -62,7 +62,7 @@ def _parsed(word: str) -> Any:
 
 
 def _problem(parsed: Any, value: Any) -> str | None:
-    """What keeps a word that the grammar knows from setting something."""
+    """Return the reason why a word that the grammar knows sets nothing."""
     from hydra.core.override_parser.types import Glob
 
     if parsed.is_sweep_override() or isinstance(value, Glob):

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a live tree in a terminal, plain lines elsewhere."""
+"""Progress of a sweep: a live tree in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def show_progress(plan: Plan, jobs: Sequence[Job[Any]], scratch: Path, durations
 
 @dataclass(slots=True)
 class _Row:
-    """How far one model is: the state of its operation, and what is being observed of it."""
+    """The state of one model: of its operation, and of the stages that observe it."""
 
     state: str = "waiting"
     started: float | None = None
@@ -110,7 +110,7 @@ class Board:
         return total / self._workers
 
     def progress_text(self, key: Key) -> str:
-        """What the running step says of itself."""
+        """Return the progress that the running step reports."""
         try:
             raw = json.loads((self._scratch / key / PROGRESS_FILE).read_text())
             return f"{raw['done'] / raw['total']:.0%} {raw['text']}".strip()
@@ -118,7 +118,7 @@ class Board:
             return ""
 
     def headline(self) -> str:
-        """How far the run is, in one line."""
+        """Return the progress of the run in one line."""
         elapsed = format_seconds(time.monotonic() - self.started)
         remaining = self.remaining_seconds()
         rest = (

@@ -1,4 +1,4 @@
-"""What a person reads when a sweep has ended."""
+"""The summary that a person reads when a sweep has ended."""
 
 from __future__ import annotations
 
@@ -16,16 +16,26 @@ from pipeline.core.keys import Key
 from pipeline.engine.jobs import Failed, Job, Outcome, Skipped
 from pipeline.plan.steps import Plan
 from pipeline.store.queries.scores import Score
-from pipeline.store.records.run_records import Lint
+from pipeline.store.records.run_records import Lint, Metric
 
 _SHOWN = 3  # findings of one kind; the others are in the store
+_RATIO = "x"
+"""Unit of metrics that compare a model with another."""
 
 Scores = Mapping[str, Mapping[str, Score]]
 """Model key -> metric -> its newest score, on one target."""
 
 
-def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> None:
-    """Print one row per model: operation path, accuracy, p50 latency and its ratio to base, file size, sparsity."""
+def print_scores(plan: Plan, scores: Scores, metrics: Sequence[Metric], target: str, console: Console) -> None:
+    """Print one row per model: operation path, and those of the metrics that any of the models has.
+
+    Args:
+        plan: of the run.
+        scores: on the target.
+        metrics: in the order of the columns.
+        target: name of the runtime.
+        console: receives the table.
+    """
     table = Table(
         title=f"{plan.recipe.name} on {target}",
         title_justify="left",
@@ -33,22 +43,14 @@ def print_scores(plan: Plan, scores: Scores, target: str, console: Console) -> N
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    quality = "f1" if plan.facts.task.endswith("question-answering") else "accuracy"
+    rows = [(step, scores[step.key]) for step in plan.steps if step.key in scores]
+    columns = [metric for metric in metrics if any(metric.metric in own for _, own in rows)]
     table.add_column("model", overflow="fold")
-    for name in (quality, "p50", "speed-up (95 %)", "file", "zeros"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for step in plan.steps:
-        found = scores.get(step.key)
-        if found is None:
-            continue
-        table.add_row(
-            Text("  " * step.depth + step.path.rpartition("/")[2]),
-            _format(found.get(quality), "{:.1%}"),
-            _format(found.get("latency_p50"), "{:.2f} ms"),
-            _speedup(found.get("speedup")),
-            _bytes(found.get("file_bytes")),
-            _format(found.get("sparsity"), "{:.0%}"),
-        )
+    for metric in columns:
+        table.add_column(Text(metric.metric.replace("_", " ")), justify="right", no_wrap=True)
+    for step, own in rows:
+        cells = [_cell(own.get(metric.metric), metric) for metric in columns]
+        table.add_row(Text("  " * step.depth + step.path.rpartition("/")[2]), *cells)
     console.print(table)
 
 
@@ -114,25 +116,26 @@ def print_next(results: Path, console: Console) -> None:
     )  # fmt: skip
 
 
-def _format(score: Score | None, template: str) -> str:
-    return "" if score is None else template.format(score.value)
-
-
-def _speedup(score: Score | None) -> str:
-    """A ratio whose interval holds 1 is no difference, and is not to be read as one."""
+def _cell(score: Score | None, metric: Metric) -> Text:
     if score is None:
-        return ""
+        return Text("")
+    if metric.unit == _RATIO:
+        return Text(_ratio(score, metric.format))
+    if metric.unit == "B":
+        return Text(_bytes(score.value))
+    return Text(f"{score.value:{metric.format}} {metric.unit}".rstrip())
+
+
+def _ratio(score: Score, template: str) -> str:
+    """A ratio whose interval holds 1 is no difference, and is not to be read as one."""
     if score.low is None or score.high is None:
-        return f"{score.value:.2f}x"
+        return f"{score.value:{template}}{_RATIO}"
     if score.low <= 1 <= score.high:
         return "no difference"
-    return f"{score.value:.2f}x ({score.low:.2f}-{score.high:.2f})"
+    return f"{score.value:{template}}{_RATIO} ({score.low:{template}}-{score.high:{template}})"
 
 
-def _bytes(score: Score | None) -> str:
-    if score is None:
-        return ""
-    value = score.value
+def _bytes(value: float) -> str:
     for unit in ("B", "kB", "MB"):
         if value < 1000:  # noqa: PLR2004 - SI prefixes
             return f"{value:.3g} {unit}"

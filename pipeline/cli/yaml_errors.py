@@ -1,4 +1,4 @@
-"""What is wrong with a YAML file of the user's: which file, which line, what."""
+"""Errors of a person's YAML files in one line: the file, the line and the problem."""
 
 from __future__ import annotations
 

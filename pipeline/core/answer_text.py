@@ -1,4 +1,4 @@
-"""When two written answers are the same: one definition for metrics and for the viewer."""
+"""Equality of written answers: one definition for metrics and for the viewer."""
 
 from __future__ import annotations
 

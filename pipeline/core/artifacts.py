@@ -40,11 +40,11 @@ class ArtifactStore:
         self._sound: set[Key] = set()
 
     def path(self, key: Key) -> Path:
-        """Where the artifact is, or would be. To read its files, use `folder`."""
+        """Return the artifact's folder, whether it exists or not. To read its files, use `folder`."""
         return self.root / key[:2] / key
 
     def folder(self, key: Key) -> Path:
-        """Where the artifact is, after comparing its files with what was written: once per process, by their content.
+        """Return the artifact's folder after comparing its files with what was written: once per process, by their content.
 
         Raises:
             DamagedArtifactError: if they differ; the artifact is set aside, so that the next run makes it again.

@@ -17,7 +17,7 @@ _MISSING = "???"
 
 @dataclass(frozen=True, slots=True)
 class EntryKind(Generic[T]):
-    """What the entries of one folder of conf/ have in common."""
+    """A kind of entry: the rules that all entries of one folder of conf/ share."""
 
     noun: str
     """What messages call an entry: `Model`."""

@@ -1,4 +1,4 @@
-"""What explains a number besides the model: the machine, the versions, the commit."""
+"""The environment of a figure besides the model: the machine, the versions, the commit."""
 
 from __future__ import annotations
 

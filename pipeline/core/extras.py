@@ -1,4 +1,4 @@
-"""How to install what is optional without replacing what is pinned: torch above all, of which others bring gigabytes."""
+"""Install commands for optional libraries that leave what is pinned alone: torch above all, of which others bring gigabytes."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def _hidden_text(text: str, secrets: tuple[tuple[str, str], ...]) -> str:
 
 @cache
 def _pattern(secrets: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str] | None, dict[str, str]]:
-    """What to look for, longest first, and the variable behind each form that a value takes in texts."""
+    """Return a pattern of all forms of the values, longest first, and the variable behind each form."""
     names: dict[str, str] = {}
     for name, secret in secrets:
         if len(secret) >= _SHORTEST:

@@ -1,4 +1,4 @@
-"""Which class is which output of a model: the order of class names, and the rule that it comes from."""
+"""The order of classes: class names in the order of a model's outputs, and the rule that it comes from."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Where files come from that are not on this machine."""
+    """The places that files come from which are not on this machine."""
 
     package: str
     """A Debian package, fetched with `apt-get download` and unpacked without root."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What a model is built to fit."""
+    """The part of a data set that a model is built to fit."""
 
     task: str
     classes: tuple[str, ...]

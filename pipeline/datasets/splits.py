@@ -1,4 +1,4 @@
-"""What all data sets have in common: three disjoint splits, fixed samples, shuffles, batches."""
+"""The base of all data sets: three disjoint splits, fixed samples, shuffles, batches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reader(Protocol):
         ...
 
     def show(self, row: int) -> Mapping[str, Any]:
-        """What a person sees of the instance."""
+        """Return an instance for a person to see."""
         ...
 
 
@@ -91,7 +91,7 @@ class SplitDataset:
 
     @property
     def class_order(self) -> ClassOrder | None:
-        """Where the order of the classes comes from; None where it is part of the data set's definition."""
+        """The rule behind the order of the classes; None where it is part of the data set's definition."""
         return self._all.order if self._is_own else None
 
     @cached_property

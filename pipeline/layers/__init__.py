@@ -1,1 +1,1 @@
-"""What is inside models: values, changes and activations, layer by layer. Start at `pipeline.layers.tensors.open`."""
+"""The inside of models: values, changes and activations, layer by layer. Start at `pipeline.layers.tensors.open`."""

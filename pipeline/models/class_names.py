@@ -63,7 +63,7 @@ def _read_json(file: Path) -> Mapping[str, Any]:
 
 
 def _of_onnx(entry: Mapping[str, Any], folder: Path) -> tuple[str, ...] | None:
-    """What exporters write into the metadata of the file, as JSON or as a Python literal."""
+    """Return the names that exporters write into the metadata of a file, as JSON or as a Python literal."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx, without types
 

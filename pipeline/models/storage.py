@@ -1,4 +1,4 @@
-"""How models are stored: the only place that knows the file layout of a model artifact.
+"""Storage of models: the only place that knows the file layout of a model artifact.
 
 torch   architecture.json, edits.json, structure.json, model.safetensors, masks.safetensors (if any weight is masked)
 onnx    architecture.json, model.onnx, model.onnx.data (if the weights are more than one ONNX file holds)
@@ -34,7 +34,7 @@ _EDITS, _MASKS, _STRUCTURE = "edits.json", "masks.safetensors", "structure.json"
 
 
 def format_of(folder: Path) -> Format:
-    """Which kind of model an artifact folder holds."""
+    """Return the kind of model that an artifact folder holds."""
     return Format.ONNX if (folder / ONNX_FILE).exists() else Format.TORCH
 
 
@@ -142,7 +142,7 @@ def _json(file: Path) -> Any:
 
 
 def _again(folder: Path) -> str:
-    """How to make a damaged result anew: its manifest knows the step."""
+    """Return how to make a damaged result anew: its manifest knows the step."""
     try:
         path = json.loads((folder / MANIFEST).read_text())["path"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -98,7 +98,7 @@ class _Planner:
         )
 
     def _report_circle(self, stuck: list[Node]) -> None:
-        """What is still waiting names itself or its own descendant."""
+        """Report steps that still wait: each names itself or its own descendant."""
         names = ", ".join(f"'{node.path}'" for node in stuck[:3])
         self.problems.append(
             f"Steps {names}: they name each other, or their own descendants, as the model to use. Name a step above them"

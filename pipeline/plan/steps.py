@@ -17,7 +17,7 @@ SEED = "seed"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What planning must know of the world outside the recipe; the command line gathers it."""
+    """Facts about the world outside the recipe that planning must know."""
 
     task: str
     data_fingerprint: str

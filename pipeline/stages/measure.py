@@ -15,20 +15,22 @@ from pipeline.core.keys import Key
 from pipeline.engine.jobs import Job
 from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.layers.records_file import load_layers
-from pipeline.measure.metrics.api import ModelFiles
+from pipeline.measure.instance_values import load_values, save_values
+from pipeline.measure.metrics.api import Estimate, ModelFiles
 from pipeline.measure.metrics.compute import compute, identities
 from pipeline.measure.predictions import load_predictions
 from pipeline.models.storage import ONNX_FILE
 from pipeline.stages.predict import PREDICT
 from pipeline.stages.tensor_stats import LAYERS
-from pipeline.store.records.run_records import Measurement
+from pipeline.store.records.run_records import InstanceValues, Measurement
 from pipeline.targets.open import open_target
 
 if TYPE_CHECKING:
     from pipeline.engine.worker import Worker
 
-_OF_THE_RUNTIME = ("integer_mac_share",)
-"""Metrics of files that depend on how the target runs them here; the others are properties of the file alone."""
+
+_PLACE = ("target", "device", "dataset_key", "evidence_key")
+"""Columns that figures and their values by instance have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class MeasureParams:
 class MeasureStage(Stage[MeasureParams]):
     """The figures of every model on every target."""
 
-    name, version, params = "measure", 1, MeasureParams
+    name, version, params = "measure", 2, MeasureParams
     evidence = "measures"
     needs = ("operation", "export", "layers", "predict")
 
@@ -76,7 +78,7 @@ class MeasureStage(Stage[MeasureParams]):
             yield Job(key, self.name, step.path, model, tuple(dict.fromkeys(evidence.values())), params, target)
 
     def make(self, worker: Worker, job: Job[MeasureParams], folder: Path, scratch: Path) -> dict[str, Any]:
-        """Return the measures: metric name -> value with its interval, what it depends on, and the key of its evidence.
+        """Write the values by instance, and return the measures: metric -> value with its interval, and what it depends on.
 
         And the metrics that failed: name -> why.
         """
@@ -94,30 +96,23 @@ class MeasureStage(Stage[MeasureParams]):
         }
         failed: dict[str, str] = {}
         of_answers = compute(predictions, base=base, failed=failed)
-        measures = {spec.name: {**asdict(estimate), **answered} for spec, estimate in of_answers}
+        measures = {spec.name: {**_figures(estimate), **answered} for spec, estimate in of_answers}
+        save_values({spec.name: estimate.rows for spec, estimate in of_answers if estimate.rows is not None}, folder)
         for spec, estimate in compute(_files(worker, job), failed=failed):
-            runs = (
-                {"target": job.target, "device": device_id()}
-                if spec.name in _OF_THE_RUNTIME
-                else {"target": "", "device": ""}
-            )
-            measures[spec.name] = {**asdict(estimate), **runs, "dataset_key": "", "evidence_key": params.file}
+            place = {"target": job.target, "device": device_id()} if spec.runtime else {"target": "", "device": ""}
+            measures[spec.name] = {**_figures(estimate), **place, "dataset_key": "", "evidence_key": params.file}
         machines = {**observed.get("machines", {}), device_id(): device()}
         return {"measures": measures, "machines": machines, **({"failed": failed} if failed else {})}
 
-    def records(self, job: Job[MeasureParams], recording: Recording) -> Iterator[Measurement]:
-        """All figures."""
-        manifest = recording.artifacts.manifest(job.key)
-        fields = ("target", "device", "dataset_key", "value", "low", "high", "count", "evidence_key")
+    def records(self, job: Job[MeasureParams], recording: Recording) -> Iterator[Measurement | InstanceValues]:
+        """All figures, and their values by instance."""
+        measures = recording.artifacts.manifest(job.key)["measures"]
         now = datetime.now(UTC)
-        for name, measure in manifest["measures"].items():
-            yield Measurement(
-                model_key=manifest["model"],
-                run_id=recording.run_id,
-                measured_at=now,
-                metric=name,
-                **{field: measure[field] for field in fields},
-            )
+        for name, measure in measures.items():
+            yield Measurement(model_key=job.model, run_id=recording.run_id, measured_at=now, metric=name, **measure)
+        for name, values in load_values(recording.artifacts.path(job.key)).items():
+            place = {field: measures[name][field] for field in _PLACE}
+            yield InstanceValues(model_key=job.model, metric=name, values=values, **place)
 
     def failure(self, job: Job[MeasureParams], recording: Recording) -> str | None:
         """Metrics that failed, and why: the job is tried again next time."""
@@ -129,6 +124,10 @@ class MeasureStage(Stage[MeasureParams]):
 
 
 MEASURE = register(MeasureStage())
+
+
+def _figures(estimate: Estimate) -> dict[str, float | None]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "count": estimate.count}
 
 
 def _files(worker: Worker, job: Job[MeasureParams]) -> ModelFiles:

@@ -26,7 +26,7 @@ from pipeline.store.errors import (
 APPLICATION = "bouillon"
 DatabaseError = duckdb.Error
 """Anything that DuckDB refuses."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MAGIC = slice(8, 12)
 _QUOTED = re.compile(r'"[^"]*"')
 _WITHOUT_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
@@ -45,7 +45,7 @@ predictions of 50,000 instances with 1,000 classes each took twice the time."""
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a store says of itself."""
+    """The identity that a store states."""
 
     store_id: str
     schema_version: int
@@ -112,7 +112,7 @@ def attach_results(db: duckdb.DuckDBPyConnection, path: Path, name: str = "resul
 
 
 def unreadable(path: Path, error: duckdb.Error) -> UnreadableResultsError:
-    """What DuckDB said of a store, as one sentence with what to do."""
+    """Return DuckDB's error about a store as one sentence with what to do."""
     log = write_ahead_log(path)
     reason = f"cannot be read by DuckDB {duckdb.__version__}: {_first_line(error)}"
     if is_damage(str(error)) and log.exists():

@@ -1,4 +1,4 @@
-"""What can be wrong with a results file. Every message names the file, the problem and what to do."""
+"""Errors of results files. Every message names the file, the problem and what to do."""
 
 from __future__ import annotations
 

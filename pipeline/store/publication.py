@@ -90,7 +90,7 @@ class StoreFiles:
             raise WriteError(self.explain(error)) from None
 
     def _damage(self) -> str:
-        """What is wrong with the content of the working file; empty if nothing is, or it is not there."""
+        """Return the fault in the content of the working file; empty if there is none, or no file."""
         try:
             if self.working.exists():
                 self._inspector.look(self.working)
@@ -131,7 +131,7 @@ class StoreFiles:
             ) from None
 
     def published_stamp(self) -> Stamp | None:
-        """What the published results say of themselves; None if there are none, or only an empty file."""
+        """Return the identity of the published results; None if there are none, or only an empty file."""
         try:
             return self._look_at_results()
         except (NoResultsError, EmptyResultsError):
@@ -154,7 +154,7 @@ class StoreFiles:
             sys.stderr.write(f"{log} is not a log of this program's. It is kept as {aside}.\n")
 
     def working_stamp(self) -> Stamp:
-        """What the working file says of itself."""
+        """Return the identity of the working file."""
         return self._inspector.look(self.working)
 
     def check_published(self, published: Stamp | None, own: Stamp) -> None:
@@ -195,7 +195,7 @@ class StoreFiles:
         return f"{self.results}: writing failed: {reason}. {advice}: what was written before is safe in {self.working}."
 
     def backup(self, version: int) -> Path:
-        """Where the last state of a schema version is kept."""
+        """Return the file in which the last state of a schema version is kept."""
         return self.working.with_suffix(f".version-{version}")
 
     def back_up(self, version: int) -> Path:

@@ -92,7 +92,7 @@ def refuse_hidden(db: duckdb.DuckDBPyConnection, path: Path, name: str = "store"
 
 
 def _scoreboard(columns: Sequence[scoreboard.Column]) -> str:
-    """How DuckDB writes the scoreboard of some metrics."""
+    """Return DuckDB's text of the scoreboard of some metrics."""
     with closing(_template().cursor()) as db:
         db.execute(scoreboard.definition(columns))
         return _views(db, "memory")["scoreboard"]

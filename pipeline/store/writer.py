@@ -89,7 +89,7 @@ class Store:
 
     def metrics(self) -> dict[str, Metric]:
         """Name -> what the metric means now."""
-        found = self._read("SELECT metric, unit, format, better, is_primary, description FROM metrics")
+        found = self._read("SELECT metric, unit, format, better, is_primary, description, role, pairing FROM metrics")
         return {row[0]: Metric(*row) for row in found}
 
     def durations(self) -> dict[tuple[str, str], float]:

@@ -1,4 +1,4 @@
-"""Which output of a pretrained model is which class of the data: by name, where the model has names."""
+"""Agreement of classes between a pretrained model and the data: by name, where the model has names."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class ConfigError(BouillonError, ValueError):
 
 
 class LimitsConfig(BaseModel):
-    """What one job may take."""
+    """Limits of one job."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     seconds: float | None = Field(default=None, gt=0)
@@ -31,7 +31,7 @@ class LimitsConfig(BaseModel):
 
 
 class ExecutorConfig(BaseModel):
-    """Where jobs run."""
+    """The executor: where jobs run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     executor: Literal["local", "inprocess"] = "local"

@@ -28,7 +28,7 @@ _FOLDER = Path("~/.cache/bouillon/known_data")
 
 @dataclass(frozen=True, slots=True)
 class KnownData:
-    """How a data set is opened."""
+    """A data set that a run of this person's has opened."""
 
     entry: Mapping[str, Any]
     """The conf/dataset entry."""

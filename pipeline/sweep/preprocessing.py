@@ -77,7 +77,7 @@ def settle_preprocessing(config: Config, recipe: Recipe, entries: Entries) -> Se
 
 
 def _part(dataset: Mapping[str, Any] | None) -> str:
-    """Which of a data set's settings a model can decide: of pictures, of texts, or none (empty)."""
+    """Return the part of a data set's settings that a model can decide: of pictures, of texts, or none (empty)."""
     from pipeline.datasets.api import DATASETS
 
     if dataset is None or dataset.get("dataset") not in DATASETS:
@@ -109,7 +109,7 @@ def _pretrained(config: Config, recipe: Recipe, entries: Entries) -> dict[str, M
 
 
 def _given(dataset: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """What the entry says of pictures or texts; an entry without such a group says it at its top."""
+    """Return an entry's settings of pictures or texts; an entry without such a group has them at its top."""
     group = dataset.get(part) if dataset.get("task") else dataset
     return {key: value for key, value in (group or {}).items() if value is not None}
 

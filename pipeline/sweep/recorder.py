@@ -142,8 +142,19 @@ class Recorder:
 
 def metric_records() -> list[Metric]:
     """What every registered metric means."""
-    specs = [METRICS[name] for name in METRICS]
-    return [Metric(s.name, s.unit, s.format, s.better.value, s.primary, s.description) for s in specs]
+    return [
+        Metric(
+            metric=spec.name,
+            unit=spec.unit,
+            format=spec.format,
+            better=spec.better.value,
+            primary=spec.primary,
+            description=spec.description,
+            role=spec.role.value,
+            pairing=spec.pairing.value,
+        )
+        for spec in (METRICS[name] for name in METRICS)
+    ]
 
 
 def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:

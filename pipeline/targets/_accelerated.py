@@ -1,4 +1,4 @@
-"""What the targets on accelerators through ONNX Runtime share."""
+"""The base of targets on accelerators through ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the targets on ONNX Runtime share: one way to open a session, whatever the execution provider."""
+"""The base of targets on ONNX Runtime: one way to open a session, whatever the execution provider."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def session_options(threads: int, optimization: Optimization) -> ort.SessionOpti
 
 @functools.cache
 def runtime_errors() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises; its exceptions share no base class of their own."""
+    """Return the exceptions of ONNX Runtime; they share no base class of their own."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     found = (getattr(state, name) for name in dir(state))

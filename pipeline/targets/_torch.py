@@ -1,4 +1,4 @@
-"""What the targets on PyTorch share: loading an artifact and running a module on NumPy arrays."""
+"""The base of targets on PyTorch: loading an artifact and running a module on NumPy arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a target runtime is: something that opens a model file and runs batches.
+"""The contract of a target runtime: it opens a model file and runs batches.
 
 A target never times itself: `pipeline.measure.timing` holds the one timing loop, so that numbers from two targets can be
 compared. A newcomer adds one file to `pipeline/targets/`, with one class under `@target`:
@@ -127,7 +127,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeTime:
-    """What one node of a graph took."""
+    """The time of one node of a graph."""
 
     name: str
     """As the runtime calls it: with the name of a node of the file in it."""

@@ -17,7 +17,8 @@ from tests.pipeline.store.facts import DEVICE, RUN, START, measurement
 
 COUNT = 1000
 DATA = run_records.DatasetInfo("data1", "digits", "image-classification", ["cat", "dog"], {"evaluation": COUNT}, {})
-SIZE = run_records.Metric("file_bytes", "B", ",.0f", "lower", True, "Bytes of the file.")
+SIZE = run_records.Metric("file_bytes", "B", ",.0f", "lower", True, "Bytes of the file.", "size")
+ACCURACY = run_records.Metric("accuracy", "", ".1%", "higher", True, "Share of right answers.", "quality", "instances")
 INSTANCES = run_records.Instances("data1", "evaluation", [str(at) for at in range(COUNT)], ["cat"] * COUNT, {})
 MODELS = {
     # name: (operation, parameters, right answers of a thousand, bytes, times as fast as the base)
@@ -36,17 +37,14 @@ MODELS = {
 
 
 def facts():
-    yield from (RUN, DEVICE, DATA, SIZE, INSTANCES)
+    yield from (RUN, DEVICE, DATA, SIZE, ACCURACY, INSTANCES)
     for name, (op, params, right, size, speed) in MODELS.items():
         spec, parent = OPERATIONS[op], name.rpartition("/")[0]
         checked = spec.check(params)
         yield run_records.Model(name, parent or None, name, "", "study", op, 1, spec.kind.value, "torch", checked)
         correct = np.arange(COUNT) < right
-        share = np.full(COUNT, 0.9, np.float32)
-        both = np.stack([share, 1 - share], axis=1)
-        answers = ["cat" if right else "dog" for right in correct]
-        score = correct.astype(np.float32)
-        yield run_records.PredictionSet(name, "onnxruntime", "data1", answers, share, share, correct, score, both)
+        values = correct.astype(np.float32)
+        yield run_records.InstanceValues(name, "onnxruntime", "", "data1", "accuracy", values, f"{name}-accuracy")
         yield measurement(name, "file_bytes", float(size), target="")
         if speed:
             # two threads gain less: the tables tell of one
@@ -128,7 +126,7 @@ def test_only_the_roots_asked_for_are_shown(results):
 
 def test_the_readme_has_a_table_for_each_kind_of_network():
     part = re.search(r"<!-- effects -->\n(.*?)\n<!-- /effects -->", OPERATIONS_GUIDE.read_text(), flags=re.DOTALL)
-    heads = re.findall(r"^\| \*\*(.+?)\*\* \([\d,]+ instances\) \| (accuracy|F1) \|", part[1], flags=re.MULTILINE)
+    heads = re.findall(r"^\| \*\*(.+?)\*\* \([\d,]+ instances\) \| (accuracy|f1) \|", part[1], flags=re.MULTILINE)
     assert heads
     assert all(
         re.search(rf"^\| `{op}`", part[1], flags=re.MULTILINE) for op in ("train", "quantize", "magnitude_prune")

@@ -32,7 +32,7 @@ def publish(path: Path, *, instances: int = 240, compared: bool = True) -> Store
             [CLASSES[label] for label in labels],
             {"sex": [("f", "m")[at % 2] for at in range(instances)], "age": [HOSTILE if at % 3 else "old" for at in range(instances)]},
         ),
-        facts.Metric("accuracy", "", ".1%", "higher", True, "Share of right answers."),
+        facts.Metric("accuracy", "", ".1%", "higher", True, "Share of right answers.", "quality", "instances"),
     ]  # fmt: skip
     for number, (name, parent) in enumerate(MODELS.items()):
         found.append(

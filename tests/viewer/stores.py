@@ -12,6 +12,7 @@ from pipeline.store.writer import Store
 
 START = datetime(2026, 1, 1)
 _BETTER = {"Latency": "lower", "Model Size": "lower", "Epochs": "neither"}
+_ROLE = {"Latency": "cost", "Model Size": "size", "Sparsity": "size"}
 _UNIT = {"Latency": "ms", "Model Size": "B"}
 _FORMAT = {"Latency": ".1f", "Model Size": ".3g", "Epochs": ".0f"}
 _SPREAD = {"Latency": 0.03, "Top-1 Accuracy": 0.004, "Top-5 Accuracy": 0.002}
@@ -56,6 +57,7 @@ def _records(study: dict[str, Any], run: str) -> list[run_records.Record]:
                 _BETTER.get(name, "higher"),
                 bool(metric.get("primary")),
                 f"About {name}.",
+                _ROLE.get(name, "quality" if "Accuracy" in name else "other"),
             )
         )
     for number, model in enumerate(study["models"]):

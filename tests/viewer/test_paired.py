@@ -12,7 +12,7 @@ from pipeline.store.records import run_records as facts
 from pipeline.store.records.timing_records import Speedup
 from pipeline.store.writer import Store
 from viewer.format.metrics import MeasuredValue
-from viewer.results.paired_difference import of_answers, of_speedup
+from viewer.results.paired_difference import of_instances, of_speedup
 from viewer.results.results import load_results
 
 START = datetime(2026, 1, 1)
@@ -20,12 +20,13 @@ INSTANCES = 1000
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(*[arrays.arrays(bool, n)] * 2)))
-def test_the_interval_of_answers_is_that_of_the_mean_of_the_differences(answers):
+def test_the_interval_of_the_mean_difference_is_walds_where_answers_are_right_or_wrong(answers):
     mine, other = answers
-    each = mine.astype(float) - other
-    found = of_answers(mine, other)
-    assert found.value == pytest.approx(each.mean(), abs=1e-12)
-    assert found.noise == pytest.approx(1.959963984540054 * each.std() / len(each) ** 0.5, abs=1e-9)
+    gained, lost, count = int((mine & ~other).sum()), int((other & ~mine).sum()), len(mine)
+    found = of_instances(mine.astype(float), other.astype(float))
+    assert found.value == pytest.approx((gained - lost) / count, abs=1e-12)
+    half = 1.959963984540054 * (gained + lost - (gained - lost) ** 2 / count) ** 0.5 / count
+    assert found.noise == pytest.approx(half, abs=1e-9)
 
 
 def test_a_time_is_divided_by_the_speedup_and_a_rate_multiplied():
@@ -50,8 +51,8 @@ def study(tmp_path_factory):
         facts.DatasetInfo("d1", "pictures", "image-classification", ["a", "b"], {"evaluation": INSTANCES}, {}),
         facts.Instances("d1", "evaluation", [f"i{at}" for at in range(INSTANCES)], ["a"] * INSTANCES, {}),
         facts.Device("m1", {}),
-        facts.Metric("accuracy", "", ".1%", "higher", True, "Share of right answers."),
-        facts.Metric("latency_p50", "ms", ".3g", "lower", True, "Median time."),
+        facts.Metric("accuracy", "", ".1%", "higher", True, "Share of right answers.", "quality", "instances"),
+        facts.Metric("latency_p50", "ms", ".3g", "lower", True, "Median time.", "cost", "wall_time"),
     ]
     for name, answers in right.items():
         share = float(stated[name])
@@ -59,10 +60,7 @@ def study(tmp_path_factory):
             facts.Model(name, None if name == "base" else "base", name, "", "study", "op", 1, "prune", "torch", {}),
             facts.Measurement(name, "ort", "", "d1", "accuracy", share, share - 0.02, share + 0.02, INSTANCES, "r1", START, f"e{name}"),
             facts.Measurement(name, "ort", "m1", "", "latency_p50", 9.0 if name == "close" else 10.0, 8.9, 10.1, 100, "r1", START, f"t{name}"),
-            facts.PredictionSet(
-                name, "ort", "d1", np.where(answers, "a", "b").tolist(), np.ones(INSTANCES, np.float32),
-                answers.astype(np.float32), answers, answers.astype(np.float32), None,
-            ),
+            facts.InstanceValues(name, "ort", "", "d1", "accuracy", answers.astype(np.float32), f"e{name}"),
         ]  # fmt: skip
     for clock, ratio in (("wall", 1.02), ("cpu", 3.0)):
         found.append(

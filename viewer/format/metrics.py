@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import lru_cache
 
+from pipeline.core.metric_kinds import Better, MetricRole, Pairing
 from viewer.format.numbers import MISSING, FormatSpec, format_number, parse_format
 from viewer.format.units import readable
 
-__all__ = ["Better", "MeasuredValue", "MetricChange", "MetricInfo", "change", "format_change", "format_value"]
+__all__ = [
+    "Better",
+    "MeasuredValue",
+    "MetricChange",
+    "MetricInfo",
+    "MetricRole",
+    "Pairing",
+    "change",
+    "format_change",
+    "format_value",
+]
 
 _DEFAULT = ".3g"
 _LONGEST = 10**15
 _TELLING = 1000
 """Relative changes beyond this are written as differences: the reference is practically 0."""
-
-
-class Better(StrEnum):
-    """The direction in which a metric improves."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
-    NEITHER = "neither"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class MetricInfo:
     """Declared bounds of the scale; None: from the data."""
     high: float | None = None
     description: str = ""
+    role: MetricRole = MetricRole.OTHER
+    pairing: Pairing = Pairing.NONE
 
     @property
     def label(self) -> str:

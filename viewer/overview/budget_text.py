@@ -237,5 +237,5 @@ def _is_usual(values: np.ndarray | None) -> bool:
 
 
 def _example(specs: Sequence[MetricInfo]) -> str:
-    spec = next(iter(specs), MetricInfo("accuracy", format="%"))
+    spec = next(iter(specs), MetricInfo("quality", format="%"))
     return f"{spec.label} >= 90%" if spec.is_share else f"{spec.label} <= 10"

@@ -1,7 +1,7 @@
 """Paired differences of two models that were measured together: known better than from two intervals of their own.
 
-Answers are to the same instances, of which only those that one model alone gets right tell the two apart. Times are of
-one session, in which the two ran in turn: the machine was equally fast for both.
+Answers are to the same instances: what makes an instance hard for both does not blur their difference. Times are of one
+session, in which the two ran in turn: the machine was equally fast for both. The metric says which of these it is of.
 """
 
 from __future__ import annotations
@@ -14,56 +14,77 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.statistics import Z
-from viewer.format.metrics import MeasuredValue
-from viewer.results.queries import Setting, right_answers, speedups
+from viewer.format.metrics import Better, MeasuredValue, MetricInfo, Pairing
+from viewer.results.queries import Setting, instance_values, speedups
 
-__all__ = ["Paired", "of_answers", "of_speedup"]
+__all__ = ["Paired", "of_instances", "of_speedup"]
 
-_OF_ANSWERS = ("accuracy", "exact_match")
-_OF_TIMES = {"latency_p50": ("wall", True), "cpu_time_p50": ("cpu", True), "speedup": ("cpu", False)}
-"""Metric -> its clock, and whether less is faster."""
+_CLOCKS = {Pairing.WALL_TIME: "wall", Pairing.CPU_TIME: "cpu"}
+_ROUNDING = 1e-6
+"""Values are kept in single precision."""
 
 
 class Paired:
-    """Differences between models in one context. What they rest on is read when the first one is asked for."""
+    """Differences between models in one context. Values by instance are read when a metric is first asked for."""
 
     def __init__(self, path: Path, context: Setting) -> None:
         self._path, self._context = path, context
+        self._by_metric: dict[str, dict[str, np.ndarray]] = {}
 
-    @cached_property
-    def _right(self) -> dict[str, np.ndarray]:
-        return right_answers(self._path, self._context)
+    def _instances(self, metric: str) -> dict[str, np.ndarray]:
+        if metric not in self._by_metric:
+            self._by_metric[metric] = instance_values(self._path, self._context, metric)
+        return self._by_metric[metric]
 
     @cached_property
     def _speedups(self) -> Mapping[tuple[str, str, str], MeasuredValue]:
         return {pair: MeasuredValue(*values) for pair, values in speedups(self._path, self._context).items()}
 
-    def difference(self, metric: str, key: str, other: str, values: tuple[float, float]) -> MeasuredValue | None:
-        """Return the difference of `key` from `other`, in the metric's unit; None where they were not measured together.
+    def difference(self, metric: MetricInfo, key: str, other: str, values: tuple[float, float]) -> MeasuredValue | None:
+        """Return the difference of two models, in the metric's unit, with its 95 % interval.
 
-        `values` are those of the two models: answers that do not give them are of another evaluation.
+        Args:
+            metric: its pairing says what the two share.
+            key: the model.
+            other: the model that it is compared with.
+            values: of the two; instances whose mean they are not are of another evaluation.
+
+        Returns:
+            None where the two were not measured together.
         """
-        if metric in _OF_ANSWERS:
-            mine, theirs = self._right.get(key), self._right.get(other)
-            if mine is None or theirs is None or len(mine) != len(theirs):
-                return None
-            agree = all(math.isclose(v, r.mean(), abs_tol=1e-6) for v, r in zip(values, (mine, theirs), strict=True))
-            return of_answers(mine, theirs) if agree else None
-        if metric in _OF_TIMES:
-            clock, less = _OF_TIMES[metric]
-            speedup = self._speedups.get((key, other, clock))
-            return of_speedup(speedup, values[1], less=less) if speedup else None
+        if metric.pairing is Pairing.INSTANCES:
+            by_instance = self._instances(metric.name)
+            mine, theirs = by_instance.get(key), by_instance.get(other)
+            return None if mine is None or theirs is None else _of_evaluations(mine, theirs, values)
+        clock = _CLOCKS.get(metric.pairing)
+        speedup = self._speedups.get((key, other, clock)) if clock else None
+        return of_speedup(speedup, values[1], less=metric.better is Better.LOWER) if speedup else None
+
+
+def _of_evaluations(mine: np.ndarray, other: np.ndarray, values: tuple[float, float]) -> MeasuredValue | None:
+    """The difference, if both count the same instances, and these give the values that are shown."""
+    counted = ~np.isnan(mine)
+    if len(mine) != len(other) or not np.array_equal(counted, ~np.isnan(other)) or not counted.any():
         return None
+    pair = mine[counted].astype(np.float64), other[counted].astype(np.float64)
+    if not all(np.isfinite(rows).all() for rows in pair):
+        return None
+    close = (
+        math.isclose(value, rows.mean(), rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        for value, rows in zip(values, pair, strict=True)
+    )
+    return of_instances(*pair) if all(close) else None
 
 
-def of_answers(mine: np.ndarray, other: np.ndarray) -> MeasuredValue:
-    """Return the difference of two shares of right answers with its 95 % interval; bool (instances,) each.
+def of_instances(mine: np.ndarray, other: np.ndarray) -> MeasuredValue:
+    """Return the mean difference of values of the same instances, float64 (instances,) each, with its 95 % interval.
 
-    Wald interval for paired proportions (Agresti, Categorical Data Analysis, 3rd edition, section 11.1).
+    Of right and wrong answers it is the Wald interval for paired proportions (Agresti, Categorical Data Analysis, 3rd
+    edition, section 11.1).
     """
-    gained, lost, count = int((mine & ~other).sum()), int((other & ~mine).sum()), len(mine)
-    difference = (gained - lost) / count
-    half = Z * math.sqrt(max(0.0, gained + lost - (gained - lost) ** 2 / count)) / count
+    differences = mine - other
+    difference = float(differences.mean())
+    half = Z * float(differences.std()) / math.sqrt(differences.size)
     return MeasuredValue(difference, difference - half, difference + half)
 
 

@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 
 from pipeline.store.reader import StoreError, open_results, snapshot_id
-from viewer.format.metrics import Better, MetricInfo
+from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.results.budget import Budget, sql
 from viewer.results.lineage import Node, StepOutcome
 
@@ -24,8 +24,8 @@ __all__ = [
     "Setting",
     "Snapshot",
     "StoreError",
+    "instance_values",
     "load_snapshot",
-    "right_answers",
     "snapshot_id",
     "speedups",
     "sql_of_table",
@@ -123,26 +123,31 @@ def load_snapshot(path: Path) -> Snapshot:
         db.close()
 
 
-def right_answers(path: Path, context: Setting) -> dict[str, np.ndarray]:
-    """Return model key -> which instances of the evaluation split it answers rightly, bool, in the order of the split."""
+def instance_values(path: Path, context: Setting, metric: str) -> dict[str, np.ndarray]:
+    """Return model key -> values of a metric by instance, in the order of the evaluation split; NaN: does not count.
+
+    float32 (N,), or bool (N,) where all values of all models are 0 or 1: a fourth of the memory.
+    """
     with closing(open_results(path)) as db:
         sets = db.execute(
-            "SELECT model_key, max(prediction_set) FROM prediction_set"
-            " WHERE target = ? AND dataset_key = ? AND split = 'evaluation' GROUP BY ALL",
-            [context.target, context.dataset_key],
+            "SELECT model_key, max(value_set) FROM value_set"
+            " WHERE metric = ? AND target = ? AND device IN ('', ?) AND dataset_key = ? GROUP BY ALL",
+            [metric, context.target, context.device, context.dataset_key],
         ).fetchall()
         numbers = sorted(number for _, number in sets)
         rows = db.execute(
-            "SELECT prediction_set, position, correct FROM prediction WHERE prediction_set IN (SELECT unnest(?::INTEGER[]))",
+            "SELECT value_set, position, value FROM instance_value WHERE value_set IN (SELECT unnest(?::INTEGER[]))",
             [numbers],
         ).fetchnumpy()
-    at: np.ndarray = np.searchsorted(numbers, rows["prediction_set"])
+    at: np.ndarray = np.searchsorted(numbers, rows["value_set"])
     position = np.asarray(rows["position"])
-    right = np.zeros((len(numbers), int(position.max(initial=-1)) + 1), dtype=np.bool_)
-    right[at, position] = rows["correct"]
-    whole = np.bincount(at, minlength=len(numbers)) == right.shape[1]
+    values = np.ma.filled(rows["value"].astype(np.float32), np.nan)
+    kind = np.bool_ if ((values == 0) | (values == 1)).all() else np.float32
+    table: np.ndarray = np.zeros((len(numbers), int(position.max(initial=-1)) + 1), dtype=kind)
+    table[at, position] = values
+    counts = np.bincount(at, minlength=len(numbers))
     rank = {number: row for row, number in enumerate(numbers)}
-    return {key: right[rank[number]] for key, number in sets if whole[rank[number]]}
+    return {key: table[rank[number], : counts[rank[number]]] for key, number in sets}
 
 
 def speedups(path: Path, context: Setting) -> dict[tuple[str, str, str], tuple[float, float, float]]:
@@ -227,13 +232,23 @@ def _lints(db: duckdb.DuckDBPyConnection) -> dict[str, list[ModelLint]]:
 
 def _metrics(db: duckdb.DuckDBPyConnection) -> list[MetricInfo]:
     rows = db.execute(
-        "SELECT metric, unit, format, better, is_primary, description FROM metrics"
+        "SELECT metric, unit, format, better, is_primary, description, role, pairing FROM metrics"
         " WHERE metric IN (SELECT metric FROM measurements) ORDER BY is_primary DESC, metric"
     ).fetchall()
     declared = _declared(db, {name for name, *_ in rows})
     return [
-        MetricInfo(name, unit, format_, Better(better), primary, *declared.get(name, (None, None)), description)
-        for name, unit, format_, better, primary, description in rows
+        MetricInfo(
+            name,
+            unit,
+            format_,
+            Better(better),
+            primary,
+            *declared.get(name, (None, None)),
+            description,
+            MetricRole(role),
+            Pairing(pairing),
+        )
+        for name, unit, format_, better, primary, description, role, pairing in rows
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from viewer.format.metrics import Better, MeasuredValue, MetricInfo, change, format_change, format_value
+from viewer.format.metrics import Better, MeasuredValue, MetricInfo, MetricRole, change, format_change, format_value
 from viewer.results.lineage import Forest
 from viewer.results.model_text import ModelText
 from viewer.results.paired_difference import Paired
@@ -24,9 +23,7 @@ T = TypeVar("T")
 
 _cache: dict[Path, Results] = {}
 _opening = Lock()
-QUALITY = re.compile(r"accuracy|f1|exact|score|auc|map\b", re.IGNORECASE)
-COST = re.compile(r"latency|time|seconds|\bms\b", re.IGNORECASE)
-BULK = re.compile(r"size|bytes|param", re.IGNORECASE)
+_ROLES = list(MetricRole)
 
 
 def load_results(path: Path) -> Results:
@@ -136,7 +133,7 @@ class Results:
             return {"change": "", "tone": ""}
         spec, mine, other = self.spec(metric), self.measured(metric, key), self.measured(metric, base)
         difference = change(
-            mine, other, spec.better, self._paired.difference(metric, key, base, (mine.value, other.value))
+            mine, other, spec.better, self._paired.difference(spec, key, base, (mine.value, other.value))
         )
         if difference is None:
             return {"change": "", "tone": ""}
@@ -160,7 +157,5 @@ class Results:
 
 
 def _ordered(specs: list[MetricInfo]) -> list[MetricInfo]:
-    """Primary metrics first; those that tell what a model is worth before those that tell what it costs."""
-    return sorted(
-        specs, key=lambda spec: (not spec.primary, spec.better is Better.NEITHER, not QUALITY.search(spec.name))
-    )
+    """Primary metrics first, by role: those that tell what a model is worth before those that tell what it costs."""
+    return sorted(specs, key=lambda spec: (not spec.primary, spec.better is Better.NEITHER, _ROLES.index(spec.role)))

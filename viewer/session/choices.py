@@ -8,15 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from viewer.format.metrics import MetricRole
 from viewer.results.budget import Range
-from viewer.results.results import BULK, COST, QUALITY, Results
+from viewer.results.results import Results
 from viewer.session.state import AUTO, KIND, NOTHING, ViewState
 
 __all__ = ["Choices", "choices"]
 
 _METRIC_FIELDS = ("color", "size", "x", "y", "goal", "relax")
 _ALSO = {"color": (KIND,)}
-_FIRST_CHOICE = {"color": QUALITY, "y": QUALITY, "goal": QUALITY, "x": COST, "size": BULK}
+_FIRST_CHOICE = {
+    "color": MetricRole.QUALITY,
+    "y": MetricRole.QUALITY,
+    "goal": MetricRole.QUALITY,
+    "x": MetricRole.COST,
+    "size": MetricRole.SIZE,
+}
 
 
 def choices(results: Results) -> Choices:
@@ -69,9 +76,9 @@ class Choices:
     @cached_property
     def _suiting(self) -> dict[str, str]:
         metrics: dict[str, str] = {}
-        for field, pattern in _FIRST_CHOICE.items():
+        for field, role in _FIRST_CHOICE.items():
             names = [spec.name for spec in self._results.primary]
-            fitting = [name for name in names if pattern.search(name)]
+            fitting = [spec.name for spec in self._results.primary if spec.role is role]
             free = [name for name in names if name not in metrics.values()] if field in ("x", "y") else names
             metrics[field] = next(iter([*fitting, *free, *names]), "")
         return metrics

@@ -71,7 +71,7 @@ def _digest(file: Path) -> str:
 
 
 def _read(memory: Path) -> dict[str, Any]:
-    """What was remembered; nothing if it was never written or is damaged."""
+    """Read the remembered digests; none if they were never written or are damaged."""
     try:
         content = json.loads(memory.read_bytes())
     except (OSError, ValueError):

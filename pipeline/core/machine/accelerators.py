@@ -49,7 +49,7 @@ def _nvidia() -> list[tuple[str, str]]:
 
 
 def _listed() -> list[tuple[str, str]]:
-    """What `nvidia-smi` says, where the driver has no such files (Windows, some containers)."""
+    """Ask `nvidia-smi`, where the driver has no such files (Windows, some containers)."""
     try:
         done = subprocess.run(
             ["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"],

@@ -1,4 +1,4 @@
-"""How much of the machine the control group of this process may use: a container sees all cores, but may not use them."""
+"""The CPU quota of this process's control group: a container sees all cores, but may not use them."""
 
 from __future__ import annotations
 

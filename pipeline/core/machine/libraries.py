@@ -1,4 +1,4 @@
-"""Which libraries' releases are part of which keys, and why.
+"""Releases of libraries: those that are part of keys, and why.
 
 A release is in the key of a result where the library's own code decides what comes out:
 

@@ -1,4 +1,4 @@
-"""Who runs the program, and where their files go, also where the system does not know them (a user id in a container)."""
+"""The user who runs the program, and a home, also where the system does not know them (a user id in a container)."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ _PIXELS = r"(\d+) pixels"  # in Pillow's message
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """How the pictures of a data set are decoded where their files leave it open."""
+    """The decoding of a data set's pictures where their files leave it open."""
 
     bits: int | None = None
     background: Background = "white"

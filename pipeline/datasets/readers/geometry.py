@@ -21,7 +21,7 @@ _SHARE = 0.875
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How pictures are resized and cut. A picture that is smaller than the cut gets zeros around it."""
+    """Resizing and cutting of pictures. A picture that is smaller than the cut gets zeros around it."""
 
     size: int
     """Of the square, in pixels."""

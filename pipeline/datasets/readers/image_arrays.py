@@ -21,7 +21,7 @@ Shift = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a model sees of a picture: float32 (channels, size, size), `(pixel / peak - mean) / std`."""
+    """The form in which a model sees a picture: float32 (channels, size, size), `(pixel / peak - mean) / std`."""
 
     size: int
     channels: int

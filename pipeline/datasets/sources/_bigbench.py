@@ -1,4 +1,4 @@
-"""What data sets take out of the source archive of `bigbench` (358 MB, fetched once, of which 70 MB are kept)."""
+"""Members of the source archive of `bigbench` (358 MB, fetched once, of which 70 MB are kept) that data sets use."""
 
 from __future__ import annotations
 

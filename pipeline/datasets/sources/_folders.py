@@ -1,4 +1,4 @@
-"""Which pictures a folder holds, of which class, in which split."""
+"""Listing of folders of pictures: their classes and splits."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _look(root: Path) -> _Findings:
 
 
 def _entries(folder: os.PathLike[str] | str) -> list[os.DirEntry[str]]:
-    """What a folder holds, sorted by name; hidden files and folders are left out."""
+    """List a folder, sorted by name; hidden files and folders are left out."""
     with os.scandir(folder) as entries:
         return sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
 

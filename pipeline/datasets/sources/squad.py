@@ -183,7 +183,7 @@ def _records(rows: Sequence[_Row], splits: Sequence[Split]) -> Records:
 
 
 def question_word(question: str) -> str:
-    """What a question asks with: `who`, `what`, `when`, `where`, `which`, `why`, `how`, `how many` or `other`."""
+    """Return the word that a question asks with: `who`, `what`, `when`, `where`, `which`, `why`, `how`, `how many` or `other`."""
     match = _WORDS.search(question.lower())
     word = match.group() if match else "other"
     return _SAME.get(word, word)

@@ -79,7 +79,7 @@ def _text(value: Any, place: str, column: str) -> str:
 
 
 def split_named(name: str, place: str) -> Split:
-    """Which split a person means.
+    """Return the split that a person's word means.
 
     Raises:
         DataError: with the known names.
@@ -122,7 +122,7 @@ def _given(records: Records, columns: Columns) -> np.ndarray | None:
 
 
 def groups_of(records: Records, columns: Columns) -> Sequence[str]:
-    """What must stay together when rows are held out."""
+    """Return the groups of rows that must stay together when rows are held out."""
     return records.texts(columns.group) if columns.group else records.ids
 
 

@@ -1,4 +1,4 @@
-"""What became of a tensor: the same values in two models, compared one by one."""
+"""Differences of tensors: the same values in two models, compared one by one."""
 
 from __future__ import annotations
 

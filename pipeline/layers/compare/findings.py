@@ -1,4 +1,4 @@
-"""What is conspicuous in a model's layers, in words, with the change of the recipe that would avoid it."""
+"""Findings in a model's layers, in words, with the change of the recipe that would avoid them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Saturation:
 
 @dataclass(frozen=True, slots=True)
 class SiteSample:
-    """What is kept of one layer's output."""
+    """The sample of one layer's output."""
 
     site: str
     stage: str
@@ -54,7 +54,7 @@ class SiteSample:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What all sites of one model have in common."""
+    """The settings that all sites of one model share."""
 
     instances: int
     kept: Mapping[str, tuple[np.ndarray, int]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What is known of a model by its tensors alone: one record of sizes and one distribution per tensor."""
+"""Description of a model by its tensors alone: one record of sizes and one distribution per tensor."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _places(model: Any, folds: Mapping[str, str]) -> Iterator[Place]:
 
 
 class _Graph:
-    """Who uses a value, and what is constant."""
+    """Consumers of every value, and constants."""
 
     def __init__(self, model: Any) -> None:
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}

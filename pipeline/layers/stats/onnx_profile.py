@@ -1,4 +1,4 @@
-"""What each layer of a deployed file takes: a short profiled run of its own.
+"""Times of the layers of a deployed file, from a short profiled run.
 
 The runtime fuses and renames nodes. So every node is given a name that says by a number which layer it comes from, and
 that survives: what is made of several nodes is called after one of them, or after the value that they give. A profiler

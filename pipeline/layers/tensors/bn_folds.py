@@ -1,4 +1,4 @@
-"""Which batch normalisation the exporter folded into which convolution."""
+"""Batch normalisations that the exporter folded into convolutions."""
 
 from __future__ import annotations
 

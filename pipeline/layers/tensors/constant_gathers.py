@@ -1,4 +1,4 @@
-"""Which constants of an ONNX file are rows of a table, looked up when the file was made.
+"""Constants of an ONNX file that are rows of a table, looked up when the file was made.
 
 Quantization folds what it can: of a table of positions it leaves the rows of the positions that there are.
 """
@@ -18,7 +18,7 @@ __all__ = ["Lookup", "lookups_of"]
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What is looked up in a table, whatever the input is."""
+    """A lookup in a table that does not depend on the input."""
 
     table: str
     """Name of the tensor."""

@@ -1,4 +1,4 @@
-"""How integers of an ONNX graph stand for real numbers: where their scales and zero points are, and what comes out."""
+"""Real numbers behind the integers of an ONNX graph, by their scales and zero points."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Roundings:
         )
 
     def _named(self, name: str, dims: tuple[int, ...]) -> Rounding | None:
-        """What ONNX Runtime's dynamic quantization leaves: the scale is applied far behind the product."""
+        """Return the rounding that ONNX Runtime's dynamic quantization leaves: the scale is applied far behind the product."""
         scale, zero = f"{base_name(name)}_scale", f"{base_name(name)}_zero_point"
         if kind_of(self._initializers[name]) not in ("int8", "uint8") or scale not in self._initializers:
             return None

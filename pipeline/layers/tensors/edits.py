@@ -1,4 +1,4 @@
-"""What structural edits say of single tensors: which channels are left, and which tensors are factors of which."""
+"""Structural edits in terms of single tensors: the channels that are left, and the factors of tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Factored:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What all edits of a network amount to."""
+    """The sum of all edits of a network."""
 
     kept: Mapping[tuple[str, Side], np.ndarray]
     """(layer, side) -> the original's channels that are left; a side that lost nothing is absent."""
@@ -59,7 +59,7 @@ def _narrow(channels: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, M
 
 
 def _factorize(channels: dict[tuple[str, Side], np.ndarray], layers: Mapping[str, Sequence[int]]) -> Iterator[Factored]:
-    """What a layer had lost, its first factor has lost of the inputs and its last of the outputs."""
+    """Pass on to the factors what a layer had lost: of the inputs to its first, of the outputs to its last."""
     for layer, ranks in layers.items():
         factors = Factored(layer, tuple(f"{layer}.{part}" for part in range(len(ranks) + 1)))
         ends: tuple[tuple[Side, str], ...] = (("in", factors.parts[0]), ("out", factors.parts[-1]))

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ops.core.registry import Registry
 
 __all__ = ["LINTS", "Finding", "Measured", "Rule", "Speedup", "Subject", "Timing", "lint"]
+
+
+MetricFunction: TypeAlias = Callable[..., Any]
+"""A metric, as `@metric` gives it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,10 @@ class Subject:
             model = model.parent
         return model.op == "load_onnx"
 
-    def value(self, metric: str) -> float | None:
-        """The metric's value, if it was measured."""
-        found = self.metrics.get(metric)
-        return None if found is None else found.value
+    def value(self, metric: MetricFunction | str) -> float | None:
+        """The metric's value, if it was measured; the metric by its function (or its name, where it has no other)."""
+        measured = self.metrics.get(metric if isinstance(metric, str) else metric.__name__)
+        return None if measured is None else measured.value
 
 
 @dataclass(frozen=True, slots=True)

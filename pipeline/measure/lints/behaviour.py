@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pipeline.measure.lints.api import Finding, Subject, lint
+from pipeline.measure.metrics.api import METRICS, Better, MetricRole, MetricSpec, Pairing
+from pipeline.measure.metrics.behaviour import (
+    accuracy_drop,
+    class_drop_p,
+    group_drop_p,
+    worst_class_drop,
+    worst_group_drop,
+)
+from pipeline.measure.metrics.quality import invalid_outputs
 
-_QUALITY = ("accuracy", "f1")
 _DIFFERENCE = 0.01
+"""Of shares; of other figures the share of the value on the other runtime."""
 _CONSTANT = 0.99
 _SIGNIFICANT = 0.05
 _MUCH_MORE = 0.05
@@ -14,36 +23,52 @@ _MUCH_MORE = 0.05
 @lint
 def target_disagrees(subject: Subject) -> Finding | None:
     """The same model scores otherwise on another runtime."""
-    for metric in _QUALITY:
-        own = subject.metrics.get(metric)
+    for spec in _quality():
+        own = subject.value(spec.name)
         for other, metrics in sorted(subject.elsewhere.items()):
-            if own is None or metric not in metrics:
+            if own is None or spec.name not in metrics:
                 continue
-            theirs = metrics[metric].value
-            if own.value < theirs - _DIFFERENCE:
+            theirs = metrics[spec.name].value
+            if _loss(spec, own, theirs) > _DIFFERENCE:
                 return Finding(
-                    f"{metric} {own.value:.1%} on {subject.target} and {theirs:.1%} on {other}",
+                    f"{spec.name} {spec.text(own)} on {subject.target} and {spec.text(theirs)} on {other}",
                     "Ship what was measured on the runtime that will run it. Compare the layers of both: an operator that "
                     "the export or the runtime's optimisation changed comes first",
-                    {metric: own.value, f"{metric}_on_{other}": theirs},
+                    {spec.name: own, f"{spec.name}_on_{other}": theirs},
                 )
     return None
+
+
+def _quality() -> list[MetricSpec]:
+    """Metrics of quality, primary ones first, in which every instance counts: the worst class's differ by chance."""
+    specs = [METRICS[name] for name in METRICS]
+    quality = [spec for spec in specs if spec.role is MetricRole.QUALITY and spec.pairing is Pairing.INSTANCES]
+    return sorted(quality, key=lambda spec: not spec.primary)
+
+
+def _loss(spec: MetricSpec, own: float, theirs: float) -> float:
+    """How much worse `own` is: absolute of a share, else relative; 0 without a direction."""
+    if spec.better is Better.NEITHER:
+        return 0.0
+    worse = theirs - own if spec.better is Better.HIGHER else own - theirs
+    return worse if spec.is_share else worse / abs(theirs) if theirs else 0.0
 
 
 @lint
 def a_few_pay(subject: Subject) -> Finding | None:
     """Accuracy hardly moved, but one class or group lost much more than the others, beyond chance."""
-    for what in ("group", "class"):
-        drop, p = subject.value(f"worst_{what}_drop"), subject.value(f"{what}_drop_p")
-        overall = subject.value("accuracy_drop")
+    parts = ("group", worst_group_drop, group_drop_p), ("class", worst_class_drop, class_drop_p)
+    for what, worst, chance in parts:
+        drop, p = subject.value(worst), subject.value(chance)
+        overall = subject.value(accuracy_drop)
         if drop is None or p is None or overall is None or p >= _SIGNIFICANT:
             continue
         if drop < max(overall + _MUCH_MORE, 2 * overall):  # of a model that is lost, all pay
             continue
         return Finding(
             f"One {what} lost {drop:.1%} of accuracy where all together lost {overall:.1%} (p = {p:.1g}, corrected)",
-            f"See Behaviours by {what}; {_remedy(subject, what)}, and put worst_{what}_drop into the budget",
-            {f"worst_{what}_drop": drop, f"{what}_drop_p": p, "accuracy_drop": overall},
+            f"See Behaviours by {what}; {_remedy(subject, what)}, and put {worst.__name__} into the budget",
+            {worst.__name__: drop, chance.__name__: p, accuracy_drop.__name__: overall},
         )
     return None
 
@@ -87,14 +112,14 @@ def _constant_advice(subject: Subject) -> str:
 @lint
 def not_a_number(subject: Subject) -> Finding | None:
     """Outputs are NaN or infinite."""
-    share = subject.value("invalid_outputs")
+    share = subject.value(invalid_outputs)
     if not share:
         return None
     return Finding(
         f"{share:.2%} of the instances get NaN or infinity on {subject.target}",
         "Look in Layers for where it starts: float16 overflows beyond 65504, and a batch norm of zero variance divides by "
         "nothing",
-        {"invalid_outputs": share},
+        {invalid_outputs.__name__: share},
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.measure.lints.api import Finding, Subject, lint
+from pipeline.measure.metrics.size import file_bytes
 
 _STRENGTHS = ("sparsity", "ratio")
 """Parameters of which more means a smaller model."""
@@ -36,13 +37,13 @@ def _differs_only(params: Mapping[str, Any], others: Mapping[str, Any], strength
 
 
 def _larger(subject: Subject, weaker: Subject, strength: str) -> Finding | None:
-    size, before = subject.value("file_bytes"), weaker.value("file_bytes")
+    size, before = subject.value(file_bytes), weaker.value(file_bytes)
     if not size or not before or size <= _LARGER * before:
         return None
     return Finding(
         f"{size / 1e6:.3g} MB at {strength} {subject.params[strength]}, {before / 1e6:.3g} MB at {weaker.params[strength]}",
         "Look at the notes of both models for layers that were left alone",
-        {"file_bytes": size, "file_bytes_at_lower_ratio": before, "compared_with": weaker.model_key},
+        {file_bytes.__name__: size, "file_bytes_at_lower_ratio": before, "compared_with": weaker.model_key},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.measure.lints.api import Finding, Speedup, Subject, Timing, lint
+from pipeline.measure.metrics.size import integer_mac_share, macs
 
 _FEWER = 0.98
 _UNSTEADY = 1.5
@@ -16,15 +17,15 @@ _ROUND_TO = 8
 def slower_with_fewer_macs(subject: Subject) -> Finding | None:
     """The model computes less than its parent and takes longer."""
     parent, speedup = subject.parent, subject.speedups.get("parent")
-    macs, before = subject.value("macs"), parent.value("macs") if parent else None
-    if not macs or not before or macs > _FEWER * before or not _slower(speedup):
+    work, before = subject.value(macs), parent.value(macs) if parent else None
+    if not work or not before or work > _FEWER * before or not _slower(speedup):
         return None
     assert speedup is not None
     return Finding(
-        f"{macs / before:.0%} of the parent's MACs, yet {_times(speedup)} as fast on {subject.target}",
+        f"{work / before:.0%} of the parent's MACs, yet {_times(speedup)} as fast on {subject.target}",
         f"Channel counts that are no multiple of {_ROUND_TO} leave vector units idle: prune with `round_to: {_ROUND_TO}`. "
         "Small matrices of a factorised layer may cost more than the large one: factorise fewer layers",
-        {"macs": macs, "macs_of_parent": before, **_evidence(speedup)},
+        {macs.__name__: work, "macs_of_parent": before, **_evidence(speedup)},
     )
 
 
@@ -35,13 +36,13 @@ def int8_slower_than_float(subject: Subject) -> Finding | None:
     if subject.kind != "quantize" or not _slower(speedup):
         return None
     assert speedup is not None
-    share = subject.value("integer_mac_share")
+    share = subject.value(integer_mac_share)
     kernels = "" if share is None else f", with {share:.0%} of the MACs in integer kernels"
     return Finding(
         f"{_times(speedup)} as fast as its parent on {subject.target}{kernels}",
         "Quantize statically with uint8 activations and int8 weights per channel after pre-processing (the defaults of "
         "`quantize`); dynamic quantization of convolutions is slow; on a CPU without VNNI expect little",
-        {"integer_mac_share": share, **_evidence(speedup)},
+        {integer_mac_share.__name__: share, **_evidence(speedup)},
     )
 
 

@@ -1,4 +1,4 @@
-"""What the metrics of predictions share: who is right, probabilities, intervals."""
+"""Outcomes that the metrics of predictions share: right answers, valid rows, probabilities."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections import Counter
 import numpy as np
 
 from pipeline.core.answer_text import normalized
-from pipeline.core.statistics import bootstrap_mean, wilson
-from pipeline.measure.metrics.api import Estimate, Predictions
+from pipeline.measure.metrics.api import Predictions
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -62,21 +61,3 @@ def _token_f1(answer: str, reference: str) -> float:
         return float(words == expected)
     common = (Counter(words) & Counter(expected)).total()
     return 2 * common / (len(words) + len(expected))
-
-
-def share(rows: np.ndarray) -> Estimate | None:
-    """Share of True with its Wilson interval; None of nothing."""
-    if not len(rows):
-        return None
-    interval = wilson(int(rows.sum()), len(rows))
-    return Estimate(interval.value, interval.low, interval.high, len(rows))
-
-
-def mean(rows: np.ndarray) -> Estimate | None:
-    """Mean with its bootstrap interval; None of nothing. An infinite mean (a label of probability zero) has none."""
-    if not len(rows):
-        return None
-    if not np.isfinite(rows).all():
-        return Estimate(float(rows.mean()), count=len(rows))
-    interval = bootstrap_mean(rows)
-    return Estimate(interval.value, interval.low, interval.high, len(rows))

@@ -7,8 +7,9 @@ import numpy as np
 from pipeline.core.answer_text import normalized
 from pipeline.core.errors import BouillonError
 from pipeline.core.statistics import benjamini_hochberg, holm, mcnemar
-from pipeline.measure.metrics._outcomes import correct_rows, log_softmax, mean, predicted_classes, share, valid_rows
-from pipeline.measure.metrics.api import Better, Estimate, Predictions, metric
+from pipeline.measure.metrics._outcomes import correct_rows, log_softmax, predicted_classes, valid_rows
+from pipeline.measure.metrics.api import Better, Estimate, Pairing, Predictions, metric
+from pipeline.measure.metrics.estimates import mean, share
 
 
 class DifferentDataError(BouillonError, ValueError):
@@ -55,35 +56,35 @@ def kl_to_base(predictions: Predictions, base: Predictions) -> Estimate | None:
     return mean(rows)
 
 
-@metric(unit="", format=".2g", better=Better.NEITHER)
+@metric(unit="", format=".2g", better=Better.NEITHER, pairing=Pairing.NONE)
 def mcnemar_p(predictions: Predictions, base: Predictions) -> float | None:
     """P value that this model is right as often as the base (exact McNemar test); not corrected for many models."""
     _check(predictions, base)
     return mcnemar(correct_rows(predictions), correct_rows(base))
 
 
-@metric(unit="", format=".1%", better=Better.LOWER)
+@metric(unit="", format=".1%", better=Better.LOWER, pairing=Pairing.NONE)
 def worst_class_drop(predictions: Predictions, base: Predictions) -> float | None:
     """Largest loss of accuracy of any class against the base."""
     losses = _class_losses(predictions, base)
     return max((loss for loss, _ in losses), default=None)
 
 
-@metric(unit="", format=".2g", better=Better.NEITHER)
+@metric(unit="", format=".2g", better=Better.NEITHER, pairing=Pairing.NONE)
 def class_drop_p(predictions: Predictions, base: Predictions) -> float | None:
     """P value that no class became worse (exact McNemar tests, corrected for all classes by Benjamini and Hochberg)."""
     losses = _class_losses(predictions, base)
     return float(benjamini_hochberg([p for _, p in losses]).min()) if losses else None
 
 
-@metric(unit="", format=".1%", better=Better.LOWER)
+@metric(unit="", format=".1%", better=Better.LOWER, pairing=Pairing.NONE)
 def worst_group_drop(predictions: Predictions, base: Predictions) -> float | None:
     """Largest loss of accuracy of any attribute group against the base; only for data with attributes."""
     losses = _group_losses(predictions, base)
     return max((loss for loss, _ in losses), default=None)
 
 
-@metric(unit="", format=".2g", better=Better.NEITHER)
+@metric(unit="", format=".2g", better=Better.NEITHER, pairing=Pairing.NONE)
 def group_drop_p(predictions: Predictions, base: Predictions) -> float | None:
     """P value that no attribute group became worse (exact McNemar tests, corrected for all groups by Holm)."""
     losses = _group_losses(predictions, base)

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
 
 from pipeline.core.errors import blame
 from pipeline.core.user_code import code_of_definition
-from pipeline.measure.metrics.api import METRICS, Estimate, MetricSpec, ModelFiles, Predictions, Speedups, Timings
+from pipeline.measure.metrics.api import (
+    METRICS,
+    Estimate,
+    MetricSpec,
+    ModelFiles,
+    Pairing,
+    Predictions,
+    Speedups,
+    Timings,
+)
 
 
 def identities() -> tuple[str, ...]:
@@ -24,8 +36,14 @@ def compute(
 ) -> list[tuple[MetricSpec, Estimate]]:
     """Return the metrics (of `names`; default: all that are registered) that apply to `evidence`, with their values.
 
-    Metrics of change are left out without `base`; a metric of timings is computed only for its own scenario. A metric that
-    raises is noted in `failed`, name -> why, and the others go on; without `failed` it ends the computation.
+    Metrics of change are left out without `base`; a metric of timings is computed only for its own scenario. Only metrics
+    that are paired by instance keep their rows, one for each instance.
+
+    Args:
+        evidence: of one model.
+        base: predictions of the base, for metrics of change.
+        names: metrics to compute.
+        failed: receives name -> reason of the metrics that raise, and the others go on; without it they end the computation.
 
     Raises:
         UnknownNameError: if a name is not registered, with the nearest that is.
@@ -40,9 +58,21 @@ def compute(
         try:
             result = spec.compute(evidence, base) if spec.relative else spec.compute(evidence)
             if result is not None:
-                found.append((spec, result if isinstance(result, Estimate) else Estimate(float(result))))
+                found.append((spec, _estimate(result, spec, evidence)))
         except Exception as error:  # boundary: a metric of the user's may raise anything
             if failed is None:
                 raise
             failed[name] = blame(error)
     return found
+
+
+def _estimate(
+    result: Estimate | float, spec: MetricSpec, evidence: Predictions | Timings | Speedups | ModelFiles
+) -> Estimate:
+    """The result with rows only where they are the instances': those of one class, say, do not pair two models."""
+    estimate = result if isinstance(result, Estimate) else Estimate(float(result))
+    if estimate.rows is None:
+        return estimate
+    rows = np.asarray(estimate.rows, np.float32)
+    instances = len(evidence.ids) if isinstance(evidence, Predictions) else None
+    return replace(estimate, rows=rows if spec.pairing is Pairing.INSTANCES and rows.shape == (instances,) else None)

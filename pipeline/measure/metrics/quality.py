@@ -8,13 +8,12 @@ from pipeline.core.statistics import expected_calibration_error
 from pipeline.measure.metrics._outcomes import (
     correct_rows,
     log_softmax,
-    mean,
     predicted_classes,
-    share,
     token_f1_rows,
     valid_rows,
 )
-from pipeline.measure.metrics.api import Better, Estimate, Predictions, metric
+from pipeline.measure.metrics.api import Better, Estimate, Pairing, Predictions, metric
+from pipeline.measure.metrics.estimates import mean, share
 
 _TOP = 5
 
@@ -49,11 +48,10 @@ def loss(predictions: Predictions) -> Estimate | None:
         for output, target in ends.items()
         if output in predictions.outputs and target in predictions.targets
     ]
-    values = np.mean(terms, axis=0) if terms else np.empty(0)
-    return mean(values[~np.isnan(values)])
+    return mean(np.mean(terms, axis=0)) if terms else None
 
 
-@metric(unit="", format=".1%", better=Better.LOWER)
+@metric(unit="", format=".1%", better=Better.LOWER, pairing=Pairing.NONE)
 def calibration_error(predictions: Predictions) -> float | None:
     """Distance of confidence from accuracy (expected calibration error, 15 bins)."""
     if "labels" not in predictions.targets or not valid_rows(predictions).all() or not predictions.ids:
@@ -62,7 +60,7 @@ def calibration_error(predictions: Predictions) -> float | None:
     return expected_calibration_error(confidence, correct_rows(predictions))
 
 
-@metric(unit="", format=".1%", better=Better.HIGHER)
+@metric(unit="", format=".1%", better=Better.HIGHER, pairing=Pairing.NONE)
 def macro_f1(predictions: Predictions) -> float | None:
     """Mean over the classes of the harmonic mean of precision and recall."""
     if "labels" not in predictions.targets or not predictions.ids:
@@ -76,7 +74,7 @@ def macro_f1(predictions: Predictions) -> float | None:
     return float((2 * hits[present] / (label_counts + predicted_counts)[present]).mean())
 
 
-@metric(unit="", format=".1%", better=Better.HIGHER)
+@metric(unit="", format=".1%", better=Better.HIGHER, pairing=Pairing.NONE)
 def worst_class_accuracy(predictions: Predictions) -> Estimate | None:
     """Accuracy of the class that the model serves worst."""
     if "labels" not in predictions.targets:
@@ -84,7 +82,7 @@ def worst_class_accuracy(predictions: Predictions) -> Estimate | None:
     return _worst(correct_rows(predictions), predictions.targets["labels"])
 
 
-@metric(unit="", format=".1%", better=Better.HIGHER)
+@metric(unit="", format=".1%", better=Better.HIGHER, pairing=Pairing.NONE)
 def worst_group_accuracy(predictions: Predictions) -> Estimate | None:
     """Accuracy of the attribute group that the model serves worst; only for data with attributes."""
     if "labels" not in predictions.targets:

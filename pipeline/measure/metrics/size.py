@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.measure.metrics.api import Better, ModelFiles, metric
+from pipeline.measure.metrics.api import Better, MetricRole, ModelFiles, metric
 
 _ZSTD_LEVEL = 3
 _CHUNK = 1 << 20
@@ -60,13 +60,13 @@ def sparsity(files: ModelFiles) -> float | None:
     return 1 - sum(int(layer["nonzeros"]) for layer in files.layers) / total if total else None
 
 
-@metric(unit="", format=",.0f", better=Better.LOWER)
+@metric(unit="", format=",.0f", better=Better.LOWER, role=MetricRole.COST)
 def macs(files: ModelFiles) -> float | None:
     """Multiply-accumulate operations of one instance, zeros included."""
     return files.macs
 
 
-@metric(unit="", format=".1%", better=Better.HIGHER)
+@metric(unit="", format=".1%", better=Better.HIGHER, role=MetricRole.COST, runtime=True)
 def integer_mac_share(files: ModelFiles) -> float | None:
     """Share of the MACs that the target runs in integer kernels, after its own optimisation."""
     if not files.kernels:
@@ -74,7 +74,7 @@ def integer_mac_share(files: ModelFiles) -> float | None:
     return files.kernels.get("int8", 0.0)  # weight-only kinds (`int4_weights`) multiply in float
 
 
-@metric(unit="", format=",.0f", better=Better.LOWER)
+@metric(unit="", format=",.0f", better=Better.LOWER, role=MetricRole.COST)
 def unfused_batch_norms(files: ModelFiles) -> float | None:
     """Batch normalisations left beside quantized layers: the file was not pre-processed. None of float files."""
     if files.file.suffix != ".onnx":

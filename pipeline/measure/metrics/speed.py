@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.core.statistics import percentile, quantile_interval
-from pipeline.measure.metrics.api import Better, Estimate, Scenario, Speedups, Timings, metric
+from pipeline.measure.metrics.api import Better, Estimate, Pairing, Scenario, Speedups, Timings, metric
 
 
-@metric(unit="ms", format=".3g", better=Better.LOWER, primary=True)
+@metric(unit="ms", format=".3g", better=Better.LOWER, primary=True, pairing=Pairing.WALL_TIME)
 def latency_p50(timings: Timings) -> Estimate | None:
     """Median wall-clock time of one instance on one thread."""
     return _milliseconds(timings.wall_seconds, 50)
@@ -26,7 +26,7 @@ def latency_p99(timings: Timings) -> Estimate | None:
     return _milliseconds(timings.wall_seconds, 99)
 
 
-@metric(unit="ms", format=".3g", better=Better.LOWER)
+@metric(unit="ms", format=".3g", better=Better.LOWER, pairing=Pairing.CPU_TIME)
 def cpu_time_p50(timings: Timings) -> Estimate | None:
     """Median CPU time of one instance on one thread: what the work costs, whatever else the machine does."""
     return _milliseconds(timings.cpu_seconds, 50) if timings.cpu_seconds.any() else None
@@ -40,7 +40,7 @@ def throughput(timings: Timings) -> Estimate | None:
     return Estimate(runs * timings.batch_size / total, count=runs) if total > 0 else None
 
 
-@metric(unit="x", format=".2f", better=Better.HIGHER, primary=True)
+@metric(unit="x", format=".2f", better=Better.HIGHER, primary=True, pairing=Pairing.CPU_TIME)
 def speedup(speedups: Speedups) -> Estimate | None:
     """How many times faster than the base: CPU time of one instance on one thread."""
     return speedups.base

@@ -1,4 +1,4 @@
-"""What an ONNX file takes against what the data gives: names, types, the order of axes, sizes."""
+"""Inputs of an ONNX file against what the data gives: names, types, the order of axes, sizes."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _shown(sizes: Sequence[int | None] | None) -> str:
 
 
 def _advice(sizes: Sequence[int | None] | None, shape: Sequence[int]) -> str:
-    """What to set in the data's entry so that the sizes agree, if that is enough."""
+    """Return the settings of the data's entry that make the sizes agree, if that is enough."""
     if sizes is None or len(sizes) != len(shape) + 1:
         return ""
     if len(shape) == 1:

@@ -70,7 +70,7 @@ def _plain(value: Any) -> Any:
 
 
 def _unknown_steps(kind: type, name: str) -> str:
-    """What a class does otherwise than the library's common steps, if that is not known here; else empty."""
+    """Return what a class does otherwise than the library's common steps, if that is not known here; else empty."""
     from transformers.image_processing_backends import PilBackend
 
     if name in _OWN_STEPS:

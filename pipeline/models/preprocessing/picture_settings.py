@@ -1,4 +1,4 @@
-"""How the makers of a pretrained model prepared its pictures, as the files beside the weights or a library say."""
+"""Preprocessing of pictures as the makers of a pretrained model meant it: from the files beside the weights or a library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMM_SHARE = 0.875
 
 @dataclass(frozen=True, slots=True)
 class PictureSettings:
-    """What a data set of pictures must set so that a model sees what it was made for."""
+    """The settings with which a data set of pictures shows a model what it was made for."""
 
     source: str
     """Where it is written, for people."""
@@ -26,7 +26,7 @@ class PictureSettings:
 
 
 def picture_settings(entry: Mapping[str, Any]) -> PictureSettings | None:
-    """How a pretrained model's pictures were prepared; None where its files do not say.
+    """Return the preprocessing of a pretrained model's pictures; None where its files do not say.
 
     Raises:
         ModelError: if they say something that cannot be followed, naming it.
@@ -56,7 +56,7 @@ def _picture_folder(entry: Mapping[str, Any], weights: str) -> Path | None:
 
 
 def _of_timm_architecture(entry: Mapping[str, Any]) -> PictureSettings | None:
-    """What timm records for an architecture, where timm is installed."""
+    """Return timm's record of an architecture, where timm is installed."""
     try:
         from timm.models import get_pretrained_cfg
     except (ImportError, RuntimeError):
@@ -90,7 +90,7 @@ def _of_timm(config: Mapping[str, Any], source: str) -> PictureSettings:
 
 
 def _of_torchvision(entry: Mapping[str, Any]) -> PictureSettings | None:
-    """What torchvision publishes with the weights of a name, where it is installed."""
+    """Return the preprocessing that torchvision publishes with the weights of a name, where it is installed."""
     try:
         from torchvision import models
     except (ImportError, RuntimeError):

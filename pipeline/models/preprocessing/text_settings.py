@@ -1,4 +1,4 @@
-"""What a data set of texts must know of a pretrained model: its tokenizer, its longest input, its padding."""
+"""Settings of texts that follow from a pretrained model: its tokenizer, its longest input, its padding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer_config.js
 
 @dataclass(frozen=True, slots=True)
 class TextSettings:
-    """What a data set of texts must know of a pretrained model."""
+    """The settings with which a data set of texts suits a pretrained model."""
 
     folder: Path | None
     """Where its own tokenizer is, if it brings one."""
@@ -27,7 +27,7 @@ class TextSettings:
 
 
 def text_settings(entry: Mapping[str, Any]) -> TextSettings | None:
-    """What a pretrained transformers model says of its texts; None where there are no files that say anything.
+    """Return a pretrained transformers model's settings of texts; None where there are no files that say anything.
 
     Raises:
         ModelError: if its files are damaged.

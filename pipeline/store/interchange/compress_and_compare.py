@@ -21,7 +21,7 @@ from pipeline.core.keys import digest
 from pipeline.store.interchange import exported
 from pipeline.store.interchange.d3 import to_python
 from pipeline.store.interchange.errors import InterchangeError
-from pipeline.store.interchange.guess import better_of, kind_of
+from pipeline.store.interchange.guess import better_of, kind_of, role_of
 from pipeline.store.interchange.models_json import Document, number, parse
 from pipeline.store.records.run_records import ImportDetail, Ingested, Measurement, Metric, Model, Record, Run, RunEnd
 
@@ -34,7 +34,7 @@ FORMAT = "compress-and-compare"
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did."""
+    """The outcome of an import."""
 
     recipe: str
     models: int
@@ -155,6 +155,7 @@ class _Import:
             better=better,
             primary=bool(declared.get("primary")),
             description=f"{name}, as imported from {self._path.name}",
+            role=role_of(name),
         )
 
     def _details(self) -> Iterable[ImportDetail]:

@@ -1,4 +1,4 @@
-"""What can be wrong with a file of another program."""
+"""Errors of files of another program."""
 
 from __future__ import annotations
 

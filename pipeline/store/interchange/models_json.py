@@ -157,7 +157,7 @@ def _operation(item: Item) -> Iterator[str]:
 
 
 def _unusable(item: Item) -> Iterator[str]:
-    """What is JSON, but can be kept nowhere. With a stack of its own: a file may be nested more deeply than Python calls."""
+    """Find JSON that can be kept nowhere. With a stack of its own: a file may be nested more deeply than Python calls."""
     stack: list[Any] = [item]
     while stack:
         value = stack.pop()

@@ -1,11 +1,13 @@
-"""The newest figures of models, for a run's summary."""
+"""The newest figures of models and the metrics to show first, for a run's summary."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.core.metric_kinds import MetricRole
 from pipeline.store.reader import open_results
+from pipeline.store.records.run_records import Metric
 
 
 class Score(NamedTuple):
@@ -14,6 +16,20 @@ class Score(NamedTuple):
     value: float
     low: float | None
     high: float | None
+
+
+def primary_metrics(results: Path) -> list[Metric]:
+    """Return the metrics that are shown first: those of quality, then of cost, and so on; by name within a role."""
+    db = open_results(results)
+    try:
+        rows = db.execute(
+            "SELECT metric, unit, format, better, is_primary, description, role, pairing FROM metrics"
+            " WHERE is_primary ORDER BY metric"
+        ).fetchall()
+    finally:
+        db.close()
+    roles = list(MetricRole)
+    return sorted((Metric(*row) for row in rows), key=lambda metric: roles.index(MetricRole(metric.role)))
 
 
 def scores(results: Path, target: str, device: str) -> dict[str, dict[str, Score]]:

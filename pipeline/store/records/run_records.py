@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Change", "DatasetInfo", "Device", "Distribution", "Finding", "ImportDetail", "Ingested",
-    "Instances", "Layer", "LayerTime", "Lint", "Measurement", "Metric", "Model", "PredictionSet",
+    "InstanceValues", "Instances", "Layer", "LayerTime", "Lint", "Measurement", "Metric", "Model", "PredictionSet",
     "Record", "Run", "RunEnd", "Speedup", "Step", "TimingFailure", "TimingSamples",
 ]  # fmt: skip
 
@@ -142,6 +142,10 @@ class Metric:
     better: str
     primary: bool
     description: str
+    role: str
+    """Question that it answers: `pipeline.core.metric_kinds.MetricRole`."""
+    pairing: str = "none"
+    """Observations that two models share: `pipeline.core.metric_kinds.Pairing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,21 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceValues:
+    """Values of one metric by instance, whose mean is the measurement of the same identity."""
+
+    model_key: str
+    target: str
+    device: str
+    dataset_key: str
+    metric: str
+    values: np.ndarray
+    """float32 (N,), in the order of the evaluation split; NaN for instances that do not count."""
+    evidence_key: str
+    """Of the measurement."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ingested:
     """All records of one evidence artifact are in the store: write it in the same call as those records."""
 
@@ -203,6 +222,7 @@ Record = (
     | Metric
     | Device
     | Measurement
+    | InstanceValues
     | Layer
     | Distribution
     | Change

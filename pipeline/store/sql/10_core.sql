@@ -79,6 +79,8 @@ CREATE TABLE IF NOT EXISTS metric (
     better VARCHAR NOT NULL CHECK (better IN ('higher', 'lower', 'neither')),
     is_primary BOOLEAN NOT NULL,
     description VARCHAR NOT NULL,
+    role VARCHAR NOT NULL CHECK (role IN ('quality', 'cost', 'size', 'change', 'other')),
+    pairing VARCHAR NOT NULL CHECK (pairing IN ('none', 'instances', 'wall_time', 'cpu_time')),
     recorded_at TIMESTAMP NOT NULL
 );
 

@@ -79,3 +79,23 @@ CREATE TABLE IF NOT EXISTS prediction (
     score FLOAT,
     log_probabilities SMALLINT[]
 );
+
+-- The numbers, one per instance, whose mean is the measurement of the same identity and evidence; NULL does not count.
+CREATE TABLE IF NOT EXISTS value_set (
+    value_set INTEGER PRIMARY KEY,
+    fact UUID NOT NULL UNIQUE,
+    model_key VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    device VARCHAR NOT NULL,
+    dataset_key VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    instance_set INTEGER NOT NULL,
+    evidence_key VARCHAR NOT NULL,
+    recorded_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS instance_value (
+    value_set INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    value FLOAT
+);

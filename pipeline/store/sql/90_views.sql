@@ -91,7 +91,7 @@ COMMENT ON COLUMN steps.traceback IS 'Python traceback of a failure.';
 COMMENT ON COLUMN steps.finished_at IS 'End, UTC.';
 
 CREATE OR REPLACE VIEW metrics AS
-SELECT metric, unit, format, better, is_primary, description, scoreboard_column.name AS scoreboard_column
+SELECT metric, unit, format, better, is_primary, description, scoreboard_column.name AS scoreboard_column, role, pairing
 FROM metric LEFT JOIN scoreboard_column USING (metric)
 QUALIFY row_number() OVER (PARTITION BY metric ORDER BY recorded_at DESC) = 1;
 COMMENT ON VIEW metrics IS 'What each metric means.';
@@ -102,6 +102,8 @@ COMMENT ON COLUMN metrics.better IS 'higher, lower or neither.';
 COMMENT ON COLUMN metrics.is_primary IS 'Shown first.';
 COMMENT ON COLUMN metrics.description IS 'One sentence.';
 COMMENT ON COLUMN metrics.scoreboard_column IS 'Its column in scoreboard: the metric, with a number if another differs only in case.';
+COMMENT ON COLUMN metrics.role IS 'quality (of the answers), cost (of running the model), size, change (against the base) or other.';
+COMMENT ON COLUMN metrics.pairing IS 'Observations that two models share: instances (see instance_values), wall_time or cpu_time (of one session, see speedups), or none.';
 
 CREATE OR REPLACE VIEW devices AS
 SELECT device, description FROM device;
@@ -195,6 +197,32 @@ COMMENT ON COLUMN instances.position IS 'Place in the split, from 0.';
 COMMENT ON COLUMN instances.instance_id IS 'Stable id within the data set.';
 COMMENT ON COLUMN instances.label IS 'The label as people read it: a class name, or the accepted answers.';
 COMMENT ON COLUMN instances.attributes IS 'Map of attribute name -> value, for groups: attributes[''sex''].';
+
+CREATE OR REPLACE VIEW instance_values AS
+WITH newest AS (
+    SELECT * FROM value_set
+    QUALIFY row_number() OVER (
+        PARTITION BY model_key, target, device, dataset_key, metric ORDER BY value_set DESC) = 1
+)
+SELECT s.model_key, model.name AS model, nullif(s.target, '') AS target, nullif(s.device, '') AS device, s.dataset_key,
+       dataset.name AS dataset, s.metric, v.position, i.instance_id, v.value, s.evidence_key
+FROM instance_value v
+JOIN newest s USING (value_set)
+JOIN instance i ON i.instance_set = s.instance_set AND i.position = v.position
+JOIN model USING (model_key)
+JOIN dataset USING (dataset_key);
+COMMENT ON VIEW instance_values IS 'The metrics that are means over instances, by instance: two models differ by the mean of the differences.';
+COMMENT ON COLUMN instance_values.model_key IS 'The model.';
+COMMENT ON COLUMN instance_values.model IS 'Its name.';
+COMMENT ON COLUMN instance_values.target IS 'The runtime that ran the model.';
+COMMENT ON COLUMN instance_values.device IS 'The machine; NULL if the numbers do not depend on one.';
+COMMENT ON COLUMN instance_values.dataset_key IS 'Fingerprint of the data set.';
+COMMENT ON COLUMN instance_values.dataset IS 'Name of the data set.';
+COMMENT ON COLUMN instance_values.metric IS 'The metric.';
+COMMENT ON COLUMN instance_values.position IS 'Place of the instance in the evaluation split, from 0.';
+COMMENT ON COLUMN instance_values.instance_id IS 'The instance.';
+COMMENT ON COLUMN instance_values.value IS 'Its number, in the unit of the metric; NULL if it does not count.';
+COMMENT ON COLUMN instance_values.evidence_key IS 'The artifact that the numbers were computed from.';
 
 CREATE OR REPLACE VIEW predictions AS
 WITH newest AS (

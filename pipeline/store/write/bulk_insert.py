@@ -1,4 +1,4 @@
-"""Instances and predictions: whole columns at once, never row by row."""
+"""Instances, predictions and values by instance: whole columns at once, never row by row."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
-from pipeline.store.records.run_records import Instances, PredictionSet
+from pipeline.store.records.run_records import Instances, InstanceValues, PredictionSet
 from pipeline.store.write.table_map import digest
 
+_VALUE_SET = ("model_key", "target", "device", "dataset_key", "metric", "evidence_key")
 _MILLI = 1000
 _FLOOR = -32767
 _SLICE = 16_000_000
@@ -54,7 +55,7 @@ def insert_instances(db: duckdb.DuckDBPyConnection, record: Instances) -> int:
 
 def insert_predictions(db: duckdb.DuckDBPyConnection, record: PredictionSet, recorded_at: datetime) -> int:
     """Append a set of predictions, unless it is there already. Returns the rows added."""
-    instance_set = _instance_set(db, record)
+    instance_set = _instance_set(db, record, record.split, len(record.predicted), "predictions")
     number = _next(db, "prediction_set")
     header: dict[str, Any] = {
         "model_key": record.model_key,
@@ -74,6 +75,48 @@ def insert_predictions(db: duckdb.DuckDBPyConnection, record: PredictionSet, rec
         _append(db, "prediction", _columns(record, number, slice(start, start + step)))
         for start in range(0, len(record.predicted), step)
     )
+
+
+def insert_values(db: duckdb.DuckDBPyConnection, records: Sequence[InstanceValues], recorded_at: datetime) -> int:
+    """Append values by instance, without the sets that are there already. Returns the rows added."""
+    facts = {_fact_of_values(record): record for record in records}
+    query = "SELECT replace(fact::VARCHAR, '-', '') FROM value_set WHERE fact IN (SELECT unnest(?::UUID[]))"
+    for (known,) in db.execute(query, [list(facts)]).fetchall():
+        del facts[known]
+    if not facts:
+        return 0
+    numbers = range(_next(db, "value_set"), _next(db, "value_set") + len(facts))
+    header: dict[str, Any] = {name: [getattr(record, name) for record in facts.values()] for name in _VALUE_SET}
+    header |= {"fact": list(facts), "value_set": pa.array(numbers, pa.int32())}
+    header["instance_set"] = [
+        _instance_set(db, record, "evaluation", len(record.values), "values") for record in facts.values()
+    ]
+    header["recorded_at"] = pa.array([recorded_at] * len(facts))
+    insert(db, "value_set", header)
+    added = 0
+    pending: list[dict[str, np.ndarray]] = []
+    for number, record in zip(numbers, facts.values(), strict=True):
+        pending.append(_value_columns(record, number))
+        if sum(len(columns["value"]) for columns in pending) > _SLICE or number == numbers[-1]:
+            flat = {name: np.concatenate([columns[name] for columns in pending]) for name in pending[0]}
+            # NaN, which no mean in SQL survives, becomes NULL
+            added += _append(db, "instance_value", flat | {"value": pa.array(flat["value"], from_pandas=True)})
+            pending = []
+    return added
+
+
+def _value_columns(record: InstanceValues, number: int) -> dict[str, np.ndarray]:
+    count = len(record.values)
+    return {
+        "value_set": np.full(count, number, np.int32),
+        "position": np.arange(count, dtype=np.int32),
+        "value": np.asarray(record.values, np.float32),
+    }
+
+
+def _fact_of_values(record: InstanceValues) -> str:
+    identity = {name: getattr(record, name) for name in _VALUE_SET}
+    return digest({**identity, "values": np.asarray(record.values, np.float32).tobytes()})
 
 
 def milli_log(probabilities: np.ndarray) -> np.ndarray:
@@ -106,22 +149,21 @@ def _columns(record: PredictionSet, number: int, part: slice) -> dict[str, Any]:
     return columns
 
 
-def _instance_set(db: duckdb.DuckDBPyConnection, record: PredictionSet) -> int:
+def _instance_set(
+    db: duckdb.DuckDBPyConnection, record: PredictionSet | InstanceValues, split: str, count: int, noun: str
+) -> int:
     rows = db.execute(
-        "SELECT instance_set, size FROM instance_set WHERE dataset_key = ? AND split = ?",
-        [record.dataset_key, record.split],
+        "SELECT instance_set, size FROM instance_set WHERE dataset_key = ? AND split = ?", [record.dataset_key, split]
     ).fetchall()
-    where = f"Predictions of model {record.model_key[:12]} on {record.target or 'no target'}"
+    where = f"{noun.capitalize()} of model {record.model_key[:12]} on {record.target or 'no target'}"
     if not rows:
         raise InvalidRecordError(
-            f"{where}: the {record.split} instances of data set {record.dataset_key[:12]} are not in the store. "
+            f"{where}: the {split} instances of data set {record.dataset_key[:12]} are not in the store. "
             "Write them first, or in the same call."
         )
     number, size = rows[0]
-    if size != len(record.predicted):
-        raise InvalidRecordError(
-            f"{where}: {len(record.predicted)} predictions for {size} instances of the {record.split} split."
-        )
+    if size != count:
+        raise InvalidRecordError(f"{where}: {count} {noun} for {size} instances of the {split} split.")
     return int(number)
 
 

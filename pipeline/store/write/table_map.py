@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of small facts. Bulk records (instances, predictions) are written by `bulk.py`."""
+    """One table of small facts. Bulk records (instances, predictions, values) are written by `bulk_insert`."""
 
     name: str
     key: str = "fact"
@@ -32,7 +32,7 @@ class Table:
 
 
 _MODEL, _RUN, _DATASET = ("model_key", "model"), ("run_id", "run"), ("dataset_key", "dataset")
-_DEVICE = ("device", "device")
+_DEVICE, _METRIC = ("device", "device"), ("metric", "metric")
 
 TABLES: dict[type, Table] = {  # in the order of writing
     run_records.Run: Table("run", key="run_id"),
@@ -41,9 +41,7 @@ TABLES: dict[type, Table] = {  # in the order of writing
     run_records.Metric: Table("metric", recorded=True),
     run_records.Device: Table("device", key="device"),
     run_records.Step: Table("step", recorded=True, refers=(_RUN,)),
-    run_records.Measurement: Table(
-        "measurement", recorded=True, refers=(_MODEL, _RUN, _DATASET, ("metric", "metric"), _DEVICE)
-    ),
+    run_records.Measurement: Table("measurement", recorded=True, refers=(_MODEL, _RUN, _DATASET, _METRIC, _DEVICE)),
     run_records.Layer: Table("layer", recorded=True, refers=(_MODEL,)),
     run_records.Distribution: Table("distribution", recorded=True, refers=(_MODEL,)),
     run_records.Change: Table("change", recorded=True, refers=(_MODEL, ("reference_key", "model"))),
@@ -57,6 +55,8 @@ TABLES: dict[type, Table] = {  # in the order of writing
     run_records.Ingested: Table("ingestion", key="evidence_key", recorded=True),
     run_records.RunEnd: Table("run_end", key="run_id", refers=(_RUN,)),
 }
+VALUE_SET_REFERS = (_MODEL, _DATASET, _METRIC, _DEVICE)
+"""As `Table.refers`, of values by instance."""
 KEY_COLUMN = {table.name: "metric" if table.name == "metric" else table.key for table in TABLES.values()}
 """Table -> the column that other tables refer to."""
 _RENAMED = {"primary": "is_primary", "references": "reference_keys"}  # words that SQL keeps for itself
@@ -98,5 +98,5 @@ def finite(value: Any) -> Any:
 
 
 def _scalar(value: Any) -> Any:
-    """What json.dumps does not know: NumPy values become numbers and lists, anything else its text."""
+    """Convert values that json.dumps does not know: NumPy values to numbers and lists, anything else to its text."""
     return finite(value.tolist()) if hasattr(value, "tolist") else str(value)

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
-from pipeline.store.records.run_records import Instances, Metric, Model, PredictionSet, Record, Step
+from pipeline.store.records.run_records import Instances, InstanceValues, Metric, Model, PredictionSet, Record, Step
 from pipeline.store.write import bulk_insert
-from pipeline.store.write.table_map import KEY_COLUMN, TABLES, Row, Table, digest, row
+from pipeline.store.write.table_map import KEY_COLUMN, TABLES, VALUE_SET_REFERS, Row, Table, digest, row
 
 
 class Incoming:
@@ -23,11 +23,12 @@ class Incoming:
         self._rows: dict[type, dict[str, Row]] = {kind: {} for kind in TABLES}
         self._instances: list[Instances] = []
         self._predictions: list[PredictionSet] = []
+        self._values: list[InstanceValues] = []
         for record in records:
             self._sort(record)
 
     def __bool__(self) -> bool:
-        return any(self._rows.values()) or bool(self._instances or self._predictions)
+        return any(self._rows.values()) or bool(self._instances or self._predictions or self._values)
 
     @property
     def defines_metrics(self) -> bool:
@@ -41,13 +42,16 @@ class Incoming:
         added = sum(_insert(db, TABLES[kind], rows, now) for kind, rows in self._rows.items() if rows)
         added += _rename(db, self._rows[Step])
         added += sum(bulk_insert.insert_instances(db, record) for record in self._instances)
-        return added + sum(bulk_insert.insert_predictions(db, record, now) for record in self._predictions)
+        added += sum(bulk_insert.insert_predictions(db, record, now) for record in self._predictions)
+        return added + _insert_values(db, self._values, now)
 
     def _sort(self, record: Record) -> None:
         if isinstance(record, Instances):
             self._instances.append(record)
         elif isinstance(record, PredictionSet):
             self._predictions.append(record)
+        elif isinstance(record, InstanceValues):
+            self._values.append(record)
         else:
             table = TABLES[type(record)]
             values = row(record, table)
@@ -81,6 +85,15 @@ def _make(db: duckdb.DuckDBPyConnection, table: Table, columns: Iterable[str]) -
     if not present:
         for statement in table.statements:
             db.execute(statement)
+
+
+def _insert_values(db: duckdb.DuckDBPyConnection, records: list[InstanceValues], now: datetime) -> int:
+    if not records:
+        return 0
+    added = bulk_insert.insert_values(db, records, now)
+    for column, referred in VALUE_SET_REFERS:
+        _check(db, "value set", column, referred, {getattr(record, column) for record in records})
+    return added
 
 
 def _column(table: str, name: str, values: list[Any]) -> Any:
@@ -158,7 +171,7 @@ def _drop_known_metrics(db: duckdb.DuckDBPyConnection, metrics: dict[str, Row], 
     """Leave only definitions that differ from the ones in force: going back to an older one is a new fact."""
     if not metrics:
         return
-    columns = "metric", "unit", "format", "better", "is_primary", "description"
+    columns = "metric", "unit", "format", "better", "is_primary", "description", "role", "pairing"
     present = set(db.execute(f"SELECT {', '.join(columns)} FROM metrics").fetchall())
     for fact, metric in list(metrics.items()):
         if tuple(metric[name] for name in columns) in present:

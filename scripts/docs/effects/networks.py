@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.operation import OPERATIONS
-from scripts.docs.effects.queries import Measured, measured, tasks
+from scripts.docs.effects.queries import Measured, measured
 
 _Z = 1.96
 _INCIDENTAL = {"samples", "batch_size", "learning_rate", "epochs", "clip_norm"}
@@ -29,8 +29,11 @@ class Network:
 
     base: Measured
     models: Mapping[str, Measured]
-    quality: str
-    """What the scores are: accuracy or F1."""
+
+    @property
+    def quality(self) -> str:
+        """The metric that the scores are of, for people."""
+        return self.base.quality.replace("_", " ")
 
     def children(self, parent: Measured) -> list[Measured]:
         """Models that were made from this one."""
@@ -70,9 +73,7 @@ def networks(stores: Iterable[Path], roots: Collection[str] = ()) -> list[Networ
         StoreError: a file is missing, or no results.
     """
     found: dict[str, Measured] = {}
-    kinds: dict[str, str] = {}
     for store in stores:
-        kinds |= tasks(store)
         for model in measured(store):
             if found.get(model.key) is None or found[model.key].speed is None:
                 found[model.key] = model
@@ -81,7 +82,6 @@ def networks(stores: Iterable[Path], roots: Collection[str] = ()) -> list[Networ
         Network(
             base,
             {key: model for key, model in found.items() if (model.root, model.dataset) == (base.key, base.dataset)},
-            "F1" if kinds[base.dataset].endswith("question-answering") else "accuracy",
         )
         for base in bases
     ]

@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.core.metric_kinds import MetricRole
+from pipeline.measure.metrics.size import file_bytes
 from pipeline.store.reader import Connection, open_results
 
 _MODELS = """
 SELECT model_key, name, parent_key, root_key, op, params FROM models
 QUALIFY row_number() OVER (PARTITION BY root_key, name ORDER BY created_at DESC) = 1 ORDER BY created_at"""
 _SCORES = """
-SELECT model_key, dataset, list(score ORDER BY position) FROM predictions
-WHERE target = ? AND split = 'evaluation' GROUP BY ALL"""
-_BYTES = "SELECT model_key, value FROM measurements WHERE metric = 'file_bytes' AND coalesce(target, ?) = ?"
+SELECT model_key, dataset, metric, list(value ORDER BY position) FROM instance_values JOIN metrics USING (metric)
+WHERE target = ? AND is_primary AND role = ? AND value IS NOT NULL GROUP BY ALL ORDER BY metric DESC"""
+_BYTES = "SELECT model_key, value FROM measurements WHERE metric = ? AND coalesce(target, ?) = ?"
 # a single stream is timed on one thread and on several: that of the fewest is the scoreboard's `speedup`
 _SPEEDS = """
 SELECT model_key, ratio, low, high, contended FROM speedups
@@ -46,8 +48,10 @@ class Measured:
     op: str
     params: Mapping[str, Any]
     dataset: str
+    quality: str
+    """The first primary metric of quality."""
     scores: np.ndarray
-    """Per instance of the evaluation split, in its order: from 0 to 1."""
+    """Its values per instance of the evaluation split, in its order."""
     file_bytes: float | None
     speed: Speed | None
 
@@ -65,21 +69,25 @@ def measured(results: Path, *, target: str = "onnxruntime") -> list[Measured]:
         db.close()
 
 
-def tasks(results: Path) -> dict[str, str]:
-    """Return data set -> task."""
-    db = open_results(results)
-    try:
-        return dict(db.execute("SELECT dataset, task FROM datasets").fetchall())
-    finally:
-        db.close()
-
-
 def _read(db: Connection, target: str) -> list[Measured]:
-    scores = {key: (dataset, np.array(each)) for key, dataset, each in db.execute(_SCORES, [target]).fetchall()}
-    sizes = dict(db.execute(_BYTES, [target, target]).fetchall())
+    rows = db.execute(_SCORES, [target, MetricRole.QUALITY.value]).fetchall()
+    scores = {
+        key: (dataset, metric, np.array(values)) for key, dataset, metric, values in rows
+    }  # the first metric last
+    sizes = dict(db.execute(_BYTES, [file_bytes.__name__, target, target]).fetchall())
     speeds = {key: Speed(*speed) for key, *speed in db.execute(_SPEEDS, [target]).fetchall()}
     return [
-        Measured(key, name, parent, root, op, json.loads(params), *scores[key], sizes.get(key), speeds.get(key))
+        Measured(
+            key,
+            name,
+            parent,
+            root,
+            op,
+            json.loads(params),
+            *scores[key],
+            sizes.get(key),
+            speeds.get(key),
+        )
         for key, name, parent, root, op, params in db.execute(_MODELS).fetchall()
         if key in scores
     ]

@@ -298,7 +298,7 @@ def test_empty_results_cannot_be_exported(store, exported):
 
 def test_what_the_store_knows_keeps_its_definition(tmp_path):
     path = files.write(tmp_path / "a.json", study(1))
-    mine = Metric("Latency", "ms", ".1f", "lower", False, "Mine.")
+    mine = Metric("Latency", "ms", ".1f", "lower", False, "Mine.", "cost")
     records = read(path, {"Latency": mine})
     assert not any(isinstance(record, Metric) and record.metric.startswith("Latency") for record in records)
     assert any(isinstance(record, Measurement) and record.metric == "Latency" for record in records)

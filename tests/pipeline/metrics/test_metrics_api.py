@@ -1,13 +1,29 @@
 """Registering metrics, and computing those that some evidence allows."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ops.core.registry import UnknownNameError
-from pipeline.measure.metrics.api import METRICS, Better, Estimate, Predictions, Scenario, Timings, metric
+from pipeline.measure.metrics.api import (
+    METRICS,
+    Better,
+    Estimate,
+    MetricRole,
+    ModelFiles,
+    Pairing,
+    Predictions,
+    Scenario,
+    Speedups,
+    Timings,
+    metric,
+)
 from pipeline.measure.metrics.compute import compute
+from pipeline.measure.metrics.estimates import mean, share
+
+GUIDE = Path(__file__).parents[3] / "pipeline" / "measure" / "README.md"
 
 
 @pytest.fixture
@@ -44,6 +60,16 @@ def test_a_persons_own_metric_is_one_function(register, predictions):
     assert first_class_share(predictions) == 0.5  # returned unchanged
 
 
+def test_the_guides_metric_counts_the_three_most_likely(register):
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
+    exec(code, {"__name__": "mine"})
+    logits = np.array([[4, 3, 2, 1], [1, 2, 3, 4]], np.float32)
+    four = Predictions(
+        "image-classification", ("a", "b", "c", "d"), ("1", "2"), {"logits": logits}, {"labels": np.array([2, 0])}
+    )
+    assert values(compute(four, names=["top3_accuracy"])) == {"top3_accuracy": 0.5}
+
+
 def test_metrics_of_change_need_a_base(register, predictions):
     @register(unit="", better=Better.NEITHER)
     def moved(predictions: Predictions, base: Predictions) -> Estimate:
@@ -78,6 +104,76 @@ def test_what_takes_no_evidence_is_refused(register):
         @register(unit="", better=Better.HIGHER)
         def wrong(count: int) -> float:
             return count
+
+
+@pytest.mark.parametrize(
+    ("evidence", "text", "role", "pairing"),
+    [
+        ((Predictions,), "`Predictions`", "quality", "instances"),
+        ((Predictions, Predictions), "`Predictions`, and the base's", "change", "instances"),
+        ((Timings,), "`Timings`", "cost", "none"),
+        ((Speedups,), "`Speedups`", "cost", "none"),
+        ((ModelFiles,), "`ModelFiles`", "size", "none"),
+    ],
+)
+def test_the_evidence_says_the_role_and_the_pairing_as_in_the_guide(register, evidence, text, role, pairing):
+    assert f"| {text} | `{role}` | `{pairing}` |" in GUIDE.read_text()
+
+    def own(*evidence):
+        """Says nothing of itself."""
+
+    own.__annotations__ = dict(enumerate(evidence))
+    register(unit="", better=Better.HIGHER)(own)
+    assert (METRICS["own"].role, METRICS["own"].pairing) == (role, pairing)
+    del METRICS._items["own"]
+    register(unit="", better=Better.HIGHER, role=MetricRole.OTHER, pairing=Pairing.NONE)(own)
+    assert (METRICS["own"].role, METRICS["own"].pairing) == ("other", "none")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "options"),
+    [
+        (Timings, {"pairing": Pairing.INSTANCES}),
+        (Timings, {"pairing": Pairing.CPU_TIME, "scenario": Scenario.OFFLINE}),
+        (Speedups, {"pairing": Pairing.WALL_TIME, "better": Better.NEITHER}),
+        (Predictions, {"pairing": Pairing.CPU_TIME}),
+        (ModelFiles, {"pairing": Pairing.INSTANCES}),
+        (Predictions, {"runtime": True}),
+    ],
+)
+def test_pairs_that_the_evidence_does_not_have_are_refused(register, evidence, options):
+    def own(evidence):
+        """Says nothing of itself."""
+
+    own.__annotations__ = {"evidence": evidence}
+    with pytest.raises(TypeError, match=r"test_metrics_api\..*own: pairs by instances are of Predictions"):
+        register(**{"unit": "", "better": Better.LOWER, **options})(own)
+    assert "own" not in METRICS
+
+
+def test_only_rows_that_are_the_instances_pair_two_models(register, predictions):
+    def of(rows):
+        return lambda predictions: share(np.array(rows))
+
+    for name, rows, options in (
+        ("all", [True, False], {}),
+        ("part", [True], {}),
+        ("unpaired", [True, False], {"pairing": Pairing.NONE}),
+    ):
+        compute_it = of(rows)
+        compute_it.__name__, compute_it.__annotations__ = name, {"predictions": Predictions}
+        register(unit="", better=Better.HIGHER, **options)(compute_it)
+    found = {spec.name: estimate.rows for spec, estimate in compute(predictions, names=["all", "part", "unpaired"])}
+    assert found["all"].tolist() == [1, 0]
+    assert found["all"].dtype == np.float32
+    assert found["part"] is found["unpaired"] is None
+
+
+def test_what_is_not_a_number_does_not_count():
+    estimate = mean(np.array([1.0, np.nan, 3.0]))
+    assert (estimate.value, estimate.count) == (2.0, 2)
+    assert np.array_equal(estimate.rows, np.array([1, np.nan, 3], np.float32), equal_nan=True)
+    assert mean(np.array([np.nan])) is None
 
 
 def test_every_metric_says_what_it_is():

@@ -10,8 +10,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 RUN = run_records.Run("run1", "study", {"seed": 0}, {"python": "3.11"}, {"cpu": "test"}, "abc", START)
 DEVICE = run_records.Device("laptop", {"cpu": "test"})
 DATA = run_records.DatasetInfo("data1", "digits", "image-classification", ["cat", "dog"], {"evaluation": 4}, {})
-ACCURACY = run_records.Metric("accuracy", "", ".1%", "higher", True, "Share of right answers.")
-LATENCY = run_records.Metric("latency", "ms", ".3g", "lower", True, "Median time of a run.")
+ACCURACY = run_records.Metric("accuracy", "", ".1%", "higher", True, "Share of right answers.", "quality", "instances")
+LATENCY = run_records.Metric("latency", "ms", ".3g", "lower", True, "Median time of a run.", "cost", "wall_time")
 INSTANCES = run_records.Instances(
     "data1", "evaluation", ["a", "b", "c", "d"], ["cat", "dog", "cat", "dog"], {"sex": ["f", "m", "f", "m"]}
 )
@@ -44,6 +44,11 @@ def predictions(name, probabilities, *, target="ort", data="data1", labels=(0, 1
         name, target, data, [("cat", "dog")[at] for at in best], probabilities[rows, best],
         probabilities[rows, list(labels)], correct, correct.astype(np.float32), probabilities,
     )  # fmt: skip
+
+
+def values(name, metric, numbers, *, target="ort", data="data1", evidence="e"):
+    numbers = np.asarray(numbers, np.float32)
+    return run_records.InstanceValues(name, target, "", data, metric, numbers, evidence)
 
 
 def layer(name, tensor, *, nonzeros=5):

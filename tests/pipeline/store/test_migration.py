@@ -4,6 +4,7 @@ import duckdb
 import pytest
 
 from pipeline.store import migration
+from pipeline.store.database import SCHEMA_VERSION
 from pipeline.store.errors import NewerSchemaError, NoResultsError, OlderSchemaError, WriteError
 from pipeline.store.migration import migrate
 from pipeline.store.publication import StoreFiles
@@ -11,7 +12,8 @@ from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import ACCURACY, RUN, measurement, model
 
-TO_VERSION_1 = """
+OLD = SCHEMA_VERSION - 1
+TO_NOW = """
 ALTER TABLE model RENAME COLUMN label TO title;
 ALTER TABLE measurement ADD COLUMN count BIGINT;
 """
@@ -19,7 +21,7 @@ ALTER TABLE measurement ADD COLUMN count BIGINT;
 
 @pytest.fixture
 def older(store, path):
-    """A store of a version 0 that this test invents: other column, no counts, no layers, other views."""
+    """A store of a version before this one that the test invents: other column, no counts, no layers, other views."""
     store.write([RUN, ACCURACY, model("base"), model("child", "base"), measurement("child", "accuracy", 0.5)])
     store.publish()
     for file in (working(path), path):
@@ -31,7 +33,7 @@ def older(store, path):
             db.execute("ALTER TABLE measurement DROP COLUMN count")
             db.execute("DROP TABLE layer")
             db.execute("CREATE VIEW models AS SELECT label FROM model")
-            db.execute("UPDATE meta SET value = '0' WHERE key = 'schema_version'")
+            db.execute(f"UPDATE meta SET value = '{OLD}' WHERE key = 'schema_version'")
     return path
 
 
@@ -50,15 +52,15 @@ def test_an_older_store_comes_forward(older, query, lost):
         working(older).unlink()
     if lost == "results":
         older.unlink()
-    backup = migrate(older, {1: TO_VERSION_1})
+    backup = migrate(older, {SCHEMA_VERSION: TO_NOW})
     assert query("SELECT name, title FROM models ORDER BY name") == [("base", ""), ("child", "")]
     assert query("SELECT model, value, count FROM measurements") == [("child", 0.5, None)]
     assert query("SELECT count(*) FROM layers") == [(0,)]
     assert query("SELECT model, accuracy FROM scoreboard WHERE accuracy IS NOT NULL") == [("child", 0.5)]
-    assert backup == older.parent / ".bouillon" / "results.duckdb.version-0"
-    assert version(backup) == "0"
+    assert backup == older.parent / ".bouillon" / f"results.duckdb.version-{OLD}"
+    assert version(backup) == str(OLD)
     assert Store(older).write([model("third", "child")]) == 1
-    assert migrate(older, {1: TO_VERSION_1}) is None
+    assert migrate(older, {SCHEMA_VERSION: TO_NOW}) is None
 
 
 def test_an_older_store_is_refused_with_the_command(older):
@@ -81,27 +83,30 @@ def test_a_newer_store_is_refused(store, path):
 
 def test_a_migration_that_fails_changes_nothing(older):
     with pytest.raises(WriteError, match="The schema is unchanged"):
-        migrate(older, {1: "ALTER TABLE model RENAME COLUMN label TO title; ALTER TABLE nothing ADD COLUMN x INT"})
-    assert version(working(older)) == version(older) == "0"
+        migrate(
+            older,
+            {SCHEMA_VERSION: "ALTER TABLE model RENAME COLUMN label TO title; ALTER TABLE nothing ADD COLUMN x INT"},
+        )
+    assert version(working(older)) == version(older) == str(OLD)
     with duckdb.connect(str(working(older)), read_only=True) as db:
         assert db.execute("SELECT label FROM models").fetchall() == [("",), ("",)]
-    assert migrate(older, {1: TO_VERSION_1}) is not None
+    assert migrate(older, {SCHEMA_VERSION: TO_NOW}) is not None
 
 
 def test_a_migration_that_was_killed_before_it_published_is_finished(older, query, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(StoreFiles, "publish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            migrate(older, {1: TO_VERSION_1})
-    assert (version(working(older)), version(older)) == ("1", "0")
-    assert migrate(older, {1: TO_VERSION_1}) == older.parent / ".bouillon" / "results.duckdb.version-0"
+            migrate(older, {SCHEMA_VERSION: TO_NOW})
+    assert (version(working(older)), version(older)) == (str(SCHEMA_VERSION), str(OLD))
+    assert migrate(older, {SCHEMA_VERSION: TO_NOW}) == older.parent / ".bouillon" / f"results.duckdb.version-{OLD}"
     assert query("SELECT name, title FROM models ORDER BY name") == [("base", ""), ("child", "")]
-    assert migrate(older, {1: TO_VERSION_1}) is None
+    assert migrate(older, {SCHEMA_VERSION: TO_NOW}) is None
 
 
 def test_a_gap_in_the_migrations_is_named(older):
-    with pytest.raises(OlderSchemaError, match="this program knows no way from 0 to 1"):
-        migrate(older)
+    with pytest.raises(OlderSchemaError, match=f"this program knows no way from {OLD} to {SCHEMA_VERSION}"):
+        migrate(older, {})
 
 
 def test_nothing_to_migrate(store, path, tmp_path):

@@ -64,7 +64,7 @@ def test_a_database_of_something_else(path):
         (
             0,
             OlderSchemaError,
-            "has schema version 0, this program reads 1. Migrate it: python -m pipeline migrate --results",
+            "has schema version 0, this program reads 2. Migrate it: python -m pipeline migrate --results",
         ),
         (9, NewerSchemaError, "it was written by a newer Bouillon. Update this one: git pull && scripts/setup"),
     ],

@@ -42,6 +42,8 @@ def test_the_promised_columns_are_there():
         "steps": "run_id path outcome seconds error",
         "predictions": "model_key target instance_id label predicted confidence correct",
         "instances": "instance_id label attributes",
+        "metrics": "metric unit format better is_primary description scoreboard_column role pairing",
+        "instance_values": "model_key target device dataset metric position instance_id value evidence_key",
         "layers": "model_key tensor",
         "runs": "run_id config versions host git_commit",
     }

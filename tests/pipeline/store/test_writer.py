@@ -24,6 +24,7 @@ from tests.pipeline.store.facts import (
     model,
     predictions,
     step,
+    values,
 )
 from tests.timing import in_loops
 
@@ -38,10 +39,11 @@ EVERYTHING = [
     layer("base", "net.weight"),
     INSTANCES,
     predictions("base", [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]]),
+    values("base", "accuracy", [1, 1, 0, 1]),
     run_records.Ingested("evidence1"),
     run_records.RunEnd("run1", START + timedelta(seconds=5), 1),
 ]
-ROWS = len(EVERYTHING) - 2 + 2 * 4  # the two sets have four rows each
+ROWS = len(EVERYTHING) - 3 + 3 * 4  # the three sets have four rows each
 
 
 def test_facts_are_written_once_whatever_their_order(store, query):
@@ -72,6 +74,11 @@ def test_facts_are_written_once_whatever_their_order(store, query):
         (step("x", run="run9"), "A step names the run 'run9'"),
         (step("x", outcome="lost"), "nothing was written"),
         (replace(ACCURACY, better="bigger"), "nothing was written"),
+        (replace(ACCURACY, role="virtue"), "nothing was written"),
+        (values("nobody", "accuracy", [1, 1, 0, 1]), "A value set names the model 'nobody', which is neither in the store"),
+        (values("base", "speed", [1, 1, 0, 1]), "A value set names the metric 'speed'"),
+        (values("base", "accuracy", [1, 1, 0, 1], data="d9"), "the evaluation instances of data set d9 are not in the store"),
+        (values("base", "accuracy", [1, 1, 0]), "3 values for 4 instances of the evaluation split"),
         (predictions("base", [[1, 0]] * 4, data="data9"), "the evaluation instances of data set data9 are not in the store"),
         (predictions("base", [[1, 0]] * 3, labels=(0, 0, 0)), "3 predictions for 4 instances of the evaluation split"),
     ],
@@ -260,6 +267,21 @@ def test_what_is_not_a_number_is_kept_as_such(store, query):
     found = query("SELECT confidence, probabilities FROM predictions ORDER BY position")
     assert found[1] == (None, None)
     assert found[2] == (1.0, [1.0, pytest.approx(0, abs=1e-14)])
+
+
+def test_values_by_instance_keep_what_does_not_count_and_the_newest_hold(store, query):
+    store.write([*GROUND, INSTANCES, model("base"), model("child", "base")])
+    both = [values("base", "accuracy", [0.5, math.nan, 2.5, math.inf]), values("child", "accuracy", [1, 0, 0, 0])]
+    assert store.write(both) == 8
+    assert store.write([*both, *both]) == 0
+    store.write([values("base", "accuracy", [0.25, math.nan, 2.5, 3], evidence="later")])
+    store.publish()
+    columns = "position, instance_id, value, evidence_key, target, device, dataset"
+    assert query(f"SELECT {columns} FROM instance_values WHERE model = 'base' ORDER BY position") == [
+        (0, "a", 0.25, "later", "ort", None, "digits"), (1, "b", None, "later", "ort", None, "digits"),
+        (2, "c", 2.5, "later", "ort", None, "digits"), (3, "d", 3.0, "later", "ort", None, "digits"),
+    ]  # fmt: skip
+    assert query("SELECT avg(value) FROM instance_values WHERE model = 'child'") == [(0.25,)]
 
 
 def test_a_task_without_classes_has_no_probabilities(store, query):
