@@ -20,12 +20,16 @@ tree:
 """
 
 
+def block(name):
+    (text,) = re.findall(
+        rf"```python\n# {re.escape(name)}\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL
+    )
+    return text
+
+
 @pytest.fixture(scope="module")
 def example():
-    (block,) = re.findall(
-        r"```python\n# my_module.py\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL
-    )
-    return block
+    return block("my_module.py")
 
 
 @pytest.mark.slow
@@ -53,3 +57,34 @@ def test_the_example_of_a_task_stands_in_the_plug_in_that_the_tests_run():
     plugin = (ROOT / "tests" / "pipeline" / "tagging.py").read_text()
     assert len(blocks) == 2
     assert [block for block in blocks if block not in plugin] == []
+
+
+@pytest.mark.slow
+def test_a_stage_of_ones_own_makes_its_evidence_of_every_model_and_fills_its_own_table(tmp_path):
+    (tmp_path / "my_stage.py").write_text(block("my_stage.py"))
+    place = Place(tmp_path)
+    words = ["recipe=small", "bench=none", "plugins=[my_stage]", "~recipe.tree.base.then.pruned.then"]
+    code, _, err = place.run(*words)
+    assert code == 0, err
+    rows = place.sql("SELECT name, zeros, weights FROM zeros JOIN model USING (model_key) ORDER BY name")
+    counts = place.sql(
+        "SELECT model, sum(zeros)::BIGINT, sum(count)::BIGINT FROM distributions WHERE place <> 'activation' "
+        "GROUP BY model ORDER BY model"
+    )
+    assert [name for name, *_ in rows] == ["base", "base/int8", "base/pruned"]
+    assert rows == counts
+    assert place.sql("SELECT path, outcome FROM steps WHERE job = 'zeros' ORDER BY path") == [
+        (name, "done") for name, *_ in rows
+    ]
+    comments = "SELECT comment FROM duckdb_columns() WHERE table_name = 'zeros' AND comment IS NOT NULL ORDER BY 1"
+    assert place.sql(comments) == [("How many weights are zero.",), ("How many weights there are.",), ("The model.",)]
+
+    code, _, err = place.run(*words)
+    assert code == 0, err
+    assert place.sql("SELECT count(*) FROM zeros") == [(3,)]
+    # its code is part of its keys: what it made before is not taken for what it makes now
+    changed = block("my_stage.py").replace("(each == 0).sum()", "(each == 0).sum() + 1")
+    (tmp_path / "my_stage.py").write_text(changed)
+    code, _, err = place.run(*words)
+    assert code == 0, err
+    assert place.sql("SELECT count(*) FROM zeros") == [(6,)]

@@ -105,7 +105,7 @@ def _verify(chosen: argparse.Namespace) -> tuple[str, int]:
 
 
 def _compare(chosen: argparse.Namespace) -> str:
-    from pipeline.stages.compare_any_two import compare_models
+    from pipeline.sweep.compare_any_two import compare_models
 
     def tell(done: int, total: int) -> None:
         sys.stdout.write(f"progress {done} {total}\n")

@@ -15,14 +15,15 @@ from pipeline.cli.progress import Durations, format_seconds
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
 from pipeline.core.secret_values import hidden
-from pipeline.engine.jobs import Job, What
+from pipeline.engine.jobs import Job
 from pipeline.plan.steps import SEED, Plan, Step
+from pipeline.stages.operation import OPERATION
 from pipeline.sweep.prepare import step_at
 
 
 def print_plan(
     plan: Plan,
-    jobs: Sequence[Job],
+    jobs: Sequence[Job[Any]],
     artifacts: ArtifactStore,
     durations: Durations,
     console: Console,
@@ -40,7 +41,7 @@ def print_plan(
     present = artifacts.present([*steps, *(job.key for job in jobs)]) - force
     for step in plan.steps:
         line = Text.assemble((step.key[:12], "dim"), "  ", step.path.rpartition("/")[2], ("  " + step.op, "dim"))
-        expected = durations.get((What.OPERATION, step.op))
+        expected = durations.get((OPERATION.name, step.op))
         if step.key in present:
             line.append("  cached", "green")
         elif expected is None:
@@ -53,7 +54,7 @@ def print_plan(
         parent = nodes.get(step.parent, top) if step.parent else top
         nodes[step.key] = parent.add(line)
     missing = [job for job in jobs if job.key not in present]
-    total = sum(durations.get((job.what, steps[job.model].op), 0.0) for job in missing)
+    total = sum(durations.get((job.stage, steps[job.model].op), 0.0) for job in missing)
     console.print(top)
     for decision in decisions(plan):
         console.print(decision, markup=False, highlight=False)

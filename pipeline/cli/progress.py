@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,7 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from pipeline.core.keys import Key
-from pipeline.engine.jobs import Done, Failed, Job, Outcome, What, state_of
+from pipeline.engine.jobs import Done, Failed, Job, Outcome, state_of
 from pipeline.plan.steps import Plan, Step
 from pipeline.stages.operation_context import PROGRESS_FILE
 
@@ -30,14 +30,14 @@ _MARGIN_LINES = 4
 class Progress(Protocol):
     """Is told of every start (outcome None) and end of a job."""
 
-    def update(self, job: Job, outcome: Outcome | None) -> None:  # noqa: D102 - as the class says
+    def update(self, job: Job[Any], outcome: Outcome | None) -> None:  # noqa: D102 - as the class says
         ...
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
 
 
-def show_progress(plan: Plan, jobs: Sequence[Job], scratch: Path, durations: Durations, workers: int) -> Progress:
+def show_progress(plan: Plan, jobs: Sequence[Job[Any]], scratch: Path, durations: Durations, workers: int) -> Progress:
     """Return the live tree on a terminal, else plain lines on standard error."""
     console = Console(stderr=True)
     board = Board(plan, jobs, scratch, durations, workers)
@@ -58,7 +58,7 @@ class _Row:
 class Board:
     """State of a run, and what is left to do."""
 
-    def __init__(self, plan: Plan, jobs: Sequence[Job], scratch: Path, durations: Durations, workers: int) -> None:
+    def __init__(self, plan: Plan, jobs: Sequence[Job[Any]], scratch: Path, durations: Durations, workers: int) -> None:
         self.plan = plan
         self.steps = plan.by_key()
         self.rows: dict[Key, _Row] = {step.key: _Row() for step in plan.steps}
@@ -67,11 +67,11 @@ class Board:
         self.total = len(jobs)
         self.failures = 0
         self._scratch, self._workers = scratch, workers
-        self._expected = {job.key: durations.get((job.what, self.steps[job.model].op)) for job in jobs}
+        self._expected = {job.key: durations.get((job.stage, self.steps[job.model].op)) for job in jobs}
         self._spent: dict[Key, float] = {}
         self._running: dict[Key, float] = {}
 
-    def update(self, job: Job, outcome: Outcome | None) -> None:
+    def update(self, job: Job[Any], outcome: Outcome | None) -> None:
         """Take note of a start or an end."""
         row = self.rows[job.model]
         now = time.monotonic()
@@ -81,10 +81,10 @@ class Board:
             self.finished += 1
             self._spent[job.key] = now - self._running.pop(job.key, now)
             self.failures += isinstance(outcome, Failed)
-        if job.what is not What.OPERATION:
-            (row.observing.add if outcome is None else row.observing.discard)(job.what)
+        if not job.makes_model:
+            (row.observing.add if outcome is None else row.observing.discard)(job.stage)
             if isinstance(outcome, Failed):
-                row.state, row.note = "failed", f"{job.what}: {outcome.error}"
+                row.state, row.note = "failed", f"{job.stage}: {outcome.error}"
             return
         row.state = state_of(outcome)
         if outcome is None:
@@ -146,7 +146,7 @@ class _LiveTree:
         self._board, self._console = board, console
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
-    def update(self, job: Job, outcome: Outcome | None) -> None:
+    def update(self, job: Job[Any], outcome: Outcome | None) -> None:
         self._board.update(job, outcome)
 
     def __enter__(self) -> Self:
@@ -200,16 +200,16 @@ class _Lines:
     def __init__(self, board: Board, console: Console) -> None:
         self._board, self._console = board, console
 
-    def update(self, job: Job, outcome: Outcome | None) -> None:
+    def update(self, job: Job[Any], outcome: Outcome | None) -> None:
         self._board.update(job, outcome)
         if outcome is None:
-            if job.what is What.OPERATION:
+            if job.makes_model:
                 self._say(f"start    {job.path}")
             return
-        if job.what is What.OPERATION or not isinstance(outcome, Done):
+        if job.makes_model or not isinstance(outcome, Done):
             took = f" {format_seconds(outcome.seconds)}" if isinstance(outcome, Done) and not outcome.cached else ""
             why = f": {outcome.error}" if isinstance(outcome, Failed) else ""
-            what = "" if job.what is What.OPERATION else f" ({job.what})"
+            what = "" if job.makes_model else f" ({job.stage})"
             self._say(f"{state_of(outcome):8} {job.path}{what}{took}{why}")
 
     def _say(self, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -53,7 +54,7 @@ def print_scores(plan: Plan, scores: Scores, metrics: Sequence[Metric], target: 
     console.print(table)
 
 
-def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) -> None:
+def print_failures(outcomes: Sequence[tuple[Job[Any], Outcome]], console: Console) -> None:
     """Print what failed and what was skipped because of it."""
     failed = [(job, outcome) for job, outcome in outcomes if isinstance(outcome, Failed)]
     skipped = [(job, outcome) for job, outcome in outcomes if isinstance(outcome, Skipped)]
@@ -64,7 +65,7 @@ def print_failures(outcomes: Sequence[tuple[Job, Outcome]], console: Console) ->
     table.add_column("job")
     table.add_column("error", overflow="fold")
     for job, outcome in failed:
-        table.add_row(Text(job.path), job.what, Text(outcome.error))
+        table.add_row(Text(job.path), job.stage, Text(outcome.error))
     console.print(table)
     models = sorted({job.path for job, _ in skipped})
     if models:

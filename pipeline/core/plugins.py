@@ -14,7 +14,7 @@ class PluginError(BouillonError, ValueError):
 
 
 def load_plugins(modules: Iterable[str]) -> None:
-    """Import modules that register operations, models, data sets, metrics, targets and lints.
+    """Import modules that register operations, models, data sets, metrics, targets, lints and stages.
 
     Raises:
         PluginError: naming the module, the cause, and its line in the person's code.

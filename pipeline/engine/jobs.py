@@ -1,54 +1,45 @@
-"""What crosses a process boundary: plain data, so that any process or machine can run it."""
+"""Jobs and their outcomes: plain data that crosses process boundaries, so that any process or machine can run them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pipeline.core.keys import Key
 
-
-class What(StrEnum):
-    """Kinds of job. A model is made by OPERATION; the others observe it.
-
-    LATENCY is a rough figure taken while others work. TIMING is what the session at the end does with a model: no worker
-    runs it, and only its failures are recorded as jobs.
-    """
-
-    OPERATION = "operation"
-    EXPORT = "export"
-    PREDICT = "predict"
-    LAYERS = "layers"
-    ACTIVATIONS = "activations"
-    COMPARE = "compare"
-    MEASURE = "measure"
-    LAYER_TIMES = "layer_times"
-    LATENCY = "latency"
-    TIMING = "timing"
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One artifact to make. `details` is what its kind needs to know beyond the keys."""
+class Job(Generic[P]):
+    """One artifact to make."""
 
     key: Key
-    what: What
+    stage: str
+    """Name of the stage that makes it: see `pipeline.engine.stage`."""
     path: str
     """Path of the model's step in the recipe, for people."""
     model: Key
     needs: tuple[Key, ...]
     """Artifacts that must exist before this one is made."""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    params: P
+    """Parameters of its stage beyond the keys: plain data."""
+    target: str = ""
+    """The conf/target entry that it uses; empty if it uses none."""
     force: bool = False
     """Make the artifact although it is there; the new one takes its place when it is whole."""
+
+    @property
+    def makes_model(self) -> bool:
+        """Whether the artifact is the model itself; the others are observed of it."""
+        return self.key == self.model
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one job may take; None: no limit."""
+    """Bounds of one job; None: no limit."""
 
     seconds: float | None = None
     memory_bytes: int | None = None
@@ -56,7 +47,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What all jobs of a run share. Sent once to every worker."""
+    """The surroundings that all jobs of a run share. Sent once to every worker."""
 
     artifacts: Path
     scratch: Path

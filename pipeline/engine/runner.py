@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
+from typing import Any
 
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
@@ -17,8 +18,8 @@ _log = logging.getLogger(__name__)
 
 
 def run(
-    jobs: Sequence[Job], executor: Executor, artifacts: ArtifactStore, *, force: Collection[Key] = ()
-) -> Iterator[tuple[Job, Outcome | None]]:
+    jobs: Sequence[Job[Any]], executor: Executor, artifacts: ArtifactStore, *, force: Collection[Key] = ()
+) -> Iterator[tuple[Job[Any], Outcome | None]]:
     """Yield (job, None) when a job starts and (job, outcome) when it ends; the caller records them.
 
     A job whose artifact exists is `Done(cached=True)` at once, unless its key is in `force`: then another is made beside,
@@ -26,7 +27,7 @@ def run(
     order given, as the jobs that they need are done and workers are free.
     """
     waits = _Waits(jobs)
-    running: dict[Future[Done | Failed], Job] = {}
+    running: dict[Future[Done | Failed], Job[Any]] = {}
     while waits.ready or running:
         while waits.ready and len(running) < executor.workers:
             job = waits.ready.popleft()
@@ -35,13 +36,13 @@ def run(
                 waits.done(job)
                 continue
             yield job, None
-            _log.info("start %s of %s (%s)", job.what, job.path, job.key[:12])
+            _log.info("start %s of %s (%s)", job.stage, job.path, job.key[:12])
             running[executor.submit(replace(job, force=job.key in force))] = job
         finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), None)
         for future in [future for future in running if future in finished]:  # a set has another order in every process
             job = running.pop(future)
             outcome = future.result()
-            _log.info("end %s of %s (%s): %s", job.what, job.path, job.key[:12], type(outcome).__name__.lower())
+            _log.info("end %s of %s (%s): %s", job.stage, job.path, job.key[:12], type(outcome).__name__.lower())
             yield job, outcome
             if isinstance(outcome, Done):
                 waits.done(job)
@@ -49,14 +50,16 @@ def run(
                 yield from waits.skip_below(job)
 
 
-def unsound(jobs: Sequence[Job], artifacts: ArtifactStore, again: Collection[Key] = ()) -> list[tuple[Job, str]]:
+def unsound(
+    jobs: Sequence[Job[Any]], artifacts: ArtifactStore, again: Collection[Key] = ()
+) -> list[tuple[Job[Any], str]]:
     """Return the jobs whose results would be read in a run, but are not what was written, and what is wrong with them.
 
     What is read are the results that jobs need which are not done, or are to be made `again`. Nothing else is looked at.
     """
     known = {job.key: job for job in jobs}
     waiting = [job for job in jobs if job.key in again or job.key not in artifacts]
-    seen, found = set(again), list[tuple[Job, str]]()
+    seen, found = set(again), list[tuple[Job[Any], str]]()
     while waiting:
         for need in waiting.pop().needs:
             if need in seen or need not in known or need not in artifacts:
@@ -72,18 +75,18 @@ def unsound(jobs: Sequence[Job], artifacts: ArtifactStore, again: Collection[Key
 class _Waits:
     """Which jobs wait for which."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job[Any]]) -> None:
         known = {job.key for job in jobs}
         self._order = {job.key: number for number, job in enumerate(jobs)}
         self._missing = {job.key: {need for need in job.needs if need in known} for job in jobs}
-        self._waiting: dict[Key, list[Job]] = defaultdict(list)
+        self._waiting: dict[Key, list[Job[Any]]] = defaultdict(list)
         self._skipped: set[Key] = set()
         for job in jobs:
             for need in self._missing[job.key]:
                 self._waiting[need].append(job)
         self.ready = deque(job for job in jobs if not self._missing[job.key])
 
-    def done(self, job: Job) -> None:
+    def done(self, job: Job[Any]) -> None:
         """Make ready what waited for this job alone. What was planned first comes first."""
         freed = []
         for waiting in self._waiting.pop(job.key, []):
@@ -93,9 +96,9 @@ class _Waits:
         for waiting in sorted(freed, key=lambda job: self._order[job.key], reverse=True):
             self.ready.appendleft(waiting)
 
-    def skip_below(self, failed: Job) -> Iterator[tuple[Job, Skipped]]:
+    def skip_below(self, failed: Job[Any]) -> Iterator[tuple[Job[Any], Skipped]]:
         """Yield everything that needs `failed`, directly or not, each once."""
-        because = f"{failed.what} of '{failed.path}' failed"
+        because = f"{failed.stage} of '{failed.path}' failed"
         stack = [failed.key]
         while stack:
             for waiting in self._waiting.pop(stack.pop(), []):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import shutil
 import time
 import traceback
@@ -18,7 +17,8 @@ from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.environment import device, device_id
 from pipeline.core.machine.lock import working
 from pipeline.core.plugins import load_plugins
-from pipeline.engine.jobs import Done, Failed, Job, What, Workplace
+from pipeline.engine.jobs import Done, Failed, Job, Workplace
+from pipeline.engine.stage import STAGES
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
@@ -32,6 +32,7 @@ class Worker:
     def __init__(self, workplace: Workplace) -> None:
         self.workplace = workplace
         self.artifacts = ArtifactStore(workplace.artifacts)
+        self._prepared = False
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -54,13 +55,17 @@ class Worker:
             )
         return opened
 
-    @cached_property
-    def _ready(self) -> bool:
-        """Register the user's own operations, models and metrics, and settle torch's threads, once per process."""
-        load_plugins(self.workplace.plugins)
-        return True
+    def prepare(self) -> None:
+        """Register the user's own operations, models, metrics and stages, once per process.
 
-    def run(self, job: Job, begun: Callable[[], None] = lambda: None) -> Done | Failed:
+        Raises:
+            PluginError: if a module of theirs cannot be imported.
+        """
+        if not self._prepared:
+            load_plugins(self.workplace.plugins)
+            self._prepared = True
+
+    def run(self, job: Job[Any], begun: Callable[[], None] = lambda: None) -> Done | Failed:
         """Make the job's artifact unless it is there. Never raises.
 
         `begun` is called when the waiting is over, for other runs and for measurements: what follows is the job itself.
@@ -69,7 +74,7 @@ class Worker:
         if job.key in self.artifacts and not job.force:
             return Done(job.key, cached=True)
         try:
-            assert self._ready
+            self.prepare()
             with working(), self._scratch(job) as scratch:
                 if (
                     job.key in self.artifacts and not job.force
@@ -79,20 +84,20 @@ class Worker:
                 _reset_peak()
                 start, cpu = time.perf_counter(), time.process_time()
                 manifest: dict[str, Any] = {
-                    "what": job.what,
+                    "what": job.stage,
                     "path": job.path,
                     "model": job.model,
                     "machines": {device_id(): device()},
                 }
                 with self.artifacts.publish(job.key, manifest, replace=job.force) as folder:
-                    manifest |= _maker(job.what)(self, job, folder, scratch)
+                    manifest |= STAGES[job.stage].make(self, job, folder, scratch)
         except Exception as error:  # noqa: BLE001 - boundary: an operation may raise anything; the failure becomes a record
             text = traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]
             return Failed(job.key, time.perf_counter() - start, _storable(_explain(error)), _storable("\n".join(text)))
         return Done(job.key, time.perf_counter() - start, time.process_time() - cpu, _peak_bytes())
 
     @contextlib.contextmanager
-    def _scratch(self, job: Job) -> Iterator[Path]:
+    def _scratch(self, job: Job[Any]) -> Iterator[Path]:
         """A folder for the job's checkpoints: kept while the job fails or is killed, removed when it is done.
 
         Locked, so that of two runs that want the same result one makes it and the other waits.
@@ -104,26 +109,6 @@ class Worker:
             yield folder
             shutil.rmtree(folder, ignore_errors=True)
             Path(lock.lock_file).unlink(missing_ok=True)
-
-
-Maker = Callable[[Worker, Job, Path, Path], dict[str, Any]]
-"""Writes an artifact's files into a folder and returns what its manifest says beyond the job."""
-
-
-_MODULES = {
-    What.LAYERS: "tensor_stats",
-    What.ACTIVATIONS: "activation_stats",
-    What.COMPARE: "layer_comparison",
-    What.LAYER_TIMES: "layer_latency",
-    What.LATENCY: "rough_latency",
-}
-
-
-def _maker(what: What) -> Maker:
-    """Each kind of job is one function of `pipeline.stages`; imported when first needed."""
-    module = importlib.import_module(f"pipeline.stages.{_MODULES.get(what, what)}")
-    maker: Maker = module.make
-    return maker
 
 
 def _explain(error: BaseException) -> str:

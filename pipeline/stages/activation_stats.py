@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import Format, TorchModel
-from pipeline.layers.records_file import DISTRIBUTIONS, SAMPLES, save_records
+from pipeline.core.keys import Key
+from pipeline.core.machine.libraries import releases
+from pipeline.engine.jobs import Job
+from pipeline.engine.stage import Planning, Recording, Stage, register
+from pipeline.layers.records_file import DISTRIBUTIONS, SAMPLES, load_records, save_records
 from pipeline.layers.stats.activation_sampling import Scene, SiteSample, save_samples
 from pipeline.layers.stats.describe import activation_records
 from pipeline.layers.stats.onnx_activations import onnx_activations
@@ -17,41 +22,107 @@ from pipeline.layers.tensors.edits import follow
 from pipeline.layers.tensors.open import tensors_of
 from pipeline.models import storage
 from pipeline.stages.layer_sources import Sources, kept_channels, origin_folder, original_shapes
+from pipeline.stages.tensor_stats import LAYERS
+from pipeline.store.records.run_records import Distribution
 
 if TYPE_CHECKING:
     from ops.core.operation import Batch
-    from pipeline.engine.jobs import Job
     from pipeline.engine.worker import Worker
+    from pipeline.plan.steps import Plan, Step
 
 INSTANCES = 32
 _BATCH = 8
 """Small: ONNX Runtime holds all layers' outputs of one batch."""
 
 
-def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Write distributions and samples of the layers' outputs, of the network and of its file."""
-    artifacts, sources = worker.artifacts, Sources(**job.details["sources"])
-    model = artifacts.folder(sources.model)
-    origin = origin_folder(artifacts, sources)
-    edited = follow(storage.load_edits(origin) if origin else ())
-    modules = storage.load_structure(origin)["modules"] if origin else {}
-    kept = kept_channels(edited, original_shapes(artifacts, sources.root), modules)
-    scene = Scene(INSTANCES, kept, edited.renamed)
-    samples: list[SiteSample] = []
-    file = model / storage.ONNX_FILE
-    if storage.format_of(model) is Format.TORCH:
-        network = storage.load(model)
-        assert isinstance(network, TorchModel)
-        samples += torch_activations(network, _batches(worker), scene)
-        del network  # one model at a time
-        assert sources.export is not None
-        file = artifacts.folder(sources.export) / storage.ONNX_FILE
-    folds = folds_of(artifacts.folder(sources.export) / storage.ONNX_FILE) if sources.export else {}
-    samples += onnx_activations(file, _batches(worker), scene, folds)
-    shapes = {tensor.name: tensor.shape for tensor in tensors_of(model)}
-    save_records(activation_records(sources.model, samples, shapes, INSTANCES, folds), folder / DISTRIBUTIONS)
-    save_samples({f"{sample.stage}|{sample.site}": sample for sample in samples}, folder / SAMPLES)
-    return {"instances": INSTANCES}
+@dataclass(frozen=True, slots=True)
+class ActivationParams:
+    """Artifacts that a model's activations are known from."""
+
+    sources: Sources
+
+
+class ActivationsStage(Stage[ActivationParams]):
+    """Distributions and samples of the outputs of every model's layers."""
+
+    name, version, params = "activations", 3, ActivationParams
+    needs = ("operation", "export")
+
+    def key_on(
+        self, model: Key, *, data: str | None, export: Key | None, arithmetic: Mapping[str, Any] | None = None
+    ) -> Key:
+        """Return the key of a model's activations.
+
+        Args:
+            model: the model.
+            data: fingerprint of the data set whose instances are run.
+            export: the ONNX export of a torch model; of an ONNX model that of the torch model that it was made from.
+            arithmetic: of ONNX models, what integer kernels give here.
+        """
+        return self.key(model, data=data, export=export, **(arithmetic or {}))
+
+    def sources(self, step: Step, planning: Planning) -> Sources:
+        """Return the keys of the artifacts that the layers of a step's model are known from."""
+        plan, origin = planning.plan, step
+        while origin.format is not Format.TORCH and origin.parent is not None:
+            origin = planning.steps[origin.parent]
+        export = plan.facts.export_key(origin.key) if origin.format is Format.TORCH else None
+        arithmetic = _integer_arithmetic(plan) if step.format is Format.ONNX else None
+        return Sources(
+            model=step.key,
+            root=step.root,
+            layers=LAYERS.key(step.key),
+            activations=self.key_on(step.key, data=plan.facts.data_fingerprint, export=export, arithmetic=arithmetic),
+            origin=origin.key,
+            export=export,
+        )
+
+    def jobs(self, planning: Planning) -> Iterator[Job[ActivationParams]]:
+        """One job per model."""
+        for step in planning.plan.steps:
+            sources = self.sources(step, planning)
+            yield Job(sources.activations, self.name, step.path, step.key, sources.files(), ActivationParams(sources))
+
+    def make(self, worker: Worker, job: Job[ActivationParams], folder: Path, scratch: Path) -> dict[str, Any]:
+        """Write distributions and samples of the layers' outputs, of the network and of its file."""
+        artifacts, sources = worker.artifacts, job.params.sources
+        model = artifacts.folder(sources.model)
+        origin = origin_folder(artifacts, sources)
+        edited = follow(storage.load_edits(origin) if origin else ())
+        modules = storage.load_structure(origin)["modules"] if origin else {}
+        kept = kept_channels(edited, original_shapes(artifacts, sources.root), modules)
+        scene = Scene(INSTANCES, kept, edited.renamed)
+        samples: list[SiteSample] = []
+        file = model / storage.ONNX_FILE
+        if storage.format_of(model) is Format.TORCH:
+            network = storage.load(model)
+            assert isinstance(network, TorchModel)
+            samples += torch_activations(network, _batches(worker), scene)
+            del network  # one model at a time
+            assert sources.export is not None
+            file = artifacts.folder(sources.export) / storage.ONNX_FILE
+        folds = folds_of(artifacts.folder(sources.export) / storage.ONNX_FILE) if sources.export else {}
+        samples += onnx_activations(file, _batches(worker), scene, folds)
+        shapes = {tensor.name: tensor.shape for tensor in tensors_of(model)}
+        save_records(activation_records(sources.model, samples, shapes, INSTANCES, folds), folder / DISTRIBUTIONS)
+        save_samples({f"{sample.stage}|{sample.site}": sample for sample in samples}, folder / SAMPLES)
+        return {"instances": INSTANCES}
+
+    def records(self, job: Job[ActivationParams], recording: Recording) -> Iterator[Distribution]:
+        """The distributions of all layers' outputs."""
+        yield from load_records(Distribution, recording.artifacts.folder(job.key) / DISTRIBUTIONS)
+
+
+ACTIVATIONS = register(ActivationsStage())
+
+
+def _integer_arithmetic(plan: Plan) -> dict[str, Any]:
+    """The runtime and the processor as far as they decide what integer kernels give, which may saturate."""
+    processor = plan.facts.processor
+    return {
+        "libraries": releases(("onnxruntime",), plan.facts.libraries),
+        "device": f"{processor.activations} {'without' if processor.reduce_range else 'with'} VNNI",
+    }
 
 
 def _batches(worker: Worker) -> Iterator[Batch]:

@@ -1,11 +1,10 @@
-"""Where what is to be compared lies: keys of artifacts, as jobs and the command line name them."""
+"""Sources of a comparison: keys of artifacts, as jobs and the command line name them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from pipeline.layers.tensors.tensor import LayerError
 from pipeline.models import storage
 from pipeline.store.records.run_records import Distribution
 
-__all__ = ["kept_channels", "open_side", "origin_folder", "original_shapes"]
+__all__ = ["Sources", "kept_channels", "open_side", "origin_folder", "original_shapes"]
 
 
 def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
@@ -95,9 +94,6 @@ def origin_folder(artifacts: ArtifactStore, sources: Sources) -> Path | None:
     return folder if storage.format_of(folder) is Format.TORCH else None
 
 
-__all__ = ["Sources"]
-
-
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Keys of the artifacts that one model's layers are known from."""
@@ -111,6 +107,11 @@ class Sources:
     export: Key | None
     """The ONNX export of `origin`."""
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON-ready data."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def files(self) -> tuple[Key, ...]:
+        """Return the artifacts whose files are read: models and exports, each once."""
+        files = (self.model, self.root, self.origin, *([self.export] if self.export else []))
+        return tuple(dict.fromkeys(files))
+
+    def evidence(self) -> tuple[Key, ...]:
+        """Return the model and what was observed of its layers."""
+        return (self.model, self.layers, self.activations)

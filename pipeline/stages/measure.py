@@ -2,74 +2,144 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.errors import OperationError
 from ops.core.operation import Format
 from pipeline.core.environment import device, device_id
+from pipeline.core.keys import Key
+from pipeline.engine.jobs import Job
+from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.layers.records_file import load_layers
-from pipeline.measure.instance_values import save_values
+from pipeline.measure.instance_values import load_values, save_values
 from pipeline.measure.metrics.api import Estimate, ModelFiles
 from pipeline.measure.metrics.compute import compute, identities
 from pipeline.measure.predictions import load_predictions
 from pipeline.models.storage import ONNX_FILE
+from pipeline.stages.predict import PREDICT
+from pipeline.stages.tensor_stats import LAYERS
+from pipeline.store.records.run_records import InstanceValues, Measurement
 from pipeline.targets.open import open_target
 
 if TYPE_CHECKING:
-    from pipeline.engine.jobs import Job
     from pipeline.engine.worker import Worker
 
 
-def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Write the values by instance, and return the measures: metric -> value with its interval, and what it depends on.
+_PLACE = ("target", "device", "dataset_key", "evidence_key")
+"""Columns that figures and their values by instance have in common."""
 
-    And the metrics that failed: name -> why.
-    """
-    details = job.details
-    if list(details["metrics"]) != sorted(identities()):
-        raise OperationError("The code of a metric has changed since the run was planned; run again")
-    observed = worker.artifacts.manifest(details["predictions"])
-    base = load_predictions(worker.artifacts.folder(details["base"])) if "base" in details else None
-    predictions = load_predictions(worker.artifacts.folder(details["predictions"]))
-    answered = {
-        "target": details["target"],
-        "device": observed["device"],
-        "dataset_key": observed["dataset"],
-        "evidence_key": details["predictions"],
-    }
-    failed: dict[str, str] = {}
-    judged = compute(predictions, base=base, failed=failed)
-    measures = {spec.name: {**_figures(estimate), **answered} for spec, estimate in judged}
-    save_values({spec.name: estimate.rows for spec, estimate in judged if estimate.rows is not None}, folder)
-    for spec, estimate in compute(_files(worker, job), failed=failed):
-        place = {"target": details["target"], "device": device_id()} if spec.runtime else {"target": "", "device": ""}
-        measures[spec.name] = {
-            **_figures(estimate),
-            **place,
-            "dataset_key": "",
-            "evidence_key": details["file"],
+
+@dataclass(frozen=True, slots=True)
+class MeasureParams:
+    """Evidence that figures are computed from."""
+
+    metrics: tuple[str, ...]
+    """`pipeline.measure.metrics.compute.identities` when the run was planned, sorted."""
+    predictions: Key
+    layers: Key
+    file: Key
+    """The artifact whose ONNX file would be deployed."""
+    base: Key | None = None
+    """Predictions of the root; None for the root itself."""
+
+    def evidence(self) -> dict[str, Key]:
+        """Return the evidence by name."""
+        evidence = {"predictions": self.predictions, "layers": self.layers, "file": self.file}
+        return evidence if self.base is None else {**evidence, "base": self.base}
+
+
+class MeasureStage(Stage[MeasureParams]):
+    """The figures of every model on every target."""
+
+    name, version, params = "measure", 2, MeasureParams
+    evidence = "measures"
+    needs = ("operation", "export", "layers", "predict")
+
+    def jobs(self, planning: Planning) -> Iterator[Job[MeasureParams]]:
+        """One job per model and target: a new metric is computed from evidence that exists."""
+        metrics = tuple(sorted(planning.metrics))
+        answers = {(run.model, run.target): run.key for run in PREDICT.jobs(planning)}
+        for (model, target), predictions in answers.items():
+            step = planning.steps[model]
+            base = answers.get((step.root, target))
+            params = MeasureParams(
+                metrics=metrics,
+                predictions=predictions,
+                layers=LAYERS.key(model),
+                file=planning.plan.facts.export_key(model) if step.format is Format.TORCH else model,
+                base=None if base == predictions else base,
+            )
+            evidence = params.evidence()
+            key = self.key(model, evidence=evidence, metrics=metrics)
+            yield Job(key, self.name, step.path, model, tuple(dict.fromkeys(evidence.values())), params, target)
+
+    def make(self, worker: Worker, job: Job[MeasureParams], folder: Path, scratch: Path) -> dict[str, Any]:
+        """Write the values by instance, and return the measures: metric -> value with its interval, and what it depends on.
+
+        And the metrics that failed: name -> why.
+        """
+        params = job.params
+        if list(params.metrics) != sorted(identities()):
+            raise OperationError("The code of a metric has changed since the run was planned; run again")
+        observed = worker.artifacts.manifest(params.predictions)
+        base = None if params.base is None else load_predictions(worker.artifacts.folder(params.base))
+        predictions = load_predictions(worker.artifacts.folder(params.predictions))
+        answered = {
+            "target": job.target,
+            "device": observed["device"],
+            "dataset_key": observed["dataset"],
+            "evidence_key": params.predictions,
         }
-    machines = {**observed.get("machines", {}), device_id(): device()}
-    return {"measures": measures, "machines": machines, **({"failed": failed} if failed else {})}
+        failed: dict[str, str] = {}
+        of_answers = compute(predictions, base=base, failed=failed)
+        measures = {spec.name: {**_figures(estimate), **answered} for spec, estimate in of_answers}
+        save_values({spec.name: estimate.rows for spec, estimate in of_answers if estimate.rows is not None}, folder)
+        for spec, estimate in compute(_files(worker, job), failed=failed):
+            place = {"target": job.target, "device": device_id()} if spec.runtime else {"target": "", "device": ""}
+            measures[spec.name] = {**_figures(estimate), **place, "dataset_key": "", "evidence_key": params.file}
+        machines = {**observed.get("machines", {}), device_id(): device()}
+        return {"measures": measures, "machines": machines, **({"failed": failed} if failed else {})}
+
+    def records(self, job: Job[MeasureParams], recording: Recording) -> Iterator[Measurement | InstanceValues]:
+        """All figures, and their values by instance."""
+        measures = recording.artifacts.manifest(job.key)["measures"]
+        now = datetime.now(UTC)
+        for name, measure in measures.items():
+            yield Measurement(model_key=job.model, run_id=recording.run_id, measured_at=now, metric=name, **measure)
+        for name, values in load_values(recording.artifacts.path(job.key)).items():
+            place = {field: measures[name][field] for field in _PLACE}
+            yield InstanceValues(model_key=job.model, metric=name, values=values, **place)
+
+    def failure(self, job: Job[MeasureParams], recording: Recording) -> str | None:
+        """Metrics that failed, and why: the job is tried again next time."""
+        failed = recording.artifacts.manifest(job.key).get("failed")
+        if not failed:
+            return None
+        problems = "; ".join(f"metric '{name}': {problem}" for name, problem in failed.items())
+        return f"{problems}. The other metrics are kept"
+
+
+MEASURE = register(MeasureStage())
 
 
 def _figures(estimate: Estimate) -> dict[str, float | None]:
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "count": estimate.count}
 
 
-def _files(worker: Worker, job: Job) -> ModelFiles:
+def _files(worker: Worker, job: Job[MeasureParams]) -> ModelFiles:
     from ops.onnx_graph.macs import count_macs
 
-    details = job.details
-    deployed = worker.artifacts.folder(details["file"]) / ONNX_FILE
-    target = open_target(worker.workplace.targets[details["target"]])
-    opened = deployed if target.accepts is Format.ONNX else worker.artifacts.folder(job.model)
-    layers = load_layers(worker.artifacts.folder(details["layers"]))
+    deployed = worker.artifacts.folder(job.params.file) / ONNX_FILE
+    target = open_target(worker.workplace.targets[job.target])
+    model_file = deployed if target.accepts is Format.ONNX else worker.artifacts.folder(job.model)
+    layers = load_layers(worker.artifacts.folder(job.params.layers))
     return ModelFiles(
         file=deployed,
         layers=tuple(asdict(layer) for layer in layers),
         macs=sum(layer.macs for layer in count_macs(deployed)),
-        kernels=target.kernels(opened),
+        kernels=target.kernels(model_file),
     )

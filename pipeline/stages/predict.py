@@ -2,36 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import Format
 from pipeline.core.environment import device_id
+from pipeline.core.keys import Key
+from pipeline.engine.jobs import Job
+from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.measure.evaluate import SERVED_BATCH, depends_on_batch, predict
-from pipeline.measure.predictions import save_predictions
+from pipeline.measure.predictions import load_predictions, prediction_record, save_predictions
 from pipeline.models.storage import ONNX_FILE, load_architecture
+from pipeline.plan.steps import Step
+from pipeline.store.records.run_records import PredictionSet
 from pipeline.targets.open import open_target
 
 if TYPE_CHECKING:
-    from pipeline.engine.jobs import Job
     from pipeline.engine.worker import Worker
 
 
-def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Write the predictions of one model on one target."""
-    workplace = worker.workplace
-    target = open_target(workplace.targets[job.details["target"]])
-    source = worker.artifacts.folder(job.details["source"])
-    file = source / ONNX_FILE if target.accepts is Format.ONNX else source
-    kinds = load_architecture(source).output_kinds
-    with target.open(file, threads=workplace.threads) as session:
-        size = SERVED_BATCH if depends_on_batch(file) else workplace.batch_size
-        predictions = predict(session, worker.dataset, batch_size=size, output_kinds=kinds)
-    save_predictions(predictions, folder)
-    return {
-        "output_kinds": dict(kinds),
-        "target": target.describe(),
-        "dataset": worker.dataset.fingerprint,
-        "device": device_id(),
-        "batch_size": size,
-    }
+@dataclass(frozen=True, slots=True)
+class RunParams:
+    """The artifact that a target opens."""
+
+    source: Key
+    """The model, or its export."""
+
+
+class PredictStage(Stage[RunParams]):
+    """The answers of every model, on every target that takes it."""
+
+    name, version, params = "predict", 2, RunParams
+    evidence = "predictions"
+    needs = ("operation", "export")
+
+    def jobs(self, planning: Planning) -> Iterator[Job[RunParams]]:
+        """One job per model and target that takes it."""
+        for step in planning.plan.steps:
+            for target in planning.targets:
+                job = self.job(step, target, planning)
+                if job is not None:
+                    yield job
+
+    def job(self, step: Step, target: str, planning: Planning) -> Job[RunParams] | None:
+        """Return the job that runs a model on a target.
+
+        Args:
+            step: the model.
+            target: name of one of the recipe's targets.
+            planning: the plan, and the entries of its targets.
+
+        Returns:
+            The job; None where the target cannot open that kind of model.
+        """
+        accepts = planning.plan.facts.accepts[target]
+        if accepts is Format.TORCH and step.format is Format.ONNX:
+            return None
+        exported = accepts is Format.ONNX and step.format is Format.TORCH
+        source = planning.plan.facts.export_key(step.key) if exported else step.key
+        key = self.key(
+            step.key,
+            source=source,
+            target=dict(planning.targets[target]),
+            data=planning.plan.facts.data_fingerprint,
+            **planning.place(target),
+        )
+        return Job(key, self.name, step.path, step.key, (source,), RunParams(source), target)
+
+    def make(self, worker: Worker, job: Job[RunParams], folder: Path, scratch: Path) -> dict[str, Any]:
+        """Write the predictions of one model on one target."""
+        workplace = worker.workplace
+        target = open_target(workplace.targets[job.target])
+        source = worker.artifacts.folder(job.params.source)
+        file = source / ONNX_FILE if target.accepts is Format.ONNX else source
+        kinds = load_architecture(source).output_kinds
+        with target.open(file, threads=workplace.threads) as session:
+            size = SERVED_BATCH if depends_on_batch(file) else workplace.batch_size
+            predictions = predict(session, worker.dataset, batch_size=size, output_kinds=kinds)
+        save_predictions(predictions, folder)
+        return {
+            "output_kinds": dict(kinds),
+            "target": target.describe(),
+            "dataset": worker.dataset.fingerprint,
+            "device": device_id(),
+            "batch_size": size,
+        }
+
+    def records(self, job: Job[RunParams], recording: Recording) -> Iterator[PredictionSet]:
+        """All answers."""
+        predictions = load_predictions(recording.artifacts.folder(job.key))
+        data = recording.plan.facts.data_fingerprint
+        yield prediction_record(predictions, model=job.model, target=job.target, dataset=data)
+
+
+PREDICT = register(PredictStage())

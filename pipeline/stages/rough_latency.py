@@ -2,96 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import Format
 from pipeline.core.environment import device_id
-from pipeline.engine.jobs import Job, What
+from pipeline.core.keys import Key
+from pipeline.engine.jobs import Job
+from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.measure.timing.inputs import write_inputs
-from pipeline.measure.timing.preset import Preset, parse_preset
-from pipeline.measure.timing.results import Candidate, save_session
+from pipeline.measure.timing.preset import parse_preset
+from pipeline.measure.timing.records import records_of
+from pipeline.measure.timing.results import Candidate, load_session, save_session
 from pipeline.measure.timing.session import run_session
 from pipeline.measure.timing.worker_client import MeasureError
 from pipeline.models.storage import ONNX_FILE
-from pipeline.plan.steps import Plan
-from pipeline.stages.schedule import predict_job, timing_key
+from pipeline.stages.predict import PREDICT
+from pipeline.stages.timing import TIMING_VERSION, timing_key
+from pipeline.store.records.run_records import Record
 from pipeline.targets.open import target_class
 
 if TYPE_CHECKING:
-    from pipeline.engine.jobs import Job
     from pipeline.engine.worker import Worker
-
-
-def make(worker: Worker, job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Write the session of one model on one target."""
-    name = job.details["target"]
-    entry = worker.workplace.targets[name]
-    source = worker.artifacts.folder(job.details["source"])
-    file = source / ONNX_FILE if target_class(entry).accepts is Format.ONNX else source
-    preset = parse_preset(job.details["preset"])
-    result = run_session(
-        [Candidate(job.model, job.model, None, name, file)],
-        targets={name: entry},
-        inputs=write_inputs(worker.dataset, scratch, samples=preset.samples),
-        preset=preset,
-        folder=scratch,
-        plugins=worker.workplace.plugins,
-    )
-    if result.failures:
-        raise MeasureError(result.failures[0].error)
-    save_session(result, folder)
-    return {"device": device_id()}
-
 
 PRESET = "smoke"
 """The conf/bench entry that says how."""
 
 
 @dataclass(frozen=True, slots=True)
-class Early:
-    """Which models are timed early, and how."""
+class LatencyParams:
+    """A model's file and the conditions that it is timed under."""
 
-    preset: Preset
-    session: Preset
-    """That of the session at the end."""
-    device: str
-    ingested: Collection[str]
-    """Keys of the evidence that is in the store: what the session has timed needs no rough figure any more."""
+    source: Key
+    """What the target opens: the model, or its export."""
+    preset: Mapping[str, Any]
+    """The conf/bench entry in full."""
 
-    def jobs(self, plan: Plan, targets: Mapping[str, Mapping[str, Any]]) -> Iterator[Job]:
+
+class LatencyStage(Stage[LatencyParams]):
+    """A first figure of every model's latency, while others work."""
+
+    name, version, params = "latency", TIMING_VERSION, LatencyParams
+    evidence = "timing"
+    needs = ("operation", "export", "predict")
+
+    def jobs(self, planning: Planning) -> Iterator[Job[LatencyParams]]:
         """One job per model and target that is opened quickly, after the model's predictions.
 
-        The key is that of a session's figure under the same preset: where the session at the end is a `smoke` one too,
-        it finds its work done.
+        The key is that of a session's figure under the same preset: where the session at the end is a rough one too,
+        it finds its work done. Whatever the session has timed needs no rough figure any more.
         """
-        rough, real = (preset.model_dump(mode="json") for preset in (self.preset, self.session))
-        for name, entry in targets.items():
-            if not _opens_quickly(entry):
+        rough, session = planning.rough_preset, planning.session_preset
+        if rough is None or session is None:
+            return
+        quick = [name for name, entry in planning.targets.items() if _opens_quickly(entry)]
+        for run in PREDICT.jobs(planning):
+            if run.target not in quick:
                 continue
-            for step in plan.steps:
-                predict = predict_job(step, name, plan, targets)
-                if predict is None:
-                    continue
-                key = partial(
-                    timing_key,
-                    step.key,
-                    source=predict.details["source"],
-                    target=entry,
-                    device=self.device,
-                    data=plan.facts.data_fingerprint,
-                    runtime=plan.facts.runtimes.get(name),
+            keys = [
+                timing_key(
+                    run.model,
+                    source=run.params.source,
+                    target=planning.targets[run.target],
+                    preset=preset,
+                    device=planning.device,
+                    data=planning.plan.facts.data_fingerprint,
+                    runtime=planning.plan.facts.runtimes.get(run.target),
                 )
-                if not self.ingested or key(preset=real) not in self.ingested:
-                    details = {**predict.details, "preset": rough}
-                    needs = (predict.key, *predict.needs)
-                    yield Job(key(preset=rough), What.LATENCY, step.path, step.key, needs, details)
+                for preset in (rough, session)
+            ]
+            if keys[1] not in planning.ingested:
+                params = LatencyParams(run.params.source, rough)
+                yield Job(keys[0], self.name, run.path, run.model, (run.key, *run.needs), params, run.target)
+
+    def make(self, worker: Worker, job: Job[LatencyParams], folder: Path, scratch: Path) -> dict[str, Any]:
+        """Write the session of one model on one target."""
+        entry = worker.workplace.targets[job.target]
+        source = worker.artifacts.folder(job.params.source)
+        file = source / ONNX_FILE if target_class(entry).accepts is Format.ONNX else source
+        preset = parse_preset(job.params.preset)
+        result = run_session(
+            [Candidate(job.model, job.model, None, job.target, file)],
+            targets={job.target: entry},
+            inputs=write_inputs(worker.dataset, scratch, samples=preset.samples),
+            preset=preset,
+            folder=scratch,
+            plugins=worker.workplace.plugins,
+        )
+        if result.failures:
+            raise MeasureError(result.failures[0].error)
+        save_session(result, folder)
+        return {"device": device_id()}
+
+    def records(self, job: Job[LatencyParams], recording: Recording) -> list[Record]:
+        """The samples, and the metrics of them."""
+        device = recording.artifacts.manifest(job.key)["device"]
+        session = load_session(recording.artifacts.folder(job.key))
+        return records_of(session, device=device, run_id=recording.run_id)
+
+
+LATENCY = register(LatencyStage())
 
 
 def _opens_quickly(target: Mapping[str, Any]) -> bool:
     """Importing torch, compiling and starting an accelerator take longer than a rough figure is worth."""
-    found = target_class(target)
-    return found.accepts is Format.ONNX and found.clock == "cpu"
+    runtime = target_class(target)
+    return runtime.accepts is Format.ONNX and runtime.clock == "cpu"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ops.core.operation import Format
 from pipeline.core.artifacts import ArtifactStore, DamagedArtifactError
 from pipeline.core.environment import device_id
-from pipeline.core.keys import Key
-from pipeline.engine.jobs import Failed, Job, What
+from pipeline.core.keys import Key, evidence_key
+from pipeline.engine.jobs import Failed, Job
+from pipeline.engine.stage import NoParameters, Planning
 from pipeline.measure.timing.inputs import write_inputs
 from pipeline.measure.timing.preset import Preset
 from pipeline.measure.timing.records import records_of
@@ -19,25 +20,64 @@ from pipeline.measure.timing.results import Candidate, Case, SessionResult
 from pipeline.measure.timing.session import run_session
 from pipeline.models.storage import ONNX_FILE
 from pipeline.plan.steps import Plan, Step
-from pipeline.stages.schedule import predict_job, timing_key
+from pipeline.stages.predict import PREDICT, RunParams
 from pipeline.store.records.run_records import Ingested, Record, TimingSamples
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
 
+TIMING = "timing"
+"""In the store's table of steps, for models that could not be timed: the session is no stage that workers run."""
+TIMING_VERSION = 4
+"""Of the timing protocol: a change of what its figures mean raises it, and models are timed again."""
+
+
+def timing_key(
+    model: Key,
+    *,
+    source: Key,
+    target: Mapping[str, Any],
+    preset: Mapping[str, Any],
+    device: str,
+    data: str,
+    runtime: Mapping[str, str] | None = None,
+) -> Key:
+    """Key of a model's timings.
+
+    Args:
+        model: the model.
+        source: what is run: its export, or itself.
+        target: the conf/target entry.
+        preset: the whole conf/bench entry.
+        device: short name of the machine.
+        data: fingerprint of the data set, whose instances are run.
+        runtime: versions of what runs it.
+    """
+    return evidence_key(
+        "timing",
+        version=TIMING_VERSION,
+        model=model,
+        source=source,
+        target=dict(target),
+        preset=dict(preset),
+        device=device,
+        data=data,
+        runtime=dict(runtime or {}),
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What came of a session."""
+    """The outcome of a session."""
 
     records: list[Record] = field(default_factory=list)
-    failures: list[tuple[Job, Failed]] = field(default_factory=list)
+    failures: list[tuple[Job[NoParameters], Failed]] = field(default_factory=list)
     """Models that could not be timed, as failed jobs of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What a run times, and how."""
+    """The session of a run: models, targets, and how they are timed."""
 
     plan: Plan
     targets: Mapping[str, Mapping[str, Any]]
@@ -87,20 +127,18 @@ class Timing:
         ]
         return Timed([*records, *done], [*damaged, *self._failures(result)])
 
-    def _sound(self, candidates: list[Candidate]) -> tuple[list[Candidate], list[tuple[Job, Failed]]]:
+    def _sound(self, candidates: list[Candidate]) -> tuple[list[Candidate], list[tuple[Job[NoParameters], Failed]]]:
         """Those whose files are what was written, and a failed job for each of the others: no figure is taken of it."""
         steps = self.plan.by_key()
-        sound, damaged = list[Candidate](), list[tuple[Job, Failed]]()
+        sound, damaged = list[Candidate](), list[tuple[Job[NoParameters], Failed]]()
         for candidate in candidates:
             step = steps[Key(candidate.model_key)]
-            predict = predict_job(step, candidate.target, self.plan, self.targets)
-            assert predict is not None, "a candidate has answered"
             try:
-                self.artifacts.folder(predict.details["source"])
+                self.artifacts.folder(self._run(candidate).params.source)
                 sound.append(candidate)
             except DamagedArtifactError as error:
                 key, target = self._key(candidate), candidate.target
-                job = Job(key, What.TIMING, step.path, step.key, (step.key,), {"target": target})
+                job = _job(key, step, target)
                 damaged.append((job, Failed(key, None, str(error))))
         return sound, damaged
 
@@ -112,13 +150,13 @@ class Timing:
 
     def _source(self, step: Step, target: str) -> Path | None:
         """What a target opens, if it takes the model, and the model and its predictions are there."""
-        predict = predict_job(step, target, self.plan, self.targets)
+        predict = PREDICT.job(step, target, Planning(self.plan, self.targets))
         if predict is None or not all(key in self.artifacts for key in (predict.key, *predict.needs)):
             return None
-        folder = self.artifacts.path(predict.details["source"]).resolve()
+        folder = self.artifacts.path(predict.params.source).resolve()
         return folder / ONNX_FILE if self.plan.facts.accepts[target] is Format.ONNX else folder
 
-    def _failures(self, result: SessionResult) -> list[tuple[Job, Failed]]:
+    def _failures(self, result: SessionResult) -> list[tuple[Job[NoParameters], Failed]]:
         """One per model and target; where conditions failed differently, each with its error."""
         errors: dict[tuple[str, str], dict[str, Case]] = {}
         for failure in result.failures:
@@ -129,23 +167,31 @@ class Timing:
         for (model, target), own in errors.items():
             step = steps[Key(model)]
             texts = [error if len(own) == 1 else f"{_condition(case)}: {error}" for error, case in own.items()]
-            job = Job(known[model, target], What.TIMING, step.path, step.key, (step.key,), {"target": target})
+            job = _job(known[model, target], step, target)
             found.append((job, Failed(job.key, None, "; ".join(texts))))
         return found
 
-    def _key(self, candidate: Candidate) -> Key:
-        steps = self.plan.by_key()
-        predict = predict_job(steps[Key(candidate.model_key)], candidate.target, self.plan, self.targets)
+    def _run(self, candidate: Candidate) -> Job[RunParams]:
+        """The job that has made the candidate's predictions."""
+        planning = Planning(self.plan, self.targets)
+        predict = PREDICT.job(planning.steps[Key(candidate.model_key)], candidate.target, planning)
         assert predict is not None, "a candidate has answered"
+        return predict
+
+    def _key(self, candidate: Candidate) -> Key:
         return timing_key(
             Key(candidate.model_key),
-            source=predict.details["source"],
+            source=self._run(candidate).params.source,
             target=self.targets[candidate.target],
             preset=self.preset.model_dump(mode="json"),
             device=device_id(),
             data=self.plan.facts.data_fingerprint,
             runtime=self.plan.facts.runtimes.get(candidate.target),
         )
+
+
+def _job(key: Key, step: Step, target: str) -> Job[NoParameters]:
+    return Job(key, TIMING, step.path, step.key, (step.key,), NoParameters(), target)
 
 
 def _condition(case: Case) -> str:

@@ -13,11 +13,11 @@ from pipeline.core.environment import device_id
 from pipeline.core.keys import CONTENT
 from pipeline.core.machine.libraries import EXPORTER, installed
 from pipeline.core.user_code import code_of_definition, edited
-from pipeline.core.versions import EXPORT_VERSION
 from pipeline.models.identity import content_of
 from pipeline.plan.planner import entry_id
 from pipeline.plan.recipe import Recipe
 from pipeline.plan.steps import Facts
+from pipeline.stages.export import EXPORT
 from pipeline.sweep.config import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def gather(
         accepts={name: target.accepts for name, target in classes.items()},
         profilers=frozenset(name for name, target in classes.items() if hasattr(target, "node_times")),
         known_targets=tuple(entries["target"]),
-        export_version=EXPORT_VERSION,
+        export_version=EXPORT.version,
         channel_multiple=math.lcm(*(target.channel_multiple for target in classes.values())),
         interface=_interface(data) if any(Uses.INTERFACE in spec.uses for spec in specs) else {},
         contents=contents,

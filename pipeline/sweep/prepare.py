@@ -13,13 +13,14 @@ from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
 from pipeline.core.plugins import load_plugins
 from pipeline.engine.jobs import Job
+from pipeline.engine.schedule import jobs_of
+from pipeline.engine.stage import Planning
 from pipeline.measure.timing.preset import Preset, PresetError, parse_preset
 from pipeline.models.factories import name_factories
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Plan, Step
-from pipeline.stages.rough_latency import PRESET, Early
-from pipeline.stages.schedule import jobs_of
+from pipeline.stages.rough_latency import PRESET
 from pipeline.store.writer import Store
 from pipeline.sweep.class_agreement import agree_on_classes
 from pipeline.sweep.config import Config, ConfigError
@@ -42,7 +43,7 @@ class Prepared:
 
     config: Config
     plan: Plan
-    jobs: tuple[Job, ...]
+    jobs: tuple[Job[Any], ...]
     """Every job of the plan, each after those that it needs."""
     targets: Mapping[str, Mapping[str, Any]]
     """conf/target entries of the recipe's targets."""
@@ -58,7 +59,7 @@ class Prepared:
     preprocessing: tuple[str, ...] = ()
     """What was taken from pretrained models to prepare the data, and where the entry says otherwise."""
 
-    def missing(self) -> list[Job]:
+    def missing(self) -> list[Job[Any]]:
         """Jobs whose artifacts have to be made."""
         present = self.artifacts.present(job.key for job in self.jobs) - self.force
         return [job for job in self.jobs if job.key not in present]
@@ -89,16 +90,21 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     store = Store(config.results)
     if data.fingerprint not in store.ingested():  # else it has been read before
         read_data(data)
-    jobs = jobs_of(plan, targets=targets, metrics=_metrics())
-    early = _preset(entries["bench"].get(PRESET))
-    if preset is not None and early is not None:
-        jobs += Early(early, preset, environment.device_id(), store.ingested()).jobs(plan, targets)
+    planning = Planning(
+        plan,
+        targets,
+        metrics=_metrics(),
+        device=environment.device_id(),
+        ingested=store.ingested(),
+        session_preset=_in_full(preset),
+        rough_preset=_in_full(_preset(entries["bench"].get(PRESET))),
+    )
     if config.explain is not None:
         step_at(plan, config.explain)
     return Prepared(
         config=config,
         plan=plan,
-        jobs=tuple(jobs),
+        jobs=tuple(jobs_of(planning)),
         targets=targets,
         artifacts=ArtifactStore(config.workspace / "artifacts"),
         store=store,
@@ -134,6 +140,10 @@ def _preset(entry: Mapping[str, Any] | None) -> Preset | None:
         return parse_preset(entry)
     except PresetError as error:
         raise ConfigError(str(error)) from None
+
+
+def _in_full(preset: Preset | None) -> dict[str, Any] | None:
+    return None if preset is None else preset.model_dump(mode="json")
 
 
 def _metrics() -> tuple[str, ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from pipeline.engine.jobs import Job, Outcome
     from pipeline.sweep.prepare import Prepared
 
-JobReport = Callable[["Job", "Outcome | None"], None]
+JobReport = Callable[["Job[Any]", "Outcome | None"], None]
 """Takes every start (outcome None) and every end of a job."""
 TimingReport = Callable[[int, int, str], None]
 """Takes the number of groups that are timed, how many there are, and the model at hand."""

@@ -28,12 +28,13 @@ from pipeline.core.artifacts import ArtifactStore
 from pipeline.datasets.interface import Interface
 from pipeline.datasets.open import open_dataset
 from pipeline.engine.executors.local import LocalPool
-from pipeline.engine.jobs import Done, What, Workplace
+from pipeline.engine.jobs import Done, Workplace
 from pipeline.engine.runner import run
+from pipeline.engine.schedule import jobs_of
+from pipeline.engine.stage import Planning
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Facts, Plan
-from pipeline.stages.schedule import jobs_of
 from pipeline.store.records.run_records import Run
 from pipeline.store.writer import Store
 from pipeline.sweep.preflight import code_of_operations, with_content
@@ -74,7 +75,7 @@ def run_all(plan: Plan, folder: Path, *, workers: int = 1) -> tuple[float, float
     """Run and record every operation of a plan; return (CPU seconds, wall seconds)."""
     workplace = workplace_in(folder)
     artifacts = ArtifactStore(workplace.artifacts)
-    jobs = [job for job in jobs_of(plan, targets={"onnxruntime": {}}, metrics=()) if job.what is What.OPERATION]
+    jobs = [job for job in jobs_of(Planning(plan, {"onnxruntime": {}})) if job.makes_model]
     start, cpu = time.perf_counter(), cpu_seconds()
     recorder = Recorder(Store(folder / "results.duckdb"), plan, artifacts, run_id="bench")
     recorder.add([Run("bench", "bench", {}, {}, {}, None, datetime.now(UTC))])

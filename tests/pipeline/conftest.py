@@ -8,11 +8,12 @@ from ops.core.operation import OPERATIONS, Format
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.datasets.interface import Interface
 from pipeline.datasets.open import open_dataset
-from pipeline.engine.jobs import What, Workplace
+from pipeline.engine.jobs import Workplace
+from pipeline.engine.schedule import jobs_of
+from pipeline.engine.stage import Planning
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Facts
-from pipeline.stages.schedule import jobs_of
 from pipeline.sweep.preflight import code_of_operations, with_content
 from tests.pipeline import toy
 
@@ -49,7 +50,7 @@ def operations():
     """Only the jobs that make models: evidence has tests of its own."""
 
     def make(plan):
-        return [job for job in jobs_of(plan, targets={"onnxruntime": {}}, metrics=()) if job.what is What.OPERATION]
+        return [job for job in jobs_of(Planning(plan, {"onnxruntime": {}})) if job.makes_model]
 
     return make
 

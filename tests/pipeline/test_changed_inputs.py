@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from ops.core.operation import OPERATIONS
 from pipeline.core.user_code import record_imports
-from pipeline.engine.jobs import Done, Failed, What
+from pipeline.engine.jobs import Done, Failed
 from pipeline.engine.worker import Worker
 from pipeline.sweep.preflight import code_of_operations, with_content
 
@@ -109,7 +109,7 @@ def test_files_that_arguments_of_a_factory_name_are_part_of_the_model(code, firs
 
 def test_data_that_change_after_planning_are_refused(planned, operations, workplace):
     job = operations(planned({"base": {"op": "train"}}))[0]
-    assert job.what is What.OPERATION
+    assert job.makes_model
     outcome = run(workplace, job, data_fingerprint="0" * 64)
     assert isinstance(outcome, Failed)
     assert "Data set 'digits': its content has changed since the run was planned (000000000000 -> " in outcome.error
@@ -207,7 +207,7 @@ def test_a_new_head_has_the_weights_of_its_seed(code, first, workplace, tmp_path
     job = first(entry, "load")
     heads = []
     for seed in (0, 7, 0):
-        seeded = replace(job, details={**job.details, "seed": seed})
+        seeded = replace(job, params=replace(job.params, seed=seed))
         assert isinstance(run(workplace, seeded), Done)
         heads.append(storage.load(artifacts.path(job.key)).module.state_dict()["2.weight"])
         artifacts.remove(job.key)

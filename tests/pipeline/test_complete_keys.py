@@ -10,12 +10,13 @@ import pytest
 from ops.core.errors import OperationError
 from ops.core.operation import OPERATIONS, Format, Kind, Processor, TorchModel, Uses, operation
 from pipeline.core.keys import step_key
+from pipeline.engine.schedule import jobs_of
+from pipeline.engine.stage import Planning
 from pipeline.plan import planner as planning
 from pipeline.plan.planner import entry_id, make_plan
 from pipeline.plan.recipe import RecipeError, parse
 from pipeline.plan.steps import Facts
 from pipeline.stages.operation_context import WorkerContext
-from pipeline.stages.schedule import jobs_of
 
 INTERFACE = {"task": "image-classification", "classes": ["a", "b"], "inputs": [["pixel_values", "float32", [1, 8, 8]]]}
 TORCH = {"name": "net", "builder": "huggingface", "weights": "w", "content": "digest"}
@@ -225,8 +226,8 @@ def test_machine_and_runtime_are_in_the_keys_of_what_is_observed_with_them(chang
         facts = replace(facts, profilers=frozenset({"onnxruntime"}))
         plan = make_plan(recipe("quantize", {}), facts)
         quantized = next(step.key for step in plan.steps if step.op == "quantize")
-        jobs = jobs_of(plan, targets={"onnxruntime": {"target": "onnxruntime"}}, metrics=("accuracy",))
-        return {job.what.value: job.key for job in jobs if job.model == quantized}
+        jobs = jobs_of(Planning(plan, {"onnxruntime": {"target": "onnxruntime"}}, metrics=("accuracy",)))
+        return {job.stage: job.key for job in jobs if job.model == quantized}
 
     before, after = keys(FACTS), keys(replace(FACTS, **change))
     assert {kind for kind in before if before[kind] != after[kind]} == kinds
@@ -316,7 +317,7 @@ def test_a_step_without_a_seed_in_its_key_draws_the_same_numbers_whatever_the_se
     found = []
     for seed in (0, 7):
         jobs = operations(planned(tree, facts=facts))
-        drawn = replace(jobs[1], details={**jobs[1].details, "seed": seed})
+        drawn = replace(jobs[1], params=replace(jobs[1].params, seed=seed))
         for job in (jobs[0], drawn):
             outcome = Worker(workplace).run(job)
             assert not hasattr(outcome, "error"), outcome

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 import pytest
 
 from ops.core.operation import Format
-from pipeline.engine.jobs import Done, Failed, What
+from pipeline.engine.jobs import Done, Failed
+from pipeline.engine.schedule import jobs_of
+from pipeline.engine.stage import Planning
 from pipeline.engine.worker import Worker
 from pipeline.measure.timing.preset import parse_preset
 from pipeline.models.storage import ONNX_FILE
-from pipeline.stages.rough_latency import Early
-from pipeline.stages.schedule import jobs_of, timing_key
+from pipeline.stages.rough_latency import LATENCY
+from pipeline.stages.timing import timing_key
 from pipeline.store.reader import open_results
 from pipeline.store.records.run_records import Device, Model, Run
 from pipeline.store.writer import Store
@@ -55,42 +57,47 @@ def key_of(plan, step, preset):
     )  # fmt: skip
 
 
-def early(session=DEFAULT, *, device="here", ingested=()):
-    return Early(SMOKE, session, device, ingested)
+def early(plan, session=DEFAULT, *, rough=SMOKE, device="here", ingested=(), targets=TARGETS):
+    presets = {"rough_preset": rough.model_dump(mode="json"), "session_preset": session.model_dump(mode="json")}
+    return list(LATENCY.jobs(Planning(plan, targets, device=device, ingested=ingested, **presets)))
 
 
 def test_every_model_gets_one_on_targets_that_open_quickly(plan):
-    jobs = list(early().jobs(plan, TARGETS))
-    assert [(job.path, job.what, job.details["target"]) for job in jobs] == [
-        ("base", What.LATENCY, "onnxruntime"), ("base/q", What.LATENCY, "onnxruntime"),
+    jobs = early(plan)
+    assert [(job.path, job.stage, job.target) for job in jobs] == [
+        ("base", "latency", "onnxruntime"), ("base/q", "latency", "onnxruntime"),
     ]  # fmt: skip
-    assert {job.details["preset"]["name"] for job in jobs} == {"smoke"}
+    assert {job.params.preset["name"] for job in jobs} == {"smoke"}
+
+
+def test_without_a_session_at_the_end_there_are_none(plan):
+    assert not list(LATENCY.jobs(Planning(plan, TARGETS, rough_preset=SMOKE.model_dump(mode="json"))))
 
 
 def test_a_model_answers_before_it_is_timed(plan):
-    predictions = {job.key for job in jobs_of(plan, targets=TARGETS, metrics=()) if job.what is What.PREDICT}
-    for job in early().jobs(plan, TARGETS):
+    predictions = {job.key for job in jobs_of(Planning(plan, TARGETS)) if job.stage == "predict"}
+    for job in early(plan):
         assert job.needs[0] in predictions
-        assert job.details["source"] in job.needs
+        assert job.params.source in job.needs
 
 
 def test_preset_and_machine_are_in_the_key(plan):
-    keys = [job.key for device in ("here", "there") for job in early(device=device).jobs(plan, TARGETS)]
+    keys = [job.key for device in ("here", "there") for job in early(plan, device=device)]
     assert len(set(keys)) == 4
-    other = Early(preset("smoke", alone=False, compare=False), DEFAULT, "here", ())
-    assert not set(keys) & {job.key for job in other.jobs(plan, TARGETS)}
+    other = early(plan, rough=preset("smoke", alone=False, compare=False))
+    assert not set(keys) & {job.key for job in other}
 
 
 def test_what_a_session_has_timed_needs_no_rough_figure(plan):
     key = key_of(plan, plan.steps[0], DEFAULT)
-    assert [job.path for job in early(ingested={key}).jobs(plan, TARGETS)] == ["base/q"]
+    assert [job.path for job in early(plan, ingested={key})] == ["base/q"]
 
 
 def test_a_session_under_the_same_preset_finds_its_work_done(plan):
     """With bench=smoke the figure is that of the session, and is taken once."""
-    jobs = list(early(SMOKE).jobs(plan, TARGETS))
+    jobs = early(plan, SMOKE)
     assert [job.key for job in jobs] == [key_of(plan, step, SMOKE) for step in plan.steps]
-    assert list(early(SMOKE, ingested={job.key for job in jobs}).jobs(plan, TARGETS)) == []
+    assert early(plan, SMOKE, ingested={job.key for job in jobs}) == []
 
 
 @pytest.fixture
@@ -99,8 +106,8 @@ def worked(planned, workplace, artifacts):
 
     def work(target):
         plan, targets = planned({"base": {"op": "toy_base"}}), {"onnxruntime": {"target": f"{target}_test_target"}}
-        (job,) = early().jobs(plan, targets)
-        with artifacts.publish(job.details["source"], {}) as folder:
+        (job,) = early(plan, targets=targets)
+        with artifacts.publish(job.params.source, {}) as folder:
             (folder / ONNX_FILE).touch()
         worker = Worker(replace(workplace, targets=targets, plugins=(odd_targets.PLUGIN,)))
         vars(worker)["dataset"] = Data()

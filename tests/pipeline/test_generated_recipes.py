@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.engine.executors.inprocess import InProcess
-from pipeline.engine.jobs import Done, What
+from pipeline.engine.jobs import Done
 from pipeline.engine.runner import run
+from pipeline.engine.schedule import jobs_of
+from pipeline.engine.stage import Planning
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import RecipeError, parse
-from pipeline.stages.schedule import jobs_of
 
 numbers = st.one_of(st.floats(0, 1), st.integers(-2, 3), st.just("text"), st.none())
 values = st.one_of(numbers, st.builds(lambda items: {"each": items}, st.lists(numbers, max_size=2)))
@@ -87,14 +88,8 @@ def test_a_recipe_runs_or_is_refused_with_the_path_at_fault(facts, workplace, pl
         return
     event("runs")
     workplace = replace(workplace, artifacts=place / "artifacts", scratch=place / "scratch")
-    jobs = [
-        job
-        for job in jobs_of(plan, targets={"onnxruntime": {}}, metrics=())
-        if job.what in (What.OPERATION, What.EXPORT)
-    ]
-    torch_only = [
-        job for job in jobs if job.what is What.OPERATION and plan.by_key()[job.model].format.value == "torch"
-    ]
+    jobs = [job for job in jobs_of(Planning(plan, {"onnxruntime": {}})) if job.stage in ("operation", "export")]
+    torch_only = [job for job in jobs if job.makes_model and plan.by_key()[job.model].format.value == "torch"]
     outcomes = [
         outcome for _, outcome in run(torch_only, InProcess(workplace), ArtifactStore(workplace.artifacts)) if outcome
     ]

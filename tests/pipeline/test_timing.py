@@ -5,12 +5,13 @@ import pytest
 
 from ops.core.operation import Batch
 from pipeline.core.environment import device_id
-from pipeline.engine.jobs import Failed, What
+from pipeline.engine.jobs import Failed
+from pipeline.engine.stage import Planning
 from pipeline.measure.timing.preset import parse_preset
 from pipeline.models.storage import ONNX_FILE
 from pipeline.plan.steps import export_key
-from pipeline.stages.schedule import predict_job, timing_key
-from pipeline.stages.timing import Timing
+from pipeline.stages.predict import PREDICT
+from pipeline.stages.timing import Timing, timing_key
 from pipeline.store.records.run_records import Ingested, TimingFailure
 from tests.pipeline.bench import odd_targets
 
@@ -40,7 +41,7 @@ def timing(planned, artifacts):
             if step.path in there:
                 keys = [
                     export_key(step.key, plan.facts.export_version),
-                    predict_job(step, "onnxruntime", plan, targets).key,
+                    PREDICT.job(step, "onnxruntime", Planning(plan, targets)).key,
                 ]
                 for key in keys:
                     with artifacts.publish(key, {}) as folder:
@@ -85,7 +86,7 @@ def test_a_model_that_could_not_be_timed_is_a_failed_job(timing):
     made = timing({"base"}, target="dying")
     timed = run(made)
     ((job, failed),) = timed.failures
-    assert (job.what, job.path, job.details) == (What.TIMING, "base", {"target": "onnxruntime"})
+    assert (job.stage, job.path, job.target) == ("timing", "base", "onnxruntime")
     assert failed == Failed(job.key, None, "The measuring process was killed by signal 9")
     assert not any(isinstance(record, Ingested) for record in timed.records)  # the next run tries again
     assert len([record for record in timed.records if isinstance(record, TimingFailure)]) == 2

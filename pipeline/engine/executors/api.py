@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from pipeline.engine.jobs import Done, Failed, Job, Workplace
 
@@ -22,7 +22,7 @@ class Executor(Protocol):
         """How many jobs it runs at once."""
         ...
 
-    def submit(self, job: Job) -> Future[Done | Failed]:
+    def submit(self, job: Job[Any]) -> Future[Done | Failed]:
         """Start a job, or queue it."""
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import Self
+from typing import Any, Self
 
 from pipeline.engine.jobs import Done, Failed, Job, Workplace
 from pipeline.engine.worker import Worker
@@ -17,7 +17,7 @@ class InProcess:
     def __init__(self, workplace: Workplace) -> None:
         self._worker = Worker(workplace)
 
-    def submit(self, job: Job) -> Future[Done | Failed]:
+    def submit(self, job: Job[Any]) -> Future[Done | Failed]:
         """Run the job now; the future is complete on return."""
         future: Future[Done | Failed] = Future()
         future.set_result(self._worker.run(job))

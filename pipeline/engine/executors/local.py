@@ -15,7 +15,7 @@ import time
 from concurrent.futures import Future
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -35,13 +35,13 @@ class LocalPool:
     def __init__(self, workplace: Workplace, *, workers: int = 1) -> None:
         self.workers = workers
         self._workplace = workplace
-        self._queue: queue.SimpleQueue[tuple[Job, Future[Done | Failed]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Job[Any], Future[Done | Failed]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: Job) -> Future[Done | Failed]:
+    def submit(self, job: Job[Any]) -> Future[Done | Failed]:
         """Queue a job."""
         future: Future[Done | Failed] = Future()
         self._queue.put((job, future))
@@ -83,14 +83,14 @@ class _Process:
         self._pipe: Connection | None = None
         self._busy = False
 
-    def run(self, job: Job, stopping: threading.Event) -> Done | Failed:
+    def run(self, job: Job[Any], stopping: threading.Event) -> Done | Failed:
         """Run one job to its end, whatever that is."""
         self._busy = True
         outcome = self._run(job, stopping)
         self._busy = False
         return outcome
 
-    def _run(self, job: Job, stopping: threading.Event) -> Done | Failed:
+    def _run(self, job: Job[Any], stopping: threading.Event) -> Done | Failed:
         start, begun = time.monotonic(), False
         process, pipe = self._ensure()
         try:
@@ -123,7 +123,7 @@ class _Process:
             theirs.close()
         return self._process, self._pipe
 
-    def _died(self, job: Job, start: float) -> Failed:
+    def _died(self, job: Job[Any], start: float) -> Failed:
         assert self._process is not None
         self._process.join(_GRACE_SECONDS)
         code = self._process.exitcode
@@ -204,9 +204,12 @@ def serve(pipe: Connection, workplace: Workplace) -> None:
     # spin for long make a small net five times slower as soon as another process wants the core. Some milliseconds:
     os.environ.setdefault("GOMP_SPINCOUNT", "300000")
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    from pipeline.core.plugins import PluginError
     from pipeline.engine.worker import Worker
 
     worker = Worker(workplace)
+    with contextlib.suppress(PluginError):  # each job says so
+        worker.prepare()  # a job of a person's own stage can be received only when that is known
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
         while True:
             pipe.send(worker.run(pipe.recv(), begun=lambda: pipe.send(None)))

@@ -68,7 +68,7 @@ class Step:
     run_id: str
     path: str
     job: str
-    """A kind of job: `pipeline.engine.jobs.What`."""
+    """Name of the stage: `pipeline.engine.stage.STAGES`; or `timing`, the session at the end."""
     model_key: str
     parent_key: str | None
     op: str

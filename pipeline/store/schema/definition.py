@@ -33,6 +33,13 @@ def tables() -> dict[str, str]:
 
 
 @cache
+def names() -> frozenset[str]:
+    """Names of all tables and views."""
+    made = re.compile(r"CREATE (?:TABLE IF NOT EXISTS|OR REPLACE VIEW) (\w+)")
+    return frozenset(match[1] for statement in _statements() if (match := made.match(statement))) | {"scoreboard"}
+
+
+@cache
 def views() -> tuple[str, ...]:
     """The statements that make the views, but for `scoreboard`, in an order in which they can be made."""
     return tuple(statement for statement in _statements() if statement.startswith("CREATE OR REPLACE VIEW "))

@@ -27,6 +27,8 @@ class Table:
     """Whether the row says when it entered the store."""
     refers: tuple[tuple[str, str], ...] = ()
     """(column, table): a value that is neither empty nor None must be a key of that table."""
+    statements: tuple[str, ...] = ()
+    """Of a table that is made when it is first written to: see `pipeline.store.write.own_table`."""
 
 
 _MODEL, _RUN, _DATASET = ("model_key", "model"), ("run_id", "run"), ("dataset_key", "dataset")

@@ -63,11 +63,28 @@ def _insert(db: duckdb.DuckDBPyConnection, table: Table, rows: dict[str, Row], n
     columns: dict[str, Any] = {name: _column(table.name, name, [item[name] for item in listed]) for name in listed[0]}
     if table.recorded:
         columns["recorded_at"] = pa.array([now] * len(listed))
+    _make(db, table, columns)
     added = bulk_insert.insert(db, table.name, columns)
     if added:
         for column, referred in table.refers:
             _check(db, table.name, column, referred, {item[column] for item in listed})
     return added
+
+
+def _make(db: duckdb.DuckDBPyConnection, table: Table, columns: Iterable[str]) -> None:
+    """Make a table that is no part of the schema, if it is missing."""
+    if not table.statements:
+        return
+    query = "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND table_name = ?"
+    present = {column for (column,) in db.execute(query, [table.name]).fetchall()}
+    if present and present != set(columns):
+        raise InvalidRecordError(
+            f"The store has a table '{table.name}' with other columns ({', '.join(sorted(present))}) than its records have: "
+            "give the new one another name"
+        )
+    if not present:
+        for statement in table.statements:
+            db.execute(statement)
 
 
 def _insert_values(db: duckdb.DuckDBPyConnection, records: list[InstanceValues], now: datetime) -> int:

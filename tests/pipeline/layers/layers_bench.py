@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,16 @@ from ops.core.model import Architecture
 from ops.core.operation import OPERATIONS, Batch, Format, OnnxModel, TorchModel
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key, digest
-from pipeline.engine.jobs import Job, What
+from pipeline.engine.jobs import Job
+from pipeline.engine.stage import NoParameters, Stage
 from pipeline.layers.records_file import CHANGES, DISTRIBUTIONS, FINDINGS, load_records
 from pipeline.models import storage
 from pipeline.models.api import BUILDERS, Need, builder
 from pipeline.models.onnx_export import export_onnx
+from pipeline.stages.activation_stats import ACTIVATIONS, ActivationParams
+from pipeline.stages.layer_comparison import COMPARISON, ComparisonParams
 from pipeline.stages.layer_sources import Sources
+from pipeline.stages.tensor_stats import LAYERS
 from pipeline.store.records.run_records import Change, Distribution, Finding
 
 CLASSES = ("zero", "one", "two")
@@ -162,19 +166,19 @@ class Bench:
     def observe(self, name: str) -> None:
         """Run the jobs that make the evidence."""
         source = self.sources[name]
-        self._job(What.LAYERS, source.layers, source.model, {})
-        self._job(What.ACTIVATIONS, source.activations, source.model, {"sources": source.plain()})
+        self._job(LAYERS, source.layers, source.model, NoParameters())
+        self._job(ACTIVATIONS, source.activations, source.model, ActivationParams(source))
 
     def compare(self, name: str, *references: str, op: str = "") -> tuple[list[Change], list[Finding]]:
         """Run the job that compares a model with others."""
-        details = {
-            "op": op,
-            "parent": self.sources[references[0]].model if references else None,
-            "sources": self.sources[name].plain(),
-            "references": [self.sources[reference].plain() for reference in references],
-        }
+        params = ComparisonParams(
+            op,
+            parent=self.sources[references[0]].model if references else None,
+            sources=self.sources[name],
+            references=tuple(self.sources[reference] for reference in references),
+        )
         key = self._key("compare", name, *references)
-        self._job(What.COMPARE, key, self.sources[name].model, details)
+        self._job(COMPARISON, key, self.sources[name].model, params)
         folder = self.artifacts.path(key)
         return load_records(Change, folder / CHANGES), load_records(Finding, folder / FINDINGS)
 
@@ -186,18 +190,14 @@ class Bench:
             *load_records(Distribution, self.artifacts.path(source.activations) / DISTRIBUTIONS),
         ]
 
-    def _job(self, what: What, key: Key, model: Key, details: Mapping[str, Any]) -> None:
-        import importlib
-
-        from pipeline.engine.worker import _MODULES
-
+    def _job(self, stage: Stage[Any], key: Key, model: Key, params: Any) -> None:
         if key in self.artifacts:
             return
         scratch = self.root / "scratch" / key[:8]
         scratch.mkdir(parents=True, exist_ok=True)
-        job = Job(key, what, "bench", model, (), details)
+        job = Job(key, stage.name, "bench", model, (), params)
         with self.artifacts.publish(key, {}) as folder:
-            importlib.import_module(f"pipeline.stages.{_MODULES.get(what, what)}").make(self, job, folder, scratch)
+            stage.make(self, job, folder, scratch)
 
     def _key(self, *identity: str) -> Key:
         return digest({"bench": list(identity)})

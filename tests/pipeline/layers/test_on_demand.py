@@ -8,11 +8,11 @@ import pytest
 
 from pipeline.cli.show_instances import answer
 from pipeline.layers.tensors.tensor import LayerError
-from pipeline.stages.compare_any_two import compare_models, side_store
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
 from pipeline.store.records.run_records import Model, Run
 from pipeline.store.writer import Store
+from pipeline.sweep.compare_any_two import compare_models, side_store
 from tests.pipeline.layers.layers_bench import Bench
 
 

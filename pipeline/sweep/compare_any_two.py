@@ -17,13 +17,15 @@ import duckdb
 
 from ops.core.operation import Format
 from pipeline.core.artifacts import ArtifactStore, DamagedArtifactError
-from pipeline.core.keys import Key, evidence_key
-from pipeline.core.versions import ACTIVATIONS_VERSION, EXPORT_VERSION, LAYERS_VERSION
+from pipeline.core.keys import Key
 from pipeline.layers.compare.findings import find
 from pipeline.layers.compare.models import changes
 from pipeline.layers.tensors.tensor import LayerError
 from pipeline.plan.steps import export_key
+from pipeline.stages.activation_stats import ACTIVATIONS
+from pipeline.stages.export import EXPORT
 from pipeline.stages.layer_sources import Sources, open_side
+from pipeline.stages.tensor_stats import LAYERS
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
 from pipeline.store.records.run_records import Change, Model, Record
@@ -105,15 +107,13 @@ class _Known:
             origin = self._rows[origin.parent]
         export = None
         if origin.format == Format.TORCH:
-            export = evidence.get(("export", origin.key), export_key(origin.key, EXPORT_VERSION))
-        activations = evidence_key(
-            "activations", version=ACTIVATIONS_VERSION, model=key, data=self._data.get(key), export=export
-        )
+            export = evidence.get((EXPORT.name, origin.key), export_key(origin.key, EXPORT.version))
+        activations = ACTIVATIONS.key_on(key, data=self._data.get(key), export=export)
         return Sources(
             model=key,
             root=self._rows[key].root,
-            layers=evidence_key("layers", version=LAYERS_VERSION, model=key),
-            activations=evidence.get(("activations", key), activations),
+            layers=LAYERS.key(key),
+            activations=evidence.get((ACTIVATIONS.name, key), activations),
             origin=origin.key,
             export=export,
         )

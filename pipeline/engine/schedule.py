@@ -1,0 +1,29 @@
+"""From a plan to jobs: the operations, and the evidence that every model in the tree gets, as the stages say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.core.keys import Key
+from pipeline.engine.jobs import Job
+from pipeline.engine.stage import Planning, stages_in_order
+
+
+def jobs_of(planning: Planning) -> list[Job[Any]]:
+    """Return every job that the stages have for a plan; a job comes after all that it needs.
+
+    They are in the order of the plan's steps, and those of a step in the order of the targets: whatever a model needs to
+    be complete comes before the next model.
+
+    Raises:
+        TypeError: if a stage gives a job that its name or its parameters do not fit.
+    """
+    jobs: dict[Key, Job[Any]] = {}
+    for stage in stages_in_order():
+        for job in stage.jobs(planning):
+            if job.stage != stage.name or not isinstance(job.params, stage.params):
+                raise TypeError(f"stage '{stage.name}' gives a job of stage '{job.stage}' with {job.params!r}")
+            jobs.setdefault(job.key, job)
+    step_places = {step.key: place for place, step in enumerate(planning.plan.steps)}
+    target_places = {name: place for place, name in enumerate(("", *planning.targets))}
+    return sorted(jobs.values(), key=lambda job: (step_places[job.model], target_places[job.target]))

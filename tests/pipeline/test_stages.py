@@ -1,0 +1,148 @@
+"""Stages: the keys of their jobs are what they were, their jobs can go to another machine, and one of one's own fits in."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from ops.core.operation import Format, Processor
+from ops.core.registry import UnknownNameError
+from pipeline.core.keys import digest
+from pipeline.engine.jobs import Job
+from pipeline.engine.schedule import jobs_of
+from pipeline.engine.stage import STAGES, NoParameters, Planning, Stage, register, stages_in_order
+from pipeline.measure.timing.preset import parse_preset
+from pipeline.plan.planner import make_plan
+from pipeline.plan.recipe import parse
+from pipeline.plan.steps import Facts
+from tests.pipeline.command import CONF
+
+GOLDEN = Path(__file__).with_name("stage_keys.json")
+TARGETS = {name: {"name": name, "target": name} for name in ("onnxruntime", "pytorch")}
+FACTS = Facts(
+    task="image-classification",
+    data_fingerprint="d0",
+    models={"digits_resnet": {"name": "digits_resnet", "builder": "residual_cnn"}},
+    default_model="digits_resnet",
+    accepts={"onnxruntime": Format.ONNX, "pytorch": Format.TORCH},
+    known_targets=tuple(TARGETS),
+    export_version=3,
+    channel_multiple=8,
+    profilers=frozenset({"onnxruntime"}),
+    interface={
+        "task": "image-classification",
+        "classes": ["a", "b"],
+        "inputs": [["pixel_values", "float32", [1, 8, 8]]],
+    },
+    libraries={"torch": "2.13", "onnxruntime": "1.32", "torch-pruning": "1.6", "transformers": "5.23"},
+    processor=Processor("uint8", True),
+    runtimes={"onnxruntime": {"onnxruntime": "1.32.0"}, "pytorch": {"torch": "2.13.0"}},
+    device="here",
+)
+
+
+def preset(name):
+    return parse_preset({"name": name, "conditions": [{"scenario": "single_stream", "runs": 12}]}).model_dump(
+        mode="json"
+    )
+
+
+@pytest.fixture(scope="module")
+def planning():
+    """Planning of tests/conf/recipe/small.yaml on a machine that does not exist.
+
+    Keys of models depend on the versions of operations, which are pinned elsewhere; here they are digests of paths.
+    """
+    recipe = yaml.safe_load((CONF / "recipe" / "small.yaml").read_text())
+    del recipe["dataset"]
+    plan = make_plan(parse({**recipe, "targets": list(TARGETS)}), FACTS)
+    keys = {step.key: digest({"path": step.path}) for step in plan.steps} | {None: None}
+    steps = [
+        replace(
+            step,
+            key=keys[step.key],
+            parent=keys[step.parent],
+            root=keys[step.root],
+            export=FACTS.export_key(keys[step.parent]) if step.export else None,
+        )
+        for step in plan.steps
+    ]
+    return Planning(
+        replace(plan, steps=tuple(steps)),
+        TARGETS,
+        metrics=("accuracy", "size"),
+        device="here",
+        session_preset=preset("default"),
+        rough_preset=preset("smoke"),
+    )
+
+
+def test_keys_are_what_they_were(planning):
+    """They name what is in the workspaces and stores in the field: a key that changes must be another version of a stage."""
+    keys = {" ".join(filter(None, (job.stage, job.path, job.target))): job.key for job in jobs_of(planning)}
+    assert keys == json.loads(GOLDEN.read_text())
+
+
+def test_a_job_comes_after_all_that_it_needs_and_before_the_next_model(planning):
+    jobs = jobs_of(planning)
+    before = set()
+    for job in jobs:
+        assert set(job.needs) <= before, job
+        before.add(job.key)
+    paths = [job.path for job in jobs]
+    assert paths == sorted(paths, key=[step.path for step in planning.plan.steps].index)
+
+
+def test_jobs_can_go_to_another_machine_as_json(planning):
+    jobs = jobs_of(planning)
+    assert {job.stage for job in jobs} == set(STAGES)
+    for job in jobs:
+        adapter = TypeAdapter(STAGES[job.stage].params)
+        assert adapter.validate_json(adapter.dump_json(job.params)) == job.params
+
+
+class Own(Stage[NoParameters]):
+    """A stage whose jobs need the predictions."""
+
+    name, version, params = "own_of_test", 1, NoParameters
+    needs = ("measure",)
+
+    def jobs(self, planning):
+        for step in planning.plan.steps:
+            yield Job(self.key(step.key), self.name, step.path, step.key, (step.key,), NoParameters(), "pytorch")
+
+    def make(self, worker, job, folder, scratch):
+        return {}
+
+
+@pytest.fixture
+def registered():
+    yield register
+    STAGES._items.pop("own_of_test", None)
+
+
+def test_a_stage_comes_after_those_that_it_needs(planning, registered):
+    registered(Own())
+    names = [stage.name for stage in stages_in_order()]
+    assert names.index("own_of_test") > names.index("measure") > names.index("predict") > names.index("export")
+    jobs = jobs_of(planning)
+    assert [job.stage for job in jobs if job.path == "base" and job.target == "pytorch"] == [
+        "predict",
+        "measure",
+        "own_of_test",
+    ]
+
+
+def test_mistakes_of_a_stage_name_it(planning, registered):
+    own = registered(Own())
+    own.params = str
+    with pytest.raises(
+        TypeError, match=r"stage 'own_of_test' gives a job of stage 'own_of_test' with NoParameters\(\)"
+    ):
+        jobs_of(planning)
+    own.needs = ("predicts",)
+    with pytest.raises(UnknownNameError, match=r"No stage is called 'predicts'\. Did you mean 'predict'\?"):
+        stages_in_order()
