@@ -37,10 +37,10 @@ class Distances:
             self.noise[name] = math.inf
             self.signal.setdefault(name, 0.0)
             return
-        known = np.isfinite(reference)
-        wanted = reference[known].astype(np.float64)
-        change = np.nan_to_num(values[known].astype(np.float64) - wanted, nan=math.inf)
-        self.signal[name] = self.signal.get(name, 0.0) + float(np.square(wanted).sum())
+        finite = np.isfinite(reference)
+        expected = reference[finite].astype(np.float64)
+        change = np.nan_to_num(values[finite].astype(np.float64) - expected, nan=math.inf)
+        self.signal[name] = self.signal.get(name, 0.0) + float(np.square(expected).sum())
         self.noise[name] = self.noise.get(name, 0.0) + float(np.square(change).sum())
 
     def decibels(self) -> dict[str, float]:
@@ -68,10 +68,10 @@ def note_fidelity(
         plausible: decibels; below, the operation did not do what it claims.
         instances: how many were compared.
     """
-    found = outputs.decibels()
-    if not found:
+    result = outputs.decibels()
+    if not result:
         return
-    nearest = min(found.values())
+    nearest = min(result.values())
     ctx.note(
         NOTE,
         {

@@ -124,22 +124,24 @@ def _run(model: TorchModel, layers: Layers, visit: Visit, ctx: Context, *, sampl
 
     calls: dict[str, int] = {}
     for number, batch in enumerate(calibration_batches(ctx, samples=samples, batch_size=batch_size)):
-        left = dict(calls)
+        remaining = dict(calls)
 
-        def before(name: str, values: torch.Tensor, *, first: bool = number == 0, left: dict[str, int] = left) -> None:
+        def before(
+            name: str, values: torch.Tensor, *, first: bool = number == 0, rest: dict[str, int] = remaining
+        ) -> None:
             visit(name, values.detach())
             if first:
                 calls[name] = calls.get(name, 0) + 1
                 return
-            left[name] -= 1
-            if not any(left.values()):
+            rest[name] -= 1
+            if not any(rest.values()):
                 raise _EnoughError
 
         with ExitStack() as stack, torch.no_grad():
             for name, layer in layers.items():
 
-                def hook(_: object, given: tuple[Any, ...], named: dict[str, Any], name: str = name) -> None:
-                    before(name, given[0] if given else next(iter(named.values())))
+                def hook(_: object, given: tuple[Any, ...], by_name: dict[str, Any], name: str = name) -> None:
+                    before(name, given[0] if given else next(iter(by_name.values())))
 
                 stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
             with suppress(_EnoughError):

@@ -34,18 +34,18 @@ class Probe:
 
     def reduce(self, batch: Batch, keep: Callable[[str, torch.Tensor, torch.Tensor], _Kept]) -> dict[str, list[_Kept]]:
         """As `run`, but of each call only `keep(layer, input, output)` stays: many layers' outputs can be more than the model."""
-        kept: dict[str, list[_Kept]] = {}
+        remaining: dict[str, list[_Kept]] = {}
 
         def visit(name: str, values: torch.Tensor, output: torch.Tensor) -> None:
-            given = output.detach() if isinstance(output, torch.Tensor) else output
-            kept.setdefault(name, []).append(keep(name, values.detach(), given))
-            if self._calls is not None and all(len(kept.get(key, ())) >= n for key, n in self._calls.items()):
+            supplied = output.detach() if isinstance(output, torch.Tensor) else output
+            remaining.setdefault(name, []).append(keep(name, values.detach(), supplied))
+            if self._calls is not None and all(len(remaining.get(key, ())) >= n for key, n in self._calls.items()):
                 raise _EnoughError
 
         with torch.no_grad(), _watched(self._layers, visit), contextlib.suppress(_EnoughError):
             forward(self._model.module, tensors(batch.inputs), self._model.architecture.task)
-        self._calls = {name: len(calls) for name, calls in kept.items()}
-        return kept
+        self._calls = {name: len(calls) for name, calls in remaining.items()}
+        return remaining
 
 
 @contextlib.contextmanager
@@ -53,8 +53,8 @@ def _watched(
     layers: Mapping[str, torch.nn.Module], visit: Callable[[str, torch.Tensor, torch.Tensor], None]
 ) -> Iterator[None]:
     def hook(name: str) -> Callable[..., None]:
-        def run(_: Any, given: tuple[Any, ...], named: dict[str, Any], output: torch.Tensor) -> None:
-            visit(name, given[0] if given else next(iter(named.values())), output)
+        def run(_: Any, given: tuple[Any, ...], by_name: dict[str, Any], output: torch.Tensor) -> None:
+            visit(name, given[0] if given else next(iter(by_name.values())), output)
 
         return run
 

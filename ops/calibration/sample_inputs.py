@@ -35,6 +35,6 @@ def sample_batch(architecture: Architecture, ctx: Context, *, count: int) -> Map
 def _fits(architecture: Architecture, inputs: Mapping[str, np.ndarray]) -> bool:
     import numpy as np
 
-    wanted = sorted(tuple(shape) for _, shape in architecture.inputs.values())
-    given = sorted(array.shape[1:] for array in inputs.values())
-    return given == wanted and all(np.isfinite(array).all() for array in inputs.values())
+    expected = sorted(tuple(shape) for _, shape in architecture.inputs.values())
+    values = sorted(array.shape[1:] for array in inputs.values())
+    return values == expected and all(np.isfinite(array).all() for array in inputs.values())

@@ -42,14 +42,14 @@ def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    made = {}
+    output = {}
     for name, (dtype, shape) in architecture.inputs.items():
         kind = getattr(torch, dtype)
         full = (batch, *shape)
-        made[name] = (
+        output[name] = (
             torch.randn(full, generator=generator).to(kind) if kind.is_floating_point else torch.ones(full, dtype=kind)
         )
-    return made
+    return output
 
 
 def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: str) -> dict[str, torch.Tensor]:
@@ -92,8 +92,8 @@ def _place(path: Any) -> str:
 
 def _output(result: Any, name: str, index: int) -> torch.Tensor:
     """Hugging Face gives an object with named tensors, other networks a tensor or a tuple of them."""
-    named = result.get(name, result) if isinstance(result, Mapping) else getattr(result, name, result)
-    output: torch.Tensor = named
+    by_name = result.get(name, result) if isinstance(result, Mapping) else getattr(result, name, result)
+    output: torch.Tensor = by_name
     return output[index] if isinstance(output, tuple | list) else output
 
 

@@ -93,12 +93,12 @@ def logits_of(values: np.ndarray, kind: str) -> np.ndarray:
 
 def torch_logits(outputs: Mapping[str, torch.Tensor], kinds: Mapping[str, str]) -> dict[str, torch.Tensor]:
     """As `logits_of`, for a loss. Networks that give logits while they train are left alone: the values decide."""
-    found = {}
+    result = {}
     for name, values in outputs.items():
         positive = kinds.get(name) in _POSITIVE and bool((values.detach() >= 0).all() and (values.detach() <= 1).all())
         smallest = _smallest(values)
-        found[name] = values.clamp_min(smallest).log() if positive else values
-    return found
+        result[name] = values.clamp_min(smallest).log() if positive else values
+    return result
 
 
 def _smallest(values: torch.Tensor) -> float:

@@ -49,9 +49,9 @@ def explain(error: ValidationError, params: type[BaseModel]) -> str:
 def _explain(problem: Mapping[str, Any], params: type[BaseModel]) -> str:
     where = cut(".".join(map(str, problem["loc"])), _LONGEST) or "parameters"
     if problem["type"] == "extra_forbidden":
-        known = _known(params, problem["loc"][:-1])
-        hint = nearest(str(problem["loc"][-1]), known)
-        return f"unknown parameter '{where}'.{hint} Known: {', '.join(known) or 'none'}"
+        present = _known(params, problem["loc"][:-1])
+        hint = nearest(str(problem["loc"][-1]), present)
+        return f"unknown parameter '{where}'.{hint} Known: {', '.join(present) or 'none'}"
     if problem["type"] == "missing":
         return f"'{where}' is required"
     if problem["type"] in ("sequence_str", "list_type", "tuple_type"):
@@ -74,9 +74,9 @@ def not_finite(value: Any) -> tuple[str, float] | None:
     """The first such number in JSON-ready data, with its path (`schedule.0`); None if there is none."""
     if not _has_odd(value):
         return None
-    left = [("", value)]
-    while left:
-        path, one = left.pop()
+    remaining = [("", value)]
+    while remaining:
+        path, one = remaining.pop()
         if isinstance(one, float) and not math.isfinite(one):
             return path, one
         parts: list[tuple[Any, Any]] = []
@@ -84,20 +84,20 @@ def not_finite(value: Any) -> tuple[str, float] | None:
             parts = list(one.items())
         elif isinstance(one, list | tuple):
             parts = list(enumerate(one))
-        left += [(f"{path}.{name}" if path else str(name), part) for name, part in reversed(parts)]
+        remaining += [(f"{path}.{name}" if path else str(name), part) for name, part in reversed(parts)]
     return None
 
 
 def _has_odd(value: Any) -> bool:
     """Whether there is such a number: paths are only worth writing where there is."""
-    left = [value]  # not by recursion: a recipe may be a long chain
-    while left:
-        one = left.pop()
+    remaining = [value]  # not by recursion: a recipe may be a long chain
+    while remaining:
+        one = remaining.pop()
         if isinstance(one, float):
             if not math.isfinite(one):
                 return True
         elif isinstance(one, Mapping):
-            left.extend(one.values())
+            remaining.extend(one.values())
         elif isinstance(one, list | tuple):
-            left.extend(one)
+            remaining.extend(one)
     return False

@@ -92,15 +92,15 @@ def choose(
         OperationError: a pattern matches nothing (with the nearest name, type or group), or no layer is left.
     """
     _check_patterns(layers, include, exclude, parameters=False)
-    wanted = _wanted(layers, include, default)
+    expected = _wanted(layers, include, default)
     if able:
-        wanted = _only_able(wanted, include, able)
-    if not wanted:
+        expected = _only_able(expected, include, able)
+    if not expected:
         raise OperationError(f"The model has no {_or(able or default)} layer; name the layers to change with 'include'")
-    left = [layer for layer in wanted if not any(layer.matches(pattern) for pattern in exclude)]
-    if not left:
-        raise OperationError(f"No layer is left: 'exclude' {list(exclude)} takes all {len(wanted)} that were chosen")
-    return left
+    remaining = [layer for layer in expected if not any(layer.matches(pattern) for pattern in exclude)]
+    if not remaining:
+        raise OperationError(f"No layer is left: 'exclude' {list(exclude)} takes all {len(expected)} that were chosen")
+    return remaining
 
 
 def choose_layers(
@@ -123,8 +123,8 @@ def choose_layers(
     Raises:
         OperationError: as `choose`.
     """
-    chosen = choose(layers_of(model, (*include, *exclude)), include, exclude, default=default, able=able)
-    return {layer.name: network_of(model).get_submodule(layer.name) for layer in chosen}
+    selection = choose(layers_of(model, (*include, *exclude)), include, exclude, default=default, able=able)
+    return {layer.name: network_of(model).get_submodule(layer.name) for layer in selection}
 
 
 def choose_parameters(
@@ -148,27 +148,27 @@ def choose_parameters(
     module = network_of(model)
     layers = layers_of(model, (*include, *exclude))
     _check_patterns(layers, include, exclude, parameters=True)
-    wanted = [name for layer in _wanted(layers, include, default) for name in layer.weights]
-    wanted += [name for layer in layers for pattern in include for name in layer.matching_parameters(pattern)]
-    if not wanted:
+    expected = [name for layer in _wanted(layers, include, default) for name in layer.weights]
+    expected += [name for layer in layers for pattern in include for name in layer.matching_parameters(pattern)]
+    if not expected:
         raise OperationError(f"The model has no {_or(include or default)} weights; name others with 'include'")
     unwanted = [name for layer in layers for pattern in exclude for name in layer.excluded_parameters(pattern)]
     same = identities(module)
-    left = {same[name] for name in wanted} - {same[name] for name in unwanted}
-    if not left:
-        raise OperationError(f"No weight is left: 'exclude' {list(exclude)} takes all {len(wanted)} that were chosen")
+    remaining = {same[name] for name in expected} - {same[name] for name in unwanted}
+    if not remaining:
+        raise OperationError(f"No weight is left: 'exclude' {list(exclude)} takes all {len(expected)} that were chosen")
     tied = tied_weights(module, layers, include, default)
-    left -= {same[name] for name in tied}
-    chosen: dict[int, str] = {}
+    remaining -= {same[name] for name in tied}
+    selection: dict[int, str] = {}
     parameters = dict(module.named_parameters())
     for name, parameter in parameters.items():
-        if same[name] in left and unfit(parameter) is None:
-            chosen.setdefault(same[name], name)  # views of one memory are one thing too
-    if not chosen:
-        layer, other = next(iter(tied.items()), (wanted[0], ""))
+        if same[name] in remaining and unfit(parameter) is None:
+            selection.setdefault(same[name], name)  # views of one memory are one thing too
+    if not selection:
+        layer, other = next(iter(tied.items()), (expected[0], ""))
         because = f"is also that of '{other}': name it with 'include' to change it" if other else "cannot be changed"
         raise OperationError(f"No weight is left: '{layer}' {because}")
-    return {name: parameters[name] for name in chosen.values()}
+    return {name: parameters[name] for name in selection.values()}
 
 
 def network_of(model: Network) -> torch.nn.Module:
@@ -195,9 +195,9 @@ def head_of(model: Network) -> set[str]:
         from ops.core.network.head import output_layers
 
         layers = {name: part for name, part in model.module.named_modules() if _groups_of(part) & set(WEIGHTS)}
-        found = output_layers(model, layers)
-        if found:
-            return found
+        result = output_layers(model, layers)
+        if result:
+            return result
     return _presumable_head(network_of(model))
 
 

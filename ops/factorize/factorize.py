@@ -61,7 +61,7 @@ def factorize(
     result = model.copy()
     shared = sharing_layers(model.module)
     replaced: dict[str, list[int]] = {}
-    kept: dict[str, float] = {}
+    remaining: dict[str, float] = {}
     for done, (name, layer) in enumerate(layers.items()):
         reason = _unfit(name, layer, ratio)
         if name in shared:
@@ -70,13 +70,13 @@ def factorize(
             weights, share = decompose(layer, _ranker(layer, ratio, energy))
             reason = _not_smaller(layer, weights)
         if reason is None:
-            replaced[name], kept[name] = [weight.shape[0] for weight in weights[:-1]], share
+            replaced[name], remaining[name] = [weight.shape[0] for weight in weights[:-1]], share
             _fill(_replace(result.module, name, replaced[name]), weights)
         else:
             unchanged[name] = reason
         ctx.progress(done + 1, len(layers), name)
     turned = [name for name in replaced if is_turned_linear(layers[name])]
-    _conclude(result, ctx, replaced, kept, unchanged=unchanged, turned=turned)
+    _conclude(result, ctx, replaced, remaining, unchanged=unchanged, turned=turned)
     if replaced:
         from ops.factorize.methods.distance import note_distance
 
@@ -133,20 +133,20 @@ def _replace(module: torch.nn.Module, name: str, ranks: list[int]) -> Factors:
 
     layer = module.get_submodule(name)
     places = [other for other, part in module.named_modules(remove_duplicate=False) if part is layer]
-    made = factors(layer, ranks)
-    made.train(layer.training)
+    output = factors(layer, ranks)
+    output.train(layer.training)
     if layer.bias is not None:
-        made[-1].bias = layer.bias
+        output[-1].bias = layer.bias
     for place in places:  # a layer may be registered under several names
         parent, _, child = place.rpartition(".")
-        setattr(module.get_submodule(parent), child, made)
-    return made
+        setattr(module.get_submodule(parent), child, output)
+    return output
 
 
-def _fill(made: Factors, weights: list[torch.Tensor]) -> None:
+def _fill(output: Factors, weights: list[torch.Tensor]) -> None:
     from torch import nn
 
-    for part, weight in zip(made, weights, strict=True):
+    for part, weight in zip(output, weights, strict=True):
         part.weight = nn.Parameter(weight.contiguous())
 
 

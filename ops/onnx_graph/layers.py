@@ -65,7 +65,7 @@ def matrix_nodes(model: Any) -> list[MatrixNode]:
     heads = _heads(graph, {id(node) for node in graph.node if weights.get(id(node)) or node.op_type in GATES})
     uses = Counter(name for name in weights.values() if name)
     used: Counter[str] = Counter()
-    found = []
+    results = []
     for node in graph.node:
         if node.op_type not in WEIGHT_INPUT:
             continue
@@ -76,8 +76,8 @@ def matrix_nodes(model: Any) -> list[MatrixNode]:
         groups = _groups(node, weight, classes, initializers) | ({"head"} if id(node) in heads else set())
         parameters = (weight,) if weight else ()
         layer = Layer(unique, frozenset(groups), (*classes, node.op_type), (node.name, *around), parameters)
-        found.append(MatrixNode(node, layer, weight))
-    return found
+        results.append(MatrixNode(node, layer, weight))
+    return results
 
 
 def layer_records(model: Any) -> dict[str, list[tuple[str, str]]]:
@@ -108,16 +108,16 @@ def name_after_layers(model: Any) -> None:
 
     ONNX Runtime's optimiser drops the exporter's records but keeps names, so afterwards a layer can be found by them.
     """
-    taken = {tensor.name for tensor in model.graph.initializer}
+    in_use = {tensor.name for tensor in model.graph.initializer}
     renamed: dict[str, str] = {}
-    for found in matrix_nodes(model):
-        found.node.name = found.layer.name
-        wanted = f"{found.layer.name}.weight"
-        if found.weight and "." not in found.weight and wanted not in taken:
-            renamed.setdefault(found.weight, wanted)
+    for matrix in matrix_nodes(model):
+        matrix.node.name = matrix.layer.name
+        expected = f"{matrix.layer.name}.weight"
+        if matrix.weight and "." not in matrix.weight and expected not in in_use:
+            renamed.setdefault(matrix.weight, expected)
     for recurrent in recurrent_nodes(model):
         recurrent.node.name = recurrent.layer if not recurrent.level else f"{recurrent.layer}#{recurrent.level + 1}"
-        renamed |= {name: wanted for name, wanted in recurrent.parts if "." not in name and wanted not in taken}
+        renamed |= {name: expected for name, expected in recurrent.parts if "." not in name and expected not in in_use}
     rename_tensors(model, renamed)
 
 
@@ -130,10 +130,10 @@ def drop_records(model: Any, *, keep_layers: bool = False) -> None:
     for described in (model, graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del described.metadata_props[:]
     for node in graph.node:
-        kept = [entry for entry in node.metadata_props if entry.key in _LAYER_RECORDS]
+        remaining = [entry for entry in node.metadata_props if entry.key in _LAYER_RECORDS]
         del node.metadata_props[:]
         if keep_layers and node.op_type in (WEIGHT_INPUT.keys() | GATES.keys()):
-            node.metadata_props.extend(kept)
+            node.metadata_props.extend(remaining)
 
 
 def fixed_length(model: Any) -> int | None:
@@ -158,13 +158,13 @@ def rename_tensors(model: Any, names: Mapping[str, str]) -> None:
     for tensor in model.graph.initializer:
         tensor.name = names.get(tensor.name, tensor.name)
     for node in model.graph.node:
-        for index, given in enumerate(node.input):
-            if given in names:
-                node.input[index] = names[given]
+        for index, values in enumerate(node.input):
+            if values in names:
+                node.input[index] = names[values]
     # shape records would still speak of the old names
-    kept = [value for value in model.graph.value_info if value.name not in names]
+    remaining = [value for value in model.graph.value_info if value.name not in names]
     del model.graph.value_info[:]
-    model.graph.value_info.extend(kept)
+    model.graph.value_info.extend(remaining)
 
 
 def rename_values(model: Any, names: Mapping[str, str]) -> None:
@@ -172,21 +172,21 @@ def rename_values(model: Any, names: Mapping[str, str]) -> None:
 
     Bodies of `If` and `Loop` use the values of the graph around them, so they are followed.
     """
-    taken = {name for graph in _graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
-    wanted = {old: new for old, new in names.items() if old != new}
-    for new in (set(wanted.values()) & taken) - set(wanted):
-        wanted[new] = _free(f"{new}_inner", taken)
+    in_use = {name for graph in _graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
+    expected = {old: new for old, new in names.items() if old != new}
+    for new in (set(expected.values()) & in_use) - set(expected):
+        expected[new] = _free(f"{new}_inner", in_use)
     for graph in _graphs(model.graph):
         for node in graph.node:
             for names_of in (node.input, node.output):
                 for place, name in enumerate(names_of):
-                    names_of[place] = wanted.get(name, name)
+                    names_of[place] = expected.get(name, name)
         for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-            value.name = wanted.get(value.name, value.name)
+            value.name = expected.get(value.name, value.name)
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    while name in taken:
+def _free(name: str, in_use: Collection[str]) -> str:
+    while name in in_use:
         name += "_"
     return name
 

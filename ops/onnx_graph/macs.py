@@ -75,11 +75,11 @@ def count_macs(path: Path) -> tuple[LayerMacs, ...]:
         return ()
     kernels = _Kernels(path if _runs_otherwise(model, nodes) else None)
     widths = {tensor.name: _WIDTHS.get(tensor.data_type, "float32") for tensor in model.graph.initializer}
-    shapes = _observe(model, nodes, [found.node.input[0] for found in recurrent])
+    shapes = _observe(model, nodes, [matrix.node.input[0] for matrix in recurrent])
     rows = []
-    for found in nodes:
-        kernel, precision = kernels.of(found)
-        rows.append(LayerMacs(found.layer.name, found.node.op_type, kernel, precision, _macs(found.node, shapes)))
+    for matrix in nodes:
+        kernel, precision = kernels.of(matrix)
+        rows.append(LayerMacs(matrix.layer.name, matrix.node.op_type, kernel, precision, _macs(matrix.node, shapes)))
     for unit in recurrent:
         # (steps, instances, inputs): at each step every weight is used once for each instance
         each = math.prod(shapes[unit.weight]) + math.prod(shapes[unit.recurrence])
@@ -102,16 +102,16 @@ def _observe(model: Any, nodes: list[MatrixNode], others: Iterable[str] = ()) ->
     import onnx
 
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    wanted = {name for found in nodes for name in (found.node.input[0], found.node.output[0])} | set(others)
-    for found in nodes:
-        operand = found.node.input[WEIGHT_INPUT[found.node.op_type]]
-        if found.weight:
-            shapes[operand] = shapes[found.weight]
-        wanted.add(operand)
+    expected = {name for matrix in nodes for name in (matrix.node.input[0], matrix.node.output[0])} | set(others)
+    for matrix in nodes:
+        operand = matrix.node.input[WEIGHT_INPUT[matrix.node.op_type]]
+        if matrix.weight:
+            shapes[operand] = shapes[matrix.weight]
+        expected.add(operand)
     feeds = {value.name: _zeros(value) for value in model.graph.input if value.name not in shapes}
     shapes |= {name: array.shape for name, array in feeds.items()}
     del model.graph.output[:]
-    for name in sorted(wanted - set(shapes)):
+    for name in sorted(expected - set(shapes)):
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     _empty_weights(model)
     session = open_session(model.SerializeToString(), optimize="none")
@@ -151,13 +151,13 @@ def _zeros(value: Any) -> np.ndarray:
 
 
 def _macs(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    out, left = shapes[node.output[0]], shapes[node.input[0]]
+    out, remaining = shapes[node.output[0]], shapes[node.input[0]]
     if node.op_type in CONVOLUTIONS:
         weight = shapes[node.input[WEIGHT_INPUT[node.op_type]]]
-        return math.prod(left if node.op_type == "ConvTranspose" else out) * math.prod(weight[1:])
+        return math.prod(remaining if node.op_type == "ConvTranspose" else out) * math.prod(weight[1:])
     if node.op_type == "MatMulNBits":
         return math.prod(out) * int(attribute(node, "K", 0))
-    return math.prod(out) * (left[-2] if attribute(node, "transA", 0) else left[-1])
+    return math.prod(out) * (remaining[-2] if attribute(node, "transA", 0) else remaining[-1])
 
 
 def _runs_otherwise(model: Any, nodes: Iterable[MatrixNode]) -> bool:
@@ -166,7 +166,7 @@ def _runs_otherwise(model: Any, nodes: Iterable[MatrixNode]) -> bool:
 
     half = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
     return any(node.op_type in _QUANTIZED for node in model.graph.node) or any(
-        half & set(found.node.input) for found in nodes
+        half & set(matrix.node.input) for matrix in nodes
     )
 
 
@@ -198,15 +198,15 @@ class _Kernels:
             elif weight in initializers:
                 self._half |= initializers[weight].data_type == onnx.TensorProto.FLOAT16
 
-    def of(self, found: MatrixNode) -> tuple[str, str]:
+    def of(self, matrix: MatrixNode) -> tuple[str, str]:
         """Return the kernel and its precision: the one of this node's name, else one that takes its weight."""
-        operator = str(found.node.op_type)
+        operator = str(matrix.node.op_type)
         if operator == "MatMulNBits":
-            return operator, f"int{attribute(found.node, 'bits', 4)}_weights"
-        named = [] if not found.node.name else self._by_name.get(found.node.name, [])
-        weighted = self._by_weight.get(found.weight or "", [])
-        both = [kernel for kernel in named if kernel in weighted]
-        kernel = next((kernel for kernel in (*both, *weighted, *named) if not kernel.taken), None)
+            return operator, f"int{attribute(matrix.node, 'bits', 4)}_weights"
+        by_name = [] if not matrix.node.name else self._by_name.get(matrix.node.name, [])
+        weighted = self._by_weight.get(matrix.weight or "", [])
+        both = [kernel for kernel in by_name if kernel in weighted]
+        kernel = next((kernel for kernel in (*both, *weighted, *by_name) if not kernel.taken), None)
         if kernel is not None:
             kernel.taken = True
             return kernel.operator, "int8"

@@ -67,7 +67,7 @@ def with_operators(model: Any, inputs: Mapping[str, np.ndarray]) -> Any:
     import onnx
     from onnx import version_converter
 
-    asked = f"The file's operator set is {opset_of(model)}, quantizing needs {NEEDED}, and it cannot be converted"
+    request = f"The file's operator set is {opset_of(model)}, quantizing needs {NEEDED}, and it cannot be converted"
     older = onnx.ModelProto()
     older.CopyFrom(model)
     older.ir_version = max(model.ir_version, _IR)
@@ -77,9 +77,9 @@ def with_operators(model: Any, inputs: Mapping[str, np.ndarray]) -> Any:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = lines[-1] if lines else type(error).__name__
         raise OperationError(
-            f"{asked}: {cause}. Export the network again with opset_version={NEEDED} or newer"
+            f"{request}: {cause}. Export the network again with opset_version={NEEDED} or newer"
         ) from None
-    _compare(model, newer, inputs, asked)
+    _compare(model, newer, inputs, request)
     return newer
 
 
@@ -111,5 +111,5 @@ def _compare(before: Any, after: Any, inputs: Mapping[str, np.ndarray], asked: s
 
 
 def _outputs(session: Any, names: list[str], inputs: Mapping[str, np.ndarray]) -> list[Any]:
-    taken = {value.name: inputs[value.name] for value in session.get_inputs()}
-    return list(session.run(names, taken))
+    in_use = {value.name: inputs[value.name] for value in session.get_inputs()}
+    return list(session.run(names, in_use))

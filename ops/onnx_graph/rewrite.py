@@ -28,18 +28,18 @@ def gemm_to_matmul(model: Any, layers: Collection[str], folder: Path) -> None:
     Weights may lie apart, in `folder`; those that have to be transposed are read. A Gemm that scales, or whose weight is not a constant, stays.
     """
     shared = Counter(name for node in model.graph.node for name in node.input)
-    for found in matrix_nodes(model):
-        if found.node.op_type != "Gemm" or found.node.name not in layers or not _plain(found):
+    for matrix in matrix_nodes(model):
+        if matrix.node.op_type != "Gemm" or matrix.node.name not in layers or not _plain(matrix):
             continue
-        weight = next(tensor for tensor in model.graph.initializer if tensor.name == found.node.input[1])
-        if attribute(found.node, "transB", 0):
+        weight = next(tensor for tensor in model.graph.initializer if tensor.name == matrix.node.input[1])
+        if attribute(matrix.node, "transB", 0):
             weight = _transposed(model, weight, folder, keep=shared[weight.name] > 1)
-        _replace(model, found.node, weight.name)
+        _replace(model, matrix.node, weight.name)
 
 
-def _plain(found: MatrixNode) -> bool:
-    scales = (attribute(found.node, "alpha", 1.0), attribute(found.node, "beta", 1.0))
-    return scales == (1.0, 1.0) and not attribute(found.node, "transA", 0) and found.weight == found.node.input[1]
+def _plain(matrix: MatrixNode) -> bool:
+    scales = (attribute(matrix.node, "alpha", 1.0), attribute(matrix.node, "beta", 1.0))
+    return scales == (1.0, 1.0) and not attribute(matrix.node, "transA", 0) and matrix.weight == matrix.node.input[1]
 
 
 def _transposed(model: Any, weight: Any, folder: Path, *, keep: bool) -> Any:
@@ -47,9 +47,9 @@ def _transposed(model: Any, weight: Any, folder: Path, *, keep: bool) -> Any:
     from onnx import numpy_helper
 
     name = f"{weight.name}_transposed" if keep else weight.name
-    made = next((tensor for tensor in model.graph.initializer if keep and tensor.name == name), None)
-    if made is not None:  # for another layer with the same weight
-        return made
+    output = next((tensor for tensor in model.graph.initializer if keep and tensor.name == name), None)
+    if output is not None:  # for another layer with the same weight
+        return output
     turned = numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(weight, str(folder)).T), name)
     if not keep:
         model.graph.initializer.remove(weight)
@@ -67,10 +67,12 @@ def _replace(model: Any, node: Any, weight: str) -> None:
     place = next(index for index, other in enumerate(nodes) if other is node or other == node)
     product = f"{node.output[0]}_product"
     bias = next(iter(node.input[2:]), "")
-    made = [onnx.helper.make_node("MatMul", [node.input[0], weight], [product if bias else node.output[0]], node.name)]
-    made[0].metadata_props.extend(node.metadata_props)
+    output = [
+        onnx.helper.make_node("MatMul", [node.input[0], weight], [product if bias else node.output[0]], node.name)
+    ]
+    output[0].metadata_props.extend(node.metadata_props)
     if bias:
-        made.append(onnx.helper.make_node("Add", [product, bias], [node.output[0]], f"{node.name}.add"))
+        output.append(onnx.helper.make_node("Add", [product, bias], [node.output[0]], f"{node.name}.add"))
     del nodes[place]
-    for offset, new in enumerate(made):
+    for offset, new in enumerate(output):
         nodes.insert(place + offset, new)

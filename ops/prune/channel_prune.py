@@ -106,13 +106,13 @@ def channel_prune(
         include=include,
         exclude=exclude,
     )
-    current, kept = result.model, result.kept
+    current, remaining = result.model, result.kept
     note_cut(ctx, model, current, ratio=ratio, judged=result.judged, cut=result.cut, initial=result.initial)
-    if kept:
-        turned = [name for name in kept if is_turned_linear(model.module.get_submodule(name))]
-        entry: dict[str, Any] = {"edit": "channels", "layers": kept, "heads": result.heads}
+    if remaining:
+        turned = [name for name in remaining if is_turned_linear(model.module.get_submodule(name))]
+        entry: dict[str, Any] = {"edit": "channels", "layers": remaining, "heads": result.heads}
         current.edits.append({**entry, "turned": turned} if turned else entry)
-        current.masks = cut_masks(model, kept)
+        current.masks = cut_masks(model, remaining)
     return current
 
 

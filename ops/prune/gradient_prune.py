@@ -55,9 +55,9 @@ def gradient_prune(
     from ops.prune.weights.saliency import saliencies
     from ops.prune.weights.threshold import Saliencies
 
-    chosen = choose_parameters(model, include, exclude)
+    selection = choose_parameters(model, include, exclude)
     note_unchanged(ctx, model, include, exclude)
-    scores = saliencies(model, chosen, ctx, criterion=criterion, samples=samples, batch_size=batch_size)
+    scores = saliencies(model, selection, ctx, criterion=criterion, samples=samples, batch_size=batch_size)
     if normalize:
         for score in scores.values():
             score.div_(score.mean().clamp(min=torch.finfo(score.dtype).tiny))

@@ -53,13 +53,13 @@ def magnitude_prune(
     from ops.prune.weights.masks import flat, global_group, kept_before, layer_groups, remove_weights
     from ops.prune.weights.threshold import Magnitudes
 
-    chosen = choose_parameters(model, include, exclude)
+    selection = choose_parameters(model, include, exclude)
     note_unchanged(ctx, model, include, exclude)
-    parts = [Magnitudes(name, flat(weight), kept_before(model, name)) for name, weight in chosen.items()]
+    parts = [Magnitudes(name, flat(weight), kept_before(model, name)) for name, weight in selection.items()]
     if scope == "global":
         groups = global_group(parts, sparsity)
     elif allocation == "erk":
-        groups = erk_groups(parts, {name: weight.shape for name, weight in chosen.items()}, sparsity)
+        groups = erk_groups(parts, {name: weight.shape for name, weight in selection.items()}, sparsity)
     elif allocation == "lamp":
         groups = lamp_groups(parts, sparsity)
     else:

@@ -55,21 +55,21 @@ def palettize(
     from ops.core.tied import note_unchanged
     from ops.prune.weights.masks import flat, kept_before, with_tensors
 
-    chosen = choose_parameters(model, include, exclude)
+    selection = choose_parameters(model, include, exclude)
     note_unchanged(ctx, model, include, exclude)
     tensors: dict[str, torch.Tensor] = {}
     tables = error = energy = 0.0
-    for done, (name, weight) in enumerate(chosen.items()):
+    for done, (name, weight) in enumerate(selection.items()):
         values = flat(weight).copy()
-        kept = kept_before(model, name)
+        remaining = kept_before(model, name)
         channel = values.size // weight.shape[0]
         step = channel * (group_channels or weight.shape[0])
         for start in range(0, values.size, step):
             part = slice(start, start + step)
-            lost, total = _share(values[part], None if kept is None else kept[part], 2**bits, name)
+            lost, total = _share(values[part], None if remaining is None else remaining[part], 2**bits, name)
             error, energy, tables = error + lost, energy + total, tables + 1
         tensors[name] = torch.from_numpy(values).view(weight.shape)
-        ctx.progress(done + 1, len(chosen), name)
+        ctx.progress(done + 1, len(selection), name)
     weights = sum(tensor.numel() for tensor in tensors.values())
     ctx.note(
         "achieved",
@@ -118,8 +118,8 @@ def _table(ordered: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     if distinct.size <= _FEW:
         return _exact(ordered, distinct, count)
     points = _Points.of(ordered)
-    found = [points.lloyd(np.unique(start)) for start in _starts(ordered, count)]
-    return max(found, key=lambda pair: pair[0])[1]
+    result = [points.lloyd(np.unique(start)) for start in _starts(ordered, count)]
+    return max(result, key=lambda pair: pair[0])[1]
 
 
 def _exact(ordered: NDArray[np.float32], distinct: NDArray[np.float32], count: int) -> NDArray[np.float32]:

@@ -174,11 +174,11 @@ def _prepare(
     constants_to_weights(proto, turn=method in _DEFAULT)
     name_after_layers(proto)
     nodes = _float_nodes(proto, matrix_nodes(proto))
-    chosen = frozenset(_choose(proto, nodes, method, include, exclude))
+    selection = frozenset(_choose(proto, nodes, method, include, exclude))
     if method in _DEFAULT:
         normalise(proto)
-    weights_of = {found.node.name: found.weight for found in matrix_nodes(proto)}
-    products = [Product(found.layer.name, found.node.op_type, weights_of.get(found.layer.name)) for found in nodes]
+    weights_of = {matrix.node.name: matrix.weight for matrix in matrix_nodes(proto)}
+    products = [Product(matrix.layer.name, matrix.node.op_type, weights_of.get(matrix.layer.name)) for matrix in nodes]
     records = layer_records(proto)
     drop_records(proto)
     weights = {tensor.name for tensor in proto.graph.initializer}
@@ -188,7 +188,7 @@ def _prepare(
     work.mkdir()
     save_apart(proto, work / "named.onnx")
     result = ctx.scratch / "quantized.onnx"
-    return Request(work, work / "named.onnx", inputs, products, chosen, settings, ctx, result, records)
+    return Request(work, work / "named.onnx", inputs, products, selection, settings, ctx, result, records)
 
 
 def _name_result(request: Request) -> None:
@@ -201,9 +201,9 @@ def _name_result(request: Request) -> None:
     restore_records(model, request.records)
     layers = {product.layer for product in request.products}
     lost = {
-        found.node.name: record_of(found.node.name, found.node.op_type)
-        for found in matrix_nodes(model)
-        if found.node.name in layers and found.layer.name != found.node.name
+        matrix.node.name: record_of(matrix.node.name, matrix.node.op_type)
+        for matrix in matrix_nodes(model)
+        if matrix.node.name in layers and matrix.layer.name != matrix.node.name
     }
     restore_records(model, lost)
     if lost or any(request.records.values()):
@@ -215,13 +215,13 @@ def _float_nodes(proto: Any, nodes: Sequence[MatrixNode]) -> list[MatrixNode]:
     import onnx
 
     floats = {t.name for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
-    left = [found for found in nodes if found.weight is None or found.weight in floats]
-    if not any(found.weight for found in left):
+    remaining = [result for result in nodes if result.weight is None or result.weight in floats]
+    if not any(result.weight for result in remaining):
         raise OperationError(
             "The model has no convolution or linear layer with float32 weights: it is quantized already, or has no "
             "layers that `quantize` knows"
         )
-    return left
+    return remaining
 
 
 def _choose(
@@ -233,7 +233,7 @@ def _choose(
 
     able, default = _ABLE.get(method, ()), _DEFAULT.get(method, ())
     # products of two activations have no weight: only static quantization can take them, when asked to
-    layers = [found.layer for found in nodes if found.weight or method == "static"] + embedding_layers(proto)
+    layers = [matrix.layer for matrix in nodes if matrix.weight or method == "static"] + embedding_layers(proto)
     if method in ("float16", "bfloat16"):
         layers = storable(proto, nodes)
     return [layer.name for layer in choose(layers, include, exclude, default=default, able=able)]

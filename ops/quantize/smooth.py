@@ -91,18 +91,18 @@ def _chosen(model: TorchModel, pairs: Sequence[Pair], include: Sequence[str], ex
 
     if not pairs:
         raise OperationError(_WHY)
-    chosen = choose_layers(model, include, exclude, default=("linear",), able=("linear",))
+    selection = choose_layers(model, include, exclude, default=("linear",), able=("linear",))
     shared = sharing_layers(model.module)  # what else has such a weight would be scaled too
-    kept = [
+    remaining = [
         pair
         for pair in pairs
-        if set(pair.consumers) <= set(chosen) and not shared.keys() & {pair.producer, *pair.consumers}
+        if set(pair.consumers) <= set(selection) and not shared.keys() & {pair.producer, *pair.consumers}
     ]
-    if not kept:
+    if not remaining:
         raise OperationError(
             f"smooth: no chosen layers share an input that can be smoothed; those that do: {_names(pairs)}"
         )
-    return kept
+    return remaining
 
 
 def _names(pairs: Sequence[Pair]) -> str:
@@ -123,8 +123,8 @@ def _input_ranges(
     largest: dict[str, torch.Tensor] = {}
     for batch in calibration_batches(ctx, samples=samples, batch_size=16):
         for name, calls in probe.reduce(batch, _largest).items():
-            for seen in calls:
-                largest[name] = torch.maximum(largest.get(name, seen), seen)
+            for visited in calls:
+                largest[name] = torch.maximum(largest.get(name, visited), visited)
     return [(pair, largest[pair.consumers[0]]) for pair in pairs if pair.consumers[0] in largest]
 
 

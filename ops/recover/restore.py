@@ -48,12 +48,12 @@ def restore(
 
     result = model.copy()
     other, _ = plain_weights(ctx.load(source))
-    others, kept = dict(other.module.named_modules(remove_duplicate=False)), _kept_since(other, model)
-    chosen = choose_layers(result, include, exclude, default=())
-    for name, layer in chosen.items():
+    others, remaining = dict(other.module.named_modules(remove_duplicate=False)), _kept_since(other, model)
+    selection = choose_layers(result, include, exclude, default=())
+    for name, layer in selection.items():
         theirs = _own_tensors(others[name]) if name in others else {}
-        if name in kept:
-            sides = kept[name]
+        if name in remaining:
+            sides = remaining[name]
             theirs = {
                 key: narrowed(others[name], key, part, sides) if part.dim() else part for key, part in theirs.items()
             }
@@ -62,7 +62,7 @@ def restore(
                 tensor.copy_(_fitting(theirs.get(key), tensor, f"{name}.{key}", source))
                 for same in names_of(result.module, f"{name}.{key}"):  # what is restored stays, under any name
                     result.masks.pop(same, None)
-    ctx.note("restored", list(chosen))
+    ctx.note("restored", list(selection))
     return result
 
 
@@ -70,12 +70,12 @@ def _kept_since(other: TorchModel, model: TorchModel) -> Kept:
     """What is left of each layer that lost channels between an ancestor and the model."""
     from ops.core.channels import compose
 
-    kept: Kept = {}
+    remaining: Kept = {}
     if model.edits[: len(other.edits)] == other.edits:
         for entry in model.edits[len(other.edits) :]:
             if entry["edit"] == "channels":
-                kept = compose(kept, entry["layers"])
-    return kept
+                remaining = compose(remaining, entry["layers"])
+    return remaining
 
 
 def _own_tensors(layer: torch.nn.Module) -> dict[str, torch.Tensor]:

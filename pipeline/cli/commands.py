@@ -57,9 +57,9 @@ def run_command(arguments: list[str]) -> int:
             command.add_argument("dataset", help="key of the data set, as in the view `datasets`")
         if name == "export":
             command.add_argument("--recipe", help="which recipe, if the store holds several")
-    chosen = parser.parse_args(arguments)
-    perform: Callable[[argparse.Namespace], str | tuple[str, int]] = chosen.act
-    result = perform(chosen)
+    selection = parser.parse_args(arguments)
+    perform: Callable[[argparse.Namespace], str | tuple[str, int]] = selection.act
+    result = perform(selection)
     text, status = result if isinstance(result, tuple) else (result, 0)
     sys.stdout.write(text + "\n")
     return status

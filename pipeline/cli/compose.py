@@ -88,13 +88,13 @@ def recipe_names(folders: Iterable[Path] = (CONF,)) -> list[str]:
 
 def _names(group: str, folders: Iterable[Path]) -> list[str]:
     """Names of the entries of a folder of conf/ and of the person's own."""
-    found = [
+    result = [
         file.relative_to(folder / group).with_suffix("").as_posix()
         for folder in folders
         for file in (folder / group).rglob("*.yaml")
         if file.is_file()
     ]
-    return sorted(set(found))
+    return sorted(set(result))
 
 
 def _file(group: str, name: str, folders: Iterable[Path]) -> Path:
@@ -104,22 +104,22 @@ def _file(group: str, name: str, folders: Iterable[Path]) -> Path:
 
 def _recipe_file(words: Sequence[Override], folders: Sequence[Path]) -> tuple[str, Path]:
     """The recipe that the command line names, and its file."""
-    known = recipe_names(folders)
-    given = [word for word in words if word.key == "recipe"]
-    if not given or given[-1].value in (None, "") or given[-1].deletes:
-        raise UsageError(f"which recipe? Give recipe=NAME. Known: {', '.join(known)}")
-    if len(given) > 1:
-        raise UsageError(f"recipe is given {len(given)} times: {_words(given)}. Give it once")
-    name = given[0].value
+    present = recipe_names(folders)
+    values = [word for word in words if word.key == "recipe"]
+    if not values or values[-1].value in (None, "") or values[-1].deletes:
+        raise UsageError(f"which recipe? Give recipe=NAME. Known: {', '.join(present)}")
+    if len(values) > 1:
+        raise UsageError(f"recipe is given {len(values)} times: {_words(values)}. Give it once")
+    name = values[0].value
     if not isinstance(name, str):
-        name = given[0].word.partition("=")[2]  # a number, say: files may be called so
-    name = name if name in known else name.removesuffix(".yaml")
-    if name in known:
+        name = values[0].word.partition("=")[2]  # a number, say: files may be called so
+    name = name if name in present else name.removesuffix(".yaml")
+    if name in present:
         return name, _file("recipe", name, folders)
-    inside = [other for other in known if other.startswith(f"{name.rstrip('/')}/")]
+    inside = [other for other in present if other.startswith(f"{name.rstrip('/')}/")]
     if inside:
         raise UsageError(f"recipe={shortened(name)}: is a folder. Name a recipe in it: {', '.join(inside)}")
-    raise _unknown("recipe", name, known)
+    raise _unknown("recipe", name, present)
 
 
 def _words(overrides: Iterable[Override]) -> str:
@@ -139,8 +139,8 @@ def _check_folder(folder: Path) -> None:
 
 def _has_package(file: Path) -> bool:
     """Whether the file's head tells Hydra where its content belongs."""
-    with file.open(encoding="utf-8-sig") as opened:
-        return bool(re.search(r"^\s*#\s*@package", opened.read(512), re.MULTILINE))
+    with file.open(encoding="utf-8-sig") as stream:
+        return bool(re.search(r"^\s*#\s*@package", stream.read(512), re.MULTILINE))
 
 
 def _check_defaults(defaults: Any) -> None:
@@ -159,25 +159,25 @@ def _chosen(recipe: Mapping[str, Any], words: Sequence[Override], folders: Seque
     """Words that choose the model and the data set: those of the command line are checked, the recipe's own are added."""
     result = []
     for group in _GROUPS:
-        known = _names(group, folders)
-        given = [word for word in words if word.key == group and not word.deletes]
-        if len(given) > 1:
-            raise UsageError(f"{group} is given {len(given)} times: {_words(given)}. Give it once")
-        for word in given:
+        present = _names(group, folders)
+        values = [word for word in words if word.key == group and not word.deletes]
+        if len(values) > 1:
+            raise UsageError(f"{group} is given {len(values)} times: {_words(values)}. Give it once")
+        for word in values:
             if word.value is None:
                 raise UsageError(
-                    f"'{word.word}': names nothing. Leave {group} out with ~{group}, or name one of: {', '.join(known)}"
+                    f"'{word.word}': names nothing. Leave {group} out with ~{group}, or name one of: {', '.join(present)}"
                 )
-            if word.value not in known:
-                raise _unknown(group, word.word.partition("=")[2], known)
+            if word.value not in present:
+                raise _unknown(group, word.word.partition("=")[2], present)
         own = recipe.get(group) if group in ("model", "dataset") else None
-        if given or own is None or own == "" or (isinstance(own, str) and "${" in own):
+        if values or own is None or own == "" or (isinstance(own, str) and "${" in own):
             continue
-        if not isinstance(own, str) or own not in known:
-            shown = repr(own)
+        if not isinstance(own, str) or own not in present:
+            listing = repr(own)
             raise UsageError(
-                f"recipe.{group}: expected the name of an entry of conf/{group}, got {shortened(shown)}."
-                f"{nearest(str(own), known)} Known: {', '.join(known)}"
+                f"recipe.{group}: expected the name of an entry of conf/{group}, got {shortened(listing)}."
+                f"{nearest(str(own), present)} Known: {', '.join(present)}"
             )
         result.append(f"{group}={own}")
     return result
@@ -308,22 +308,22 @@ def _entries(folders: Sequence[Path]) -> Entries:
     long. Hydra looks for a single file in its own folder only. Within one composition each entry gets a place of its
     own, by number, since a file may have a name that is none for Hydra.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    result: dict[str, dict[str, dict[str, Any]]] = {}
     places: list[tuple[str, str, str]] = []
     for group in _ENTRIES:
-        found[group] = {}
+        result[group] = {}
         for name in _names(group, folders):
             file = _file(group, name, folders)
             data = read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS).data
-            found[group][name] = {str(key): value for key, value in data.items()}
+            result[group][name] = {str(key): value for key, value in data.items()}
             if "defaults" in data or _refers(data) or _has_package(file):
                 places.append((group, name, f"entry{len(places)}"))
     if places:
         words = [f"+{group}@entries.{group}.{place}={name}" for group, name, place in places]
         composed = _resolve(_composed(["~recipe", *words], folders))["entries"]
         for group, name, place in places:
-            found[group][name] = {str(key): value for key, value in composed[group][place].items()}
-    return found
+            result[group][name] = {str(key): value for key, value in composed[group][place].items()}
+    return result
 
 
 class _hydra_errors:  # noqa: N801 - a context manager reads as a function

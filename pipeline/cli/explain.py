@@ -106,34 +106,34 @@ def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) 
     before = past.get(step.path)
     if before is None:
         return ["no run of this recipe has had this step"]
-    found = []
+    result = []
     if before["op"] != step.op:
         return [f"operation {before['op']} -> {step.op}"]
     if before["op_version"] != step.version:
-        found.append(f"version of {step.op} {before['op_version']} -> {step.version}")
-    found += _changed(f"{step.op} ", before["params"], hidden(step.written))
+        result.append(f"version of {step.op} {before['op_version']} -> {step.version}")
+    result += _changed(f"{step.op} ", before["params"], hidden(step.written))
     uses, run = OPERATIONS[step.op].uses, before["config"]
     if uses & {Uses.DATA, Uses.INTERFACE} and (was := run.get("dataset_key")) not in (
         None,
         plan.facts.data_fingerprint,
     ):
-        found.append(
+        result.append(
             f"the data set's content, splits or preprocessing changed ({was[:12]} -> {plan.facts.data_fingerprint[:12]})"
         )
     gives_seed = step.gives_seed or SEED in before["params"]
     if Uses.SEED in uses and not gives_seed and (seed := run.get("recipe", {}).get("seed", 0)) != plan.recipe.seed:
-        found.append(f"seed {seed} -> {plan.recipe.seed}")
-    return found
+        result.append(f"seed {seed} -> {plan.recipe.seed}")
+    return result
 
 
 def _changed(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    found = []
+    result = []
     for name in sorted(set(before) | set(now)):
         was, will_be = before.get(name), now.get(name)
         if isinstance(was, Mapping) and isinstance(will_be, Mapping):
-            found += _changed(f"{prefix}{name}.", was, will_be)
+            result += _changed(f"{prefix}{name}.", was, will_be)
         elif was != will_be and name == "content":  # of a conf/model entry: a digest, which says nothing
-            found.append(f"the files of {prefix.rstrip('.')} changed: its weights or its code")
+            result.append(f"the files of {prefix.rstrip('.')} changed: its weights or its code")
         elif was != will_be:
-            found.append(f"{prefix}{name} {json.dumps(was)} -> {json.dumps(will_be)}")
-    return found
+            result.append(f"{prefix}{name} {json.dumps(was)} -> {json.dumps(will_be)}")
+    return result

@@ -48,17 +48,17 @@ def _parsed(word: str) -> Any:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    shown = shortened(word)
+    listing = shortened(word)
     if len(word) > _LONGEST:
-        raise OverrideError(f"'{shown}': is {len(word):,} characters long. Write it into a recipe file")
+        raise OverrideError(f"'{listing}': is {len(word):,} characters long. Write it into a recipe file")
     if not all(letter.isprintable() or letter in "\n\t" for letter in word):
-        raise OverrideError(f"'{shown}': holds a character that cannot be shown. Write it as key=value")
+        raise OverrideError(f"'{listing}': holds a character that cannot be shown. Write it as key=value")
     try:
         return OverridesParser.create().parse_override(word)
     except RecursionError:
-        raise OverrideError(f"'{shown}': is nested too deeply. Write it into a recipe file") from None
+        raise OverrideError(f"'{listing}': is nested too deeply. Write it into a recipe file") from None
     except (HydraException, ValueError, OverflowError):
-        raise OverrideError(f"'{shown}': is not key=value. {_advice(word)}") from None
+        raise OverrideError(f"'{listing}': is not key=value. {_advice(word)}") from None
 
 
 def _problem(parsed: Any, value: Any) -> str | None:
@@ -193,10 +193,10 @@ def _delete(place: Any, last: str, override: Override) -> None:
 
 
 def _absent(override: Override, place: Any, where: str, part: str) -> OverrideError:
-    known = [str(name) for name in place] if isinstance(place, Mapping) else []
-    hint = nearest(part, known)
-    shown = ", ".join(known[:9]) or "nothing"
-    return OverrideError(f"'{shortened(override.word)}': {where} has no '{part}' to remove.{hint} Known: {shown}")
+    present = [str(name) for name in place] if isinstance(place, Mapping) else []
+    hint = nearest(part, present)
+    listing = ", ".join(present[:9]) or "nothing"
+    return OverrideError(f"'{shortened(override.word)}': {where} has no '{part}' to remove.{hint} Known: {listing}")
 
 
 def merged(under: Any, over: Any) -> Any:

@@ -32,14 +32,14 @@ def open_known(results: Path, dataset_key: str) -> Dataset:
         names = db.execute("SELECT dataset FROM datasets WHERE dataset_key = ?", [dataset_key]).fetchall()
     if not names:
         raise StoreError(f"{results} knows no data set {dataset_key[:12]}")
-    known = recall(dataset_key)
-    if known is None:
+    present = recall(dataset_key)
+    if present is None:
         raise DataError(
             f"no run of yours has opened the data set '{names[0][0]}', and results alone never have data opened. If you have "
             "it, plan a recipe with it once: python -m pipeline recipe=NAME dataset=NAME plan_only=true"
         )
-    load_plugins(known.plugins)
-    data = open_dataset(known.entry, known.folder)
+    load_plugins(present.plugins)
+    data = open_dataset(present.entry, present.folder)
     if data.fingerprint != dataset_key:
         raise DataError(
             f"Data set '{data.name}' is not what it was when the models were evaluated: its files have changed"

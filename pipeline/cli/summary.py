@@ -96,20 +96,20 @@ def print_findings(plan: Plan, findings: Sequence[Lint], console: Console) -> No
             by_lint[finding.lint].append(finding)
     if by_lint:
         console.print(Text("Worth a look", style="bold yellow"))
-    for name, found in by_lint.items():
-        console.print(Text.assemble(f"  {name} ", (f"({len(found)})" if len(found) > 1 else "", "dim")))
-        for finding in found[:_SHOWN]:
+    for name, result in by_lint.items():
+        console.print(Text.assemble(f"  {name} ", (f"({len(result)})" if len(result) > 1 else "", "dim")))
+        for finding in result[:_SHOWN]:
             console.print(Text.assemble((f"    {paths[Key(finding.model_key)]}: ", "bold"), finding.message))
-        if len(found) > _SHOWN:
-            console.print(Text(f"    and {len(found) - _SHOWN} more: FROM lints WHERE lint = '{name}'", style="dim"))
-        console.print(Text(f"    Try: {found[0].advice}", style="dim"))
+        if len(result) > _SHOWN:
+            console.print(Text(f"    and {len(result) - _SHOWN} more: FROM lints WHERE lint = '{name}'", style="dim"))
+        console.print(Text(f"    Try: {result[0].advice}", style="dim"))
 
 
 def print_next(results: Path, console: Console) -> None:
     """Say where the results are and what to type next."""
-    shown = f"BOUILLON_RESULTS={results} " if results != Path("results.duckdb") else ""
+    listing = f"BOUILLON_RESULTS={results} " if results != Path("results.duckdb") else ""
     console.print(f"\nResults: {results}", highlight=False, markup=False)
-    console.print(f"  look:  {shown}panel serve viewer --show", highlight=False, markup=False)
+    console.print(f"  look:  {listing}panel serve viewer --show", highlight=False, markup=False)
     console.print(
         f"  ask:   python -c \"import duckdb; print(duckdb.connect('{results}', read_only=True).sql('FROM scoreboard'))\"",
         highlight=False, markup=False, soft_wrap=True,

@@ -73,8 +73,8 @@ def read_yaml(file: Path, *, most_values: int = MOST_VALUES, most_levels: int = 
 
 def _text(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            raw = opened.read(MOST_BYTES + 1)
+        with file.open("rb") as stream:
+            raw = stream.read(MOST_BYTES + 1)
     except IsADirectoryError:
         raise YamlFileError(f"{file}: is a folder, not a file. Name a file in it") from None
     except OSError as error:
@@ -251,8 +251,8 @@ class _Reader:
             return value
         written = getattr(event, "value", None)
         if not isinstance(value, str) and str(value) != written:
-            shown = _shown(written) if written else "an empty key"
-            raise self._error(event, f"{shown} is read as {value!r}. Put it into quotes to use it as a name")
+            listing = _shown(written) if written else "an empty key"
+            raise self._error(event, f"{listing} is read as {value!r}. Put it into quotes to use it as a name")
         if value in frame.keys or str(value) in frame.keys:
             raise self._error(event, f"found duplicate key {cut(str(value))}. Give each another name, or remove one")
         frame.keys[str(value)] = None

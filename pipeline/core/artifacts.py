@@ -189,10 +189,10 @@ class ArtifactStore:
         """Remove what killed processes left half written. What a living process writes stays."""
         import psutil
 
-        for left in self.root.glob(f"*/{_SCRATCH}*"):
-            process = left.name.removeprefix(_SCRATCH).partition("-")[0]
+        for remaining in self.root.glob(f"*/{_SCRATCH}*"):
+            process = remaining.name.removeprefix(_SCRATCH).partition("-")[0]
             if not (process.isdigit() and psutil.pid_exists(int(process))):
-                shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(remaining, ignore_errors=True)
 
 
 def _sealed(manifest: Mapping[str, Any], folder: Path, files: Sequence[Path]) -> str:

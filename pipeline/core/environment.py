@@ -24,19 +24,19 @@ _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "as
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that make or run models."""
-    found = {"python": platform.python_version()}
+    result = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            result[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return result
 
 
 @cache
 def device() -> dict[str, Any]:
     """The machine as far as it decides speed: processor, its flags, the cores that this process may use, accelerators."""
-    found = accelerators()
+    result = accelerators()
     return {
         "cpu": _cpu_model(),
         "architecture": platform.machine(),
@@ -44,7 +44,7 @@ def device() -> dict[str, Any]:
         "cores": cores(),
         "quota": quota(),
         "system": platform.system(),
-        **({"accelerators": list(found)} if found else {}),
+        **({"accelerators": list(result)} if result else {}),
     }
 
 

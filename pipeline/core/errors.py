@@ -41,10 +41,10 @@ def reason(error: BaseException) -> str:
 
 def first_cause(error: BaseException) -> BaseException:
     """The error that a chain of errors began with, which says more than what was raised because of it."""
-    seen = {id(error)}
+    visited = {id(error)}
     while True:
         before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        if before is None or id(before) in seen:
+        if before is None or id(before) in visited:
             return error
-        seen.add(id(before))
+        visited.add(id(before))
         error = before

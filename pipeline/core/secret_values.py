@@ -57,8 +57,8 @@ def revealed(value: Any, names: Iterable[str] | None = None) -> Any:
 
     Default: the variables that the configuration at hand refers to. Others are left alone, whatever a file says.
     """
-    known = {_reference(name): os.environ.get(name) for name in (variables() if names is None else names)}
-    return _put_back(value, {reference: text for reference, text in known.items() if text is not None})
+    present = {_reference(name): os.environ.get(name) for name in (variables() if names is None else names)}
+    return _put_back(value, {reference: text for reference, text in present.items() if text is not None})
 
 
 @contextmanager

@@ -35,14 +35,14 @@ def code_of(factory: str) -> str | None:
 
 def sources_of(factory: str) -> dict[str, str]:
     """Return module -> sha256 of its source as it is now, for the code that `code_of` covers."""
-    seen: set[str] = set()
+    visited: set[str] = set()
     sources: dict[str, str] = {}
     waiting = [factory.partition(":")[0]]
     while waiting:
         name = waiting.pop()
-        if name in seen or not name:
+        if name in visited or not name:
             continue
-        seen.add(name)
+        visited.add(name)
         around = name.rpartition(".")[0]
         waiting.append(around)  # Python runs the packages around a module too
         file = _file(name)

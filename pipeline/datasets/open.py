@@ -44,15 +44,15 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
     name = entry.get("name", entry["dataset"])
     factory = DATASETS[entry["dataset"]]
     with errors_named(name):
-        opened = factory(folder.expanduser(), **parameters)
+        stream = factory(folder.expanduser(), **parameters)
         code = code_of_definition(factory)
         if code is not None and edited(factory.__module__):
             raise DataError("its code was edited after this process had imported it; run again")
-        task_code = _code_of_task(opened.task)
+        task_code = _code_of_task(stream.task)
     if code is not None or task_code is not None:
-        opened.fingerprint = _whole_fingerprint(opened, code, parameters)
-    opened.name = name
-    return opened
+        stream.fingerprint = _whole_fingerprint(stream, code, parameters)
+    stream.name = name
+    return stream
 
 
 def _code_of_task(name: str) -> str | None:

@@ -255,8 +255,8 @@ def first_spread(rows: np.ndarray, strata: np.ndarray, count: int) -> np.ndarray
     """The first `count` of a fixed shuffle of `rows`, spread over their strata, in stored order."""
     if count >= len(rows):
         return rows
-    chosen: np.ndarray = rows[np.sort(spread_order(strata[rows])[:count])]
-    return chosen
+    selection: np.ndarray = rows[np.sort(spread_order(strata[rows])[:count])]
+    return selection
 
 
 def fixed_split(strata: np.ndarray, *, evaluation: int, calibration: int, train: int | None) -> dict[Split, np.ndarray]:
@@ -265,11 +265,11 @@ def fixed_split(strata: np.ndarray, *, evaluation: int, calibration: int, train:
     Evaluation comes first, so that the other sizes do not change what models are judged on.
     """
     order = spread_order(strata)
-    held = evaluation + calibration
+    holdout = evaluation + calibration
     return {
         "evaluation": np.sort(order[:evaluation]),
-        "calibration": np.sort(order[evaluation:held]),
-        "train": np.sort(order[held : None if train is None else held + train]),
+        "calibration": np.sort(order[evaluation:holdout]),
+        "train": np.sort(order[holdout : None if train is None else holdout + train]),
     }
 
 
@@ -290,10 +290,10 @@ def hashed_split(groups: Sequence[str], *, evaluation: float, calibration: float
 
 
 def _lowest(place: np.ndarray, share: float, among: np.ndarray) -> np.ndarray:
-    chosen: np.ndarray = among & (place < share)
-    if share and among.any() and not chosen.any():
-        chosen = among & (place == place[among].min())
-    return chosen
+    selection: np.ndarray = among & (place < share)
+    if share and among.any() and not selection.any():
+        selection = among & (place == place[among].min())
+    return selection
 
 
 def _unit(text: str) -> float:

@@ -26,16 +26,16 @@ class LogitsSession:
             output_kinds: what outputs are that are no logits (`ops.core.output_kind`).
         """
         self._session = session
-        known = [name for name in task.outputs if name in session.outputs]
+        present = [name for name in task.outputs if name in session.outputs]
         self.inputs = session.inputs
-        self.outputs = tuple(known or session.outputs)
+        self.outputs = tuple(present or session.outputs)
         self._places = [session.outputs.index(name) for name in self.outputs]
         self._kinds = [output_kinds.get(name, LOGITS) for name in self.outputs]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         """As `Session.run`."""
-        found = self._session.run(inputs)
-        return tuple(logits_of(found[place], kind) for place, kind in zip(self._places, self._kinds, strict=True))
+        result = self._session.run(inputs)
+        return tuple(logits_of(result[place], kind) for place, kind in zip(self._places, self._kinds, strict=True))
 
     def __enter__(self) -> Self:
         return self

@@ -51,11 +51,11 @@ def build(entry: Mapping[str, Any], need: Need) -> TorchModel | OnnxModel:
     factories.name_factories([entry])
     name = entry.get("name", entry["builder"])
     try:
-        made = BUILDERS[entry["builder"]](need, **arguments)
-        if isinstance(made, Path | OnnxFile):
-            file = made if isinstance(made, OnnxFile) else OnnxFile(made)
+        output = BUILDERS[entry["builder"]](need, **arguments)
+        if isinstance(output, Path | OnnxFile):
+            file = output if isinstance(output, OnnxFile) else OnnxFile(output)
             return OnnxModel(file.path, _architecture(entry, arguments, need, file.output_kinds), file.notes)
-        built = made if isinstance(made, Built) else Built(made, arguments)
+        built = output if isinstance(output, Built) else Built(output, arguments)
         kinds, left_out = _check_fit(built.module.eval(), need)
         check_storable(built.module)
     except ModelError as error:
@@ -95,16 +95,16 @@ def build_structure(architecture: Architecture) -> torch.nn.Module:
     need = Need(architecture.task, architecture.classes, architecture.inputs, pretrained=False, initialise=False)
     try:
         with _uninitialised():
-            made = (
+            output = (
                 None
                 if architecture.builder == _ONNX
                 else BUILDERS[architecture.builder](need, **architecture.arguments)
             )
     except TypeError as error:
         raise ModelError(f"'{architecture.name}': {reason(error)}") from None
-    if made is None or isinstance(made, Path | OnnxFile):
+    if output is None or isinstance(output, Path | OnnxFile):
         raise ModelError(f"Builder '{architecture.builder}' gives no torch module for '{architecture.name}'")
-    module = made.module if isinstance(made, Built) else made
+    module = output.module if isinstance(output, Built) else output
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         with torch.no_grad():  # layers that take their shape from their first input
             forward(module.eval(), example_inputs(architecture, batch=2), architecture.task)
@@ -165,8 +165,8 @@ def _kind(output: torch.Tensor) -> str:
 
 def _check_names(module: torch.nn.Module, need: Need) -> None:
     """Several inputs go by name: by position they could run, and mean something else."""
-    taken = inspect.signature(module.forward).parameters
-    unknown = [name for name in need.inputs if name not in taken]
+    in_use = inspect.signature(module.forward).parameters
+    unknown = [name for name in need.inputs if name not in in_use]
     if unknown and len(need.inputs) > 1:
         fix = (
             "set `text.token_type_ids: false` in the data set"

@@ -36,15 +36,15 @@ def check_export(model: TorchModel, path: Path, inputs: Mapping[str, np.ndarray]
     if not inputs:
         return
     session = open_session(path)
-    taken = [value.name for value in session.get_inputs()]
+    in_use = [value.name for value in session.get_inputs()]
     names = list(TASKS[model.architecture.task].outputs)
     free = all(not isinstance(size, int) for value in session.get_inputs() for size in value.shape[:2])
     for feed in [inputs, _shortened(inputs)] if free and TOKENS[0] in inputs else [inputs]:
         with torch.no_grad():
-            wanted = forward(model.module.eval(), tensors(feed), model.architecture.task)
-        found = dict(zip(names, session.run(names, {name: feed[name] for name in taken}), strict=True))
+            expected = forward(model.module.eval(), tensors(feed), model.architecture.task)
+        result = dict(zip(names, session.run(names, {name: feed[name] for name in in_use}), strict=True))
         for name in names:
-            _compare(model.architecture.name, name, wanted[name].float().numpy(), found[name])
+            _compare(model.architecture.name, name, expected[name].float().numpy(), result[name])
 
 
 def _shortened(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -54,17 +54,17 @@ def _shortened(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return feed | {name: np.ones_like(array) for name, array in feed.items() if name == "attention_mask"}
 
 
-def _compare(model: str, output: str, wanted: np.ndarray, found: np.ndarray) -> None:
-    if wanted.shape != found.shape:
+def _compare(model: str, output: str, wanted: np.ndarray, result: np.ndarray) -> None:
+    if wanted.shape != result.shape:
         raise ExportError(
-            f"'{model}' cannot be exported to ONNX: output '{output}' has the shape {list(found.shape)} in the file, "
+            f"'{model}' cannot be exported to ONNX: output '{output}' has the shape {list(result.shape)} in the file, "
             f"{list(wanted.shape)} in torch"
         )
-    known = np.isfinite(wanted)
-    if not known.any():
+    finite = np.isfinite(wanted)
+    if not finite.any():
         return
-    largest = max(float(np.abs(wanted[known]).max()), 1e-6)
-    difference = float(np.abs(wanted[known] - found[known]).max())
+    largest = max(float(np.abs(wanted[finite]).max()), 1e-6)
+    difference = float(np.abs(wanted[finite] - result[finite]).max())
     if not difference <= _TOLERANCE * largest:
         raise ExportError(
             f"'{model}' cannot be exported to ONNX: on instances of the data, output '{output}' of the file differs from "

@@ -57,20 +57,20 @@ def content_of(entry: Mapping[str, Any], folder: Path) -> str | None:
     """
     builder = str(entry.get("builder"))
     cache = folder.expanduser() / "hashes"
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key in _KEYS:
         path = Path(str(entry.get(key) or "")).expanduser()
         if path.is_file():
-            found[key] = content_digest(path.parent, _parts(path, builder), cache)
+            result[key] = content_digest(path.parent, _parts(path, builder), cache)
         elif entry.get(key) and path.is_dir():
-            found[key] = content_digest(path, list(_below(path)), cache)
+            result[key] = content_digest(path, list(_below(path)), cache)
     code = code_behind(builder, entry)
     if code is not None:
-        found["factory"] = code
+        result["factory"] = code
     if code is not None or builder == "python":
-        found |= _arguments(entry, cache)
-    found |= _published(builder, entry)
-    return digest({"what": "model files", "files": found}) if found else None
+        result |= _arguments(entry, cache)
+    result |= _published(builder, entry)
+    return digest({"what": "model files", "files": result}) if result else None
 
 
 def check_content(entry: Mapping[str, Any], folder: Path) -> None:
@@ -168,15 +168,15 @@ def _below(folder: Path) -> Iterator[str]:
 
 def _arguments(entry: Mapping[str, Any], cache: Path) -> dict[str, str]:
     """Files that other arguments of a person's own builder or factory name: its code may read them."""
-    found = {}
+    result = {}
     for text in sorted(set(_texts({key: value for key, value in entry.items() if key not in _NOT_FILES}))):
         with contextlib.suppress(OSError, RuntimeError):  # a text that is no path
             path = Path(text).expanduser()
             if path.is_file():
-                found[f"file {text}"] = content_digest(path.parent, [path.name], cache)
+                result[f"file {text}"] = content_digest(path.parent, [path.name], cache)
             elif "/" in text and path.is_dir():
-                found[f"file {text}"] = content_digest(path, list(_below(path)), cache)
-    return found
+                result[f"file {text}"] = content_digest(path, list(_below(path)), cache)
+    return result
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -194,8 +194,8 @@ def _published(builder: str, entry: Mapping[str, Any]) -> dict[str, str]:
     """The weights behind a name that somebody may publish others under."""
     weights = entry.get("weights")
     if builder == "timm" and weights == "pretrained":
-        found = version("timm")  # it says which weights are meant
-        return {} if found is None else {"timm": found}
+        result = version("timm")  # it says which weights are meant
+        return {} if result is None else {"timm": result}
     if builder == "huggingface" and isinstance(weights, str) and not Path(weights).expanduser().exists():
         commit = commit_of(weights, entry.get("revision"))
         return {} if commit is None else {"commit": commit}

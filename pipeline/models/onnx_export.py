@@ -127,8 +127,8 @@ def _token_inputs(architecture: Architecture) -> dict[str, int]:
 def _longest(architecture: Architecture) -> int:
     """The most tokens that the network has positions for."""
     config = architecture.arguments.get("config") or {}
-    known = [config.get(key) for key in ("max_position_embeddings", "n_positions")]
-    return min((length for length in known if isinstance(length, int) and length > 0), default=1 << 20)
+    present = [config.get(key) for key in ("max_position_embeddings", "n_positions")]
+    return min((length for length in present if isinstance(length, int) and length > 0), default=1 << 20)
 
 
 def _places(result: Any, task: str) -> dict[str, int]:
@@ -140,10 +140,10 @@ def _places(result: Any, task: str) -> dict[str, int]:
 def _keep_outputs(proto: Any, places: Mapping[str, int]) -> None:
     """Leave the task's outputs in the graph, in its order and by its names. The model's notes name the others."""
     outputs = list(proto.graph.output)
-    kept = {name: outputs[place] for name, place in places.items()}
-    rename_values(proto, {value.name: name for name, value in kept.items()})
+    remaining = {name: outputs[place] for name, place in places.items()}
+    rename_values(proto, {value.name: name for name, value in remaining.items()})
     del proto.graph.output[:]
-    proto.graph.output.extend(kept.values())
+    proto.graph.output.extend(remaining.values())
 
 
 def _check_recurrent(model: TorchModel) -> None:

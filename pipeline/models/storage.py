@@ -170,16 +170,16 @@ def _structure(model: TorchModel) -> dict[str, Any]:
 
 def _untied(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Each storage once (safetensors refuses shared ones), contiguous."""
-    seen: set[tuple[Any, ...]] = set()
-    kept = {}
+    visited: set[tuple[Any, ...]] = set()
+    remaining = {}
     for name, tensor in state.items():
         place = (tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tensor.shape, tensor.stride())
-        if tensor.numel() and place in seen:
+        if tensor.numel() and place in visited:
             continue
-        seen.add(place)
+        visited.add(place)
         whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-        kept[name] = tensor.detach().contiguous() if whole else tensor.detach().clone().contiguous()
-    return kept
+        remaining[name] = tensor.detach().contiguous() if whole else tensor.detach().clone().contiguous()
+    return remaining
 
 
 def _tied(module: torch.nn.Module) -> set[str]:

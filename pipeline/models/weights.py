@@ -46,16 +46,16 @@ def read_tensors(path: str) -> dict[str, torch.Tensor]:
 
 
 def _tensors_of(file: Path) -> dict[str, torch.Tensor]:
-    found = _safetensors(file) if file.suffix == ".safetensors" else _torch_file(file)
+    result = _safetensors(file) if file.suffix == ".safetensors" else _torch_file(file)
     for wrapper in _WRAPPERS:
-        if isinstance(found.get(wrapper), Mapping):
-            found = dict(found[wrapper])
-    wrong = [name for name, value in found.items() if not hasattr(value, "shape")]
-    if wrong or not found:
+        if isinstance(result.get(wrapper), Mapping):
+            result = dict(result[wrapper])
+    wrong = [name for name, value in result.items() if not hasattr(value, "shape")]
+    if wrong or not result:
         raise ModelError(
             f"{file}: holds no named tensors (found '{', '.join(wrong[:_SHOWN])}'); save the network's state_dict()"
         )
-    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    return {name.removeprefix("module."): tensor for name, tensor in result.items()}
 
 
 def _safetensors(file: Path) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _torch_file(file: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():  # of pickle protocols, before what matters is raised
             warnings.simplefilter("ignore")
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            result = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
             f"{file}: holds pickled Python objects, which could run code, or is damaged. "
@@ -82,9 +82,9 @@ def _torch_file(file: Path) -> dict[str, Any]:
         ) from None
     except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
         raise ModelError(f"{file}: damaged or no file of torch.save ({reason(error)})") from None
-    if not isinstance(found, Mapping):
-        raise ModelError(f"{file}: holds a {type(found).__name__}, not named tensors; save the network's state_dict()")
-    return dict(found)
+    if not isinstance(result, Mapping):
+        raise ModelError(f"{file}: holds a {type(result).__name__}, not named tensors; save the network's state_dict()")
+    return dict(result)
 
 
 def load_into(
@@ -117,14 +117,14 @@ def load_into(
     if match == "order":
         tensors = _renamed(tensors, own, head if new_head else (), source)
     fitting = {name: tensor for name, tensor in tensors.items() if name in own and tensor.shape == own[name].shape}
-    given = {*fitting, *(name for group in same_names(module) if set(group) & set(fitting) for name in group)}
+    values = {*fitting, *(name for group in same_names(module) if set(group) & set(fitting) for name in group)}
     misfits = describe(
-        {name: own[name] for name in own if name in tensors or name not in given}, tensors, without=fitting
+        {name: own[name] for name in own if name in tensors or name not in values}, tensors, without=fitting
     )
-    if misfits and not (new_head and set(own) - given - _counters(own) <= head):
+    if misfits and not (new_head and set(own) - values - _counters(own) <= head):
         raise ModelError(f"{source}: {misfits}.{_advice(misfits, new_head)}")
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fitting.items()}, strict=False)
-    return untrained(set(own) - given - _counters(own))
+    return untrained(set(own) - values - _counters(own))
 
 
 def untrained(names: Collection[str]) -> dict[str, Any]:
@@ -143,18 +143,20 @@ def head_tensors(module: torch.nn.Module, need: Need | None = None) -> set[str]:
     return {name for name in module.state_dict() if name.startswith(prefix)}
 
 
-def describe(own: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], *, without: Collection[str]) -> str:
+def describe(own: Mapping[str, torch.Tensor], result: Mapping[str, torch.Tensor], *, without: Collection[str]) -> str:
     """Say which tensors differ, are missing or are too many; empty if none."""
     differing = [
-        f"'{name}' is {list(found[name].shape)} there and {list(own[name].shape)} here"
+        f"'{name}' is {list(result[name].shape)} there and {list(own[name].shape)} here"
         for name in own
-        if name in found and name not in without
+        if name in result and name not in without
     ]
     missing = [
-        f"'{name}' {list(own[name].shape)} is not there" for name in own if name not in found and _COUNTERS not in name
+        f"'{name}' {list(own[name].shape)} is not there" for name in own if name not in result and _COUNTERS not in name
     ]
     extra = [
-        f"'{name}' {list(found[name].shape)} has no place here{nearest(name, own)}" for name in found if name not in own
+        f"'{name}' {list(result[name].shape)} has no place here{nearest(name, own)}"
+        for name in result
+        if name not in own
     ]
     return listed([*differing, *missing, *extra])
 

@@ -70,9 +70,9 @@ class _Planner:
                     next_round.append(freed)
             if not this_round:
                 this_round, next_round = sorted(next_round), []
-        stuck = [self.recipe.nodes[place] for place in sorted(itertools.chain(*waiting.values()))]
-        if stuck and not self.problems:
-            self._report_circle(stuck)
+        blocked = [self.recipe.nodes[place] for place in sorted(itertools.chain(*waiting.values()))]
+        if blocked and not self.problems:
+            self._report_circle(blocked)
 
     def _try(self, node: Node, paths: set[str], failed: set[str]) -> str | None:
         """Plan a node, or note that it or its parent has a mistake; return the path of a step that must come first."""
@@ -90,16 +90,16 @@ class _Planner:
         return awaited
 
     def _check_names_of_targets(self) -> None:
-        known = self.facts.known_targets
+        present = self.facts.known_targets
         self.problems.extend(
-            f"recipe.targets: no target is called '{target}'.{nearest(target, known)} Known: {', '.join(sorted(known))}"
+            f"recipe.targets: no target is called '{target}'.{nearest(target, present)} Known: {', '.join(sorted(present))}"
             for target in self.recipe.targets
             if target not in self.facts.accepts
         )
 
-    def _report_circle(self, stuck: list[Node]) -> None:
+    def _report_circle(self, blocked: list[Node]) -> None:
         """Report steps that still wait: each names itself or its own descendant."""
-        names = ", ".join(f"'{node.path}'" for node in stuck[:3])
+        names = ", ".join(f"'{node.path}'" for node in blocked[:3])
         self.problems.append(
             f"Steps {names}: they name each other, or their own descendants, as the model to use. Name a step above them"
         )
@@ -109,8 +109,8 @@ class _Planner:
         parent = self.at[node.parent] if node.parent else None
         try:
             spec = OPERATIONS[node.op]
-            given, seed = _without_seed(spec, self._completed(spec, node.params))
-            params = spec.check(given)
+            values, seed = _without_seed(spec, self._completed(spec, node.params))
+            params = spec.check(values)
             settled = dict(spec.settle(params, self.facts.processor)) if spec.settle else {}
             params |= settled
             if seed is not None and Uses.SEED not in spec.uses_with(params):
@@ -134,26 +134,26 @@ class _Planner:
 
     def _completed(self, spec: OpSpec, params: Mapping[str, Any]) -> dict[str, Any]:
         """Replace the name of a conf/model entry (or its absence) by the entry itself, and write what suits the targets."""
-        given = dict(params)
+        values = dict(params)
         for name in spec.marked("channel multiple"):
-            if given.get(name) is None:
-                given[name] = self.facts.channel_multiple
+            if values.get(name) is None:
+                values[name] = self.facts.channel_multiple
         for name in spec.marked("model entry"):
-            wanted = given.get(name) or self.facts.default_model
-            if isinstance(wanted, Mapping):
-                given[name] = self._identified(wanted)
+            expected = values.get(name) or self.facts.default_model
+            if isinstance(expected, Mapping):
+                values[name] = self._identified(expected)
                 continue
-            if wanted is None:
+            if expected is None:
                 raise BadParamsError(
                     f"Operation '{spec.name}': which model? Give `model:` here or in the recipe, or model=NAME on the command line"
                 )
-            if wanted not in self.facts.models:
-                known = self.facts.models
+            if expected not in self.facts.models:
+                present = self.facts.models
                 raise UnknownNameError(
-                    f"No model is called '{wanted}'.{nearest(str(wanted), known)} Known: {', '.join(sorted(known))}"
+                    f"No model is called '{expected}'.{nearest(str(expected), present)} Known: {', '.join(sorted(present))}"
                 )
-            given[name] = dict(self.facts.models[wanted])
-        return given
+            values[name] = dict(self.facts.models[expected])
+        return values
 
     def _identified(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """An entry that a step writes out, with the digest of its files and code: never one that the recipe claims."""
@@ -163,19 +163,19 @@ class _Planner:
 
     def _references(self, spec: OpSpec, params: Mapping[str, Any], node: Node, paths: set[str]) -> dict[str, Key] | str:
         """Keys of the models that parameters name, or the path of one that is not planned yet."""
-        found: dict[str, Key] = {}
+        result: dict[str, Key] = {}
         for name in spec.marked("model reference"):
             if params.get(name) is None:
                 continue
             path = self._resolve(str(params[name]), node, paths)
             if path not in self.at:
                 return path
-            found[name] = self.at[path].key
+            result[name] = self.at[path].key
             if self.at[path].format is not Format.TORCH:
                 raise BadParamsError(
                     f"Operation '{spec.name}': {name} '{path}' is an ONNX model; name a torch model, e.g. its parent"
                 )
-        return found
+        return result
 
     def _resolve(self, reference: str, node: Node, paths: set[str]) -> str:
         """`base`, the name of the nearest ancestor so called, or a full path."""
@@ -199,10 +199,10 @@ class _Planner:
             return lineage[-1]
         above = [path.rpartition("/")[2] for path in lineage]
         outside = sorted(path for path in paths if not f"{path}/".startswith(f"{node.path}/"))
-        known = list(dict.fromkeys(["base", *above, *outside]))
-        shown = ", ".join(known[:9])
+        present = list(dict.fromkeys(["base", *above, *outside]))
+        listing = ", ".join(present[:9])
         raise BadParamsError(
-            f"Operation '{node.op}': no step is called '{reference}'.{nearest(reference, known)} Known: {shown}"
+            f"Operation '{node.op}': no step is called '{reference}'.{nearest(reference, present)} Known: {listing}"
         )
 
     def _check_chain(self, spec: OpSpec, parent: Step | None) -> None:
@@ -270,10 +270,10 @@ class _Planner:
 
 def _without_seed(spec: OpSpec, params: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     """Take the seed out of a step's parameters; to an operation that draws no random numbers, it is a parameter like any."""
-    given = dict(params)
-    if SEED not in given or Uses.SEED not in spec.uses:
-        return given, None
-    seed = given.pop(SEED)
+    values = dict(params)
+    if SEED not in values or Uses.SEED not in spec.uses:
+        return values, None
+    seed = values.pop(SEED)
     if not is_seed(seed):
         raise BadParamsError(f"Operation '{spec.name}': seed: expected {SEEDS} (got {show(seed)})")
-    return given, seed
+    return values, seed

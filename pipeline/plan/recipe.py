@@ -149,10 +149,10 @@ def _branches(written: str, parent: str | None, raw_node: Any, reader: _Reader) 
     if not written.isprintable() or len(written) > _LONGEST_NAME:
         reader.problems.append(f"Step '{cut(path)}': {_UNFIT}. Write another")
         return []
-    known = len(reader.problems)
+    present = len(reader.problems)
     raw = reader.mapping(raw_node, f"Step '{path}'", NODE_WORDS)
     if not isinstance(raw.get("op"), str):
-        if len(reader.problems) == known:
+        if len(reader.problems) == present:
             reader.problems.append(f"Step '{path}': `op` must name an operation, got {show(raw.get('op'))}")
         return []
     then = raw.get("then") or {}

@@ -67,10 +67,10 @@ def connect(*files: Path, threads: int | None = None) -> duckdb.DuckDBPyConnecti
     Making one costs 15 ms of CPU time, attaching a file less than 1 ms: keep it.
     """
     db = duckdb.connect(":memory:", config={**_WITHOUT_EXTENSIONS, **({} if threads is None else {"threads": threads})})
-    named = {
+    by_name = {
         path for file in files for path in (file, file.resolve())
     }  # of a link, DuckDB takes the log of the file itself
-    paths = ", ".join(quoted(Path(f"{file}{end}")) for file in named for end in _FILES_OF_A_DATABASE)
+    paths = ", ".join(quoted(Path(f"{file}{end}")) for file in by_name for end in _FILES_OF_A_DATABASE)
     db.execute(f"SET allowed_paths = [{paths}]; SET enable_external_access = false; SET lock_configuration = true")
     return db
 
@@ -80,8 +80,8 @@ def one(db: duckdb.DuckDBPyConnection, query: str, *values: object) -> Any:
 
     Not `fetchone()`: DuckDB 2 refuses further work on a connection while a result is not read to its end.
     """
-    found = db.execute(query, values).fetchall()
-    return found[0][0] if found else None
+    result = db.execute(query, values).fetchall()
+    return result[0][0] if result else None
 
 
 @contextmanager
@@ -205,8 +205,8 @@ def is_damage(text: str) -> bool:
     if "Could not set lock" in text:
         return False
     signs = "not a valid DuckDB", "Could not read enough bytes", "Corrupt", "checksum", "WAL", "deserialize"
-    said = _QUOTED.sub("", text).lower()
-    return any(sign.lower() in said for sign in signs)
+    message = _QUOTED.sub("", text).lower()
+    return any(sign.lower() in message for sign in signs)
 
 
 def _first_line(error: Exception) -> str:

@@ -21,8 +21,8 @@ _NAME = re.compile(r"(\d{4})_\w+\.sql")
 def migrations() -> dict[int, str]:
     """Version -> the SQL that leads to it from the version before."""
     folder = files("pipeline.store").joinpath("migrations")
-    found = [(_NAME.fullmatch(file.name), file) for file in folder.iterdir()]
-    return {int(match[1]): file.read_text() for match, file in found if match}
+    result = [(_NAME.fullmatch(file.name), file) for file in folder.iterdir()]
+    return {int(match[1]): file.read_text() for match, file in result if match}
 
 
 def migrate(results: Path, steps: Mapping[int, str] | None = None) -> Path | None:
@@ -70,14 +70,14 @@ def _publish_what_is_ready(store: StoreFiles, stamp: Stamp) -> Path | None:
 
 def _path(results: Path, version: int, steps: Mapping[int, str]) -> list[str]:
     """The scripts to run, in order."""
-    wanted = range(version + 1, SCHEMA_VERSION + 1)
-    missing = [number for number in wanted if number not in steps]
+    expected = range(version + 1, SCHEMA_VERSION + 1)
+    missing = [number for number in expected if number not in steps]
     if missing:
         raise OlderSchemaError(
             f"{results} has schema version {version}, and this program knows no way from {missing[0] - 1} to "
             f"{missing[0]}. Migrate it with an earlier Bouillon first, or make the results anew."
         )
-    return [steps[number] for number in wanted]
+    return [steps[number] for number in expected]
 
 
 def _apply(store: StoreFiles, scripts: list[str]) -> None:

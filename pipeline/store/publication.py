@@ -76,8 +76,8 @@ class StoreFiles:
             return
         scratch = self.working.with_suffix(".making")
         try:
-            for left in (scratch, write_ahead_log(scratch)):
-                left.unlink(missing_ok=True)
+            for remaining in (scratch, write_ahead_log(scratch)):
+                remaining.unlink(missing_ok=True)
             self._fill(scratch)
             _flush(scratch)
             if damage:
@@ -85,8 +85,8 @@ class StoreFiles:
             write_ahead_log(self.working).unlink(missing_ok=True)
             scratch.replace(self.working)
         except (OSError, duckdb.Error) as error:
-            for left in (scratch, write_ahead_log(scratch)):
-                left.unlink(missing_ok=True)
+            for remaining in (scratch, write_ahead_log(scratch)):
+                remaining.unlink(missing_ok=True)
             raise WriteError(self.explain(error)) from None
 
     def _damage(self) -> str:

@@ -89,13 +89,13 @@ class Store:
 
     def metrics(self) -> dict[str, Metric]:
         """Name -> what the metric means now."""
-        found = self._read("SELECT metric, unit, format, better, is_primary, description, role, pairing FROM metrics")
-        return {row[0]: Metric(*row) for row in found}
+        result = self._read("SELECT metric, unit, format, better, is_primary, description, role, pairing FROM metrics")
+        return {row[0]: Metric(*row) for row in result}
 
     def durations(self) -> dict[tuple[str, str], float]:
         """(job, operation) -> median seconds that it took."""
-        found = self._read("SELECT job, op, median(seconds) FROM step WHERE outcome = 'done' GROUP BY job, op")
-        return {(job, op): seconds for job, op, seconds in found if seconds is not None}
+        result = self._read("SELECT job, op, median(seconds) FROM step WHERE outcome = 'done' GROUP BY job, op")
+        return {(job, op): seconds for job, op, seconds in result if seconds is not None}
 
     def last_steps(self, recipe: str) -> dict[str, dict[str, Any]]:
         """Path -> what its operation was when a run of this recipe last had its result.
@@ -105,9 +105,9 @@ class Store:
         """
         columns = "path", "model_key", "parent_key", "op", "op_version", "kind", "run_id", "finished_at"
         documents = "params", "references", "notes", "config"
-        found = self._read(_LAST_STEPS, recipe)
+        result = self._read(_LAST_STEPS, recipe)
         steps = {}
-        for row in found:
+        for row in result:
             step = dict(zip(columns, row, strict=False))
             step |= {name: json.loads(text) for name, text in zip(documents, row[len(columns) :], strict=True)}
             steps[step.pop("path")] = step

@@ -66,8 +66,8 @@ def runtime_errors() -> tuple[type[Exception], ...]:
     """Return the exceptions of ONNX Runtime; they share no base class of their own."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    found = (getattr(state, name) for name in dir(state))
-    own = (item for item in found if isinstance(item, type) and issubclass(item, Exception))
+    result = (getattr(state, name) for name in dir(state))
+    own = (item for item in result if isinstance(item, type) and issubclass(item, Exception))
     return (*own, ValueError, RuntimeError)  # the Python layer checks names and types of inputs itself
 
 

@@ -46,7 +46,7 @@ def runtime_of(target: type[Target]) -> dict[str, str]:
     """
     code = code_of_definition(target)
     names = getattr(target, "packages", ())
-    versions = {name: found for name in names if (found := version(name)) is not None}
+    versions = {name: result for name in names if (result := version(name)) is not None}
     return versions if code is None else {**versions, "code": code}
 
 

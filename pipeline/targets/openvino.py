@@ -60,8 +60,8 @@ class OpenVino:
 
     def _properties(self, *, threads: int | None) -> dict[str, Any]:
         # without the precision hint a CPU with bf16 units computes float models in bf16, and says nothing
-        chosen = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": self._precision}
-        return chosen if threads is None else {**chosen, "INFERENCE_NUM_THREADS": threads}
+        selection = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": self._precision}
+        return selection if threads is None else {**selection, "INFERENCE_NUM_THREADS": threads}
 
     def _compile(self, model: Path, threads: int) -> ov.CompiledModel:
         self.require()
@@ -90,10 +90,10 @@ class OpenVinoSession:
         """Return the outputs, copied out of OpenVINO's own buffers, which the next run overwrites."""
         try:
             # shared inputs: a copied input cannot grow from one batch size to a larger one
-            found = self._request.infer(dict(inputs), share_inputs=True)
+            result = self._request.infer(dict(inputs), share_inputs=True)
         except (RuntimeError, TypeError, ValueError) as error:
             raise TargetError(f"{self._model}: OpenVINO fails: {_reason(error)}") from None
-        return tuple(found.to_tuple())
+        return tuple(result.to_tuple())
 
     def __enter__(self) -> Self:
         return self
@@ -117,17 +117,17 @@ def _work(model: Path) -> list[tuple[tuple[str, ...], int]]:
     from ops.onnx_graph.recurrent import recurrent_nodes
 
     graph = onnx.load(model)
-    nodes = [found.node for found in matrix_nodes(graph)] + [found.node for found in recurrent_nodes(graph)]
+    nodes = [matrix.node for matrix in matrix_nodes(graph)] + [matrix.node for matrix in recurrent_nodes(graph)]
     return [((node.name, *node.output), row.macs) for node, row in zip(nodes, count_macs(model), strict=True)]
 
 
 def _precisions(compiled: ov.CompiledModel) -> dict[str, str]:
     """Precision in which each node of the file is executed. Fused nodes share their kernel's."""
-    found = {}
+    result = {}
     for node in compiled.get_runtime_model().get_ops():
         info = {key: str(value.astype(str)) for key, value in node.get_rt_info().items() if key in _INFO}
         kernel = info.get("primitiveType", "").rpartition("_")[2].lower()
         if info.get("layerType") in _MATRIX_LAYERS and kernel in _KERNELS:
             for name in info.get("originalLayersNames", "").split(","):
-                found[name.partition("/")[0]] = _KERNELS[kernel]
-    return found
+                result[name.partition("/")[0]] = _KERNELS[kernel]
+    return result

@@ -37,8 +37,8 @@ class TorchCompile:
         """Version, mode and compiler."""
         import torch
 
-        found = next((compiler for compiler in _COMPILERS if shutil.which(compiler)), None)
-        return {"runtime": "pytorch", "version": torch.__version__, "mode": "inductor", "compiler": found}
+        result = next((compiler for compiler in _COMPILERS if shutil.which(compiler)), None)
+        return {"runtime": "pytorch", "version": torch.__version__, "mode": "inductor", "compiler": result}
 
     def open(self, model: Path, *, threads: int) -> TorchSession:
         """Open the folder of a torch artifact."""

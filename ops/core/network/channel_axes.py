@@ -71,7 +71,9 @@ def declared_axis(layer: nn.Module) -> int | None:
 _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
-def output_axis(layer: nn.Module, inputs: Sequence[Any], named: Mapping[str, Any], output: torch.Tensor) -> int | None:
+def output_axis(
+    layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor
+) -> int | None:
     """Return the axis of the channels in a layer's output, or None if the layer has none.
 
     Args:
@@ -86,18 +88,18 @@ def output_axis(layer: nn.Module, inputs: Sequence[Any], named: Mapping[str, Any
     own = dict(layer.named_parameters(recurse=False))
     # a bias first: it shows in every position of its channel
     for name in sorted(own, key=lambda name: (own[name].ndim, name != "bias")):
-        found = _axis_that_follows(layer, name, inputs, named, output)
-        if found is not None:
-            return found
+        result = _axis_that_follows(layer, name, inputs, by_name, output)
+        if result is not None:
+            return result
     return None
 
 
-def added_axis(layer: nn.Module, inputs: Sequence[Any], named: Mapping[str, Any], output: torch.Tensor) -> int | None:
+def added_axis(layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor) -> int | None:
     """Return the axis of the output along which a layer's `bias` is added, or None if it is not added along one."""
     axis = declared_axis(layer)
     if axis is not None or not isinstance(layer.bias, nn.Parameter) or layer.bias.ndim != 1:
         return axis
-    return _axis_that_follows(layer, "bias", inputs, named, output)
+    return _axis_that_follows(layer, "bias", inputs, by_name, output)
 
 
 def channel_rows(output: torch.Tensor, axis: int) -> torch.Tensor:
@@ -111,7 +113,7 @@ def _computes_as(layer: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def _axis_that_follows(
-    layer: nn.Module, name: str, inputs: Sequence[Any], named: Mapping[str, Any], output: torch.Tensor
+    layer: nn.Module, name: str, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor
 ) -> int | None:
     """Return the output's axis that changes at place 0 alone when a parameter does at its place 0, along any of its axes."""
     parameter = layer.get_parameter(name).detach()
@@ -127,7 +129,7 @@ def _axis_that_follows(
         bare._parameters[name] = changed  # type: ignore[assignment]  # a plain tensor computes as well
         try:
             with torch.no_grad():
-                other = bare.forward(*inputs, **named)
+                other = bare.forward(*inputs, **by_name)
         except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
             return None  # it cannot be run alone
         other = other[0] if isinstance(other, tuple | list) else other

@@ -23,11 +23,11 @@ class QuestionAnswering(Task):
         import numpy as np
 
         inside = targets.get("start_positions", np.zeros(len(ids))) > 0
-        chosen: dict[str, int] = {}
+        selection: dict[str, int] = {}
         for row, question in enumerate(ids):
-            if question not in chosen or (inside[row] and not inside[chosen[question]]):
-                chosen[question] = row
-        return np.fromiter(chosen.values(), dtype=np.int64)
+            if question not in selection or (inside[row] and not inside[selection[question]]):
+                selection[question] = row
+        return np.fromiter(selection.values(), dtype=np.int64)
 
     def answers(self, dataset: Any, outputs: Mapping[str, np.ndarray]) -> tuple[str, ...]:
         """Let the data set, which has the contexts and the tokenizer, make texts of the outputs."""

@@ -31,7 +31,7 @@ def note_distance(before: TorchModel, after: TorchModel, replaced: Collection[st
     inputs = sample_batch(before.architecture, ctx, count=INSTANCES)
     count = len(next(iter(inputs.values())))
     batch = Batch(tuple(map(str, range(count))), inputs, {})
-    wanted = Probe(before, {name: before.module.get_submodule(name) for name in replaced}).reduce(batch, _output)
+    expected = Probe(before, {name: before.module.get_submodule(name) for name in replaced}).reduce(batch, _output)
     parts = {name: after.module.get_submodule(name) for name in replaced}
     errors: dict[str, float] = {}
 
@@ -41,7 +41,7 @@ def note_distance(before: TorchModel, after: TorchModel, replaced: Collection[st
         )
         return sampled(output)
 
-    given = Probe(after, parts).reduce(batch, keep)
+    supplied = Probe(after, parts).reduce(batch, keep)
     odd = next((name for name, error in errors.items() if not error <= _TOLERANCE), None)
     if odd is not None:
         raise OperationError(
@@ -49,8 +49,8 @@ def note_distance(before: TorchModel, after: TorchModel, replaced: Collection[st
             f'the network uses the layer in another way. Try `exclude: ["{odd}"]`'
         )
     layers, outputs = Distances(), Distances()
-    for name, calls in given.items():
-        for mine, theirs in zip(calls, wanted.get(name, []), strict=False):
+    for name, calls in supplied.items():
+        for mine, theirs in zip(calls, expected.get(name, []), strict=False):
             layers.add(name, mine, theirs)  # type: ignore[arg-type]  # what `keep` returned
     task, data = before.architecture.task, tensors(inputs)
     with torch.no_grad():

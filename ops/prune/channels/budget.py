@@ -37,12 +37,12 @@ def kept_units(
     Raises:
         OperationError: a layer would lose all its channels; names it and the largest possible ratio.
     """
-    wanted = _wanted(groups, scores, initial, limits)
-    kept = []
-    for group, score, want in zip(groups, scores, wanted, strict=True):
+    expected = _wanted(groups, scores, initial, limits)
+    remaining = []
+    for group, score, want in zip(groups, scores, expected, strict=True):
         count = _within_limits(group, want, initial[group.root], limits)
-        kept.append(sorted(score.argsort(descending=True, stable=True)[:count].tolist()))
-    return kept
+        remaining.append(sorted(score.argsort(descending=True, stable=True)[:count].tolist()))
+    return remaining
 
 
 def _wanted(
@@ -51,7 +51,7 @@ def _wanted(
     share = 1 - limits.ratio
     if limits.scope == "layer":
         return [_whole(initial[group.root] * share, group) for group in groups]
-    wanted = [0] * len(groups)
+    expected = [0] * len(groups)
     scopes: dict[object, list[int]] = {}
     for index, group in enumerate(groups):
         alike = group.shape if limits.scope == "isomorphic" else group.attention is None  # heads compete with heads
@@ -61,8 +61,8 @@ def _wanted(
         owners = torch.cat([torch.full((len(scores[index]),), index) for index in members])
         order = torch.cat([scores[index] for index in members]).argsort(descending=True, stable=True)
         for index in owners[order[: int(total * share + _EPSILON)]].tolist():
-            wanted[index] += 1
-    return wanted
+            expected[index] += 1
+    return expected
 
 
 def _whole(amount: float, group: ChannelGroup) -> int:

@@ -67,30 +67,30 @@ def judge(
     Raises:
         OperationError: the architecture cannot be followed, no group may be cut, or gradients are unfit.
     """
-    found, left = channel_groups(model, chosen, misread)
-    left |= misread
-    if not found:
-        reasons = "; ".join(f"'{root}': {reason}" for root, reason in list(left.items())[:3])
+    result, remaining = channel_groups(model, chosen, misread)
+    remaining |= misread
+    if not result:
+        reasons = "; ".join(f"'{root}': {reason}" for root, reason in list(remaining.items())[:3])
         raise OperationError(f"'{model.architecture.name}' has no channels that could be cut: {reasons}")
     if criterion == "random":
         generator = torch.Generator().manual_seed(ctx.seed + step)
-        return Judged(found, [torch.rand(len(group.units), generator=generator) for group in found], left)
+        return Judged(result, [torch.rand(len(group.units), generator=generator) for group in result], remaining)
     score = _score(model, ctx, criterion, samples)
-    judged = Judged([], [], left)
-    for group in found:
+    verdict = Judged([], [], remaining)
+    for group in result:
         values = importance(model.module, group, score)
         if values is None:
-            left[group.root] = "no layer of it has batch-normalisation scales"
+            remaining[group.root] = "no layer of it has batch-normalisation scales"
             continue
         if not bool(values.isfinite().all()):
             raise OperationError(f"'{group.root}': its importance is not finite: the model was broken before this step")
-        judged.groups.append(group)
-        judged.scores.append(values)
-    if not judged.groups:
+        verdict.groups.append(group)
+        verdict.scores.append(values)
+    if not verdict.groups:
         raise OperationError(
             f"'{model.architecture.name}' has no batch normalisation: 'bn_scale' cannot rank its channels"
         )
-    return judged
+    return verdict
 
 
 def decide(model: TorchModel, judged: Judged, initial: Mapping[str, int], limits: Limits) -> Cut:
@@ -101,7 +101,7 @@ def decide(model: TorchModel, judged: Judged, initial: Mapping[str, int], limits
 def cut_of(model: TorchModel, groups: Sequence[ChannelGroup], units: Sequence[Sequence[int]]) -> Cut:
     """Return the channels of every layer that go where of each group only these `units` stay."""
     cut = Cut()
-    gone: dict[tuple[str, Side], set[int]] = {}
+    losses: dict[tuple[str, Side], set[int]] = {}
     for group, stay in zip(groups, units, strict=True):
         cut.units[group.root] = list(stay)
         if len(stay) == len(group.units):
@@ -111,8 +111,8 @@ def cut_of(model: TorchModel, groups: Sequence[ChannelGroup], units: Sequence[Se
         roots = set(group.units.flatten().tolist()) - set(group.units[list(stay)].flatten().tolist())
         for member in group.members:
             channels = {channel for channel, root in zip(member.channels, member.roots, strict=True) if root in roots}
-            gone.setdefault((member.layer, member.side), set()).update(channels)
-    for (name, side), channels in gone.items():
+            losses.setdefault((member.layer, member.side), set()).update(channels)
+    for (name, side), channels in losses.items():
         total = width(model.module.get_submodule(name), side)
         cut.kept.setdefault(name, {})[side] = [channel for channel in range(total) if channel not in channels]
     return cut
@@ -177,7 +177,7 @@ def _score(model: TorchModel, ctx: Context, criterion: Criterion, samples: int) 
         and not isinstance(model.module.get_submodule(name.rpartition(".")[0]), nn.Embedding)
     }
     if criterion == "taylor":
-        found = saliencies(model, scored, ctx, criterion="taylor", samples=samples)
+        result = saliencies(model, scored, ctx, criterion="taylor", samples=samples)
     else:
-        found = saliencies(model, scored, ctx, criterion="fisher", samples=samples, batch_size=1)
-    return found.get
+        result = saliencies(model, scored, ctx, criterion="fisher", samples=samples, batch_size=1)
+    return result.get

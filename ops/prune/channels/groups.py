@@ -62,37 +62,39 @@ def channel_groups(
     anatomy = _Anatomy(model, chosen)
     repeated = [name for name, part in model.module.named_modules() if _repeats_keys(part)]
     skip = {f"{name}.{part}" for name in repeated for part in _REPEATED[:3]}
-    traced, left = _traced(model, anatomy, skip)
-    made: list[ChannelGroup | str] = []
+    traced, remaining = _traced(model, anatomy, skip)
+    output: list[ChannelGroup | str] = []
     for joint in _joined(model.module, traced):
-        fixed = {root: left[root] for root in joint if root in left}
+        fixed = {root: remaining[root] for root in joint if root in remaining}
         whole = "" if fixed else anatomy.group(next(iter(joint)), joint)
-        made.append(whole)
+        output.append(whole)
         if isinstance(whole, str):
-            left |= {root: whole or _held(model.module, joint[root], fixed) for root in joint if root not in left}
+            remaining |= {
+                root: whole or _held(model.module, joint[root], fixed) for root in joint if root not in remaining
+            }
     for name in repeated:
         heads = anatomy.repeated(name)
-        made.append(heads)
+        output.append(heads)
         if isinstance(heads, str):
-            left[f"{name}.{_REPEATED[0]}"] = heads
-    return [group for group in made if not isinstance(group, str) and group.root not in unfit], left
+            remaining[f"{name}.{_REPEATED[0]}"] = heads
+    return [group for group in output if not isinstance(group, str) and group.root not in unfit], remaining
 
 
 def _traced(
     model: TorchModel, anatomy: _Anatomy, skip: Collection[str]
 ) -> tuple[dict[str, tuple[Member, ...]], dict[str, str]]:
     """Return the members of every group that could be traced, and why some groups stay."""
-    left: dict[str, str] = {}
+    remaining: dict[str, str] = {}
     traced: dict[str, tuple[Member, ...]] = {}
     for root, members in traced_groups(model, skip):
         reason = members if isinstance(members, str) else anatomy.fixed(root, members)
         if reason:
-            left[root] = reason
+            remaining[root] = reason
         if not isinstance(members, str):
             traced[root] = members
-    if not traced and not left:
+    if not traced and not remaining:
         raise cannot_follow(model, "it finds no layer behind the outputs")
-    return traced, left
+    return traced, remaining
 
 
 def importance(module: nn.Module, group: ChannelGroup, score: Score) -> torch.Tensor | None:
@@ -191,16 +193,16 @@ class _Anatomy:
 
 def _heads(attention: nn.Module, size: int) -> int:
     """Return the number of heads, or 0 if it is not known."""
-    known = next((int(getattr(attention, name)) for name in HEADS if hasattr(attention, name)), 0)
+    present = next((int(getattr(attention, name)) for name in HEADS if hasattr(attention, name)), 0)
     each = getattr(attention, "head_dim", None)
-    return known or (size // each if isinstance(each, int) and each > 0 else 0)
+    return present or (size // each if isinstance(each, int) and each > 0 else 0)
 
 
 def _repeats_keys(part: nn.Module) -> bool:
     """Whether an attention has fewer keys and values than heads (grouped-query attention)."""
     repeats = getattr(part, "num_key_value_groups", 1)
-    known = all(is_linear(getattr(part, name, None)) for name in _REPEATED)
-    return isinstance(repeats, int) and repeats > 1 and known and isinstance(getattr(part, "head_dim", None), int)
+    present = all(is_linear(getattr(part, name, None)) for name in _REPEATED)
+    return isinstance(repeats, int) and repeats > 1 and present and isinstance(getattr(part, "head_dim", None), int)
 
 
 def _joined(module: nn.Module, groups: dict[str, tuple[Member, ...]]) -> list[dict[str, tuple[Member, ...]]]:

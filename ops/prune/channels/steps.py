@@ -59,7 +59,7 @@ def cut_in_steps(
     Raises:
         OperationError: as `channel_prune`.
     """
-    chosen = choose_layers(model, include, exclude).keys()
+    selection = choose_layers(model, include, exclude).keys()
     inputs = sample_inputs(model, ctx)
     misread: dict[str, str] = {}
     result: Narrowed | None = None
@@ -67,16 +67,16 @@ def cut_in_steps(
         current = model if result is None else result.model
         goal = replace(limits, ratio=limits.ratio * step / iterations)
         while True:
-            judged = judge(current, chosen, ctx, criterion=criterion, samples=samples, step=step, misread=misread)
-            initial = result.initial if result else {group.root: len(group.units) for group in judged.groups}
-            cut = decide(current, judged, initial, goal)
+            verdict = judge(current, selection, ctx, criterion=criterion, samples=samples, step=step, misread=misread)
+            initial = result.initial if result else {group.root: len(group.units) for group in verdict.groups}
+            cut = decide(current, verdict, initial, goal)
             narrow = apply(current, cut, fresh=True)
             reason = difference(current, narrow, cut.kept, inputs) if cut.kept else None
             if reason is None:
                 break
-            misread |= _found(current, judged, cut, inputs, reason)
-        before = result or Narrowed(model, judged, cut, initial)
-        result = Narrowed(narrow, judged, cut, initial, compose(before.kept, cut.kept), {**before.heads, **cut.heads})
+            misread |= _found(current, verdict, cut, inputs, reason)
+        before = result or Narrowed(model, verdict, cut, initial)
+        result = Narrowed(narrow, verdict, cut, initial, compose(before.kept, cut.kept), {**before.heads, **cut.heads})
         ctx.progress(step, iterations, f"step {step}")
     assert result is not None, "there is at least one step"
     return result
@@ -90,7 +90,7 @@ def _found(
     Raises:
         OperationError: all can, yet not together.
     """
-    found = misread_groups(model, judged.groups, cut.units, inputs)
-    if not found:
+    result = misread_groups(model, judged.groups, cut.units, inputs)
+    if not result:
         raise wrong(model, reason, [group.root for group in judged.groups])
-    return found
+    return result

@@ -26,10 +26,10 @@ def misread_groups(
         units: of each group those that are to stay.
         inputs: instances, by forward argument.
     """
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for group in groups:
         cut = cut_of(model, [group], [units[group.root]])
         reason = difference(model, apply(model, cut, fresh=True), cut.kept, inputs) if cut.kept else None
         if reason:
-            found[group.root] = f"the tracer misread how the network uses these channels: cut alone, {reason}"
-    return found
+            result[group.root] = f"the tracer misread how the network uses these channels: cut alone, {reason}"
+    return result

@@ -44,10 +44,10 @@ def difference(before: TorchModel, after: TorchModel, kept: Kept, inputs: Mappin
         with masked(before.module, kept):
             whole = forward(before.module, inputs, task)
     for name, expected in whole.items():
-        given = narrow[name]
-        if given.shape != expected.shape:
-            return f"'{name}' changed its shape from {tuple(expected.shape)} to {tuple(given.shape)}"
-        distance = (given - expected).abs()
+        values = narrow[name]
+        if values.shape != expected.shape:
+            return f"'{name}' changed its shape from {tuple(expected.shape)} to {tuple(values.shape)}"
+        distance = (values - expected).abs()
         if not bool((distance <= _TOLERANCE * max(float(expected.abs().max()), 1e-6)).all()):
             return f"'{name}' differs by {float(distance.max()):.3g} from what the remaining channels give"
     return None
@@ -61,8 +61,8 @@ def masked(module: nn.Module, kept: Kept) -> ExitStack:
         if isinstance(layer, nn.LayerNorm | nn.GroupNorm) and "out" in sides:
             stack.callback(layer.register_forward_hook(_normalising(sides["out"]), with_kwargs=True).remove)
         elif "in" in sides and not is_depthwise(layer):
-            gone = sorted(set(range(width(layer, "in"))) - set(sides["in"]))
-            stack.callback(layer.register_forward_pre_hook(_silencing(layer, gone), with_kwargs=True).remove)
+            losses = sorted(set(range(width(layer, "in"))) - set(sides["in"]))
+            stack.callback(layer.register_forward_pre_hook(_silencing(layer, losses), with_kwargs=True).remove)
     return stack
 
 
@@ -71,11 +71,13 @@ def _silencing(layer: nn.Module, gone: Sequence[int]) -> Any:
     assert axis is not None, "layers with inputs are linear or convolutions"
     places = torch.tensor(gone)
 
-    def silence(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def silence(
+        _: nn.Module, given: tuple[Any, ...], by_name: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if given:
-            return (given[0].index_fill(axis, places, 0), *given[1:]), named
-        first = next(iter(named))
-        return given, {**named, first: named[first].index_fill(axis, places, 0)}
+            return (given[0].index_fill(axis, places, 0), *given[1:]), by_name
+        first = next(iter(by_name))
+        return given, {**by_name, first: by_name[first].index_fill(axis, places, 0)}
 
     return silence
 
@@ -83,10 +85,10 @@ def _silencing(layer: nn.Module, gone: Sequence[int]) -> Any:
 def _normalising(stay: Sequence[int]) -> Any:
     places = torch.tensor(stay)
 
-    def normalise(layer: Any, given: tuple[Any, ...], named: dict[str, Any], output: torch.Tensor) -> torch.Tensor:
-        axis = output_axis(layer, given, named, output)
+    def normalise(layer: Any, given: tuple[Any, ...], by_name: dict[str, Any], output: torch.Tensor) -> torch.Tensor:
+        axis = output_axis(layer, given, by_name, output)
         assert axis is not None, "normalisation that can be cut has channels along one axis"
-        values = given[0] if given else next(iter(named.values()))
+        values = given[0] if given else next(iter(by_name.values()))
         values = values.movedim(axis, 1).index_select(1, places)  # (instances, channels that stay, ...)
         weight, bias = (None if own is None else own[places] for own in (layer.weight, layer.bias))
         if isinstance(layer, nn.GroupNorm):

@@ -66,16 +66,16 @@ def prune_layers(
         OperationError: no layer can be handled, a layer would lose all its weights, or the calibration data is unfit.
     """
     result = model.copy()
-    left = {name: reason for name, layer in layers.items() if (reason := unsuitable(layer))}
-    able = {name: result.module.get_submodule(name) for name in layers if name not in left}
+    remaining = {name: reason for name, layer in layers.items() if (reason := unsuitable(layer))}
+    able = {name: result.module.get_submodule(name) for name in layers if name not in remaining}
     users = weight_users(result.module, able)
     every = {user: layer for group in users.values() for user, layer in group.items()}
     called = call_order(result, every, ctx) if samples else list(every)
-    left |= {name: "the network never calls it" for name, group in users.items() if not group.keys() & set(called)}
+    remaining |= {name: "the network never calls it" for name, group in users.items() if not group.keys() & set(called)}
     owner = {user: name for name, group in users.items() for user in group}
     order = list(dict.fromkeys(owner[user] for user in called))
     if not order:
-        raise OperationError(f"None of the chosen layers can be pruned this way: {left}")
+        raise OperationError(f"None of the chosen layers can be pruned this way: {remaining}")
     done = 0
     for wave in waves(order, able, largest=WAVE_BYTES):
         inputs = {name: users[name] for name in wave}
@@ -85,8 +85,8 @@ def prune_layers(
         done += len(wave)
         ctx.progress(done, len(order), next(iter(wave)))
     result.masks = spread_masks(result.module, result.masks)
-    if left or unchanged:
-        ctx.note("unchanged", {**(unchanged or {}), **left})
+    if remaining or unchanged:
+        ctx.note("unchanged", {**(unchanged or {}), **remaining})
     return result
 
 
@@ -95,10 +95,10 @@ def note_achieved(ctx: Context, model: TorchModel, layers: Mapping[str, object],
     same = identities(model.module)
     names = {same[name]: name for name in [f"{layer}.weight" for layer in layers] if name in model.masks}
     masks = [model.masks[name] for name in names.values()]
-    asked = sum(round(sparsity * mask.numel()) for mask in masks)
+    request = sum(round(sparsity * mask.numel()) for mask in masks)
     total = sum(mask.numel() for mask in masks)
     removed = total - sum(int(mask.count_nonzero()) for mask in masks)
-    note_sparsity(ctx, removed=removed, total=total, asked=asked)
+    note_sparsity(ctx, removed=removed, total=total, asked=request)
 
 
 def _moments(
@@ -137,8 +137,8 @@ def _prune_one(
     if not bool(weights.isfinite().all()):
         raise OperationError(f"'{name}.weight' has NaN or infinity: the model was broken before this step")
     earlier = model.masks.get(f"{name}.weight")
-    kept = torch.ones_like(weights, dtype=torch.bool) if earlier is None else rows_of(layer, earlier)
-    keep = prune(Rows(name, weights, kept, moments)) & kept
+    remaining = torch.ones_like(weights, dtype=torch.bool) if earlier is None else rows_of(layer, earlier)
+    keep = prune(Rows(name, weights, remaining, moments)) & remaining
     if not bool(keep.any()):
         largest = int((1 - 1 / weights.numel()) * 10_000) / 10_000
         raise OperationError(

@@ -97,8 +97,8 @@ def with_tensors(
     }
     module = copy_network(model.module, memo)  # takes what the memo has instead of copying it
     replaced = {other for name in masks for other in names_of(model.module, name)}
-    kept = {name: mask.clone() for name, mask in model.masks.items() if name not in replaced}
-    return TorchModel(module, model.architecture, copy.deepcopy(model.edits), {**kept, **masks})
+    remaining = {name: mask.clone() for name, mask in model.masks.items() if name not in replaced}
+    return TorchModel(module, model.architecture, copy.deepcopy(model.edits), {**remaining, **masks})
 
 
 def _zeroed(weights: torch.Tensor, part: Scores, keeper: Keeper) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,15 +109,15 @@ def _zeroed(weights: torch.Tensor, part: Scores, keeper: Keeper) -> tuple[torch.
         return weights.detach().clone().masked_fill_(~mask, 0), mask
     source = flat(weights).view(np.int32)
     # NumPy asks the system for huge pages, which halves the time of touching the memory first; torch does not
-    result, kept = np.empty(source.size, dtype=np.int32), np.empty(source.size, dtype=bool)
+    result, remaining = np.empty(source.size, dtype=np.int32), np.empty(source.size, dtype=bool)
     bits = np.empty(min(source.size, 1 << 16), dtype=np.int32)
     for where, scores in blocks(part):
-        keeper.block(scores, kept[where])
+        keeper.block(scores, remaining[where])
         keep = bits[: scores.size]
-        np.negative(kept[where].view(np.int8), out=keep, dtype=np.int32, casting="unsafe")  # all bits, or none
+        np.negative(remaining[where].view(np.int8), out=keep, dtype=np.int32, casting="unsafe")  # all bits, or none
         np.bitwise_and(source[where], keep, out=result[where])  # a product would leave -0.0
     shape = weights.shape
-    return torch.from_numpy(result.view(np.float32)).view(shape), torch.from_numpy(kept).view(shape)
+    return torch.from_numpy(result.view(np.float32)).view(shape), torch.from_numpy(remaining).view(shape)
 
 
 def _too_much(group: Group) -> OperationError:

@@ -46,7 +46,7 @@ def saliencies(
     total = min(samples, ctx.data.size("train"))
     if not total:
         raise OperationError("The training split is empty: gradients need labelled training instances")
-    seen, task = 0, model.architecture.task
+    visited, task = 0, model.architecture.task
     add = _ADD[criterion]
     for batch in ctx.data.batches("train", batch_size=batch_size, samples=samples):
         count = len(batch)
@@ -57,11 +57,11 @@ def saliencies(
         with _gradients(model.module, parameters, visit):
             outputs = torch_logits(forward(model.module, tensors(batch.inputs), task), model.architecture.output_kinds)
             loss(outputs, tensors(batch.targets), task).backward()
-        seen += count
-        ctx.progress(seen, total, "gradients")
+        visited += count
+        ctx.progress(visited, total, "gradients")
     with torch.no_grad():
         for name, score in scores.items():
-            score.div_(seen)
+            score.div_(visited)
             _FINISH[criterion](score, parameters[name])
             if not bool(torch.isfinite(score.sum())):
                 raise OperationError(

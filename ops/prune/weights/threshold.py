@@ -179,12 +179,12 @@ def _vital(name: str) -> bool:
 
 def _sample(parts: Sequence[Scores], total: int) -> NDArray[np.float32]:
     stride = max(64, total // _SAMPLE) | 1  # odd: rows of weights have even lengths
-    taken = [np.empty(0, dtype=np.float32)]
+    in_use = [np.empty(0, dtype=np.float32)]
     for part in parts:
         where = slice(stride // 2 % part.size, part.size, stride)
         scratch = np.empty(len(range(part.size)[where]), dtype=np.float32)
-        taken.append(part.block(where, scratch))
-    return np.concatenate(taken)
+        in_use.append(part.block(where, scratch))
+    return np.concatenate(in_use)
 
 
 def _pass(parts: Sequence[Scores], low: Any, high: Any) -> tuple[int, int, NDArray[np.float32], float]:

@@ -63,17 +63,17 @@ class _Rewriting:
     def run(self, chosen: frozenset[str]) -> None:
         """Rewrite the chosen MatMul and Conv nodes; those whose weight or bias is no constant stay."""
         products = {
-            id(found.node): found
-            for found in matrix_nodes(self._model)
-            if found.node.name in chosen
-            and found.node.op_type in {"Conv", "MatMul"}
-            and all(name in self._weights for name in found.node.input[1:])
+            id(result.node): result
+            for result in matrix_nodes(self._model)
+            if result.node.name in chosen
+            and result.node.op_type in {"Conv", "MatMul"}
+            and all(name in self._weights for name in result.node.input[1:])
         }
-        made: list[Any] = []
+        output: list[Any] = []
         for node in self._graph.node:
-            found = products.get(id(node))
-            made += self._product(found) if found else [node]
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in made]
+            result = products.get(id(node))
+            output += self._product(result) if result else [node]
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in output]
         del self._graph.node[:]
         self._graph.node.extend(copies)
         used = {name for node in copies for name in node.input}
@@ -81,24 +81,24 @@ class _Rewriting:
             if name not in used:
                 self._graph.initializer.remove(tensor)
 
-    def _product(self, found: MatrixNode) -> list[Any]:
-        node, weight = found.node, str(found.weight)
-        given, output = node.input[0], node.output[0]
+    def _product(self, matrix: MatrixNode) -> list[Any]:
+        node, weight = matrix.node, str(matrix.weight)
+        values, output = node.input[0], node.output[0]
         nodes = []
-        if given not in self._inputs:
-            self._inputs.add(given)
-            outputs = [f"{given}_quantized", f"{given}_scale", f"{given}_zero_point"]
-            nodes.append(helper.make_node("DynamicQuantizeLinear", [given], outputs, f"{given}.round"))
+        if values not in self._inputs:
+            self._inputs.add(values)
+            outputs = [f"{values}_quantized", f"{values}_scale", f"{values}_zero_point"]
+            nodes.append(helper.make_node("DynamicQuantizeLinear", [values], outputs, f"{values}.round"))
         self._round(weight, convolution=node.op_type == "Conv")
-        operands = [f"{given}_quantized", f"{weight}_quantized", f"{given}_zero_point", f"{weight}_zero_point"]
-        kept = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.name in _KEPT}
+        operands = [f"{values}_quantized", f"{weight}_quantized", f"{values}_zero_point", f"{weight}_zero_point"]
+        remaining = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.name in _KEPT}
         bias = next(iter(node.input[2:]), "")
         result = f"{output}_unbiased" if bias else output
         nodes += [
-            helper.make_node(f"{node.op_type}Integer", operands, [f"{output}_sum"], node.name, **kept),
+            helper.make_node(f"{node.op_type}Integer", operands, [f"{output}_sum"], node.name, **remaining),
             helper.make_node("Cast", [f"{output}_sum"], [f"{output}_float"], f"{node.name}.cast", to=TensorProto.FLOAT),
             helper.make_node(
-                "Mul", [f"{given}_scale", f"{weight}_scale"], [f"{output}_sum_scale"], f"{node.name}.scales"
+                "Mul", [f"{values}_scale", f"{weight}_scale"], [f"{output}_sum_scale"], f"{node.name}.scales"
             ),
             helper.make_node("Mul", [f"{output}_float", f"{output}_sum_scale"], [result], f"{node.name}.scale"),
         ]

@@ -34,15 +34,15 @@ def note_distance(request: Request, model: OnnxModel, method: str) -> None:
     """
     feeds = _feeds(request, model)
     places = _places(request)
-    wanted = _run(model.path, feeds)
+    expected = _run(model.path, feeds)
     before = _watched(request.source, request.work, "float.onnx", feeds, places.values())
-    _check_same(wanted, before)
+    _check_same(expected, before)
     rounded = _rounded(request, places.values())
     watched = _watched(request.result, request.work, "rounded.onnx", feeds, rounded.values())
     layers = _compare(watched, before, places, rounded)
     outputs = Distances()
     for name, arrays in _run(request.result, feeds).items():
-        for values, reference in zip(arrays, wanted[name], strict=True):
+        for values, reference in zip(arrays, expected[name], strict=True):
             outputs.add(name, values, reference)
     plausible = _PLAUSIBLE[method]
     note_fidelity(request.ctx, outputs, layers, plausible=plausible, instances=len(feeds))
@@ -50,11 +50,11 @@ def note_distance(request: Request, model: OnnxModel, method: str) -> None:
 
 def _feeds(request: Request, model: OnnxModel) -> list[dict[str, np.ndarray]]:
     batch = sample_batch(model.architecture, request.ctx, count=INSTANCES)
-    given = dict(batch)
-    if not set(request.inputs) <= set(given):
-        given = dict(zip(request.inputs, given.values(), strict=True))
-    count = len(next(iter(given.values())))
-    return [{name: given[name][row : row + 1] for name in request.inputs} for row in range(count)]
+    values = dict(batch)
+    if not set(request.inputs) <= set(values):
+        values = dict(zip(request.inputs, values.values(), strict=True))
+    count = len(next(iter(values.values())))
+    return [{name: values[name][row : row + 1] for name in request.inputs} for row in range(count)]
 
 
 def _places(request: Request) -> dict[str, str]:
@@ -68,12 +68,12 @@ def _places(request: Request) -> dict[str, str]:
     for node in before.graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for matrix in matrix_nodes(before):
         value = _shared(str(matrix.node.output[0]), users, present)
         if value is not None:
-            found[matrix.node.name] = value
-    return found
+            result[matrix.node.name] = value
+    return result
 
 
 def _rounded(request: Request, values: Iterable[str]) -> dict[str, str]:
@@ -82,18 +82,18 @@ def _rounded(request: Request, values: Iterable[str]) -> dict[str, str]:
 
     graph = onnx.load(request.result, load_external_data=False).graph
     users = {name: node for node in reversed(graph.node) for name in node.input}
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for value in values:
-        found[value] = value
+        result[value] = value
         for operator in ("QuantizeLinear", "DequantizeLinear"):
-            node = users.get(found[value])
+            node = users.get(result[value])
             if node is None or node.op_type != operator:
                 break
-            found[value] = str(node.output[0])
+            result[value] = str(node.output[0])
         else:
             continue
-        found[value] = value
-    return found
+        result[value] = value
+    return result
 
 
 def _shared(value: str, users: Mapping[str, Sequence[Any]], present: set[str]) -> str | None:
@@ -114,9 +114,9 @@ def _watched(
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    known = {output.name for output in model.graph.output}
+    present = {output.name for output in model.graph.output}
     for value in dict.fromkeys(values):
-        if value not in known:
+        if value not in present:
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(value))
     copy = work / name  # beside the weights
     onnx.save(model, copy)
@@ -126,12 +126,12 @@ def _watched(
 def _run(path: Path, feeds: Sequence[Mapping[str, np.ndarray]], *, optimize: bool = True) -> Samples:
     session = open_session(path, optimize="all" if optimize else "none")
     names = [output.name for output in session.get_outputs()]
-    found: Samples = {name: [] for name in names}
+    result: Samples = {name: [] for name in names}
     for feed in feeds:
         for name, value in zip(names, session.run(names, dict(feed)), strict=True):
             if value.dtype.kind == "f":
-                found[name].append(sampled(value))
-    return {name: arrays for name, arrays in found.items() if arrays}
+                result[name].append(sampled(value))
+    return {name: arrays for name, arrays in result.items() if arrays}
 
 
 def _compare(

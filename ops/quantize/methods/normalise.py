@@ -122,14 +122,14 @@ def _bias_apart(model: Any, node: Any, *, factor: float = 1.0, axes: int = 0) ->
             return
         bias = _add(model, f"{node.name}.bias", numpy_helper.to_array(tensor).reshape(1, -1, *[1] * axes))
     result, node.output[0] = node.output[0], f"{node.output[0]}_product"
-    made = [helper.make_node("Add", [node.output[0], bias], [result], f"{node.name}.add_bias")]
+    output = [helper.make_node("Add", [node.output[0], bias], [result], f"{node.name}.add_bias")]
     if factor != 1:
         scaled = f"{result}_bias"
         scale = _add(model, f"{node.name}.beta", np.array(factor, np.float32))
-        made[0].input[1] = scaled
-        made.insert(0, helper.make_node("Mul", [bias, scale], [scaled], f"{node.name}.scale_bias"))
+        output[0].input[1] = scaled
+        output.insert(0, helper.make_node("Mul", [bias, scale], [scaled], f"{node.name}.scale_bias"))
     place = _place(model, node)
-    for offset, new in enumerate(made, 1):
+    for offset, new in enumerate(output, 1):
         model.graph.node.insert(place + offset, new)
 
 
@@ -161,12 +161,12 @@ def _own(model: Any, node: Any, place: int, values: np.ndarray) -> None:
 
 
 def _add(model: Any, name: str, values: np.ndarray) -> str:
-    taken = {tensor.name for tensor in model.graph.initializer}
-    taken |= {output for node in model.graph.node for output in node.output}
+    in_use = {tensor.name for tensor in model.graph.initializer}
+    in_use |= {output for node in model.graph.node for output in node.output}
     unique = (
         name
-        if name not in taken
-        else next(f"{name}_{n}" for n in range(2, len(taken) + 3) if f"{name}_{n}" not in taken)
+        if name not in in_use
+        else next(f"{name}_{n}" for n in range(2, len(in_use) + 3) if f"{name}_{n}" not in in_use)
     )
     model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), unique))
     return unique

@@ -107,16 +107,16 @@ def name_again(model: Any, products: Sequence[Product]) -> None:
         by_weight.setdefault(product.weight or "", []).append(product.layer)
     present = {tensor.name for tensor in model.graph.initializer}
     renamed: dict[str, str] = {}
-    for found in matrix_nodes(model):
-        node = found.node
+    for matrix in matrix_nodes(model):
+        node = matrix.node
         before = next((name for name in by_name if node.name == name or node.name.startswith(f"{name}/")), None)
-        alone = by_weight.get(found.weight or "", []) if found.weight else []
+        alone = by_weight.get(matrix.weight or "", []) if matrix.weight else []
         layer = before or (alone[0] if len(alone) == 1 else None)
         if layer is None:
             continue
         node.name = layer
         own = by_name[layer].weight
-        if found.weight and own and found.weight != own and own not in present:
-            renamed[found.weight] = own
+        if matrix.weight and own and matrix.weight != own and own not in present:
+            renamed[matrix.weight] = own
             present.add(own)
     rename_tensors(model, renamed)

@@ -46,19 +46,19 @@ def _norm_pairs(model: TorchModel, batch: Batch) -> Iterator[Pair]:
     with _recorded(norms, outputs_of, output=True), _recorded(linears, inputs_of, output=False), torch.enable_grad():
         outputs = forward(model.module.eval(), tensors(batch.inputs), model.architecture.task)
     uses = _consumer_counts(outputs)
-    for name, given in outputs_of.items():
-        if len(given) != 1:  # never called, or shared between places
+    for name, values in outputs_of.items():
+        if len(values) != 1:  # never called, or shared between places
             continue
-        consumers = tuple(linear for linear, reads in inputs_of.items() if len(reads) == 1 and reads[0] is given[0])
-        if consumers and uses.get(given[0].grad_fn) == len(consumers):
+        consumers = tuple(linear for linear, reads in inputs_of.items() if len(reads) == 1 and reads[0] is values[0])
+        if consumers and uses.get(values[0].grad_fn) == len(consumers):
             yield Pair(name, consumers)
 
 
 @contextlib.contextmanager
 def _recorded(layers: Mapping[str, nn.Module], into: dict[str, list[torch.Tensor]], *, output: bool) -> Iterator[None]:
     def hook(name: str) -> Any:
-        def run(_: Any, arguments: tuple[Any, ...], made: torch.Tensor) -> None:
-            into[name].append(made if output else arguments[0])
+        def run(_: Any, arguments: tuple[Any, ...], product: torch.Tensor) -> None:
+            into[name].append(product if output else arguments[0])
 
         return run
 

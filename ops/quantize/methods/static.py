@@ -154,9 +154,9 @@ def _left_alone(prepared: Path, chosen: frozenset[str]) -> list[str]:
     import onnx
 
     return [
-        found.node.name
-        for found in matrix_nodes(onnx.load(prepared, load_external_data=False))
-        if found.node.name not in chosen
+        matrix.node.name
+        for matrix in matrix_nodes(onnx.load(prepared, load_external_data=False))
+        if matrix.node.name not in chosen
     ]
 
 

@@ -20,7 +20,7 @@ def quantize_weight_only(request: Request) -> Report:
     settings = request.settings
     model = onnx.load(request.source)
     gemm_to_matmul(model, request.chosen, request.work)
-    left_alone = [found.node.name for found in matrix_nodes(model) if found.node.name not in request.chosen]
+    left_alone = [matrix.node.name for matrix in matrix_nodes(model) if matrix.node.name not in request.chosen]
     with quiet_tools(request.work):
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 

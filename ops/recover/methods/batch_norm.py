@@ -59,8 +59,8 @@ def _norms(model: TorchModel, include: Sequence[str], exclude: Sequence[str]) ->
             "calibrate: the model has no batch normalisation to estimate (layer normalisation keeps no statistics). "
             "Use method: bias_correction or method: reconstruct"
         )
-    chosen = choose_layers(model, include, exclude, default=("norm",))
-    norms = {name: part for name, part in chosen.items() if isinstance(part, _BatchNorm) and name in every}
+    selection = choose_layers(model, include, exclude, default=("norm",))
+    norms = {name: part for name, part in selection.items() if isinstance(part, _BatchNorm) and name in every}
     if not norms:
         raise OperationError(
             f"calibrate: none of the chosen layers is a batch normalisation; the model's are named as '{every[0]}'"

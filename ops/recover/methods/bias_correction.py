@@ -36,31 +36,31 @@ def correct_biases(
         OperationError: no chosen layer has a bias, or none has as many outputs as the reference's.
     """
     result = model.copy()
-    chosen = choose_layers(result, include, exclude, default=("conv", "linear", "norm"))
+    selection = choose_layers(result, include, exclude, default=("conv", "linear", "norm"))
     others = dict(reference.module.named_modules())
-    left = {name: reason for name, layer in chosen.items() if (reason := _unsuitable(layer, others.get(name)))}
-    layers = {name: layer for name, layer in chosen.items() if name not in left}
+    remaining = {name: reason for name, layer in selection.items() if (reason := _unsuitable(layer, others.get(name)))}
+    layers = {name: layer for name, layer in selection.items() if name not in remaining}
     axes = _axes(result, layers, ctx)
-    left |= {name: why for name in layers if isinstance(why := axes.get(name, "the network never calls it"), str)}
-    layers = {name: layer for name, layer in layers.items() if name not in left}
+    remaining |= {name: why for name in layers if isinstance(why := axes.get(name, "the network never calls it"), str)}
+    layers = {name: layer for name, layer in layers.items() if name not in remaining}
     if not layers:
-        raise OperationError(f"calibrate: bias_correction finds no layer to correct: {left}")
+        raise OperationError(f"calibrate: bias_correction finds no layer to correct: {remaining}")
     places = {name: axis for name, axis in axes.items() if not isinstance(axis, str)}
-    wanted = _means(reference, {name: others[name] for name in layers}, places, ctx, samples)
+    expected = _means(reference, {name: others[name] for name in layers}, places, ctx, samples)
     moved: dict[str, float] = {}
-    order = [name for name in call_order(result, layers, ctx) if name in wanted]
+    order = [name for name in call_order(result, layers, ctx) if name in expected]
     for done, name in enumerate(order, 1):
         mean = _means(result, {name: layers[name]}, places, ctx, samples)[name]
         bias = layers[name].get_parameter("bias")
-        shift = (wanted[name] - mean).to(bias.dtype).view(bias.shape)
+        shift = (expected[name] - mean).to(bias.dtype).view(bias.shape)
         if (mask := result.masks.get(f"{name}.bias")) is not None:
             shift = shift * mask
         bias.data += shift
         moved[name] = float(shift.abs().mean())
         ctx.progress(done, len(order), name)
     ctx.note("mean_shift", moved)
-    if left:
-        ctx.note("unchanged", left)
+    if remaining:
+        ctx.note("unchanged", remaining)
     return result
 
 

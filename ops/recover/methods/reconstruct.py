@@ -54,14 +54,14 @@ def reconstruct_layers(
     """
     result = model.copy()
     others = dict(reference.module.named_modules(remove_duplicate=False))
-    chosen, left = choose_weighted(result, include, exclude)
-    left |= {name: reason for name, layer in chosen.items() if (reason := _unsuitable(layer, others.get(name)))}
+    selection, remaining = choose_weighted(result, include, exclude)
+    remaining |= {name: reason for name, layer in selection.items() if (reason := _unsuitable(layer, others.get(name)))}
     for name, other in sharing_layers(result.module).items():
-        if name in chosen:  # each of them would undo what was solved for the other
-            left.setdefault(name, f"its weight is also '{other}'")
-    layers = {name: layer for name, layer in chosen.items() if name not in left}
+        if name in selection:  # each of them would undo what was solved for the other
+            remaining.setdefault(name, f"its weight is also '{other}'")
+    layers = {name: layer for name, layer in selection.items() if name not in remaining}
     if not layers:
-        raise OperationError(f"calibrate: reconstruct finds no layer to solve for: {left}")
+        raise OperationError(f"calibrate: reconstruct finds no layer to solve for: {remaining}")
     order = call_order(result, layers, ctx)
     errors: dict[str, list[float]] = {}
     for wave in waves(order, layers, largest=WAVE_BYTES):
@@ -70,8 +70,8 @@ def reconstruct_layers(
             errors[name] = _solve(layer, sums.pop(name), _free(result, name, layer))
         ctx.progress(len(errors), len(order), next(iter(wave)))
     ctx.note("relative_error", errors)
-    if left:
-        ctx.note("unchanged", left)
+    if remaining:
+        ctx.note("unchanged", remaining)
     return result
 
 
@@ -98,9 +98,9 @@ def _collect(
     ours, theirs = Probe(model, wave), Probe(reference, {name: others[name] for name in wave})
     sums: dict[str, _Sums] = {}
     for batch in calibration_batches(ctx, samples=samples, batch_size=_BATCH):
-        wanted, given = theirs.run(batch), ours.run(batch)
-        for name, calls in given.items():
-            for (values, _), (_, target) in zip(calls, wanted.get(name, []), strict=True):
+        expected, supplied = theirs.run(batch), ours.run(batch)
+        for name, calls in supplied.items():
+            for (values, _), (_, target) in zip(calls, expected.get(name, []), strict=True):
                 _add(sums, name, wave[name], values, target)
     return sums
 

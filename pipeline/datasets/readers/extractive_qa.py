@@ -159,9 +159,9 @@ def positions(spans: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[
     covers = in_context & (spans[:, :, 0] < ends[:, None])
     last = spans.shape[1] - 1 - np.argmax(covers[:, ::-1], axis=1)
     rows = np.arange(len(spans))
-    held = (starts >= 0) & in_context[rows, first] & in_context[rows, last]
-    held &= (spans[rows, first, 0] <= starts) & (spans[rows, last, 1] >= ends)
-    return np.where(held, first, 0).astype(np.int32), np.where(held, last, 0).astype(np.int32)
+    holdout = (starts >= 0) & in_context[rows, first] & in_context[rows, last]
+    holdout &= (spans[rows, first, 0] <= starts) & (spans[rows, last, 1] >= ends)
+    return np.where(holdout, first, 0).astype(np.int32), np.where(holdout, last, 0).astype(np.int32)
 
 
 class QuestionSet(SplitDataset):

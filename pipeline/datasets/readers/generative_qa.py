@@ -47,11 +47,11 @@ class WrittenReader:
         """As `Reader.read`; text is not augmented."""
         answers = self.tokens["answers"][rows].astype(np.int64)
         inputs = {name: self.tokens[name][rows].astype(np.int64) for name in INPUTS[:2]}
-        given = np.full_like(answers, self.decoding.pad)
-        given[:, 0] = self.decoding.start
-        told = ~self.evaluated[rows]
-        given[told, 1:] = np.where(answers[told, :-1] >= 0, answers[told, :-1], self.decoding.pad)
-        return {**inputs, INPUTS[2]: given}, {"answer_tokens": answers}
+        values = np.full_like(answers, self.decoding.pad)
+        values[:, 0] = self.decoding.start
+        message = ~self.evaluated[rows]
+        values[message, 1:] = np.where(answers[message, :-1] >= 0, answers[message, :-1], self.decoding.pad)
+        return {**inputs, INPUTS[2]: values}, {"answer_tokens": answers}
 
     def show(self, row: int) -> Mapping[str, Any]:
         """As `Reader.show`."""
@@ -92,13 +92,13 @@ def _encoded(
     encoder: Any, questions: Sequence[Question], text: Text, special: tuple[int, int, int]
 ) -> dict[str, np.ndarray]:
     limits = {"padding": "max_length", "truncation": True}
-    asked = encoder([prompt(one.question, one.context) for one in questions], max_length=text.longest, **limits)
+    request = encoder([prompt(one.question, one.context) for one in questions], max_length=text.longest, **limits)
     first = [(one.answers or ("",))[0] for one in questions]
     plain = encoder(first, add_special_tokens=False, truncation=True, max_length=text.answer_tokens - 1)["input_ids"]
     answers = np.full((len(questions), text.answer_tokens), _IGNORED, np.int32)
     for row, tokens in enumerate(plain):
         answers[row, : len(tokens) + 1] = [*tokens, special[1]]
-    return {**as_arrays(asked, INPUTS[:2]), "answers": answers}
+    return {**as_arrays(request, INPUTS[:2]), "answers": answers}
 
 
 def _special(encoder: Any, tokenizer: Path) -> tuple[int, int, int]:
@@ -106,8 +106,8 @@ def _special(encoder: Any, tokenizer: Path) -> tuple[int, int, int]:
     if encoder.eos_token_id is None:
         raise DataError(f"{tokenizer}: the tokenizer has no end token; set eos_token in its tokenizer_config.json")
     config = tokenizer / "config.json"
-    known = json.loads(config.read_text()) if config.exists() else {}
-    start = known.get("decoder_start_token_id")
+    present = json.loads(config.read_text()) if config.exists() else {}
+    start = present.get("decoder_start_token_id")
     return encoder.pad_token_id if start is None else int(start), encoder.eos_token_id, encoder.pad_token_id
 
 

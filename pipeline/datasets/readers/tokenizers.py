@@ -71,8 +71,8 @@ def open_tokenizer(folder: Path) -> Any:
 def input_names(tokenizer: Any, text: Text) -> tuple[str, ...]:
     """Names of the model's inputs, in the order in which models take them."""
     names = ["input_ids", "attention_mask"]
-    wanted = text.token_type_ids
-    if wanted if wanted is not None else "token_type_ids" in tokenizer.model_input_names:
+    expected = text.token_type_ids
+    if expected if expected is not None else "token_type_ids" in tokenizer.model_input_names:
         names.append("token_type_ids")
     return tuple(names)
 
@@ -92,10 +92,10 @@ def pad_token_id(folder: Path) -> int | None:
         from tokenizers import Tokenizer
 
         try:
-            found = Tokenizer.from_file(str(file)).token_to_id(name)
+            result = Tokenizer.from_file(str(file)).token_to_id(name)
         except Exception:  # noqa: BLE001 - the library raises bare exceptions; opening the data set says what is wrong
             return None
-        return None if found is None else int(found)
+        return None if result is None else int(result)
     if vocabulary.is_file():
         words = vocabulary.read_text(encoding="utf-8", errors="replace").splitlines()
         return words.index(name) if name in words else None
@@ -105,10 +105,10 @@ def pad_token_id(folder: Path) -> int | None:
 def _pad_token(folder: Path) -> str | None:
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         try:
-            found = json.loads((folder / name).read_text(encoding="utf-8")).get("pad_token")
+            result = json.loads((folder / name).read_text(encoding="utf-8")).get("pad_token")
         except (OSError, ValueError, AttributeError):
             continue
-        found = found.get("content") if isinstance(found, dict) else found
-        if isinstance(found, str):
-            return found
+        result = result.get("content") if isinstance(result, dict) else result
+        if isinstance(result, str):
+            return result
     return None

@@ -83,10 +83,10 @@ def _parts(path: str, subset: str | None, revision: str | None, folder: Path) ->
     if not isinstance(loaded, Mapping):
         return {None: loaded}
     names = ["train", "calibration", *[name for name in _EVALUATION if name in loaded][:1]]
-    found: dict[Split | None, HubDataset] = {split_named(name, path): loaded[name] for name in names if name in loaded}
-    if "train" not in found:
+    result: dict[Split | None, HubDataset] = {split_named(name, path): loaded[name] for name in names if name in loaded}
+    if "train" not in result:
         raise DataError(f"Hugging Face data set '{path}': no split is called 'train'. Known: {shown(list(loaded))}")
-    return {None: found["train"]} if len(found) == 1 else found
+    return {None: result["train"]} if len(result) == 1 else result
 
 
 def _content(parts: Mapping[Split | None, HubDataset], folder: Path) -> str:
@@ -108,11 +108,13 @@ def _read(parts: Mapping[Split | None, HubDataset], rules: Rules, path: str) -> 
     for split, part in parts.items():
         for name, values in columns.items():
             if name not in part.column_names:
-                known = part.column_names
-                raise DataError(f"'{path}': no column is called '{name}'.{nearest(name, known)} Known: {shown(known)}")
+                present = part.column_names
+                raise DataError(
+                    f"'{path}': no column is called '{name}'.{nearest(name, present)} Known: {shown(present)}"
+                )
             values.append(_values(part, name))
-        prefix, given = f"{split}/" if split else "", rules.columns.id
-        ids += map(str, part[given]) if given else [f"{prefix}{row + 1:06d}" for row in range(len(part))]
+        prefix, supplied = f"{split}/" if split else "", rules.columns.id
+        ids += map(str, part[supplied]) if supplied else [f"{prefix}{row + 1:06d}" for row in range(len(part))]
         places += [f"{path} {prefix}row {row + 1}" for row in range(len(part))]
         splits += [split] * len(part)
     joined = {name: _joined(values) for name, values in columns.items()}

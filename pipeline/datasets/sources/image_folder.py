@@ -128,20 +128,20 @@ def _tops(files: Sequence[PictureFile]) -> dict[str, Split]:
 
 def _splits(files: Sequence[PictureFile], evaluation: float, calibration: float) -> dict[Split, np.ndarray]:
     """As the folders say; what they do not say is held out by the hash of the path."""
-    given = np.array([file.split for file in files], object)
+    values = np.array([file.split for file in files], object)
     paths = [file.path for file in files]
-    if None in given:
+    if None in values:
         return _checked(hashed_split(paths, evaluation=evaluation, calibration=calibration))
-    splits: dict[Split, np.ndarray] = {split: np.flatnonzero(given == split) for split in SPLITS}
+    splits: dict[Split, np.ndarray] = {split: np.flatnonzero(values == split) for split in SPLITS}
     within = splits["train"]
-    held = hashed_split(
+    holdout = hashed_split(
         [paths[row] for row in within],
         evaluation=0 if len(splits["evaluation"]) else evaluation,
         calibration=0 if len(splits["calibration"]) else calibration,
     )
     for split in SPLITS[1:]:
-        splits[split] = np.concatenate([splits[split], within[held[split]]])
-    return _checked(splits | {"train": within[held["train"]]})
+        splits[split] = np.concatenate([splits[split], within[holdout[split]]])
+    return _checked(splits | {"train": within[holdout["train"]]})
 
 
 def _checked(splits: dict[Split, np.ndarray]) -> dict[Split, np.ndarray]:

@@ -78,15 +78,15 @@ def _content(files: Mapping[Split | None, Path], folder: Path) -> str:
 
 
 def _read(files: Mapping[Split | None, Path], rules: Rules) -> Records:
-    wanted = rules.wanted()
-    columns: dict[str, list[Any]] = {name: [] for name in wanted}
+    expected = rules.wanted()
+    columns: dict[str, list[Any]] = {name: [] for name in expected}
     ids: list[str] = []
     places: list[str] = []
     splits: list[Split | None] = []
-    tables = {split: read_table(file, wanted) for split, file in files.items()}
+    tables = {split: read_table(file, expected) for split, file in files.items()}
     for split, table in tables.items():
         rows = len(table.places)
-        for name in wanted:
+        for name in expected:
             columns[name] += table.columns[name]
         ids += [] if rules.columns.id else _numbers(rows, split)
         places += table.places

@@ -193,9 +193,9 @@ def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Pa
 def _asked(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, np.ndarray]]:
     """Questions on one context stay in one split, so that no context is both trained on and judged."""
     columns = rules.columns
-    asked, contexts = records.texts(columns.question), records.texts(columns.context)
+    request, contexts = records.texts(columns.question), records.texts(columns.context)
     answers = records.columns[columns.answers]
-    questions = [parsed(*one) for one in zip(asked, contexts, answers, records.places, strict=True)]
+    questions = [parsed(*one) for one in zip(request, contexts, answers, records.places, strict=True)]
     groups = groups_of(records, columns) if columns.group else contexts
     splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups)
     return questions, limited(splits, np.zeros(len(records), np.int64), rules.limits)

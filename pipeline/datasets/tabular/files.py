@@ -105,10 +105,10 @@ def _csv(file: Path, wanted: Sequence[str] | None) -> Table:
     }
     try:
         with csv.open_csv(file, **options) as stream:
-            known = stream.schema.names
-        requested = _requested(file, wanted, known)
+            present = stream.schema.names
+        requested = _requested(file, wanted, present)
         as_text = csv.ConvertOptions(
-            column_types=dict.fromkeys(known, pa.string()), strings_can_be_null=False, include_columns=requested
+            column_types=dict.fromkeys(present, pa.string()), strings_can_be_null=False, include_columns=requested
         )
         columns = dict(csv.read_csv(file, convert_options=as_text, **options).to_pydict())
     except (pa.ArrowInvalid, OSError) as error:

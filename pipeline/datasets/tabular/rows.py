@@ -84,10 +84,10 @@ def split_named(name: str, place: str) -> Split:
     Raises:
         DataError: with the known names.
     """
-    known = SPLIT_NAMES.get(name.strip().lower())
-    if known is None:
+    present = SPLIT_NAMES.get(name.strip().lower())
+    if present is None:
         raise DataError(f"{place}: '{name}' is no split.{nearest(name, SPLIT_NAMES)} Known: {', '.join(SPLIT_NAMES)}")
-    return known
+    return present
 
 
 def splits_of(records: Records, *, columns: Columns, shares: Shares, groups: Sequence[str]) -> dict[Split, np.ndarray]:
@@ -96,12 +96,12 @@ def splits_of(records: Records, *, columns: Columns, shares: Shares, groups: Seq
     Raises:
         DataError: if there would be no evaluation instances.
     """
-    given = _given(records, columns)
+    values = _given(records, columns)
     everything = np.arange(len(records))
-    if given is None:
+    if values is None:
         splits = hashed_split(groups, evaluation=shares.evaluation, calibration=shares.calibration)
     else:
-        splits = {split: everything[given == split] for split in SPLITS}
+        splits = {split: everything[values == split] for split in SPLITS}
         if not len(splits["calibration"]):
             within = hashed_split(
                 [groups[row] for row in splits["train"]], evaluation=0, calibration=shares.calibration

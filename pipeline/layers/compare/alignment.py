@@ -113,11 +113,11 @@ def _multiply(effective: dict[str, Effective], factored: Factored) -> None:
     first, last = present[0], present[-1]
     spatial = max((weight.shape[2:] for weight in present), key=math.prod)
     read = partial(multiply, [weight.read for weight in present])
-    shape, kept = (last.shape[0], first.shape[1]), (last.kept[0], first.kept[1])
+    shape, remaining = (last.shape[0], first.shape[1]), (last.kept[0], first.kept[1])
     effective[f"{factored.layer}.weight"] = Effective(
         f"{factored.layer}.weight",
         (*(shape[::-1] if factored.turned else shape), *spatial),
-        (*(kept[::-1] if factored.turned else kept), *[None] * len(spatial)),
+        (*(remaining[::-1] if factored.turned else remaining), *[None] * len(spatial)),
         partial(_turned, read) if factored.turned else read,
         (*dict.fromkeys(step for weight in present for step in weight.how), f"{len(present)} factors multiplied"),
     )

@@ -53,8 +53,8 @@ class _Reader:
         for unit in recurrent_nodes(self.skeleton.model):
             self._recurrent(unit)
         for name in self.initializers:
-            named = "." in name or _LOOKED_UP.match(name)
-            if name not in self.used and not name.endswith(_CONSTANTS) and named:
+            by_name = "." in name or _LOOKED_UP.match(name)
+            if name not in self.used and not name.endswith(_CONSTANTS) and by_name:
                 self._other(name)
         return list(self.found.values())
 

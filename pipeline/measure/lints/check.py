@@ -37,11 +37,18 @@ def check(evidence: Evidence, *, run_id: str, at: datetime, overlap: float | Non
     findings: list[Lint] = []
     for subject in subjects:
         for name in LINTS:
-            found = LINTS[name](subject)
-            if found is not None:
+            result = LINTS[name](subject)
+            if result is not None:
                 findings.append(
                     Lint(
-                        subject.model_key, name, subject.target, found.message, found.advice, found.evidence, run_id, at
+                        subject.model_key,
+                        name,
+                        subject.target,
+                        result.message,
+                        result.advice,
+                        result.evidence,
+                        run_id,
+                        at,
                     )
                 )
     odd = {finding.model_key for finding in findings}
@@ -74,7 +81,7 @@ def subjects_of(evidence: Evidence, overlap: float | None = None) -> list[Subjec
                 metrics={**own.get("", {}), **own[target]},
                 timings=tuple(timings[place]),
                 speedups=speedups.get(place, {}),
-                elsewhere={other: found for other, found in own.items() if other not in ("", target)},
+                elsewhere={other: result for other, result in own.items() if other not in ("", target)},
                 most_frequent=answered.get("most_frequent"),
                 most_frequent_label=answered.get("most_frequent_label"),
                 overlap=overlap,
@@ -104,14 +111,14 @@ def _metrics(rows: Rows) -> dict[str, dict[str, dict[str, Measured]]]:
 
 def _speedups(rows: Rows) -> dict[tuple[str, str], dict[str, Speedup]]:
     """Single stream on the fewest threads, by CPU time where there is any."""
-    found: dict[tuple[str, str], dict[str, Speedup]] = defaultdict(dict)
+    result: dict[tuple[str, str], dict[str, Speedup]] = defaultdict(dict)
     stated = [row for row in rows if row["scenario"] == _STATED and row["relation"] in ("base", "parent")]
     # the last one written stays: fewest threads, CPU time before wall-clock time
     for row in sorted(stated, key=lambda row: (-row["threads"], row["clock"] == "cpu")):
-        found[row["model_key"], row["target"]][row["relation"]] = Speedup(
+        result[row["model_key"], row["target"]][row["relation"]] = Speedup(
             **{f.name: row[f.name] for f in fields(Speedup)}
         )
-    return found
+    return result
 
 
 def _mapping(document: Any) -> Mapping[str, Any]:

@@ -9,14 +9,14 @@ from pipeline.measure.lints.api import Finding, Subject, lint
 @lint
 def outputs_far_from_parent(subject: Subject) -> Finding | None:
     """The outputs are farther from the parent's than the operation can explain."""
-    found = subject.notes.get(NOTE)
-    if not isinstance(found, dict) or found["sqnr_db"] >= found["plausible_db"]:
+    result = subject.notes.get(NOTE)
+    if not isinstance(result, dict) or result["sqnr_db"] >= result["plausible_db"]:
         return None
-    layer = found["begins_at"]
+    layer = result["begins_at"]
     where = f"; it begins at '{layer}'" if layer else ""
     return Finding(
-        f"The outputs on {found['instances']} calibration instances are {found['sqnr_db']:.1f} dB from the parent's, below the "
-        f"{found['plausible_db']:.0f} dB that this operation keeps{where}",
+        f"The outputs on {result['instances']} calibration instances are {result['sqnr_db']:.1f} dB from the parent's, below the "
+        f"{result['plausible_db']:.0f} dB that this operation keeps{where}",
         f'`exclude: ["{layer}"]` leaves that layer alone' if layer else "Look at the notes of the model",
-        {"sqnr_db": found["sqnr_db"], "plausible_db": found["plausible_db"], "begins_at": layer},
+        {"sqnr_db": result["sqnr_db"], "plausible_db": result["plausible_db"], "begins_at": layer},
     )

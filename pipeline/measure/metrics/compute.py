@@ -48,7 +48,7 @@ def compute(
     Raises:
         UnknownNameError: if a name is not registered, with the nearest that is.
     """
-    found = []
+    results = []
     for name in METRICS if names is None else names:
         spec = METRICS[name]
         if not isinstance(evidence, spec.evidence) or (spec.relative and base is None):
@@ -58,12 +58,12 @@ def compute(
         try:
             result = spec.compute(evidence, base) if spec.relative else spec.compute(evidence)
             if result is not None:
-                found.append((spec, _estimate(result, spec, evidence)))
+                results.append((spec, _estimate(result, spec, evidence)))
         except Exception as error:  # boundary: a metric of the user's may raise anything
             if failed is None:
                 raise
             failed[name] = blame(error)
-    return found
+    return results
 
 
 def _estimate(

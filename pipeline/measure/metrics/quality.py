@@ -81,8 +81,8 @@ def worst_group_accuracy(predictions: Predictions) -> Estimate | None:
     if "labels" not in predictions.targets:
         return None
     correct = correct_rows(predictions)
-    found = [_worst(correct, np.asarray(values)) for values in (predictions.attributes or {}).values()]
-    return min((worst for worst in found if worst), key=lambda worst: worst.value, default=None)
+    result = [_worst(correct, np.asarray(values)) for values in (predictions.attributes or {}).values()]
+    return min((worst for worst in result if worst), key=lambda worst: worst.value, default=None)
 
 
 @metric(unit="", format=".1%", better=Better.HIGHER, primary=True)

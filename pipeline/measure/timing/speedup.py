@@ -50,9 +50,9 @@ def compare_all(samples: Sequence[ProcessSamples], candidates: Iterable[Candidat
 
     `clock` is `cpu` or `wall`. All samples are of one target.
     """
-    known = {candidate.model_key: candidate for candidate in candidates}
+    present = {candidate.model_key: candidate for candidate in candidates}
     noise = process_noise(samples, clock)
-    found: list[Comparison] = []
+    results: list[Comparison] = []
     for members in _groups(samples).values():
         by_model: dict[str, list[ProcessSamples]] = defaultdict(list)
         for member in members:
@@ -60,9 +60,9 @@ def compare_all(samples: Sequence[ProcessSamples], candidates: Iterable[Candidat
                 by_model[member.case.model_key].append(member)
         for key, own in by_model.items():
             if own[0].role is Role.MODEL:
-                found.extend(_relations(known[key], own, by_model, noise, clock))
-        found.extend(_twins(members, by_model, noise, clock))
-    return found
+                results.extend(_relations(present[key], own, by_model, noise, clock))
+        results.extend(_twins(members, by_model, noise, clock))
+    return results
 
 
 def _relations(
@@ -144,8 +144,8 @@ def process_noise(samples: Sequence[ProcessSamples], clock: str) -> ProcessNoise
 def _scatter(rest: np.ndarray) -> float:
     """Variance of a process's location through the scatter of its rounds: a bootstrap, the mean of all processes."""
     rounds = rest.shape[1]
-    drawn = np.random.default_rng(0).integers(0, rounds, (_SCATTER_RESAMPLES, rounds))
-    return float(np.mean([location(row[drawn]).var() for row in rest]) * rounds / (rounds - 1))
+    draws = np.random.default_rng(0).integers(0, rounds, (_SCATTER_RESAMPLES, rounds))
+    return float(np.mean([location(row[draws]).var() for row in rest]) * rounds / (rounds - 1))
 
 
 def _table(members: Sequence[ProcessSamples], clock: str) -> np.ndarray:

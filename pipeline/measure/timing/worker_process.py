@@ -39,11 +39,11 @@ class _Measured:
         self._session: Session = target.open(Path(command["model"]), threads=self._threads)
         self.load_seconds = time.perf_counter() - start
         padded = takes_one_length(self._session)
-        made = batches(arrays, self._session.inputs, int(command["batch"]), padded=padded)
-        tokens = mean_tokens(made)
+        output = batches(arrays, self._session.inputs, int(command["batch"]), padded=padded)
+        tokens = mean_tokens(output)
         if tokens is not None:
             self.description = {**self.description, "tokens": round(tokens, 1)}
-        self._feeds: Feeds = itertools.cycle(made)
+        self._feeds: Feeds = itertools.cycle(output)
         first = next(self._feeds)
         start = time.perf_counter()
         self._session.run(first)
@@ -51,13 +51,13 @@ class _Measured:
 
     def warm(self, rule: Mapping[str, Any]) -> dict[str, Any]:
         """Warm up and say how it went."""
-        found = warm_up(self._session, self._feeds, Warmup.model_validate(rule))
+        result = warm_up(self._session, self._feeds, Warmup.model_validate(rule))
         return {
-            "runs": found.runs,
-            "seconds": found.seconds,
-            "stable": found.stable,
-            "run_seconds": found.run_seconds,
-            "valid": found.valid,
+            "runs": result.runs,
+            "seconds": result.seconds,
+            "stable": result.stable,
+            "run_seconds": result.run_seconds,
+            "valid": result.valid,
         }
 
     def run(self, *, runs: int, seconds: float, max_seconds: float, prime: int, fewest: int) -> dict[str, Any]:

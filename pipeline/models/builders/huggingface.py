@@ -62,9 +62,9 @@ def huggingface(
     if need.initialise:
         _check_keys(base, config or {})
     _check_own_code(config or {})
-    wanted = _wanted(base, config or {}, need)
+    expected = _wanted(base, config or {}, need)
     with _refused(f"config of '{base.model_type}'"):
-        settings = type(base).from_dict({**inherited, **wanted})
+        settings = type(base).from_dict({**inherited, **expected})
     _check_length(settings, need)
     notes: dict[str, Any] = {}
     if not need.pretrained:
@@ -147,29 +147,29 @@ def _check_own_code(config: Mapping[str, Any]) -> None:
 
 def _check_keys(base: Any, config: Mapping[str, Any]) -> None:
     """A configuration takes any key without complaint, so that a misspelt one would do nothing."""
-    known = [*base.to_dict(), *base.attribute_map]
+    present = [*base.to_dict(), *base.attribute_map]
     for key in config:
-        if key not in known:
-            raise ModelError(f"config: '{base.model_type}' has no '{key}'.{nearest(key, known)}")
+        if key not in present:
+            raise ModelError(f"config: '{base.model_type}' has no '{key}'.{nearest(key, present)}")
 
 
 def _wanted(base: Any, config: Mapping[str, Any], need: Need) -> dict[str, Any]:
     """The entry's settings, with the classes and the input size of the data."""
-    wanted: dict[str, Any] = dict(config)
+    expected: dict[str, Any] = dict(config)
     task = TASKS[need.task]
     if task.is_autoregressive or hasattr(base, "use_cache"):
-        wanted["use_cache"] = False  # keys and values of earlier tokens would be outputs of the exported graph
+        expected["use_cache"] = False  # keys and values of earlier tokens would be outputs of the exported graph
     if task.has_classes:
-        wanted["id2label"] = dict(enumerate(need.classes))
-        wanted["label2id"] = {name: number for number, name in enumerate(need.classes)}
+        expected["id2label"] = dict(enumerate(need.classes))
+        expected["label2id"] = {name: number for number, name in enumerate(need.classes)}
     if need.picture is not None:
         channels, height, width = need.picture
         sizes = {"num_channels": channels, "image_size": height if height == width else [height, width]}
         for key in [key for key in sizes if hasattr(base, key)]:
             if config.get(key, sizes[key]) != sizes[key]:
                 raise ModelError(f"config: {key} is {config[key]}, but the pictures have {sizes[key]}; leave it out")
-            wanted[key] = sizes[key]
-    return wanted
+            expected[key] = sizes[key]
+    return expected
 
 
 def _check_length(settings: Any, need: Need) -> None:

@@ -69,8 +69,8 @@ def _run(model: ModelProto, need: Need, file: Path) -> dict[str, np.ndarray]:
         session = open_session(model.SerializeToString())
         names = [one.name for one in session.get_outputs()]
         feed = _feed(need)
-        taken = {one.name: feed[one.name] for one in session.get_inputs()}
-        return dict(zip(names, session.run(None, taken), strict=True))
+        in_use = {one.name: feed[one.name] for one in session.get_inputs()}
+        return dict(zip(names, session.run(None, in_use), strict=True))
     except _runtime_errors() as error:
         raise ModelError(f"{file}: ONNX Runtime refuses the model or the data's inputs ({reason(error)})") from None
 
@@ -87,15 +87,17 @@ def _feed(need: Need) -> dict[str, np.ndarray]:
 
 def _match_outputs(results: Mapping[str, Any], need: Need, file: Path) -> dict[str, str]:
     """Output of the file -> output of the task: by name, else by order, else the ones of the right shape."""
-    wanted = list(TASKS[need.task].outputs)
-    left = [name for name in wanted if name not in results]
-    others = [name for name in results if name not in wanted]
-    if len(others) != len(left):
-        fitting = [name for name in others if left and fits(getattr(results[name], "shape", ()), left[0], need)]
+    expected = list(TASKS[need.task].outputs)
+    remaining = [name for name in expected if name not in results]
+    others = [name for name in results if name not in expected]
+    if len(others) != len(remaining):
+        fitting = [
+            name for name in others if remaining and fits(getattr(results[name], "shape", ()), remaining[0], need)
+        ]
         others = [name for name in fitting if results[name].dtype.kind == "f"]
-    if len(others) != len(left):
-        raise ModelError(f"{file}: has the outputs {', '.join(results)}; the task needs {', '.join(wanted)}")
-    return {**{name: name for name in wanted if name in results}, **dict(zip(others, left, strict=True))}
+    if len(others) != len(remaining):
+        raise ModelError(f"{file}: has the outputs {', '.join(results)}; the task needs {', '.join(expected)}")
+    return {**{name: name for name in expected if name in results}, **dict(zip(others, remaining, strict=True))}
 
 
 def _saved(model: ModelProto) -> Path:

@@ -38,10 +38,10 @@ def python(
             "it in a model entry of the recipe"
         )
     function = _found(factory)
-    given = dict(arguments or {})
-    if "need" in _parameters(function, given, factory):
-        given["need"] = need
-    module = _called(function, given, factory)
+    values = dict(arguments or {})
+    if "need" in _parameters(function, values, factory):
+        values["need"] = need
+    module = _called(function, values, factory)
     notes: dict[str, Any] = {}
     if need.pretrained:
         if weights is None:
@@ -62,8 +62,8 @@ def _found(factory: str) -> Callable[..., Any]:
         raise ModelError(f"factory: '{place}' cannot be imported ({error}); is its folder on PYTHONPATH?") from None
     function = getattr(module, name, None)
     if not callable(function):
-        known = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
-        raise ModelError(f"factory: '{place}' has no function '{name}'.{nearest(name, known)}")
+        present = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
+        raise ModelError(f"factory: '{place}' has no function '{name}'.{nearest(name, present)}")
     return function  # type: ignore[no-any-return]
 
 
@@ -78,9 +78,9 @@ def _parameters(function: Callable[..., Any], given: dict[str, Any], factory: st
         return list(parameters)
     for name in given:
         if name not in parameters:
-            known = [one for one in parameters if one != "need"]
+            present = [one for one in parameters if one != "need"]
             raise ModelError(
-                f"arguments: {factory} takes no '{name}'.{nearest(name, known)} Known: {', '.join(known) or 'none'}"
+                f"arguments: {factory} takes no '{name}'.{nearest(name, present)} Known: {', '.join(present) or 'none'}"
             )
     for name, p in parameters.items():
         if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in (*given, "need"):

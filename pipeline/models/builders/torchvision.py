@@ -31,9 +31,9 @@ def torchvision(
     lets a classifier that does not fit the data's classes start anew, to be trained.
     """
     models = _library()
-    known = models.list_models(module=models)
-    if architecture not in known:
-        raise ModelError(f"torchvision has no architecture '{architecture}'.{nearest(architecture, known)}")
+    present = models.list_models(module=models)
+    if architecture not in present:
+        raise ModelError(f"torchvision has no architecture '{architecture}'.{nearest(architecture, present)}")
     try:
         module = models.get_model(architecture, weights=None, num_classes=len(need.classes), **(config or {}))
     except (TypeError, ValueError) as error:

@@ -47,14 +47,14 @@ def _check_version(model: ModelProto, file: Path) -> None:
     import onnx
 
     operators = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    known = onnx.defs.onnx_opset_version()
-    for what, found, newest in (
+    present = onnx.defs.onnx_opset_version()
+    for what, result, newest in (
         ("IR version", model.ir_version, onnx.IR_VERSION),
-        ("operator set", max(operators, default=0), known),
+        ("operator set", max(operators, default=0), present),
     ):
-        if found > newest:
+        if result > newest:
             raise ModelError(
-                f"{file}: its {what} is {found}, and {newest} is the newest that the installed onnx {onnx.__version__} knows; "
+                f"{file}: its {what} is {result}, and {newest} is the newest that the installed onnx {onnx.__version__} knows; "
                 "save it with an older one, or update onnx and onnxruntime"
             )
 
@@ -109,7 +109,7 @@ def _constants(graph: GraphProto) -> Iterator[tuple[Any, TensorProto]]:
     from onnx import numpy_helper
 
     kinds = onnx.TensorProto
-    held = {kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE, kinds.INT8, kinds.UINT8}
+    holdout = {kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE, kinds.INT8, kinds.UINT8}
     results = {value.name for value in graph.output}
     for node in list(graph.node):
         if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or node.output[0] in results:
@@ -120,7 +120,7 @@ def _constants(graph: GraphProto) -> Iterator[tuple[Any, TensorProto]]:
                 tensor.CopyFrom(attribute.t)
             elif attribute.name == "value_floats":
                 tensor = numpy_helper.from_array(np.asarray(attribute.floats, np.float32))
-            if tensor.dims and tensor.data_type in held:
+            if tensor.dims and tensor.data_type in holdout:
                 tensor.name = node.output[0]
                 yield node, tensor
 

@@ -23,14 +23,14 @@ def match_inputs(graph: GraphProto, need: Need, file: Path) -> dict[str, str]:
     Raises:
         ModelError: if the file takes something that the data does not give.
     """
-    given, taken = list(need.inputs), [value.name for value in graph.input]
-    others = [name for name in taken if name not in given]
-    left = [name for name in given if name not in taken]
-    spare = left[len(others) :]
-    if len(others) > len(left) or (others and not set(spare) <= _OPTIONAL) or not taken:
-        raise ModelError(f"{file}: has the inputs {', '.join(taken)}; the task needs {', '.join(given)}")
-    renamed = dict(zip(others, left, strict=False))
-    return {name: renamed.get(name, name) for name in taken}
+    values, in_use = list(need.inputs), [value.name for value in graph.input]
+    others = [name for name in in_use if name not in values]
+    remaining = [name for name in values if name not in in_use]
+    spare = remaining[len(others) :]
+    if len(others) > len(remaining) or (others and not set(spare) <= _OPTIONAL) or not in_use:
+        raise ModelError(f"{file}: has the inputs {', '.join(in_use)}; the task needs {', '.join(values)}")
+    renamed = dict(zip(others, remaining, strict=False))
+    return {name: renamed.get(name, name) for name in in_use}
 
 
 def check_batch_axis(graph: GraphProto, file: Path) -> None:
@@ -118,7 +118,7 @@ def _fits(sizes: Sequence[int | None] | None, shape: Sequence[int]) -> bool:
     if sizes is None:
         return True
     pairs = zip(sizes[1:], shape, strict=False)
-    return len(sizes) == len(shape) + 1 and all(size in (None, given) for size, given in pairs)
+    return len(sizes) == len(shape) + 1 and all(size in (None, values) for size, values in pairs)
 
 
 def _fits_turned(sizes: Sequence[int | None] | None, shape: Sequence[int]) -> bool:
@@ -165,8 +165,8 @@ def _needed_cast(value: ValueInfoProto, dtype: str, called: str) -> str:
         return ""
     name = _type_name(kind)
     floats = {"float16", "bfloat16", "float32", "float64"}
-    known = name in floats or (dtype.startswith("int") and name in {"int32", "int64", "bool"})
-    if not known:
+    present = name in floats or (dtype.startswith("int") and name in {"int32", "int64", "bool"})
+    if not present:
         detail = "raw pixels" if name == "uint8" and dtype.startswith("float") else "another type"
         raise ModelError(
             f"{called} takes {name}, {detail}, and the data gives {dtype}, normalised; export the network with a float input"
@@ -220,8 +220,8 @@ def _behind_input(model: ModelProto, name: str) -> str:
 
 
 def _room(model: Any, name: str) -> str:
-    taken = {used for node in model.graph.node for used in (*node.input, *node.output)}
+    in_use = {used for node in model.graph.node for used in (*node.input, *node.output)}
     inner = f"{name}_inner"
-    while inner in taken:
+    while inner in in_use:
         inner += "_"
     return inner

@@ -18,8 +18,8 @@ KEPT_TOGETHER = ("huggingface", "onnx")
 
 def origin(entry: Mapping[str, Any]) -> str | None:
     """The file, folder or hub id that an entry of conf/model takes its weights from, if it takes any."""
-    found = entry.get("path" if entry.get("builder") == "onnx" else "weights")
-    return found if isinstance(found, str) and found else None
+    result = entry.get("path" if entry.get("builder") == "onnx" else "weights")
+    return result if isinstance(result, str) and result else None
 
 
 def model_folder(entry: Mapping[str, Any], needed: Sequence[str], also: Sequence[str] = ()) -> Path | None:
@@ -53,7 +53,7 @@ def read_json(file: Path) -> dict[str, Any]:
         ModelError: if it is damaged.
     """
     try:
-        found = json.loads(file.read_text())
+        result = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise ModelError(f"{file}: damaged or no JSON ({reason(error)})") from None
-    return found if isinstance(found, dict) else {}
+    return result if isinstance(result, dict) else {}

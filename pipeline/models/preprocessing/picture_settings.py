@@ -61,8 +61,8 @@ def _of_timm_architecture(entry: Mapping[str, Any]) -> PictureSettings | None:
         from timm.models import get_pretrained_cfg
     except (ImportError, RuntimeError):
         return None  # building the model says so
-    found = get_pretrained_cfg(str(entry.get("architecture")), allow_unregistered=True)
-    return None if found is None else _of_timm(found.to_dict(), f"timm's pretrained_cfg of '{entry['architecture']}'")
+    result = get_pretrained_cfg(str(entry.get("architecture")), allow_unregistered=True)
+    return None if result is None else _of_timm(result.to_dict(), f"timm's pretrained_cfg of '{entry['architecture']}'")
 
 
 def _of_timm(config: Mapping[str, Any], source: str) -> PictureSettings:
@@ -100,17 +100,17 @@ def _of_torchvision(entry: Mapping[str, Any]) -> PictureSettings | None:
     published = {one.name: one for one in models.get_model_weights(entry["architecture"])}
     if entry["weights"] not in published:
         return None
-    found = published[entry["weights"]].transforms()
+    result = published[entry["weights"]].transforms()
     return PictureSettings(
         f"torchvision's transforms of {entry['architecture']} {entry['weights']}",
         {
-            "size": int(found.crop_size[0]),
-            "resize": int(found.resize_size[0]),
+            "size": int(result.crop_size[0]),
+            "resize": int(result.resize_size[0]),
             "fit": "crop",
-            "interpolation": found.interpolation.value,
+            "interpolation": result.interpolation.value,
             "rounding": "torchvision",
             "channel_order": "rgb",
-            "mean": list(found.mean),
-            "std": list(found.std),
+            "mean": list(result.mean),
+            "std": list(result.std),
         },
     )

@@ -56,15 +56,15 @@ _ENCODERS = {"bert", "roberta", "electra", "xlm-roberta", "camembert", "ernie", 
 
 def _limit(config: Mapping[str, Any]) -> int | None:
     """Positions that a configuration has; those of RoBERTa's family begin after that of padding."""
-    found = config.get("max_position_embeddings") or config.get("n_positions")
-    if not isinstance(found, int) or found < 1:
+    result = config.get("max_position_embeddings") or config.get("n_positions")
+    if not isinstance(result, int) or result < 1:
         return None
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl"):
-        return found - int(config.get("pad_token_id") or 1) - 1
-    return found
+        return result - int(config.get("pad_token_id") or 1) - 1
+    return result
 
 
 def _tokenizer_limit(folder: Path) -> int | None:
     file = folder / "tokenizer_config.json"
-    found = read_json(file).get("model_max_length") if file.is_file() else None
-    return int(found) if isinstance(found, int | float) and 0 < found < 1 << 30 else None
+    result = read_json(file).get("model_max_length") if file.is_file() else None
+    return int(result) if isinstance(result, int | float) and 0 < result < 1 << 30 else None

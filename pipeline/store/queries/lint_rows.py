@@ -57,9 +57,9 @@ def lint_rows(results: Path, *, models: Collection[str], device: str) -> dict[st
         rows = {}
         for name, query in _QUERIES.items():
             values = {"models": list(models)} | ({"device": device} if "$device" in query else {})
-            found = db.execute(query, values)
-            names = [column[0] for column in found.description or ()]
-            rows[name] = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+            result = db.execute(query, values)
+            names = [column[0] for column in result.description or ()]
+            rows[name] = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
         return rows
     finally:
         db.close()

@@ -86,12 +86,12 @@ class Column(NamedTuple):
     comment: str
 
 
-def column_name(metric: str, taken: Iterable[str]) -> str:
+def column_name(metric: str, in_use: Iterable[str]) -> str:
     """Return the name of a metric's column: its own, unless SQL, which ignores case, would take it for another's.
 
     SQL knows no empty name and ends a query at a NUL; a view that cannot be made would keep a store from being published.
     """
-    used = {name.casefold() for name in (*_FIXED, *taken)}
+    used = {name.casefold() for name in (*_FIXED, *in_use)}
     own = metric.replace("\0", "") or _NAMELESS
     name, tries = own, 1
     while name.casefold() in used:
@@ -122,13 +122,13 @@ def statements(columns: Sequence[Column]) -> list[str]:
 def refresh(db: duckdb.DuckDBPyConnection) -> None:
     """Make the view fit the metrics in the default database, if it does not yet."""
     for (metric,) in db.execute(_NEW_METRICS).fetchall():
-        taken = [name for (name,) in db.execute("SELECT name FROM scoreboard_column").fetchall()]
-        db.execute("INSERT INTO scoreboard_column VALUES (?, ?)", [metric, column_name(metric, taken)])
-    wanted = statements(columns_of(db))
-    text = ";\n".join(wanted)
+        in_use = [name for (name,) in db.execute("SELECT name FROM scoreboard_column").fetchall()]
+        db.execute("INSERT INTO scoreboard_column VALUES (?, ?)", [metric, column_name(metric, in_use)])
+    expected = statements(columns_of(db))
+    text = ";\n".join(expected)
     if one(db, "SELECT value FROM meta WHERE key = 'scoreboard'") == text:
         return
-    for statement in wanted:
+    for statement in expected:
         db.execute(statement)
     db.execute("INSERT INTO meta VALUES ('scoreboard', ?) ON CONFLICT DO UPDATE SET value = excluded.value", [text])
 

@@ -81,8 +81,8 @@ def insert_values(db: duckdb.DuckDBPyConnection, records: Sequence[InstanceValue
     """Append values by instance, without the sets that are there already. Returns the rows added."""
     facts = {_fact_of_values(record): record for record in records}
     query = "SELECT replace(fact::VARCHAR, '-', '') FROM value_set WHERE fact IN (SELECT unnest(?::UUID[]))"
-    for (known,) in db.execute(query, [list(facts)]).fetchall():
-        del facts[known]
+    for (present,) in db.execute(query, [list(facts)]).fetchall():
+        del facts[present]
     if not facts:
         return 0
     numbers = range(_next(db, "value_set"), _next(db, "value_set") + len(facts))
