@@ -137,5 +137,5 @@ def test_a_root_that_all_others_wait_for_has_the_threads_of_all_workers(
 def test_a_job_that_runs_alone_has_no_more_threads_than_there_are_cores_unless_asked(
     monkeypatch, workers, threads, alone
 ):
-    monkeypatch.setattr("pipeline.core.machine.cpu_quota.cores", lambda: 4)
+    monkeypatch.setattr("pipeline.sweep.config.cores", lambda: 4)
     assert ExecutorConfig(workers=workers, threads=threads).threads_alone() == alone

@@ -158,7 +158,7 @@ def test_every_builder_has_an_entry():
             entry("residual_cnn", width=[1]),
             "Model 'mine': unknown parameter 'width'. Did you mean 'widths'? Known: depths, widths",
         ),
-        (entry("residual_cnn", widths="wide"), "Model 'mine': widths: Input should be a valid list (got 'wide')"),
+        (entry("residual_cnn", widths="wide"), "Model 'mine': widths: expected a list, e.g. [a, b] (got 'wide')"),
         (
             entry("residual_cnn", widths=[0]),
             "Model 'mine': widths.0: Input should be greater than or equal to 1 (got 0)",

@@ -103,7 +103,7 @@ def test_weights_beside_the_file_come_with_it(tmp_path):
     assert not any(tensor.external_data for tensor in onnx.load(built.path, load_external_data=False).graph.initializer)
     assert np.allclose(_answers(built), LOGITS, atol=1e-4)
     (tmp_path / "net.onnx.data").unlink()
-    with pytest.raises(ModelError, match=re.escape("its weights are in 'net.onnx.data', which is not beside it")):
+    with pytest.raises(ModelError, match=re.escape("there is no 'net.onnx.data' beside the model")):
         build(entry("onnx", path=str(path)), PICTURES)
 
 
