@@ -54,7 +54,7 @@ __all__ = [
     "TorchModel",
     "Uses",
     "operation",
-]  # fmt: skip
+]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

@@ -23,9 +23,23 @@ SIGMOID = "sigmoid"
 _POSITIVE = (PROBABILITIES, SIGMOID)
 _TOLERANCE = 1e-3
 _MOVES = {
-    "Alias", "Clone", "Expand", "Permute", "Reshape", "ReshapeAlias", "Squeeze", "T", "ToCopy", "Transpose", "UnsafeView",
-    "Unsqueeze", "View", "Cast", "Flatten", "Identity",
-}  # fmt: skip
+    "Alias",
+    "Clone",
+    "Expand",
+    "Permute",
+    "Reshape",
+    "ReshapeAlias",
+    "Squeeze",
+    "T",
+    "ToCopy",
+    "Transpose",
+    "UnsafeView",
+    "Unsqueeze",
+    "View",
+    "Cast",
+    "Flatten",
+    "Identity",
+}
 """Operations that only move or convert values, by torch's or ONNX' names."""
 _LAST = {"Softmax": PROBABILITIES, "LogSoftmax": LOG_PROBABILITIES, "Sigmoid": SIGMOID}
 

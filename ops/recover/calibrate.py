@@ -11,9 +11,25 @@ from ops.core.operation import Ancestry, Context, Exclude, Include, Kind, ModelR
 from ops.core.order import palette_lost
 
 _WITHOUT_BATCH_NORM = {
-    "albert", "bart", "beit", "bert", "convnext", "convnextv2", "deberta", "deberta-v2", "deit", "distilbert", "electra",
-    "gpt2", "roberta", "swin", "swinv2", "t5", "vit", "xlm-roberta",
-}  # fmt: skip
+    "albert",
+    "bart",
+    "beit",
+    "bert",
+    "convnext",
+    "convnextv2",
+    "deberta",
+    "deberta-v2",
+    "deit",
+    "distilbert",
+    "electra",
+    "gpt2",
+    "roberta",
+    "swin",
+    "swinv2",
+    "t5",
+    "vit",
+    "xlm-roberta",
+}
 """Architectures of Hugging Face transformers that have layer normalisation only."""
 
 

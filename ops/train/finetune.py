@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ops.core.errors import OperationError  # fmt: skip
+from ops.core.errors import OperationError
 from ops.core.operation import Context, Exclude, Fraction, Include, Kind, ModelRef, TorchModel, Uses, operation
 from ops.core.order import palette_lost
 from ops.train.loop.optimizers import OptimizerName, ScheduleName

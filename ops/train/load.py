@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ops.core.errors import OperationError  # fmt: skip
+from ops.core.errors import OperationError
 from ops.core.operation import Ancestry, Context, Format, Kind, ModelEntry, OnnxModel, TorchModel, Uses, operation
 
 _ONNX_BUILDER = "onnx"

@@ -22,8 +22,14 @@ from pipeline.stages.operation_context import PROGRESS_FILE
 Durations = Mapping[tuple[str, str], float]
 """(kind of job, operation) -> median seconds in past runs."""
 
-_MARKS = {"waiting": ("·", "dim"), "running": ("▶", "bold cyan"), "done": ("✓", "green"), "cached": ("✓", "dim green"),
-          "failed": ("✗", "bold red"), "skipped": ("-", "yellow")}  # fmt: skip
+_MARKS = {
+    "waiting": ("·", "dim"),
+    "running": ("▶", "bold cyan"),
+    "done": ("✓", "green"),
+    "cached": ("✓", "dim green"),
+    "failed": ("✗", "bold red"),
+    "skipped": ("-", "yellow"),
+}
 _MARGIN_LINES = 4
 
 

@@ -112,8 +112,10 @@ def print_next(results: Path, console: Console) -> None:
     console.print(f"  look:  {listing}panel serve viewer --show", highlight=False, markup=False)
     console.print(
         f"  ask:   python -c \"import duckdb; print(duckdb.connect('{results}', read_only=True).sql('FROM scoreboard'))\"",
-        highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _cell(score: Score | None, metric: Metric) -> Text:

@@ -129,10 +129,12 @@ def bootstrap_mean(values: np.ndarray, *, resamples: int = 1000, seed: int = 0) 
         )
     generator = np.random.default_rng(seed)
     block = max(1, _CHUNK // values.size)
-    means = np.concatenate([
-        values[generator.integers(0, values.size, (min(block, resamples - done), values.size))].mean(axis=1)
-        for done in range(0, resamples, block)
-    ])  # fmt: skip
+    means = np.concatenate(
+        [
+            values[generator.integers(0, values.size, (min(block, resamples - done), values.size))].mean(axis=1)
+            for done in range(0, resamples, block)
+        ]
+    )
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(values.mean()), float(low), float(high))
 

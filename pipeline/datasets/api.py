@@ -28,9 +28,21 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "DATASETS", "SPLITS", "Answers", "Batch", "Count", "DataError", "Dataset", "DatasetFactory", "Decoding",
-    "GenerativeDataset", "QuestionDataset", "Share", "Split", "dataset",
-]  # fmt: skip
+    "DATASETS",
+    "SPLITS",
+    "Answers",
+    "Batch",
+    "Count",
+    "DataError",
+    "Dataset",
+    "DatasetFactory",
+    "Decoding",
+    "GenerativeDataset",
+    "QuestionDataset",
+    "Share",
+    "Split",
+    "dataset",
+]
 
 Split = Literal["train", "calibration", "evaluation"]
 SPLITS: tuple[Split, ...] = ("train", "calibration", "evaluation")

@@ -12,9 +12,12 @@ from pipeline.datasets.api import DataError
 _BREAKING = ("Cc", "Cs", "Zl", "Zp")
 """Unicode categories that do not fit into a line or a store: controls, surrogates, separators of lines and paragraphs."""
 _KINDS = {
-    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
-}  # fmt: skip
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 _FIRST_ESCAPE, _LAST_ESCAPE = 0xDC80, 0xDCFF  # Python's stand-ins for the bytes of a name that are not UTF-8
 
 

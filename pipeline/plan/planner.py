@@ -240,29 +240,51 @@ class _Planner:
         return Ancestry(entries[0] if entries else {}, self.facts.task, ())
 
     def _add(
-        self, node: Node, spec: OpSpec, params: dict[str, Any], references: dict[str, Key], parent: Step | None,
-        *, given: int | None, settled: tuple[str, ...],
-    ) -> None:  # fmt: skip
+        self,
+        node: Node,
+        spec: OpSpec,
+        params: dict[str, Any],
+        references: dict[str, Key],
+        parent: Step | None,
+        *,
+        given: int | None,
+        settled: tuple[str, ...],
+    ) -> None:
         seed = given if given is not None else parent.seed if parent else self.recipe.seed
         export = None
         if parent is not None and spec.consumes is Format.ONNX and parent.format is Format.TORCH:
             export = self.facts.export_key(parent.key)
         uses = spec.uses_with(params)
         key = step_key(
-            op=spec.name, version=spec.version, params=params,
-            parent=export or (parent.key if parent else None), references=references,
+            op=spec.name,
+            version=spec.version,
+            params=params,
+            parent=export or (parent.key if parent else None),
+            references=references,
             data=self.facts.data_fingerprint if Uses.DATA in uses else None,
             seed=seed if Uses.SEED in uses else None,
             # the fingerprint of the data covers its interface
             interface=self.facts.interface if Uses.INTERFACE in uses and Uses.DATA not in uses else None,
-            code=self.facts.code.get(spec.name), libraries=releases(spec.libraries, self.facts.libraries),
-        )  # fmt: skip
+            code=self.facts.code.get(spec.name),
+            libraries=releases(spec.libraries, self.facts.libraries),
+        )
         step = Step(
-            key=key, path=node.path, parent=parent.key if parent else None, root=parent.root if parent else key,
-            depth=parent.depth + 1 if parent else 0, op=spec.name, kind=spec.kind.value, version=spec.version,
-            params=params, references=references, seed=seed, format=spec.produces, export=export,
-            gives_seed=given is not None, settled=settled,
-        )  # fmt: skip
+            key=key,
+            path=node.path,
+            parent=parent.key if parent else None,
+            root=parent.root if parent else key,
+            depth=parent.depth + 1 if parent else 0,
+            op=spec.name,
+            kind=spec.kind.value,
+            version=spec.version,
+            params=params,
+            references=references,
+            seed=seed,
+            format=spec.produces,
+            export=export,
+            gives_seed=given is not None,
+            settled=settled,
+        )
         self.at[node.path] = self.steps.setdefault(key, step)
         if self.steps[key] is not step:
             self.aliases[node.path] = key

@@ -109,9 +109,14 @@ def parse(config: object) -> Recipe:
     if reader.problems:
         raise RecipeError(reader.problems)
     return Recipe(
-        name=str(name), nodes=nodes, targets=tuple(dict.fromkeys(targets)), seed=seed,
-        description=raw.get("description") or "", dataset=raw.get("dataset"), model=raw.get("model"),
-    )  # fmt: skip
+        name=str(name),
+        nodes=nodes,
+        targets=tuple(dict.fromkeys(targets)),
+        seed=seed,
+        description=raw.get("description") or "",
+        dataset=raw.get("dataset"),
+        model=raw.get("model"),
+    )
 
 
 def _name_and_seed(name: Any, seed: Any) -> Iterator[str]:

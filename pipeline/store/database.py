@@ -30,8 +30,10 @@ SCHEMA_VERSION = 2
 _MAGIC = slice(8, 12)
 _QUOTED = re.compile(r'"[^"]*"')
 _WITHOUT_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False, "autoload_known_extensions": False, "allow_community_extensions": False,
-}  # fmt: skip
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+}
 _META = """
 SELECT column_name, data_type
 FROM system.main.duckdb_columns() SEMI JOIN system.main.duckdb_tables() USING (database_oid, table_oid)

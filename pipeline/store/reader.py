@@ -37,11 +37,25 @@ from pipeline.store.views import make_views
 Connection = duckdb.DuckDBPyConnection
 
 __all__ = [
-    "Connection", "EmptyResultsError", "ForeignFileError", "LogProbabilities", "LogRows", "NewerSchemaError", "NoResultsError",
-    "OlderSchemaError", "SchemaVersionError", "StoreError", "UnreadableResultsError", "all_probabilities",
-    "js_divergence", "kl_divergence",
-    "log_probabilities", "margin", "open_results", "snapshot_id",
-]  # fmt: skip
+    "Connection",
+    "EmptyResultsError",
+    "ForeignFileError",
+    "LogProbabilities",
+    "LogRows",
+    "NewerSchemaError",
+    "NoResultsError",
+    "OlderSchemaError",
+    "SchemaVersionError",
+    "StoreError",
+    "UnreadableResultsError",
+    "all_probabilities",
+    "js_divergence",
+    "kl_divergence",
+    "log_probabilities",
+    "margin",
+    "open_results",
+    "snapshot_id",
+]
 
 
 def open_results(path: Path) -> Connection:

@@ -40,9 +40,12 @@ def side_store(results: Path) -> Path:
 
 
 def compare_models(
-    results: Path, model: str, reference: str, workspace: Path | None = None,
+    results: Path,
+    model: str,
+    reference: str,
+    workspace: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Path, int]:  # fmt: skip
+) -> tuple[Path, int]:
     """Compare all layers of `model` with those of `reference` (names, or beginnings of keys); write and publish.
 
     Returns the file and the number of comparisons.
@@ -142,9 +145,19 @@ def _evidence_in(artifacts: ArtifactStore) -> dict[tuple[str, str], Key]:
 def _row(row: tuple[Any, ...]) -> _Row:
     key, parent, root, form, name, title, recipe, op, version, kind, params, references, notes = row
     record = Model(
-        model_key=key, parent_key=parent, name=name, title=title, recipe=recipe, op=op, op_version=version, kind=kind,
-        format=form, params=json.loads(params), references=json.loads(references), notes=json.loads(notes),
-    )  # fmt: skip
+        model_key=key,
+        parent_key=parent,
+        name=name,
+        title=title,
+        recipe=recipe,
+        op=op,
+        op_version=version,
+        kind=kind,
+        format=form,
+        params=json.loads(params),
+        references=json.loads(references),
+        notes=json.loads(notes),
+    )
     return _Row(Key(key), Key(parent) if parent else None, Key(root), form, record)
 
 

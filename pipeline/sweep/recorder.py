@@ -106,10 +106,18 @@ class Recorder:
     def _step(self, job: Job[Any], outcome: Outcome) -> Step:
         step = self._recording.steps[job.model]
         common: dict[str, Any] = {
-            "run_id": self._run_id, "path": job.path, "job": job.stage, "model_key": job.model,
-            "parent_key": step.parent, "op": step.op, "kind": step.kind, "params": step.written,
-            "outcome": state_of(outcome), "finished_at": datetime.now(UTC), "target": job.target,
-        }  # fmt: skip
+            "run_id": self._run_id,
+            "path": job.path,
+            "job": job.stage,
+            "model_key": job.model,
+            "parent_key": step.parent,
+            "op": step.op,
+            "kind": step.kind,
+            "params": step.written,
+            "outcome": state_of(outcome),
+            "finished_at": datetime.now(UTC),
+            "target": job.target,
+        }
         if isinstance(outcome, Done):
             common |= {"seconds": outcome.seconds, "cpu_seconds": outcome.cpu_seconds, "peak_bytes": outcome.peak_bytes}
         elif isinstance(outcome, Failed):
@@ -160,9 +168,13 @@ def metric_records() -> list[Metric]:
 def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
     """The data set and the instances of its evaluation split, which predictions refer to."""
     info = DatasetInfo(
-        dataset_key=data.fingerprint, name=data.name, task=data.task, classes=list(data.classes),
-        splits={split: data.size(split) for split in SPLITS}, entry=dict(entry),
-    )  # fmt: skip
+        dataset_key=data.fingerprint,
+        name=data.name,
+        task=data.task,
+        classes=list(data.classes),
+        splits={split: data.size(split) for split in SPLITS},
+        entry=dict(entry),
+    )
     split: Split = "evaluation"
     instances = Instances(data.fingerprint, split, data.ids(split), data.labels(split), data.attributes(split))
     return [info, instances, Ingested(data.fingerprint)]

@@ -53,8 +53,11 @@ def factors(layer: nn.Module, ranks: list[int]) -> Factors:
         return Factors(layer, *layers)
     assert isinstance(layer, nn.Conv2d), "checked by the operation"
     where: dict[str, Any] = {
-        "stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "padding_mode": layer.padding_mode,
-    }  # fmt: skip
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "dilation": layer.dilation,
+        "padding_mode": layer.padding_mode,
+    }
     if len(ranks) == 1:
         layers = [nn.Conv2d(layer.in_channels, ranks[0], 1, bias=False, **where)]
     else:

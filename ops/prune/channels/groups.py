@@ -275,8 +275,12 @@ def _uneven(module: nn.Module, members: Sequence[Member], units: torch.Tensor) -
         if side == "out" or not isinstance(layer, _ConvNd):
             continue
         each = width(layer, side) // _parts(layer)
-        own = {root: channel for member in members if (member.layer, member.side) == (name, side)
-               for channel, root in zip(member.channels, member.roots, strict=True)}  # fmt: skip
+        own = {
+            root: channel
+            for member in members
+            if (member.layer, member.side) == (name, side)
+            for channel, root in zip(member.channels, member.roots, strict=True)
+        }
         for unit in units.tolist():
             inside = [{own[root] % each for root in unit if own[root] // each == part} for part in range(_parts(layer))]
             if any(places != inside[0] for places in inside):

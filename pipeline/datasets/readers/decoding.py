@@ -43,8 +43,21 @@ VERSION = 1
 """Raise it when pictures decode to other levels than before: fingerprints hold it."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ENDINGS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
-)  # fmt: skip
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+)
 MAX_PIXELS = 89_478_485
 """Pillow's own limit for pictures that are not meant to fill the memory: 256 MiB in RGB."""
 Bits = Annotated[int, Field(ge=9, le=31)]

@@ -131,10 +131,16 @@ def _check_room(encoder: Any, questions: Sequence[Question], text: Text) -> None
 
 def _encoded(encoder: Any, questions: Sequence[Question], text: Text, names: Sequence[str]) -> dict[str, np.ndarray]:
     encoding = encoder(
-        [one.question.strip() for one in questions], [one.context for one in questions],
-        truncation="only_second", max_length=text.longest, stride=text.stride, padding="max_length",
-        return_overflowing_tokens=True, return_offsets_mapping=True, return_token_type_ids=True,
-    )  # fmt: skip
+        [one.question.strip() for one in questions],
+        [one.context for one in questions],
+        truncation="only_second",
+        max_length=text.longest,
+        stride=text.stride,
+        padding="max_length",
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_token_type_ids=True,
+    )
     spans = np.asarray(encoding["offset_mapping"], np.int32)
     in_context = np.array([[part == 1 for part in window.sequence_ids] for window in encoding.encodings])
     spans[~in_context] = -1
@@ -142,8 +148,11 @@ def _encoded(encoder: Any, questions: Sequence[Question], text: Text, names: Seq
     starts, ends = positions(spans, *_characters(questions)[:, question])
     return {
         **as_arrays(encoding, names),
-        "spans": spans, "question": question, "start_positions": starts, "end_positions": ends,
-    }  # fmt: skip
+        "spans": spans,
+        "question": question,
+        "start_positions": starts,
+        "end_positions": ends,
+    }
 
 
 def _characters(questions: Sequence[Question]) -> np.ndarray:

@@ -17,9 +17,16 @@ from pipeline.datasets.api import DataError
 from pipeline.datasets.readers.settings import Text
 
 _FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-    "vocab.json", "merges.txt", "config.json", "*.model",
-)  # fmt: skip
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "config.json",
+    "*.model",
+)
 
 
 def tokenizer_folder(name: str, cache: Path) -> Path:

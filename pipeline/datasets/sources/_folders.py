@@ -16,9 +16,28 @@ from pipeline.datasets.readers.decoding import ENDINGS
 from pipeline.datasets.tabular.rows import SPLIT_NAMES
 
 _OTHER_PICTURES = (
-    ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg", ".eps", ".tga", ".ico", ".dcm", ".dng", ".cr2", ".nef",
-    ".arw", ".raw", ".exr", ".hdr", ".npy", ".pcx", ".apng",
-)  # fmt: skip
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jp2",
+    ".jxl",
+    ".psd",
+    ".svg",
+    ".eps",
+    ".tga",
+    ".ico",
+    ".dcm",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".arw",
+    ".raw",
+    ".exr",
+    ".hdr",
+    ".npy",
+    ".pcx",
+    ".apng",
+)
 """Endings of pictures that are not read, and whose absence people should know of."""
 _RANKS = ("evaluation", "validation", "valid", "val", "dev", "test")
 """Folders for evaluation, the first that is there is taken: `test` comes last, as its labels are often held back."""

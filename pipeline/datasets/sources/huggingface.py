@@ -50,9 +50,14 @@ def huggingface(
     often unlabelled); what is missing is held out as `shares` say. Class labels get their names.
     """
     rules = Rules(
-        task, columns, text, picture, shares, classes,
+        task,
+        columns,
+        text,
+        picture,
+        shares,
+        classes,
         {"train": train, "calibration": calibration, "evaluation": evaluation},
-    )  # fmt: skip
+    )
     rules.check()
     parts = _parts(path, subset, revision, folder)
     return dataset_of(

@@ -112,13 +112,23 @@ def image_folder(
         name="image_folder",
         task=ImageClassification.name,
         fingerprint=fingerprint(
-            "image_folder", version=_VERSION, content=content, attributes=described, form=form.identity,
-            resize=geometry.resize, **geometry.identity, flip=flip, decoding=decoder.identity, classes=order.classes,
-            layout=_tops(listing), shares=shares, limits=limits,
+            "image_folder",
+            version=_VERSION,
+            content=content,
+            attributes=described,
+            form=form.identity,
+            resize=geometry.resize,
+            **geometry.identity,
+            flip=flip,
+            decoding=decoder.identity,
+            classes=order.classes,
+            layout=_tops(listing),
+            shares=shares,
+            limits=limits,
         ),
         load=load,
         is_own=True,
-    )  # fmt: skip
+    )
 
 
 def _tops(files: Sequence[PictureFile]) -> dict[str, Split]:

@@ -77,8 +77,10 @@ def squad(
     place = bigbench(folder) / SQUAD_SHIFTS
     files = {source: place / f"{source}.json" for source in (*TRAINING, *EVALUATION)}
     longest: dict[Split, int] = {
-        "train": train_length or length, "calibration": train_length or length, "evaluation": length,
-    }  # fmt: skip
+        "train": train_length or length,
+        "calibration": train_length or length,
+        "evaluation": length,
+    }
     if longest["train"] > length:
         raise DataError(f"train_length: must be at most length, {length} (got {train_length})")
     text = Text(
@@ -161,9 +163,10 @@ def _tokens(rows: Sequence[_Row], tokenizer: Path, *, generative: bool) -> np.nd
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
         texts = (
-            [[prompt(row.question, row.context) for row in part]] if generative
+            [[prompt(row.question, row.context) for row in part]]
+            if generative
             else [[row.question.strip() for row in part], [row.context for row in part]]
-        )  # fmt: skip
+        )
         encoding = encoder(*texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
         counts += map(len, encoding["input_ids"])
     return np.array(counts, np.int32)

@@ -42,9 +42,14 @@ def table(
     for question answering).
     """
     rules = Rules(
-        task, columns, text, picture, shares, classes,
+        task,
+        columns,
+        text,
+        picture,
+        shares,
+        classes,
         {"train": train, "calibration": calibration, "evaluation": evaluation},
-    )  # fmt: skip
+    )
     rules.check()
     files = _files(path)
     return dataset_of(
@@ -92,9 +97,13 @@ def _read(files: Mapping[Split | None, Path], rules: Rules) -> Records:
         places += table.places
         splits += [split] * rows
     records = Records(
-        columns, tuple(ids), tuple(places), tuple(splits),
-        untyped=any(table.untyped for table in tables.values()), orders=common_orders([t.orders for t in tables.values()]),
-    )  # fmt: skip
+        columns,
+        tuple(ids),
+        tuple(places),
+        tuple(splits),
+        untyped=any(table.untyped for table in tables.values()),
+        orders=common_orders([t.orders for t in tables.values()]),
+    )
     return replace(records, ids=tuple(records.texts(rules.columns.id))) if rules.columns.id else records
 
 

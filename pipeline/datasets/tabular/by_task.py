@@ -73,10 +73,13 @@ class Rules:
         """JSON-ready: all that decides what models see, but for the tokenizer, which counts by content."""
         part = "picture" if TASKS[self.task].reads_pictures else "text"
         return {
-            "task": self.task, "columns": self.columns.model_dump(), "shares": self.shares.model_dump(),
-            "classes": self.classes, "limits": dict(self.limits),
+            "task": self.task,
+            "columns": self.columns.model_dump(),
+            "shares": self.shares.model_dump(),
+            "classes": self.classes,
+            "limits": dict(self.limits),
             part: self.picture.identity() if part == "picture" else self.text.identity(),
-        }  # fmt: skip
+        }
 
 
 def dataset_of(

@@ -16,9 +16,16 @@ from pipeline.datasets.readers.settings import Columns, Shares
 from pipeline.datasets.splits import hashed_split
 
 SPLIT_NAMES: Mapping[str, Split] = {
-    "train": "train", "training": "train", "calibration": "calibration", "evaluation": "evaluation",
-    "validation": "evaluation", "valid": "evaluation", "val": "evaluation", "dev": "evaluation", "test": "evaluation",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "calibration": "calibration",
+    "evaluation": "evaluation",
+    "validation": "evaluation",
+    "valid": "evaluation",
+    "val": "evaluation",
+    "dev": "evaluation",
+    "test": "evaluation",
+}
 _NOT_A_NUMBER = ("nan", "NaN", "NAN")
 
 

@@ -70,10 +70,14 @@ class Pair:
 
 
 def make_view(
-    tensors: Sequence[StoredTensor], *, edits: Sequence[Mapping[str, Any]] = (), folds: Mapping[str, str] | None = None,
-    lookups: Mapping[str, Lookup] | None = None, original: Mapping[str, tuple[int, ...]] | None = None,
+    tensors: Sequence[StoredTensor],
+    *,
+    edits: Sequence[Mapping[str, Any]] = (),
+    folds: Mapping[str, str] | None = None,
+    lookups: Mapping[str, Lookup] | None = None,
+    original: Mapping[str, tuple[int, ...]] | None = None,
     eps: Mapping[str, float] | None = None,
-) -> View:  # fmt: skip
+) -> View:
     """Return a model's view, from its tensors, its structural edits (also of an ONNX file's origin), folds and lookups.
 
     `original` are the shapes of the network without edits.
@@ -167,9 +171,12 @@ def _pair(new: Effective, old: Effective) -> Pair:
         theirs.append(common[1])
     sizes = "x".join(str(len(places)) for places in mine)
     return Pair(
-        new.name, "compared", partial(_chosen, new.read, mine), partial(_chosen, old.read, theirs),
+        new.name,
+        "compared",
+        partial(_chosen, new.read, mine),
+        partial(_chosen, old.read, theirs),
         how=(*how, f"the {sizes} values that both have"),
-    )  # fmt: skip
+    )
 
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:

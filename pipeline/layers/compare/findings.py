@@ -26,9 +26,14 @@ _LIMIT = 5
 
 
 def find(
-    reference: Key, here: Sequence[Distribution], changes: Sequence[Change], there: Sequence[Distribution] = (), *,
-    op: str = "", folds: Mapping[str, str] | None = None,
-) -> list[Finding]:  # fmt: skip
+    reference: Key,
+    here: Sequence[Distribution],
+    changes: Sequence[Change],
+    there: Sequence[Distribution] = (),
+    *,
+    op: str = "",
+    folds: Mapping[str, str] | None = None,
+) -> list[Finding]:
     """Return what stands out in a model's distributions (`here`) and in its changes against a reference.
 
     `op` is the operation that a proposal is about, where one step lies between the two models; `folds` says which
@@ -41,10 +46,12 @@ def find(
     else:
         before = {(record.place, record.stage, record.site): record for record in there}
         raw = [
-            *_flattened(here, before, changes, op), *_over_pruned(here, changes, op),
-            *_dead(here, before, reference, op), *_diverges(changes, op, exported=False),
+            *_flattened(here, before, changes, op),
+            *_over_pruned(here, changes, op),
+            *_dead(here, before, reference, op),
+            *_diverges(changes, op, exported=False),
             *_outliers(here, changes),
-        ]  # fmt: skip
+        ]
     by_kind: dict[str, list[Finding]] = {}
     for finding in sorted(raw, key=lambda finding: -finding.weight):
         by_kind.setdefault(finding.kind, []).append(finding)
@@ -74,9 +81,11 @@ def _saturated(here: Sequence[Distribution], reference: Key) -> Iterator[Finding
 
 
 def _flattened(
-    here: Sequence[Distribution], before: Mapping[tuple[str, str, str], Distribution], changes: Sequence[Change],
+    here: Sequence[Distribution],
+    before: Mapping[tuple[str, str, str], Distribution],
+    changes: Sequence[Change],
     op: str,
-) -> Iterator[Finding]:  # fmt: skip
+) -> Iterator[Finding]:
     """Scales of normalisation layers that lost much of their size: every later layer feels it."""
     sites = {record.site: record for record in here if "Norm" in record.module_type}
     for change in changes:
@@ -95,9 +104,14 @@ def _flattened(
         what = f"{zeroed:.0%} of its values became zero" if zeroed >= _DEAD else f"it lost {lost:.0%} of its size"
         text = f"The scale of the normalisation '{record.module}' was flattened: {what}"
         yield Finding(
-            change.model_key, change.reference_key, "flattened_norm", change.site, max(lost, zeroed), text,
+            change.model_key,
+            change.reference_key,
+            "flattened_norm",
+            change.site,
+            max(lost, zeroed),
+            text,
             _proposal(op, "exclude: [norm]"),
-        )  # fmt: skip
+        )
 
 
 def _over_pruned(here: Sequence[Distribution], changes: Sequence[Change], op: str) -> Iterator[Finding]:
@@ -113,9 +127,14 @@ def _over_pruned(here: Sequence[Distribution], changes: Sequence[Change], op: st
             continue
         text = f"{sparsity:.0%} of '{record.module}' is zero while it holds {share:.2%} of the parameters"
         yield Finding(
-            change.model_key, change.reference_key, "over_pruned", change.site, sparsity * (1 - share), text,
+            change.model_key,
+            change.reference_key,
+            "over_pruned",
+            change.site,
+            sparsity * (1 - share),
+            text,
             _proposal(op, _exclude(record.module)),
-        )  # fmt: skip
+        )
 
 
 def _dead(
@@ -135,9 +154,14 @@ def _dead(
             f"({old.dead_channels or 0:,} before)"
         )
         yield Finding(
-            record.model_key, reference, "dead_channels", record.site, grown, text,
+            record.model_key,
+            reference,
+            "dead_channels",
+            record.site,
+            grown,
+            text,
             f"{_proposal(op, _exclude(record.module))}   # or remove them: channel_prune",
-        )  # fmt: skip
+        )
 
 
 def _diverges(changes: Sequence[Change], op: str, *, exported: bool) -> Iterator[Finding]:
@@ -165,9 +189,14 @@ def _divergence(change: Change, stage: str, level: float, best: float, op: str, 
     text = f"Outputs of {where} first diverge from {than} at '{change.site}': {level:.0f} dB signal-to-noise, {before} before it"
     proposal = _proposal(op, _exclude(change.site)) if not exported else ""
     return Finding(
-        change.model_key, change.reference_key, "diverges", change.site, max(0.0, min(1.0, (_LOW_DB - level) / 40)),
-        text, proposal,
-    )  # fmt: skip
+        change.model_key,
+        change.reference_key,
+        "diverges",
+        change.site,
+        max(0.0, min(1.0, (_LOW_DB - level) / 40)),
+        text,
+        proposal,
+    )
 
 
 def _outliers(here: Sequence[Distribution], changes: Sequence[Change]) -> Iterator[Finding]:
@@ -181,9 +210,14 @@ def _outliers(here: Sequence[Distribution], changes: Sequence[Change]) -> Iterat
         if reach > _OUTLIERS and (change.sqnr_db or 0) < _LOW_DB:
             text = f"'{record.site}' reaches to {reach:.0f} standard deviations: rounding to few bits loses the rest"
             yield Finding(
-                change.model_key, change.reference_key, "outliers", record.site, min(1.0, reach / 100), text,
+                change.model_key,
+                change.reference_key,
+                "outliers",
+                record.site,
+                min(1.0, reach / 100),
+                text,
                 f"quantize: {{per_channel: true, {_exclude(record.module)}}}",
-            )  # fmt: skip
+            )
 
 
 def _renamed(finding: Finding, behind: Mapping[str, str]) -> Finding:

@@ -72,8 +72,13 @@ def divergence(new: Side, old: Side) -> Iterator[Change]:
 
 def _view(side: Side) -> View:
     return make_view(
-        tensors_of(side.folder), edits=side.edits, folds=side.folds, lookups=side.lookups, original=side.original, eps=side.eps,
-    )  # fmt: skip
+        tensors_of(side.folder),
+        edits=side.edits,
+        folds=side.folds,
+        lookups=side.lookups,
+        original=side.original,
+        eps=side.eps,
+    )
 
 
 def _tensor_change(new: Side, old: Side, pair: Pair, position: int) -> Change:
@@ -116,19 +121,46 @@ _NOTHING = Difference(0, 0, 0, 0, 0, None, None, None, None, (), 0)
 
 
 def _change(
-    new: Side, old: Side, place: str, where: tuple[str, str, str], position: int, *, status: str = "compared",
-    reason: str = "", difference: Difference = _NOTHING, limits: tuple[float | None, float | None] = (None, None),
+    new: Side,
+    old: Side,
+    place: str,
+    where: tuple[str, str, str],
+    position: int,
+    *,
+    status: str = "compared",
+    reason: str = "",
+    difference: Difference = _NOTHING,
+    limits: tuple[float | None, float | None] = (None, None),
     how: Sequence[str] = (),
-) -> Change:  # fmt: skip
+) -> Change:
     stage, reference_stage, site = where
     module = site if place == "activation" else site.rpartition(".")[0]
     return Change(
-        model_key=new.key, reference_key=old.key, place=place, stage=stage, reference_stage=reference_stage, site=site,
-        module=module, position=position, status=status, reason=reason, how=list(how), count=difference.count,
-        nonfinite=difference.nonfinite, zero_both=difference.zero_both, zero_here=difference.zero_here, zero_there=difference.zero_there,
-        mean_abs_change=difference.mean_abs_change, relative_change=difference.relative_change, sqnr_db=difference.sqnr_db,
-        cosine=difference.cosine, low=limits[0], high=limits[1], counts=list(difference.counts), counted=difference.counted,
-    )  # fmt: skip
+        model_key=new.key,
+        reference_key=old.key,
+        place=place,
+        stage=stage,
+        reference_stage=reference_stage,
+        site=site,
+        module=module,
+        position=position,
+        status=status,
+        reason=reason,
+        how=list(how),
+        count=difference.count,
+        nonfinite=difference.nonfinite,
+        zero_both=difference.zero_both,
+        zero_here=difference.zero_here,
+        zero_there=difference.zero_there,
+        mean_abs_change=difference.mean_abs_change,
+        relative_change=difference.relative_change,
+        sqnr_db=difference.sqnr_db,
+        cosine=difference.cosine,
+        low=limits[0],
+        high=limits[1],
+        counts=list(difference.counts),
+        counted=difference.counted,
+    )
 
 
 def summaries(records: Sequence[Distribution]) -> dict[tuple[str, str, str], Distribution]:

@@ -130,9 +130,17 @@ class Site:
         )
         dead = self._largest <= 0 if self._rectified else self._largest == self._smallest
         return SiteSample(
-            self.name, self.stage, self.position, self.module_type, summary, len(self._largest), int(dead.sum()),
-            self._saturated / self._count if self._saturation and self._count else None, self._values, self._present,
-        )  # fmt: skip
+            self.name,
+            self.stage,
+            self.position,
+            self.module_type,
+            summary,
+            len(self._largest),
+            int(dead.sum()),
+            self._saturated / self._count if self._saturation and self._count else None,
+            self._values,
+            self._present,
+        )
 
     def _extremes(self, moved: np.ndarray) -> None:
         low, high = moved.min(axis=2).min(axis=0), moved.max(axis=2).max(axis=0)

@@ -41,9 +41,12 @@ def statistics(folder: Path, model: Key) -> tuple[list[Layer], list[Distribution
 
 
 def activation_records(
-    model: Key, samples: Sequence[SiteSample], shapes: Mapping[str, tuple[int, ...]], instances: int,
+    model: Key,
+    samples: Sequence[SiteSample],
+    shapes: Mapping[str, tuple[int, ...]],
+    instances: int,
     folds: Mapping[str, str],
-) -> list[Distribution]:  # fmt: skip
+) -> list[Distribution]:
     """Return what is recorded of layers' outputs; `shapes` are those of the model's tensors.
 
     In a file whose normalisations were folded (convolution -> normalisation), these stand for their convolutions.
@@ -85,11 +88,23 @@ def _macs(shape: tuple[int, ...] | None, sample: SiteSample, instances: int) -> 
 
 def _layer(model: Key, tensor: StoredTensor, summary: Summary) -> Layer:
     return Layer(
-        model_key=model, tensor=tensor.name, module=tensor.module, module_type=tensor.module_type,
-        parameter=tensor.parameter, shape=list(tensor.shape), dtype=tensor.dtype, bits=tensor.bits, size=summary.count,
-        nonzeros=summary.count - summary.zeros, bytes=tensor.bytes, minimum=summary.minimum, maximum=summary.maximum,
-        mean=summary.mean, std=summary.std, abs_sum=summary.abs_sum,
-    )  # fmt: skip
+        model_key=model,
+        tensor=tensor.name,
+        module=tensor.module,
+        module_type=tensor.module_type,
+        parameter=tensor.parameter,
+        shape=list(tensor.shape),
+        dtype=tensor.dtype,
+        bits=tensor.bits,
+        size=summary.count,
+        nonzeros=summary.count - summary.zeros,
+        bytes=tensor.bytes,
+        minimum=summary.minimum,
+        maximum=summary.maximum,
+        mean=summary.mean,
+        std=summary.std,
+        abs_sum=summary.abs_sum,
+    )
 
 
 def _distribution(

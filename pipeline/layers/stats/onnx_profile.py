@@ -30,9 +30,15 @@ _MOST = 1_500_000_000
 
 
 def layer_times(
-    path: Path, target: Profiler, inputs: Mapping[str, np.ndarray], scratch: Path, *, model: Key, threads: int,
+    path: Path,
+    target: Profiler,
+    inputs: Mapping[str, np.ndarray],
+    scratch: Path,
+    *,
+    model: Key,
+    threads: int,
     device: str,
-) -> list[LayerTime]:  # fmt: skip
+) -> list[LayerTime]:
     """Return the time of every layer of an ONNX file, in the order in which they run; of all other nodes as layer ''.
 
     `inputs` are those of one instance. The time of a layer is the shortest of the runs.

@@ -55,6 +55,10 @@ def _slower(subject: Subject, weaker: Subject, strength: str) -> Finding | None:
         f"{mine.ratio:.2f}x as fast as the base at {strength} {subject.params[strength]}, "
         f"{theirs.ratio:.2f}x at {weaker.params[strength]}",
         "Choose sizes that suit the processor: `round_to: 8` for channels, larger blocks for N:M and block sparsity",
-        {"speedup": mine.ratio, "speedup_at_lower_ratio": theirs.ratio, "compared_with": weaker.model_key,
-         "evidence_key": mine.evidence_key},
-    )  # fmt: skip
+        {
+            "speedup": mine.ratio,
+            "speedup_at_lower_ratio": theirs.ratio,
+            "compared_with": weaker.model_key,
+            "evidence_key": mine.evidence_key,
+        },
+    )

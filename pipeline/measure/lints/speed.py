@@ -108,9 +108,13 @@ def timed_apart(subject: Subject) -> Finding | None:
                 f"and {base:.3g} ms when its own time was taken ({timing.threads} thread(s))",
                 "Compare the two by their speed-up, which is measured within one session, not by their times; to have all times "
                 "from one session, run the recipe with a preset of another name (`bench.name=again`)",
-                {"base_p50_ms": base, "base_beside_ms": beside, "evidence_key": timing.evidence_key,
-                 "base_evidence_key": timing.base_evidence_key},
-            )  # fmt: skip
+                {
+                    "base_p50_ms": base,
+                    "base_beside_ms": beside,
+                    "evidence_key": timing.evidence_key,
+                    "base_evidence_key": timing.base_evidence_key,
+                },
+            )
     return None
 
 
@@ -127,6 +131,4 @@ def _times(speedup: Speedup) -> str:
 
 
 def _evidence(speedup: Speedup) -> dict[str, float | str | None]:
-    return {
-        "speedup": speedup.ratio, "low": speedup.low, "high": speedup.high, "evidence_key": speedup.evidence_key
-    }  # fmt: skip
+    return {"speedup": speedup.ratio, "low": speedup.low, "high": speedup.high, "evidence_key": speedup.evidence_key}

@@ -66,10 +66,19 @@ def measure_group(
             member.peak_bytes = member.process.peak_bytes()
     drift = drift_of(members)
     group.samples.extend(
-        samples_of(member, group.condition, group=group.number, launch=launch, foreign=foreign, drift=drift,
-                   rounds=rounds, limits=preset.limits, waits=waits)
+        samples_of(
+            member,
+            group.condition,
+            group=group.number,
+            launch=launch,
+            foreign=foreign,
+            drift=drift,
+            rounds=rounds,
+            limits=preset.limits,
+            waits=waits,
+        )
         for member in members
-    )  # fmt: skip
+    )
 
 
 def drift_of(members: Sequence[Member]) -> float:
@@ -91,10 +100,14 @@ def drift_of(members: Sequence[Member]) -> float:
 def _open(group: Group, place: Place, preset: Preset, launch: int, stack: ExitStack) -> Iterator[Member]:
     for number, (candidate, role) in enumerate(group.members):
         process = MeasuringProcess(
-            target=place.entry, model=candidate.path, inputs=place.inputs, threads=group.condition.cores,
-            batch=group.condition.batch, plugins=place.plugins,
+            target=place.entry,
+            model=candidate.path,
+            inputs=place.inputs,
+            threads=group.condition.cores,
+            batch=group.condition.batch,
+            plugins=place.plugins,
             log=place.logs / f"{group.number}-{launch}-{number}.log",
-        )  # fmt: skip
+        )
         stack.callback(process.close)
         try:
             opening = process.open()

@@ -100,9 +100,13 @@ class Member:
         plan = self.plan
         energy.start()
         samples = self.process.run(
-            runs=plan.runs, seconds=plan.seconds, max_seconds=plan.max_seconds, prime=plan.prime, fewest=plan.fewest,
+            runs=plan.runs,
+            seconds=plan.seconds,
+            max_seconds=plan.max_seconds,
+            prime=plan.prime,
+            fewest=plan.fewest,
             timeout=_PATIENCE + 20 * (plan.max_seconds + self.warmed.run_seconds),
-        )  # fmt: skip
+        )
         self.bursts.append(Burst(number, samples, energy.joules()))
 
     def expected(self) -> float:
@@ -134,9 +138,17 @@ class Member:
 
 
 def samples_of(
-    member: Member, condition: Condition, *, group: int, launch: int, foreign: list[float], drift: float, rounds: int,
-    limits: Limits, waits: bool,
-) -> ProcessSamples:  # fmt: skip
+    member: Member,
+    condition: Condition,
+    *,
+    group: int,
+    launch: int,
+    foreign: list[float],
+    drift: float,
+    rounds: int,
+    limits: Limits,
+    waits: bool,
+) -> ProcessSamples:
     """Gather what a member measured. Contended bursts are set aside if enough of `rounds` are left, else all is flagged."""
     clean = member.clean(foreign, limits, waits=waits)
     contended = sum(clean) < _ENOUGH * rounds

@@ -33,11 +33,20 @@ def records_of(result: SessionResult, *, device: str, run_id: str) -> list[Recor
     records += [_speedup(entry, common) for entry in result.comparisons]
     records += [
         Measurement(
-            model_key=model, target=target, dataset_key="", metric=spec.name, run_id=run_id, value=estimate.value,
-            low=None if rough else estimate.low, high=None if rough else estimate.high, count=estimate.count, **common,
+            model_key=model,
+            target=target,
+            dataset_key="",
+            metric=spec.name,
+            run_id=run_id,
+            value=estimate.value,
+            low=None if rough else estimate.low,
+            high=None if rough else estimate.high,
+            count=estimate.count,
+            **common,
         )
-        for (model, target), measures in measures_of(result).items() for spec, estimate in measures
-    ]  # fmt: skip
+        for (model, target), measures in measures_of(result).items()
+        for spec, estimate in measures
+    ]
     return records
 
 

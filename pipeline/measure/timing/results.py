@@ -161,12 +161,16 @@ def load_session(folder: Path) -> SessionResult:
     raw = json.loads((folder / _FILE).read_text())
     with np.load(folder / _ARRAYS, allow_pickle=False) as stored:
         samples = tuple(
-            ProcessSamples(**{
-                **entry, "case": _case(entry), "role": Role(entry["role"]),
-                **{name: stored[f"{number}.{name}"] for name in _PER_RUN},
-            })
+            ProcessSamples(
+                **{
+                    **entry,
+                    "case": _case(entry),
+                    "role": Role(entry["role"]),
+                    **{name: stored[f"{number}.{name}"] for name in _PER_RUN},
+                }
+            )
             for number, entry in enumerate(raw["samples"])
-        )  # fmt: skip
+        )
     failures = tuple(Failure(_case(entry), entry["error"]) for entry in raw["failures"])
     comparisons = tuple(
         Comparison(**{**entry, "case": _case(entry), "verdict": Verdict(entry["verdict"])})

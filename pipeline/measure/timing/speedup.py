@@ -66,9 +66,12 @@ def compare_all(samples: Sequence[ProcessSamples], candidates: Iterable[Candidat
 
 
 def _relations(
-    candidate: Candidate, own: list[ProcessSamples], by_model: Mapping[str, list[ProcessSamples]], noise: ProcessNoise,
+    candidate: Candidate,
+    own: list[ProcessSamples],
+    by_model: Mapping[str, list[ProcessSamples]],
+    noise: ProcessNoise,
     clock: str,
-) -> Iterator[Comparison]:  # fmt: skip
+) -> Iterator[Comparison]:
     for relation, key in (("base", candidate.base_key), ("parent", candidate.parent_key)):
         if key is not None and key != candidate.model_key and key in by_model:
             yield compare(own, by_model[key], relation=relation, noise=noise, clock=clock)

@@ -64,8 +64,11 @@ class MeasuringProcess:
         with log.open("wb") as stream:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.measure.timing.worker_process"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, env=_environment(threads),
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env=_environment(threads),
+            )
 
     def open(self) -> Opened:
         """Import the runtime, open the model and run it once.

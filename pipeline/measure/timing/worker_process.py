@@ -65,9 +65,14 @@ class _Measured:
         for _ in range(prime):
             self._session.run(next(self._feeds))
         samples = time_runs(
-            self._session, self._feeds, threads=self._threads, runs=runs, seconds=seconds, max_seconds=max_seconds,
+            self._session,
+            self._feeds,
+            threads=self._threads,
+            runs=runs,
+            seconds=seconds,
+            max_seconds=max_seconds,
             fewest=fewest,
-        )  # fmt: skip
+        )
         return {"wall_ns": samples.wall_ns.tolist(), "cpu_ns": samples.cpu_ns.tolist()}
 
     def peak(self) -> dict[str, Any]:

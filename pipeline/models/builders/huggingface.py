@@ -214,9 +214,16 @@ def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> tuple[to
     safe = next(folder.glob("*.safetensors"), None) is not None
     with _refused(f"{folder}: the weights cannot be read"):
         module, report = _auto(need).from_pretrained(
-            str(folder), config=settings, dtype=torch.float32, use_safetensors=safe, weights_only=True,
-            ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False, **_attention(need),
-        )  # fmt: skip
+            str(folder),
+            config=settings,
+            dtype=torch.float32,
+            use_safetensors=safe,
+            weights_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+            **_attention(need),
+        )
     return module, untrained(_check_report(module, report, folder, new_head))
 
 
@@ -241,9 +248,10 @@ def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Pa
     if not problems or (new_head and not body):
         return [*differing, *missing]
     advice = (
-        "Give the data the size of the weights (e.g. `size` of the data set), and leave `config` as it is there" if body
+        "Give the data the size of the weights (e.g. `size` of the data set), and leave `config` as it is there"
+        if body
         else "`new_head: true` starts the head anew from random weights, to be trained"
-    )  # fmt: skip
+    )
     raise ModelError(f"{folder}: the weights do not fit: {listed((body or problems).values())}. {advice}")
 
 

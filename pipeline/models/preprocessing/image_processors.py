@@ -82,9 +82,7 @@ def _unknown_steps(kind: type, name: str) -> str:
     return f"'{name}' prepares pictures in a way of its own ({', '.join(own)}), which is not known here"
 
 
-_OWN_STEPS = (
-    "Beit", "ConvNext", "EfficientNet", "Levit", "MobileNetV2", "MobileViT", "PoolFormer", "Segformer"
-)  # fmt: skip
+_OWN_STEPS = ("Beit", "ConvNext", "EfficientNet", "Levit", "MobileNetV2", "MobileViT", "PoolFormer", "Segformer")
 """Processors with steps of their own that `_geometry` and `_levels` follow."""
 
 

@@ -137,10 +137,19 @@ class _Import:
             measured = number(value)
             if measured is not None:
                 yield Measurement(
-                    model_key=self._key(model["id"]), target="", device="", dataset_key="", metric=self._metrics[name].metric,
-                    value=measured, low=None, high=None, count=None, run_id=self._run, measured_at=self._when,
+                    model_key=self._key(model["id"]),
+                    target="",
+                    device="",
+                    dataset_key="",
+                    metric=self._metrics[name].metric,
+                    value=measured,
+                    low=None,
+                    high=None,
+                    count=None,
+                    run_id=self._run,
+                    measured_at=self._when,
                     evidence_key=self._source,
-                )  # fmt: skip
+                )
 
     def _metric(self, name: str, declared: Mapping[str, Any], known: Mapping[str, Metric]) -> Metric:
         """The store's own definition if it means the same."""

@@ -14,10 +14,30 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "Change", "DatasetInfo", "Device", "Distribution", "Finding", "ImportDetail", "Ingested",
-    "InstanceValues", "Instances", "Layer", "LayerTime", "Lint", "Measurement", "Metric", "Model", "PredictionSet",
-    "Record", "Run", "RunEnd", "Speedup", "Step", "TimingFailure", "TimingSamples",
-]  # fmt: skip
+    "Change",
+    "DatasetInfo",
+    "Device",
+    "Distribution",
+    "Finding",
+    "ImportDetail",
+    "Ingested",
+    "InstanceValues",
+    "Instances",
+    "Layer",
+    "LayerTime",
+    "Lint",
+    "Measurement",
+    "Metric",
+    "Model",
+    "PredictionSet",
+    "Record",
+    "Run",
+    "RunEnd",
+    "Speedup",
+    "Step",
+    "TimingFailure",
+    "TimingSamples",
+]
 
 
 @dataclass(frozen=True, slots=True)
