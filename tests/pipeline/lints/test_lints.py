@@ -9,14 +9,9 @@ import pytest
 
 from ops.core.operation import Batch
 from ops.core.registry import UnknownNameError
-from pipeline.core import environment
 from pipeline.measure.lints.api import LINTS
 from pipeline.measure.lints.check import Evidence, check
 from pipeline.measure.lints.overlap import calibration_overlap
-from pipeline.measure.timing.results import Role
-from pipeline.store.queries.lint_rows import lint_rows
-from pipeline.store.writer import Store
-from tests.pipeline.bench import test_store
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ISSUE = {
@@ -327,64 +322,6 @@ class Nothing:
 def test_the_overlap_is_one_of_contents():
     assert calibration_overlap(Copies()) == 0.25
     assert calibration_overlap(Nothing()) is None
-
-
-class Whole:
-    """A session in the store, its rows read back, and the finding stored."""
-
-    def __init__(self, path):
-        self.path = path
-        self.store = Store(path)
-        self.device = environment.device_id()
-        self.store.write([
-            test_store.Run("run", "r", {}, {}, {}, None, NOW), test_store.model("base"),
-            test_store.model("int8", "base"), *test_store.metric_records(),
-            test_store.Device(self.device, environment.device()),
-        ])  # fmt: skip
-
-    def check(self, *sessions):
-        for session in sessions:
-            self.store.write(test_store.records_of(session, device=self.device, run_id="run"))
-        self.store.publish()
-        rows = lint_rows(self.path, models=["base", "int8"], device=self.device)
-        found = check(Evidence(**rows), run_id="run", at=NOW)
-        self.store.write(found)
-        self.store.publish()
-        with test_store.open_results(self.path) as db:
-            assert db.execute("SELECT model, lint FROM lints").fetchall() == [
-                (fact.model_key, fact.lint) for fact in found if fact.lint
-            ]
-        return found
-
-
-@pytest.fixture
-def whole(tmp_path):
-    made = Whole(tmp_path / "results.duckdb")
-    yield made
-    made.store.close()
-
-
-def test_lints_read_what_the_store_gives(whole):
-    found = whole.check(test_store.session(test_store.samples(contended=True)))
-    assert {(fact.model_key, fact.lint) for fact in found} == {("int8", "contended"), ("base", "")}
-
-
-@pytest.mark.parametrize(("cost", "odd"), [(2e6, True), (3.1e6, False)])
-def test_a_model_that_was_timed_when_the_machine_was_faster_says_so(whole, cost, odd):
-    """The base's own figure is of the first session; the second measured it again, beside its child."""
-    base, int8, twin = test_store.samples()
-    beside = test_store.repeat(test_store.process("base", np.log([cost] * 12), Role.REFERENCE), 6)
-    found = whole.check(
-        test_store.session([base, twin]),
-        test_store.session([beside, int8], name="s2", at=datetime(2026, 1, 3, tzinfo=UTC)),
-    )
-    assert [(fact.model_key, fact.lint) for fact in found if fact.lint] == [("int8", "timed_apart")] * odd
-    if odd:
-        [fact] = [fact for fact in found if fact.lint]
-        assert re.search(
-            r"the base took 4 ms then, and (5\.9\d?|6(\.\d+)?) ms when its own time was taken \(1 thr", fact.message
-        )
-        assert "speed-up" in fact.advice
 
 
 @pytest.mark.parametrize(
