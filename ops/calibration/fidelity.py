@@ -1,4 +1,4 @@
-"""How near a changed model's outputs are to its parent's on calibration instances, and where a distance begins."""
+"""Fidelity of a changed model: how near its outputs are to its parent's on calibration instances, and where a distance begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flows into single layers when the calibration split runs through the network."""
+"""Inputs of single layers when the calibration split runs through the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flows into and out of single layers during a forward pass that stops after the last of them."""
+"""A probe of single layers: their inputs and outputs in a forward pass that stops after the last of them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """How to build the unedited network again: plain data, stored with every artifact."""
+    """The recipe of the unedited network: plain data, stored with every artifact."""
 
     name: str
     """The conf/model entry's name."""

@@ -1,4 +1,4 @@
-"""What an operation is: a keyword-only function from one model to another.
+"""The contract of an operation: a keyword-only function from one model to another.
 
 A newcomer adds one file to `ops/`:
 
@@ -72,7 +72,7 @@ Exclude = Annotated[Sequence[str], Field(description="layers to leave alone: nam
 
 
 class Kind(StrEnum):
-    """What an operation is for; the viewer groups and colours by it."""
+    """The purpose of an operation; the viewer groups and colours by it."""
 
     BASE = "base"
     PRUNE = "prune"
@@ -85,7 +85,7 @@ class Kind(StrEnum):
 
 
 class Format(StrEnum):
-    """How a model is stored between operations."""
+    """The form of a model between operations."""
 
     TORCH = "torch"
     ONNX = "onnx"
@@ -205,7 +205,7 @@ class Context(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ancestry:
-    """What is known of a step's input when the recipe is planned."""
+    """Facts about a step's input when the recipe is planned."""
 
     model: Mapping[str, Any]
     """The conf/model entry at the root."""

@@ -30,7 +30,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def _module(item: object) -> str:
-    """Where a definition stands: it is a function or a class, or says which function it is about."""
+    """Return the place of a definition: it is a function or a class, or says which function it is about."""
     about = next((getattr(item, name) for name in ("apply", "compute") if hasattr(item, name)), item)
     return str(getattr(about, "__module__", about))
 

@@ -38,7 +38,7 @@ _PARAMETRIZATIONS = "parametrizations"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What patterns are compared with: made from a torch module here; ONNX operations make it from their nodes."""
+    """A layer as patterns see it: made from a torch module here; ONNX operations make it from their nodes."""
 
     name: str
     groups: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""Which weights an operation leaves alone although their layers are of the kind that it changes, and why."""
+"""Weights that an operation leaves alone although their layers are of the kind that it changes, and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layer of the network a node of an ONNX graph belongs to, so that one selector serves torch and ONNX models."""
+"""Layers of the network behind the nodes of an ONNX graph, so that one selector serves torch and ONNX models."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def _runs_otherwise(model: Any, nodes: Iterable[MatrixNode]) -> bool:
 
 
 class _Kernels:
-    """What became of a file's nodes when ONNX Runtime optimised it; without a file, all stay as they are."""
+    """The fate of a file's nodes when ONNX Runtime optimised it; without a file, all stay as they are."""
 
     def __init__(self, path: Path | None) -> None:
         self._by_weight: dict[str, list[_Kernel]] = {}

@@ -67,7 +67,7 @@ def restore(
 
 
 def _kept_since(other: TorchModel, model: TorchModel) -> Kept:
-    """What is left of each layer that lost channels between an ancestor and the model."""
+    """Return the channels that are left of each layer that lost some between an ancestor and the model."""
     from ops.core.channels import compose
 
     remaining: Kept = {}

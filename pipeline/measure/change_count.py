@@ -1,4 +1,4 @@
-"""How many of a model's values an operation changed: what every operation is asked, whatever it says of itself."""
+"""The number of a model's values that an operation changed: asked of every operation, whatever it says of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model answers on the evaluation split, on the target that will run it."""
+"""Evaluation: a model's answers on the evaluation split, on the target that will run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the worker gives to an operation."""
+"""The context that the worker gives to an operation."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a network itself says: which of its tensors are one, where its channels are, which layers give its outputs."""
+"""Facts that a network itself states: tensors that are one, the places of channels, the layers that give its outputs."""

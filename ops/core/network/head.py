@@ -1,4 +1,4 @@
-"""Which layers give a network's outputs, read off the graph of a run."""
+"""The layers that give a network's outputs, read off the graph of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layers one pattern reaches, and which of their weights are more than theirs."""
+"""The reach of a pattern: its layers, and weights of theirs that other layers have too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tensors of a network are one: a tensor may have several names, in several layers, or be a view of another."""
+"""Shared tensors of a network: one tensor may have several names, in several layers, or be a view of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many channels each group keeps."""
+"""Budgets of channel pruning: the number of channels that each group keeps."""
 
 from __future__ import annotations
 

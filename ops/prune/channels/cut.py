@@ -34,7 +34,7 @@ class Judged:
 
 @dataclass(slots=True)
 class Cut:
-    """What one step keeps."""
+    """The channels that one step keeps."""
 
     kept: Kept = field(default_factory=dict)
     heads: dict[str, int] = field(default_factory=dict)

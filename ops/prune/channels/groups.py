@@ -1,4 +1,4 @@
-"""Which channels of which layers can only go together, and how important they are."""
+"""Groups of channels that can only go together, and their importance."""
 
 from __future__ import annotations
 

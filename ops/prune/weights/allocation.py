@@ -1,4 +1,4 @@
-"""How much of each layer goes, when layers are pruned apart: budgets that add up to the asked sparsity."""
+"""Allocation of sparsity over layers that are pruned apart: budgets that add up to the requested one."""
 
 from __future__ import annotations
 

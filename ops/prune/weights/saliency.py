@@ -1,4 +1,4 @@
-"""How much the loss depends on each weight, to first order."""
+"""Saliency: how much the loss depends on each weight, to first order."""
 
 from __future__ import annotations
 

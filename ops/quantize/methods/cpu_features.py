@@ -1,4 +1,4 @@
-"""Which integer arithmetic the CPU has: it decides the types that run fast and do not saturate."""
+"""Integer arithmetic of the CPU: it decides the types that run fast and do not saturate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @cache
 def integer_arithmetic() -> Processor:
-    """What suits this machine: U8S8 on x86 (7-bit weights where it has no VNNI), S8S8 elsewhere (ARM)."""
+    """Return the types that suit this machine: U8S8 on x86 (7-bit weights where it has no VNNI), S8S8 elsewhere (ARM)."""
     if platform.machine().lower() not in {"x86_64", "amd64", "i686"}:
         return Processor("int8", reduce_range=False)
     return Processor("uint8", reduce_range=not _has_vnni())

@@ -1,4 +1,4 @@
-"""What the methods of `quantize` are given and give back."""
+"""Requests to the methods of `quantize`, and their reports."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Request:
 
 @dataclass(slots=True)
 class Report:
-    """What a method says about its result."""
+    """The report of a method on its result."""
 
     notes: dict[str, Any]
     left: Mapping[str, str] = field(default_factory=dict)

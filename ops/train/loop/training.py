@@ -29,7 +29,7 @@ _EPOCH_SEEDS = 1_000_003  # epochs of neighbouring seeds must not share their or
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How to train."""
+    """The settings of a training."""
 
     epochs: int
     batch_size: int
@@ -45,7 +45,7 @@ class Training:
 
 @dataclass(slots=True)
 class Trainee:
-    """What is trained. `module` is changed in place."""
+    """The subject of a training. `module` is changed in place."""
 
     module: torch.nn.Module
     task: str
@@ -61,7 +61,7 @@ class Trainee:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it."""
+    """The outcome of a training."""
 
     losses: list[float]
     """Mean training loss of each epoch that counts."""

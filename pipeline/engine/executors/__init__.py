@@ -1,1 +1,1 @@
-"""Where jobs run. Start at `pipeline.engine.executors.api`."""
+"""Executors of jobs. Start at `pipeline.engine.executors.api`."""

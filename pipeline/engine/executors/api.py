@@ -1,4 +1,4 @@
-"""What runs jobs. One file per executor; a contract test class says what each must do."""
+"""The contract of an executor. One file per executor; a contract test class says what each must do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many jobs it runs at once."""
+        """The number of jobs that it runs at once."""
         ...
 
     def submit(self, job: Job[Any]) -> Future[Done | Failed]:

@@ -1,4 +1,4 @@
-"""What a lint is: a pure function from what is known of a model to a finding, or None.
+"""The contract of a lint: a pure function from what is known of a model to a finding, or None.
 
     @lint
     def contended(subject: Subject) -> Finding | None:

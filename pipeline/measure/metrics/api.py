@@ -1,4 +1,4 @@
-"""What a metric is: a function from one kind of evidence to a number.
+"""The contract of a metric: a function from one kind of evidence to a number.
 
     @metric(unit="", format=".1%", better=Better.HIGHER)
     def accuracy(predictions: Predictions) -> Estimate:
@@ -58,7 +58,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What a model answered on the evaluation split, on one target."""
+    """A model's answers on the evaluation split, on one target."""
 
     task: str
     classes: tuple[str, ...]

@@ -36,7 +36,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class WarmedUp:
-    """How the warm-up went."""
+    """The course of the warm-up."""
 
     runs: int
     seconds: float

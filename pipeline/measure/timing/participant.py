@@ -40,7 +40,7 @@ class Burst:
 
 @dataclass(slots=True)
 class Plan:
-    """How long the bursts of a member are."""
+    """The lengths of a member's bursts."""
 
     runs: int
     seconds: float

@@ -1,4 +1,4 @@
-"""How thoroughly to measure: a conf/bench entry, checked.
+"""Presets of timing: a conf/bench entry, checked.
 
 The cost of a session on one target is about
 

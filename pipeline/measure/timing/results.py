@@ -1,4 +1,4 @@
-"""What a measuring session takes and gives: plain data, and its form on disk, as which it is an artifact."""
+"""Input and result of a timing session: plain data, and its form on disk, as which it is an artifact."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Candidate:
 
 
 class Role(StrEnum):
-    """Why a process took part."""
+    """The reason why a process took part."""
 
     MODEL = "model"
     REFERENCE = "reference"
@@ -44,7 +44,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a timing is of: a model on a target under a condition."""
+    """The case of a timing: a model on a target under a condition."""
 
     model_key: str
     target: str

@@ -1,4 +1,4 @@
-"""How many times faster: ratios of times with intervals that hold what two equal models would differ by.
+"""Speed-ups: ratios of times with intervals that hold what two equal models would differ by.
 
 A round's figure is the lower quartile of its runs: neighbours can only add to a time, by emptying caches and slowing
 memory, so what a model costs is found near the fast end (with the median, speed-ups of one pair in eight sessions beside
