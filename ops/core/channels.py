@@ -97,7 +97,7 @@ def set_heads(attention: nn.Module, heads: int) -> None:
             return
 
 
-def compose(first: Kept, second: Kept) -> Kept:
+def compose_cuts(first: Kept, second: Kept) -> Kept:
     """Return one cut for two that follow each other."""
     result: Kept = {name: dict(sides) for name, sides in first.items()}
     for name, sides in second.items():

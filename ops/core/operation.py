@@ -26,7 +26,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ops.core.errors import BadParamsError, OperationError
 from ops.core.model import OnnxModel, TorchModel
-from ops.core.params import explain, not_finite, params_model
+from ops.core.params import explain_errors, not_finite, params_model
 from ops.core.registry import FAMILIES, Registry
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class OpSpec:
         try:
             params = self.params.model_validate(dict(given)).model_dump(mode="json")
         except ValidationError as error:
-            raise BadParamsError(f"Operation '{self.name}': {explain(error, self.params)}") from None
+            raise BadParamsError(f"Operation '{self.name}': {explain_errors(error, self.params)}") from None
         odd = not_finite(params)
         if odd is not None:
             raise BadParamsError(f"Operation '{self.name}': {odd[0]}: must be a finite number (got {odd[1]})")

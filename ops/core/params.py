@@ -39,7 +39,7 @@ def params_model(fn: Callable[..., Any], *, skip: int) -> type[BaseModel]:
     return create_model(fn.__name__, __config__=config, **fields)
 
 
-def explain(error: ValidationError, params: type[BaseModel]) -> str:
+def explain_errors(error: ValidationError, params: type[BaseModel]) -> str:
     """Say what is wrong with each parameter: the nearest name, or the allowed values."""
     problems = error.errors()
     more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""

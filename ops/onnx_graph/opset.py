@@ -19,7 +19,7 @@ _TOLERANCE = 1e-4
 """Largest difference over the largest output: the same operators may run as other kernels."""
 
 
-def read_graph(model: OnnxModel, ctx: Context) -> Any:
+def read_supported_graph(model: OnnxModel, ctx: Context) -> Any:
     """Read a graph (onnx.ModelProto) with its weights, in the operators that quantization needs.
 
     What was converted is noted. On instances of the data, the outputs must stay what they were.

@@ -91,11 +91,11 @@ def channel_prune(
     """
     from ops.core.channels import cut_masks
     from ops.core.network.channel_axes import is_turned_linear
-    from ops.prune.channels.budget import Limits
+    from ops.prune.channels.budget import ChannelLimits
     from ops.prune.channels.cut import note_cut
     from ops.prune.channels.steps import cut_in_steps
 
-    limits = Limits(scope, ratio, max_ratio, round_to or _UNPLANNED_MULTIPLE)
+    limits = ChannelLimits(scope, ratio, max_ratio, round_to or _UNPLANNED_MULTIPLE)
     result = cut_in_steps(
         model,
         ctx,

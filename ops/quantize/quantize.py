@@ -166,11 +166,11 @@ def _prepare(
 ) -> Request:
     """Name nodes after layers, choose layers, and write the graph where the methods take it up."""
     from ops.onnx_graph.layers import drop_records, layer_records, matrix_nodes, name_after_layers
-    from ops.onnx_graph.opset import read_graph
+    from ops.onnx_graph.opset import read_supported_graph
     from ops.onnx_graph.rewrite import save_apart
     from ops.quantize.methods.normalise import constants_to_weights, normalise
 
-    proto = read_graph(model, ctx)
+    proto = read_supported_graph(model, ctx)
     constants_to_weights(proto, turn=method in _DEFAULT)
     name_after_layers(proto)
     nodes = _float_nodes(proto, matrix_nodes(proto))

@@ -14,7 +14,7 @@ from ops.core.order import palette_lost
 if TYPE_CHECKING:
     import torch
 
-    from ops.quantize.methods.smooth_pairs import Pair
+    from ops.quantize.methods.smooth_pairs import SmoothPair
 
 _CONVOLUTIONAL = {"depthwise_cnn", "efficientnet", "mobilenet_v1", "mobilenet_v2", "regnet", "residual_cnn", "resnet"}
 """Architectures of Hugging Face transformers, and builders, whose networks have no such place."""
@@ -84,7 +84,9 @@ def smooth(
     return result
 
 
-def _chosen(model: TorchModel, pairs: Sequence[Pair], include: Sequence[str], exclude: Sequence[str]) -> list[Pair]:
+def _chosen(
+    model: TorchModel, pairs: Sequence[SmoothPair], include: Sequence[str], exclude: Sequence[str]
+) -> list[SmoothPair]:
     """Keep the pairs all of whose consumers are chosen: what they share can only be scaled for all of them."""
     from ops.core.network.sharing import sharing_layers
     from ops.core.selector import choose_layers
@@ -105,13 +107,13 @@ def _chosen(model: TorchModel, pairs: Sequence[Pair], include: Sequence[str], ex
     return remaining
 
 
-def _names(pairs: Sequence[Pair]) -> str:
+def _names(pairs: Sequence[SmoothPair]) -> str:
     return "; ".join(", ".join(pair.consumers) for pair in pairs[:3])
 
 
 def _input_ranges(
-    model: TorchModel, pairs: Sequence[Pair], ctx: Context, samples: int
-) -> list[tuple[Pair, torch.Tensor]]:
+    model: TorchModel, pairs: Sequence[SmoothPair], ctx: Context, samples: int
+) -> list[tuple[SmoothPair, torch.Tensor]]:
     """Return with each pair the largest absolute value of every channel of what its consumers take."""
     import torch
 
@@ -140,7 +142,7 @@ def _rows(layer: torch.nn.Module) -> torch.Tensor:
     return weight.T if is_turned_linear(layer) else weight
 
 
-def _migrate(module: torch.nn.Module, pair: Pair, largest: torch.Tensor, alpha: float) -> None:
+def _migrate(module: torch.nn.Module, pair: SmoothPair, largest: torch.Tensor, alpha: float) -> None:
     import torch
 
     producer = module.get_submodule(pair.producer)

@@ -68,13 +68,13 @@ def restore(
 
 def _kept_since(other: TorchModel, model: TorchModel) -> Kept:
     """Return the channels that are left of each layer that lost some between an ancestor and the model."""
-    from ops.core.channels import compose
+    from ops.core.channels import compose_cuts
 
     remaining: Kept = {}
     if model.edits[: len(other.edits)] == other.edits:
         for entry in model.edits[len(other.edits) :]:
             if entry["edit"] == "channels":
-                remaining = compose(remaining, entry["layers"])
+                remaining = compose_cuts(remaining, entry["layers"])
     return remaining
 
 

@@ -109,7 +109,7 @@ def _of_the_system(error: Exception) -> str:
 
 def _sweep(arguments: list[str]) -> int:
     from pipeline.cli.console import run_and_print
-    from pipeline.sweep.config import check
+    from pipeline.sweep.config import check_config
     from pipeline.sweep.prepare import prepare
 
     options, overrides = _options(arguments)
@@ -118,7 +118,7 @@ def _sweep(arguments: list[str]) -> int:
     odd = not_finite(raw)
     if odd is not None:
         raise UsageError(f"{odd[0]}: must be a finite number (got {odd[1]})")
-    return run_and_print(prepare(check(raw), entries))
+    return run_and_print(prepare(check_config(raw), entries))
 
 
 def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

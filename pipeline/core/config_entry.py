@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ops.core.params import explain, params_model
+from ops.core.params import explain_errors, params_model
 from ops.core.registry import Registry, UnknownNameError
 
 T = TypeVar("T")
@@ -48,4 +48,4 @@ class EntryKind(Generic[T]):
         try:
             return definition, params.model_validate(parameters)
         except ValidationError as error:
-            raise self.error(f"{name}: {explain(error, params)}") from None
+            raise self.error(f"{name}: {explain_errors(error, params)}") from None

@@ -20,7 +20,7 @@ from pipeline.datasets.interface import Interface
 _KIND = EntryKind("Data set", "dataset", "dataset", DATASETS, ("name", "dataset"), DataError)
 
 
-def check_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+def check_dataset_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the checked parameters of an entry. Nothing is opened.
 
     Raises:
@@ -40,7 +40,7 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
     Raises:
         DataError: naming the entry, and the parameter or the file, the problem and what to do.
     """
-    parameters = check_entry(entry)
+    parameters = check_dataset_entry(entry)
     name = entry.get("name", entry["dataset"])
     factory = DATASETS[entry["dataset"]]
     with errors_named(name):

@@ -33,7 +33,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Instances:
+class SplitInstances:
     """All instances of a data set, columnar."""
 
     ids: np.ndarray
@@ -60,7 +60,7 @@ class SplitDataset:
     """A `Dataset`. Nothing but the fingerprint is known until instances are asked for; then `load` is called, once."""
 
     def __init__(
-        self, *, name: str, task: str, fingerprint: str, load: Callable[[], Instances], is_own: bool = False
+        self, *, name: str, task: str, fingerprint: str, load: Callable[[], SplitInstances], is_own: bool = False
     ) -> None:
         """Take what is known before instances are read.
 
@@ -78,7 +78,7 @@ class SplitDataset:
         self._is_own = is_own
 
     @cached_property
-    def _all(self) -> Instances:
+    def _all(self) -> SplitInstances:
         with errors_named(self.name):
             instances = self._load()
             _check_disjoint(instances)
@@ -197,7 +197,7 @@ def bucketed(rows: np.ndarray, lengths: np.ndarray, batch_size: int, shuffling: 
     return np.concatenate([batches.reshape(-1), rows[whole:]])
 
 
-def _check_disjoint(instances: Instances) -> None:
+def _check_disjoint(instances: SplitInstances) -> None:
     """Prove that no id is in two splits, or twice in one."""
     owner: dict[str, str] = {}
     for split in SPLITS:

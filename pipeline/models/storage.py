@@ -74,7 +74,7 @@ def load(folder: Path) -> TorchModel | OnnxModel:
     from safetensors.torch import load_file
 
     from ops.core.edits import replay
-    from ops.core.network.sharing import share
+    from ops.core.network.sharing import share_weights
     from pipeline.models.build import build_structure
 
     code = load_structure(folder).get("code")
@@ -86,7 +86,7 @@ def load(folder: Path) -> TorchModel | OnnxModel:
     try:
         module = replay(build_structure(architecture), architecture, edits)
         if shared is not None:  # what the network's code ties may have been taken apart since, or the other way round
-            share(module, shared)
+            share_weights(module, shared)
     except (LookupError, AttributeError, TypeError) as error:
         raise ModelError(f"{folder}: the recorded edits cannot be made: {reason(error)}") from None
     try:

@@ -18,7 +18,7 @@ from ops.core.registry import UnknownNameError, nearest
 from ops.core.text import show
 from pipeline.core.keys import CONTENT, Key, canonical_json, step_key
 from pipeline.core.machine.libraries import releases
-from pipeline.plan.recipe import MOST_PROBLEMS, SEEDS, Node, Recipe, RecipeError, is_seed
+from pipeline.plan.recipe import MOST_PROBLEMS, SEEDS, Recipe, RecipeError, RecipeNode, is_seed
 from pipeline.plan.steps import SEED, Facts, Plan, Step
 
 
@@ -74,7 +74,7 @@ class _Planner:
         if blocked and not self.problems:
             self._report_circle(blocked)
 
-    def _try(self, node: Node, paths: set[str], failed: set[str]) -> str | None:
+    def _try(self, node: RecipeNode, paths: set[str], failed: set[str]) -> str | None:
         """Plan a node, or note that it or its parent has a mistake; return the path of a step that must come first."""
         if node.parent in failed:
             failed.add(node.path)
@@ -97,14 +97,14 @@ class _Planner:
             if target not in self.facts.accepts
         )
 
-    def _report_circle(self, blocked: list[Node]) -> None:
+    def _report_circle(self, blocked: list[RecipeNode]) -> None:
         """Report steps that still wait: each names itself or its own descendant."""
         names = ", ".join(f"'{node.path}'" for node in blocked[:3])
         self.problems.append(
             f"Steps {names}: they name each other, or their own descendants, as the model to use. Name a step above them"
         )
 
-    def _plan(self, node: Node, paths: set[str]) -> str | None:
+    def _plan(self, node: RecipeNode, paths: set[str]) -> str | None:
         """Plan one node, or add its mistake to the problems; return the path of a step that it names and has to wait for."""
         parent = self.at[node.parent] if node.parent else None
         try:
@@ -161,7 +161,9 @@ class _Planner:
         content = self.facts.contents.get(entry_id(plain))
         return plain if content is None else {**plain, CONTENT: content}
 
-    def _references(self, spec: OpSpec, params: Mapping[str, Any], node: Node, paths: set[str]) -> dict[str, Key] | str:
+    def _references(
+        self, spec: OpSpec, params: Mapping[str, Any], node: RecipeNode, paths: set[str]
+    ) -> dict[str, Key] | str:
         """Keys of the models that parameters name, or the path of one that is not planned yet."""
         result: dict[str, Key] = {}
         for name in spec.marked("model reference"):
@@ -177,7 +179,7 @@ class _Planner:
                 )
         return result
 
-    def _resolve(self, reference: str, node: Node, paths: set[str]) -> str:
+    def _resolve(self, reference: str, node: RecipeNode, paths: set[str]) -> str:
         """`base`, the name of the nearest ancestor so called, or a full path."""
         lineage = []
         path: str | None = node.parent
@@ -233,7 +235,7 @@ class _Planner:
                 "Add `onnxruntime` to `targets`"
             )
 
-    def _ancestry(self, node: Node, spec: OpSpec, params: Mapping[str, Any], parent: Step | None) -> Ancestry:
+    def _ancestry(self, node: RecipeNode, spec: OpSpec, params: Mapping[str, Any], parent: Step | None) -> Ancestry:
         if parent is not None and node.parent is not None:
             return self.ancestries[node.parent]
         entries = [params[name] for name in spec.marked("model entry")]
@@ -241,7 +243,7 @@ class _Planner:
 
     def _add(
         self,
-        node: Node,
+        node: RecipeNode,
         spec: OpSpec,
         params: dict[str, Any],
         references: dict[str, Key],

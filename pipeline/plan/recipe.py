@@ -43,7 +43,7 @@ class RecipeError(BouillonError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class RecipeNode:
     """One step after `each` is expanded: one branch per value."""
 
     path: str
@@ -57,7 +57,7 @@ class Recipe:
     """A forest of operations on one data set. `nodes` come parents first."""
 
     name: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[RecipeNode, ...]
     targets: tuple[str, ...] = ("onnxruntime",)
     seed: int = 0
     description: str = ""
@@ -128,12 +128,12 @@ def _name_and_seed(name: Any, seed: Any) -> Iterator[str]:
         yield f"recipe.seed: expected {SEEDS}, got {show(seed)}"
 
 
-def _expand(tree: Any, reader: _Reader) -> Iterator[Node]:
+def _expand(tree: Any, reader: _Reader) -> Iterator[RecipeNode]:
     """Walk the tree without recursion (a generated recipe may be deep), yielding parents first, in written order."""
     if not isinstance(tree, Mapping):
         reader.problems.append(f"recipe.tree: expected a mapping from names to steps, got {show(tree)}")
         return
-    waiting: list[tuple[str, str | None, Any] | tuple[Node, Mapping[str, Any]]]
+    waiting: list[tuple[str, str | None, Any] | tuple[RecipeNode, Mapping[str, Any]]]
     waiting = [(str(name), None, node) for name, node in reversed(list(tree.items()))]
     while waiting and len(reader.problems) < MOST_PROBLEMS:
         item = waiting.pop()
@@ -145,7 +145,9 @@ def _expand(tree: Any, reader: _Reader) -> Iterator[Node]:
             waiting.extend(reversed(_branches(*item, reader)))
 
 
-def _branches(written: str, parent: str | None, raw_node: Any, reader: _Reader) -> list[tuple[Node, Mapping[str, Any]]]:
+def _branches(
+    written: str, parent: str | None, raw_node: Any, reader: _Reader
+) -> list[tuple[RecipeNode, Mapping[str, Any]]]:
     """Read one step as written: (step, its `then`) for every value of its `each`."""
     path = f"{parent}/{written}" if parent else written
     if any(mark in written for mark in "/[]") or not written:
@@ -165,7 +167,7 @@ def _branches(written: str, parent: str | None, raw_node: Any, reader: _Reader) 
         reader.problems.append(f"Step '{path}': `then` must map names to steps, got {show(then)}")
         then = {}
     branches = _each(raw.get("with") or {}, path, reader)
-    return [(Node(path + suffix, parent, raw["op"], params), then) for suffix, params in branches]
+    return [(RecipeNode(path + suffix, parent, raw["op"], params), then) for suffix, params in branches]
 
 
 def _each(params: Any, path: str, reader: _Reader) -> Iterator[tuple[str, dict[str, Any]]]:

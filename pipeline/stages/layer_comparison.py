@@ -12,7 +12,7 @@ from pipeline.core.keys import Key
 from pipeline.engine.jobs import Job
 from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.layers.compare.findings import find
-from pipeline.layers.compare.models import changes, divergence
+from pipeline.layers.compare.models import changes, layer_divergence
 from pipeline.layers.records_file import CHANGES, FINDINGS, load_records, save_records
 from pipeline.stages.activation_stats import ACTIVATIONS
 from pipeline.stages.layer_sources import Sources, open_side
@@ -65,7 +65,7 @@ class ComparisonStage(Stage[ComparisonParams]):
         """Write changes against every reference, and findings."""
         params = job.params
         model = open_side(worker.artifacts, params.sources)
-        records: list[Change] = list(divergence(model, model))
+        records: list[Change] = list(layer_divergence(model, model))
         here = list(model.known.values())
         conspicuous: list[Finding] = find(model.key, here, records, folds=model.folds)
         for sources in params.references:

@@ -17,7 +17,7 @@ from pipeline.store.database import connect
 from pipeline.store.errors import ForeignFileError
 from pipeline.store.schema import definition, scoreboard
 
-__all__ = ["make_views", "refuse_hidden", "settle"]
+__all__ = ["make_views", "refuse_hidden", "settle_views"]
 
 Columns = dict[str, dict[str, str]]
 """Table -> column -> type."""
@@ -56,10 +56,10 @@ def make_views(db: duckdb.DuckDBPyConnection, path: Path, name: str = "results")
     for statement in (*statements, *definition.views()):
         db.execute(statement)
     names = f"{name}.main.scoreboard_column" if "scoreboard_column" in present else "scoreboard_column"
-    db.execute(scoreboard.definition(scoreboard.columns_of(db, names)))
+    db.execute(scoreboard.definition(scoreboard.scoreboard_columns(db, names)))
 
 
-def settle(db: duckdb.DuckDBPyConnection, path: Path) -> None:
+def settle_views(db: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Bring a file that is to be written to, attached as `store` and the default database, to the schema of this program.
 
     Tables that it lacks are made, and so are views that are not what this program makes.
@@ -73,7 +73,9 @@ def settle(db: duckdb.DuckDBPyConnection, path: Path) -> None:
     own = _views(db, "store")
     db.execute("USE store")
     expected = _needed()[1]
-    settled = own.items() >= expected.items() and own.get("scoreboard") == _scoreboard(scoreboard.columns_of(db))
+    settled = own.items() >= expected.items() and own.get("scoreboard") == _scoreboard(
+        scoreboard.scoreboard_columns(db)
+    )
     definition.update(db, settled=settled)
 
 

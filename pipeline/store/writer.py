@@ -26,7 +26,7 @@ from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteErr
 from pipeline.store.publication import StoreFiles
 from pipeline.store.records.run_records import Metric, Record
 from pipeline.store.schema import definition, scoreboard
-from pipeline.store.views import settle
+from pipeline.store.views import settle_views
 from pipeline.store.write.transaction import Incoming
 
 
@@ -42,7 +42,7 @@ class Store:
         with self._files.turn():
             self._files.open_working()
             with self._attached() as db:
-                settle(db, self._files.working)
+                settle_views(db, self._files.working)
             self._files.check_published(self._files.published_stamp(), self._files.working_stamp())
 
     def write(self, records: Iterable[Record]) -> int:

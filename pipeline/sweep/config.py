@@ -74,7 +74,7 @@ class Config(BaseModel):
         return (self.force,) if isinstance(self.force, str) else self.force
 
 
-def check(raw: Mapping[str, Any]) -> Config:
+def check_config(raw: Mapping[str, Any]) -> Config:
     """Check a composed configuration.
 
     Raises:

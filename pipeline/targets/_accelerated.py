@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ops.core.operation import Format
-from pipeline.targets._onnxruntime import OrtSession, open_session, require_provider, session_options
+from pipeline.targets._onnxruntime import OrtSession, open_runtime_session, require_provider, session_options
 
 _CPU = "CPUExecutionProvider"
 _TENSOR_CORE_CHANNELS = 16
@@ -49,7 +49,7 @@ class AcceleratedOrt:
         """Open an ONNX file. Inputs and outputs stay in main memory: copying them is part of a run."""
         self.require()
         providers = [(self.provider, self.provider_options()), (_CPU, {})]
-        return OrtSession(open_session(model, session_options(threads, "all"), providers), model)
+        return OrtSession(open_runtime_session(model, session_options(threads, "all"), providers), model)
 
     def kernels(self, model: Path) -> Mapping[str, float]:
         """Unknown: these providers do not say in which precision they run a node."""

@@ -71,7 +71,7 @@ def runtime_errors() -> tuple[type[Exception], ...]:
     return (*own, ValueError, RuntimeError)  # the Python layer checks names and types of inputs itself
 
 
-def open_session(
+def open_runtime_session(
     model: Path, options: ort.SessionOptions, providers: Sequence[tuple[str, dict[str, Any]]]
 ) -> ort.InferenceSession:
     """Open a file.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.targets._onnxruntime import first_line, open_session, runtime_errors
+from pipeline.targets._onnxruntime import first_line, open_runtime_session, runtime_errors
 from pipeline.targets.api import NodeTime, TargetError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def node_times(
     """
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
-    session = open_session(model, options, providers)
+    session = open_runtime_session(model, options, providers)
     feeds = {value.name: inputs[value.name] for value in session.get_inputs()}
     start, done = time.perf_counter(), 0
     try:

@@ -11,7 +11,7 @@ from pipeline.targets._onnxruntime import (
     Optimization,
     OrtSession,
     first_line,
-    open_session,
+    open_runtime_session,
     require_provider,
     runtime_errors,
     session_options,
@@ -59,7 +59,7 @@ class OnnxRuntime:
         """Open an ONNX file."""
         self.require()
         options = session_options(threads, self._optimization)
-        return OrtSession(open_session(model, options, [(_PROVIDER, {})]), model)
+        return OrtSession(open_runtime_session(model, options, [(_PROVIDER, {})]), model)
 
     def node_times(
         self, model: Path, inputs: Mapping[str, np.ndarray], *, threads: int, folder: Path

@@ -39,7 +39,7 @@ from pipeline.datasets.open import open_dataset
 from pipeline.measure.evaluate import predict
 from pipeline.measure.timing.inputs import write_inputs
 from pipeline.measure.timing.preset import Preset, parse_preset
-from pipeline.measure.timing.results import Candidate, Comparison, SessionResult, Verdict
+from pipeline.measure.timing.results import Candidate, SessionResult, SpeedupEstimate, Verdict
 from pipeline.measure.timing.session import run_session
 from pipeline.measure.timing.worker_client import MeasuringProcess
 from pipeline.models.api import Need
@@ -238,7 +238,7 @@ def _foreign(result: SessionResult) -> float:
 def against_itself(material: Material, quick: bool) -> bool:
     """d: copies of the base among the models, in several sessions."""
     copies, sessions = (5, 2) if quick else (10, 10)
-    comparisons: list[Comparison] = []
+    comparisons: list[SpeedupEstimate] = []
     for number in range(sessions):
         models = [(f"copy{index}", material.float32) for index in range(copies)]
         result = _session(material, models, _preset(rounds=12, runs=36), seed=100 + number)
@@ -270,7 +270,7 @@ def _session(material: Material, models: list[tuple[str, Path]], preset: Preset,
     )  # fmt: skip
 
 
-def _against_base(result: SessionResult, key: str, clock: str) -> Comparison:
+def _against_base(result: SessionResult, key: str, clock: str) -> SpeedupEstimate:
     return next(
         found for found in result.comparisons
         if (found.case.model_key, found.relation, found.clock) == (key, "base", clock)

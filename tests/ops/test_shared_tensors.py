@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ops.core.errors import OperationError
-from ops.core.network.sharing import copy_network, identities, same_names, share, spread_masks
+from ops.core.network.sharing import copy_network, identities, same_names, share_weights, spread_masks
 from pipeline.models import storage
 from tests.ops.digits import apply, context, logits
 from tests.ops.shared_nets import model_of, network
@@ -202,9 +202,9 @@ def test_what_was_taken_apart_is_apart_after_loading(tmp_path):
 def test_what_was_tied_after_building_is_tied_after_loading():
     apart, tied = network("Tied").module, network("Tied").module
     apart.b.weight = nn.Parameter(apart.a.weight.detach().clone())
-    share(apart, same_names(tied))
+    share_weights(apart, same_names(tied))
     assert apart.b.weight is apart.a.weight
-    share(apart, [])
+    share_weights(apart, [])
     assert apart.b.weight is not apart.a.weight
 
 

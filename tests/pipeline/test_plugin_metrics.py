@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.plugins import load_plugins
 from pipeline.core.statistics import Z
-from pipeline.measure.lints.check import Evidence, check
+from pipeline.measure.lints.check import Evidence, run_lints
 from pipeline.measure.metrics.api import METRICS
 from tests.pipeline.command import Place
 from viewer.results.paired_difference import Paired
@@ -101,7 +101,7 @@ def test_a_lint_compares_it_between_targets(monkeypatch):
         for target, own in values.items()
         for name, value in own.items()
     ]
-    findings = check(Evidence([model], measurements, [], [], []), run_id="run", at=datetime.now(UTC))
+    findings = run_lints(Evidence([model], measurements, [], [], []), run_id="run", at=datetime.now(UTC))
     assert [(finding.lint, finding.target, finding.message) for finding in findings] == [
         ("target_disagrees", "ort", "above_third 95.0% on ort and 97.0% on torch")
     ]

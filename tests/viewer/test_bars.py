@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.compare.bar_chart import Entry, chart, shortened
+from viewer.compare.bar_chart import Entry, chart, shortened_label
 from viewer.format.metrics import MeasuredValue
 
 
@@ -40,11 +40,11 @@ def test_names_that_start_alike_stand_above_their_bars_and_whole():
 @given(st.lists(st.text("ab, ", min_size=1, max_size=40), min_size=2, max_size=6, unique=True), st.integers(6, 20))
 def test_a_shortened_text_fits_and_is_part_of_what_it_stands_for(texts, most):
     for text in texts:
-        found = shortened(text, most, texts)
+        found = shortened_label(text, most, texts)
         assert len(found) <= most
         assert all(part in text for part in found.split("…"))
 
 
 def test_a_shortened_text_tells_itself_from_others_if_it_can():
     steps = [f"{begin} and a long way {middle} to the end" for begin in ("one", "two") for middle in ("up", "down")]
-    assert len({shortened(text, 24, steps) for text in steps}) == 4
+    assert len({shortened_label(text, 24, steps) for text in steps}) == 4

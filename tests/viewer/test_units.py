@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.format.units import Multiple, QuantityError, parse_quantity, readable
+from viewer.format.units import Multiple, QuantityError, parse_quantity, readable_multiple
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,11 @@ def test_any_text_is_read_or_refused(text, unit):
     ],
 )
 def test_readable_multiples(value, unit, multiple):
-    assert readable(value, unit) == multiple
+    assert readable_multiple(value, unit) == multiple
 
 
 @given(st.floats(1e-9, 1e12), st.sampled_from(["B", "s", "ms"]))
 def test_a_value_shown_in_its_multiple_and_read_again_is_the_same(value, unit):
-    multiple = readable(value, unit)
+    multiple = readable_multiple(value, unit)
     typed = f"{value / multiple.divisor!r} {multiple.unit}"
     assert parse_quantity(typed, unit) == pytest.approx(value)

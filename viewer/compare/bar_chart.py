@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from viewer.format.metrics import MeasuredValue
 
-__all__ = ["Bar", "Chart", "Entry", "Label", "chart", "shortened"]
+__all__ = ["Bar", "Chart", "Entry", "Label", "chart", "shortened_label"]
 
 WIDTH, LABEL, VALUE = 260.0, 92.0, 52.0
 _BAR, _THIN, _GAP, _FACET = 13.0, 4.0, 5.0, 18.0
@@ -151,10 +151,10 @@ def _bar(
 
 
 def _label(text: str, x: float, y: float, most: int, others: Collection[str] = ()) -> Label:
-    return Label(shortened(text, most, others), text, x, y)
+    return Label(shortened_label(text, most, others), text, x, y)
 
 
-def shortened(text: str, most: int, others: Collection[str] = ()) -> str:
+def shortened_label(text: str, most: int, others: Collection[str] = ()) -> str:
     """Return at most so many characters of a text: its beginning, or else a part that tells it from all `others`."""
     if len(text) <= most:
         return text

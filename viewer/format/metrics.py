@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from pipeline.core.metric_kinds import Better, MetricRole, Pairing
 from viewer.format.numbers import MISSING, FormatSpec, format_number, parse_format
-from viewer.format.units import readable
+from viewer.format.units import readable_multiple
 
 __all__ = [
     "Better",
@@ -100,7 +100,7 @@ def format_value(value: float | None, metric: MetricInfo, *, unit: bool = True) 
     spec = _spec(metric.format)
     if not unit:
         return format_number(value, spec)
-    multiple = readable(value, metric.unit)
+    multiple = readable_multiple(value, metric.unit)
     if multiple.divisor != 1:
         spec = _spec(_DEFAULT)  # a format for the stored unit (",.0f" of bytes) has the wrong digits once scaled
     return format_number(value / multiple.divisor, _plain(spec, value / multiple.divisor)) + _joined(multiple.unit)

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from pipeline.core.errors import BouillonError
 
-__all__ = ["Multiple", "QuantityError", "multiples", "parse_quantity", "readable"]
+__all__ = ["Multiple", "QuantityError", "multiples", "parse_quantity", "readable_multiple"]
 
 
 class QuantityError(BouillonError, ValueError):
@@ -80,7 +80,7 @@ def multiples(unit: str) -> list[Multiple]:
     return _SHOWN.get(_OTHERS.get(unit.casefold(), unit.casefold()), [Multiple(unit, 1.0)])
 
 
-def readable(value: float, unit: str) -> Multiple:
+def readable_multiple(value: float, unit: str) -> Multiple:
     """Choose the multiple of `unit` that gives `value` one to three digits before the point (bytes and seconds only).
 
     Other units, and values without a size, keep their unit. ms stay ms below a second: 0.4 ms is 400 µs.

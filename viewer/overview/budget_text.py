@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.core.errors import BouillonError
 from viewer.format.metrics import MetricInfo
-from viewer.format.units import Multiple, QuantityError, multiples, parse_quantity, readable
+from viewer.format.units import Multiple, QuantityError, multiples, parse_quantity, readable_multiple
 from viewer.results.budget import Budget, End, beyond, in_words, left_out
 
 __all__ = ["BudgetError", "check_budget", "parse_bound", "parse_budgets", "shown_units", "write_bound", "write_budgets"]
@@ -162,7 +162,7 @@ def shown_units(spec: MetricInfo) -> list[tuple[str, float]]:
 def _quantity(value: float, spec: MetricInfo) -> str:
     if spec.is_share and not spec.unit:
         return f"{_plain(100 * value)}%"
-    multiple = readable(value, spec.unit)
+    multiple = readable_multiple(value, spec.unit)
     return _plain(value / multiple.divisor) + _behind(multiple)
 
 

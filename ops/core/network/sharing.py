@@ -77,7 +77,7 @@ def same_names(module: nn.Module) -> list[list[str]]:
     return groups
 
 
-def share(module: nn.Module, groups: list[list[str]]) -> None:
+def share_weights(module: nn.Module, groups: list[list[str]]) -> None:
     """Let tensors be one exactly where `groups` of names say so, in place: others that share one are taken apart.
 
     What lies in one memory in different views stays as the network's code made it.

@@ -18,7 +18,7 @@ _EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ChannelLimits:
     """What a recipe asks for."""
 
     scope: Scope
@@ -28,7 +28,7 @@ class Limits:
 
 
 def kept_units(
-    groups: Sequence[ChannelGroup], scores: Sequence[torch.Tensor], initial: Mapping[str, int], limits: Limits
+    groups: Sequence[ChannelGroup], scores: Sequence[torch.Tensor], initial: Mapping[str, int], limits: ChannelLimits
 ) -> list[list[int]]:
     """Return the units that each group keeps, in rising order: the most important, of equal ones the first.
 
@@ -46,7 +46,7 @@ def kept_units(
 
 
 def _wanted(
-    groups: Sequence[ChannelGroup], scores: Sequence[torch.Tensor], initial: Mapping[str, int], limits: Limits
+    groups: Sequence[ChannelGroup], scores: Sequence[torch.Tensor], initial: Mapping[str, int], limits: ChannelLimits
 ) -> list[int]:
     share = 1 - limits.ratio
     if limits.scope == "layer":
@@ -77,7 +77,7 @@ def _whole(amount: float, group: ChannelGroup) -> int:
     return int(amount + 0.5) if group.units.shape[1] > 1 else int(amount + _EPSILON)
 
 
-def _within_limits(group: ChannelGroup, want: int, initial: int, limits: Limits) -> int:
+def _within_limits(group: ChannelGroup, want: int, initial: int, limits: ChannelLimits) -> int:
     least = max(1, int(initial * (1 - limits.max_ratio) + _EPSILON))
     step = 1 if group.attention else limits.round_to // math.gcd(limits.round_to, group.units.shape[1])
     count = max(want, least) // step * step

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ops.core.channels import Kept, Side, cut_layers, set_heads, width
 from ops.core.errors import OperationError
 from ops.core.operation import Context, TorchModel
-from ops.prune.channels.budget import Limits, kept_units
+from ops.prune.channels.budget import ChannelLimits, kept_units
 from ops.prune.channels.groups import ChannelGroup, Score, channel_groups, importance
 from ops.prune.weights.saliency import saliencies
 
@@ -33,7 +33,7 @@ class Judged:
 
 
 @dataclass(slots=True)
-class Cut:
+class ChannelCut:
     """The channels that one step keeps."""
 
     kept: Kept = field(default_factory=dict)
@@ -93,14 +93,14 @@ def judge(
     return verdict
 
 
-def decide(model: TorchModel, judged: Judged, initial: Mapping[str, int], limits: Limits) -> Cut:
+def decide(model: TorchModel, judged: Judged, initial: Mapping[str, int], limits: ChannelLimits) -> ChannelCut:
     """Choose the units that stay and find the channels of every layer that go with them."""
     return cut_of(model, judged.groups, kept_units(judged.groups, judged.scores, initial, limits))
 
 
-def cut_of(model: TorchModel, groups: Sequence[ChannelGroup], units: Sequence[Sequence[int]]) -> Cut:
+def cut_of(model: TorchModel, groups: Sequence[ChannelGroup], units: Sequence[Sequence[int]]) -> ChannelCut:
     """Return the channels of every layer that go where of each group only these `units` stay."""
-    cut = Cut()
+    cut = ChannelCut()
     losses: dict[tuple[str, Side], set[int]] = {}
     for group, stay in zip(groups, units, strict=True):
         cut.units[group.root] = list(stay)
@@ -118,7 +118,7 @@ def cut_of(model: TorchModel, groups: Sequence[ChannelGroup], units: Sequence[Se
     return cut
 
 
-def apply(model: TorchModel, cut: Cut, *, fresh: bool) -> TorchModel:
+def apply(model: TorchModel, cut: ChannelCut, *, fresh: bool) -> TorchModel:
     """Cut `model`, or a copy of it if it is `fresh` from the caller."""
     result = model.copy() if fresh else model
     cut_layers(result.module, cut.kept)
@@ -134,7 +134,7 @@ def note_cut(
     *,
     ratio: float,
     judged: Judged,
-    cut: Cut,
+    cut: ChannelCut,
     initial: Mapping[str, int],
 ) -> None:
     """Record how many channels and parameters went, and which layers were left alone and why."""

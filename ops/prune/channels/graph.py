@@ -31,7 +31,7 @@ tracer turns in a circle for ever, while a network whose parts go through concat
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class GroupMember:
     """One side of one layer, and which of its channels go with which of the group's."""
 
     layer: str
@@ -41,7 +41,7 @@ class Member:
     """For each of `channels` the group's channel it goes with."""
 
 
-def traced_groups(model: TorchModel, skip: Collection[str]) -> Iterator[tuple[str, tuple[Member, ...] | str]]:
+def traced_groups(model: TorchModel, skip: Collection[str]) -> Iterator[tuple[str, tuple[GroupMember, ...] | str]]:
     """Yield by the name of its first layer every group of channels that can only go together, or why it cannot be traced.
 
     Args:
@@ -150,7 +150,7 @@ def _with_usual_layers(module: nn.Module) -> nn.Module:
     return result.eval()
 
 
-def _members(graph: Any, raw: Any) -> Iterator[Member]:
+def _members(graph: Any, raw: Any) -> Iterator[GroupMember]:
     for item in raw:
         target = item.dep.target.module
         if not isinstance(target, nn.Parameter) and target not in graph._module2name:
@@ -159,4 +159,4 @@ def _members(graph: Any, raw: Any) -> Iterator[Member]:
         name = "" if isinstance(target, nn.Parameter) else graph._module2name[target]
         if isinstance(target, nn.PReLU) and target.num_parameters == 1:
             continue  # one slope for all channels
-        yield Member(name, side, list(item.idxs), list(item.root_idxs))
+        yield GroupMember(name, side, list(item.idxs), list(item.root_idxs))

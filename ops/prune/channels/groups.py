@@ -15,7 +15,7 @@ from ops.core.channels import HEADS, Side, can_cut, is_depthwise, width
 from ops.core.network.channel_axes import is_linear, weight_axes
 from ops.core.operation import TorchModel
 from ops.core.selector import head_of, layers_of
-from ops.prune.channels.graph import Member, cannot_follow, traced_groups
+from ops.prune.channels.graph import GroupMember, cannot_follow, traced_groups
 
 Score = Callable[[str], "torch.Tensor | None"]
 """From a parameter's name to the importance of each of its weights (its shape), or None if it has no say."""
@@ -29,7 +29,7 @@ class ChannelGroup:
     """Channels that exist in several layers and go together."""
 
     root: str
-    members: tuple[Member, ...]
+    members: tuple[GroupMember, ...]
     units: torch.Tensor
     """(units, width): the group's channels that go as one. Attention heads and grouped convolutions have units wider than 1."""
     attention: str | None = None
@@ -82,10 +82,10 @@ def channel_groups(
 
 def _traced(
     model: TorchModel, anatomy: _Anatomy, skip: Collection[str]
-) -> tuple[dict[str, tuple[Member, ...]], dict[str, str]]:
+) -> tuple[dict[str, tuple[GroupMember, ...]], dict[str, str]]:
     """Return the members of every group that could be traced, and why some groups stay."""
     remaining: dict[str, str] = {}
-    traced: dict[str, tuple[Member, ...]] = {}
+    traced: dict[str, tuple[GroupMember, ...]] = {}
     for root, members in traced_groups(model, skip):
         reason = members if isinstance(members, str) else anatomy.fixed(root, members)
         if reason:
@@ -127,13 +127,13 @@ class _Anatomy:
         self._makers = {layer.name for layer in layers if layer.groups & {"conv", "linear", "embedding"}}
         self._attention = {_base(layer.name) for layer in layers if "attention" in layer.groups}
 
-    def fixed(self, root: str, members: tuple[Member, ...]) -> str | None:
+    def fixed(self, root: str, members: tuple[GroupMember, ...]) -> str | None:
         """Return why the group of these members keeps its channels, or None."""
         if root not in self._chosen:
             return "it is not among the chosen layers"
         return next((reason for member in members if (reason := self._reason(member))), None)
 
-    def _reason(self, member: Member) -> str | None:
+    def _reason(self, member: GroupMember) -> str | None:
         if not member.layer:
             return "it shares its channels with a parameter outside any known layer"
         layer = self._module.get_submodule(member.layer)
@@ -150,7 +150,7 @@ class _Anatomy:
             return f"it shares its channels with '{name}', which is not among the chosen layers"
         return None
 
-    def group(self, root: str, joint: dict[str, tuple[Member, ...]]) -> ChannelGroup | str:
+    def group(self, root: str, joint: dict[str, tuple[GroupMember, ...]]) -> ChannelGroup | str:
         """Return one group of those that go together, with its units, or why it has none."""
         members, size = _as_one(self._module, joint)
         makers = {_base(member.layer) for member in members if member.side == "out" and member.layer in self._makers}
@@ -173,12 +173,14 @@ class _Anatomy:
             return "its heads share one key and value, which leaves nothing to choose"
         channels = torch.arange(size)
         owners = torch.arange(heads * each) // each * (each * repeats) + torch.arange(heads * each) % each
-        members = [Member(query, "out", channels.tolist(), channels.tolist())]
-        members += [Member(part, "out", list(range(heads * each)), owners.tolist()) for part in (key, value)]
-        members.append(Member(output, "in", channels.tolist(), channels.tolist()))
+        members = [GroupMember(query, "out", channels.tolist(), channels.tolist())]
+        members += [GroupMember(part, "out", list(range(heads * each)), owners.tolist()) for part in (key, value)]
+        members.append(GroupMember(output, "in", channels.tolist(), channels.tolist()))
         return ChannelGroup(query, tuple(members), channels.view(heads, -1), name)
 
-    def _head_group(self, root: str, members: tuple[Member, ...], size: int, makers: set[str]) -> ChannelGroup | str:
+    def _head_group(
+        self, root: str, members: tuple[GroupMember, ...], size: int, makers: set[str]
+    ) -> ChannelGroup | str:
         parents = {name.rpartition(".")[0] for name in makers}
         parent = parents.pop()
         heads = _heads(self._module.get_submodule(parent), size)
@@ -205,13 +207,13 @@ def _repeats_keys(part: nn.Module) -> bool:
     return isinstance(repeats, int) and repeats > 1 and present and isinstance(getattr(part, "head_dim", None), int)
 
 
-def _joined(module: nn.Module, groups: dict[str, tuple[Member, ...]]) -> list[dict[str, tuple[Member, ...]]]:
+def _joined(module: nn.Module, groups: dict[str, tuple[GroupMember, ...]]) -> list[dict[str, tuple[GroupMember, ...]]]:
     """Put the groups together whose channels one layer takes in parts of equal size."""
-    joint: list[dict[str, tuple[Member, ...]]] = []
+    joint: list[dict[str, tuple[GroupMember, ...]]] = []
     for root, members in groups.items():
         sides = _parted(module, members)
         near = [other for other in joint if any(_parted(module, part) & sides for part in other.values())]
-        merged: dict[str, tuple[Member, ...]] = {}
+        merged: dict[str, tuple[GroupMember, ...]] = {}
         for other in near:
             joint.remove(other)
             merged |= other
@@ -219,22 +221,22 @@ def _joined(module: nn.Module, groups: dict[str, tuple[Member, ...]]) -> list[di
     return joint
 
 
-def _parted(module: nn.Module, members: Sequence[Member]) -> set[tuple[str, Side]]:
+def _parted(module: nn.Module, members: Sequence[GroupMember]) -> set[tuple[str, Side]]:
     """Return the sides of layers that take these channels in more than one part."""
     layers = {(member.layer, member.side) for member in members if member.layer}
     return {(name, side) for name, side in layers if _parts(module.get_submodule(name)) > 1}
 
 
-def _held(module: nn.Module, members: Sequence[Member], fixed: dict[str, str]) -> str:
+def _held(module: nn.Module, members: Sequence[GroupMember], fixed: dict[str, str]) -> str:
     """Say why a group stays because another does with which it shares parts."""
     other, why = next(iter(fixed.items()))
     layer = min(name for name, _ in _parted(module, members))
     return f"'{layer}' takes its channels in groups together with those of '{other}', which stay: {why}"
 
 
-def _as_one(module: nn.Module, joint: dict[str, tuple[Member, ...]]) -> tuple[tuple[Member, ...], int]:
+def _as_one(module: nn.Module, joint: dict[str, tuple[GroupMember, ...]]) -> tuple[tuple[GroupMember, ...], int]:
     """Return the members of groups that go together, their channels numbered one after the other, and how many there are."""
-    members: list[Member] = []
+    members: list[GroupMember] = []
     size = 0
     for root, own in joint.items():
         members += [replace(member, roots=[size + index for index in member.roots]) for member in own]
@@ -242,7 +244,7 @@ def _as_one(module: nn.Module, joint: dict[str, tuple[Member, ...]]) -> tuple[tu
     return tuple(members), size
 
 
-def _units(module: nn.Module, members: Sequence[Member], size: int) -> torch.Tensor | str:
+def _units(module: nn.Module, members: Sequence[GroupMember], size: int) -> torch.Tensor | str:
     """Divide a group's channels into units with as many channels of every part of every layer, or say why it cannot be.
 
     Channels that lie in the same parts form a cell. Every unit takes the same share of every cell, and hence of every part.
@@ -268,7 +270,7 @@ def _units(module: nn.Module, members: Sequence[Member], size: int) -> torch.Ten
     return f"the groups of '{uneven}' do not fit into those of the other layers" if uneven else units
 
 
-def _uneven(module: nn.Module, members: Sequence[Member], units: torch.Tensor) -> str | None:
+def _uneven(module: nn.Module, members: Sequence[GroupMember], units: torch.Tensor) -> str | None:
     """Return a grouped convolution of whose groups a unit would not take the same inputs of each, or None."""
     for name, side in sorted(_parted(module, members)):
         layer = module.get_submodule(name)
@@ -302,7 +304,7 @@ def _parts(layer: nn.Module) -> int:
     return 1 if is_depthwise(layer) else int(getattr(layer, "groups", 1))
 
 
-def _per_channel(module: nn.Module, member: Member, score: Score) -> torch.Tensor | None:
+def _per_channel(module: nn.Module, member: GroupMember, score: Score) -> torch.Tensor | None:
     layer: Any = module.get_submodule(member.layer)
     weight = score(f"{member.layer}.weight")
     if weight is None or isinstance(layer, nn.Embedding | nn.PReLU | nn.GroupNorm):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ops.calibration.sample_inputs import sample_inputs
-from ops.core.channels import Kept, compose
+from ops.core.channels import Kept, compose_cuts
 from ops.core.operation import Context, TorchModel
 from ops.core.selector import choose_layers
-from ops.prune.channels.budget import Limits
-from ops.prune.channels.cut import Criterion, Cut, Judged, apply, decide, judge
+from ops.prune.channels.budget import ChannelLimits
+from ops.prune.channels.cut import ChannelCut, Criterion, Judged, apply, decide, judge
 from ops.prune.channels.trial import misread_groups
 from ops.prune.channels.verify import difference, wrong
 
@@ -23,7 +23,7 @@ class Narrowed:
 
     model: TorchModel
     judged: Judged
-    cut: Cut
+    cut: ChannelCut
     """Of the last step."""
     initial: dict[str, int]
     """Group -> its units before the first step."""
@@ -34,7 +34,7 @@ class Narrowed:
 def cut_in_steps(
     model: TorchModel,
     ctx: Context,
-    limits: Limits,
+    limits: ChannelLimits,
     *,
     criterion: Criterion,
     iterations: int,
@@ -76,14 +76,16 @@ def cut_in_steps(
                 break
             misread |= _found(current, verdict, cut, inputs, reason)
         before = result or Narrowed(model, verdict, cut, initial)
-        result = Narrowed(narrow, verdict, cut, initial, compose(before.kept, cut.kept), {**before.heads, **cut.heads})
+        result = Narrowed(
+            narrow, verdict, cut, initial, compose_cuts(before.kept, cut.kept), {**before.heads, **cut.heads}
+        )
         ctx.progress(step, iterations, f"step {step}")
     assert result is not None, "there is at least one step"
     return result
 
 
 def _found(
-    model: TorchModel, judged: Judged, cut: Cut, inputs: Mapping[str, torch.Tensor], reason: str
+    model: TorchModel, judged: Judged, cut: ChannelCut, inputs: Mapping[str, torch.Tensor], reason: str
 ) -> dict[str, str]:
     """Return the groups that cannot be cut alone.
 

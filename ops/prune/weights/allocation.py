@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ops.prune.weights.masks import Group
+from ops.prune.weights.masks import WeightGroup
 from ops.prune.weights.threshold import BLOCK, Keeper, Magnitudes, Saliencies, smallest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def erk_groups(parts: Sequence[Magnitudes], shapes: Mapping[str, Sequence[int]], sparsity: float) -> list[Group]:
+def erk_groups(parts: Sequence[Magnitudes], shapes: Mapping[str, Sequence[int]], sparsity: float) -> list[WeightGroup]:
     """Erdos-Renyi-kernel budgets: a tensor's density is proportional to the sum of its dimensions over their product.
 
     Small tensors keep more; none keeps more than all. Evci et al., "Rigging the Lottery: Making All Tickets Winners",
@@ -35,7 +35,7 @@ def erk_groups(parts: Sequence[Magnitudes], shapes: Mapping[str, Sequence[int]],
     return _groups(parts, _whole(sizes - keep, round(sparsity * sizes.sum())))
 
 
-def lamp_groups(parts: Sequence[Magnitudes], sparsity: float) -> list[Group]:
+def lamp_groups(parts: Sequence[Magnitudes], sparsity: float) -> list[WeightGroup]:
     """Budgets by layer-adaptive magnitude: one threshold on w^2 over the sum of the squares not smaller in its tensor.
 
     Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021.
@@ -61,8 +61,8 @@ def _lamp(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return squares
 
 
-def _groups(parts: Sequence[Magnitudes], counts: Sequence[int]) -> list[Group]:
-    return [Group([part], count) for part, count in zip(parts, counts, strict=True)]
+def _groups(parts: Sequence[Magnitudes], counts: Sequence[int]) -> list[WeightGroup]:
+    return [WeightGroup([part], count) for part, count in zip(parts, counts, strict=True)]
 
 
 def _whole(shares: NDArray[np.float64], total: int) -> list[int]:

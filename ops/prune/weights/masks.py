@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Group:
+class WeightGroup:
     """Tensors that share one threshold, and how many of their weights go."""
 
     scores: list[Scores]
@@ -38,17 +38,17 @@ def kept_before(model: TorchModel, name: str) -> NDArray[np.bool_] | None:
     return None if mask is None else mask.contiguous().numpy().reshape(-1)
 
 
-def layer_groups(scores: Sequence[Scores], sparsity: float) -> list[Group]:
+def layer_groups(scores: Sequence[Scores], sparsity: float) -> list[WeightGroup]:
     """One group per tensor, each with the same sparsity."""
-    return [Group([part], round(sparsity * part.size)) for part in scores]
+    return [WeightGroup([part], round(sparsity * part.size)) for part in scores]
 
 
-def global_group(scores: Sequence[Scores], sparsity: float) -> list[Group]:
+def global_group(scores: Sequence[Scores], sparsity: float) -> list[WeightGroup]:
     """All tensors under one threshold."""
-    return [Group(list(scores), round(sparsity * sum(part.size for part in scores)))]
+    return [WeightGroup(list(scores), round(sparsity * sum(part.size for part in scores)))]
 
 
-def remove_weights(model: TorchModel, groups: list[Group], ctx: Context) -> TorchModel:
+def remove_weights(model: TorchModel, groups: list[WeightGroup], ctx: Context) -> TorchModel:
     """Return a copy in which each group has lost its lowest-scored weights; ties go in memory order.
 
     Weights that earlier masks removed stay removed and count. The groups' scores are dropped as they are used, so that
@@ -120,7 +120,7 @@ def _zeroed(weights: torch.Tensor, part: Scores, keeper: Keeper) -> tuple[torch.
     return torch.from_numpy(result.view(np.float32)).view(shape), torch.from_numpy(remaining).view(shape)
 
 
-def _too_much(group: Group) -> OperationError:
+def _too_much(group: WeightGroup) -> OperationError:
     total = sum(part.size for part in group.scores)
     count, name = largest_count(group.scores)
     return OperationError(

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ops.onnx_graph.layers import CONVOLUTIONS, MatrixNode, matrix_nodes
 from ops.onnx_graph.rewrite import gemm_to_matmul
-from ops.quantize.methods.request import Report, Request, prepare
+from ops.quantize.methods.request import Report, Request, prepare_graph
 
 _LARGEST, _LARGEST_REDUCED = 127, 64
 _KEPT = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
@@ -28,7 +28,7 @@ def quantize_dynamic(request: Request) -> Report:
     """
     settings = request.settings
     reduce_range = settings.seven_bits
-    model = onnx.load(prepare(request), load_external_data=False)
+    model = onnx.load(prepare_graph(request), load_external_data=False)
     gemm_to_matmul(model, request.chosen, request.work)
     largest = _LARGEST_REDUCED if reduce_range else _LARGEST
     _Rewriting(model, request.work, largest, per_channel=settings.per_channel).run(request.chosen)

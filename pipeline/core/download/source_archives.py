@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["main"]
+__all__ = ["fetch_archive"]
 
 _QUIET = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "--ignore-requires-python"]
 _BLOCK = 1 << 20
 
 
-def main(requirement: str, archive: str, folder: str) -> int:
+def fetch_archive(requirement: str, archive: str, folder: str) -> int:
     """Write the archive into the folder; returns the exit code.
 
     Args:
@@ -54,4 +54,4 @@ def _fetch(session: Any, link: Any, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(fetch_archive(*sys.argv[1:]))

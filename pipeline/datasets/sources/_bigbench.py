@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.core.download.pypi import Distribution, DistributionError, obtain
+from pipeline.core.download.pypi import DistributionError, PackageFile, obtain
 from pipeline.datasets.api import DataError
 
-BIGBENCH = Distribution(
+BIGBENCH = PackageFile(
     archive="bigbench-1.0.0.tar.gz",
     sha256="1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2",
 )

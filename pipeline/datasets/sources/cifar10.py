@@ -16,7 +16,7 @@ from pipeline.datasets.array_cache import derived_arrays
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic
 from pipeline.datasets.readers.settings import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.datasets.sources._bigbench import BIGBENCH, CIFAR10, bigbench
-from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
 
 _VERSION = 1
 _SIDE = 32
@@ -54,9 +54,9 @@ def cifar10(
     arrays = derived_arrays(folder, f"cifar10-{BIGBENCH.sha256[:16]}", lambda: _read_all(bigbench(folder) / CIFAR10))
     settings = {"train": train, "calibration": calibration, "evaluation": evaluation, "shift": shift, "flip": flip}
 
-    def load() -> Instances:
+    def load() -> SplitInstances:
         labels = arrays["labels"].astype(np.int64)
-        return Instances(
+        return SplitInstances(
             ids=np.array([f"test/{row:05d}" for row in range(len(labels))], dtype=object),
             labels=[_KINDS[label] for label in labels],
             strata=labels,

@@ -14,7 +14,7 @@ import numpy as np
 from ops.core.tasks.image_classification import ImageClassification
 from pipeline.datasets.api import Count, DataError, dataset
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic, terciles
-from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
 
 _VERSION = 1
 _SIDE, _PEAK, _COUNT = 8, 16, 1797
@@ -78,13 +78,13 @@ def _content() -> bytes:
     return content
 
 
-def _instances(content: bytes, form: Form, sizes: tuple[int, int, int], shift: int) -> Instances:
+def _instances(content: bytes, form: Form, sizes: tuple[int, int, int], shift: int) -> SplitInstances:
     numbers = np.array(content.replace(b"\n", b",").rstrip(b",").split(b","), dtype=np.float64).astype(np.uint8)
     table = numbers.reshape(_COUNT, _SIDE * _SIDE + 1)
     pictures, labels = table[:, :-1].reshape(-1, 1, _SIDE, _SIDE), table[:, -1].astype(np.int64)
     classes = tuple(str(digit) for digit in range(10))
     scale = form.size // _SIDE
-    return Instances(
+    return SplitInstances(
         ids=np.array([f"digit-{row:04d}" for row in range(_COUNT)], dtype=object),
         labels=[classes[label] for label in labels],
         strata=labels,

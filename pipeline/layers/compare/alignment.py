@@ -18,7 +18,7 @@ from pipeline.layers.tensors.constant_gathers import Lookup
 from pipeline.layers.tensors.edits import Factored, Kept, follow, kept_axes, multiply
 from pipeline.layers.tensors.tensor import StoredTensor
 
-__all__ = ["Effective", "Pair", "View", "make_view", "pairs"]
+__all__ = ["Effective", "Pair", "TensorView", "make_view", "pairs"]
 
 _EPSILON = 1e-5
 """Torch's default, where the normalisation's own is not recorded."""
@@ -41,7 +41,7 @@ class Effective:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class TensorView:
     """A model's tensors under their original names."""
 
     tensors: Mapping[str, Effective]
@@ -77,7 +77,7 @@ def make_view(
     lookups: Mapping[str, Lookup] | None = None,
     original: Mapping[str, tuple[int, ...]] | None = None,
     eps: Mapping[str, float] | None = None,
-) -> View:
+) -> TensorView:
     """Return a model's view, from its tensors, its structural edits (also of an ONNX file's origin), folds and lookups.
 
     `original` are the shapes of the network without edits.
@@ -103,7 +103,7 @@ def make_view(
         table = (shapes.get(lookup.table, (0,))[0], *effective[name].shape[lookup.rows.ndim :])
         axes = kept_axes(edited, lookup.table, table, shapes.get(lookup.table))[1:]
         effective[name] = replace(effective[name], kept=(*[None] * lookup.rows.ndim, *axes))
-    return View(effective, folds, lookups, {}, eps or {})
+    return TensorView(effective, folds, lookups, {}, eps or {})
 
 
 def _multiply(effective: dict[str, Effective], factored: Factored) -> None:
@@ -130,7 +130,7 @@ def _multiply(effective: dict[str, Effective], factored: Factored) -> None:
         effective[f"{factored.layer}.bias"] = replace(bias, name=f"{factored.layer}.bias")
 
 
-def pairs(new: View, old: View) -> Iterator[Pair]:
+def pairs(new: TensorView, old: TensorView) -> Iterator[Pair]:
     """Pair two models' tensors: the new one's in its order, then what only the old one has."""
     if new.folds and not old.folds:
         old = _folded(old, new.folds)
@@ -209,7 +209,7 @@ def _turned(read: Callable[[], np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(read().T)
 
 
-def _looked_up(view: View, other: View) -> View:
+def _looked_up(view: TensorView, other: TensorView) -> TensorView:
     """Look up in a view's tables what the other one has looked up already, and put that in their place."""
     tensors, absent = dict(view.tensors), dict(view.gone)
     for name, lookup in other.lookups.items():
@@ -230,7 +230,7 @@ def _rows(read: Callable[[], np.ndarray], rows: np.ndarray) -> np.ndarray:
     return selection
 
 
-def _folded(view: View, folds: Mapping[str, str]) -> View:
+def _folded(view: TensorView, folds: Mapping[str, str]) -> TensorView:
     """Fold batch normalisations into the convolutions before them, as the exporter does."""
     tensors, absent = dict(view.tensors), dict(view.gone)
     for conv, norm in folds.items():

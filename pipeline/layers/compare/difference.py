@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.layers.stats.histogram import BLOCK, ROWS, Summary, blocks, rows_of
+from pipeline.layers.stats.histogram import BLOCK, ROWS, Summary, value_blocks, value_rows
 
 __all__ = ["CLASSES", "EDGES", "Difference", "compare"]
 
@@ -64,7 +64,7 @@ def compare(
     every = 1 if exact else math.ceil(new.size / BLOCK / (_SAMPLE / _PART))
     sums = _Sums(limits, trusted)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        for index, (a, b) in enumerate(zip(blocks(new.reshape(-1)), blocks(old.reshape(-1)), strict=True)):
+        for index, (a, b) in enumerate(zip(value_blocks(new.reshape(-1)), value_blocks(old.reshape(-1)), strict=True)):
             sums.add(a, b, cross=0 if index % every else BLOCK if exact else _PART)
     if trusted is not None:
         sums.trust(*trusted)
@@ -106,7 +106,7 @@ class _Sums:
         if cross and new.size:
             part = slice(0, cross)
             self.counted += new[part].size
-            joint = rows_of(new[part], *self.limits).astype(np.int64) * CLASSES + _classes(change[part], old[part])
+            joint = value_rows(new[part], *self.limits).astype(np.int64) * CLASSES + _classes(change[part], old[part])
             self.counts += np.bincount(joint, minlength=ROWS * CLASSES)
 
     def trust(self, new: Summary, old: Summary) -> None:

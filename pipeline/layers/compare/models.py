@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.keys import Key
-from pipeline.layers.compare.alignment import Pair, View, make_view, pairs
+from pipeline.layers.compare.alignment import Pair, TensorView, make_view, pairs
 from pipeline.layers.compare.difference import Difference, compare
 from pipeline.layers.stats.describe import summary_of
 from pipeline.layers.stats.histogram import robust_range
@@ -18,7 +18,7 @@ from pipeline.layers.tensors.constant_gathers import Lookup
 from pipeline.layers.tensors.open import tensors_of
 from pipeline.store.records.run_records import Change, Distribution
 
-__all__ = ["Side", "changes", "divergence", "summaries"]
+__all__ = ["Side", "changes", "layer_divergence", "summaries"]
 
 Samples = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -54,10 +54,10 @@ def changes(new: Side, old: Side, *, progress: Callable[[int, int], None] | None
         yield _tensor_change(new, old, pair, position)
         if progress:
             progress(position + 1, len(matched_pairs))
-    yield from divergence(new, old)
+    yield from layer_divergence(new, old)
 
 
-def divergence(new: Side, old: Side) -> Iterator[Change]:
+def layer_divergence(new: Side, old: Side) -> Iterator[Change]:
     """Compare the outputs of layers, of every stage of the model with the reference's network (or file, if it has none).
 
     A model with itself: its exported file with its network.
@@ -70,7 +70,7 @@ def divergence(new: Side, old: Side) -> Iterator[Change]:
         yield _activation_change(new, old, (stage, reference, site), values, present)
 
 
-def _view(side: Side) -> View:
+def _view(side: Side) -> TensorView:
     return make_view(
         tensors_of(side.folder),
         edits=side.edits,

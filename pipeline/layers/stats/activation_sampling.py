@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.layers.stats.histogram import ROWS, Histogram, Moments, Summary, blocks, robust_range, rows_of
+from pipeline.layers.stats.histogram import ROWS, Histogram, Moments, Summary, robust_range, value_blocks, value_rows
 
 __all__ = ["PLACES", "Saturation", "Scene", "Site", "SiteSample", "load_samples", "save_samples"]
 
@@ -154,9 +154,9 @@ class Site:
         if math.isnan(self._low):  # the first batch sets the scale; what goes beyond is counted in the outer rows
             self._low, self._high = robust_range(flat)
         self._count += flat.size
-        for block in blocks(flat):
+        for block in value_blocks(flat):
             finite = self._moments.add(block)
-            self._counts += np.bincount(rows_of(finite, self._low, self._high), minlength=ROWS)
+            self._counts += np.bincount(value_rows(finite, self._low, self._high), minlength=ROWS)
             if self._saturation:
                 low, high = self._saturation.low, self._saturation.high
                 self._saturated += int(np.count_nonzero(finite > high)) if high is not None else 0

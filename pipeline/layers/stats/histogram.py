@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["BINS", "ROWS", "Histogram", "Moments", "Summary", "blocks", "robust_range", "rows_of", "summarize"]
+__all__ = ["BINS", "ROWS", "Histogram", "Moments", "Summary", "robust_range", "summarize", "value_blocks", "value_rows"]
 
 BINS = 32
 ROWS = BINS + 3
@@ -53,9 +53,9 @@ def summarize(values: np.ndarray, *, limits: tuple[float, float] | None = None) 
     low, high = limits or robust_range(flat)
     counts = np.zeros(ROWS, np.int64)
     total = Moments()
-    for block in blocks(flat):
+    for block in value_blocks(flat):
         finite = total.add(block)
-        counts += np.bincount(rows_of(finite, low, high), minlength=ROWS)
+        counts += np.bincount(value_rows(finite, low, high), minlength=ROWS)
     mean = total.sum / total.finite if total.finite else None
     return Summary(
         count=flat.size,
@@ -72,13 +72,13 @@ def summarize(values: np.ndarray, *, limits: tuple[float, float] | None = None) 
     )
 
 
-def blocks(flat: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
+def value_blocks(flat: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
     """Yield consecutive parts of a flat array."""
     for start in range(0, flat.size, size):
         yield flat[start : start + size]
 
 
-def rows_of(finite: np.ndarray, low: float, high: float) -> np.ndarray:
+def value_rows(finite: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return the histogram row of each finite value: uint8, of the same shape."""
     places = finite.astype(np.float64)  # one array, worked on in place: it stays in the cache
     with np.errstate(over="ignore", invalid="ignore"):
@@ -150,7 +150,7 @@ class Moments:
 def _std(flat: np.ndarray, mean: float, finite: int) -> float:
     """A second pass: the difference of two large sums would lose a small spread around a large mean."""
     total = 0.0
-    for block in blocks(flat):
+    for block in value_blocks(flat):
         away = block[np.isfinite(block)].astype(np.float64) - mean
         total += _squares(away)
     return math.sqrt(total / finite)

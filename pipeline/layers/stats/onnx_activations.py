@@ -28,7 +28,7 @@ _KEEPS_RANGE = {"Relu", "Clip", "Identity"}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ValuePlace:
     """A value of the graph that is a layer's output."""
 
     site: str
@@ -49,7 +49,7 @@ def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: 
     model = onnx.load(path)
     order = {output: index for index, node in enumerate(model.graph.node) for output in node.output}
     first: dict[
-        str, Place
+        str, ValuePlace
     ] = {}  # of a layer that runs several times; a table that is also the last layer's weight is that
     for place in _places(model, folds):
         first.setdefault(place.site, place)
@@ -84,7 +84,7 @@ def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: 
     return [site.result() for site in sites.values()]
 
 
-def _places(model: Any, folds: Mapping[str, str]) -> Iterator[Place]:
+def _places(model: Any, folds: Mapping[str, str]) -> Iterator[ValuePlace]:
     graph = _Graph(model)
     for matrix in matrix_nodes(model):
         if not matrix.weight:
@@ -147,11 +147,11 @@ class _Graph:
                 break
         return value
 
-    def place(self, site: str, operator: str, value: str, axis: int) -> Place:
+    def place(self, site: str, operator: str, value: str, axis: int) -> ValuePlace:
         """Describe a layer's output by what is done with it."""
         users = self.users.get(value, [])
         rectified = bool(users) and all(user.op_type == "Relu" for user in users)
-        return Place(site, operator, value, axis, rectified, self._saturation(value))
+        return ValuePlace(site, operator, value, axis, rectified, self._saturation(value))
 
     def _is_bias(self, name: str, layer: str) -> bool:
         constant = self.constant(name)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ops.core.registry import Registry
 
-__all__ = ["LINTS", "Finding", "Measured", "Rule", "Speedup", "Subject", "Timing", "lint"]
+__all__ = ["LINTS", "LintFinding", "Measured", "Rule", "Subject", "SubjectSpeedup", "SubjectTiming", "lint"]
 
 
 MetricFunction: TypeAlias = Callable[..., Any]
@@ -32,7 +32,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class SubjectTiming:
     """A row of the `timings` view."""
 
     scenario: str
@@ -53,7 +53,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Speedup:
+class SubjectSpeedup:
     """A row of the `speedups` view."""
 
     ratio: float
@@ -77,8 +77,8 @@ class Subject:
     """Those of the target and those that depend on none."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """What the operation noted about its result."""
-    timings: tuple[Timing, ...] = ()
-    speedups: Mapping[str, Speedup] = field(default_factory=dict)
+    timings: tuple[SubjectTiming, ...] = ()
+    speedups: Mapping[str, SubjectSpeedup] = field(default_factory=dict)
     """`base` and `parent`: single stream on the fewest threads, by the clock that suits the target."""
     elsewhere: Mapping[str, Mapping[str, Measured]] = field(default_factory=dict)
     """Metrics of the same model on other targets."""
@@ -107,7 +107,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """What a lint found."""
 
     message: str
@@ -118,7 +118,7 @@ class Finding:
     """The measurements, by name."""
 
 
-Rule = Callable[[Subject], Finding | None]
+Rule = Callable[[Subject], LintFinding | None]
 LINTS: Registry[Rule] = Registry("lint", "pipeline.measure.lints")
 F = TypeVar("F", bound=Rule)
 

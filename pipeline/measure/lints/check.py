@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from pipeline.measure.lints.api import LINTS, Measured, Speedup, Subject, Timing
+from pipeline.measure.lints.api import LINTS, Measured, Subject, SubjectSpeedup, SubjectTiming
 from pipeline.store.records.run_records import Lint
 
 Rows = Sequence[Mapping[str, Any]]
@@ -28,7 +28,7 @@ class Evidence:
     """(model_key, target, most_frequent, most_frequent_label)."""
 
 
-def check(evidence: Evidence, *, run_id: str, at: datetime, overlap: float | None = None) -> list[Lint]:
+def run_lints(evidence: Evidence, *, run_id: str, at: datetime, overlap: float | None = None) -> list[Lint]:
     """Return a fact per finding, and one without a lint per model without any.
 
     `overlap` is the share of the calibration instances that also stand in the evaluation split.
@@ -59,9 +59,11 @@ def check(evidence: Evidence, *, run_id: str, at: datetime, overlap: float | Non
 def subjects_of(evidence: Evidence, overlap: float | None = None) -> list[Subject]:
     """Join the rows: one subject per model and target that it was measured on."""
     metrics = _metrics(evidence.measurements)
-    timings: dict[tuple[str, str], list[Timing]] = defaultdict(list)
+    timings: dict[tuple[str, str], list[SubjectTiming]] = defaultdict(list)
     for row in evidence.timings:
-        timings[row["model_key"], row["target"]].append(Timing(**{f.name: row[f.name] for f in fields(Timing)}))
+        timings[row["model_key"], row["target"]].append(
+            SubjectTiming(**{f.name: row[f.name] for f in fields(SubjectTiming)})
+        )
     answers = {(row["model_key"], row["target"]): row for row in evidence.answers}
     speedups = _speedups(evidence.speedups)
     subjects: dict[tuple[str, str], Subject] = {}
@@ -109,14 +111,14 @@ def _metrics(rows: Rows) -> dict[str, dict[str, dict[str, Measured]]]:
     return found
 
 
-def _speedups(rows: Rows) -> dict[tuple[str, str], dict[str, Speedup]]:
+def _speedups(rows: Rows) -> dict[tuple[str, str], dict[str, SubjectSpeedup]]:
     """Single stream on the fewest threads, by CPU time where there is any."""
-    result: dict[tuple[str, str], dict[str, Speedup]] = defaultdict(dict)
+    result: dict[tuple[str, str], dict[str, SubjectSpeedup]] = defaultdict(dict)
     stated = [row for row in rows if row["scenario"] == _STATED and row["relation"] in ("base", "parent")]
     # the last one written stays: fewest threads, CPU time before wall-clock time
     for row in sorted(stated, key=lambda row: (-row["threads"], row["clock"] == "cpu")):
-        result[row["model_key"], row["target"]][row["relation"]] = Speedup(
-            **{f.name: row[f.name] for f in fields(Speedup)}
+        result[row["model_key"], row["target"]][row["relation"]] = SubjectSpeedup(
+            **{f.name: row[f.name] for f in fields(SubjectSpeedup)}
         )
     return result
 

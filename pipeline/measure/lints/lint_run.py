@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.environment import device_id
 from pipeline.core.keys import Key
-from pipeline.measure.lints.check import Evidence, check
+from pipeline.measure.lints.check import Evidence, run_lints
 from pipeline.measure.lints.overlap import calibration_overlap
 from pipeline.store.queries.lint_rows import lint_rows
 from pipeline.store.records.run_records import Lint
@@ -38,4 +38,4 @@ def lint_run(
     except (DataError, OSError) as error:  # jobs that read such an instance have failed; the rest is worth showing
         overlap = None
         notices = (f"Whether calibration and evaluation overlap is not known: {error}",)
-    return check(Evidence(**rows), run_id=run_id, at=datetime.now(UTC), overlap=overlap), notices
+    return run_lints(Evidence(**rows), run_id=run_id, at=datetime.now(UTC), overlap=overlap), notices

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.measure.metrics.api import Scenario
 from pipeline.measure.timing.contention import LoadMeter
 from pipeline.measure.timing.energy import EnergyMeter
-from pipeline.measure.timing.participant import FEWEST_FOR_A_MEDIAN, Member, Plan, samples_of
+from pipeline.measure.timing.participant import FEWEST_FOR_A_MEDIAN, BurstPlan, Member, samples_of
 from pipeline.measure.timing.preset import Condition, Preset
 from pipeline.measure.timing.results import Candidate, Case, Failure, ProcessSamples, Role
 from pipeline.measure.timing.speedup import FEWEST_ROUNDS
@@ -58,7 +58,7 @@ def measure_group(
         members = list(_open(group, place, preset, launch, stack))
         rounds = min(preset.rounds, group.condition.runs)
         for member in members:
-            member.plan = Plan.of(member.warmed.run_seconds, group.condition, preset, rounds)
+            member.plan = BurstPlan.of(member.warmed.run_seconds, group.condition, preset, rounds)
         median = group.condition.scenario == Scenario.SINGLE_STREAM and group.condition.runs >= FEWEST_FOR_A_MEDIAN
         rounds = _fit(members, rounds, deadline, median=median)
         foreign = _Rounds(group, members, preset, rounds=rounds, waits=waits).run(generator, deadline)
@@ -115,7 +115,7 @@ def _open(group: Group, place: Place, preset: Preset, launch: int, stack: ExitSt
         except MeasureError as error:
             group.failures.append(Failure(_case(candidate, group.condition), str(error)))
             continue
-        yield Member(candidate, role, number, process, opening, warmed, Plan(1, 0, 0, 0))
+        yield Member(candidate, role, number, process, opening, warmed, BurstPlan(1, 0, 0, 0))
 
 
 def _case(candidate: Candidate, condition: Condition) -> Case:

@@ -15,7 +15,7 @@ from pipeline.measure.timing.results import Candidate, Case, ProcessSamples, Rol
 from pipeline.measure.timing.speedup import log_time
 
 if TYPE_CHECKING:
-    from pipeline.measure.timing.preset import Condition, Limits, Preset
+    from pipeline.measure.timing.preset import Condition, Preset, TimingLimits
     from pipeline.measure.timing.worker_client import MeasuringProcess, Opened
 
 _PRIMING = 0.04
@@ -39,7 +39,7 @@ class Burst:
 
 
 @dataclass(slots=True)
-class Plan:
+class BurstPlan:
     """The lengths of a member's bursts."""
 
     runs: int
@@ -50,7 +50,7 @@ class Plan:
     """Runs of a burst that is cut, however long they take."""
 
     @classmethod
-    def of(cls, run_seconds: float, condition: Condition, preset: Preset, rounds: int) -> Plan:
+    def of(cls, run_seconds: float, condition: Condition, preset: Preset, rounds: int) -> BurstPlan:
         """Divide a measurement into rounds."""
         most = run_seconds * preset.max_runs
         return cls(
@@ -91,7 +91,7 @@ class Member:
     process: MeasuringProcess
     opened: Opened
     warmed: WarmedUp
-    plan: Plan
+    plan: BurstPlan
     bursts: list[Burst] = field(default_factory=list)
     peak_bytes: int | None = None
 
@@ -117,7 +117,7 @@ class Member:
         """Seconds of a burst before it is timed."""
         return self.plan.priming(self.warmed.run_seconds)
 
-    def clean(self, foreign: list[float], limits: Limits, *, waits: bool) -> list[bool]:
+    def clean(self, foreign: list[float], limits: TimingLimits, *, waits: bool) -> list[bool]:
         """Of every burst, whether it had the machine to itself. `foreign`: cores that others used, by round.
 
         `waits`: the time a burst waits beyond its CPU time tells of contention too (on one thread of the CPU).
@@ -146,7 +146,7 @@ def samples_of(
     foreign: list[float],
     drift: float,
     rounds: int,
-    limits: Limits,
+    limits: TimingLimits,
     waits: bool,
 ) -> ProcessSamples:
     """Gather what a member measured. Contended bursts are set aside if enough of `rounds` are left, else all is flagged."""

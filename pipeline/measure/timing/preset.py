@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ops.core.params import explain
+from ops.core.params import explain_errors
 from pipeline.core.errors import BouillonError
 from pipeline.core.machine.cpu_quota import cores
 from pipeline.measure.metrics.api import Scenario
@@ -62,7 +62,7 @@ class Warmup(_Checked):
     """Seconds after which it ends, stable or not."""
 
 
-class Limits(_Checked):
+class TimingLimits(_Checked):
     """From where on a figure is flagged."""
 
     wall_over_cpu: float = Field(default=1.15, gt=1)
@@ -106,7 +106,7 @@ class Preset(_Checked):
     """Distinct inputs, cycled through."""
     seconds_per_model: float | None = Field(default=None, gt=0)
     """What a session on one target may take, all conditions together; large models take it, small ones less."""
-    limits: Limits = Limits()
+    limits: TimingLimits = TimingLimits()
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -131,4 +131,4 @@ def parse_preset(entry: Mapping[str, Any]) -> Preset:
     try:
         return Preset.model_validate(dict(entry))
     except ValidationError as error:
-        raise PresetError(f"bench '{entry.get('name', 'custom')}': {explain(error, Preset)}") from None
+        raise PresetError(f"bench '{entry.get('name', 'custom')}': {explain_errors(error, Preset)}") from None

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.measure.metrics.api import Estimate, MetricSpec, Scenario, Speedups, Timings
 from pipeline.measure.metrics.compute import compute
-from pipeline.measure.timing.results import Case, Comparison, ProcessSamples, Role, SessionResult
+from pipeline.measure.timing.results import Case, ProcessSamples, Role, SessionResult, SpeedupEstimate
 from pipeline.store.records.run_records import Measurement, Record, Speedup, TimingFailure, TimingSamples
 
 _NANO = 1e-9
@@ -91,7 +91,7 @@ def _stated(cases: Mapping[Case, Any]) -> Iterator[Case]:
         yield max(offline, key=lambda case: (case.threads, case.batch))
 
 
-def _speedups(place: tuple[str, str], comparisons: Sequence[Comparison]) -> Speedups:
+def _speedups(place: tuple[str, str], comparisons: Sequence[SpeedupEstimate]) -> Speedups:
     own = [
         entry
         for entry in comparisons
@@ -134,7 +134,7 @@ def _samples(entry: ProcessSamples, result: SessionResult, common: Mapping[str, 
     )
 
 
-def _speedup(entry: Comparison, common: Mapping[str, Any]) -> Speedup:
+def _speedup(entry: SpeedupEstimate, common: Mapping[str, Any]) -> Speedup:
     facts = asdict(entry) | _case(entry.case) | {"verdict": entry.verdict.value}
     del facts["case"]
     return Speedup(**facts, **common)

@@ -108,7 +108,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SpeedupEstimate:
     """How many times faster a model is than another (below 1: slower), with its 95 % interval."""
 
     case: Case
@@ -141,7 +141,7 @@ class SessionResult:
     finished_at: datetime
     samples: tuple[ProcessSamples, ...]
     failures: tuple[Failure, ...] = ()
-    comparisons: tuple[Comparison, ...] = field(default=())
+    comparisons: tuple[SpeedupEstimate, ...] = field(default=())
 
 
 def save_session(result: SessionResult, folder: Path) -> None:
@@ -173,7 +173,7 @@ def load_session(folder: Path) -> SessionResult:
         )
     failures = tuple(Failure(_case(entry), entry["error"]) for entry in raw["failures"])
     comparisons = tuple(
-        Comparison(**{**entry, "case": _case(entry), "verdict": Verdict(entry["verdict"])})
+        SpeedupEstimate(**{**entry, "case": _case(entry), "verdict": Verdict(entry["verdict"])})
         for entry in raw["comparisons"]
     )
     return SessionResult(

@@ -19,7 +19,7 @@ from pipeline.core.errors import BouillonError
 from pipeline.core.machine.lock import measuring
 from pipeline.measure.timing.interleave import Group, Place, measure_group
 from pipeline.measure.timing.preset import Preset
-from pipeline.measure.timing.results import Candidate, Comparison, Role, SessionResult
+from pipeline.measure.timing.results import Candidate, Role, SessionResult, SpeedupEstimate
 from pipeline.measure.timing.speedup import compare_all
 from pipeline.targets.open import target_class
 
@@ -117,7 +117,7 @@ def _measure(
 
 def _comparisons(
     plans: Mapping[str, Sequence[Group]], targets: Mapping[str, Mapping[str, Any]], candidates: Sequence[Candidate]
-) -> Iterator[Comparison]:
+) -> Iterator[SpeedupEstimate]:
     """Of each target apart: by CPU time, which neighbours hardly disturb, and by what a user waits."""
     for name, groups in plans.items():
         samples = [entry for group in groups for entry in group.samples]

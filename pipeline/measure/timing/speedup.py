@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.measure.timing.results import Candidate, Comparison, ProcessSamples, Role, Verdict
+from pipeline.measure.timing.results import Candidate, ProcessSamples, Role, SpeedupEstimate, Verdict
 
 _RESAMPLES = 4000
 _SCATTER_RESAMPLES = 400
@@ -45,14 +45,16 @@ class ProcessNoise:
     """Degrees of freedom of `sd`; 0: unknown, taken as none."""
 
 
-def compare_all(samples: Sequence[ProcessSamples], candidates: Iterable[Candidate], clock: str) -> list[Comparison]:
+def compare_all(
+    samples: Sequence[ProcessSamples], candidates: Iterable[Candidate], clock: str
+) -> list[SpeedupEstimate]:
     """Compare every model with its base and its parent, and the base with its twins, where they were in one group.
 
     `clock` is `cpu` or `wall`. All samples are of one target.
     """
     present = {candidate.model_key: candidate for candidate in candidates}
     noise = process_noise(samples, clock)
-    results: list[Comparison] = []
+    results: list[SpeedupEstimate] = []
     for members in _groups(samples).values():
         by_model: dict[str, list[ProcessSamples]] = defaultdict(list)
         for member in members:
@@ -71,15 +73,15 @@ def _relations(
     by_model: Mapping[str, list[ProcessSamples]],
     noise: ProcessNoise,
     clock: str,
-) -> Iterator[Comparison]:
+) -> Iterator[SpeedupEstimate]:
     for relation, key in (("base", candidate.base_key), ("parent", candidate.parent_key)):
         if key is not None and key != candidate.model_key and key in by_model:
-            yield compare(own, by_model[key], relation=relation, noise=noise, clock=clock)
+            yield estimate_speedups(own, by_model[key], relation=relation, noise=noise, clock=clock)
 
 
 def _twins(
     members: list[ProcessSamples], by_model: Mapping[str, list[ProcessSamples]], noise: ProcessNoise, clock: str
-) -> Iterator[Comparison]:
+) -> Iterator[SpeedupEstimate]:
     twins: dict[int, list[ProcessSamples]] = defaultdict(list)
     for member in members:
         if member.role is Role.TWIN:
@@ -87,23 +89,23 @@ def _twins(
     for launches in twins.values():
         base = by_model.get(launches[0].case.model_key)
         if base:
-            yield compare(launches, base, relation="itself", noise=noise, clock=clock)
+            yield estimate_speedups(launches, base, relation="itself", noise=noise, clock=clock)
 
 
-def compare(
+def estimate_speedups(
     model: Sequence[ProcessSamples],
     against: Sequence[ProcessSamples],
     *,
     relation: str,
     noise: ProcessNoise,
     clock: str,
-) -> Comparison:
+) -> SpeedupEstimate:
     """Compare two models that were measured in one group, over all its launches."""
     differences = list(_differences(model, against, clock))
     rounds = sum(map(len, differences))
     centre = float(np.mean([location(launch) for launch in differences])) if differences else math.nan
     low, high = _interval(differences, noise) if rounds >= FEWEST_ROUNDS else (None, None)
-    return Comparison(
+    return SpeedupEstimate(
         case=model[0].case,
         against_key=against[0].case.model_key,
         relation=relation,

@@ -101,7 +101,7 @@ def _answers(commands: Iterator[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield measured.peak()
 
 
-def main() -> None:
+def serve_commands() -> None:
     """Answer commands until there are no more."""
     answers = _private_stdout()
     commands = (json.loads(line) for line in sys.stdin)
@@ -125,4 +125,4 @@ def _say(answers: TextIO, answer: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve_commands()

@@ -21,8 +21,8 @@ from pipeline.core.keys import digest
 from pipeline.store.interchange import exported
 from pipeline.store.interchange.d3 import to_python
 from pipeline.store.interchange.errors import InterchangeError
-from pipeline.store.interchange.guess import better_of, kind_of, role_of
-from pipeline.store.interchange.models_json import Document, number, parse
+from pipeline.store.interchange.guess import better_of, operation_kind, role_of
+from pipeline.store.interchange.models_json import Document, number, parse_models
 from pipeline.store.records.run_records import ImportDetail, Ingested, Measurement, Metric, Model, Record, Run, RunEnd
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def read(path: Path, known: Mapping[str, Metric] | None = None) -> list[Record]:
     Raises:
         InterchangeError: if anything is wrong with the file, naming each bad record.
     """
-    document = parse(path)
+    document = parse_models(path)
     source = digest({"what": "import", "format": FORMAT, "name": path.stem, "content": document.fingerprint})
     return list(_Import(path, document, source, known or {}).records())
 
@@ -127,7 +127,7 @@ class _Import:
             recipe=self._path.stem,
             op=name,
             op_version=0,
-            kind=kind_of(name, is_root=base is None),
+            kind=operation_kind(name, is_root=base is None),
             format="",
             params=operation.get("parameters") or {},
         )

@@ -31,7 +31,7 @@ _ROLES = {
 """In the order in which they are tried: throughput is cost, though higher is better."""
 
 
-def kind_of(operation: str, *, is_root: bool) -> str:
+def operation_kind(operation: str, *, is_root: bool) -> str:
     """The kind of an operation, `other` if its name tells nothing."""
     return "base" if is_root else _first(_KINDS, operation) or "other"
 

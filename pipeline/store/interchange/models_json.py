@@ -67,7 +67,7 @@ def number(value: Any) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def parse(path: Path) -> Document:
+def parse_models(path: Path) -> Document:
     """Read and check a file.
 
     Raises:

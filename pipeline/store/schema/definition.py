@@ -52,7 +52,7 @@ def _statements() -> tuple[str, ...]:
 
 
 @cache
-def fingerprint() -> str:
+def schema_fingerprint() -> str:
     """Digest of the SQL files: where it differs from a store's, tables were added or views changed."""
     return hashlib.sha256("\n".join(scripts()).encode()).hexdigest()
 
@@ -64,7 +64,7 @@ def create(db: duckdb.DuckDBPyConnection) -> None:
     db.execute(
         "INSERT INTO meta VALUES ('application', ?), ('store_id', ?), ('schema_version', ?), ('revision', '0'), "
         "('schema', ?)",
-        [APPLICATION, str(uuid.uuid4()), str(SCHEMA_VERSION), fingerprint()],
+        [APPLICATION, str(uuid.uuid4()), str(SCHEMA_VERSION), schema_fingerprint()],
     )
     scoreboard.refresh(db)
     db.execute("COMMIT")
@@ -75,7 +75,7 @@ def update(db: duckdb.DuckDBPyConnection, *, settled: bool) -> None:
 
     `settled`: the views are known to be this program's.
     """
-    if settled and one(db, "SELECT value FROM meta WHERE key = 'schema'") == fingerprint():
+    if settled and one(db, "SELECT value FROM meta WHERE key = 'schema'") == schema_fingerprint():
         return
     db.execute("BEGIN")
     renew(db)
@@ -87,7 +87,7 @@ def renew(db: duckdb.DuckDBPyConnection) -> None:
     _apply(db)
     db.execute("DELETE FROM meta WHERE key = 'scoreboard'")
     scoreboard.refresh(db)
-    db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", [fingerprint()])
+    db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", [schema_fingerprint()])
     count_revision(db)
 
 

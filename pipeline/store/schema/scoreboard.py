@@ -124,7 +124,7 @@ def refresh(db: duckdb.DuckDBPyConnection) -> None:
     for (metric,) in db.execute(_NEW_METRICS).fetchall():
         in_use = [name for (name,) in db.execute("SELECT name FROM scoreboard_column").fetchall()]
         db.execute("INSERT INTO scoreboard_column VALUES (?, ?)", [metric, column_name(metric, in_use)])
-    expected = statements(columns_of(db))
+    expected = statements(scoreboard_columns(db))
     text = ";\n".join(expected)
     if one(db, "SELECT value FROM meta WHERE key = 'scoreboard'") == text:
         return
@@ -133,7 +133,7 @@ def refresh(db: duckdb.DuckDBPyConnection) -> None:
     db.execute("INSERT INTO meta VALUES ('scoreboard', ?) ON CONFLICT DO UPDATE SET value = excluded.value", [text])
 
 
-def columns_of(db: duckdb.DuckDBPyConnection, table: str = "scoreboard_column") -> list[Column]:
+def scoreboard_columns(db: duckdb.DuckDBPyConnection, table: str = "scoreboard_column") -> list[Column]:
     """The columns that the metrics at hand have in the view; `table` is where their names are."""
     rows = db.execute(_COLUMNS.format(table=table)).fetchall()
     return [Column(name, metric, _comment(metric, *about)) for name, metric, *about in rows]

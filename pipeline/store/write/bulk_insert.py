@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
 from pipeline.store.records.run_records import Instances, InstanceValues, PredictionSet
-from pipeline.store.write.table_map import digest
+from pipeline.store.write.table_map import record_digest
 
 _VALUE_SET = ("model_key", "target", "device", "dataset_key", "metric", "evidence_key")
 _MILLI = 1000
@@ -116,7 +116,7 @@ def _value_columns(record: InstanceValues, number: int) -> dict[str, np.ndarray]
 
 def _fact_of_values(record: InstanceValues) -> str:
     identity = {name: getattr(record, name) for name in _VALUE_SET}
-    return digest({**identity, "values": np.asarray(record.values, np.float32).tobytes()})
+    return record_digest({**identity, "values": np.asarray(record.values, np.float32).tobytes()})
 
 
 def milli_log(probabilities: np.ndarray) -> np.ndarray:
@@ -171,7 +171,7 @@ def _fact(record: PredictionSet) -> str:
     arrays = (record.confidence, record.label_probability, record.correct, record.score)
     values = {str(at): np.ascontiguousarray(array).tobytes() for at, array in enumerate(arrays)}
     identity = {"model": record.model_key, "target": record.target, "data": record.dataset_key, "split": record.split}
-    return digest({**identity, **values, "predicted": list(record.predicted)})
+    return record_digest({**identity, **values, "predicted": list(record.predicted)})
 
 
 def _maps(attributes: Mapping[str, Sequence[str]], count: int) -> pa.Array:

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pipeline.store.schema import definition
-from pipeline.store.write.table_map import KEY_COLUMN, TABLES, Table
+from pipeline.store.write.table_map import KEY_COLUMN, TABLES, TableMap
 
 R = TypeVar("R", bound=type)
 _TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN", datetime: "TIMESTAMP", Mapping: "VARCHAR"}
@@ -49,7 +49,9 @@ def own_table(name: str, **refers: str) -> Callable[[R], R]:
             raise TypeError(f"{record.__name__}: the store has no table '{unknown[0]}' to refer to")
         for kind in [kind for kind in TABLES if _address(kind) == _address(record)]:  # its module is loaded again
             del TABLES[kind]
-        TABLES[record] = Table(name, recorded=True, refers=tuple(refers.items()), statements=_statements(name, record))
+        TABLES[record] = TableMap(
+            name, recorded=True, refers=tuple(refers.items()), statements=_statements(name, record)
+        )
         return record
 
     return declare

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableMap:
     """One table of small facts. Bulk records (instances, predictions, values) are written by `bulk_insert`."""
 
     name: str
@@ -34,26 +34,26 @@ class Table:
 _MODEL, _RUN, _DATASET = ("model_key", "model"), ("run_id", "run"), ("dataset_key", "dataset")
 _DEVICE, _METRIC = ("device", "device"), ("metric", "metric")
 
-TABLES: dict[type, Table] = {  # in the order of writing
-    run_records.Run: Table("run", key="run_id"),
-    run_records.Model: Table("model", key="model_key", recorded=True),
-    run_records.DatasetInfo: Table("dataset", key="dataset_key"),
-    run_records.Metric: Table("metric", recorded=True),
-    run_records.Device: Table("device", key="device"),
-    run_records.Step: Table("step", recorded=True, refers=(_RUN,)),
-    run_records.Measurement: Table("measurement", recorded=True, refers=(_MODEL, _RUN, _DATASET, _METRIC, _DEVICE)),
-    run_records.Layer: Table("layer", recorded=True, refers=(_MODEL,)),
-    run_records.Distribution: Table("distribution", recorded=True, refers=(_MODEL,)),
-    run_records.Change: Table("change", recorded=True, refers=(_MODEL, ("reference_key", "model"))),
-    run_records.Finding: Table("finding", recorded=True, refers=(_MODEL,)),
-    run_records.LayerTime: Table("layer_time", recorded=True, refers=(_MODEL, _DEVICE)),
-    run_records.TimingSamples: Table("timing_process", recorded=True, refers=(_MODEL, _DEVICE)),
-    run_records.TimingFailure: Table("timing_failure", recorded=True, refers=(_MODEL, _DEVICE)),
-    run_records.Speedup: Table("speedup", recorded=True, refers=(_MODEL, ("against_key", "model"), _DEVICE)),
-    run_records.Lint: Table("lint", recorded=True, refers=(_MODEL, _RUN)),
-    run_records.ImportDetail: Table("import_detail", recorded=True, refers=(_RUN,)),
-    run_records.Ingested: Table("ingestion", key="evidence_key", recorded=True),
-    run_records.RunEnd: Table("run_end", key="run_id", refers=(_RUN,)),
+TABLES: dict[type, TableMap] = {  # in the order of writing
+    run_records.Run: TableMap("run", key="run_id"),
+    run_records.Model: TableMap("model", key="model_key", recorded=True),
+    run_records.DatasetInfo: TableMap("dataset", key="dataset_key"),
+    run_records.Metric: TableMap("metric", recorded=True),
+    run_records.Device: TableMap("device", key="device"),
+    run_records.Step: TableMap("step", recorded=True, refers=(_RUN,)),
+    run_records.Measurement: TableMap("measurement", recorded=True, refers=(_MODEL, _RUN, _DATASET, _METRIC, _DEVICE)),
+    run_records.Layer: TableMap("layer", recorded=True, refers=(_MODEL,)),
+    run_records.Distribution: TableMap("distribution", recorded=True, refers=(_MODEL,)),
+    run_records.Change: TableMap("change", recorded=True, refers=(_MODEL, ("reference_key", "model"))),
+    run_records.Finding: TableMap("finding", recorded=True, refers=(_MODEL,)),
+    run_records.LayerTime: TableMap("layer_time", recorded=True, refers=(_MODEL, _DEVICE)),
+    run_records.TimingSamples: TableMap("timing_process", recorded=True, refers=(_MODEL, _DEVICE)),
+    run_records.TimingFailure: TableMap("timing_failure", recorded=True, refers=(_MODEL, _DEVICE)),
+    run_records.Speedup: TableMap("speedup", recorded=True, refers=(_MODEL, ("against_key", "model"), _DEVICE)),
+    run_records.Lint: TableMap("lint", recorded=True, refers=(_MODEL, _RUN)),
+    run_records.ImportDetail: TableMap("import_detail", recorded=True, refers=(_RUN,)),
+    run_records.Ingested: TableMap("ingestion", key="evidence_key", recorded=True),
+    run_records.RunEnd: TableMap("run_end", key="run_id", refers=(_RUN,)),
 }
 VALUE_SET_REFERS = (_MODEL, _DATASET, _METRIC, _DEVICE)
 """As `Table.refers`, of values by instance."""
@@ -62,20 +62,20 @@ KEY_COLUMN = {table.name: "metric" if table.name == "metric" else table.key for 
 _RENAMED = {"primary": "is_primary", "references": "reference_keys"}  # words that SQL keeps for itself
 
 
-def row(record: run_records.Record, table: Table) -> Row:
+def row(record: run_records.Record, table: TableMap) -> Row:
     """Return the record as a row, without `recorded_at`."""
-    values = {_RENAMED.get(f.name, f.name): plain(getattr(record, f.name)) for f in fields(record)}
+    values = {_RENAMED.get(f.name, f.name): plain_value(getattr(record, f.name)) for f in fields(record)}
     if table.key == "fact":
-        values["fact"] = digest(values)
+        values["fact"] = record_digest(values)
     return values
 
 
-def digest(values: Mapping[str, Any]) -> str:
+def record_digest(values: Mapping[str, Any]) -> str:
     """32 hex digits that identify a row: what DuckDB reads as a UUID."""
     return hashlib.blake2b(repr(sorted(values.items())).encode(), digest_size=16).hexdigest()
 
 
-def plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A value that Arrow takes: mappings become JSON, times become UTC without zone. Secret values become references."""
     if isinstance(value, Mapping):
         return json.dumps(hidden(finite(value)), sort_keys=True, default=_scalar)

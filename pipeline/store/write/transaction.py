@@ -13,7 +13,7 @@ from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
 from pipeline.store.records.run_records import Instances, InstanceValues, Metric, Model, PredictionSet, Record, Step
 from pipeline.store.write import bulk_insert
-from pipeline.store.write.table_map import KEY_COLUMN, TABLES, VALUE_SET_REFERS, Row, Table, digest, row
+from pipeline.store.write.table_map import KEY_COLUMN, TABLES, VALUE_SET_REFERS, Row, TableMap, record_digest, row
 
 
 class Incoming:
@@ -58,7 +58,7 @@ class Incoming:
             self._rows[type(record)].setdefault(values[table.key], values)
 
 
-def _insert(db: duckdb.DuckDBPyConnection, table: Table, rows: dict[str, Row], now: datetime) -> int:
+def _insert(db: duckdb.DuckDBPyConnection, table: TableMap, rows: dict[str, Row], now: datetime) -> int:
     listed = list(rows.values())
     columns: dict[str, Any] = {name: _column(table.name, name, [item[name] for item in listed]) for name in listed[0]}
     if table.recorded:
@@ -71,7 +71,7 @@ def _insert(db: duckdb.DuckDBPyConnection, table: Table, rows: dict[str, Row], n
     return added
 
 
-def _make(db: duckdb.DuckDBPyConnection, table: Table, columns: Iterable[str]) -> None:
+def _make(db: duckdb.DuckDBPyConnection, table: TableMap, columns: Iterable[str]) -> None:
     """Make a table that is no part of the schema, if it is missing."""
     if not table.statements:
         return
@@ -177,4 +177,4 @@ def _drop_known_metrics(db: duckdb.DuckDBPyConnection, metrics: dict[str, Row], 
         if tuple(metric[name] for name in columns) in present:
             del metrics[fact]
         else:
-            metric["fact"] = digest({**metric, "recorded_at": now})
+            metric["fact"] = record_digest({**metric, "recorded_at": now})

@@ -7,7 +7,14 @@ import pytest
 
 from pipeline.measure.metrics.api import Scenario
 from pipeline.measure.timing.results import Candidate, Case, ProcessSamples, Role, Verdict
-from pipeline.measure.timing.speedup import ProcessNoise, compare, compare_all, location, process_noise, round_logs
+from pipeline.measure.timing.speedup import (
+    ProcessNoise,
+    compare_all,
+    estimate_speedups,
+    location,
+    process_noise,
+    round_logs,
+)
 
 ROUNDS = 12
 NO_NOISE = ProcessNoise(0.0, 0)
@@ -37,7 +44,7 @@ def candidates(*pairs):
 
 
 def ratio(model, base, noise=NO_NOISE, clock="cpu"):
-    return compare([model], [base], relation="base", noise=noise, clock=clock)
+    return estimate_speedups([model], [base], relation="base", noise=noise, clock=clock)
 
 
 def test_the_ratio_is_the_others_time_over_ours():
@@ -175,7 +182,7 @@ def test_launches_are_paired_each_with_its_own():
     flat = np.log([1e6] * 12)
     models = [process("m", flat, launch=0), process("m", flat + 1, launch=1)]
     bases = [process("base", flat + 0.5, launch=0), process("base", flat + 1.5, launch=1)]
-    found = compare(models, bases, relation="base", noise=NO_NOISE, clock="cpu")
+    found = estimate_speedups(models, bases, relation="base", noise=NO_NOISE, clock="cpu")
     assert found.ratio == pytest.approx(np.exp(0.5), rel=1e-5)
     assert found.rounds == 24
 

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.measure.timing.contention import LoadMeter
 from pipeline.measure.timing.loop import Samples, WarmedUp
-from pipeline.measure.timing.participant import Burst, Member, Plan, samples_of
-from pipeline.measure.timing.preset import Condition, Limits, parse_preset
+from pipeline.measure.timing.participant import Burst, BurstPlan, Member, samples_of
+from pipeline.measure.timing.preset import Condition, TimingLimits, parse_preset
 from pipeline.measure.timing.results import Candidate, Role
 from pipeline.measure.timing.session import run_session
 from pipeline.measure.timing.worker_client import Opened
@@ -74,7 +74,7 @@ def member(rounds, *, waits=1.02):
     """A member that has run `rounds` bursts of 5 ms runs; each takes `waits` times its CPU time."""
     made = Member(
         Candidate("m", "m", None, "t", None), Role.MODEL, 0, None, Opened({}, 0.1, 0.1),
-        WarmedUp(5, 0.1, True, 0.005, True), Plan(10, 0, 0, 0),
+        WarmedUp(5, 0.1, True, 0.005, True), BurstPlan(10, 0, 0, 0),
     )  # fmt: skip
     cpu = np.full(10, 5_000_000)
     made.bursts = [Burst(number, Samples((cpu * waits).astype(np.int64), cpu), None) for number in range(rounds)]
@@ -84,7 +84,7 @@ def member(rounds, *, waits=1.02):
 def measured(foreign, *, rounds=8, limits=None, **options):
     return samples_of(
         member(len(foreign), **options), CONDITION, group=0, launch=0, foreign=foreign, drift=0.0, rounds=rounds,
-        limits=limits or Limits(), waits=True,
+        limits=limits or TimingLimits(), waits=True,
     )  # fmt: skip
 
 
@@ -119,13 +119,13 @@ def test_a_neighbour_on_our_own_core_is_seen_by_the_waiting():
 @pytest.mark.parametrize("machine", [1, 2, 16, 64, 256])
 def test_one_busy_core_is_noticed_on_machines_of_any_size(monkeypatch, machine):
     monkeypatch.setattr(os, "cpu_count", lambda: machine)
-    assert 0.25 <= Limits().foreign() <= 0.75
+    assert 0.25 <= TimingLimits().foreign() <= 0.75
     assert measured([0.97] * 8).contended
     assert not measured([0.2] * 8).contended
 
 
 def test_a_limit_of_ones_own_stands():
-    assert not measured([5.0] * 8, limits=Limits(foreign_cores=1000)).contended
+    assert not measured([5.0] * 8, limits=TimingLimits(foreign_cores=1000)).contended
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen on this system")
@@ -149,4 +149,4 @@ def test_a_real_busy_loop_on_another_core_is_noticed(tmp_path):
             neighbour.kill()
     (samples,) = result.samples
     assert samples.contended
-    assert samples.foreign_cores > Limits().foreign()
+    assert samples.foreign_cores > TimingLimits().foreign()

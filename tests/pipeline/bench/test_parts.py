@@ -18,7 +18,7 @@ from pipeline.measure.timing.contention import LoadMeter, busy_seconds
 from pipeline.measure.timing.energy import EnergyMeter
 from pipeline.measure.timing.inputs import InputsError, batches, mean_tokens, read_inputs, write_inputs
 from pipeline.measure.timing.memory import peak_bytes, reset_peak
-from pipeline.measure.timing.participant import Plan
+from pipeline.measure.timing.participant import BurstPlan
 from pipeline.measure.timing.preset import Condition, Preset, PresetError, parse_preset
 
 
@@ -65,24 +65,27 @@ class TestPlan:
     preset = Preset(conditions=(condition,), rounds=12, max_rounds=12, seconds=1, max_seconds=3, max_runs=1000)
 
     def test_a_slow_model_gets_its_runs_and_a_fast_one_its_seconds(self):
-        slow, fast = Plan.of(0.04, self.condition, self.preset, 12), Plan.of(0.001, self.condition, self.preset, 12)
+        slow, fast = (
+            BurstPlan.of(0.04, self.condition, self.preset, 12),
+            BurstPlan.of(0.001, self.condition, self.preset, 12),
+        )
         assert slow.runs == 6
         assert slow.expected(0.04) == pytest.approx(0.24 + 0.04)
         assert fast.expected(0.001) == pytest.approx(1 / 12 + 0.04)
 
     def test_a_very_fast_model_stops_at_the_most_runs(self):
-        plan = Plan.of(0.00005, self.condition, self.preset, 12)
+        plan = BurstPlan.of(0.00005, self.condition, self.preset, 12)
         assert plan.seconds == pytest.approx(1000 * 0.00005 / 12)
 
     def test_a_very_slow_model_stops_at_the_longest_time(self):
-        assert Plan.of(2.0, self.condition, self.preset, 12).expected(2.0) == 2.0  # a single run a round
+        assert BurstPlan.of(2.0, self.condition, self.preset, 12).expected(2.0) == 2.0  # a single run a round
 
     def test_short_runs_are_primed_by_time_and_long_ones_bring_their_own_weights_back(self):
-        primes = [Plan.of(t, self.condition, self.preset, 12).prime for t in (0.00001, 0.001, 0.0099, 0.03, 0.1)]
+        primes = [BurstPlan.of(t, self.condition, self.preset, 12).prime for t in (0.00001, 0.001, 0.0099, 0.03, 0.1)]
         assert primes == [64, 40, 4, 1, 0]
 
     def test_a_budget_cuts_to_one_run_at_the_least(self):
-        plan = Plan.of(0.04, self.condition, self.preset, 12)
+        plan = BurstPlan.of(0.04, self.condition, self.preset, 12)
         plan.cut(0.5)
         assert plan.runs == 3
         plan.cut(0.01)
@@ -90,7 +93,7 @@ class TestPlan:
         assert plan.expected(0.04) == pytest.approx(0.04 + 0.04)  # primed as before
 
     def test_eleven_runs_are_kept_for_a_median(self):
-        plan = Plan.of(0.04, self.condition, self.preset, 12)
+        plan = BurstPlan.of(0.04, self.condition, self.preset, 12)
         plan.cut(0.01)
         plan.keep_median(6)
         assert (plan.runs, plan.fewest) == (2, 2)

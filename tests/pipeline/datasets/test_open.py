@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline.datasets.api import DATASETS, DataError
-from pipeline.datasets.open import check_entry, open_dataset
+from pipeline.datasets.open import check_dataset_entry, open_dataset
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "dataset"
 
@@ -23,9 +23,9 @@ def test_every_entry_of_conf_is_right_once_its_blanks_are_filled_in(file):
         with pytest.raises(
             DataError, match=re.escape(f"Data set '{file.stem}': '{blanks[0]}' must be set, e.g. dataset.{blanks[0]}=")
         ):
-            check_entry(entry)
+            check_dataset_entry(entry)
     fillings = {"task": "text-classification"}
-    checked = check_entry(
+    checked = check_dataset_entry(
         {key: fillings.get(key, "somewhere") if value == "???" else value for key, value in entry.items()}
     )
     assert set(entry) - {"name", "dataset"} <= set(checked)
@@ -71,7 +71,7 @@ def test_every_data_set_has_an_entry():
 )
 def test_wrong_entries_are_refused_before_anything_is_opened(entry, message):
     with pytest.raises(DataError, match=re.escape(message)):
-        check_entry({"name": "d", **entry})
+        check_dataset_entry({"name": "d", **entry})
 
 
 def test_numbers_given_as_text_are_numbers(tmp_path):

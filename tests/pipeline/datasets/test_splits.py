@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from pipeline.datasets.api import DataError
 from pipeline.datasets.splits import (
-    Instances,
     SplitDataset,
+    SplitInstances,
     bucketed,
     first_spread,
     hashed_split,
@@ -74,7 +74,7 @@ def test_a_row_stays_where_it_is_when_others_come():
     ],
 )
 def test_splits_that_share_an_instance_are_refused(ids, rows, message):
-    instances = Instances(
+    instances = SplitInstances(
         ids=np.array(list(ids), object),
         labels=["x"] * 4,
         strata=np.zeros(4, int),

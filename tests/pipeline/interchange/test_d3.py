@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.store.interchange.d3 import to_d3, to_python
-from pipeline.store.interchange.guess import better_of, kind_of
+from pipeline.store.interchange.guess import better_of, operation_kind
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,13 @@ def test_python_formats_are_d3_formats(python):
 
 def test_kinds_and_directions_are_read_off_names():
     kinds = {
-        name: kind_of(name, is_root=False) for name in ("gradient prune", "Quantize", "Retrain", "Restore", "merge")
+        name: operation_kind(name, is_root=False)
+        for name in ("gradient prune", "Quantize", "Retrain", "Restore", "merge")
     }
     assert kinds == {
         "gradient prune": "prune", "Quantize": "quantize", "Retrain": "finetune", "Restore": "restore", "merge": "other",
     }  # fmt: skip
-    assert kind_of("train", is_root=True) == "base"
+    assert operation_kind("train", is_root=True) == "base"
     names = "Top-1 Accuracy", "F1", "ExactMatch", "Latency", "Model Size", "Sparsity", "Epochs", "Latency STD"
     assert [better_of(name) for name in names] == [
         "higher", "higher", "higher", "lower", "lower", "neither", "neither", "lower",

@@ -10,7 +10,7 @@ import pytest
 from ops.core.operation import Batch
 from ops.core.registry import UnknownNameError
 from pipeline.measure.lints.api import LINTS
-from pipeline.measure.lints.check import Evidence, check
+from pipeline.measure.lints.check import Evidence, run_lints
 from pipeline.measure.lints.overlap import calibration_overlap
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -68,7 +68,7 @@ class Sweep:
 
     def check(self, overlap=None):
         evidence = Evidence(self.models, self.measurements, self.timings, self.speedups, self.answers)
-        return check(evidence, run_id="run", at=NOW, overlap=overlap)
+        return run_lints(evidence, run_id="run", at=NOW, overlap=overlap)
 
     def findings(self, **options):
         return {(found.model_key, found.lint): found for found in self.check(**options) if found.lint}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.core import environment
-from pipeline.measure.lints.check import Evidence, check
+from pipeline.measure.lints.check import Evidence, run_lints
 from pipeline.measure.timing.results import Role
 from pipeline.store.queries.lint_rows import lint_rows
 from pipeline.store.writer import Store
@@ -34,7 +34,7 @@ class Whole:
             self.store.write(test_store.records_of(session, device=self.device, run_id="run"))
         self.store.publish()
         rows = lint_rows(self.path, models=["base", "int8"], device=self.device)
-        found = check(Evidence(**rows), run_id="run", at=NOW)
+        found = run_lints(Evidence(**rows), run_id="run", at=NOW)
         self.store.write(found)
         self.store.publish()
         with test_store.open_results(self.path) as db:
