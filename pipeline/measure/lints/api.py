@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ops.core.registry import Registry
 
-__all__ = ["LINTS", "LintFinding", "Measured", "Rule", "Subject", "SubjectSpeedup", "SubjectTiming", "lint"]
+__all__ = ["LINTS", "Finding", "Measured", "Rule", "Subject", "SubjectSpeedup", "SubjectTiming", "lint"]
 
 
 MetricFunction: TypeAlias = Callable[..., Any]
@@ -107,7 +107,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class LintFinding:
+class Finding:
     """What a lint found."""
 
     message: str
@@ -118,7 +118,7 @@ class LintFinding:
     """The measurements, by name."""
 
 
-Rule = Callable[[Subject], LintFinding | None]
+Rule = Callable[[Subject], Finding | None]
 LINTS: Registry[Rule] = Registry("lint", "pipeline.measure.lints")
 F = TypeVar("F", bound=Rule)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.measure.lints.api import LintFinding, Subject, lint
+from pipeline.measure.lints.api import Finding, Subject, lint
 from pipeline.measure.metrics.api import METRICS, Better, MetricRole, MetricSpec, Pairing
 from pipeline.measure.metrics.behaviour import (
     accuracy_drop,
@@ -21,7 +21,7 @@ _MUCH_MORE = 0.05
 
 
 @lint
-def target_disagrees(subject: Subject) -> LintFinding | None:
+def target_disagrees(subject: Subject) -> Finding | None:
     """The same model scores otherwise on another runtime."""
     for spec in _quality():
         own = subject.value(spec.name)
@@ -30,7 +30,7 @@ def target_disagrees(subject: Subject) -> LintFinding | None:
                 continue
             theirs = metrics[spec.name].value
             if _loss(spec, own, theirs) > _DIFFERENCE:
-                return LintFinding(
+                return Finding(
                     f"{spec.name} {spec.text(own)} on {subject.target} and {spec.text(theirs)} on {other}",
                     "Ship what was measured on the runtime that will run it. Compare the layers of both: an operator that "
                     "the export or the runtime's optimisation changed comes first",
@@ -55,7 +55,7 @@ def _loss(spec: MetricSpec, own: float, theirs: float) -> float:
 
 
 @lint
-def a_few_pay(subject: Subject) -> LintFinding | None:
+def a_few_pay(subject: Subject) -> Finding | None:
     """Accuracy hardly moved, but one class or group lost much more than the others, beyond chance."""
     parts = ("group", worst_group_drop, group_drop_p), ("class", worst_class_drop, class_drop_p)
     for what, worst, chance in parts:
@@ -65,7 +65,7 @@ def a_few_pay(subject: Subject) -> LintFinding | None:
             continue
         if drop < max(overall + _MUCH_MORE, 2 * overall):  # of a model that is lost, all pay
             continue
-        return LintFinding(
+        return Finding(
             f"One {what} lost {drop:.1%} of accuracy where all together lost {overall:.1%} (p = {p:.1g}, corrected)",
             f"See Behaviours by {what}; {_remedy(subject, what)}, and put {worst.__name__} into the budget",
             {worst.__name__: drop, chance.__name__: p, accuracy_drop.__name__: overall},
@@ -74,12 +74,12 @@ def a_few_pay(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def constant_predictor(subject: Subject) -> LintFinding | None:
+def constant_predictor(subject: Subject) -> Finding | None:
     """The model answers (nearly) the same to everything."""
     share, label = subject.most_frequent, subject.most_frequent_label
     if share is None or share < _CONSTANT or (label is not None and label >= _CONSTANT):
         return None
-    return LintFinding(
+    return Finding(
         f"{share:.1%} of the instances get one and the same prediction",
         _constant_advice(subject),
         {"most_frequent_prediction": share, "most_frequent_label": label},
@@ -110,12 +110,12 @@ def _constant_advice(subject: Subject) -> str:
 
 
 @lint
-def not_a_number(subject: Subject) -> LintFinding | None:
+def not_a_number(subject: Subject) -> Finding | None:
     """Outputs are NaN or infinite."""
     share = subject.value(invalid_outputs)
     if not share:
         return None
-    return LintFinding(
+    return Finding(
         f"{share:.2%} of the instances get NaN or infinity on {subject.target}",
         "Look in Layers for where it starts: float16 overflows beyond 65504, and a batch norm of zero variance divides by "
         "nothing",
@@ -124,11 +124,11 @@ def not_a_number(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def calibration_overlaps_evaluation(subject: Subject) -> LintFinding | None:
+def calibration_overlaps_evaluation(subject: Subject) -> Finding | None:
     """The model was calibrated on instances that it is judged by."""
     if not subject.overlap or subject.kind not in ("quantize", "calibrate"):
         return None
-    return LintFinding(
+    return Finding(
         f"{subject.overlap:.1%} of the calibration instances also stand in the evaluation split",
         "Remove the copies from one of the two splits: the accuracy is flattered",
         {"overlap": subject.overlap},

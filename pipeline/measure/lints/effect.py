@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.measure.lints.api import LintFinding, Subject, lint
+from pipeline.measure.lints.api import Finding, Subject, lint
 
 _COMPRESSING = ("prune", "quantize", "factorize", "cluster")
 _CHANGING = (*_COMPRESSING, "calibrate", "finetune", "restore")
@@ -15,12 +15,12 @@ _LARGER = 1.005
 
 
 @lint
-def nothing_done(subject: Subject) -> LintFinding | None:
+def nothing_done(subject: Subject) -> Finding | None:
     """An operation left every value of its parent as it was."""
     values, total = _changed(subject)
     if subject.kind not in _CHANGING or values or not total:
         return None
-    return LintFinding(
+    return Finding(
         f"`{subject.op}` changed none of the {total:,} values",
         "Look at `unchanged` and `layers_in_float` in the model's notes for the reason; name the layers that it can change with "
         "`include`, ask for more than earlier steps have done already, or leave the step out",
@@ -29,7 +29,7 @@ def nothing_done(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def little_done(subject: Subject) -> LintFinding | None:
+def little_done(subject: Subject) -> Finding | None:
     """An operation for the whole network changed a small part of it."""
     values, total = _changed(subject)
     if subject.kind not in _COMPRESSING or not values or not total:
@@ -39,7 +39,7 @@ def little_done(subject: Subject) -> LintFinding | None:
     share, requested = values / total, _requested(subject)
     if share >= _ENOUGH.get(subject.kind, _FRACTION * requested):
         return None
-    return LintFinding(
+    return Finding(
         f"`{subject.op}` changed {values:,} of {total:,} values ({share:.1%}), where {requested:.0%} was asked for",
         "Most of this network lies in layers that the operation leaves alone by default: see the model's notes, and name them with "
         "`include`, or take an operation that changes them",
@@ -48,13 +48,13 @@ def little_done(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def larger_than_parent(subject: Subject) -> LintFinding | None:
+def larger_than_parent(subject: Subject) -> Finding | None:
     """An operation that is to make a model smaller made its file larger."""
     parent = subject.parent
     size, before = subject.value("file_bytes"), parent.value("file_bytes") if parent else None
     if subject.kind not in _COMPRESSING or not size or not before or size <= _LARGER * before:
         return None
-    return LintFinding(
+    return Finding(
         f"The file has {size:,.0f} bytes, that of its parent {before:,.0f} ({size / before:.2f} times)",
         "Leave the step out. What a small network gains is less than what scales and further nodes cost; a weight that layers "
         "share is stored once for each form that it is used in",

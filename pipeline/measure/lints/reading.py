@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pipeline.measure.lints.api import LintFinding, Subject, lint
+from pipeline.measure.lints.api import Finding, Subject, lint
 
 _TRAINS = ("finetune", "train")
 
 
 @lint
-def untrained_head(subject: Subject) -> LintFinding | None:
+def untrained_head(subject: Subject) -> Finding | None:
     """The classifier was not among the weights, or did not fit: its weights are random, and nothing has trained it."""
     model: Subject | None = subject
     while model is not None and model.op not in _TRAINS:
         names = model.notes.get("untrained_head")
         if names:
-            return LintFinding(
+            return Finding(
                 f"The head ({', '.join(names)}) was not among the weights: it is random, and has not been trained",
                 "Begin with `train` in the place of `load`, or put `finetune` directly below `load` and the sweep below it",
                 {"untrained_head": list(names)},
@@ -24,12 +24,12 @@ def untrained_head(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def outputs_left_out(subject: Subject) -> LintFinding | None:
+def outputs_left_out(subject: Subject) -> Finding | None:
     """The network gives more than the task asks for, and the exported file does not."""
     names = subject.notes.get("outputs_left_out")
     if not names:
         return None
-    return LintFinding(
+    return Finding(
         f"The network also returns {', '.join(names)}: the exported file leaves that out, and its figures are without it",
         "Let the network return what it is to be judged by, if the further outputs cost time that counts",
         {"outputs_left_out": list(names)},
@@ -37,12 +37,12 @@ def outputs_left_out(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def further_outputs(subject: Subject) -> LintFinding | None:
+def further_outputs(subject: Subject) -> Finding | None:
     """The ONNX file gives more than the task asks for."""
     names = subject.notes.get("further_outputs")
     if not names:
         return None
-    return LintFinding(
+    return Finding(
         f"The file also gives {', '.join(names)}: that is kept, and its time counts, but nothing judges it",
         "Remove the further outputs from the file if nothing uses them",
         {"further_outputs": list(names)},
@@ -50,12 +50,12 @@ def further_outputs(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def fixed_length(subject: Subject) -> LintFinding | None:
+def fixed_length(subject: Subject) -> Finding | None:
     """The file takes texts of one length only."""
     length = subject.value("fixed_length")
     if not length:
         return None
-    return LintFinding(
+    return Finding(
         f"The file takes texts of exactly {length:.0f} tokens: shorter ones are padded, so latencies are those of {length:.0f} "
         "tokens",
         "Export the network with a dynamic length, or set `text.max_length` of the data set to what is usual",

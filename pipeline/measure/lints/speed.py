@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.measure.lints.api import LintFinding, Subject, SubjectSpeedup, SubjectTiming, lint
+from pipeline.measure.lints.api import Finding, Subject, SubjectSpeedup, SubjectTiming, lint
 from pipeline.measure.metrics.size import integer_mac_share, macs
 
 _FEWER = 0.98
@@ -14,14 +14,14 @@ _ROUND_TO = 8
 
 
 @lint
-def slower_with_fewer_macs(subject: Subject) -> LintFinding | None:
+def slower_with_fewer_macs(subject: Subject) -> Finding | None:
     """The model computes less than its parent and takes longer."""
     parent, speedup = subject.parent, subject.speedups.get("parent")
     work, before = subject.value(macs), parent.value(macs) if parent else None
     if not work or not before or work > _FEWER * before or not _slower(speedup):
         return None
     assert speedup is not None
-    return LintFinding(
+    return Finding(
         f"{work / before:.0%} of the parent's MACs, yet {_times(speedup)} as fast on {subject.target}",
         f"Channel counts that are no multiple of {_ROUND_TO} leave vector units idle: prune with `round_to: {_ROUND_TO}`. "
         "Small matrices of a factorised layer may cost more than the large one: factorise fewer layers",
@@ -30,7 +30,7 @@ def slower_with_fewer_macs(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def int8_slower_than_float(subject: Subject) -> LintFinding | None:
+def int8_slower_than_float(subject: Subject) -> Finding | None:
     """The quantized model takes longer than the float model that it was made from."""
     speedup = subject.speedups.get("parent")
     if subject.kind != "quantize" or not _slower(speedup):
@@ -38,7 +38,7 @@ def int8_slower_than_float(subject: Subject) -> LintFinding | None:
     assert speedup is not None
     share = subject.value(integer_mac_share)
     kernels = "" if share is None else f", with {share:.0%} of the MACs in integer kernels"
-    return LintFinding(
+    return Finding(
         f"{_times(speedup)} as fast as its parent on {subject.target}{kernels}",
         "Quantize statically with uint8 activations and int8 weights per channel after pre-processing (the defaults of "
         "`quantize`); dynamic quantization of convolutions is slow; on a CPU without VNNI expect little",
@@ -47,13 +47,13 @@ def int8_slower_than_float(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def unsteady_latency(subject: Subject) -> LintFinding | None:
+def unsteady_latency(subject: Subject) -> Finding | None:
     """The 90th percentile of the latency is far above the median."""
     for timing in subject.timings:
         if timing.scenario != "single_stream" or not timing.p50_ms or not timing.p90_ms:
             continue
         if timing.p90_ms > _UNSTEADY * timing.p50_ms:
-            return LintFinding(
+            return Finding(
                 f"p90 is {timing.p90_ms:.3g} ms where p50 is {timing.p50_ms:.3g} ms "
                 f"({timing.p90_ms / timing.p50_ms:.1f} times) on {timing.threads} thread(s)",
                 "Measure again on a quiet machine with bench=publish; if it stays, the model's time depends on its input",
@@ -63,13 +63,13 @@ def unsteady_latency(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def contended(subject: Subject) -> LintFinding | None:
+def contended(subject: Subject) -> Finding | None:
     """Others used the machine while the model was timed."""
     contended_timings = [timing for timing in subject.timings if timing.contended]
     if not contended_timings:
         return None
     worst = max(contended_timings, key=lambda timing: timing.foreign_cores)
-    return LintFinding(
+    return Finding(
         f"While it was timed others kept {worst.foreign_cores:.2f} cores busy ({_conditions(contended_timings, subject)})",
         "Trust the CPU times and their intervals, not the wall-clock times; measure again when the machine is quiet",
         {"foreign_cores": worst.foreign_cores, "evidence_key": worst.evidence_key},
@@ -77,12 +77,12 @@ def contended(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def drifted(subject: Subject) -> LintFinding | None:
+def drifted(subject: Subject) -> Finding | None:
     """The machine became faster or slower while nobody else was seen to use it."""
     drifted_timings = [timing for timing in subject.timings if timing.drifted and not timing.contended]
     if not drifted_timings:
         return None
-    return LintFinding(
+    return Finding(
         f"While it was timed the machine's own speed changed ({_conditions(drifted_timings, subject)})",
         "Trust the speed-ups, whose two models ran in the same rounds, more than the times; for steady times fix the clock of "
         "the processor, or measure again",
@@ -91,7 +91,7 @@ def drifted(subject: Subject) -> LintFinding | None:
 
 
 @lint
-def timed_apart(subject: Subject) -> LintFinding | None:
+def timed_apart(subject: Subject) -> Finding | None:
     """The model was timed in another session than its base, and the machine was not as fast in both."""
     for timing in subject.timings:
         base, beside = timing.base_p50_ms, timing.base_beside_ms
@@ -103,7 +103,7 @@ def timed_apart(subject: Subject) -> LintFinding | None:
         ):
             continue
         if max(base, beside) > _APART * min(base, beside):
-            return LintFinding(
+            return Finding(
                 f"Its time is of another session than its base's: the base took {beside:.3g} ms then, "
                 f"and {base:.3g} ms when its own time was taken ({timing.threads} thread(s))",
                 "Compare the two by their speed-up, which is measured within one session, not by their times; to have all times "

@@ -81,7 +81,7 @@ def test_numbers_given_as_text_are_numbers(tmp_path):
 
 def test_checking_an_entry_imports_nothing_heavy():
     code = (
-        "import sys; from pipeline.datasets.open import check_entry; check_entry({'dataset': 'digits'})\n"
+        "import sys; from pipeline.datasets.open import check_dataset_entry; check_dataset_entry({'dataset': 'digits'})\n"
         "heavy = {'torch', 'transformers', 'sklearn', 'pandas', 'PIL', 'pyarrow', 'datasets', 'huggingface_hub'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
