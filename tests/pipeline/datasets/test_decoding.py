@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline.datasets.api import DataError
 from pipeline.datasets.readers.decoding import Decoder
+from pipeline.datasets.readers.geometry import Geometry
 from pipeline.datasets.readers.image_arrays import Form
 from pipeline.datasets.readers.image_files import PictureReader
 
@@ -277,7 +278,7 @@ def test_a_picture_too_large_for_the_memory_is_refused_by_its_head(width, millio
 def test_a_picture_too_narrow_to_be_cut_is_refused(tmp_path):
     Image.new("L", (1, 9000)).save(tmp_path / "line.png")
     form = Form.of(size=224, channels=1, mean=0, std=1)
-    reader = PictureReader(["line.png"], tmp_path, np.zeros(1), form, 256, False)
+    reader = PictureReader(["line.png"], tmp_path, np.zeros(1), form, Geometry(224, 256), False)
     with pytest.raises(DataError, match=r"line.png: 1 x 9000 pixels are too narrow for a cut of 224 x 224"):
         reader.read(np.array([0]), None)
 
@@ -301,7 +302,7 @@ def test_deep_and_plain_pictures_stand_in_one_batch(tmp_path, channels):
     Image.fromarray(levels).save(tmp_path / "plain.png")
     Image.fromarray(levels.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     form = Form.of(size=8, channels=channels, mean=0.5, std=0.25)
-    reader = PictureReader(["plain.png", "deep.png"], tmp_path, np.zeros(2), form, 8, False)
+    reader = PictureReader(["plain.png", "deep.png"], tmp_path, np.zeros(2), form, Geometry(form.size, 8), False)
     values = reader.read(np.array([0, 1]), None)[0]["pixel_values"]
     assert values.dtype == np.float32
     assert values.shape == (2, channels, 8, 8)
@@ -322,9 +323,9 @@ def test_what_other_programs_may_read_otherwise_is_said(tmp_path):
     form = Form.of(size=8, channels=1, mean=0.5, std=0.25)
 
     def said(*chosen, **settings):
-        return PictureReader(chosen, tmp_path, np.zeros(3), form, 8, False, Decoder(**settings)).notes(
-            np.arange(len(chosen))
-        )
+        return PictureReader(
+            chosen, tmp_path, np.zeros(3), form, Geometry(form.size, 8), False, Decoder(**settings)
+        ).notes(np.arange(len(chosen)))
 
     turned, clear, dark = said(*names)
     assert turned.startswith("1 of 3 pictures looked at are turned upright, as their EXIF orientation says")
