@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from pipeline.core.machine import cpu_quota
 from pipeline.core.machine.cpu_quota import parse_cfs, parse_max, quota
-from pipeline.sweep import config
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,6 @@ def test_without_groups_there_is_no_limit(tmp_path, root):
 
 @pytest.mark.parametrize(("allowed", "cores"), [(None, 8), (2.0, 2), (2.9, 2), (0.4, 1), (64.0, 8)])
 def test_threads_are_those_that_the_quota_carries(monkeypatch, allowed, cores):
-    monkeypatch.setattr(config, "quota", lambda: allowed)
+    monkeypatch.setattr(cpu_quota, "quota", lambda: allowed)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert config.cores() == cores
+    assert cpu_quota.cores() == cores

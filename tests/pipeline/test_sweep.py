@@ -304,7 +304,7 @@ def test_a_failed_step_is_reported_and_tried_again(swept, tmp_path):
         ),
         (["recipe=small", "plugins=[no.such.module]"], "plugins: 'no.such.module' cannot be imported"),
         (["recipe=small", "bench.rounds=0"], "bench 'default': rounds"),
-        (["recipe=small", "model=null"], "Config group override must be a string"),
+        (["recipe=small", "model=null"], "'model=null': names nothing"),
         (["--resume", "recipe=small"], "unknown option '--resume'"),
     ],
 )

@@ -46,7 +46,7 @@ class TestElpv(DatasetContract):
             "labels": np.arange(100) % 2,
             "types": np.zeros(100),
         }
-        monkeypatch.setattr(module, "ELPV", module.Distribution(module.ELPV.archive, "0" * 64))
+        monkeypatch.setattr(module, "ELPV", module.PackageFile(module.ELPV.archive, "0" * 64))
         monkeypatch.setattr(module, "derived_arrays", lambda *_: arrays)
         assert open_dataset(entry, folder).fingerprint != data.fingerprint
 
