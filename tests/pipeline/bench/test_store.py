@@ -277,8 +277,12 @@ def test_classes_and_groups_have_wilson_intervals(results):
 def test_every_view_and_column_is_commented(results):
     db = results()
     views = ("timings", "timing_runs", "speedups", "lints", "class_accuracy", "group_accuracy")
-    missing = one(db, f"SELECT view_name FROM duckdb_views() WHERE view_name IN {views} AND comment IS NULL")
+    missing = one(
+        db,
+        f"SELECT view_name FROM duckdb_views() WHERE database_name = 'results' AND view_name IN {views} AND comment IS NULL",
+    )
     missing += one(
-        db, f"SELECT table_name, column_name FROM duckdb_columns() WHERE table_name IN {views} AND comment IS NULL"
+        db,
+        f"SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'results' AND table_name IN {views} AND comment IS NULL",
     )
     assert missing == []
