@@ -86,7 +86,7 @@ def test_a_task_of_a_persons_own_goes_through_the_whole_pipeline(tmp_path):
         "--config-dir", str(tmp_path / "conf"), "recipe=tagged", "bench=none", "plugins=[tests.pipeline.tagging]"
     )
     assert code == 0, err
-    assert "tag_overlap" in out  # the summary's column of quality
+    assert "tag overlap" in out  # the summary's column of quality
     figures = place.sql("SELECT model, metric, value FROM measurements")
     overlap = {model: value for model, metric, value in figures if metric == "tag_overlap"}
     assert sorted(overlap) == ["base", "base/pruned", "base/pruned/int8"]

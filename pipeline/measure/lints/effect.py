@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.measure.lints.api import Finding, Subject, lint
+from pipeline.measure.metrics.size import file_bytes
 
 _COMPRESSING = ("prune", "quantize", "factorize", "cluster")
 _CHANGING = (*_COMPRESSING, "calibrate", "finetune", "restore")
@@ -51,14 +52,14 @@ def little_done(subject: Subject) -> Finding | None:
 def larger_than_parent(subject: Subject) -> Finding | None:
     """An operation that is to make a model smaller made its file larger."""
     parent = subject.parent
-    size, before = subject.value("file_bytes"), parent.value("file_bytes") if parent else None
+    size, before = subject.value(file_bytes), parent.value(file_bytes) if parent else None
     if subject.kind not in _COMPRESSING or not size or not before or size <= _LARGER * before:
         return None
     return Finding(
         f"The file has {size:,.0f} bytes, that of its parent {before:,.0f} ({size / before:.2f} times)",
         "Leave the step out. What a small network gains is less than what scales and further nodes cost; a weight that layers "
         "share is stored once for each form that it is used in",
-        {"file_bytes": size, "file_bytes_of_parent": before},
+        {file_bytes.__name__: size, f"{file_bytes.__name__}_of_parent": before},
     )
 
 

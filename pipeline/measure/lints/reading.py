@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.measure.lints.api import Finding, Subject, lint
+from pipeline.measure.metrics import size
 
 _TRAINS = ("finetune", "train")
 
@@ -52,12 +53,12 @@ def further_outputs(subject: Subject) -> Finding | None:
 @lint
 def fixed_length(subject: Subject) -> Finding | None:
     """The file takes texts of one length only."""
-    length = subject.value("fixed_length")
+    length = subject.value(size.fixed_length)
     if not length:
         return None
     return Finding(
         f"The file takes texts of exactly {length:.0f} tokens: shorter ones are padded, so latencies are those of {length:.0f} "
         "tokens",
         "Export the network with a dynamic length, or set `text.max_length` of the data set to what is usual",
-        {"fixed_length": length},
+        {size.fixed_length.__name__: length},
     )
