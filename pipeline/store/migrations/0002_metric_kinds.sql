@@ -23,7 +23,7 @@ SELECT *,
         WHEN metric IN ('cpu_time_p50', 'energy', 'first_run_time', 'integer_mac_share', 'latency_p50', 'latency_p90',
             'latency_p99', 'load_time', 'macs', 'peak_memory', 'speedup', 'speedup_to_parent', 'throughput',
             'unfused_batch_norms') THEN 'cost'
-        WHEN metric IN ('compressed_bytes', 'file_bytes', 'ideal_sparse_bytes', 'nonzeros', 'parameters', 'sparsity')
+        WHEN metric IN ('compressed_bytes', 'file_bytes', 'fixed_length', 'ideal_sparse_bytes', 'nonzeros', 'parameters', 'sparsity')
             THEN 'size'
         WHEN metric IN ('accuracy_drop', 'agreement', 'class_drop_p', 'group_drop_p', 'kl_to_base', 'mcnemar_p',
             'negative_flip_rate', 'worst_class_drop', 'worst_group_drop') THEN 'change'
