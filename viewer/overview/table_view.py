@@ -25,7 +25,7 @@ _FIRST_METRICS = 8
 class TableView(View):
     """A page of its own: `draw_page` gives its markup."""
 
-    title: ClassVar[str] = "TableView"
+    title: ClassVar[str] = "Table"
     shows: ClassVar[frozenset[str]] = frozenset(
         {"columns", "order", "descending", "rows_from", "selected", "filters", "setting", "within"}
     )
