@@ -82,11 +82,10 @@ def test_the_classes_and_the_size_of_the_data_are_in_the_key_of_a_loaded_model(p
     assert run(place, *right) == 0
     assert accuracy(place) == 1.0
     capsys.readouterr()
-    assert run(place, *right, "dataset.classes=[coral,amber,ivory]") == 1
+    assert run(place, *right, "dataset.classes=[coral,amber,ivory]") == 2, "refused before anything runs"
     said = " ".join("".join(capsys.readouterr()).split())
-    assert (
-        "the same classes in another order. Set `classes` of the data set to the order of the weights' id2label" in said
-    )
+    assert "`classes` says that 'coral' is class 0, but the model calls its class 1 so" in said
+    assert "Leave `classes` of the data set out to have the model's own order" in said
     assert run(place, *words, "dataset.size=24", "dataset.resize=24") == 0
     assert accuracy(place) == 1.0
     shutil.rmtree(place.folder / "pictures" / "ivory")

@@ -209,7 +209,7 @@ class Behaviours(View):
             value: Any = str(message.get("value"))
             if field == "b_least":
                 value = max(1, int(value)) if value.isdigit() else 1
-            allowed = getattr(self.state.param[field], "objects", None)
+            allowed = getattr(self.state.parameter(field), "objects", None)
             if allowed is None or value in allowed:
                 self._change(**{field: value}, **({"b_brush": []} if field == "b_measure" else {}))
 

@@ -62,6 +62,8 @@ def test_unknown_and_deleted_models_give_a_sentence(study):
 
 
 class _Data:
+    task = "image-classification"
+
     def show(self, name):
         if name == "lost":
             raise LookupError("no instance is called 'lost'")
