@@ -107,7 +107,8 @@ def load_into(
         need: with it, the head is what the network's graph says; else its last layer with parameters.
 
     Returns:
-        What there is to note: `untrained_head`, the tensors that stayed as they were, if any.
+        The model's notes: `untrained_head`, the tensors that stayed as they were, and `weights_left_out`, the names that the
+        network lacks, if there are any.
 
     Raises:
         ModelError: naming the tensors that do not fit, with their shapes.
@@ -122,14 +123,50 @@ def load_into(
         {name: own[name] for name in own if name in tensors or name not in values}, tensors, without=fitting
     )
     if misfits and not (new_head and set(own) - values - _counters(own) <= head):
-        raise ModelError(f"{source}: {misfits}.{_advice(misfits, new_head)}")
+        raise ModelError(f"{source}: {misfits}.{_advice(new_head)}")
+    surplus = {name: tensor for name, tensor in tensors.items() if name not in own}
+    if body := _of_body(surplus, own, head):
+        raise ModelError(f"{source}: {describe(own, {**own, **body}, without=own)}.{_advice(new_head)}")
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fitting.items()}, strict=False)
-    return untrained(set(own) - values - _counters(own))
+    return loading_notes(untrained=set(own) - values - _counters(own), left_out=surplus)
 
 
-def untrained(names: Collection[str]) -> dict[str, Any]:
-    """The note of a model of which some tensors have the values that they were initialised with."""
-    return {"untrained_head": sorted(names)} if names else {}
+def loading_notes(*, untrained: Collection[str], left_out: Collection[str]) -> dict[str, Any]:
+    """The notes of a model some of whose tensors keep their initial values, or whose file holds tensors that it lacks."""
+    notes = {"untrained_head": sorted(untrained), "weights_left_out": sorted(left_out)}
+    return {name: names for name, names in notes.items() if names}
+
+
+def is_of_pooler(name: str) -> bool:
+    """Whether a tensor is of a pooler, a layer of the body that serves the heads of some tasks only."""
+    return "pooler" in name.split(".")
+
+
+def _of_body(
+    surplus: Mapping[str, torch.Tensor], own: Collection[str], head: Collection[str]
+) -> dict[str, torch.Tensor]:
+    """Tensors without a place that are called like the body's: a deeper network's layers, which must not be dropped.
+
+    They share more of their path with a tensor of the body than with any of the head. Whole numbers (position ids,
+    counters) are not weights, and neither they nor poolers change what the layers compute that are there.
+    """
+    heads, bodies = _paths(head), _paths(set(own) - set(head))
+    return {
+        name: tensor
+        for name, tensor in surplus.items()
+        if tensor.is_floating_point() and not is_of_pooler(name) and _shared(name, bodies) > _shared(name, heads)
+    }
+
+
+def _paths(names: Iterable[str]) -> set[str]:
+    """Everything that these names begin with, up to a dot."""
+    return {".".join(parts[:count]) for parts in (name.split(".") for name in names) for count in range(1, len(parts))}
+
+
+def _shared(name: str, paths: Collection[str]) -> int:
+    """How many parts of a name begin one of the paths."""
+    parts = name.split(".")
+    return next((count for count in range(len(parts), 0, -1) if ".".join(parts[:count]) in paths), 0)
 
 
 def head_tensors(module: torch.nn.Module, need: Need | None = None) -> set[str]:
@@ -168,7 +205,7 @@ def listed(problems: Iterable[str]) -> str:
     return "; ".join(problems[:_SHOWN]) + more
 
 
-def _advice(misfits: str, new_head: bool) -> str:
+def _advice(new_head: bool) -> str:
     if new_head:
         return " More than the head does not fit: these are weights of another architecture or of other arguments"
     return " If it is only the head, `new_head: true` starts it anew from random weights, to be trained; else check the architecture"

@@ -12,7 +12,7 @@ from ops.core.tasks.task import TASKS
 from pipeline.core.download.hub import HubError, local_folder
 from pipeline.core.errors import reason
 from pipeline.models.api import Built, ModelError, Need, builder
-from pipeline.models.weights import Match, listed, load_into, read_tensors, untrained
+from pipeline.models.weights import Match, is_of_pooler, listed, load_into, loading_notes, read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -224,13 +224,13 @@ def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> tuple[to
             trust_remote_code=False,
             **_attention(need),
         )
-    return module, untrained(_check_report(module, report, folder, new_head))
+    return module, _check_report(module, report, folder, new_head)
 
 
-def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Path, new_head: bool) -> list[str]:
+def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Path, new_head: bool) -> dict[str, Any]:
     """Refuse weights of which anything but the head does not fit; the head only if `new_head` says so.
 
-    Returns the names of the tensors that the weights did not give.
+    Returns the model's notes, as `load_into` does.
     """
     own = module.state_dict()
     differing = {
@@ -246,7 +246,7 @@ def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Pa
     problems = {**differing, **missing, **extra}
     body = {name: problem for name, problem in problems.items() if not _of_head(module, name)}
     if not problems or (new_head and not body):
-        return [*differing, *missing]
+        return loading_notes(untrained={**differing, **missing}, left_out=report["unexpected_keys"])
     advice = (
         "Give the data the size of the weights (e.g. `size` of the data set), and leave `config` as it is there"
         if body
@@ -259,7 +259,7 @@ def _of_head(module: torch.nn.Module, name: str) -> bool:
     """Whether a tensor is outside the body that tasks share; BERT's pooler serves some heads only."""
     first, *rest = name.split(".")
     in_body = bool(rest) and (first == module.base_model_prefix or hasattr(module.base_model, first))
-    return not in_body or ".pooler." in f".{name}"
+    return not in_body or is_of_pooler(name)
 
 
 def _check_class_order(base: Any, need: Need, new_head: bool) -> None:

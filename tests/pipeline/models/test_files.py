@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipeline.models import identity
 from pipeline.models.api import ModelError
 from pipeline.models.identity import content_of
 from pipeline.models.weights import read_tensors
@@ -38,9 +39,25 @@ def test_the_place_of_the_files_does_not_count(tmp_path):
     assert here == there
 
 
-def test_an_entry_without_local_files_has_no_content(tmp_path):
+def test_an_entry_without_local_files_has_no_content_where_no_hub_knows_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "commit_of", lambda name, revision: None)
     for weights in (None, "google/vit-base-patch16-224", "???", "IMAGENET1K_V2", ""):
         assert content_of(entry("huggingface", weights=weights), tmp_path) is None
+
+
+def test_the_commit_that_a_hub_id_means_counts(tmp_path, monkeypatch):
+    commits = {("google/vit", None): "a" * 40, ("google/vit", "v2"): "b" * 40}
+    monkeypatch.setattr(identity, "commit_of", lambda name, revision: commits[name, revision])
+    main, other = (
+        content_of(entry("huggingface", weights="google/vit", **revision), tmp_path)
+        for revision in ({}, {"revision": "v2"})
+    )
+    assert main is not None
+    assert other not in (None, main)
+    commits["google/vit", None] = "c" * 40  # somebody publishes others
+    assert content_of(entry("huggingface", weights="google/vit"), tmp_path) not in (None, main, other)
+    commits["google/vit", None] = "a" * 40
+    assert content_of(entry("huggingface", weights="google/vit"), tmp_path) == main
 
 
 def _shards(folder, *, ending="safetensors"):

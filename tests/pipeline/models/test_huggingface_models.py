@@ -99,6 +99,8 @@ def test_a_body_without_a_head_needs_a_new_one(saved_bert, pretrained):
         inputs = {name: torch.ones(2, 12, dtype=torch.int64) for name in need.inputs}
         assert all(len(output) == 2 for output in forward(model.module, inputs, need.task).values())
         assert torch.equal(model.module.bert.embeddings.word_embeddings.weight, body.embeddings.word_embeddings.weight)
+        pooler = ["pooler.dense.bias", "pooler.dense.weight"]  # question answering has none
+        assert model.notes.get("weights_left_out", []) == (pooler if need is QUESTIONS else [])
 
 
 def test_other_sizes_of_the_body_are_refused_even_with_a_new_head(saved_bert, pretrained):

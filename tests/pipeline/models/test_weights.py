@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
@@ -140,6 +141,63 @@ def test_a_new_head_does_not_excuse_a_wrong_body(tmp_path, pretrained):
         ModelError, match=r"'1.weight' is \[5, 192\] there and \[4, 192\] here.*More than the head does not fit"
     ):
         build(entry("python", factory=FACTORY, weights=weights, new_head=True), pretrained(PICTURES))
+
+
+class Encoder(nn.Module):
+    """Blocks as encoders have them, and a head."""
+
+    def __init__(self, blocks, *, head="head"):
+        super().__init__()
+        self.body = nn.Module()
+        self.body.layers = nn.ModuleList(nn.Linear(192, 192) for _ in range(blocks))
+        self.add_module(head, nn.Linear(192, 3))
+        self._head = head
+
+    def forward(self, pixel_values):
+        values = pixel_values.flatten(1)
+        for layer in self.body.layers:
+            values = layer(values).relu()
+        return self.get_submodule(self._head)(values)
+
+
+def test_a_new_head_does_not_excuse_layers_that_the_network_lacks():
+    deeper = Encoder(4).state_dict()
+    with pytest.raises(
+        ModelError,
+        match=r"w.pt: 'body.layers.2.weight' \[192, 192\] has no place here.*'body.layers.3.bias' \[192\] has",
+    ) as caught:
+        load_into(Encoder(2), deeper, source="w.pt", new_head=True, match="names")
+    assert "More than the head does not fit" in str(caught.value)
+    branch = Encoder(2).state_dict() | {"body.scale": torch.ones(1)}
+    with pytest.raises(ModelError, match=r"'body.scale' \[1\] has no place here"):
+        load_into(Encoder(2), branch, source="w.pt", new_head=True, match="names")
+
+
+def test_a_head_inside_the_same_container_is_told_from_layers_that_are_missing():
+    def state(features, classifier):
+        names = [*(f"features.{row}" for row in range(features)), *(f"classifier.{row}" for row in classifier)]
+        return {f"{name}.weight": torch.ones(3, 3) for name in names}
+
+    network = nn.Module()
+    network.features = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(2)))
+    network.classifier = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(2)))
+    notes = load_into(network, state(2, [0, 1, 2]), source="w.pt", new_head=True, match="names")
+    assert notes == {"weights_left_out": ["classifier.2.weight"]}
+    with pytest.raises(ModelError, match=r"'features.2.weight' \[3, 3\] has no place here"):
+        load_into(network, state(3, [0, 1]), source="w.pt", new_head=True, match="names")
+
+
+def test_another_head_a_pooler_and_whole_numbers_are_left_out_and_said():
+    tensors = Encoder(2, head="old_head").state_dict()
+    tensors |= {"body.pooler.dense.weight": torch.ones(2, 2), "body.position_ids": torch.arange(5)}
+    network = Encoder(2)
+    notes = load_into(network, tensors, source="w.pt", new_head=True, match="names")
+    assert notes == {
+        "untrained_head": ["head.bias", "head.weight"],
+        "weights_left_out": ["body.pooler.dense.weight", "body.position_ids", "old_head.bias", "old_head.weight"],
+    }
+    assert torch.equal(network.body.layers[1].weight, tensors["body.layers.1.weight"])
+    assert load_into(network, network.state_dict(), source="w.pt", new_head=True, match="names") == {}
 
 
 def test_missing_and_surplus_tensors_are_named_with_the_nearest(state):
