@@ -64,9 +64,11 @@ Bits = Annotated[int, Field(ge=9, le=31)]
 """Bits of the levels that grey pictures of more than 8 bits really use."""
 Background = Literal["white", "black"]
 _ORIENTATION, _BITS, _PHOTOMETRIC, _SUBFILE, _SAMPLE_FORMAT = 0x0112, 258, 262, 254, 339
-_WHITE_IS_ZERO, _SIGNED = 0, 2
+_COMPRESSION, _PLANAR = 259, 284
+_WHITE_IS_ZERO, _SIGNED, _NONE, _ONE_BY_ONE = 0, 2, 1, 2
 _REDUCED_OR_MASK = 1 | 4
 _PEAK = 255
+_BYTE_BITS = 8
 _PIXELS = r"(\d+) pixels"  # in Pillow's message
 
 
@@ -98,13 +100,25 @@ class Decoder:
         """
         with open_picture(source, place) as picture:
             _check_pages(picture, place)
-            if self.bits not in (None, 16) and _is_deep_colour(picture):
-                raise DataError(
-                    f"{place}: a colour picture of 16 bits is read by its upper 8, so that `bits: {self.bits}` cannot hold; "
-                    "save it with 8 bits"
-                )
+            self._check_colour(picture, place)
             picture.load()
             return self._convert(_upright(picture), picture, place, channels)
+
+    def _check_colour(self, picture: Image, place: str) -> None:
+        """Refuse colours of more than 8 bits that would be read as other levels than are meant."""
+        bits = _colour_bits(picture)
+        if bits == _BYTE_BITS:
+            return
+        if self.bits not in (None, bits):
+            raise DataError(
+                f"{place}: a colour picture of {bits} bits is read by its upper 8, so that `bits: {self.bits}` cannot hold; "
+                "save it with 8 bits"
+            )
+        if _tag(picture, _PLANAR) == _ONE_BY_ONE and _tag(picture, _COMPRESSION) == _NONE:
+            raise DataError(  # Pillow takes the bytes of such planes for levels
+                f"{place}: holds uncompressed planes of {bits} bits, one for each colour, which cannot be decoded; save it "
+                "compressed, or with the colours of a pixel together"
+            )
 
     def _convert(self, upright: Image, file: Image, place: str, channels: int) -> Image:
         if is_deep(upright):
@@ -260,11 +274,16 @@ def is_deep(picture: Image) -> bool:
     return picture.mode.startswith("I") or picture.mode == "F"
 
 
-def _is_deep_colour(picture: Image) -> bool:
-    """Whether a picture that is not decoded yet has 16 bits for each colour."""
-    return not is_deep(picture) and any(
-        "16" in str(tile[3]) for tile in getattr(picture, "tile", ()) if tile[0] in ("zip", "raw")
-    )
+def _colour_bits(picture: Image) -> int:
+    """Bits of each colour of a picture that is not decoded yet; 8 where there are fewer, of a grey one, and in PPM."""
+    if is_deep(picture):
+        return _BYTE_BITS
+    bits = _tag(picture, _BITS)
+    if isinstance(bits, tuple):
+        return max(_BYTE_BITS, *bits)
+    # a PPM states its range, to which its decoder scales
+    is_deep_png = picture.format == "PNG" and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+    return 2 * _BYTE_BITS if is_deep_png else _BYTE_BITS
 
 
 def _tag(file: Image, number: int) -> Any:

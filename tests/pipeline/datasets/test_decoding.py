@@ -125,6 +125,59 @@ def test_a_colour_picture_of_16_bits_is_read_by_its_upper_8_and_takes_no_other_r
     refused(source, "`bits: 12` cannot hold", bits=12)
 
 
+def colour_tiff(levels, *, order="<", deflated=False, planar=False, photometric=2):
+    """A TIFF of 16 bits for each colour, its strips after its tags, written by hand."""
+    height, width, count = levels.shape
+    stored = levels.astype(np.dtype(np.uint16).newbyteorder(order))
+    parts = [stored[..., channel] for channel in range(count)] if planar else [stored]
+    strips = [zlib.compress(part.tobytes()) if deflated else part.tobytes() for part in parts]
+    tags = {
+        256: (4, [width]), 257: (4, [height]), 258: (3, [16] * count), 259: (3, [8 if deflated else 1]),
+        262: (3, [photometric]), 273: (4, strips), 277: (3, [count]), 278: (4, [height]),
+        279: (4, [len(strip) for strip in strips]), 284: (3, [2 if planar else 1]),
+    }  # fmt: skip
+    place = 8 + 2 + 12 * len(tags) + 4
+    offsets, values = [], b""
+    for strip in strips:
+        offsets.append(place + len(values))
+        values += strip + b"\0" * (len(strip) % 2)
+    tags[273] = (4, offsets)
+    rows = b""
+    for number, (kind, numbers) in tags.items():
+        packed = struct.pack(f"{order}{len(numbers)}{'I' if kind == 4 else 'H'}", *numbers)
+        if len(packed) > 4:
+            packed, values = struct.pack(f"{order}I", place + len(values)), values + packed
+        rows += struct.pack(f"{order}HHI", number, kind, len(numbers)) + packed.ljust(4, b"\0")
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
+    return head + struct.pack(f"{order}H", len(tags)) + rows + b"\0" * 4 + values
+
+
+@pytest.mark.parametrize(("deflated", "planar"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_colour_tiff_of_16_bits_is_read_by_its_upper_8_however_it_is_packed(deflated, planar, order):
+    levels = COLOUR.astype(np.uint16) * 256 + np.array([3, 16, 250], np.uint16)
+    source = colour_tiff(levels, order=order, deflated=deflated, planar=planar)
+    assert np.array_equal(decoded(source, channels=3), COLOUR)
+    assert np.array_equal(decoded(source, channels=3, bits=16), COLOUR)
+    refused(source, "a colour picture of 16 bits is read by its upper 8", "`bits: 12` cannot hold", bits=12)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_uncompressed_planes_of_16_bits_are_refused(order):
+    source = colour_tiff(COLOUR.astype(np.uint16) * 257, order=order, planar=True)
+    refused(source, "holds uncompressed planes of 16 bits", "save it compressed")
+
+
+@pytest.mark.parametrize("ending", ["BMP", "PNG", "TIFF", "PPM", "GIF"])
+@pytest.mark.parametrize("side", [16, 160, 216])
+def test_pictures_of_8_bits_whose_sides_hold_a_16_take_any_bits(ending, side):
+    levels = np.arange(side * 16, dtype=np.uint32).reshape(16, side).astype(np.uint8)
+    assert np.array_equal(decoded(content(Image.fromarray(levels), ending), bits=12), levels)
+    if ending != "GIF":
+        colour = np.dstack([levels, levels.T.reshape(16, side), levels[::-1]])
+        assert np.array_equal(decoded(content(Image.fromarray(colour), ending), channels=3, bits=12), colour)
+
+
 def png(*chunks):
     body = b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
