@@ -15,11 +15,14 @@ def errors_named(name: str) -> Iterator[None]:
 
     Errors of files stay as they are: they name the file, and it is often the disk's fault rather than the data's.
     """
+    prefix = f"Data set '{name}': "
     try:
         yield
     except DataError as error:
-        raise DataError(f"Data set '{name}': {error}") from None
+        if str(error).startswith(prefix):  # said where it was raised
+            raise
+        raise DataError(f"{prefix}{error}") from None
     except OSError:
         raise
     except Exception as error:  # boundary: a data set of the user's may raise anything
-        raise DataError(f"Data set '{name}': {blame(error)}") from error
+        raise DataError(f"{prefix}{blame(error)}") from error

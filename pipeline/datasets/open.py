@@ -44,15 +44,15 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
     name = entry.get("name", entry["dataset"])
     factory = DATASETS[entry["dataset"]]
     with errors_named(name):
-        stream = factory(folder.expanduser(), **parameters)
+        data = factory(folder.expanduser(), **parameters)
+        data.name = name
         code = code_of_definition(factory)
         if code is not None and edited(factory.__module__):
             raise DataError("its code was edited after this process had imported it; run again")
-        task_code = _code_of_task(stream.task)
-    if code is not None or task_code is not None:
-        stream.fingerprint = _whole_fingerprint(stream, code, parameters)
-    stream.name = name
-    return stream
+        task_code = _code_of_task(data.task)
+        if code is not None or task_code is not None:
+            data.fingerprint = _whole_fingerprint(data, code, parameters)
+    return data
 
 
 def _code_of_task(name: str) -> str | None:
@@ -69,13 +69,13 @@ def _code_of_task(name: str) -> str | None:
     return code
 
 
-def _whole_fingerprint(opened: Dataset, code: str | None, parameters: Mapping[str, Any]) -> str:
+def _whole_fingerprint(data: Dataset, code: str | None, parameters: Mapping[str, Any]) -> str:
     return digest(
         {
             "what": "dataset of a plug-in",
-            "fingerprint": opened.fingerprint,
+            "fingerprint": data.fingerprint,
             "code": code,
             "parameters": to_jsonable_python(parameters),
-            "interface": Interface.of(opened).plain(),
+            "interface": Interface.of(data).plain(),
         }
     )

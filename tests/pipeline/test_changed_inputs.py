@@ -158,9 +158,9 @@ from pipeline.datasets.api import dataset
 from pipeline.datasets.sources.digits import digits
 @dataset
 def {name}(folder, *, train: int = 300):
-    opened = digits(folder, train=300, calibration=60, evaluation=60)
-    opened.fingerprint = "always the same"
-    return opened  # {remark}
+    data = digits(folder, train=300, calibration=60, evaluation=60)
+    data.fingerprint = "always the same"
+    return data  # {remark}
 """
 
 

@@ -180,7 +180,7 @@ def test_data_that_cannot_be_used_are_refused_when_planned(plan, pictures, word,
     refused(plan(*PICTURES, pictures, word), "dataset: Data set 'image_folder': ", message)
 
 
-@pytest.mark.parametrize("when", ["opening", "loading"])
+@pytest.mark.parametrize("when", ["opening", "loading", "classes"])
 def test_a_data_set_of_the_users_that_raises_is_named_with_the_line(plan, conf, tmp_path, when):
     from pipeline.datasets.api import DATASETS
 
@@ -190,17 +190,19 @@ def test_a_data_set_of_the_users_that_raises_is_named_with_the_line(plan, conf, 
         "from pipeline.datasets.api import dataset\n"
         "from pipeline.datasets.splits import SplitDataset\n"
         "def load(): raise KeyError('rows')\n"
-        "@dataset\n"
+        "class Odd(SplitDataset):\n"
+        + ("    classes = property(lambda self: load())\n" if when == "classes" else "    pass\n")
+        + "@dataset\n"
         f"def odd_{when}(folder: Path):\n"
         + ("    load()\n" if when == "opening" else "")
-        + f"    return SplitDataset(name='odd', task='image-classification', fingerprint='odd {when}', load=load)\n"
+        + f"    return Odd(name='of the plug-in', task='image-classification', fingerprint='odd {when}', load=load)\n"
     )
     recipe = (CONF / "recipe" / "small.yaml").read_text().replace("dataset: digits", "dataset: odd")
     folder = conf(recipe__mine=recipe, dataset__odd=f"name: odd\ndataset: odd_{when}\n")
     try:
         refused(
             plan("recipe=mine", f"plugins=[{file.stem}]", conf=folder),
-            f"dataset: Data set 'odd': KeyError: 'rows' ({file}:4)",
+            f"dataset: Data set 'odd': KeyError: 'rows' ({file}:4)\n",
         )
     finally:
         DATASETS._items.pop(f"odd_{when}", None)
