@@ -15,6 +15,7 @@ from ops.core.forward import all_outputs, call, example_inputs, task_outputs
 from ops.core.model import Architecture, TorchModel
 from ops.onnx_graph.layers import fixed_length, rename_values
 from pipeline.core.errors import BouillonError, first_cause, reason
+from pipeline.models.onnx_files.external_data import write_whole
 
 OPSET = 18
 
@@ -38,8 +39,6 @@ def export_onnx(model: TorchModel, path: Path) -> dict[str, Any]:
     Raises:
         ExportError: if the network cannot be captured.
     """
-    import onnx
-
     from ops.core.network.parametrized import plain_weights
     from ops.onnx_graph.layers import drop_records, name_after_layers
 
@@ -61,7 +60,7 @@ def export_onnx(model: TorchModel, path: Path) -> dict[str, Any]:
     _keep_outputs(proto, places)
     name_after_layers(proto)
     drop_records(proto, keep_layers=True)
-    onnx.save(proto, path)
+    write_whole(proto, path)
     return notes
 
 

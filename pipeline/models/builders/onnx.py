@@ -18,8 +18,8 @@ from ops.onnx_graph.session import open_session
 from pipeline.core.errors import reason
 from pipeline.models.api import ModelError, Need, OnnxFile, builder
 from pipeline.models.build import check_output, fits
-from pipeline.models.onnx_files.external_data import write_whole
-from pipeline.models.onnx_files.graph import free_axes, read_whole_graph, weights_apart
+from pipeline.models.onnx_files.external_data import is_large, write_whole
+from pipeline.models.onnx_files.graph import check_graph, free_axes, read_whole_graph, weights_apart
 from pipeline.models.onnx_files.inputs import adapt_inputs, adapt_outputs, check_batch_axis, match_inputs
 
 if TYPE_CHECKING:
@@ -38,17 +38,19 @@ def onnx(need: Need, *, path: str) -> OnnxFile:
     file = Path(path).expanduser()
     model, beside = read_whole_graph(file)
     changed = weights_apart(model) | free_axes(model.graph) | beside
+    copy = _temporary_file() if is_large(model) else None
+    check_graph(_runnable(model, copy), file)
     names = match_inputs(model.graph, need, file)
     check_batch_axis(model.graph, file)
     changed |= any(old != new for old, new in names.items())
     rename_values(model, names)
-    adapted = adapt_inputs(model, need, file, {new: old for old, new in names.items()})
-    results = _run(model, need, file)
+    adaptations = adapt_inputs(model, need, file, {new: old for old, new in names.items()})
+    results = _run(_runnable(model, copy), need, file)
     outputs = _match_outputs(results, need, file)
     changed |= any(old != new for old, new in outputs.items())
     rename_values(model, outputs)
     names_of_task = TASKS[need.task].outputs
-    adapted += adapt_outputs(model, [name for name in names_of_task if name in outputs.values()])
+    adaptations += adapt_outputs(model, [name for name in names_of_task if name in outputs.values()])
     values = {new: results[old] for old, new in outputs.items()}
     for name in names_of_task:
         check_output(name, values[name].shape, need)
@@ -58,15 +60,27 @@ def onnx(need: Need, *, path: str) -> OnnxFile:
     }
     further = [value.name for value in model.graph.output if value.name not in names_of_task]
     notes: dict[str, Any] = {"further_outputs": further} if further else {}
-    if adapted:
-        notes["adapted"] = adapted
-    return OnnxFile(_saved(model) if changed or adapted else file, kinds, notes)
+    if adaptations:
+        notes["adaptations"] = adaptations
+    if not (changed or adaptations):
+        return OnnxFile(file, kinds, notes)
+    copy = copy or _temporary_file()
+    write_whole(model, copy)
+    return OnnxFile(copy, kinds, notes)
 
 
-def _run(model: ModelProto, need: Need, file: Path) -> dict[str, np.ndarray]:
+def _runnable(model: ModelProto, copy: Path | None) -> ModelProto | Path:
+    """The model as it is now: itself, or its copy, written anew, if it is too large to be handled as one message."""
+    if copy is None:
+        return model
+    write_whole(model, copy)
+    return copy
+
+
+def _run(model: ModelProto | Path, need: Need, file: Path) -> dict[str, np.ndarray]:
     """Run two instances, of noise or zeros, and return the outputs by name."""
     try:
-        session = open_session(model.SerializeToString())
+        session = open_session(model if isinstance(model, Path) else model.SerializeToString())
         names = [one.name for one in session.get_outputs()]
         feed = _feed(need)
         in_use = {one.name: feed[one.name] for one in session.get_inputs()}
@@ -100,11 +114,10 @@ def _match_outputs(results: Mapping[str, Any], need: Need, file: Path) -> dict[s
     return {**{name: name for name in expected if name in results}, **dict(zip(others, remaining, strict=True))}
 
 
-def _saved(model: ModelProto) -> Path:
-    """Write a copy into a folder that goes with this process."""
+def _temporary_file() -> Path:
+    """A path for a copy in a folder that goes with this process."""
     folder = Path(tempfile.mkdtemp(prefix="bouillon-onnx-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    write_whole(model, folder / "model.onnx")
     return folder / "model.onnx"
 
 

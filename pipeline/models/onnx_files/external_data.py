@@ -42,9 +42,10 @@ def external_files(model: ModelProto, file: Path) -> list[str]:
     """Return the names, relative to the folder of `file`, of the files that hold weights of the model, each once.
 
     Raises:
-        ModelError: if one lies outside of that folder, or is not there.
+        ModelError: if one lies outside of that folder, also behind a link, or is not there.
     """
     names = {location: tensor.name for tensor, location in _apart(model)}
+    homes = (file.parent.resolve(), file.resolve().parent)  # a cache may consist of links to files that lie together
     for location, tensor in names.items():
         if _leaves(location):
             raise ModelError(
@@ -54,6 +55,12 @@ def external_files(model: ModelProto, file: Path) -> list[str]:
         if not (file.parent / location).is_file():
             raise ModelError(
                 f"{file}: the weights of '{tensor}' are missing: there is no '{location}' beside the model"
+            )
+        target = (file.parent / location).resolve()
+        if not any(target.is_relative_to(home) for home in homes):
+            raise ModelError(
+                f"{file}: the weights of '{tensor}' lie behind the link '{location}', outside of the model's folder. Put the "
+                "file itself beside the model, or name the model in the folder that the link leads to"
             )
     return sorted(names)
 
@@ -73,7 +80,10 @@ def read_whole(model: ModelProto, file: Path) -> None:
 
 
 def write_whole(model: ModelProto, path: Path) -> None:
-    """Write the model as one file; weights of more than 2 GB, the most that one holds, go to `NAME.data` beside it."""
+    """Write the model as one file; weights of more than 2 GB, the most that one holds, go to `NAME.data` beside it.
+
+    Such a model refers to that file from then on, and is written again without its weights.
+    """
     import onnx
 
     if is_large(model):

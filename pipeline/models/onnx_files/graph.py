@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import reason
 from pipeline.models.api import ModelError
-from pipeline.models.onnx_files.external_data import external_files, is_large, read_graph, read_whole
+from pipeline.models.onnx_files.external_data import external_files, read_graph, read_whole
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
@@ -22,24 +22,32 @@ _USUAL_IR = 8
 
 
 def read_whole_graph(file: Path) -> tuple[ModelProto, bool]:
-    """Read an ONNX file with its weights, and check it. Also returns whether some of them lie beside it.
+    """Read an ONNX file with its weights. Also returns whether some of them lie beside it.
 
     Raises:
         ModelError: in one line, if the file is missing, damaged, newer than the library, or lacks its weights.
     """
-    import onnx
-
     model = read_graph(file)
     _check_version(model, file)
     beside = bool(external_files(model, file))
     _drop_repeated(model.graph, file)
     if beside:
         read_whole(model, file)
+    return model, beside
+
+
+def check_graph(model: ModelProto | Path, file: Path) -> None:
+    """Check that a model, or a copy of it whose weights lie beside it, is what the standard says.
+
+    Raises:
+        ModelError: in one line that names `file`, if it is not.
+    """
+    import onnx
+
     try:
-        onnx.checker.check_model(str(file) if is_large(model) else model)
+        onnx.checker.check_model(str(model) if isinstance(model, Path) else model)
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         raise ModelError(f"{file}: damaged or no ONNX model ({reason(error)})") from None
-    return model, beside
 
 
 def _check_version(model: ModelProto, file: Path) -> None:
@@ -109,10 +117,10 @@ def _constants(graph: GraphProto) -> Iterator[tuple[Any, TensorProto]]:
     from onnx import numpy_helper
 
     kinds = onnx.TensorProto
-    holdout = {kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE, kinds.INT8, kinds.UINT8}
+    weight_types = {kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE, kinds.INT8, kinds.UINT8}
     results = {value.name for value in graph.output}
     for node in list(graph.node):
-        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or node.output[0] in results:
+        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or set(node.output) & results:
             continue
         for attribute in node.attribute:
             tensor = onnx.TensorProto()
@@ -120,7 +128,7 @@ def _constants(graph: GraphProto) -> Iterator[tuple[Any, TensorProto]]:
                 tensor.CopyFrom(attribute.t)
             elif attribute.name == "value_floats":
                 tensor = numpy_helper.from_array(np.asarray(attribute.floats, np.float32))
-            if tensor.dims and tensor.data_type in holdout:
+            if node.output and tensor.dims and tensor.data_type in weight_types:
                 tensor.name = node.output[0]
                 yield node, tensor
 

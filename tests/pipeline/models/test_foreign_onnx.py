@@ -119,7 +119,7 @@ def test_other_floats_are_converted(kind, dtype, tolerance, tmp_path):
     answers = _answers(model)
     assert answers.dtype == np.float32
     assert np.allclose(answers, LOGITS, atol=tolerance)
-    assert len(model.notes["adapted"]) == 2
+    assert len(model.notes["adaptations"]) == 2
 
 
 def test_raw_pixels_are_refused(tmp_path):
@@ -134,7 +134,7 @@ def test_pictures_with_their_channels_last_are_turned(tmp_path):
     turn = helper.make_node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2])
     model = _built(_classifier(before=[turn], shape=("n", 8, 8, 3), first="first"), tmp_path)
     assert np.allclose(_answers(model), LOGITS, atol=1e-4)
-    assert "channels last" in model.notes["adapted"][0]
+    assert "channels last" in model.notes["adaptations"][0]
 
 
 def test_whole_numbers_of_32_bits_are_taken(tmp_path):

@@ -1,6 +1,7 @@
 """ONNX files whose weights lie beside them: read whole, part of the identity, never looked for outside of the folder."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,10 +10,15 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from ops.core.model import Architecture, TorchModel
+from ops.onnx_graph.layers import rename_values
+from ops.onnx_graph.session import open_session
 from pipeline.models import storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
+from pipeline.models.builders import onnx as onnx_builder
 from pipeline.models.identity import content_of
+from pipeline.models.onnx_export import export_onnx
 from pipeline.models.onnx_files import external_data
 from tests.pipeline.models.conftest import PICTURES, entry
 
@@ -120,6 +126,27 @@ def test_symbolic_links_count_by_what_they_lead_to(tmp_path):
     assert content_of(conf, tmp_path / "cache") != before
 
 
+def test_links_out_of_the_models_folder_are_refused_in_one_line(tmp_path):
+    (tmp_path / "folder").mkdir()
+    path = classifier(tmp_path / "folder" / "net.onnx")
+    data = tmp_path / "folder" / "net.onnx.data"
+    data.rename(tmp_path / "secret")
+    data.symlink_to("../secret")
+    for act in (lambda conf: content_of(conf, tmp_path / "cache"), lambda conf: build(conf, PICTURES)):
+        with pytest.raises(
+            ModelError, match=r"lie behind the link 'net.onnx.data', outside of the model's folder"
+        ) as error:
+            act(entry("onnx", path=str(path)))
+        assert "\n" not in str(error.value)
+    data.unlink()
+    (tmp_path / "folder" / "deep").mkdir()
+    (tmp_path / "secret").rename(tmp_path / "folder" / "deep" / "weights")
+    data.symlink_to("deep/weights")
+    np.testing.assert_allclose(
+        logits(build(entry("onnx", path=str(path)), PICTURES).path), expected(), rtol=1e-5, atol=1e-5
+    )
+
+
 @pytest.mark.parametrize(
     "location",
     ["/etc/passwd", "../net.onnx.data", "sub/../../net.onnx.data", "C:\\weights.bin", "..\\w.bin", "\\w.bin", ""],
@@ -162,3 +189,55 @@ def test_more_than_one_file_holds_lies_beside_the_artifact_and_counts_in_its_siz
     assert sorted(file.name for file in folder.iterdir()) == ["architecture.json", "model.onnx", "model.onnx.data"]
     np.testing.assert_allclose(logits(folder / "model.onnx"), expected(), rtol=1e-5, atol=1e-5)
     assert file_bytes(ModelFiles(folder / "model.onnx", (), None)) > WEIGHT.nbytes
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_more_than_one_message_holds_is_run_from_its_file(tmp_path, monkeypatch, linked):
+    """Links as the cache of Hugging Face has them; outputs that are renamed after the run; a batch axis of size -1."""
+    sources = []
+
+    def open_and_note(source):
+        sources.append(source)
+        return open_session(source)
+
+    monkeypatch.setattr(external_data, "_LARGEST", 100)
+    monkeypatch.setattr(onnx_builder, "open_session", open_and_note)
+    path = classifier(tmp_path / "blobs" / "net.onnx")
+    model = onnx.load(str(path), load_external_data=False)
+    rename_values(model, {"logits": "scores"})
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    path.write_bytes(model.SerializeToString())
+    if linked:
+        (tmp_path / "snapshot").mkdir()
+        for name in ("net.onnx", "net.onnx.data"):
+            (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / name)
+        path = tmp_path / "snapshot" / "net.onnx"
+    built = build(entry("onnx", path=str(path)), PICTURES)
+    assert [isinstance(source, Path) for source in sources] == [True]
+    np.testing.assert_allclose(logits(built.path), expected(), rtol=1e-5, atol=1e-5)
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    storage.save(built, folder)
+    np.testing.assert_allclose(logits(folder / "model.onnx"), expected(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_large_model_that_is_damaged_is_refused_by_its_own_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(external_data, "_LARGEST", 100)
+    path = classifier(tmp_path / "net.onnx")
+    model = onnx.load(str(path), load_external_data=False)
+    model.graph.node[1].input[0] = "nowhere"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=rf"{re.escape(str(path))}: damaged or no ONNX model") as error:
+        build(entry("onnx", path=str(path)), PICTURES)
+    assert "\n" not in str(error.value)
+
+
+def test_a_large_network_is_exported_with_its_weights_beside_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(external_data, "_LARGEST", 100)
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)).eval()
+    architecture = Architecture("net", "python", {}, PICTURES.task, PICTURES.classes, PICTURES.inputs)
+    export_onnx(TorchModel(module, architecture), tmp_path / "net.onnx")
+    assert (tmp_path / "net.onnx.data").stat().st_size >= 192 * 3 * 4
+    with torch.no_grad():
+        right = module(torch.from_numpy(pictures())).numpy()
+    np.testing.assert_allclose(logits(tmp_path / "net.onnx"), right, rtol=1e-5, atol=1e-5)
