@@ -289,6 +289,33 @@ def hashed_split(groups: Sequence[str], *, evaluation: float, calibration: float
     }
 
 
+def completed_split(
+    named: Sequence[Split | None], groups: Sequence[str], *, evaluation: float, calibration: float
+) -> dict[Split, np.ndarray]:
+    """Rows of each split as they are named; a split that has no rows is held out of the training rows, as `hashed_split` does.
+
+    Args:
+        named: The split of each row; if one has none, none counts.
+        groups: Of each row.
+        evaluation: The share that is held out if no row is named so.
+        calibration: Likewise.
+    """
+    if None in named:
+        return hashed_split(groups, evaluation=evaluation, calibration=calibration)
+    values = np.array(named, object)
+    splits: dict[Split, np.ndarray] = {split: np.flatnonzero(values == split) for split in SPLITS}
+    within = splits["train"]
+    holdout = hashed_split(
+        [groups[row] for row in within],
+        evaluation=0 if len(splits["evaluation"]) else evaluation,
+        calibration=0 if len(splits["calibration"]) else calibration,
+    )
+    return {
+        "train": within[holdout["train"]],
+        **{split: np.concatenate([splits[split], within[holdout[split]]]) for split in SPLITS[1:]},
+    }
+
+
 def _lowest(place: np.ndarray, share: float, among: np.ndarray) -> np.ndarray:
     selection: np.ndarray = among & (place < share)
     if share and among.any() and not selection.any():

@@ -280,7 +280,7 @@ def _colour_bits(picture: Image) -> int:
         return _BYTE_BITS
     bits = _tag(picture, _BITS)
     if isinstance(bits, tuple):
-        return max(_BYTE_BITS, *bits)
+        return max(_BYTE_BITS, *map(int, bits))
     # a PPM states its range, to which its decoder scales
     is_deep_png = picture.format == "PNG" and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
     return 2 * _BYTE_BITS if is_deep_png else _BYTE_BITS

@@ -11,7 +11,8 @@ import numpy as np
 from ops.core.registry import nearest
 from ops.core.tasks.image_classification import ImageClassification
 from pipeline.core.download.checksums import content_digest, file_digests
-from pipeline.datasets.api import SPLITS, Count, DataError, Share, Split, dataset
+from pipeline.core.keys import digest
+from pipeline.datasets.api import Count, DataError, Share, Split, dataset
 from pipeline.datasets.class_order import lookalikes, order_of, shown
 from pipeline.datasets.paths import check_regular, readable
 from pipeline.datasets.readers.decoding import Background, Bits, Decoder
@@ -20,10 +21,13 @@ from pipeline.datasets.readers.image_arrays import Form, Statistic
 from pipeline.datasets.readers.image_files import PictureReader
 from pipeline.datasets.readers.settings import DEFAULT_SIZE, IMAGENET_MEAN, IMAGENET_STD, statistic
 from pipeline.datasets.sources._folders import PictureFile, list_pictures
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, hashed_split, limited
-from pipeline.datasets.tabular.files import read_columns
+from pipeline.datasets.splits import SplitDataset, SplitInstances, completed_split, fingerprint, limited
+from pipeline.datasets.tabular.files import read_table
+from pipeline.datasets.tabular.rows import attribute_texts
 
 _VERSION = 2
+_ATTRIBUTES_VERSION = 2
+"""Raise it when a table of attributes gives other texts than before."""
 
 
 @dataset
@@ -138,23 +142,9 @@ def _tops(files: Sequence[PictureFile]) -> dict[str, Split]:
 
 def _splits(files: Sequence[PictureFile], evaluation: float, calibration: float) -> dict[Split, np.ndarray]:
     """As the folders say; what they do not say is held out by the hash of the path."""
-    values = np.array([file.split for file in files], object)
-    paths = [file.path for file in files]
-    if None in values:
-        return _checked(hashed_split(paths, evaluation=evaluation, calibration=calibration))
-    splits: dict[Split, np.ndarray] = {split: np.flatnonzero(values == split) for split in SPLITS}
-    within = splits["train"]
-    holdout = hashed_split(
-        [paths[row] for row in within],
-        evaluation=0 if len(splits["evaluation"]) else evaluation,
-        calibration=0 if len(splits["calibration"]) else calibration,
+    splits = completed_split(
+        [file.split for file in files], [file.path for file in files], evaluation=evaluation, calibration=calibration
     )
-    for split in SPLITS[1:]:
-        splits[split] = np.concatenate([splits[split], within[holdout[split]]])
-    return _checked(splits | {"train": within[holdout["train"]]})
-
-
-def _checked(splits: dict[Split, np.ndarray]) -> dict[Split, np.ndarray]:
     if not len(splits["evaluation"]):
         raise DataError("no picture is held out for evaluation: add a folder `val`, or raise evaluation_share")
     return splits
@@ -165,19 +155,31 @@ def _digest(table: Path, folder: Path) -> str:
         check_regular(table)
     except DataError as error:
         raise DataError(f"attributes: {error}") from None
-    return file_digests(table.parent, [table.name], folder / "hashes")[table.name]
+    content = file_digests(table.parent, [table.name], folder / "hashes")[table.name]
+    return digest({"what": "attributes", "version": _ATTRIBUTES_VERSION, "content": content})
 
 
-def _attributes(table: Path, files: Sequence[PictureFile]) -> dict[str, Sequence[str]]:
+def _attributes(file: Path, pictures: Sequence[PictureFile]) -> dict[str, Sequence[str]]:
     """Attribute name -> one text per picture."""
-    columns = read_columns(table, None)
-    if "id" not in columns:
-        raise DataError(f"{table}: a column `id` must hold the pictures' paths. Known: {shown(list(columns))}")
-    row_of = {str(one): row for row, one in enumerate(columns["id"])}
+    table = read_table(file, None)
+    if "id" not in table.columns:
+        raise DataError(f"{file}: a column `id` must hold the pictures' paths. Known: {shown(list(table.columns))}")
+    row_of: dict[str, int] = {}
+    for row, value in enumerate(table.columns["id"]):
+        first = row_of.setdefault(str(value), row)
+        if first != row:
+            raise DataError(
+                f"{table.places[row]}: the id '{value}' is that of {table.places[first]} too; remove one of them"
+            )
     rows = []
-    for file in files:
-        row = row_of.get(file.path, row_of.get(file.id))
-        if row is None:
-            raise DataError(f"{table}: no row has the id '{file.id}'.{nearest(file.id, row_of)}")
-        rows.append(row)
-    return {name: [str(values[row]) for row in rows] for name, values in columns.items() if name != "id"}
+    for picture in pictures:
+        match = row_of.get(picture.path, row_of.get(picture.id))
+        if match is None:
+            raise DataError(f"{file}: no row has the id '{picture.id}'.{nearest(picture.id, row_of)}")
+        rows.append(match)
+    places = [table.places[row] for row in rows]
+    return {
+        name: attribute_texts([values[row] for row in rows], places, name)
+        for name, values in table.columns.items()
+        if name != "id"
+    }

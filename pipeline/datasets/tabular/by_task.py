@@ -6,10 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
+from ops.core.registry import Registry, UnknownNameError
 from ops.core.tasks.extractive_qa import ExtractiveQuestionAnswering
 from ops.core.tasks.generative_qa import GenerativeQuestionAnswering
 from ops.core.tasks.image_classification import ImageClassification
@@ -17,6 +20,7 @@ from ops.core.tasks.task import TASKS
 from ops.core.tasks.text_classification import TextClassification
 from pipeline.core.download.checksums import content_digest
 from pipeline.core.keys import digest
+from pipeline.core.user_code import code_of_definition
 from pipeline.datasets.api import DataError, Split
 from pipeline.datasets.class_order import ClassOrder, lookalikes, order_of
 from pipeline.datasets.paths import check_regular, readable
@@ -72,6 +76,7 @@ class Rules:
     def identity(self) -> dict[str, Any]:
         """JSON-ready: all that decides what models see, but for the tokenizer, which counts by content."""
         part = "picture" if TASKS[self.task].reads_pictures else "text"
+        code = code_of_definition(READINGS[self.task].load)  # ours have versions
         return {
             "task": self.task,
             "columns": self.columns.model_dump(),
@@ -79,6 +84,7 @@ class Rules:
             "classes": self.classes,
             "limits": dict(self.limits),
             part: self.picture.identity() if part == "picture" else self.text.identity(),
+            **({} if code is None else {"reading_code": code}),
         }
 
 
@@ -262,6 +268,14 @@ def _check_texts(rules: Rules) -> None:
         raise DataError(f"columns.text: name one column, or two for pairs (got {count})")
 
 
+def _check_padding(rules: Rules) -> None:
+    if rules.text.padding == "longest":
+        raise DataError(
+            f"text.padding: `longest` does not apply to {rules.task}, whose texts are padded to max_length; leave it out, or "
+            "lower text.max_length"
+        )
+
+
 def _question_columns(rules: Rules) -> list[str]:
     return [rules.columns.question, rules.columns.context, rules.columns.answers]
 
@@ -279,16 +293,26 @@ class Reading:
     """Refuses what does not go together."""
 
 
-READINGS: Mapping[str, Reading] = {
-    ImageClassification.name: Reading(lambda rules: [rules.columns.image, rules.columns.label], _pictures),
-    TextClassification.name: Reading(
-        lambda rules: [*rules.text_columns(), rules.columns.label], _texts, check=_check_texts
-    ),
-    ExtractiveQuestionAnswering.name: Reading(_question_columns, _questions, QuestionSet),
-    GenerativeQuestionAnswering.name: Reading(_question_columns, _written, WrittenSet),
-}
-"""Task -> how tables of it are read: a newcomer's row goes here."""
-if TYPE_CHECKING:
-    TaskName = str
-else:
-    TaskName = Literal[tuple(READINGS)]  # what entries may say
+READINGS: Registry[Reading] = Registry("task for tables")
+"""Task -> how tables of it are read: a newcomer's row goes here, or a plug-in adds it."""
+READINGS.add(ImageClassification.name, Reading(lambda rules: [rules.columns.image, rules.columns.label], _pictures))
+READINGS.add(
+    TextClassification.name,
+    Reading(lambda rules: [*rules.text_columns(), rules.columns.label], _texts, check=_check_texts),
+)
+READINGS.add(
+    ExtractiveQuestionAnswering.name, Reading(_question_columns, _questions, QuestionSet, check=_check_padding)
+)
+READINGS.add(GenerativeQuestionAnswering.name, Reading(_question_columns, _written, WrittenSet, check=_check_padding))
+
+
+def _check_task(name: str) -> str:
+    try:
+        READINGS[name]
+    except UnknownNameError as error:
+        raise PydanticCustomError("unknown_task", "{message}", {"message": str(error)}) from None
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_check_task)]
+"""The name of a task that tables can be read for."""

@@ -36,11 +36,6 @@ class Table:
     """Column -> class names in the order that the file says, if it does."""
 
 
-def read_columns(file: Path, wanted: Sequence[str] | None) -> dict[str, list[Any]]:
-    """Read the wanted columns of a table, or all of them, as `read_table` does."""
-    return read_table(file, wanted).columns
-
-
 def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
     """Read a table, its wanted columns or all. CSV cells are texts, empty where there is nothing.
 

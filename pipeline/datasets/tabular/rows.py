@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ops.core.registry import nearest
-from pipeline.datasets.api import SPLITS, DataError, Split
+from pipeline.datasets.api import DataError, Split
 from pipeline.datasets.class_order import shown
 from pipeline.datasets.readers.settings import Columns, Shares
-from pipeline.datasets.splits import hashed_split
+from pipeline.datasets.splits import completed_split
 
 SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train",
@@ -98,22 +98,14 @@ def split_named(name: str, place: str) -> Split:
 
 
 def splits_of(records: Records, *, columns: Columns, shares: Shares, groups: Sequence[str]) -> dict[Split, np.ndarray]:
-    """Rows of each split: as given; what is not given is held out by the hash of each row's group.
+    """Rows of each split: as named; a split that is not is held out of the training rows by the hash of each row's group.
 
     Raises:
         DataError: if there would be no evaluation instances.
     """
-    values = _given(records, columns)
-    everything = np.arange(len(records))
-    if values is None:
-        splits = hashed_split(groups, evaluation=shares.evaluation, calibration=shares.calibration)
-    else:
-        splits = {split: everything[values == split] for split in SPLITS}
-        if not len(splits["calibration"]):
-            within = hashed_split(
-                [groups[row] for row in splits["train"]], evaluation=0, calibration=shares.calibration
-            )
-            splits |= {split: splits["train"][within[split]] for split in ("calibration", "train")}
+    splits = completed_split(
+        _named_splits(records, columns), groups, evaluation=shares.evaluation, calibration=shares.calibration
+    )
     if not len(splits["evaluation"]):
         raise DataError(
             f"{len(records)} rows, but none for evaluation; name a split column, or raise shares.evaluation"
@@ -121,11 +113,11 @@ def splits_of(records: Records, *, columns: Columns, shares: Shares, groups: Seq
     return splits
 
 
-def _given(records: Records, columns: Columns) -> np.ndarray | None:
-    if columns.split is not None:
-        names = records.texts(columns.split)
-        return np.array([split_named(name, place) for name, place in zip(names, records.places, strict=True)], object)
-    return None if None in records.split else np.array(records.split, object)
+def _named_splits(records: Records, columns: Columns) -> Sequence[Split | None]:
+    if columns.split is None:
+        return records.split
+    names = records.texts(columns.split)
+    return [split_named(name, place) for name, place in zip(names, records.places, strict=True)]
 
 
 def groups_of(records: Records, columns: Columns) -> Sequence[str]:
@@ -135,13 +127,21 @@ def groups_of(records: Records, columns: Columns) -> Sequence[str]:
 
 def attributes_of(records: Records, columns: Columns) -> dict[str, Sequence[str]]:
     """Attribute name -> one text per row; an empty cell is the group of that name."""
-    return {
-        name: [
-            "" if value is None else _text(value, place, name)
-            for value, place in zip(records.columns[name], records.places, strict=True)
-        ]
-        for name in columns.attributes
-    }
+    return {name: attribute_texts(records.columns[name], records.places, name) for name in columns.attributes}
+
+
+def attribute_texts(values: Sequence[Any], places: Sequence[str], name: str) -> list[str]:
+    """One text per row of a column of attributes; an empty cell is the group of that name.
+
+    Args:
+        values: The column's cells.
+        places: Where each row comes from, for messages.
+        name: The column's.
+
+    Raises:
+        DataError: naming the row of a text that cannot be stored.
+    """
+    return ["" if value is None else _text(value, place, name) for value, place in zip(values, places, strict=True)]
 
 
 def common_orders(parts: Sequence[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:

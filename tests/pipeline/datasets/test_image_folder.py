@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 
@@ -158,6 +159,32 @@ def test_attributes_come_from_a_table(tmp_path, save_digits):
         open_dataset(entry, tmp_path / "cache").attributes("train")
     with pytest.raises(DataError, match=re.escape("attributes: nowhere.csv: there is no such file")):
         open_dataset({**entry, "attributes": "nowhere.csv"}, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_an_empty_cell_of_an_attribute_is_the_group_without_a_name(tmp_path, save_digits, ending):
+    files = save_digits(tmp_path / "pictures", count=12)
+    names = [file.relative_to(tmp_path / "pictures").as_posix() for file in files]
+    cells = {name: None if row % 3 == 0 else "None" if row % 3 == 1 else "thin" for row, name in enumerate(names)}
+    table = tmp_path / f"attributes.{ending}"
+    if ending == "csv":
+        table.write_text("id,pen\n" + "".join(f"{name},{cell or ''}\n" for name, cell in cells.items()))
+    else:
+        table.write_text("".join(json.dumps({"id": name, "pen": cell}) + "\n" for name, cell in cells.items()))
+    entry = {"dataset": "image_folder", "root": str(tmp_path / "pictures"), "attributes": str(table)}
+    data = open_dataset(entry, tmp_path / "cache")
+    assert list(data.attributes("train")["pen"]) == [cells[one] or "" for one in data.ids("train")]
+
+
+def test_an_id_that_stands_twice_in_a_table_of_attributes_is_refused(tmp_path, save_digits):
+    files = save_digits(tmp_path / "pictures", count=12)
+    names = [file.relative_to(tmp_path / "pictures").as_posix() for file in files]
+    table = tmp_path / "attributes.csv"
+    table.write_text("id,pen\n" + "".join(f"{name},thin\n" for name in [*names, names[1]]))
+    entry = {"dataset": "image_folder", "root": str(tmp_path / "pictures"), "attributes": str(table)}
+    message = f"attributes.csv row 37: the id '{names[1]}' is that of attributes.csv row 2 too; remove one of them"
+    with pytest.raises(DataError, match=re.escape(message)):
+        open_dataset(entry, tmp_path / "cache").attributes("train")
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:80], lambda whole: b"not a picture", lambda whole: b""])

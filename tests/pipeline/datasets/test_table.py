@@ -2,14 +2,18 @@ import csv
 import io
 import json
 import re
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ops.core.tasks.task import TASKS
+from pipeline.core.plugins import load_plugins
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
+from pipeline.datasets.tabular.by_task import READINGS
 from tests.pipeline.dataset_contract import DatasetContract
 
 PRAISE, BLAME = "the film was good and fun", "a dull bad film"
@@ -165,6 +169,71 @@ def test_a_file_for_each_split(tmp_path, text):
         open_dataset({**entry, "path": {"val": paths["train"], "test": paths["train"]}}, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("by", ["files", "column"])
+def test_evaluation_is_held_out_of_training_rows_where_no_part_is_named_so(tmp_path, text, by):
+    rows = [{**row, "part": "calibration" if number < 10 else "train"} for number, row in enumerate(_reviews())]
+    parts = {name: [row for row in rows if row["part"] == name] for name in ("train", "calibration")}
+    columns = {"id": "key", "group": "key"}
+    if by == "files":
+        path = {name: _save(tmp_path / f"{name}.csv", part) for name, part in parts.items()}
+    else:
+        path, columns = _save(tmp_path / "reviews.csv", rows), {**columns, "split": "part"}
+    entry = {"dataset": "table", "path": path, "task": "text-classification", "text": text, "columns": columns}
+    data = open_dataset({**entry, "shares": {"evaluation": 0.25}}, tmp_path / "cache")
+    assert list(data.ids("calibration")) == [row["key"] for row in parts["calibration"]]
+    digests = {row["key"]: blake2b(row["key"].encode(), digest_size=8).digest() for row in parts["train"]}
+    expected = {key for key, value in digests.items() if int.from_bytes(value) < 0.25 * 2**64}
+    assert set(data.ids("evaluation")) == expected
+    assert set(data.ids("train")) == set(digests) - expected
+    with pytest.raises(DataError, match=r"80 rows, but none for evaluation; name a split column, or raise shares.eval"):
+        open_dataset({**entry, "shares": {"evaluation": 0}}, tmp_path / "cache").size("train")
+
+
+PLUGIN = """
+from dataclasses import replace
+from ops.core.tasks.task import task
+from ops.core.tasks.text_classification import TextClassification
+from pipeline.datasets.tabular.by_task import READINGS
+
+@task
+class Mood(TextClassification):
+    name = "toy-mood"
+
+def load(rules, records, *more):
+    return ours.load(rules, replace(records, columns=records.columns | {{"text": [
+        text.{change}() for text in records.columns["text"]]}}), *more)
+
+ours = READINGS["text-classification"]
+READINGS.add("toy-mood", replace(ours, load=load))
+"""
+
+
+def test_a_plug_in_adds_a_task_for_tables_and_its_code_counts(tmp_path, text, monkeypatch):
+    rows = _reviews(20)
+    path = _save(tmp_path / "reviews.csv", rows)
+    entry = {"dataset": "table", "path": path, "task": "toy-mood", "text": text, "columns": {"id": "key"}}
+    with pytest.raises(DataError, match="task: No task for tables is called 'toy-mood'"):
+        open_dataset(entry, tmp_path / "cache")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    fingerprints = set()
+    for change in ("title", "swapcase"):
+        (tmp_path / f"toy_mood_{change}.py").write_text(PLUGIN.format(change=change))
+        try:
+            load_plugins([f"toy_mood_{change}"])
+            data = open_dataset(entry, tmp_path / "cache")
+            one = data.ids("train")[0]
+            (right,) = (getattr(row["text"], change)() for row in rows if row["key"] == one)
+            assert data.show(one) == {"text": right}
+            assert data.task == "toy-mood"
+            fingerprints.add(data.fingerprint)
+            with pytest.raises(DataError, match=r"'toy-moot'\. Did you mean 'toy-mood'\?"):
+                open_dataset({**entry, "task": "toy-moot"}, tmp_path / "cache")
+        finally:
+            READINGS._items.pop("toy-mood", None)
+            TASKS._items.pop("toy-mood", None)
+    assert len(fingerprints) == 2
+
+
 def test_rows_of_one_group_stay_together(tmp_path, text):
     rows = [{**row, "writer": f"w{number // 4}"} for number, row in enumerate(_reviews())]
     entry = {
@@ -247,7 +316,7 @@ def test_pictures_inside_a_parquet_table(tmp_path, save_digits):
     [
         (
             {"task": "text-clasification"},
-            "task: Input should be 'image-classification', 'text-classification', 'question-answering' or 'gen",
+            "task: No task for tables is called 'text-clasification'. Did you mean 'text-classification'? Known: gen",
         ),
         (
             {"columns": {"lable": "label"}},
@@ -265,6 +334,14 @@ def test_pictures_inside_a_parquet_table(tmp_path, save_digits):
         (
             {"shares": {"evaluation": 0.7, "calibration": 0.3}},
             "shares: evaluation and calibration together leave nothing",
+        ),
+        (
+            {"task": "question-answering", "text": {"tokenizer": "x", "padding": "longest"}},
+            "text.padding: `longest` does not apply to question-answering, whose texts are padded to max_length",
+        ),
+        (
+            {"task": "generative-question-answering", "text": {"tokenizer": "x", "padding": "longest"}},
+            "text.padding: `longest` does not apply to generative-question-answering",
         ),
         ({"path": "nowhere.csv"}, "nowhere.csv: there is no such file"),
         ({"text": {"tokenizer": "./nowhere"}}, "tokenizer: ./nowhere: there is no such folder"),
