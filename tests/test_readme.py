@@ -130,6 +130,14 @@ def _answers(address, server):
             time.sleep(0.3)  # nobody listens yet
 
 
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_the_tables_of_entries_name_each_that_there_is(kind):
+    text = (ROOT / "conf" / "README.md").read_text()
+    rows = text.partition(f"| `{kind}=` |")[2].partition("\n\n")[0].splitlines()[2:]
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(names) == sorted(file.stem for file in (ROOT / "conf" / kind).glob("*.yaml"))
+
+
 @pytest.mark.parametrize("guide", PARTS, ids=lambda guide: guide.parent.name)
 def test_what_is_made_from_the_code_is_current(guide):
     """Run scripts/document after changing an operation's signature or docstring, or a view."""

@@ -1,6 +1,6 @@
 """What a data set is: three disjoint splits of instances with stable ids, and a fingerprint of their content.
 
-A newcomer adds one file to `pipeline/datasets/`:
+A newcomer adds one file to `pipeline/datasets/sources/`:
 
     @dataset
     def digits(folder: Path, *, train: int = 1200) -> Dataset:

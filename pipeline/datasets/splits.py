@@ -138,7 +138,7 @@ class SplitDataset:
         augment: bool = False,
     ) -> Iterator[Batch]:
         """As `Dataset.batches`."""
-        rows = self._chosen(split, samples)
+        rows = self._sample(split, samples)
         if seed is not None:
             shuffling = np.random.default_rng(seed)
             rows = shuffling.permutation(rows)
@@ -166,7 +166,7 @@ class SplitDataset:
     def _rows(self, split: Split) -> np.ndarray:
         return self._all.splits[split]
 
-    def _chosen(self, split: Split, samples: int | None) -> np.ndarray:
+    def _sample(self, split: Split, samples: int | None) -> np.ndarray:
         rows = self._rows(split)
         return rows if samples is None else first_spread(rows, self._all.strata, samples)
 
@@ -290,19 +290,19 @@ def hashed_split(groups: Sequence[str], *, evaluation: float, calibration: float
 
 
 def completed_split(
-    named: Sequence[Split | None], groups: Sequence[str], *, evaluation: float, calibration: float
+    names: Sequence[Split | None], groups: Sequence[str], *, evaluation: float, calibration: float
 ) -> dict[Split, np.ndarray]:
     """Rows of each split as they are named; a split that has no rows is held out of the training rows, as `hashed_split` does.
 
     Args:
-        named: The split of each row; if one has none, none counts.
+        names: The split of each row; if one has none, none counts.
         groups: Of each row.
         evaluation: The share that is held out if no row is named so.
         calibration: Likewise.
     """
-    if None in named:
+    if None in names:
         return hashed_split(groups, evaluation=evaluation, calibration=calibration)
-    values = np.array(named, object)
+    values = np.array(names, object)
     splits: dict[Split, np.ndarray] = {split: np.flatnonzero(values == split) for split in SPLITS}
     within = splits["train"]
     holdout = hashed_split(

@@ -1,6 +1,6 @@
-"""What a model builder is: a function that builds a network from plain arguments.
+"""Model builders: functions that build a network from plain arguments.
 
-A newcomer adds one file to `pipeline/models/`:
+A newcomer adds one file to `pipeline/models/builders/`:
 
     @builder
     def residual_cnn(need: Need, *, depths: list[int] = [1, 1, 1]) -> Built:

@@ -54,17 +54,17 @@ def _shortened(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return feed | {name: np.ones_like(array) for name, array in feed.items() if name == "attention_mask"}
 
 
-def _compare(model: str, output: str, wanted: np.ndarray, result: np.ndarray) -> None:
-    if wanted.shape != result.shape:
+def _compare(model: str, output: str, expected_output: np.ndarray, result: np.ndarray) -> None:
+    if expected_output.shape != result.shape:
         raise ExportError(
             f"'{model}' cannot be exported to ONNX: output '{output}' has the shape {list(result.shape)} in the file, "
-            f"{list(wanted.shape)} in torch"
+            f"{list(expected_output.shape)} in torch"
         )
-    finite = np.isfinite(wanted)
+    finite = np.isfinite(expected_output)
     if not finite.any():
         return
-    largest = max(float(np.abs(wanted[finite]).max()), 1e-6)
-    difference = float(np.abs(wanted[finite] - result[finite]).max())
+    largest = max(float(np.abs(expected_output[finite]).max()), 1e-6)
+    difference = float(np.abs(expected_output[finite] - result[finite]).max())
     if not difference <= _TOLERANCE * largest:
         raise ExportError(
             f"'{model}' cannot be exported to ONNX: on instances of the data, output '{output}' of the file differs from "

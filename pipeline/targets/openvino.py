@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from ops.core.operation import Format
+from pipeline.core.extras import install_command
 from pipeline.core.machine.cpu_quota import cores
 from pipeline.targets.api import CPU_CHANNELS, TargetError, needs_module, target
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     import openvino as ov
 
-_INSTALL = "pip install -e '.[openvino]' in the checkout"
 Precision = Literal["f32", "bf16", "f16"]
 _INFO = ("layerType", "originalLayersNames", "primitiveType")
 _MATRIX_LAYERS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
@@ -36,7 +36,7 @@ class OpenVino:
 
     def require(self) -> None:
         """Check that openvino is installed."""
-        needs_module("openvino", install=_INSTALL)
+        needs_module("openvino", install=install_command("openvino"))
 
     def describe(self) -> dict[str, Any]:
         """Version and options."""

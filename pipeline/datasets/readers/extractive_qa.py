@@ -67,7 +67,7 @@ class WindowReader:
 
     questions: Sequence[Question]
     windows: Mapping[str, np.ndarray]
-    """What `windowed` makes."""
+    """Arrays of `windowed`."""
     names: tuple[str, ...]
     answer_tokens: int
 
@@ -168,9 +168,9 @@ def positions(spans: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[
     covers = in_context & (spans[:, :, 0] < ends[:, None])
     last = spans.shape[1] - 1 - np.argmax(covers[:, ::-1], axis=1)
     rows = np.arange(len(spans))
-    holdout = (starts >= 0) & in_context[rows, first] & in_context[rows, last]
-    holdout &= (spans[rows, first, 0] <= starts) & (spans[rows, last, 1] >= ends)
-    return np.where(holdout, first, 0).astype(np.int32), np.where(holdout, last, 0).astype(np.int32)
+    whole = (starts >= 0) & in_context[rows, first] & in_context[rows, last]
+    whole &= (spans[rows, first, 0] <= starts) & (spans[rows, last, 1] >= ends)
+    return np.where(whole, first, 0).astype(np.int32), np.where(whole, last, 0).astype(np.int32)
 
 
 class QuestionSet(SplitDataset):

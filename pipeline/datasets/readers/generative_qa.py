@@ -28,7 +28,7 @@ INPUTS = ("input_ids", "attention_mask", "decoder_input_ids")
 
 
 def prompt(question: str, context: str) -> str:
-    """What the model reads."""
+    """The text that a model is given for a question."""
     return f"question: {question.strip()} context: {context}"
 
 
@@ -38,7 +38,7 @@ class WrittenReader:
 
     questions: Sequence[Question]
     tokens: Mapping[str, np.ndarray]
-    """What `encoded_questions` makes."""
+    """Arrays of `encoded_questions`."""
     evaluated: np.ndarray
     """bool (N,): questions of the evaluation split, whose answers a model must not see."""
     tokenizer: Path
@@ -49,8 +49,8 @@ class WrittenReader:
         inputs = {name: self.tokens[name][rows].astype(np.int64) for name in INPUTS[:2]}
         values = np.full_like(answers, self.decoding.pad)
         values[:, 0] = self.decoding.start
-        message = ~self.evaluated[rows]
-        values[message, 1:] = np.where(answers[message, :-1] >= 0, answers[message, :-1], self.decoding.pad)
+        training = ~self.evaluated[rows]
+        values[training, 1:] = np.where(answers[training, :-1] >= 0, answers[training, :-1], self.decoding.pad)
         return {**inputs, INPUTS[2]: values}, {"answer_tokens": answers}
 
     def show(self, row: int) -> Mapping[str, Any]:
@@ -92,13 +92,13 @@ def _encoded(
     encoder: Any, questions: Sequence[Question], text: Text, special: tuple[int, int, int]
 ) -> dict[str, np.ndarray]:
     limits = {"padding": "max_length", "truncation": True}
-    request = encoder([prompt(one.question, one.context) for one in questions], max_length=text.longest, **limits)
+    prompts = encoder([prompt(one.question, one.context) for one in questions], max_length=text.longest, **limits)
     first = [(one.answers or ("",))[0] for one in questions]
     plain = encoder(first, add_special_tokens=False, truncation=True, max_length=text.answer_tokens - 1)["input_ids"]
     answers = np.full((len(questions), text.answer_tokens), _IGNORED, np.int32)
     for row, tokens in enumerate(plain):
         answers[row, : len(tokens) + 1] = [*tokens, special[1]]
-    return {**as_arrays(request, INPUTS[:2]), "answers": answers}
+    return {**as_arrays(prompts, INPUTS[:2]), "answers": answers}
 
 
 def _special(encoder: Any, tokenizer: Path) -> tuple[int, int, int]:
@@ -106,8 +106,8 @@ def _special(encoder: Any, tokenizer: Path) -> tuple[int, int, int]:
     if encoder.eos_token_id is None:
         raise DataError(f"{tokenizer}: the tokenizer has no end token; set eos_token in its tokenizer_config.json")
     config = tokenizer / "config.json"
-    present = json.loads(config.read_text()) if config.exists() else {}
-    start = present.get("decoder_start_token_id")
+    settings = json.loads(config.read_text()) if config.exists() else {}
+    start = settings.get("decoder_start_token_id")
     return encoder.pad_token_id if start is None else int(start), encoder.eos_token_id, encoder.pad_token_id
 
 

@@ -53,10 +53,10 @@ class Geometry:
 
         if self.fit != "none":
             picture = picture.resize(self.resized(*picture.size), Resampling[self.interpolation.upper()])
-        remaining, top = (
+        column, row = (
             self._offset(side - self.size, at) for side, at in zip(picture.size, (place[1], place[0]), strict=True)
         )
-        cut = np.asarray(picture.crop((remaining, top, remaining + self.size, top + self.size)))
+        cut = np.asarray(picture.crop((column, row, column + self.size, row + self.size)))
         if cut.ndim == 2:  # noqa: PLR2004 - grey
             return cut[None]
         channels: np.ndarray = cut.transpose(2, 0, 1)

@@ -71,7 +71,7 @@ class PictureReader:
         Only headers are read, of at most 256 pictures, and the levels of at most 16 that have more than 8 bits.
 
         Raises:
-            DataError: for a picture that cannot be open_picture.
+            DataError: for a picture that cannot be opened.
         """
         spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).astype(int))]
         with ThreadPoolExecutor(_THREADS) as pool:

@@ -109,7 +109,7 @@ def _read(parts: Mapping[Split | None, HubDataset], rules: Rules, path: str) -> 
     ids: list[str] = []
     places: list[str] = []
     splits: list[Split | None] = []
-    columns: dict[str, list[Sequence[Any]]] = {name: [] for name in rules.wanted()}
+    columns: dict[str, list[Sequence[Any]]] = {name: [] for name in rules.column_names()}
     for split, part in parts.items():
         for name, values in columns.items():
             if name not in part.column_names:
@@ -118,8 +118,8 @@ def _read(parts: Mapping[Split | None, HubDataset], rules: Rules, path: str) -> 
                     f"'{path}': no column is called '{name}'.{nearest(name, present)} Known: {shown(present)}"
                 )
             values.append(_values(part, name))
-        prefix, supplied = f"{split}/" if split else "", rules.columns.id
-        ids += map(str, part[supplied]) if supplied else [f"{prefix}{row + 1:06d}" for row in range(len(part))]
+        prefix, id_column = f"{split}/" if split else "", rules.columns.id
+        ids += map(str, part[id_column]) if id_column else [f"{prefix}{row + 1:06d}" for row in range(len(part))]
         places += [f"{path} {prefix}row {row + 1}" for row in range(len(part))]
         splits += [split] * len(part)
     joined = {name: _joined(values) for name, values in columns.items()}

@@ -114,8 +114,8 @@ def _read(
     rows = [row for source, file in files.items() for row in _rows(source, file)]
     key = digest({"what": "squad", "ids": [row.id for row in rows], "tokenizer": tokenizer_digest(tokenizer, folder)})
     name = f"squad-{'written-' if generative else ''}{key[:32]}"
-    made = derived_arrays(folder, name, lambda: {"tokens": _tokens(rows, tokenizer, generative=generative)})
-    counts = made["tokens"]
+    arrays = derived_arrays(folder, name, lambda: {"tokens": _tokens(rows, tokenizer, generative=generative)})
+    counts = arrays["tokens"]
     split_of: dict[int, Split] = {}
     for split, members in _splits(rows).items():
         fitting = members[counts[members] <= longest[split]]
@@ -132,14 +132,14 @@ def _rows(source: str, file: Path) -> Iterator[_Row]:
     for article in json.loads(file.read_text())["data"]:
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
-                answers = _placed(question["answers"], paragraph["context"])
+                answers = _checked_answers(question["answers"], paragraph["context"])
                 if answers:
                     yield _Row(
                         source, article["title"], question["id"], question["question"], paragraph["context"], answers
                     )
 
 
-def _placed(answers: Sequence[Mapping[str, Any]], context: str) -> Mapping[str, Sequence[Any]]:
+def _checked_answers(answers: Sequence[Mapping[str, Any]], context: str) -> Mapping[str, Sequence[Any]]:
     """The answers, first one that stands where it should: training points at the first. Empty if none does."""
     places = [(int(one["answer_start"]), str(one["text"])) for one in answers]
     matching = [number for number, (at, text) in enumerate(places) if text and context[at : at + len(text)] == text]

@@ -83,7 +83,7 @@ def _content(files: Mapping[Split | None, Path], folder: Path) -> str:
 
 
 def _read(files: Mapping[Split | None, Path], rules: Rules) -> Records:
-    expected = rules.wanted()
+    expected = rules.column_names()
     columns: dict[str, list[Any]] = {name: [] for name in expected}
     ids: list[str] = []
     places: list[str] = []

@@ -50,7 +50,7 @@ class Rules:
     classes: Sequence[str] | None
     limits: Mapping[Split, int | None]
 
-    def wanted(self) -> list[str]:
+    def column_names(self) -> list[str]:
         """Names of the columns to read."""
         columns = self.columns
         also = [name for name in (columns.id, columns.split, columns.group) if name]
@@ -199,12 +199,12 @@ def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Pa
     )
 
 
-def _asked(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, np.ndarray]]:
+def _split_questions(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, np.ndarray]]:
     """Questions on one context stay in one split, so that no context is both trained on and judged."""
     columns = rules.columns
-    request, contexts = records.texts(columns.question), records.texts(columns.context)
+    texts, contexts = records.texts(columns.question), records.texts(columns.context)
     answers = records.columns[columns.answers]
-    questions = [parsed(*one) for one in zip(request, contexts, answers, records.places, strict=True)]
+    questions = [parsed(*one) for one in zip(texts, contexts, answers, records.places, strict=True)]
     groups = groups_of(records, columns) if columns.group else contexts
     splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups)
     return questions, limited(splits, np.zeros(len(records), np.int64), rules.limits)
@@ -212,7 +212,7 @@ def _asked(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, 
 
 def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
     columns = rules.columns
-    questions, splits = _asked(rules, records)
+    questions, splits = _split_questions(rules, records)
     windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     number = windows["question"]
     heads = np.unique(number, return_index=True)[1]
@@ -244,7 +244,7 @@ def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder
 
 
 def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
-    questions, splits = _asked(rules, records)
+    questions, splits = _split_questions(rules, records)
     tokens = encoded_questions(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     evaluated = np.zeros(len(questions), bool)
     evaluated[splits["evaluation"]] = True

@@ -36,8 +36,8 @@ class Table:
     """Column -> class names in the order that the file says, if it does."""
 
 
-def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
-    """Read a table, its wanted columns or all. CSV cells are texts, empty where there is nothing.
+def read_table(file: Path, selection: Sequence[str] | None) -> Table:
+    """Read a table, a selection of its columns or all. CSV cells are texts, empty where there is nothing.
 
     A file that ends in `.gz` is unpacked while it is read (not Parquet, which is compressed inside). Class labels that
     the Hugging Face library wrote into Parquet get their names.
@@ -49,7 +49,7 @@ def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
     reader = _READERS.get(_ending(file))
     if reader is None:
         raise DataError(f"{readable(str(file))}: a table must be one of {', '.join(_READERS)}, or .csv.gz, .jsonl.gz")
-    table = reader(file, wanted)
+    table = reader(file, selection)
     if not any(table.columns.values()):
         raise DataError(f"{readable(str(file))}: the table has no rows")
     return table
@@ -65,29 +65,29 @@ def _open(file: Path) -> IO[bytes]:
     return gzip.open(file) if file.name.lower().endswith(_GZIP) else file.open("rb")  # type: ignore[return-value]
 
 
-def _requested(file: Path, wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+def _requested(file: Path, selection: Sequence[str] | None, present: Sequence[str]) -> list[str]:
     """Columns to read, of those that a file has.
 
     Raises:
         DataError: if one is not there, or stands there twice.
     """
-    names = list(known if wanted is None else wanted)
+    names = list(present if selection is None else selection)
     for name in names:
-        if name not in known:
-            raise DataError(f"{file}: no column is called '{name}'.{_hint(name, known)} Known: {shown(known)}")
-        if list(known).count(name) > 1:
-            raise DataError(f"{file}: {list(known).count(name)} columns are called '{name}'; rename all but one")
+        if name not in present:
+            raise DataError(f"{file}: no column is called '{name}'.{_hint(name, present)} Known: {shown(present)}")
+        if list(present).count(name) > 1:
+            raise DataError(f"{file}: {list(present).count(name)} columns are called '{name}'; rename all but one")
     return names
 
 
-def _hint(name: str, known: Sequence[str]) -> str:
+def _hint(name: str, present: Sequence[str]) -> str:
     for separator, text in _SEPARATORS.items():
-        if len(known) == 1 and separator in known[0]:
+        if len(present) == 1 and separator in present[0]:
             return f" Its columns are separated by {text}: save it with commas, or with tabs as .tsv."
-    return nearest(name, known)
+    return nearest(name, present)
 
 
-def _csv(file: Path, wanted: Sequence[str] | None) -> Table:
+def _csv(file: Path, selection: Sequence[str] | None) -> Table:
     import pyarrow as pa
     from pyarrow import csv
 
@@ -101,7 +101,7 @@ def _csv(file: Path, wanted: Sequence[str] | None) -> Table:
     try:
         with csv.open_csv(file, **options) as stream:
             present = stream.schema.names
-        requested = _requested(file, wanted, present)
+        requested = _requested(file, selection, present)
         as_text = csv.ConvertOptions(
             column_types=dict.fromkeys(present, pa.string()), strings_can_be_null=False, include_columns=requested
         )
@@ -140,13 +140,13 @@ def _check_encoding(file: Path) -> None:
         raise DataError(f"{file}: cannot be unpacked ({reason(error)})") from None
 
 
-def _parquet(file: Path, wanted: Sequence[str] | None) -> Table:
+def _parquet(file: Path, selection: Sequence[str] | None) -> Table:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         schema = parquet.read_schema(file)
-        requested = _requested(file, wanted, schema.names)
+        requested = _requested(file, selection, schema.names)
         columns = dict(parquet.read_table(file, columns=requested).to_pydict())
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: holds text that is not UTF-8 ({reason(error)})") from None
@@ -185,7 +185,7 @@ def _rows(file: Path, columns: Mapping[str, Sequence[Any]]) -> list[str]:
     return [f"{file.name} row {row + 1}" for row in range(count)]
 
 
-def _json_lines(file: Path, wanted: Sequence[str] | None) -> Table:
+def _json_lines(file: Path, selection: Sequence[str] | None) -> Table:
     rows: list[dict[str, Any]] = []
     places: list[str] = []
     try:
@@ -198,7 +198,7 @@ def _json_lines(file: Path, wanted: Sequence[str] | None) -> Table:
         raise DataError(f"{file}: cannot be unpacked ({reason(error)})") from None
     if not rows:
         return Table({}, [])
-    requested = _requested(file, wanted, list({name: None for row in rows for name in row}))
+    requested = _requested(file, selection, list({name: None for row in rows for name in row}))
     return Table({name: [row.get(name) for row in rows] for name in requested}, places)
 
 

@@ -62,8 +62,8 @@ def huggingface(
     if need.initialise:
         _check_keys(base, config or {})
     _check_own_code(config or {})
-    expected = _wanted(base, config or {}, need)
-    with _refused(f"config of '{base.model_type}'"):
+    expected = _required_settings(base, config or {}, need)
+    with _one_line_errors(f"config of '{base.model_type}'"):
         settings = type(base).from_dict({**inherited, **expected})
     _check_length(settings, need)
     notes: dict[str, Any] = {}
@@ -118,7 +118,7 @@ def _complete(folder: Path) -> bool:
 def _from_folder(folder: Path, architecture: str | None) -> Any:
     from transformers import AutoConfig
 
-    with _refused(f"{folder / 'config.json'}: cannot be used"):
+    with _one_line_errors(f"{folder / 'config.json'}: cannot be used"):
         base = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     if architecture not in (None, base.model_type):
         raise ModelError(
@@ -153,7 +153,7 @@ def _check_keys(base: Any, config: Mapping[str, Any]) -> None:
             raise ModelError(f"config: '{base.model_type}' has no '{key}'.{nearest(key, present)}")
 
 
-def _wanted(base: Any, config: Mapping[str, Any], need: Need) -> dict[str, Any]:
+def _required_settings(base: Any, config: Mapping[str, Any], need: Need) -> dict[str, Any]:
     """The entry's settings, with the classes and the input size of the data."""
     expected: dict[str, Any] = dict(config)
     task = TASKS[need.task]
@@ -186,7 +186,7 @@ def _initialised(settings: Any, need: Need) -> torch.nn.Module:
     from transformers.initialization import no_init_weights
 
     speed_up = contextlib.nullcontext() if need.initialise else no_init_weights()
-    with speed_up, _refused(f"architecture '{settings.model_type}' for {need.task}"):
+    with speed_up, _one_line_errors(f"architecture '{settings.model_type}' for {need.task}"):
         module: torch.nn.Module = _auto(need).from_config(
             settings, dtype=torch.float32, trust_remote_code=False, **_attention(need)
         )
@@ -212,7 +212,7 @@ def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> tuple[to
     import torch
 
     safe = next(folder.glob("*.safetensors"), None) is not None
-    with _refused(f"{folder}: the weights cannot be read"):
+    with _one_line_errors(f"{folder}: the weights cannot be read"):
         module, report = _auto(need).from_pretrained(
             str(folder),
             config=settings,
@@ -281,7 +281,7 @@ def _structure(settings: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _refused(what: str) -> Iterator[None]:
+def _one_line_errors(what: str) -> Iterator[None]:
     """Say in one line why transformers refuses a configuration or a file."""
     import pickle
 

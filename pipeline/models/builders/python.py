@@ -37,7 +37,7 @@ def python(
             f"factory: the recipe at hand does not name '{factory}', and no other file may have code called. To use it, name "
             "it in a model entry of the recipe"
         )
-    function = _found(factory)
+    function = _resolve(factory)
     values = dict(arguments or {})
     if "need" in _parameters(function, values, factory):
         values["need"] = need
@@ -52,7 +52,7 @@ def python(
     return Built(module, {"factory": factory, "arguments": dict(arguments or {})}, notes)
 
 
-def _found(factory: str) -> Callable[..., Any]:
+def _resolve(factory: str) -> Callable[..., Any]:
     place, colon, name = factory.partition(":")
     if not (place and colon and name):
         raise ModelError(f"factory: must be package.module:function (got '{factory}')")
@@ -67,7 +67,7 @@ def _found(factory: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _parameters(function: Callable[..., Any], given: dict[str, Any], factory: str) -> list[str]:
+def _parameters(function: Callable[..., Any], arguments: dict[str, Any], factory: str) -> list[str]:
     """Names that the factory takes.
 
     Raises:
@@ -76,22 +76,22 @@ def _parameters(function: Callable[..., Any], given: dict[str, Any], factory: st
     parameters = inspect.signature(function).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return list(parameters)
-    for name in given:
+    for name in arguments:
         if name not in parameters:
             present = [one for one in parameters if one != "need"]
             raise ModelError(
                 f"arguments: {factory} takes no '{name}'.{nearest(name, present)} Known: {', '.join(present) or 'none'}"
             )
     for name, p in parameters.items():
-        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in (*given, "need"):
+        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in (*arguments, "need"):
             raise ModelError(f"arguments: {factory} needs '{name}'")
     return list(parameters)
 
 
-def _called(function: Callable[..., Any], given: dict[str, Any], factory: str) -> nn.Module:
+def _called(function: Callable[..., Any], arguments: dict[str, Any], factory: str) -> nn.Module:
     from torch import nn
 
-    module = function(**given)
+    module = function(**arguments)
     if not isinstance(module, nn.Module):
         raise ModelError(f"factory: {factory} returns a {type(module).__name__}, not a torch.nn.Module")
     return module.float()

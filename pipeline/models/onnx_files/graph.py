@@ -55,14 +55,14 @@ def _check_version(model: ModelProto, file: Path) -> None:
     import onnx
 
     operators = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    present = onnx.defs.onnx_opset_version()
-    for what, result, newest in (
+    known_operators = onnx.defs.onnx_opset_version()
+    for what, version, newest in (
         ("IR version", model.ir_version, onnx.IR_VERSION),
-        ("operator set", max(operators, default=0), present),
+        ("operator set", max(operators, default=0), known_operators),
     ):
-        if result > newest:
+        if version > newest:
             raise ModelError(
-                f"{file}: its {what} is {result}, and {newest} is the newest that the installed onnx {onnx.__version__} knows; "
+                f"{file}: its {what} is {version}, and {newest} is the newest that the installed onnx {onnx.__version__} knows; "
                 "save it with an older one, or update onnx and onnxruntime"
             )
 

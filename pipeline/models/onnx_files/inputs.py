@@ -71,7 +71,7 @@ def adapt_inputs(model: ModelProto, need: Need, file: Path, names: Mapping[str, 
         turned = _fits_turned(sizes, shape)
         if not turned and not _fits(sizes, shape):
             raise ModelError(
-                f"{file}: {called} takes {_shown(sizes)}, the data gives {_shown((None, *shape))}{_advice(sizes, shape)}"
+                f"{file}: {called} takes {_shape_text(sizes)}, the data gives {_shape_text((None, *shape))}{_advice(sizes, shape)}"
             )
         kind = _needed_cast(value, dtype, f"{file}: {called}")
         if turned:
@@ -118,7 +118,7 @@ def _fits(sizes: Sequence[int | None] | None, shape: Sequence[int]) -> bool:
     if sizes is None:
         return True
     pairs = zip(sizes[1:], shape, strict=False)
-    return len(sizes) == len(shape) + 1 and all(size in (None, values) for size, values in pairs)
+    return len(sizes) == len(shape) + 1 and all(size in (None, side) for size, side in pairs)
 
 
 def _fits_turned(sizes: Sequence[int | None] | None, shape: Sequence[int]) -> bool:
@@ -128,7 +128,7 @@ def _fits_turned(sizes: Sequence[int | None] | None, shape: Sequence[int]) -> bo
     return _fits(sizes, [shape[axis] for axis in _CHANNELS_LAST])
 
 
-def _shown(sizes: Sequence[int | None] | None) -> str:
+def _shape_text(sizes: Sequence[int | None] | None) -> str:
     whole = ["batch", *("any" if size is None else str(size) for size in (sizes or ())[1:])]
     return f"[{', '.join(whole)}]"
 
@@ -165,8 +165,8 @@ def _needed_cast(value: ValueInfoProto, dtype: str, called: str) -> str:
         return ""
     name = _type_name(kind)
     floats = {"float16", "bfloat16", "float32", "float64"}
-    present = name in floats or (dtype.startswith("int") and name in {"int32", "int64", "bool"})
-    if not present:
+    is_convertible = name in floats or (dtype.startswith("int") and name in {"int32", "int64", "bool"})
+    if not is_convertible:
         detail = "raw pixels" if name == "uint8" and dtype.startswith("float") else "another type"
         raise ModelError(
             f"{called} takes {name}, {detail}, and the data gives {dtype}, normalised; export the network with a float input"

@@ -22,8 +22,10 @@ def origin(entry: Mapping[str, Any]) -> str | None:
     return result if isinstance(result, str) and result else None
 
 
-def model_folder(entry: Mapping[str, Any], needed: Sequence[str], also: Sequence[str] = ()) -> Path | None:
-    """The local folder of an entry's weights, if it has one of the `needed` files; a hub id is fetched, `also` too.
+def model_folder(
+    entry: Mapping[str, Any], required_files: Sequence[str], optional_files: Sequence[str] = ()
+) -> Path | None:
+    """The local folder of an entry's weights, if it has one of the required files; a hub id is fetched, with the optional ones.
 
     Raises:
         HubError: if the hub would have to be asked and cannot be: whether there are such files is then not known.
@@ -37,13 +39,13 @@ def model_folder(entry: Mapping[str, Any], needed: Sequence[str], also: Sequence
     elif entry.get("builder") == "huggingface":
         folder = local_folder(
             weights,
-            patterns=[*needed, *also],
-            complete=lambda place: any((place / name).is_file() for name in needed),
+            patterns=[*required_files, *optional_files],
+            complete=lambda place: any((place / name).is_file() for name in required_files),
             revision=entry.get("revision"),
         )
     else:
         return None
-    return folder if any((folder / name).is_file() for name in needed) else None
+    return folder if any((folder / name).is_file() for name in required_files) else None
 
 
 def read_json(file: Path) -> dict[str, Any]:

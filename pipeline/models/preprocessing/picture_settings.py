@@ -20,7 +20,7 @@ class PictureSettings:
     """The settings with which a data set of pictures shows a model what it was made for."""
 
     source: str
-    """Where it is written, for people."""
+    """The place where it is written, for people."""
     values: Mapping[str, Any]
     """size, resize, fit, interpolation, rounding, channel_order, mean, std; JSON-ready."""
 
@@ -66,7 +66,7 @@ def _of_timm_architecture(entry: Mapping[str, Any]) -> PictureSettings | None:
 
 
 def _of_timm(config: Mapping[str, Any], source: str) -> PictureSettings:
-    """As `timm.data.create_transform` evaluates."""
+    """As `timm.data.create_transform` prepares pictures for evaluation."""
     size = list(config.get("input_size") or (3, 224, 224))[-2:]
     if size[0] != size[1]:
         raise ModelError(f"{source}: `input_size` is {size[1]} x {size[0]} pixels; only squares can be made")

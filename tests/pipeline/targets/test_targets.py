@@ -118,7 +118,7 @@ def test_accelerators_say_what_is_missing(name, nets):
 def test_a_target_that_is_not_installed_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        MissingRuntimeError, match=re.escape("Install it with: pip install -e '.[openvino]' in the checkout")
+        MissingRuntimeError, match=re.escape("Install it with: pip install -c scripts/constraints.txt -e '.[openvino]'")
     ):
         open_target({"target": "openvino"}).require()
     with pytest.raises(
