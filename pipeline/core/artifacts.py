@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.json_text import parse_json
 from pipeline.core.keys import Key
 from pipeline.core.machine.exchange import exchange
 from pipeline.core.secret_values import hidden
@@ -126,7 +127,7 @@ class ArtifactStore:
     def _read(self, key: Key) -> dict[str, Any]:
         """Read a manifest with what the store has added."""
         try:
-            manifest = json.loads((self.path(key) / MANIFEST).read_text())
+            manifest = parse_json((self.path(key) / MANIFEST).read_bytes())
         except ValueError:
             raise ValueError("not JSON") from None
         if not isinstance(manifest, dict) or (_SEAL in manifest and manifest[_SEAL] != _seal(manifest)):

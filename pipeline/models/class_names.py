@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.download.hub import HubError, local_folder
+from pipeline.core.json_text import parse_json
+from pipeline.models.api import ModelError
 from pipeline.models.identity import with_located_weights
+from pipeline.models.onnx_files.external_data import read_graph
 
 _CONFIG = "config.json"
 _NUMBERED = re.compile(r"LABEL_\d+")
@@ -56,7 +58,7 @@ def _of_transformers(entry: Mapping[str, Any], folder: Path) -> tuple[str, ...] 
 def _read_json(file: Path) -> Mapping[str, Any]:
     """A JSON object; empty where there is none, as who builds the model says what is wrong with its files."""
     try:
-        content = json.loads(file.read_bytes())
+        content = parse_json(file.read_bytes())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -64,12 +66,9 @@ def _read_json(file: Path) -> Mapping[str, Any]:
 
 def _of_onnx(entry: Mapping[str, Any], folder: Path) -> tuple[str, ...] | None:
     """Return the names that exporters write into the metadata of a file, as JSON or as a Python literal."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx, without types
-
     try:
-        model = onnx.load(str(Path(str(entry.get("path") or "")).expanduser()), load_external_data=False)
-    except (OSError, DecodeError, ValueError):  # who builds the model says what is wrong with it
+        model = read_graph(Path(str(entry.get("path") or "")).expanduser())
+    except ModelError:  # who builds the model says what is wrong with it
         return None
     properties = {one.key: one.value for one in model.metadata_props}
     for key in _ONNX_KEYS:
@@ -80,7 +79,7 @@ def _of_onnx(entry: Mapping[str, Any], folder: Path) -> tuple[str, ...] | None:
 
 
 def _literal(text: str) -> Any:
-    for parse in (json.loads, ast.literal_eval):
+    for parse in (parse_json, ast.literal_eval):
         try:
             return parse(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):

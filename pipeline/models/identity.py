@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from pipeline.core.download.checksums import content_digest
 from pipeline.core.download.hub import commit_of
 from pipeline.core.download.pypi import PREFIX, DistributionError, located
+from pipeline.core.json_text import parse_json
 from pipeline.core.keys import CONTENT, digest
 from pipeline.core.machine.libraries import version
 from pipeline.core.user_code import code_of, code_of_definition, edited
@@ -146,7 +146,7 @@ def weight_files(path: Path) -> list[Path]:
 
 def _indexed(index: Path) -> list[str]:
     try:
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        names = sorted(set(parse_json(index.read_bytes())["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ModelError(f"{index}: damaged or no index of weights") from None
     for name in names:

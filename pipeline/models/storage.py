@@ -17,6 +17,7 @@ from ops.core.model import Architecture
 from ops.core.operation import Format, OnnxModel, TorchModel
 from pipeline.core.artifacts import MANIFEST
 from pipeline.core.errors import reason
+from pipeline.core.json_text import parse_json
 from pipeline.core.secret_values import hidden, revealed
 from pipeline.models.api import ModelError
 from pipeline.models.identity import check_imported, code_behind
@@ -141,13 +142,13 @@ def _architecture(file: Path) -> Architecture:
 
 
 def _json(file: Path) -> Any:
-    return json.loads(file.read_text())
+    return parse_json(file.read_bytes())
 
 
 def _again(folder: Path) -> str:
     """Return how to make a damaged result anew: its manifest knows the step."""
     try:
-        path = json.loads((folder / MANIFEST).read_text())["path"]
+        path = parse_json((folder / MANIFEST).read_bytes())["path"]
     except (OSError, ValueError, KeyError, TypeError):
         return f" Remove {folder} and run again"
     return f" It is the result of '{path}': make it again with force={path}"

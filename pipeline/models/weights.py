@@ -164,9 +164,11 @@ def _paths(names: Iterable[str]) -> set[str]:
 
 
 def _shared(name: str, paths: Collection[str]) -> int:
-    """How many parts of a name begin one of the paths."""
-    parts = name.split(".")
-    return next((count for count in range(len(parts), 0, -1) if ".".join(parts[:count]) in paths), 0)
+    """How many parts of a name, from its first, are those of a path."""
+    count, end = 0, name.find(".")
+    while end >= 0 and name[:end] in paths:
+        count, end = count + 1, name.find(".", end + 1)
+    return count + (end < 0 and name in paths)
 
 
 def head_tensors(module: torch.nn.Module, need: Need | None = None) -> set[str]:

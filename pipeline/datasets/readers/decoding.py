@@ -215,10 +215,14 @@ def open_picture(source: Path | bytes, place: str) -> Iterator[Image]:
 
 @cache
 def _quiet() -> None:
-    """Pillow warns of large pictures from `MAX_PIXELS` on; here, they are refused by name."""
+    """Pillow warns of large pictures from `MAX_PIXELS` on; here, they are refused by name.
+
+    Its readers also warn, in lines without the file's name, of damaged tags that they pass over.
+    """
     from PIL import Image as PILImage
 
     warnings.filterwarnings("ignore", category=PILImage.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", module=r"PIL\.\w+ImagePlugin")
 
 
 def _check_size(size: tuple[int, int], place: str) -> None:

@@ -6,7 +6,6 @@ As in Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.core.json_text import parse_json
 from pipeline.datasets.api import Answers, DataError, Split
 from pipeline.datasets.array_cache import derived_arrays
 from pipeline.datasets.readers.settings import Text
@@ -42,8 +42,8 @@ def parsed(question: str, context: str, answers: Any, place: str) -> Question:
     """
     if isinstance(answers, str) and answers.lstrip().startswith(("[", "{")):
         try:
-            answers = json.loads(answers)
-        except json.JSONDecodeError as error:
+            answers = parse_json(answers)
+        except ValueError as error:
             raise DataError(f"{place}: the answers look like JSON but are not ({error})") from None
     starts: list[int] = []
     if isinstance(answers, Mapping):

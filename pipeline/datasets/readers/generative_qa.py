@@ -6,7 +6,6 @@ SQuAD: `question: ... context: ...` goes in, the answer comes out.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.errors import reason
+from pipeline.core.json_text import parse_json
 from pipeline.datasets.api import Answers, DataError, Decoding
 from pipeline.datasets.array_cache import derived_arrays
 from pipeline.datasets.readers.extractive_qa import Question
@@ -106,8 +107,11 @@ def _special(encoder: Any, tokenizer: Path) -> tuple[int, int, int]:
     if encoder.eos_token_id is None:
         raise DataError(f"{tokenizer}: the tokenizer has no end token; set eos_token in its tokenizer_config.json")
     config = tokenizer / "config.json"
-    settings = json.loads(config.read_text()) if config.exists() else {}
-    start = settings.get("decoder_start_token_id")
+    try:
+        settings = parse_json(config.read_bytes()) if config.exists() else {}
+    except ValueError as error:
+        raise DataError(f"{config}: damaged or no JSON ({reason(error)})") from None
+    start = (settings if isinstance(settings, Mapping) else {}).get("decoder_start_token_id")
     return encoder.pad_token_id if start is None else int(start), encoder.eos_token_id, encoder.pad_token_id
 
 

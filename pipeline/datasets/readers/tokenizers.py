@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pipeline.core.download.checksums import content_digest
 from pipeline.core.download.hub import HubError, local_folder
 from pipeline.core.download.pypi import PREFIX, DistributionError, located
 from pipeline.core.errors import reason
+from pipeline.core.json_text import parse_json
 from pipeline.datasets.api import DataError
 from pipeline.datasets.readers.settings import Text
 
@@ -66,7 +66,7 @@ def open_tokenizer(folder: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), use_fast=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001 - boundary: damaged files make the library raise anything
         raise DataError(f"{folder}: no tokenizer can be made of these files ({reason(error)})") from None
     if not tokenizer.is_fast:
         raise DataError(f"{folder}: this is a slow tokenizer; save it as tokenizer.json (`convert_slow_tokenizer`)")
@@ -112,7 +112,7 @@ def pad_token_id(folder: Path) -> int | None:
 def _pad_token(folder: Path) -> str | None:
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         try:
-            result = json.loads((folder / name).read_text(encoding="utf-8")).get("pad_token")
+            result = parse_json((folder / name).read_bytes()).get("pad_token")
         except (OSError, ValueError, AttributeError):
             continue
         result = result.get("content") if isinstance(result, dict) else result

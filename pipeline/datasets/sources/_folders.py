@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +73,8 @@ class _Findings:
     loose: int = 0
     """Pictures in the root itself."""
     circles: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Links that lead nowhere, and are not called like pictures."""
     others: Counter[str] = field(default_factory=Counter)
     """Endings of pictures that are not read -> their number."""
 
@@ -110,7 +113,7 @@ def list_pictures(root: Path, splits: bool | None) -> tuple[list[PictureFile], l
 def _look(root: Path) -> _Findings:
     findings = _Findings()
     for entry in _entries(root):
-        if not entry.is_dir():
+        if not _is_folder(entry, findings):
             findings.loose += entry.name.lower().endswith(ENDINGS)
             continue
         skipped = len(entry.path) + 1
@@ -135,7 +138,7 @@ def _pictures(folder: os.DirEntry[str], above: Sequence[_Link], findings: _Findi
         findings.circles.append(readable(folder.name))
         return
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_folder(entry, findings):
             yield from _pictures(entry, (*above, own), findings)
         elif entry.name.lower().endswith(ENDINGS):
             if entry.is_symlink() or not entry.is_file():
@@ -143,6 +146,20 @@ def _pictures(folder: os.DirEntry[str], above: Sequence[_Link], findings: _Findi
             yield entry.path
         elif entry.name.lower().endswith(_OTHER_PICTURES):
             findings.others[Path(entry.name).suffix.lower()] += 1
+
+
+def _is_folder(entry: os.DirEntry[str], findings: _Findings) -> bool:
+    """Whether an entry is a folder, also behind a link. Of links that lead nowhere, only those to pictures are refused later."""
+    try:
+        result = entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        result = False
+    is_broken = not result and entry.is_symlink() and not Path(entry.path).exists()
+    if is_broken and not entry.name.lower().endswith(ENDINGS):
+        findings.broken.append(readable(entry.name))
+    return result
 
 
 def _link(folder: os.PathLike[str]) -> _Link:
@@ -235,10 +252,13 @@ def _notes(findings: _Findings, layout: Mapping[str, Split] | None) -> list[str]
     notes = []
     if findings.loose:
         notes.append(f"{findings.loose} pictures that lie beside the folders have no class, and are left out")
-    if findings.empty:
-        notes.append(f"{_quoted(findings.empty)} hold no pictures, and count neither as classes nor as splits")
-    if findings.circles:
-        notes.append(f"{_quoted(findings.circles)} are links to a folder that they lie in, and are not followed")
+    for names, text in (
+        (findings.empty, "hold no pictures, and count neither as classes nor as splits"),
+        (findings.circles, "are links to a folder that they lie in, and are not followed"),
+        (findings.broken, "are links that lead nowhere, and are left out"),
+    ):
+        if names:
+            notes.append(f"{_quoted(names)} {text}")
     for ending, count in sorted(findings.others.items()):
         notes.append(f"{count} files that end in {ending} are left out; save them as JPEG or PNG to have them read")
     for top in findings.pictures if layout else ():

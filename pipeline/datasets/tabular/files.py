@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO, Any
 
 from ops.core.registry import nearest
 from pipeline.core.errors import reason
+from pipeline.core.json_text import parse_json
 from pipeline.datasets.api import DataError
 from pipeline.datasets.class_order import shown
 from pipeline.datasets.paths import check_regular, readable
@@ -161,7 +161,7 @@ def _parquet(file: Path, selection: Sequence[str] | None) -> Table:
 def _class_labels(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
     """Column -> names of its class labels, as the Hugging Face library writes them into a Parquet file."""
     try:
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        features = parse_json(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         return {
             name: tuple(map(str, feature["names"]))
             for name, feature in features.items()
@@ -204,8 +204,8 @@ def _json_lines(file: Path, selection: Sequence[str] | None) -> Table:
 
 def _json_object(place: str, line: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(line, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a key twice
+        row = parse_json(line, object_pairs_hook=_object)
+    except ValueError as error:  # not UTF-8, not JSON, or a key twice
         raise DataError(f"{place}: not JSON ({reason(error)})") from None
     if not isinstance(row, dict):
         raise DataError(f"{place}: must be an object with a value for each column")

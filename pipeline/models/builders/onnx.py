@@ -25,6 +25,8 @@ from pipeline.models.onnx_files.inputs import adapt_inputs, adapt_outputs, check
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+_FATAL = 4
+
 
 @builder
 def onnx(need: Need, *, path: str) -> OnnxFile:
@@ -79,12 +81,16 @@ def _runnable(model: ModelProto, copy: Path | None) -> ModelProto | Path:
 
 def _run(model: ModelProto | Path, need: Need, file: Path) -> dict[str, np.ndarray]:
     """Run two instances, of noise or zeros, and return the outputs by name."""
+    import onnxruntime as ort
+
+    options = ort.RunOptions()
+    options.log_severity_level = _FATAL  # errors are raised, and said in one line
     try:
         session = open_session(model if isinstance(model, Path) else model.SerializeToString())
         names = [one.name for one in session.get_outputs()]
         feed = _feed(need)
         in_use = {one.name: feed[one.name] for one in session.get_inputs()}
-        return dict(zip(names, session.run(None, in_use), strict=True))
+        return dict(zip(names, session.run(None, in_use, options), strict=True))
     except _runtime_errors() as error:
         raise ModelError(f"{file}: ONNX Runtime refuses the model or the data's inputs ({reason(error)})") from None
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _LARGEST = 2_000_000_000
 """Bytes of one protobuf message, with some room below the limit of 2 GiB."""
+_DEEPEST = 100
+"""Levels of a name: layers are grouped by everything that contains them, which takes the square of it."""
+_SHOWN = 40
+_NAMES = ("name", "input", "output")
 
 
 def read_graph(file: Path) -> ModelProto:
@@ -33,9 +37,36 @@ def read_graph(file: Path) -> ModelProto:
     if not file.is_file():
         raise ModelError(f"path: {file}: there is no such file")
     try:
-        return onnx.load(str(file), load_external_data=False)
+        model = onnx.load(str(file), load_external_data=False)
+        deepest = max(_names(model), key=_levels, default="")
     except (DecodeError, OSError, ValueError) as error:
         raise ModelError(f"{file}: damaged or no ONNX model ({reason(error)})") from None
+    if _levels(deepest) > _DEEPEST:
+        raise ModelError(
+            f"{file}: the name '{deepest[:_SHOWN]}...' has {_levels(deepest)} levels, and the most is {_DEEPEST}; rename it"
+        )
+    return model
+
+
+def _names(message: Any) -> Iterator[str]:
+    """Every name in a message.
+
+    Raises:
+        ValueError: for a text that is not UTF-8, which the library gives as bytes.
+    """
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _names(part)
+        elif field.type == field.TYPE_STRING:
+            texts = [value] if isinstance(value, str | bytes) else value
+            if any(isinstance(text, bytes) for text in texts):
+                raise ValueError(f"'{field.name}' holds a text that is not UTF-8")
+            yield from texts if field.name in _NAMES else ()
+
+
+def _levels(name: str) -> int:
+    return 1 + max(name.count("."), name.count("/"))
 
 
 def external_files(model: ModelProto, file: Path) -> list[str]:

@@ -180,7 +180,8 @@ def _type_name(kind: int) -> str:
     import onnx
 
     ours = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
-    return ours.get(kind) or str(onnx.TensorProto.DataType.Name(kind)).lower()
+    names = {number: name for name, number in onnx.TensorProto.DataType.items()}
+    return ours.get(kind) or names.get(kind, f"the unknown type {kind}").lower()
 
 
 def _turn(model: ModelProto, value: ValueInfoProto, shape: Sequence[int]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.download.hub import local_folder
 from pipeline.core.errors import reason
+from pipeline.core.json_text import parse_json
 from pipeline.models.api import ModelError
 
 CONFIG = "config.json"
@@ -55,7 +55,7 @@ def read_json(file: Path) -> dict[str, Any]:
         ModelError: if it is damaged.
     """
     try:
-        result = json.loads(file.read_text())
+        result = parse_json(file.read_bytes())
     except (OSError, ValueError) as error:
         raise ModelError(f"{file}: damaged or no JSON ({reason(error)})") from None
     return result if isinstance(result, dict) else {}

@@ -55,7 +55,7 @@ def _image_processor(folder: Path, file: Path) -> Any:
     logging.set_verbosity_error()
     try:
         return AutoImageProcessor.from_pretrained(str(folder), backend="pil", trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
         raise ModelError(f"{file}: cannot be used ({reason(error)})") from None
 
 
