@@ -5,10 +5,18 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.datasets.api import DataError
+from pipeline.datasets.readers.tokenizers import open_tokenizer
 from pipeline.models import factories, storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build, build_structure
+from pipeline.models.class_names import class_names
+from pipeline.models.identity import content_of
+from pipeline.models.preprocessing.picture_settings import picture_settings
+from pipeline.models.preprocessing.text_settings import text_settings
 from tests.pipeline.models.conftest import PICTURES, entry
+
+NESTED = "[" * 10**6 + "]" * 10**6
 
 
 @pytest.fixture
@@ -83,9 +91,30 @@ def test_an_architecture_does_not_have_a_file_opened_or_fetched(artifact, tmp_pa
 
 
 def test_a_damaged_architecture_is_named(artifact):
-    for text in ("[]", "{}", '{"inputs": {"x": 3}}', '{"surprise": 1, "inputs": {}, "classes": []}', "\0"):
+    for text in (NESTED, "[]", "{}", '{"inputs": {"x": 3}}', '{"surprise": 1, "inputs": {}, "classes": []}', "\0"):
         (artifact / "architecture.json").write_text(text)
         refused(artifact, "architecture.json is missing or damaged")
+
+
+def test_files_that_are_nested_too_deeply_are_damaged(artifact, tmp_path):
+    (artifact / "edits.json").write_text(NESTED)
+    refused(artifact, "edits.json is missing or damaged (nested too deeply)")
+    for name in ("config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors.index.json"):
+        (tmp_path / name).write_text(NESTED)
+    theirs = entry("huggingface", weights=str(tmp_path))
+    index = entry("python", weights=str(tmp_path / "model.safetensors.index.json"))
+    assert class_names(theirs, tmp_path / "cache") is None
+    for error, act in (
+        (ModelError, lambda: text_settings(theirs)),
+        (ModelError, lambda: picture_settings(theirs)),
+        (ModelError, lambda: content_of(index, tmp_path / "cache")),
+        (ModelError, lambda: build(theirs, replace(PICTURES, pretrained=True))),
+        (DataError, lambda: open_tokenizer(tmp_path)),
+    ):
+        with pytest.raises(error) as caught:
+            act()
+        assert str(tmp_path) in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_an_edit_that_is_not_registered_is_not_made(artifact):

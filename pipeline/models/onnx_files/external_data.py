@@ -59,7 +59,7 @@ def _names(message: Any) -> Iterator[str]:
             for part in [value] if hasattr(value, "ListFields") else value:
                 yield from _names(part)
         elif field.type == field.TYPE_STRING:
-            texts = [value] if isinstance(value, str | bytes) else value
+            texts: list[Any] = [value] if isinstance(value, str | bytes) else list(value)
             if any(isinstance(text, bytes) for text in texts):
                 raise ValueError(f"'{field.name}' holds a text that is not UTF-8")
             yield from texts if field.name in _NAMES else ()
