@@ -55,7 +55,11 @@ def _tensors_of(file: Path) -> dict[str, torch.Tensor]:
         raise ModelError(
             f"{file}: holds no named tensors (found '{', '.join(wrong[:_SHOWN])}'); save the network's state_dict()"
         )
-    return {name.removeprefix("module."): tensor for name, tensor in result.items()}
+    tensors = {name.removeprefix("module."): tensor for name, tensor in result.items()}
+    if len(tensors) < len(result):
+        twice = next(name for name in result if f"module.{name}" in result)
+        raise ModelError(f"{file}: holds both '{twice}' and 'module.{twice}'; save the state_dict() of one network")
+    return tensors
 
 
 def _safetensors(file: Path) -> dict[str, Any]:

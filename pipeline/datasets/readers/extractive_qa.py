@@ -49,8 +49,8 @@ def parsed(question: str, context: str, answers: Any, place: str) -> Question:
     if isinstance(answers, Mapping):
         starts = [int(start) for start in answers.get("answer_start", [])]
         answers = answers.get("text", [])
-    texts = [answers] if isinstance(answers, str) else list(answers or [])
-    if not all(isinstance(text, str) for text in texts):
+    texts = [answers] if isinstance(answers, str) else [] if answers is None else answers
+    if not isinstance(texts, list | tuple | np.ndarray) or not all(isinstance(text, str) for text in texts):
         raise DataError(f"{place}: answers must be a text, a list of texts, or {{text: [...], answer_start: [...]}}")
     texts = [text for text in texts if text]
     if not texts:

@@ -118,13 +118,13 @@ def _read(parts: Mapping[Split | None, HubDataset], rules: Rules, path: str) -> 
                     f"'{path}': no column is called '{name}'.{nearest(name, present)} Known: {shown(present)}"
                 )
             values.append(_values(part, name))
-        prefix, id_column = f"{split}/" if split else "", rules.columns.id
-        ids += map(str, part[id_column]) if id_column else [f"{prefix}{row + 1:06d}" for row in range(len(part))]
+        prefix = f"{split}/" if split else ""
+        ids += [f"{prefix}{row + 1:06d}" for row in range(len(part))]
         places += [f"{path} {prefix}row {row + 1}" for row in range(len(part))]
         splits += [split] * len(part)
     joined = {name: _joined(values) for name, values in columns.items()}
     orders = common_orders([_orders(part, columns) for part in parts.values()])
-    return Records(joined, tuple(ids), tuple(places), tuple(splits), orders=orders)
+    return Records(joined, tuple(ids), tuple(places), tuple(splits), orders=orders).with_ids(rules.columns.id)
 
 
 def _orders(part: HubDataset, columns: Collection[str]) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +92,17 @@ def _read(files: Mapping[Split | None, Path], rules: Rules) -> Records:
         rows = len(table.places)
         for name in expected:
             columns[name] += table.columns[name]
-        ids += [] if rules.columns.id else _numbers(rows, split)
+        ids += _numbers(rows, split)
         places += table.places
         splits += [split] * rows
-    records = Records(
+    return Records(
         columns,
         tuple(ids),
         tuple(places),
         tuple(splits),
         untyped=any(table.untyped for table in tables.values()),
         orders=common_orders([t.orders for t in tables.values()]),
-    )
-    return replace(records, ids=tuple(records.texts(rules.columns.id))) if rules.columns.id else records
+    ).with_ids(rules.columns.id)
 
 
 def _numbers(rows: int, split: Split | None) -> Sequence[str]:

@@ -210,9 +210,21 @@ def _split_questions(rules: Rules, records: Records) -> tuple[list[Question], di
     return questions, limited(splits, np.zeros(len(records), np.int64), rules.limits)
 
 
+def _check_answers(questions: Sequence[Question], rows: np.ndarray, places: Sequence[str]) -> None:
+    """Refuse answers of training questions that are not in the context: models would learn that there is none."""
+    for row in rows:
+        one = questions[row]
+        if one.answers and one.start < 0:
+            raise DataError(
+                f"{places[row]}: the context does not hold the answer '{one.answers[0][:40]}', and extractive models learn where "
+                "it stands; mend the row, or remove it"
+            )
+
+
 def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
     columns = rules.columns
     questions, splits = _split_questions(rules, records)
+    _check_answers(questions, splits["train"], records.places)
     windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     number = windows["question"]
     heads = np.unique(number, return_index=True)[1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -46,6 +46,10 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def with_ids(self, column: str | None) -> Self:
+        """The same rows with the ids of a column, in which every row must have one; None: as they are."""
+        return self if column is None else replace(self, ids=tuple(self.texts(column)))
 
     def texts(self, column: str) -> list[str]:
         """A column in which every row must have a value.

@@ -266,7 +266,7 @@ def _check_class_order(base: Any, need: Need, new_head: bool) -> None:
     """The same classes in another order would load, and give wrong answers."""
     theirs = [str(base.id2label[number]).lower() for number in sorted(base.id2label)]
     ours = [name.lower() for name in need.classes]
-    if new_head or theirs == ours or set(theirs) != set(ours):
+    if new_head or theirs == ours or sorted(theirs) != sorted(ours):
         return
     place = next(number for number, (one, other) in enumerate(zip(theirs, ours, strict=True)) if one != other)
     raise ModelError(

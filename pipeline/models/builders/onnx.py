@@ -64,6 +64,9 @@ def onnx(need: Need, *, path: str) -> OnnxFile:
     notes: dict[str, Any] = {"further_outputs": further} if further else {}
     if adaptations:
         notes["adaptations"] = adaptations
+    guesses = [f"{old} as {new}" for renamed in (names, outputs) for old, new in _by_order(renamed)]
+    if guesses:
+        notes["matched_by_order"] = guesses
     if not (changed or adaptations):
         return OnnxFile(file, kinds, notes)
     copy = copy or _temporary_file()
@@ -118,6 +121,12 @@ def _match_outputs(results: Mapping[str, Any], need: Need, file: Path) -> dict[s
     if len(others) != len(remaining):
         raise ModelError(f"{file}: has the outputs {', '.join(results)}; the task needs {', '.join(expected)}")
     return {**{name: name for name in expected if name in results}, **dict(zip(others, remaining, strict=True))}
+
+
+def _by_order(names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Names that were matched by their order alone: one by itself has no order."""
+    renamed = [(old, new) for old, new in names.items() if old != new]
+    return renamed if len(renamed) > 1 else []
 
 
 def _temporary_file() -> Path:

@@ -128,6 +128,20 @@ def test_an_unlabelled_row_and_a_missing_column_are_named(save, tokenizer, tmp_p
 
 
 @needs_datasets
+def test_a_row_without_an_id_is_named(save, tokenizer, tmp_path):
+    import datasets
+
+    keys = [*map(str, range(19)), None]
+    path = save({"train": {**_texts(0, 20), "key": keys}}, key=datasets.Value("string"))
+    entry = {
+        "name": "hub", "dataset": "huggingface", "path": path, "task": "text-classification",
+        "text": {"tokenizer": str(tokenizer)}, "columns": {"id": "key"},
+    }  # fmt: skip
+    with pytest.raises(DataError, match=re.escape(f"{path} row 20: 'key' is empty")):
+        open_dataset(entry, tmp_path / "cache").size("train")
+
+
+@needs_datasets
 def test_what_cannot_be_found_is_named(tmp_path, tokenizer, monkeypatch):
     import datasets
 

@@ -171,6 +171,7 @@ def test_answers_come_in_many_forms(answers, texts, start):
     ("answers", "message"),
     [
         ('["river"', "row 1: the answers look like JSON but are not ("),
+        (1912, "row 1: answers must be a text, a list of texts, or {text: [...], answer_start: [...]}"),
         ([1], "row 1: answers must be a text, a list of texts, or {text: [...], answer_start: [...]}"),
         ({"text": ["river"], "answer_start": [0]}, "row 1: the context does not hold 'river' at character 0"),
     ],
@@ -178,6 +179,21 @@ def test_answers_come_in_many_forms(answers, texts, start):
 def test_answers_in_no_known_form_are_refused(answers, message):
     with pytest.raises(DataError, match=re.escape(message)):
         parsed("what ?", "the river", answers, "row 1")
+
+
+def test_an_answer_that_the_context_does_not_hold_is_refused_where_it_is_learned(make):
+    """A model would learn that there is no answer; to judge by, it is an answer like any other."""
+    rows = [{**row, "part": "test" if number < 10 else "train"} for number, row in enumerate(_rows())]
+    rows[3]["answers"] = "Fun 3"
+    columns = {"id": "key", "split": "part"}
+    data = make(rows, columns=columns)
+    assert data.references()[3] == ("Fun 3",)
+    rows[20]["answers"] = "Fun 20"
+    message = (
+        "questions.jsonl line 21: the context does not hold the answer 'Fun 20', and extractive models learn where"
+    )
+    with pytest.raises(DataError, match=re.escape(message)):
+        make(rows, columns=columns).size("train")
 
 
 def test_a_question_that_leaves_no_room_is_refused_with_its_text(make):

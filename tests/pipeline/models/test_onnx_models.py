@@ -56,23 +56,29 @@ def test_other_names_are_changed_in_a_copy(tmp_path, inner):
     assert (tmp_path / "net.onnx").read_bytes() == before
 
 
-def test_names_that_fit_stay_where_only_some_do(tmp_path):
-    inputs = ["mask", "input_ids", "token_type_ids"]  # only the first has another name
+def _reader(path, inputs, outputs):
+    """A model of three inputs of tokens: the second gives the first output, the sum of the others the second."""
+    first, second, third = inputs
     graph = helper.make_graph(
         [
-            helper.make_node("Cast", ["input_ids"], ["starts"], to=TensorProto.FLOAT),
-            helper.make_node("Cast", ["mask"], ["sum"], to=TensorProto.FLOAT),
-            helper.make_node("Cast", ["token_type_ids"], ["unused"], to=TensorProto.FLOAT),
-            helper.make_node("Add", ["sum", "unused"], ["end_logits"]),
+            helper.make_node("Cast", [second], [outputs[0]], to=TensorProto.FLOAT),
+            helper.make_node("Cast", [first], ["one"], to=TensorProto.FLOAT),
+            helper.make_node("Cast", [third], ["other"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["one", "other"], [outputs[1]]),
         ],
         "g",
         [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", 12]) for name in inputs],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 12]) for name in ("starts", "end_logits")],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 12]) for name in outputs],
     )
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(tmp_path / "q.onnx")
-    )
-    model = build(entry("onnx", path=str(tmp_path / "q.onnx")), QUESTIONS)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(path))
+    return str(path)
+
+
+def test_names_that_fit_stay_where_only_some_do(tmp_path):
+    inputs = ["mask", "input_ids", "token_type_ids"]  # only the first has another name
+    path = _reader(tmp_path / "q.onnx", inputs, ["starts", "end_logits"])
+    model = build(entry("onnx", path=path), QUESTIONS)
+    assert "matched_by_order" not in model.notes  # what is left over is the only one
     session = ort.InferenceSession(str(model.path), providers=["CPUExecutionProvider"])
     feed = {
         name: np.full((2, 12), number, np.int64)
@@ -81,6 +87,19 @@ def test_names_that_fit_stay_where_only_some_do(tmp_path):
     starts, ends = session.run(["start_logits", "end_logits"], feed)
     assert (starts == 5).all()
     assert (ends == 6 + 7).all()
+
+
+def test_what_is_matched_by_its_order_alone_is_noted(tmp_path):
+    path = _reader(tmp_path / "q.onnx", ["a", "b", "token_type_ids"], ["s", "e"])
+    model = build(entry("onnx", path=path), QUESTIONS)
+    assert model.notes["matched_by_order"] == [
+        "a as input_ids", "b as attention_mask", "s as start_logits", "e as end_logits",
+    ]  # fmt: skip
+    session = ort.InferenceSession(str(model.path), providers=["CPUExecutionProvider"])
+    feed = {name: np.full((2, 12), number, np.int64) for number, name in enumerate(QUESTIONS.inputs, 5)}
+    starts, ends = session.run(["start_logits", "end_logits"], feed)
+    assert (starts == 6).all()
+    assert (ends == 5 + 7).all()
 
 
 @pytest.mark.parametrize(

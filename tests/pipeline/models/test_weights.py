@@ -61,6 +61,13 @@ def test_usual_wrappings_are_taken_off(wrap, tmp_path, state):
     assert list(found) == list(state)
 
 
+def test_a_name_that_stands_there_with_and_without_its_wrapping_is_refused(tmp_path, state):
+    both = state | {"module.1.weight": -state["1.weight"]}
+    message = "holds both '1.weight' and 'module.1.weight'; save the state_dict() of one network"
+    with pytest.raises(ModelError, match=re.escape(message)):
+        read_tensors(_saved(tmp_path / "w.pt", both))
+
+
 def test_pickled_objects_are_refused_and_not_run(tmp_path):
     place = tmp_path / "written"
     for name, write in (
