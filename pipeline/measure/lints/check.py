@@ -18,7 +18,7 @@ _STATED = "single_stream"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Rows of the views of the same name, of one machine."""
+    """Rows of the views of the same name, of one machine and one data set."""
 
     models: Rows
     measurements: Rows
