@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from pipeline.layers.tensors.tensor import StoredTensor
 _CONSTANTS = ("_scale", "_zero_point", "_scales", "_zero_points", "_QuantizeLinear_Input")
 _LOOKED_UP = re.compile(r"embedding(_\d+)?$")
 """What the exporter calls the result of a lookup: as a constant, it is what folding left of a table of positions."""
+_INPUTS_FIRST = "Conv1D"
+"""Class of GPT-2's linear layer, whose weight is (inputs, outputs) in the code."""
 _WIDENS = {"Cast", "DequantizeLinear", "Identity"}
 _FLOATS = {"float32", "float16", "bfloat16", "double"}
 _BIAS = {**dict.fromkeys((*CONVOLUTIONS, "Gemm"), 2), "QGemm": 6, "QLinearConv": 8}
@@ -64,13 +67,21 @@ class _Reader:
             return  # several products with one weight: it is in the file once
         called = f"{matrix.layer.name}.weight"
         self.used.add(name)
+        inputs_first = matrix.layer.types[0] == _INPUTS_FIRST
         if node.op_type == "MatMulNBits":
-            self.found.setdefault(called, _blockwise(self.skeleton, node, called))
+            blocks = _blockwise(self.skeleton, node, called)
+            self.found.setdefault(called, _transposed(blocks) if inputs_first else blocks)
             return
-        # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file, as GPT-2's is
-        matrices = len(self.initializers[name].dims) == 2 and node.op_type not in CONVOLUTIONS  # noqa: PLR2004
-        matrices = matrices and matrix.layer.types[0] != "Conv1D"
-        self._add(name, called, node.op_type, turned=matrices and not attribute(node, "transB", 0))
+        rank = len(self.initializers[name].dims)
+        if node.op_type in CONVOLUTIONS:
+            self._add(name, called, node.op_type, output_axis=int(node.op_type == "ConvTranspose"))
+        elif rank != 2:  # noqa: PLR2004 - a stack of matrices, which are not turned
+            outputs = rank - 2 if attribute(node, "transB", 0) else rank - 1
+            self._add(name, called, node.op_type, output_axis=max(outputs, 0), stacked_axes=max(rank - 2, 0))
+        else:
+            # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file, as GPT-2's is
+            turned = inputs_first == bool(attribute(node, "transB", 0))
+            self._add(name, called, node.op_type, turned=turned, output_axis=int(inputs_first))
 
     def _bias(self, matrix: MatrixNode) -> None:
         node = matrix.node
@@ -118,8 +129,26 @@ class _Reader:
         if kind_of(self.initializers[name]) in _FLOATS or self.roundings.of(name) is not None:
             self._add(name, called or base_name(name), self._user(name))
 
-    def _add(self, name: str, called: str, module_type: str, *, turned: bool = False) -> None:
-        """List an initialiser, unless one of that name is listed already."""
+    def _add(
+        self,
+        name: str,
+        called: str,
+        module_type: str,
+        *,
+        turned: bool = False,
+        output_axis: int = 0,
+        stacked_axes: int = 0,
+    ) -> None:
+        """List an initialiser, unless one of that name is listed already.
+
+        Args:
+            name: the initialiser.
+            called: the name that it is listed under.
+            module_type: operator that it is for.
+            turned: whether the file has the axes of a matrix the other way round than the code.
+            output_axis: as `StoredTensor.output_axis`.
+            stacked_axes: as `StoredTensor.stacked_axes`.
+        """
         tensor, rounding = self.initializers[name], self.roundings.of(name)
         kind, shape = kind_of(tensor), tuple(tensor.dims)
         size, bits = _bytes(tensor), float(_BITS.get(kind, 32))
@@ -133,20 +162,19 @@ class _Reader:
             if rounding.block:
                 size += self._blocks_bytes(rounding)
                 bits = 8 * size / max(1, int(np.prod(shape)))
-        self.found.setdefault(
-            called,
-            StoredTensor(
-                name=called,
-                module_type=module_type,
-                role="parameter",
-                shape=shape[::-1] if turned else shape,
-                dtype=kind,
-                bits=bits,
-                bytes=size,
-                read=partial(_turned, read) if turned else read,
-                how=how,
-            ),
+        listed = StoredTensor(
+            name=called,
+            module_type=module_type,
+            role="parameter",
+            shape=shape,
+            dtype=kind,
+            bits=bits,
+            bytes=size,
+            read=read,
+            how=how,
         )
+        listed = _transposed(listed) if turned else listed
+        self.found.setdefault(called, replace(listed, output_axis=output_axis, stacked_axes=stacked_axes))
 
     def _blocks_bytes(self, rounding: Rounding) -> int:
         """Bytes of what belongs to blocks of values: their scales and zero points."""
@@ -186,7 +214,13 @@ def _gates(
     return np.concatenate([blocks[block] for block in order])
 
 
-def _turned(read: Callable[[], np.ndarray]) -> np.ndarray:
+def _transposed(matrix: StoredTensor) -> StoredTensor:
+    """Return a matrix with its axes, and so its inputs and outputs, the other way round."""
+    read = partial(_read_transposed, matrix.read)
+    return replace(matrix, shape=matrix.shape[::-1], output_axis=1 - matrix.output_axis, read=read)
+
+
+def _read_transposed(read: Callable[[], np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(read().T)
 
 
