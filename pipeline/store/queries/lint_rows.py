@@ -14,6 +14,16 @@ _QUERIES = {
         SELECT model_key, target, metric, value, low, high FROM measurements
         WHERE model_key IN $models AND coalesce(device, $device) = $device
             AND coalesce(dataset_key, $dataset) = $dataset""",
+    "differences": """
+        WITH own AS (
+            SELECT model_key, metric, position, target, value FROM instance_values JOIN metrics USING (metric)
+            WHERE model_key IN $models AND dataset_key = $dataset AND coalesce(device, $device) = $device
+                AND role = 'quality' AND format NOT LIKE '%!%' ESCAPE '!'
+        )
+        SELECT model_key, metric, own.target, other.target AS other, avg(own.value - other.value) AS mean,
+               stddev_pop(own.value - other.value) AS deviation, count(own.value - other.value) AS count
+        FROM own JOIN own other USING (model_key, metric, position)
+        WHERE own.target <> other.target AND isfinite(own.value - other.value) GROUP BY ALL""",
     "timings": """
         WITH own AS (
             SELECT t.*, root_key FROM timings t JOIN lineage USING (model_key)
@@ -50,7 +60,7 @@ _QUERIES = {
 
 
 def lint_rows(results: Path, *, models: Collection[str], device: str, dataset: str) -> dict[str, list[dict[str, Any]]]:
-    """Return models, measurements, timings, speedups and answers of some models.
+    """Return models, measurements, timings, speedups and answers of some models, and how targets differ by instance.
 
     Args:
         results: the published results.

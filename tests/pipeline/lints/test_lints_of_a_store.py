@@ -10,7 +10,7 @@ from pipeline.core import environment
 from pipeline.measure.lints.check import Evidence, run_lints
 from pipeline.measure.timing.results import Role
 from pipeline.store.queries.lint_rows import lint_rows
-from pipeline.store.records.run_records import Measurement
+from pipeline.store.records.run_records import InstanceValues, Measurement
 from pipeline.store.writer import Store
 from tests.pipeline.bench import test_store
 
@@ -111,6 +111,29 @@ class TestTwoDataSets:
         assert rows["answers"] == [
             {"model_key": "base", "target": "ort", "most_frequent": top_answer, "most_frequent_label": 0.5}
         ]
+
+    def test_differences_of_targets_are_by_instance_of_one_data_set(self, whole):
+        """Of losses: shares need none. What is no number on one target counts on neither."""
+        values = {
+            ("ort", "data"): [1.0, 2.0, 4.0, np.nan], ("torch", "data"): [0.5, 2.0, 3.0, 9.0],
+            ("ort", "other"): [7.0] * 6, ("torch", "other"): [1.0] * 6,
+        }  # fmt: skip
+        whole.store.write(
+            [*self.records(whole, "data", "abab", "abab"), *self.records(whole, "other", "aaabbb", "aaaaaa")]
+        )
+        whole.store.write(
+            InstanceValues("base", target, whole.device, dataset, metric, np.array(rows, np.float32), "e")
+            for (target, dataset), rows in values.items()
+            for metric in ("loss", "accuracy")
+        )
+        whole.store.publish()
+        rows = lint_rows(whole.path, models=["base"], device=whole.device, dataset="data")["differences"]
+        own = np.array([0.5, 0.0, 1.0])
+        for target, other, sign in (("ort", "torch", 1), ("torch", "ort", -1)):
+            (row,) = (row for row in rows if row["target"] == target)
+            assert (row["metric"], row["other"], row["count"]) == ("loss", other, 3)
+            assert (row["mean"], row["deviation"]) == pytest.approx((sign * own.mean(), own.std()))
+        assert len(rows) == 2
 
     def test_lints_do_not_mix_them(self, whole):
         findings = run_lints(Evidence(**self.rows(whole, "data")), run_id="run", at=NOW)
