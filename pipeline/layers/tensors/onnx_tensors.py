@@ -26,6 +26,9 @@ _WIDENS = {"Cast", "DequantizeLinear", "Identity"}
 _FLOATS = {"float32", "float16", "bfloat16", "double"}
 _BIAS = {**dict.fromkeys((*CONVOLUTIONS, "Gemm"), 2), "QGemm": 6, "QLinearConv": 8}
 """Operators that take a bias -> which input it is."""
+_RECURRENT_SCALES = {"DynamicQuantizeLSTM": ((8, 9), (10, 11))}
+"""Recurrent operators on integers, whose weights are (directions, inputs, rows) -> of the weights of the inputs and of the
+state, which inputs are the scale and the zero point."""
 _BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "double": 64, "int8": 8, "uint8": 8, "int4": 4, "uint4": 4}
 
 
@@ -95,23 +98,36 @@ class _Reader:
     def _recurrent(self, unit: RecurrentNode) -> None:
         """List a recurrent operator's weights as torch has them: by direction, with the gates in torch's order."""
         node, order = unit.node, GATES[unit.node.op_type]
+        inputs_first = node.op_type in _RECURRENT_SCALES
         for place, (name, kind) in enumerate(((unit.weight, "weight_ih"), (unit.recurrence, "weight_hh"))):
-            if name in self.used or kind_of(self.initializers[name]) not in _FLOATS:
+            if name in self.used:
                 continue
             self.used.add(name)
-            directions, rows, inputs = self.initializers[name].dims
+            directions, first, second = self.initializers[name].dims
+            rows, inputs = (second, first) if inputs_first else (first, second)
+            values = self._recurrent_values(node, name, place)
             for direction in range(directions):
                 suffix = f"l{unit.level}{'_reverse' if direction else ''}"
-                read = partial(_gates, self.skeleton.read, name, direction, slice(0, rows), order)
-                self._part(name, f"{unit.layer}.{kind}_{suffix}", node.op_type, (rows, inputs), read)
+                if values is not None:
+                    read = partial(_gates, values, direction, slice(0, rows), order)
+                    self._part(name, f"{unit.layer}.{kind}_{suffix}", node.op_type, (rows, inputs), read)
                 if unit.bias is None:
                     continue
                 both = slice(place * rows, (place + 1) * rows)
-                read = partial(_gates, self.skeleton.read, unit.bias, direction, both, order)
+                read = partial(_gates, partial(self.skeleton.read, unit.bias), direction, both, order)
                 self._part(
                     unit.bias, f"{unit.layer}.{kind.replace('weight', 'bias')}_{suffix}", node.op_type, (rows,), read
                 )
         self.used |= {unit.bias} if unit.bias else set()
+
+    def _recurrent_values(self, node: Any, name: str, place: int) -> Callable[[], np.ndarray] | None:
+        """Return how to read (directions, gates x hidden, inputs) in float; None of integers whose scale is no constant."""
+        if node.op_type not in _RECURRENT_SCALES:
+            return partial(self.skeleton.read, name) if kind_of(self.initializers[name]) in _FLOATS else None
+        scale, zero = (node.input[at] for at in _RECURRENT_SCALES[node.op_type][place])
+        if not {scale, zero} <= self.initializers.keys():
+            return None
+        return partial(_recurrent_dequantized, self.skeleton.read, name, scale, zero)
 
     def _part(
         self, name: str, called: str, module_type: str, shape: tuple[int, ...], read: Callable[[], np.ndarray]
@@ -121,7 +137,10 @@ class _Reader:
         bits = float(_BITS.get(kind, 32))
         size = int(np.prod(shape) * bits // 8)
         self.found.setdefault(
-            called, StoredTensor(called, module_type, "parameter", tuple(map(int, shape)), kind, bits, size, read)
+            called,
+            StoredTensor(
+                called, module_type, "parameter", tuple(map(int, shape)), kind, bits, size, read, how=_how_read(kind)
+            ),
         )
 
     def _other(self, name: str, called: str | None = None) -> None:
@@ -152,13 +171,13 @@ class _Reader:
         tensor, rounding = self.initializers[name], self.roundings.of(name)
         kind, shape = kind_of(tensor), tuple(tensor.dims)
         size, bits = _bytes(tensor), float(_BITS.get(kind, 32))
-        how = (f"{kind} widened",) if kind in ("float16", "bfloat16") else ()
+        how = _how_read(kind)
         read: Callable[[], np.ndarray] = partial(_plain, self.skeleton.read, name)
         if rounding is not None:
             if rounding.packed:
                 kind, bits = f"uint{rounding.packed}", float(rounding.packed)
                 shape = (*shape[:-1], shape[-1] * 8 // rounding.packed)
-            how, read = (f"{kind} dequantized",), partial(dequantized, self.skeleton.read, name, rounding)
+            how, read = _how_read(kind), partial(dequantized, self.skeleton.read, name, rounding)
             if rounding.block:
                 size += self._blocks_bytes(rounding)
                 bits = 8 * size / max(1, int(np.prod(shape)))
@@ -198,6 +217,13 @@ class _Reader:
         return name
 
 
+def _how_read(kind: str) -> tuple[str, ...]:
+    """Return what is done to values of a type, besides being read; nothing to those of float32."""
+    if kind in ("float16", "bfloat16"):
+        return (f"{kind} widened",)
+    return () if kind in _FLOATS else (f"{kind} dequantized",)
+
+
 def _bytes(tensor: Any) -> int:
     return -(-int(np.prod(tensor.dims, dtype=np.int64)) * _BITS.get(kind_of(tensor), 32) // 8)
 
@@ -206,12 +232,18 @@ def _plain(read: Callable[[str], np.ndarray], name: str) -> np.ndarray:
     return read(name).astype(np.float32, copy=False)
 
 
-def _gates(
-    read: Callable[[str], np.ndarray], name: str, direction: int, rows: slice, order: Sequence[int]
-) -> np.ndarray:
+def _gates(read: Callable[[], np.ndarray], direction: int, rows: slice, order: Sequence[int]) -> np.ndarray:
     """Return the rows of one direction, the blocks of its gates in the given order."""
-    blocks = np.split(read(name)[direction][rows].astype(np.float32), len(order))
+    blocks = np.split(read()[direction][rows].astype(np.float32), len(order))
     return np.concatenate([blocks[block] for block in order])
+
+
+def _recurrent_dequantized(read: Callable[[str], np.ndarray], name: str, scale: str, zero: str) -> np.ndarray:
+    """Return (directions, rows, inputs) of integers (directions, inputs, rows), whose scales are by direction, or by row."""
+    values = read(name).astype(np.float32)
+    scales, zeros = (read(part).astype(np.float32).reshape(len(values), 1, -1) for part in (scale, zero))
+    dense: np.ndarray = ((values - zeros) * scales).transpose(0, 2, 1)
+    return dense
 
 
 def _transposed(matrix: StoredTensor) -> StoredTensor:
