@@ -13,9 +13,7 @@ from ops.onnx_graph.layers import CONVOLUTIONS, WEIGHT_INPUT, attribute
 
 __all__ = ["Rounding", "Roundings", "base_name", "dequantized", "kind_of", "split"]
 
-_STORED_AS = re.compile(
-    r"(_quantized|_Q\d+|_DequantizeLinear_Output|_float16|_bfloat16|_[tT]ransposed(_\d+)?)+$"
-)
+_STORED_AS = re.compile(r"(_quantized|_Q\d+|_DequantizeLinear_Output|_float16|_bfloat16|_[tT]ransposed(_\d+)?)+$")
 _ROUNDED = re.compile(r"(_quantized|_Q\d+)$")
 _BESIDE = {
     "DynamicQuantizeMatMul": (2, 3),

@@ -15,7 +15,7 @@ from ops.onnx_graph.session import open_session, quiet_tools
 from pipeline.layers.records_file import load_layers
 from pipeline.layers.tensors.onnx_tensors import onnx_tensors
 from pipeline.measure.metrics.api import METRICS, ModelFiles
-from pipeline.models import onnx_export
+from pipeline.models import onnx_export, storage
 from pipeline.models.api import Need
 from pipeline.models.build import build
 from tests.ops.digits import Sentences
@@ -96,11 +96,21 @@ def test_figures_of_size_count_the_table(bench):
         wanted = ("parameters", "nonzeros", "sparsity", "ideal_sparse_bytes")
         counted[name] = {metric: METRICS[metric].compute(files) for metric in wanted}
     base, static = counted["base"], counted["static"]
-    assert base["parameters"] - static["parameters"] == (512 - 16) * 64
-    words = {name: int(np.count_nonzero(tensors(file_of(bench, name))[WORDS].read())) for name in counted}
-    assert words["static"] < words["base"], "small values are rounded to zero"
+    network = storage.load(bench.artifacts.path(bench.sources["base"].model)).module
+    values = [parameter.detach().numpy() for parameter in network.parameters()]
+    assert base["parameters"] == sum(array.size for array in values)
+    assert base["nonzeros"] == sum(np.count_nonzero(array) for array in values)
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(file_of(bench, "static")).graph.initializer}
+    assert not any(array.any() for name, array in stored.items() if name.endswith("weight_zero_point"))
+    weights = [
+        array
+        for name, array in stored.items()
+        if name.removesuffix("_quantized").endswith((".weight", ".bias")) or name == ROUNDED
+    ]
+    assert static["parameters"] == sum(array.size for array in weights) == base["parameters"] - (512 - 16) * 64
+    assert static["nonzeros"] == sum(np.count_nonzero(array) for array in weights)
     assert static["sparsity"] == pytest.approx(1 - static["nonzeros"] / static["parameters"])
-    assert static["sparsity"] < 0.05
+    assert 0 < static["sparsity"] < 0.05, "small values are rounded to zero"
     assert static["ideal_sparse_bytes"] > 300 * 64 * 0.9 + 16 * 64 * 4, "no file is smaller than its tables"
 
 
