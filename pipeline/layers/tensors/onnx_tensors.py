@@ -14,6 +14,7 @@ import numpy as np
 from ops.onnx_graph.layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
 from ops.onnx_graph.recurrent import GATES, RecurrentNode, recurrent_nodes
 from pipeline.layers.tensors.dequantize import Rounding, Roundings, base_name, dequantized, kind_of, split
+from pipeline.layers.tensors.graph_values import WIDENING, GraphValues
 from pipeline.layers.tensors.onnx_file import Skeleton, open_skeleton
 from pipeline.layers.tensors.tensor import StoredTensor
 
@@ -22,7 +23,6 @@ _LOOKED_UP = re.compile(r"embedding(_\d+)?$")
 """What the exporter calls the result of a lookup: as a constant, it is what folding left of a table of positions."""
 _INPUTS_FIRST = "Conv1D"
 """Class of GPT-2's linear layer, whose weight is (inputs, outputs) in the code."""
-_WIDENS = {"Cast", "DequantizeLinear", "Identity"}
 _FLOATS = {"float32", "float16", "bfloat16", "double"}
 _BIAS = {**dict.fromkeys((*CONVOLUTIONS, "Gemm"), 2), "QGemm": 6, "QLinearConv": 8}
 """Operators that take a bias -> which input it is."""
@@ -40,12 +40,8 @@ def onnx_tensors(path: Path) -> Sequence[StoredTensor]:
 class _Reader:
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton, self.graph = skeleton, skeleton.model.graph
-        self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
-        self.producers = {output: node for node in self.graph.node for output in node.output}
-        self.users: dict[str, Any] = {}
-        for node in self.graph.node:
-            for name in node.input:
-                self.users.setdefault(name, node)
+        self.values = GraphValues(self.graph)
+        self.initializers = self.values.initializers
         self.roundings = Roundings(self.graph)
         self.found: dict[str, StoredTensor] = {}
         self.used: set[str] = set()
@@ -87,13 +83,21 @@ class _Reader:
             self._add(name, called, node.op_type, turned=turned, output_axis=int(inputs_first))
 
     def _bias(self, matrix: MatrixNode) -> None:
-        node = matrix.node
+        node, called = matrix.node, f"{matrix.layer.name}.bias"
         place = _BIAS.get(node.op_type)
-        if place is None or len(node.input) <= place or not node.input[place]:
+        if place is None:
             return
-        name = self._source(node.input[place])
-        if name is not None and name not in self.used:
-            self._other(name, f"{matrix.layer.name}.bias")
+        if len(node.input) > place and node.input[place]:
+            name = self.values.constant(node.input[place])
+            if name is not None and name not in self.used:
+                self._other(name, called)
+            return
+        # of a convolution, it is spread over the axes of a picture where it is added by a node of its own
+        behind = self.values.added_bias(str(node.output[0]), matrix.layer.name)
+        if behind is not None and node.op_type in CONVOLUTIONS and behind[1] not in self.used:
+            self._other(behind[1], called)
+            if called in self.found:
+                self.found[called] = _flattened(self.found[called])
 
     def _recurrent(self, unit: RecurrentNode) -> None:
         """List a recurrent operator's weights as torch has them: by direction, with the gates in torch's order."""
@@ -201,20 +205,11 @@ class _Reader:
 
     def _user(self, name: str) -> str:
         """Return the operator that a constant is for: behind what widens it."""
-        while (node := self.users.get(name)) is not None:
-            if node.op_type not in _WIDENS:
-                return str(node.op_type)
-            name = node.output[0]
+        while users := self.values.users.get(name):
+            if users[0].op_type not in WIDENING:
+                return str(users[0].op_type)
+            name = users[0].output[0]
         return ""
-
-    def _source(self, name: str) -> str | None:
-        """Follow dequantization and casts back to an initialiser."""
-        while name not in self.initializers:
-            node = self.producers.get(name)
-            if node is None or node.op_type not in _WIDENS:
-                return None
-            name = node.input[0]
-        return name
 
 
 def _how_read(kind: str) -> tuple[str, ...]:
@@ -250,6 +245,15 @@ def _transposed(matrix: StoredTensor) -> StoredTensor:
     """Return a matrix with its axes, and so its inputs and outputs, the other way round."""
     read = partial(_read_transposed, matrix.read)
     return replace(matrix, shape=matrix.shape[::-1], output_axis=1 - matrix.output_axis, read=read)
+
+
+def _flattened(tensor: StoredTensor) -> StoredTensor:
+    """Return a tensor with one axis."""
+    return replace(tensor, shape=(tensor.size,), read=partial(_read_flat, tensor.read))
+
+
+def _read_flat(read: Callable[[], np.ndarray]) -> np.ndarray:
+    return read().reshape(-1)
 
 
 def _read_transposed(read: Callable[[], np.ndarray]) -> np.ndarray:

@@ -99,6 +99,17 @@ def test_a_normalisation_is_folded_along_the_outputs_of_a_transposed_convolution
         assert changes[site].sqnr_db > 100, site
 
 
+@pytest.mark.parametrize("name", ["static", "dynamic"])
+def test_a_bias_that_is_added_by_a_node_of_its_own_is_the_layers(bench, name):
+    """The quantizer takes it out of a transposed convolution in groups, for which kernels know none."""
+    changes = {(change.place, change.site): change for change in bench.compare(name, "base")[0]}
+    bias = changes["parameter", "up2.bias"]
+    assert (bias.status, bias.how) == ("compared", ["reference: 'bn2' folded in"])
+    assert bias.sqnr_db > 100
+    assert not [site for _, site in changes if site.startswith("up2.bias_")]
+    assert changes["activation", "bn2"].sqnr_db > 20, "its output is what the bias was added to"
+
+
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_stack_of_matrices_has_its_outputs_in_each(tmp_path, transposed):
     values = np.random.default_rng(0).standard_normal((4, 5, 7)).astype(np.float32)  # 4 matrices of 5 inputs, 7 outputs
