@@ -106,15 +106,15 @@ class Timing:
         missing = self.missing(ingested)
         if not missing:
             return Timed()
-        candidates, damaged = self._sound(self.candidates())
+        sound, damaged = self._sound(self.candidates())
         with self.artifacts.scratch_folder() as folder:
             result = run_session(
-                candidates,
+                sound,
                 targets=self.targets,
                 inputs=write_inputs(data, folder, samples=self.preset.samples),
                 preset=self.preset,
                 folder=folder,
-                wanted=set(missing) - {job.model for job, _ in damaged},
+                wanted=set(missing),
                 plugins=self.plugins,
                 progress=progress,
             )
@@ -126,7 +126,7 @@ class Timing:
             Ingested(self._key(candidate))
             for candidates in missing.values()
             for candidate in candidates
-            if candidate in candidates and (candidate.model_key, candidate.target) not in failed
+            if candidate in sound and (candidate.model_key, candidate.target) not in failed
         ]
         return Timed([*records, *done], [*damaged, *failures])
 

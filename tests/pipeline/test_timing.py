@@ -70,17 +70,32 @@ def test_what_has_figures_is_not_timed_again(timing):
     made = timing({"base"})
     timed = run(made)
     (done,) = (record for record in timed.records if isinstance(record, Ingested))
-    key = made.plan.steps[0].key
-    assert done.evidence_key == timing_key(
-        key,
-        source=made.plan.facts.export_key(key),
-        target=made.targets["onnxruntime"],
-        preset=PRESET.model_dump(mode="json"),
-        device=device_id(),
-        data=made.plan.facts.data_fingerprint,
-    )
+    assert done.evidence_key == timing_of(made, made.plan.steps[0].key)
     assert timed.failures == []
     assert run(made, {done.evidence_key}).records == []
+
+
+def test_a_model_whose_file_is_damaged_is_not_timed_and_not_taken_for_timed(timing, artifacts):
+    made = timing({"base", "base/a"})
+    keys = {step.path: step.key for step in made.plan.steps}
+    file = artifacts.path(made.plan.facts.export_key(keys["base/a"])) / ONNX_FILE
+    file.write_text("b" * file.stat().st_size)
+    timed = run(made)
+    ((job, failed),) = timed.failures
+    assert (job.path, job.target) == ("base/a", "onnxruntime")
+    assert "was damaged" in failed.error
+    assert {record.model_key for record in timed.records if isinstance(record, TimingSamples)} == {keys["base"]}
+    assert [record for record in timed.records if isinstance(record, Ingested)] == [
+        Ingested(timing_of(made, keys["base"]))
+    ]
+
+
+def timing_of(made, model):
+    """Key of a model's timings here."""
+    return timing_key(
+        model, source=made.plan.facts.export_key(model), target=made.targets["onnxruntime"],
+        preset=PRESET.model_dump(mode="json"), device=device_id(), data=made.plan.facts.data_fingerprint,
+    )  # fmt: skip
 
 
 def test_a_model_that_could_not_be_timed_is_a_failed_job(timing):
