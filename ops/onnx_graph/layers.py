@@ -32,7 +32,7 @@ WEIGHT_INPUT = {
 """Operators that multiply matrices -> which input is the weight, where it is a constant."""
 CONVOLUTIONS = {"Conv", "ConvInteger", "ConvTranspose", "FusedConv", "QLinearConv"}
 _PASSES_ON = {"DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose"}
-_SUFFIX = re.compile(r"(_transposed)?(_quantized|_Q\d+|_float16|_bfloat16)?$")
+_SUFFIX = re.compile(r"(_[tT]ransposed(_\d+)?)?(_quantized|_Q\d+|_float16|_bfloat16)?$")
 _SCOPES, _CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
 _LAYER_RECORDS = {_SCOPES, _CLASSES}
 """Where torch's exporter keeps a node's modules: their names and their classes, outermost first, the operator last."""

@@ -11,7 +11,7 @@ from typing import Any
 GATES = {"DynamicQuantizeLSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1), "RNN": (0,)}
 """Recurrent operators -> which block of rows in the file is each gate of torch's, in torch's order."""
 _SCOPES = "pkg.torch.onnx.name_scopes"
-_NAMED = re.compile(r"(.*)\.weight_ih_l(\d+)$")
+_NAMED = re.compile(r"(.*)\.weight_ih_l(\d+)(_quantized)?$")
 
 
 @dataclass(frozen=True, slots=True)

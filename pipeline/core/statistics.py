@@ -91,6 +91,16 @@ Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 """Standard errors from the middle of a normal distribution to the ends of its 95 % interval."""
 
 
+def normal_interval(mean: float, deviation: float, count: int) -> Interval:
+    """Interval of the mean of `count` values with that standard deviation; of paired data the values are differences.
+
+    Of right and wrong answers it is the Wald interval for paired proportions (Agresti, Categorical Data Analysis, 3rd
+    edition, section 11.1).
+    """
+    half = Z * deviation / math.sqrt(count)
+    return Interval(mean, mean - half, mean + half)
+
+
 def wilson(successes: int, count: int) -> Interval:
     """Interval of a share (Wilson, 1927): right also near 0 and 1 and for small counts.
 

@@ -12,6 +12,7 @@ from pipeline.store.records.run_records import Change, Distribution, Finding, La
 
 DISTRIBUTIONS, CHANGES, FINDINGS, SAMPLES = "distributions.jsonl", "changes.jsonl", "findings.jsonl", "samples.npz"
 TIMES = "times.jsonl"
+_LAYERS = "layers.json"
 R = TypeVar("R", Distribution, Change, Finding, LayerTime)
 
 
@@ -28,9 +29,6 @@ def load_records(kind: type[R], file: Path) -> list[R]:
         return []
     with file.open() as stream:
         return [kind(**json.loads(line)) for line in stream]
-
-
-_ARRAYS, _TEXTS, _LAYERS = "predictions.npz", "predictions.json", "layers.json"
 
 
 def save_layers(layers: Sequence[Layer], folder: Path) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from ops.core.tasks.task import TASKS
 from pipeline.core.keys import Key
-from pipeline.layers.records_file import _ARRAYS, _TEXTS
 from pipeline.measure.metrics.api import Predictions
 from pipeline.store.records.run_records import PredictionSet
+
+_ARRAYS, _TEXTS = "predictions.npz", "predictions.json"
 
 
 def save_predictions(predictions: Predictions, folder: Path) -> None:

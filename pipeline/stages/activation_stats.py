@@ -45,7 +45,7 @@ class ActivationParams:
 class ActivationsStage(Stage[ActivationParams]):
     """Distributions and samples of the outputs of every model's layers."""
 
-    name, version, params = "activations", 3, ActivationParams
+    name, version, params = "activations", 4, ActivationParams
     needs = ("operation", "export")
 
     def key_on(
@@ -103,8 +103,8 @@ class ActivationsStage(Stage[ActivationParams]):
             file = artifacts.folder(sources.export) / storage.ONNX_FILE
         folds = folds_of(artifacts.folder(sources.export) / storage.ONNX_FILE) if sources.export else {}
         samples += onnx_activations(file, _batches(worker), scene, folds)
-        shapes = {tensor.name: tensor.shape for tensor in tensors_of(model)}
-        save_records(activation_records(sources.model, samples, shapes, INSTANCES, folds), folder / DISTRIBUTIONS)
+        tensors = {tensor.name: tensor for tensor in tensors_of(model)}
+        save_records(activation_records(sources.model, samples, tensors, INSTANCES, folds), folder / DISTRIBUTIONS)
         save_samples({f"{sample.stage}|{sample.site}": sample for sample in samples}, folder / SAMPLES)
         return {"instances": INSTANCES}
 

@@ -17,7 +17,7 @@ from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.layers.records_file import load_layers
 from pipeline.measure.instance_values import load_values, save_values
 from pipeline.measure.metrics.api import Estimate, ModelFiles
-from pipeline.measure.metrics.compute import compute, identities
+from pipeline.measure.metrics.compute import compute, failure_message, identities
 from pipeline.measure.predictions import load_predictions
 from pipeline.models.storage import ONNX_FILE
 from pipeline.stages.predict import PREDICT
@@ -117,10 +117,7 @@ class MeasureStage(Stage[MeasureParams]):
     def failure(self, job: Job[MeasureParams], recording: Recording) -> str | None:
         """Metrics that failed, and why: the job is tried again next time."""
         failed = recording.artifacts.manifest(job.key).get("failed")
-        if not failed:
-            return None
-        problems = "; ".join(f"metric '{name}': {problem}" for name, problem in failed.items())
-        return f"{problems}. The other metrics are kept"
+        return failure_message(failed) if failed else None
 
 
 MEASURE = register(MeasureStage())

@@ -12,9 +12,10 @@ from pipeline.core.environment import device_id
 from pipeline.core.keys import Key
 from pipeline.engine.jobs import Job
 from pipeline.engine.stage import Planning, Recording, Stage, register
+from pipeline.measure.metrics.compute import failure_message
 from pipeline.measure.timing.inputs import write_inputs
 from pipeline.measure.timing.preset import parse_preset
-from pipeline.measure.timing.records import records_of
+from pipeline.measure.timing.records import FailedMetrics, measures_of, records_of
 from pipeline.measure.timing.results import Candidate, load_session, save_session
 from pipeline.measure.timing.session import run_session
 from pipeline.measure.timing.worker_client import MeasureError
@@ -97,10 +98,17 @@ class LatencyStage(Stage[LatencyParams]):
         return {"device": device_id()}
 
     def records(self, job: Job[LatencyParams], recording: Recording) -> list[Record]:
-        """The samples, and the metrics of them."""
+        """The samples, and the metrics of them; `failure` tells which of the metrics raise."""
         device = recording.artifacts.manifest(job.key)["device"]
         session = load_session(recording.artifacts.folder(job.key))
-        return records_of(session, device=device, run_id=recording.run_id)
+        return records_of(session, device=device, run_id=recording.run_id, failed={})
+
+    def failure(self, job: Job[LatencyParams], recording: Recording) -> str | None:
+        """Metrics that failed, and why: the model is timed again next time."""
+        failed: FailedMetrics = {}
+        measures_of(load_session(recording.artifacts.folder(job.key)), failed)
+        problems = failed.get((job.model, job.target))
+        return failure_message(problems) if problems else None
 
 
 LATENCY = register(LatencyStage())

@@ -13,9 +13,10 @@ from pipeline.core.environment import device_id
 from pipeline.core.keys import Key, evidence_key
 from pipeline.engine.jobs import Failed, Job
 from pipeline.engine.stage import NoParameters, Planning
+from pipeline.measure.metrics.compute import failure_message
 from pipeline.measure.timing.inputs import write_inputs
 from pipeline.measure.timing.preset import Preset
-from pipeline.measure.timing.records import records_of
+from pipeline.measure.timing.records import FailedMetrics, records_of
 from pipeline.measure.timing.results import Candidate, Case, SessionResult
 from pipeline.measure.timing.session import run_session
 from pipeline.models.storage import ONNX_FILE
@@ -105,27 +106,29 @@ class Timing:
         missing = self.missing(ingested)
         if not missing:
             return Timed()
-        candidates, damaged = self._sound(self.candidates())
+        sound, damaged = self._sound(self.candidates())
         with self.artifacts.scratch_folder() as folder:
             result = run_session(
-                candidates,
+                sound,
                 targets=self.targets,
                 inputs=write_inputs(data, folder, samples=self.preset.samples),
                 preset=self.preset,
                 folder=folder,
-                wanted=set(missing) - {job.model for job, _ in damaged},
+                wanted=set(missing),
                 plugins=self.plugins,
                 progress=progress,
             )
-        records = records_of(result, device=device_id(), run_id=run_id)
-        failed = {(failure.case.model_key, failure.case.target) for failure in result.failures}
+        failed_metrics: FailedMetrics = {}
+        records = records_of(result, device=device_id(), run_id=run_id, failed=failed_metrics)
+        failures = self._failures(result, failed_metrics)
+        failed = {(job.model, job.target) for job, _ in failures}
         done = [
             Ingested(self._key(candidate))
             for candidates in missing.values()
             for candidate in candidates
-            if candidate in candidates and (candidate.model_key, candidate.target) not in failed
+            if candidate in sound and (candidate.model_key, candidate.target) not in failed
         ]
-        return Timed([*records, *done], [*damaged, *self._failures(result)])
+        return Timed([*records, *done], [*damaged, *failures])
 
     def _sound(self, candidates: list[Candidate]) -> tuple[list[Candidate], list[tuple[Job[NoParameters], Failed]]]:
         """Those whose files are what was written, and a failed job for each of the others: no figure is taken of it."""
@@ -156,20 +159,25 @@ class Timing:
         folder = self.artifacts.path(predict.params.source).resolve()
         return folder / ONNX_FILE if self.plan.facts.accepts[target] is Format.ONNX else folder
 
-    def _failures(self, result: SessionResult) -> list[tuple[Job[NoParameters], Failed]]:
-        """One per model and target; where conditions failed differently, each with its error."""
+    def _failures(self, result: SessionResult, failed_metrics: FailedMetrics) -> list[tuple[Job[NoParameters], Failed]]:
+        """One per model and target: conditions that failed, each with its error where they differ, and failed metrics.
+
+        Models with a failed metric are timed again next time: the session is no artifact that it could be computed from.
+        """
         errors: dict[tuple[str, str], dict[str, Case]] = {}
         for failure in result.failures:
             errors.setdefault((failure.case.model_key, failure.case.target), {})[failure.error] = failure.case
         steps = self.plan.by_key()
         known = {(candidate.model_key, candidate.target): self._key(candidate) for candidate in self.candidates()}
-        found = []
-        for (model, target), own in errors.items():
-            step = steps[Key(model)]
+        failures = []
+        for model, target in dict.fromkeys((*errors, *failed_metrics)):
+            own = errors.get((model, target), {})
             texts = [error if len(own) == 1 else f"{_condition(case)}: {error}" for error, case in own.items()]
-            job = _job(known[model, target], step, target)
-            found.append((job, Failed(job.key, None, "; ".join(texts))))
-        return found
+            if problems := failed_metrics.get((model, target)):
+                texts.append(failure_message(problems))
+            job = _job(known[model, target], steps[Key(model)], target)
+            failures.append((job, Failed(job.key, None, "; ".join(texts))))
+        return failures
 
     def _run(self, candidate: Candidate) -> Job[RunParams]:
         """The job that has made the candidate's predictions."""

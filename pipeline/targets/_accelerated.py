@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ops.core.operation import Format
-from pipeline.targets._onnxruntime import OrtSession, open_runtime_session, require_provider, session_options
+from ops.onnx_graph.session import CPU
+from pipeline.targets._onnxruntime import OrtSession, open_runtime_session, require_provider, runtime_options
 
-_CPU = "CPUExecutionProvider"
 _TENSOR_CORE_CHANNELS = 16
 """Tensor cores load 16 bytes at a time: 16 channels in int8, twice the 8 of float16."""
 _INSTALL = "pip install onnxruntime-gpu (in place of onnxruntime)"
@@ -48,8 +48,8 @@ class AcceleratedOrt:
     def open(self, model: Path, *, threads: int) -> OrtSession:
         """Open an ONNX file. Inputs and outputs stay in main memory: copying them is part of a run."""
         self.require()
-        providers = [(self.provider, self.provider_options()), (_CPU, {})]
-        return OrtSession(open_runtime_session(model, session_options(threads, "all"), providers), model)
+        providers = [(self.provider, self.provider_options()), *CPU]
+        return OrtSession(open_runtime_session(model, runtime_options(threads, "all"), providers), model)
 
     def kernels(self, model: Path) -> Mapping[str, float]:
         """Unknown: these providers do not say in which precision they run a node."""

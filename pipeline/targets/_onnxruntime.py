@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from ops.onnx_graph.session import Optimization, create_session, session_options
 from pipeline.core.machine.cpu_quota import cores
 from pipeline.targets.api import MissingRuntimeError, TargetError, needs_module
 
@@ -14,14 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     import onnxruntime as ort
 
-Optimization = Literal["all", "extended", "basic", "none"]
-_LEVELS = {
-    "all": "ORT_ENABLE_ALL",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "basic": "ORT_ENABLE_BASIC",
-    "none": "ORT_DISABLE_ALL",
-}
-_ERRORS_ONLY = 3
 _TEXTS = 2  # axes: instances, tokens
 INSTALL = "pip install onnxruntime"
 
@@ -42,23 +35,9 @@ def require_provider(provider: str, *, install: str = INSTALL) -> None:
         )
 
 
-def session_options(threads: int, optimization: Optimization) -> ort.SessionOptions:
-    """Options that are the same for predictions and for timings.
-
-    Threads of a pool that spin while they wait burn CPU time without doing work: with spinning, CPU time would say
-    nothing about the model.
-    """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or cores()
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[optimization])
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = _ERRORS_ONLY
-    return options
+def runtime_options(threads: int, optimization: Optimization) -> ort.SessionOptions:
+    """Options that are the same for predictions and for timings; no threads: one for each core."""
+    return session_options(threads=threads or cores(), optimize=optimization)
 
 
 @functools.cache
@@ -76,15 +55,18 @@ def open_runtime_session(
 ) -> ort.InferenceSession:
     """Open a file.
 
+    Args:
+        model: the ONNX file.
+        options: those of `runtime_options`, and what the caller adds.
+        providers: execution providers with their options.
+
     Raises:
         TargetError: naming the file and ONNX Runtime's reason.
     """
-    import onnxruntime as ort
-
     if not model.is_file():
         raise TargetError(f"{model}: there is no such ONNX file")
     try:
-        return ort.InferenceSession(model, options, providers=list(providers))
+        return create_session(model, options, providers)
     except runtime_errors() as error:
         raise TargetError(f"{model}: ONNX Runtime refuses the model: {first_line(error)}") from None
 

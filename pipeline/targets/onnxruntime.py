@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ops.core.operation import Format
+from ops.onnx_graph.session import CPU, Optimization
 from pipeline.targets._onnxruntime import (
-    Optimization,
     OrtSession,
     first_line,
     open_runtime_session,
     require_provider,
     runtime_errors,
-    session_options,
+    runtime_options,
 )
 from pipeline.targets.api import CPU_CHANNELS, NodeTime, TargetError, target
 
 if TYPE_CHECKING:
     import numpy as np
 
-_PROVIDER = "CPUExecutionProvider"
+_PROVIDER = CPU[0][0]
 
 
 @target("onnxruntime")
@@ -58,8 +58,8 @@ class OnnxRuntime:
     def open(self, model: Path, *, threads: int) -> OrtSession:
         """Open an ONNX file."""
         self.require()
-        options = session_options(threads, self._optimization)
-        return OrtSession(open_runtime_session(model, options, [(_PROVIDER, {})]), model)
+        options = runtime_options(threads, self._optimization)
+        return OrtSession(open_runtime_session(model, options, CPU), model)
 
     def node_times(
         self, model: Path, inputs: Mapping[str, np.ndarray], *, threads: int, folder: Path
@@ -68,7 +68,7 @@ class OnnxRuntime:
         from pipeline.targets._onnxruntime_profile import node_times
 
         self.require()
-        return node_times(model, session_options(threads, self._optimization), [(_PROVIDER, {})], inputs, folder)
+        return node_times(model, runtime_options(threads, self._optimization), CPU, inputs, folder)
 
     def kernels(self, model: Path) -> Mapping[str, float]:
         """Share of the MACs per precision, read off the graph that ONNX Runtime made of the file."""

@@ -31,3 +31,44 @@ def test_the_others_are_kept_and_it_is_tried_again(tmp_path):
     mended.touch()
     assert place.run(*words)[0] == 0
     assert place.sql(figures) == [("accuracy",), ("file_bytes",), ("moody",)]
+
+
+TIMED_PLUGIN = """\
+from pathlib import Path
+
+from pipeline.measure.metrics.api import Better, Timings, metric
+
+
+@metric(unit="", better=Better.NEITHER)
+def moody(evidence: Timings) -> float:
+    if not Path({mended!r}).exists():
+        raise KeyError("oops")
+    return 7.0
+"""
+
+
+def test_timings_are_kept_where_a_metric_of_them_raises(tmp_path):
+    """Under the quick preset both the rough figure and the session at the end compute it."""
+    mended, plugin = tmp_path / "mended", tmp_path / "moody_plugin.py"
+    plugin.write_text(TIMED_PLUGIN.format(mended=str(mended)))
+    place = Place(tmp_path)
+    words = ["recipe=small", "bench=smoke", "plugins=[moody_plugin]", "~recipe.tree.base.then"]
+    figures = (
+        "SELECT DISTINCT metric FROM measurements WHERE metric IN ('latency_p50', 'load_time', 'moody') ORDER BY 1"
+    )
+    code, out, err = place.run(*words)
+    assert code == 1, err
+    assert "Traceback" not in err
+    assert place.sql(figures) == [("latency_p50",), ("load_time",)]
+    failed = place.sql("SELECT job, error FROM steps WHERE outcome = 'failed' ORDER BY ALL")
+    error = f"metric 'moody': KeyError: 'oops' ({plugin}:9). The other metrics are kept"
+    assert failed == [("latency", error), ("timing", error)]
+    assert "failed   base (latency): metric 'moody': KeyError: 'oops'" in err
+    assert [row.split()[:2] for row in out.splitlines() if "metric 'moody'" in row] == [
+        ["base", "latency"], ["base", "timing"],
+    ]  # fmt: skip
+    ((runs,),) = place.sql("SELECT runs FROM timings")
+    assert runs >= 11
+    mended.touch()
+    assert place.run(*words)[0] == 0
+    assert place.sql(figures) == [("latency_p50",), ("load_time",), ("moody",)]

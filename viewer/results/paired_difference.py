@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.statistics import Z
+from pipeline.core.statistics import normal_interval
 from viewer.format.metrics import Better, MeasuredValue, MetricInfo, Pairing
 from viewer.results.queries import Setting, instance_values, speedups
 
@@ -77,15 +77,10 @@ def _of_evaluations(mine: np.ndarray, other: np.ndarray, values: tuple[float, fl
 
 
 def of_instances(mine: np.ndarray, other: np.ndarray) -> MeasuredValue:
-    """Return the mean difference of values of the same instances, float64 (instances,) each, with its 95 % interval.
-
-    Of right and wrong answers it is the Wald interval for paired proportions (Agresti, Categorical Data Analysis, 3rd
-    edition, section 11.1).
-    """
+    """Return the mean difference of values of the same instances, float64 (instances,) each, with its 95 % interval."""
     differences = mine - other
-    difference = float(differences.mean())
-    half = Z * float(differences.std()) / math.sqrt(differences.size)
-    return MeasuredValue(difference, difference - half, difference + half)
+    interval = normal_interval(float(differences.mean()), float(differences.std()), differences.size)
+    return MeasuredValue(interval.value, interval.low, interval.high)
 
 
 def of_speedup(speedup: MeasuredValue, reference: float, *, less: bool) -> MeasuredValue:

@@ -38,6 +38,8 @@ class Effective:
     """Per axis the places that are left of the original's, or None for all."""
     read: Callable[[], np.ndarray]
     how: tuple[str, ...] = ()
+    output_axis: int = 0
+    """As `StoredTensor.output_axis`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def make_view(
             kept_axes(edited, tensor.name, tensor.shape, shapes.get(tensor.name)),
             tensor.read,
             tensor.how,
+            tensor.output_axis,
         )
         for tensor in stored.values()
     }
@@ -243,10 +246,13 @@ def _folded(view: TensorView, folds: Mapping[str, str]) -> TensorView:
         readers = [part.read for part in parts if part is not None]
         eps = view.eps.get(norm, _EPSILON)
         step = (*weight.how, f"'{norm}' folded in")
-        tensors[f"{conv}.weight"] = replace(weight, read=partial(_folded_weight, weight.read, readers, eps), how=step)
-        shape, axes = weight.shape[:1], weight.kept[:1]
+        fold = partial(_folded_weight, weight.read, readers, eps, weight.output_axis)
+        tensors[f"{conv}.weight"] = replace(weight, read=fold, how=step)
+        gamma = parts[0]
+        assert gamma is not None, "all parts are there"
+        outputs = gamma if weight.output_axis else weight
         read = partial(_folded_bias, bias.read if bias else None, readers, eps)
-        tensors[f"{conv}.bias"] = Effective(f"{conv}.bias", shape, axes, read, step)
+        tensors[f"{conv}.bias"] = Effective(f"{conv}.bias", outputs.shape[:1], outputs.kept[:1], read, step)
     return replace(view, tensors=tensors, folds=folds, gone=absent)
 
 
@@ -257,11 +263,12 @@ def _scale(readers: Sequence[Callable[[], np.ndarray]], eps: float) -> np.ndarra
 
 
 def _folded_weight(
-    read: Callable[[], np.ndarray], readers: Sequence[Callable[[], np.ndarray]], eps: float
+    read: Callable[[], np.ndarray], readers: Sequence[Callable[[], np.ndarray]], eps: float, output_axis: int
 ) -> np.ndarray:
-    weight = read()
-    scale = _scale(readers, eps).reshape([-1, *[1] * (weight.ndim - 1)])
-    folded: np.ndarray = (weight * scale).astype(np.float32)
+    weight, scale = read(), _scale(readers, eps)
+    if output_axis:  # (inputs of all groups, outputs of one group, ...)
+        scale = np.repeat(scale.reshape(-1, weight.shape[1]), weight.shape[0] * weight.shape[1] // scale.size, axis=0)
+    folded: np.ndarray = (weight * scale.reshape([*scale.shape, *[1] * (weight.ndim - scale.ndim)])).astype(np.float32)
     return folded
 
 

@@ -57,7 +57,17 @@ def find(
         by_kind.setdefault(finding.kind, []).append(finding)
     # an operation knows a folded normalisation by the convolution that it is part of
     behind = {norm: conv for conv, norm in (folds or {}).items()}
-    return [_renamed(finding, behind) for findings in by_kind.values() for finding in findings[:_LIMIT]]
+    return [_renamed(finding, behind) for findings in by_kind.values() for finding in _heaviest(findings)]
+
+
+def _heaviest(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the first findings of one kind; the last of them says how many are left out."""
+    first, left_out = list(findings[:_LIMIT]), len(findings) - _LIMIT
+    if left_out > 0:
+        first[-1] = replace(
+            first[-1], text=f"{first[-1].text}. {left_out:,} more of this kind weigh less and are not listed"
+        )
+    return first
 
 
 def _not_finite(here: Sequence[Distribution], reference: Key) -> Iterator[Finding]:

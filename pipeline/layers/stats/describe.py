@@ -16,9 +16,6 @@ from pipeline.layers.tensors.open import tensors_of
 from pipeline.layers.tensors.tensor import StoredTensor
 from pipeline.store.records.run_records import Distribution, Layer
 
-_TURNED = "Conv1D"
-"""What transformers calls GPT-2's linear layer, whose weight is (inputs, outputs). Torch's convolution is `Conv1d`."""
-
 
 def statistics(folder: Path, model: Key) -> tuple[list[Layer], list[Distribution]]:
     """Return one Layer per parameter and one Distribution per parameter and buffer of the artifact in `folder`.
@@ -43,13 +40,18 @@ def statistics(folder: Path, model: Key) -> tuple[list[Layer], list[Distribution
 def activation_records(
     model: Key,
     samples: Sequence[SiteSample],
-    shapes: Mapping[str, tuple[int, ...]],
+    tensors: Mapping[str, StoredTensor],
     instances: int,
     folds: Mapping[str, str],
 ) -> list[Distribution]:
-    """Return what is recorded of layers' outputs; `shapes` are those of the model's tensors.
+    """Return what is recorded of layers' outputs.
 
-    In a file whose normalisations were folded (convolution -> normalisation), these stand for their convolutions.
+    Args:
+        model: the model.
+        samples: of its layers' outputs.
+        tensors: the model's, by name.
+        instances: number of instances that were run.
+        folds: of a file whose normalisations were folded: convolution -> normalisation, which stands for it.
     """
     behind = {norm: conv for conv, norm in folds.items()}
     return [
@@ -65,7 +67,7 @@ def activation_records(
             channels=sample.channels,
             dead_channels=sample.dead,
             saturated=sample.saturated,
-            macs=_macs(shapes.get(f"{_weighted(sample, behind)}.weight"), sample, instances),
+            macs=_macs(tensors.get(f"{_weighted(sample, behind)}.weight"), sample, instances),
             **_columns(sample.summary),
         )
         for sample in samples
@@ -76,14 +78,13 @@ def _weighted(sample: SiteSample, behind: Mapping[str, str]) -> str:
     return behind.get(sample.site, sample.site) if sample.stage == "onnx" else sample.site
 
 
-def _macs(shape: tuple[int, ...] | None, sample: SiteSample, instances: int) -> int | None:
-    """Every output value of a convolution or linear layer is a product of a row of weights, of GPT-2's layers a column."""
-    if shape is None or len(shape) < 2 or sample.module_type.startswith("Gather"):  # noqa: PLR2004 - a matrix
+def _macs(weight: StoredTensor | None, sample: SiteSample, instances: int) -> int | None:
+    """Every output value of a convolution or linear layer is a sum of as many products."""
+    if weight is None or len(weight.shape) < 2 or sample.module_type.startswith("Gather"):  # noqa: PLR2004 - a matrix
         return None
     if "Embedding" in sample.module_type or "ConvTranspose" in sample.module_type:
         return None
-    inputs = shape[:1] if sample.module_type == _TURNED else shape[1:]
-    return sample.summary.count // instances * int(np.prod(inputs))
+    return sample.summary.count // instances * weight.products
 
 
 def _layer(model: Key, tensor: StoredTensor, summary: Summary) -> Layer:
@@ -112,7 +113,7 @@ def _distribution(
 ) -> Distribution:
     channels = dead = None
     if values.ndim > 1:
-        rows = np.moveaxis(values, _channel_axis(tensor), 0)
+        rows = np.moveaxis(values, tensor.output_axis, 0)
         channels = len(rows)
         dead = channels - int(np.count_nonzero(rows.reshape(channels, -1).any(axis=1)))
     return Distribution(
@@ -129,12 +130,6 @@ def _distribution(
         saturated=None,
         **_columns(summary),
     )
-
-
-def _channel_axis(tensor: StoredTensor) -> int:
-    """Return along which axis a stored weight has its outputs; of a transposed convolution those of one group."""
-    turned = tensor.module_type == _TURNED or tensor.module_type.startswith("ConvTranspose")
-    return int(turned and tensor.parameter == "weight")
 
 
 def _columns(summary: Summary) -> dict[str, Any]:

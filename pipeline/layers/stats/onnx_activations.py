@@ -17,6 +17,7 @@ from ops.core.operation import Batch
 from ops.onnx_graph.layers import CONVOLUTIONS, attribute, matrix_nodes
 from ops.onnx_graph.session import open_session
 from pipeline.layers.stats.activation_sampling import Saturation, Scene, Site, SiteSample
+from pipeline.layers.tensors.graph_values import GraphValues
 
 STAGE = "onnx"
 _NORMS = {"LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "SkipLayerNormalization"}
@@ -85,7 +86,7 @@ def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: 
 
 
 def _places(model: Any, folds: Mapping[str, str]) -> Iterator[ValuePlace]:
-    graph = _Graph(model)
+    graph = _Graph(model.graph)
     for matrix in matrix_nodes(model):
         if not matrix.weight:
             continue
@@ -106,25 +107,8 @@ def _places(model: Any, folds: Mapping[str, str]) -> Iterator[ValuePlace]:
             yield graph.place(name.rpartition(".")[0], node.op_type, graph.widened(node.output[0]), axis)
 
 
-class _Graph:
-    """Consumers of every value, and constants."""
-
-    def __init__(self, model: Any) -> None:
-        self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-        self.producers = {output: node for node in model.graph.node for output in node.output}
-        self.users: dict[str, list[Any]] = {}
-        for node in model.graph.node:
-            for name in node.input:
-                self.users.setdefault(name, []).append(node)
-
-    def constant(self, name: str) -> str | None:
-        """Follow casts and dequantization back to an initialiser."""
-        while name not in self.initializers:
-            node = self.producers.get(name)
-            if node is None or node.op_type not in {"Cast", "DequantizeLinear", "Identity"}:
-                return None
-            name = node.input[0]
-        return name
+class _Graph(GraphValues):
+    """The outputs of layers among a graph's values."""
 
     def widened(self, value: str) -> str:
         """Return the float value that integers become: rows of an int8 table are dequantized after the lookup."""
@@ -134,28 +118,20 @@ class _Graph:
     def end(self, node: Any, layer: str) -> str:
         """Return the value that is the layer's output: after the scaling of integer products, and after its bias."""
         value = str(node.output[0])
-        integer = node.op_type in _INTEGER
-        while len(users := self.users.get(value, [])) == 1:
-            user = users[0]
-            other = next((name for name in user.input if name != value), "")
-            scales = integer and user.op_type in {"Cast", "Mul"}
-            bias = user.op_type == "Add" and self._is_bias(other, layer)
-            if not (scales or bias):
-                break
+        while True:
+            bias = self.added_bias(value, layer)
+            if bias is not None:
+                return str(bias[0].output[0])
+            user = self.only_user(value)
+            if user is None or node.op_type not in _INTEGER or user.op_type not in {"Cast", "Mul"}:
+                return value
             value = str(user.output[0])
-            if bias:
-                break
-        return value
 
     def place(self, site: str, operator: str, value: str, axis: int) -> ValuePlace:
         """Describe a layer's output by what is done with it."""
         users = self.users.get(value, [])
         rectified = bool(users) and all(user.op_type == "Relu" for user in users)
         return ValuePlace(site, operator, value, axis, rectified, self._saturation(value))
-
-    def _is_bias(self, name: str, layer: str) -> bool:
-        constant = self.constant(name)
-        return constant is not None and constant.startswith((f"{layer}.bias", f"{layer}.weight_bias"))
 
     def _saturation(self, value: str) -> Saturation | None:
         """Return the range of the quantized type that the output is rounded to, through a ReLU if there is one."""

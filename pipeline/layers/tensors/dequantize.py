@@ -13,7 +13,8 @@ from ops.onnx_graph.layers import CONVOLUTIONS, WEIGHT_INPUT, attribute
 
 __all__ = ["Rounding", "Roundings", "base_name", "dequantized", "kind_of", "split"]
 
-_STORED_AS = re.compile(r"(_quantized|_Q\d+|_DequantizeLinear_Output|_float16|_bfloat16|_transposed)+$")
+_STORED_AS = re.compile(r"(_quantized|_Q\d+|_DequantizeLinear_Output|_float16|_bfloat16|_[tT]ransposed(_\d+)?)+$")
+_ROUNDED = re.compile(r"(_quantized|_Q\d+)$")
 _BESIDE = {
     "DynamicQuantizeMatMul": (2, 3),
     "MatMulIntegerToFloat": (3, 5),
@@ -60,7 +61,7 @@ class Roundings:
         return rounding or self._named(name, dims)
 
     def _behind(self, name: str, dims: tuple[int, ...], axes: set[int]) -> Rounding | None:
-        """Look at who uses a value that holds integers of a constant, of which the axes `kept` are whole."""
+        """Look at who uses a value that holds integers of a constant, of which the given axes are whole."""
         for node, place in self._users.get(name, []):
             rounding = self._said(node, place, dims, axes)
             if rounding is not None and all(scale in self._initializers for scale in rounding.scales):
@@ -115,7 +116,8 @@ class Roundings:
 
     def _named(self, name: str, dims: tuple[int, ...]) -> Rounding | None:
         """Return the rounding that ONNX Runtime's dynamic quantization leaves: the scale is applied far behind the product."""
-        scale, zero = f"{base_name(name)}_scale", f"{base_name(name)}_zero_point"
+        source = _ROUNDED.sub("", name)  # a transposed copy has scales of its own
+        scale, zero = f"{source}_scale", f"{source}_zero_point"
         if kind_of(self._initializers[name]) not in ("int8", "uint8") or scale not in self._initializers:
             return None
         convolved = any(node.op_type in CONVOLUTIONS for node, _ in self._users.get(name, []))

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.errors import reason
+from pipeline.layers.tensors.tensor import LayerError
 from pipeline.layers.tensors.torch_file import read_raw, widened
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # field numbers of ModelProto, GraphProto, TensorProto
@@ -32,7 +34,30 @@ class Skeleton:
 
 
 def open_skeleton(path: Path) -> Skeleton:
-    """Read an ONNX file's graph and where its weights are."""
+    """Read an ONNX file's graph and where its weights are.
+
+    Raises:
+        LayerError: if it is none, or damaged; `Skeleton.read` raises it where the weights cannot be read.
+    """
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx, without types
+
+    try:
+        model, places = _parse(path)
+    except (DecodeError, IndexError, OSError, ValueError) as error:
+        raise LayerError(f"{path}: the tensors cannot be read, the file is damaged: {reason(error)}") from error
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def read(name: str) -> np.ndarray:
+        try:
+            return _values(path, tensors[name], places.get(name))
+        except (KeyError, OSError, ValueError) as error:
+            raise LayerError(f"{path}: the values of '{name}' cannot be read: {reason(error)}") from error
+
+    return Skeleton(model, read)
+
+
+def _parse(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
+    """Return the graph, and name of a large initialiser -> where its data begin in the file, and their length."""
     import onnx
 
     content = bytearray()
@@ -50,13 +75,7 @@ def open_skeleton(path: Path) -> Skeleton:
                 else:
                     graph += pages[inner_start:inner_last]
             content += bytes([_GRAPH << 3 | _BYTES]) + _varint(len(graph)) + graph
-    model = onnx.ModelProto.FromString(bytes(content))
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-
-    def read(name: str) -> np.ndarray:
-        return _values(path, tensors[name], places.get(name))
-
-    return Skeleton(model, read)
+    return onnx.ModelProto.FromString(bytes(content)), places
 
 
 def _tensor(pages: mmap.mmap, first: int, last: int, places: dict[str, tuple[int, int]]) -> bytes:

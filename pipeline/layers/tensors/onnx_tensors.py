@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,21 @@ import numpy as np
 from ops.onnx_graph.layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
 from ops.onnx_graph.recurrent import GATES, RecurrentNode, recurrent_nodes
 from pipeline.layers.tensors.dequantize import Rounding, Roundings, base_name, dequantized, kind_of, split
+from pipeline.layers.tensors.graph_values import WIDENING, GraphValues
 from pipeline.layers.tensors.onnx_file import Skeleton, open_skeleton
 from pipeline.layers.tensors.tensor import StoredTensor
 
 _CONSTANTS = ("_scale", "_zero_point", "_scales", "_zero_points", "_QuantizeLinear_Input")
 _LOOKED_UP = re.compile(r"embedding(_\d+)?$")
 """What the exporter calls the result of a lookup: as a constant, it is what folding left of a table of positions."""
-_WIDENS = {"Cast", "DequantizeLinear", "Identity"}
+_INPUTS_FIRST = "Conv1D"
+"""Class of GPT-2's linear layer, whose weight is (inputs, outputs) in the code."""
 _FLOATS = {"float32", "float16", "bfloat16", "double"}
 _BIAS = {**dict.fromkeys((*CONVOLUTIONS, "Gemm"), 2), "QGemm": 6, "QLinearConv": 8}
 """Operators that take a bias -> which input it is."""
+_RECURRENT_SCALES = {"DynamicQuantizeLSTM": ((8, 9), (10, 11))}
+"""Recurrent operators on integers, whose weights are (directions, inputs, rows) -> of the weights of the inputs and of the
+state, which inputs are the scale and the zero point."""
 _BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "double": 64, "int8": 8, "uint8": 8, "int4": 4, "uint4": 4}
 
 
@@ -34,12 +40,8 @@ def onnx_tensors(path: Path) -> Sequence[StoredTensor]:
 class _Reader:
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton, self.graph = skeleton, skeleton.model.graph
-        self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
-        self.producers = {output: node for node in self.graph.node for output in node.output}
-        self.users: dict[str, Any] = {}
-        for node in self.graph.node:
-            for name in node.input:
-                self.users.setdefault(name, node)
+        self.values = GraphValues(self.graph)
+        self.initializers = self.values.initializers
         self.roundings = Roundings(self.graph)
         self.found: dict[str, StoredTensor] = {}
         self.used: set[str] = set()
@@ -64,43 +66,72 @@ class _Reader:
             return  # several products with one weight: it is in the file once
         called = f"{matrix.layer.name}.weight"
         self.used.add(name)
+        inputs_first = matrix.layer.types[0] == _INPUTS_FIRST
         if node.op_type == "MatMulNBits":
-            self.found.setdefault(called, _blockwise(self.skeleton, node, called))
+            blocks = _blockwise(self.skeleton, node, called)
+            self.found.setdefault(called, _transposed(blocks) if inputs_first else blocks)
             return
-        # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file, as GPT-2's is
-        matrices = len(self.initializers[name].dims) == 2 and node.op_type not in CONVOLUTIONS  # noqa: PLR2004
-        matrices = matrices and matrix.layer.types[0] != "Conv1D"
-        self._add(name, called, node.op_type, turned=matrices and not attribute(node, "transB", 0))
+        rank = len(self.initializers[name].dims)
+        if node.op_type in CONVOLUTIONS:
+            self._add(name, called, node.op_type, output_axis=int(node.op_type == "ConvTranspose"))
+        elif rank != 2:  # noqa: PLR2004 - a stack of matrices, which are not turned
+            outputs = rank - 2 if attribute(node, "transB", 0) else rank - 1
+            self._add(name, called, node.op_type, output_axis=max(outputs, 0), stacked_axes=max(rank - 2, 0))
+        else:
+            # the exporter folds the transposition of a linear layer's weight into it: (in, out) in the file, as GPT-2's is
+            turned = inputs_first == bool(attribute(node, "transB", 0))
+            self._add(name, called, node.op_type, turned=turned, output_axis=int(inputs_first))
 
     def _bias(self, matrix: MatrixNode) -> None:
-        node = matrix.node
+        node, called = matrix.node, f"{matrix.layer.name}.bias"
         place = _BIAS.get(node.op_type)
-        if place is None or len(node.input) <= place or not node.input[place]:
+        if place is None:
             return
-        name = self._source(node.input[place])
-        if name is not None and name not in self.used:
-            self._other(name, f"{matrix.layer.name}.bias")
+        if len(node.input) > place and node.input[place]:
+            name = self.values.constant(node.input[place])
+            if name is not None and name not in self.used:
+                self._other(name, called)
+            return
+        # of a convolution, it is spread over the axes of a picture where it is added by a node of its own
+        behind = self.values.added_bias(str(node.output[0]), matrix.layer.name)
+        if behind is not None and node.op_type in CONVOLUTIONS and behind[1] not in self.used:
+            self._other(behind[1], called)
+            if called in self.found:
+                self.found[called] = _flattened(self.found[called])
 
     def _recurrent(self, unit: RecurrentNode) -> None:
         """List a recurrent operator's weights as torch has them: by direction, with the gates in torch's order."""
         node, order = unit.node, GATES[unit.node.op_type]
+        inputs_first = node.op_type in _RECURRENT_SCALES
         for place, (name, kind) in enumerate(((unit.weight, "weight_ih"), (unit.recurrence, "weight_hh"))):
-            if name in self.used or kind_of(self.initializers[name]) not in _FLOATS:
+            if name in self.used:
                 continue
             self.used.add(name)
-            directions, rows, inputs = self.initializers[name].dims
+            directions, first, second = self.initializers[name].dims
+            rows, inputs = (second, first) if inputs_first else (first, second)
+            values = self._recurrent_values(node, name, place)
             for direction in range(directions):
                 suffix = f"l{unit.level}{'_reverse' if direction else ''}"
-                read = partial(_gates, self.skeleton.read, name, direction, slice(0, rows), order)
-                self._part(name, f"{unit.layer}.{kind}_{suffix}", node.op_type, (rows, inputs), read)
+                if values is not None:
+                    read = partial(_gates, values, direction, slice(0, rows), order)
+                    self._part(name, f"{unit.layer}.{kind}_{suffix}", node.op_type, (rows, inputs), read)
                 if unit.bias is None:
                     continue
                 both = slice(place * rows, (place + 1) * rows)
-                read = partial(_gates, self.skeleton.read, unit.bias, direction, both, order)
+                read = partial(_gates, partial(self.skeleton.read, unit.bias), direction, both, order)
                 self._part(
                     unit.bias, f"{unit.layer}.{kind.replace('weight', 'bias')}_{suffix}", node.op_type, (rows,), read
                 )
         self.used |= {unit.bias} if unit.bias else set()
+
+    def _recurrent_values(self, node: Any, name: str, place: int) -> Callable[[], np.ndarray] | None:
+        """Return how to read (directions, gates x hidden, inputs) in float; None of integers whose scale is no constant."""
+        if node.op_type not in _RECURRENT_SCALES:
+            return partial(self.skeleton.read, name) if kind_of(self.initializers[name]) in _FLOATS else None
+        scale, zero = (node.input[at] for at in _RECURRENT_SCALES[node.op_type][place])
+        if not {scale, zero} <= self.initializers.keys():
+            return None
+        return partial(_recurrent_dequantized, self.skeleton.read, name, scale, zero)
 
     def _part(
         self, name: str, called: str, module_type: str, shape: tuple[int, ...], read: Callable[[], np.ndarray]
@@ -110,7 +141,10 @@ class _Reader:
         bits = float(_BITS.get(kind, 32))
         size = int(np.prod(shape) * bits // 8)
         self.found.setdefault(
-            called, StoredTensor(called, module_type, "parameter", tuple(map(int, shape)), kind, bits, size, read)
+            called,
+            StoredTensor(
+                called, module_type, "parameter", tuple(map(int, shape)), kind, bits, size, read, how=_how_read(kind)
+            ),
         )
 
     def _other(self, name: str, called: str | None = None) -> None:
@@ -118,35 +152,52 @@ class _Reader:
         if kind_of(self.initializers[name]) in _FLOATS or self.roundings.of(name) is not None:
             self._add(name, called or base_name(name), self._user(name))
 
-    def _add(self, name: str, called: str, module_type: str, *, turned: bool = False) -> None:
-        """List an initialiser, unless one of that name is listed already."""
+    def _add(
+        self,
+        name: str,
+        called: str,
+        module_type: str,
+        *,
+        turned: bool = False,
+        output_axis: int = 0,
+        stacked_axes: int = 0,
+    ) -> None:
+        """List an initialiser, unless one of that name is listed already.
+
+        Args:
+            name: the initialiser.
+            called: the name that it is listed under.
+            module_type: operator that it is for.
+            turned: whether the file has the axes of a matrix the other way round than the code.
+            output_axis: as `StoredTensor.output_axis`.
+            stacked_axes: as `StoredTensor.stacked_axes`.
+        """
         tensor, rounding = self.initializers[name], self.roundings.of(name)
         kind, shape = kind_of(tensor), tuple(tensor.dims)
         size, bits = _bytes(tensor), float(_BITS.get(kind, 32))
-        how = (f"{kind} widened",) if kind in ("float16", "bfloat16") else ()
+        how = _how_read(kind)
         read: Callable[[], np.ndarray] = partial(_plain, self.skeleton.read, name)
         if rounding is not None:
             if rounding.packed:
                 kind, bits = f"uint{rounding.packed}", float(rounding.packed)
                 shape = (*shape[:-1], shape[-1] * 8 // rounding.packed)
-            how, read = (f"{kind} dequantized",), partial(dequantized, self.skeleton.read, name, rounding)
+            how, read = _how_read(kind), partial(dequantized, self.skeleton.read, name, rounding)
             if rounding.block:
                 size += self._blocks_bytes(rounding)
                 bits = 8 * size / max(1, int(np.prod(shape)))
-        self.found.setdefault(
-            called,
-            StoredTensor(
-                name=called,
-                module_type=module_type,
-                role="parameter",
-                shape=shape[::-1] if turned else shape,
-                dtype=kind,
-                bits=bits,
-                bytes=size,
-                read=partial(_turned, read) if turned else read,
-                how=how,
-            ),
+        listed = StoredTensor(
+            name=called,
+            module_type=module_type,
+            role="parameter",
+            shape=shape,
+            dtype=kind,
+            bits=bits,
+            bytes=size,
+            read=read,
+            how=how,
         )
+        listed = _transposed(listed) if turned else listed
+        self.found.setdefault(called, replace(listed, output_axis=output_axis, stacked_axes=stacked_axes))
 
     def _blocks_bytes(self, rounding: Rounding) -> int:
         """Bytes of what belongs to blocks of values: their scales and zero points."""
@@ -154,20 +205,18 @@ class _Reader:
 
     def _user(self, name: str) -> str:
         """Return the operator that a constant is for: behind what widens it."""
-        while (node := self.users.get(name)) is not None:
-            if node.op_type not in _WIDENS:
-                return str(node.op_type)
-            name = node.output[0]
+        while users := self.values.users.get(name):
+            if users[0].op_type not in WIDENING:
+                return str(users[0].op_type)
+            name = users[0].output[0]
         return ""
 
-    def _source(self, name: str) -> str | None:
-        """Follow dequantization and casts back to an initialiser."""
-        while name not in self.initializers:
-            node = self.producers.get(name)
-            if node is None or node.op_type not in _WIDENS:
-                return None
-            name = node.input[0]
-        return name
+
+def _how_read(kind: str) -> tuple[str, ...]:
+    """Return what is done to values of a type, besides being read; nothing to those of float32."""
+    if kind in ("float16", "bfloat16"):
+        return (f"{kind} widened",)
+    return () if kind in _FLOATS else (f"{kind} dequantized",)
 
 
 def _bytes(tensor: Any) -> int:
@@ -178,15 +227,36 @@ def _plain(read: Callable[[str], np.ndarray], name: str) -> np.ndarray:
     return read(name).astype(np.float32, copy=False)
 
 
-def _gates(
-    read: Callable[[str], np.ndarray], name: str, direction: int, rows: slice, order: Sequence[int]
-) -> np.ndarray:
+def _gates(read: Callable[[], np.ndarray], direction: int, rows: slice, order: Sequence[int]) -> np.ndarray:
     """Return the rows of one direction, the blocks of its gates in the given order."""
-    blocks = np.split(read(name)[direction][rows].astype(np.float32), len(order))
+    blocks = np.split(read()[direction][rows].astype(np.float32), len(order))
     return np.concatenate([blocks[block] for block in order])
 
 
-def _turned(read: Callable[[], np.ndarray]) -> np.ndarray:
+def _recurrent_dequantized(read: Callable[[str], np.ndarray], name: str, scale: str, zero: str) -> np.ndarray:
+    """Return (directions, rows, inputs) of integers (directions, inputs, rows), whose scales are by direction, or by row."""
+    values = read(name).astype(np.float32)
+    scales, zeros = (read(part).astype(np.float32).reshape(len(values), 1, -1) for part in (scale, zero))
+    dense: np.ndarray = ((values - zeros) * scales).transpose(0, 2, 1)
+    return dense
+
+
+def _transposed(matrix: StoredTensor) -> StoredTensor:
+    """Return a matrix with its axes, and so its inputs and outputs, the other way round."""
+    read = partial(_read_transposed, matrix.read)
+    return replace(matrix, shape=matrix.shape[::-1], output_axis=1 - matrix.output_axis, read=read)
+
+
+def _flattened(tensor: StoredTensor) -> StoredTensor:
+    """Return a tensor with one axis."""
+    return replace(tensor, shape=(tensor.size,), read=partial(_read_flat, tensor.read))
+
+
+def _read_flat(read: Callable[[], np.ndarray]) -> np.ndarray:
+    return read().reshape(-1)
+
+
+def _read_transposed(read: Callable[[], np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(read().T)
 
 

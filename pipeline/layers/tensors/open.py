@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ops.core.operation import Format
+from pipeline.core.errors import reason
 from pipeline.layers.tensors.tensor import LayerError, StoredTensor
 from pipeline.models import storage
 
@@ -32,5 +33,7 @@ def tensors_of(folder: Path) -> Sequence[StoredTensor]:
         from pipeline.layers.tensors.onnx_tensors import onnx_tensors
 
         return onnx_tensors(folder / storage.ONNX_FILE)
-    except (OSError, KeyError, IndexError, UnicodeDecodeError, ValueError) as error:
-        raise LayerError(f"{folder}: the tensors cannot be read: {type(error).__name__}: {error}") from error
+    except LayerError:
+        raise
+    except (OSError, KeyError, IndexError, ValueError) as error:
+        raise LayerError(f"{folder}: the tensors cannot be read: {type(error).__name__}: {reason(error)}") from error

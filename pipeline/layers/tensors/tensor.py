@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +27,7 @@ class StoredTensor:
     """Class of the module, or operator of the graph."""
     role: Literal["parameter", "buffer"]
     shape: tuple[int, ...]
-    """As in the code: out before in."""
+    """As in the code: out before in, but for layers that store their weight the other way round (see `output_axis`)."""
     dtype: str
     """As stored."""
     bits: float
@@ -36,14 +37,21 @@ class StoredTensor:
     """Return the values in float32, of `shape`; dequantized. Not to be written to: they may be the file's own pages."""
     how: tuple[str, ...] = ()
     """What was done to read it, in words: `int8 dequantized`."""
+    output_axis: int = 0
+    """Axis of a weight along which its outputs lie; of a transposed convolution those of one group."""
+    stacked_axes: int = 0
+    """So many leading axes number matrices, each of which is multiplied with inputs of its own."""
 
     @property
     def size(self) -> int:
         """Number of values."""
-        total = 1
-        for length in self.shape:
-            total *= length
-        return total
+        return math.prod(self.shape)
+
+    @property
+    def products(self) -> int:
+        """Number of products whose sum is one output value, of the weight of a linear layer or a convolution."""
+        others = self.shape[self.stacked_axes : self.output_axis] + self.shape[self.output_axis + 1 :]
+        return math.prod(others)
 
     @property
     def module(self) -> str:

@@ -27,6 +27,8 @@ _NUMPY = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
+_INPUTS_FIRST = ("Conv1D", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+"""Classes whose weight is (inputs, outputs, ...). `Conv1D` is GPT-2's linear layer; torch's convolution is `Conv1d`."""
 _BUFFERS = ("running_mean", "running_var")
 """Buffers that say something of a network; counters, position ids and the like do not."""
 
@@ -80,17 +82,20 @@ def _stored(
     kind = np.dtype(_NUMPY[entry["dtype"]])
     first, last = entry["data_offsets"]
     shape = tuple(entry["shape"])
+    module, _, parameter = name.rpartition(".")
+    module_type = modules.get(module, "")
     if last - first != kind.itemsize * math.prod(shape) or start + last > file.stat().st_size:
         raise ValueError(f"{file.name} is damaged: it ends before '{name}'")
     return StoredTensor(
         name=name,
-        module_type=modules.get(name.rpartition(".")[0], ""),
+        module_type=module_type,
         role=role,
         shape=shape,
         dtype="bfloat16" if entry["dtype"] == "BF16" else kind.name,
         bits=8 * kind.itemsize,
         bytes=last - first,
         read=partial(_read, file, start + first, last - first, kind, shape=shape, wide=entry["dtype"] == "BF16"),
+        output_axis=int(parameter == "weight" and module_type.endswith(_INPUTS_FIRST)),
     )
 
 

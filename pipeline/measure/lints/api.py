@@ -4,7 +4,7 @@
     def contended(subject: Subject) -> Finding | None:
         '''Others used the machine while the model was timed.'''
 
-A newcomer adds one function under `@lint` to a file of `pipeline/lints/`. It reads measurements; it measures nothing.
+A newcomer adds one function under `@lint` to a file of `pipeline/measure/lints/`. It reads measurements; it measures nothing.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ class Subject:
     """`base` and `parent`: single stream on the fewest threads, by the clock that suits the target."""
     elsewhere: Mapping[str, Mapping[str, Measured]] = field(default_factory=dict)
     """Metrics of the same model on other targets."""
+    differences: Mapping[tuple[str, str], Measured] = field(default_factory=dict)
+    """(metric, other target) -> mean difference to the values of the same instances on that target; shares have none."""
     most_frequent: float | None = None
     """Share of the instances that get the most frequent prediction."""
     most_frequent_label: float | None = None
@@ -89,6 +91,7 @@ class Subject:
     overlap: float | None = None
     """Share of the calibration instances whose content also stands in the evaluation split."""
     parent: Subject | None = None
+    """The model that it was made from; None of a root. It may have no figures on this target."""
     siblings: tuple[Subject, ...] = ()
     """Other models that the same operation made of the same parent."""
 

@@ -29,7 +29,7 @@ def target_disagrees(subject: Subject) -> Finding | None:
             if own is None or spec.name not in metrics:
                 continue
             theirs = metrics[spec.name].value
-            if _loss(spec, own, theirs) > _DIFFERENCE:
+            if _loss(spec, own, theirs) > _DIFFERENCE and _beyond_noise(spec, subject, other):
                 return Finding(
                     f"{spec.name} {spec.text(own)} on {subject.target} and {spec.text(theirs)} on {other}",
                     "Ship what was measured on the runtime that will run it. Compare the layers of both: an operator that "
@@ -52,6 +52,16 @@ def _loss(spec: MetricSpec, own: float, theirs: float) -> float:
         return 0.0
     worse = theirs - own if spec.better is Better.HIGHER else own - theirs
     return worse if spec.is_share else worse / abs(theirs) if theirs else 0.0
+
+
+def _beyond_noise(spec: MetricSpec, subject: Subject, other: str) -> bool:
+    """Whether a difference is no chance; a loss says nothing unless the interval of the paired difference excludes zero."""
+    if spec.is_share:
+        return True
+    difference = subject.differences.get((spec.name, other))
+    if difference is None or difference.low is None or difference.high is None:
+        return False
+    return difference.low > 0 or difference.high < 0
 
 
 @lint

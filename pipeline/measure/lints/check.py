@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from pipeline.core.statistics import normal_interval
 from pipeline.measure.lints.api import LINTS, Measured, Subject, SubjectSpeedup, SubjectTiming
 from pipeline.store.records.run_records import Lint
 
@@ -18,7 +19,7 @@ _STATED = "single_stream"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Rows of the views of the same name, of one machine."""
+    """Rows of the views of the same name, of one machine and one data set."""
 
     models: Rows
     measurements: Rows
@@ -26,6 +27,8 @@ class Evidence:
     speedups: Rows
     answers: Rows
     """(model_key, target, most_frequent, most_frequent_label)."""
+    differences: Rows = ()
+    """(model_key, metric, target, other, mean, deviation, count): values by instance on a target less those on another."""
 
 
 def run_lints(evidence: Evidence, *, run_id: str, at: datetime, overlap: float | None = None) -> list[Lint]:
@@ -57,7 +60,10 @@ def run_lints(evidence: Evidence, *, run_id: str, at: datetime, overlap: float |
 
 
 def subjects_of(evidence: Evidence, overlap: float | None = None) -> list[Subject]:
-    """Join the rows: one subject per model and target that it was measured on."""
+    """Join the rows: one subject per model and target that it was measured on.
+
+    Its ancestors are those of the recipe, whether they were measured there or not.
+    """
     metrics = _metrics(evidence.measurements)
     timings: dict[tuple[str, str], list[SubjectTiming]] = defaultdict(list)
     for row in evidence.timings:
@@ -65,11 +71,12 @@ def subjects_of(evidence: Evidence, overlap: float | None = None) -> list[Subjec
             SubjectTiming(**{f.name: row[f.name] for f in fields(SubjectTiming)})
         )
     answers = {(row["model_key"], row["target"]): row for row in evidence.answers}
-    speedups = _speedups(evidence.speedups)
+    speedups, differences = _speedups(evidence.speedups), _differences(evidence.differences)
+    targets = sorted({target for own in metrics.values() for target in own} - {""})
     subjects: dict[tuple[str, str], Subject] = {}
     for model in evidence.models:
         own = metrics.get(model["model_key"], {})
-        for target in sorted(own.keys() - {""}):
+        for target in targets:
             place = model["model_key"], target
             answered = answers.get(place, {})
             subjects[place] = Subject(
@@ -80,23 +87,26 @@ def subjects_of(evidence: Evidence, overlap: float | None = None) -> list[Subjec
                 params=_mapping(model["params"]),
                 notes=_mapping(model.get("notes") or {}),
                 target=target,
-                metrics={**own.get("", {}), **own[target]},
+                metrics={**own.get("", {}), **own.get(target, {})},
                 timings=tuple(timings[place]),
                 speedups=speedups.get(place, {}),
                 elsewhere={other: result for other, result in own.items() if other not in ("", target)},
+                differences=differences.get(place, {}),
                 most_frequent=answered.get("most_frequent"),
                 most_frequent_label=answered.get("most_frequent_label"),
                 overlap=overlap,
             )
-    _relate(subjects, evidence.models)
-    return list(subjects.values())
-
-
-def _relate(subjects: Mapping[tuple[str, str], Subject], models: Rows) -> None:
-    parents = {model["model_key"]: model["parent_key"] for model in models}
-    families: dict[tuple[str | None, str, str], list[Subject]] = defaultdict(list)
+    measured = {place: subject for place, subject in subjects.items() if place[1] in metrics.get(place[0], {})}
+    parents = {model["model_key"]: model["parent_key"] for model in evidence.models}
     for (key, target), subject in subjects.items():
         subject.parent = subjects.get((parents[key] or "", target))
+    _relate_siblings(measured, parents)
+    return list(measured.values())
+
+
+def _relate_siblings(subjects: Mapping[tuple[str, str], Subject], parents: Mapping[str, str | None]) -> None:
+    families: dict[tuple[str | None, str, str], list[Subject]] = defaultdict(list)
+    for (key, target), subject in subjects.items():
         families[parents[key], subject.op, target].append(subject)
     for family in families.values():
         for subject in family:
@@ -120,6 +130,16 @@ def _speedups(rows: Rows) -> dict[tuple[str, str], dict[str, SubjectSpeedup]]:
         result[row["model_key"], row["target"]][row["relation"]] = SubjectSpeedup(
             **{f.name: row[f.name] for f in fields(SubjectSpeedup)}
         )
+    return result
+
+
+def _differences(rows: Rows) -> dict[tuple[str, str], dict[tuple[str, str], Measured]]:
+    """(model key, target) -> (metric, other target) -> mean difference by instance."""
+    result: dict[tuple[str, str], dict[tuple[str, str], Measured]] = defaultdict(dict)
+    for row in rows:
+        interval = normal_interval(row["mean"], row["deviation"], row["count"])
+        difference = Measured(interval.value, interval.low, interval.high)
+        result[row["model_key"], row["target"]][row["metric"], row["other"]] = difference
     return result
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pipeline.measure.lints.api import Finding, Subject, lint
-from pipeline.measure.metrics.size import file_bytes
+from pipeline.measure.metrics.size import file_bytes, parameters, sparsity
 
 _COMPRESSING = ("prune", "quantize", "factorize", "cluster")
 _CHANGING = (*_COMPRESSING, "calibrate", "finetune", "restore")
@@ -32,19 +33,21 @@ def nothing_done(subject: Subject) -> Finding | None:
 @lint
 def little_done(subject: Subject) -> Finding | None:
     """An operation for the whole network changed a small part of it."""
-    values, total = _changed(subject)
-    if subject.kind not in _COMPRESSING or not values or not total:
-        return None
-    if subject.params.get("include") or subject.params.get("exclude"):
+    if subject.kind not in _COMPRESSING or subject.params.get("include") or subject.params.get("exclude"):
         return None  # a person chose
-    share, requested = values / total, _requested(subject)
-    if share >= _ENOUGH.get(subject.kind, _FRACTION * requested):
+    cuts = subject.kind == "prune" and "ratio" in subject.params
+    values, total = _removed(subject) if cuts else _changed(subject)
+    if not values or not total:
         return None
+    share, requested = values / total, _requested(subject)
+    if share >= _ENOUGH.get(subject.kind, _FRACTION * (1.0 if requested is None else requested)):
+        return None
+    goal = "" if requested is None else f", where {_requested_words(subject, requested)}"
     return Finding(
-        f"`{subject.op}` changed {values:,} of {total:,} values ({share:.1%}), where {requested:.0%} was asked for",
+        f"`{subject.op}` {'removed' if cuts else 'changed'} {values:,} of {total:,} values ({share:.1%}){goal}",
         "Most of this network lies in layers that the operation leaves alone by default: see the model's notes, and name them with "
         "`include`, or take an operation that changes them",
-        {"changed": values, "values": total, "requested": requested},
+        {"removed" if cuts else "changed": values, "values": total, "requested": requested},
     )
 
 
@@ -70,9 +73,40 @@ def _changed(subject: Subject) -> tuple[int, int]:
     return int(counts.get("values", 0)), int(counts.get("of", 0))
 
 
-def _requested(subject: Subject) -> float:
-    """Share of the values that the parameters ask to change; all of them where no parameter says."""
-    if "n" in subject.params and "m" in subject.params:
-        return 1 - float(subject.params["n"]) / float(subject.params["m"])
-    strength = subject.params.get("sparsity")
-    return float(strength) if isinstance(strength, int | float) else 1.0
+def _removed(subject: Subject) -> tuple[int, int]:
+    """Return how many of its parent's values a model lacks, and how many these are.
+
+    A tensor that lost one channel counts as changed altogether, which says nothing of how much was cut.
+    """
+    left, before = subject.value(parameters), subject.parent.value(parameters) if subject.parent else None
+    return (0, 0) if left is None or before is None else (int(before - left), int(before))
+
+
+def _requested(subject: Subject) -> float | None:
+    """Share of the values that the parameters ask to change or to remove; None where no parameter says.
+
+    A sparsity is the share of zeros afterwards: what the parent has already need not be done again. Channels are a share of
+    those that are there, and with them goes at least that share of the values.
+    """
+    zeros = _zeros_afterwards(subject.params)
+    if zeros is not None:
+        present = subject.parent.value(sparsity) if subject.parent else None
+        return max(0.0, zeros - (present or 0.0))
+    return _number(subject.params.get("ratio")) if subject.kind == "prune" else None
+
+
+def _requested_words(subject: Subject, requested: float) -> str:
+    zeros = _zeros_afterwards(subject.params)
+    if zeros is None or zeros == requested:
+        return f"{requested:.0%} was asked for"
+    return f"{zeros:.0%} zeros were asked for and the parent has {zeros - requested:.0%}"
+
+
+def _zeros_afterwards(params: Mapping[str, Any]) -> float | None:
+    if "n" in params and "m" in params:
+        return 1 - float(params["n"]) / float(params["m"])
+    return _number(params.get("sparsity"))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 def lint_run(
     results: Path, models: Collection[Key], data: Dataset, *, run_id: str
 ) -> tuple[list[Lint], tuple[str, ...]]:
-    """Return the lints of models as measured on this machine, and sentences about what could not be looked at.
+    """Return the lints of models as measured on this machine and data set, and sentences about what could not be looked at.
 
     Args:
         results: the published results.
         models: keys of the models.
-        data: the data set, whose splits may overlap.
+        data: the data set that the models answered, whose splits may overlap.
         run_id: of the run that asks.
     """
     from pipeline.datasets.api import DataError
 
-    rows = lint_rows(results, models=models, device=device_id())
+    rows = lint_rows(results, models=models, device=device_id(), dataset=data.fingerprint)
     notices: tuple[str, ...] = ()
     try:
         overlap = calibration_overlap(data)

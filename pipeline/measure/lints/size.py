@@ -8,8 +8,9 @@ from typing import Any
 from pipeline.measure.lints.api import Finding, Subject, lint
 from pipeline.measure.metrics.size import file_bytes
 
-_STRENGTHS = ("sparsity", "ratio")
-"""Parameters of which more means a smaller model."""
+_STRENGTHS = {"sparsity": None, "ratio": "prune"}
+"""Parameters of which more means a smaller model -> the kind of operation where that is so; None: all. The ratio of a
+factorization is the share of weights that stays."""
 _LARGER = 1.005
 _CLEARLY = 1.05
 """Between two of many intervals a small gap comes by chance."""
@@ -18,7 +19,9 @@ _CLEARLY = 1.05
 @lint
 def larger_at_higher_ratio(subject: Subject) -> Finding | None:
     """The same operation with a higher ratio made a larger file, or a slower model."""
-    for strength in _STRENGTHS:
+    for strength, kind in _STRENGTHS.items():
+        if kind not in (None, subject.kind):
+            continue
         weaker = [sibling for sibling in subject.siblings if _differs_only(subject.params, sibling.params, strength)]
         if not weaker:
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -66,11 +66,19 @@ def compute(
     return results
 
 
+def failure_message(failed: Mapping[str, str]) -> str:
+    """Return one line about metrics that failed, by name."""
+    problems = "; ".join(f"metric '{name}': {problem}" for name, problem in failed.items())
+    return f"{problems}. The other metrics are kept"
+
+
 def _estimate(
     result: Estimate | float, spec: MetricSpec, evidence: Predictions | Timings | Speedups | ModelFiles
 ) -> Estimate:
     """The result with rows only where they are the instances': those of one class, say, do not pair two models."""
-    estimate = result if isinstance(result, Estimate) else Estimate(float(result))
+    estimate = result if isinstance(result, Estimate) else Estimate(result)
+    low, high = (None if bound is None else float(bound) for bound in (estimate.low, estimate.high))
+    estimate = replace(estimate, value=float(estimate.value), low=low, high=high)
     if estimate.rows is None:
         return estimate
     rows = np.asarray(estimate.rows, np.float32)

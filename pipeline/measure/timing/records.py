@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,11 +17,21 @@ from pipeline.store.records.run_records import Measurement, Record, Speedup, Tim
 _NANO = 1e-9
 
 
-def records_of(result: SessionResult, *, device: str, run_id: str) -> list[Record]:
+FailedMetrics: TypeAlias = dict[tuple[str, str], dict[str, str]]
+"""(model key, target) -> the metrics of its timings and speed-ups that raised: name -> reason."""
+
+
+def records_of(result: SessionResult, *, device: str, run_id: str, failed: FailedMetrics | None = None) -> list[Record]:
     """All that a session adds to the store; every number names the session as its evidence.
 
     A model whose outputs are not numbers gets its raw samples, flagged, but no latency. Figures that were taken beside
     other work get no interval: it would promise more than they are worth.
+
+    Args:
+        result: the session.
+        device: short name of the machine that measured.
+        run_id: of the run that asked for the session.
+        failed: receives the metrics that raise, and all else is returned; without it they end the computation.
     """
     rough = not result.preset.get("alone", True)
     common: dict[str, Any] = {"evidence_key": result.session, "device": device, "measured_at": result.started_at}
@@ -44,22 +54,30 @@ def records_of(result: SessionResult, *, device: str, run_id: str) -> list[Recor
             count=estimate.count,
             **common,
         )
-        for (model, target), measures in measures_of(result).items()
+        for (model, target), measures in measures_of(result, failed).items()
         for spec, estimate in measures
     ]
     return records
 
 
-def measures_of(result: SessionResult) -> dict[tuple[str, str], list[tuple[MetricSpec, Estimate]]]:
-    """(model key, target) -> the registered metrics of its timings and speed-ups."""
+def measures_of(
+    result: SessionResult, failed: FailedMetrics | None = None
+) -> dict[tuple[str, str], list[tuple[MetricSpec, Estimate]]]:
+    """(model key, target) -> the registered metrics of its timings and speed-ups.
+
+    `failed` receives those that raise, and the others are returned; without it they end the computation.
+    """
     cases: dict[tuple[str, str], dict[Case, list[ProcessSamples]]] = defaultdict(lambda: defaultdict(list))
     for entry in result.samples:
         if entry.role is Role.MODEL and entry.valid:
             cases[entry.case.model_key, entry.case.target][entry.case].append(entry)
     measures = {}
     for place, own in cases.items():
-        pairs = [pair for case in _stated(own) for pair in compute(timings_of(own[case]))]
-        measures[place] = pairs + compute(_speedups(place, result.comparisons))
+        problems: dict[str, str] | None = None if failed is None else {}
+        pairs = [pair for case in _stated(own) for pair in compute(timings_of(own[case]), failed=problems)]
+        measures[place] = pairs + compute(_speedups(place, result.comparisons), failed=problems)
+        if failed is not None and problems:
+            failed[place] = problems
     return measures
 
 

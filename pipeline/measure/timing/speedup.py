@@ -50,7 +50,8 @@ def compare_all(
 ) -> list[SpeedupEstimate]:
     """Compare every model with its base and its parent, and the base with its twins, where they were in one group.
 
-    `clock` is `cpu` or `wall`. All samples are of one target.
+    `clock` is `cpu` or `wall`. All samples are of one target. Two that have no round in common are not compared: one died
+    in each launch that the other lived through.
     """
     present = {candidate.model_key: candidate for candidate in candidates}
     noise = process_noise(samples, clock)
@@ -64,7 +65,7 @@ def compare_all(
             if own[0].role is Role.MODEL:
                 results.extend(_relations(present[key], own, by_model, noise, clock))
         results.extend(_twins(members, by_model, noise, clock))
-    return results
+    return [result for result in results if result.rounds]
 
 
 def _relations(

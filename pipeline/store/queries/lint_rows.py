@@ -12,7 +12,18 @@ _QUERIES = {
     "models": "SELECT model_key, name, parent_key, op, kind, params, notes FROM models WHERE model_key IN $models",
     "measurements": """
         SELECT model_key, target, metric, value, low, high FROM measurements
-        WHERE model_key IN $models AND coalesce(device, $device) = $device""",
+        WHERE model_key IN $models AND coalesce(device, $device) = $device
+            AND coalesce(dataset_key, $dataset) = $dataset""",
+    "differences": """
+        WITH own AS (
+            SELECT model_key, metric, position, target, value FROM instance_values JOIN metrics USING (metric)
+            WHERE model_key IN $models AND dataset_key = $dataset AND coalesce(device, $device) = $device
+                AND role = 'quality' AND format NOT LIKE '%!%' ESCAPE '!'
+        )
+        SELECT model_key, metric, own.target, other.target AS other, avg(own.value - other.value) AS mean,
+               stddev_pop(own.value - other.value) AS deviation, count(own.value - other.value) AS count
+        FROM own JOIN own other USING (model_key, metric, position)
+        WHERE own.target <> other.target AND isfinite(own.value - other.value) GROUP BY ALL""",
     "timings": """
         WITH own AS (
             SELECT t.*, root_key FROM timings t JOIN lineage USING (model_key)
@@ -36,27 +47,33 @@ _QUERIES = {
         SELECT model_key, target, relation, scenario, threads, clock, ratio, low, high, verdict, evidence_key
         FROM speedups WHERE model_key IN $models AND device = $device""",
     "answers": """
-        WITH given AS (
-            SELECT model_key, target, predicted, count(*) AS n FROM predictions
-            WHERE model_key IN $models AND split = 'evaluation' AND probabilities IS NOT NULL GROUP BY ALL
+        WITH own AS (
+            SELECT model_key, target, predicted, label FROM predictions
+            WHERE model_key IN $models AND dataset_key = $dataset AND split = 'evaluation' AND probabilities IS NOT NULL
         ),
-        wanted AS (
-            SELECT model_key, target, label, count(*) AS n FROM predictions
-            WHERE model_key IN $models AND split = 'evaluation' AND probabilities IS NOT NULL GROUP BY ALL
-        ),
-        given_most AS (SELECT model_key, target, max(n) / sum(n) AS most_frequent FROM given GROUP BY ALL),
-        wanted_most AS (SELECT model_key, target, max(n) / sum(n) AS most_frequent_label FROM wanted GROUP BY ALL)
-        SELECT * FROM given_most JOIN wanted_most USING (model_key, target)""",
+        answer AS (SELECT model_key, target, predicted, count(*) AS n FROM own GROUP BY ALL),
+        truth AS (SELECT model_key, target, label, count(*) AS n FROM own GROUP BY ALL),
+        top_answer AS (SELECT model_key, target, max(n) / sum(n) AS most_frequent FROM answer GROUP BY ALL),
+        top_label AS (SELECT model_key, target, max(n) / sum(n) AS most_frequent_label FROM truth GROUP BY ALL)
+        SELECT * FROM top_answer JOIN top_label USING (model_key, target)""",
 }
 
 
-def lint_rows(results: Path, *, models: Collection[str], device: str) -> dict[str, list[dict[str, Any]]]:
-    """Return models, measurements, timings, speedups and answers of some models, as measured on one machine."""
+def lint_rows(results: Path, *, models: Collection[str], device: str, dataset: str) -> dict[str, list[dict[str, Any]]]:
+    """Return models, measurements, timings, speedups and answers of some models, and how targets differ by instance.
+
+    Args:
+        results: the published results.
+        models: keys of the models.
+        device: the machine that they were measured on; what depends on none counts too.
+        dataset: key of the data set that they answered; what depends on none counts too.
+    """
     db = open_results(results)
     try:
         rows = {}
         for name, query in _QUERIES.items():
-            values = {"models": list(models)} | ({"device": device} if "$device" in query else {})
+            places = {"device": device, "dataset": dataset}
+            values = {"models": list(models)} | {place: key for place, key in places.items() if f"${place}" in query}
             result = db.execute(query, values)
             names = [column[0] for column in result.description or ()]
             rows[name] = [dict(zip(names, row, strict=True)) for row in result.fetchall()]

@@ -1,4 +1,4 @@
--- The public surface. `scoreboard` is made by scoreboard.py, since its columns are the metrics at hand.
+-- The public surface. `scoreboard` is made by schema/scoreboard.py, since its columns are the metrics at hand.
 
 CREATE OR REPLACE VIEW runs AS
 SELECT run_id, recipe, started_at, finished_at, exit_code,

@@ -125,3 +125,11 @@ class Picky(OddTarget):
 
     def open(self, model, *, threads):
         return PickySession(None)
+
+
+@target("absent_test_target")
+class Absent(OddTarget):
+    """Needs a device that no machine has."""
+
+    def require(self):
+        raise TargetError("this machine has no such device")

@@ -96,6 +96,15 @@ def test_too_few_rounds_have_no_interval():
     assert (found.low, found.high, found.verdict) == (None, None, Verdict.UNKNOWN)
 
 
+def test_processes_of_different_launches_are_not_compared():
+    """A ratio of nothing would be no number, and stored as a figure."""
+    times = np.log([1e6] * 12)
+    samples = [process("base", times, launch=0), process("m", times, launch=1), process("n", times, launch=0)]
+    known = candidates(("base", None), ("m", "base"), ("n", "base"))
+    compared = compare_all(samples, known, "cpu")
+    assert {(result.case.model_key, result.rounds) for result in compared} == {("n", 12)}
+
+
 def test_only_rounds_that_both_kept_are_compared():
     model = process("m", np.log([1e6] * 6 + [9e6] * 6), kept=[True] * 6 + [False] * 6)
     assert ratio(model, process("base", np.log([2e6] * 12))).ratio == pytest.approx(2, rel=1e-5)

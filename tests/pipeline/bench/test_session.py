@@ -14,6 +14,7 @@ from pipeline.measure.timing.results import Candidate, Role, Verdict, load_sessi
 from pipeline.measure.timing.session import SessionError, run_session
 from pipeline.store.records.run_records import Measurement
 from tests.pipeline.bench import odd_targets
+from tests.pipeline.bench.simulated import SimulatedMachine
 from tests.pipeline.nets import PLUGIN
 
 ORT = {"ort": {"target": "onnxruntime"}}
@@ -191,9 +192,13 @@ def test_a_model_that_waits_for_its_core_is_contended(session):
 
 
 def test_waiting_for_an_accelerator_is_no_contention(session):
-    result = odd_session(session, "gpu", limits={"foreign_cores": 1000})
-    assert not result.samples[0].contended
-    assert {c.clock for c in result.comparisons} <= {"wall"}
+    result = session(
+        [odd("gpu")],
+        targets={"gpu": {"target": "gpu_test_target"}},
+        preset=preset(twins=1, limits={"foreign_cores": 1000}),
+    )
+    assert [samples.contended for samples in result.samples] == [False, False]
+    assert [(c.relation, c.clock) for c in result.comparisons] == [("itself", "wall")]
 
 
 def test_a_base_that_becomes_slower_has_drifted(session):
@@ -215,24 +220,41 @@ def test_what_a_runtime_prints_does_not_disturb_the_answers(session, tmp_path):
     assert "noise on standard output" in (tmp_path / "0-0-0.log").read_text()
 
 
-def test_a_budget_shortens_the_runs(session, nets):
-    generous = session([candidate("base", nets.float32)], preset=preset(twins=0, seconds=1, max_runs=100_000))
-    tight = session(
-        [candidate("base", nets.float32)], preset=preset(twins=0, seconds=1, max_runs=100_000, seconds_per_model=0.5)
-    )
-    assert len(tight.samples[0].wall_ns) < len(generous.samples[0].wall_ns) / 2
-    assert len(set(tight.samples[0].round)) == 6
+class TestBudget:
+    """On a simulated machine: a run takes a millisecond, and nothing else takes any time but the start of processes."""
 
+    @pytest.fixture
+    def timed(self, monkeypatch, session, tmp_path):
+        """A function that times a base and so many models of it: the seconds that it took, and the runs of each."""
+        machine = SimulatedMachine(monkeypatch)
+        model = tmp_path / "model"
+        model.write_text("0.001")
 
-def test_the_budget_grows_with_the_models(session, nets):
-    """Of many models each is timed as long as of few: short bursts find cold caches, and too few runs have no median."""
-    models = [candidate("base", nets.float32), *(candidate(f"m{at}", nets.float32, parent="base") for at in range(5))]
-    few, many = (
-        session(chosen, preset=preset(twins=0, seconds=1, max_runs=100_000, seconds_per_model=1))
-        for chosen in (models[:2], models)
-    )
-    runs = [np.median([len(sample.wall_ns) for sample in result.samples]) for result in (few, many)]
-    assert runs[1] > runs[0] / 2
+        def run(children=0, **changes):
+            start = machine.seconds()
+            models = [candidate("base", model), *(candidate(f"m{number}", model) for number in range(children))]
+            result = session(models, preset=preset(twins=0, seconds=1, max_seconds=3, max_runs=100_000, **changes))
+            assert all(len(set(samples.round)) == 6 for samples in result.samples)
+            return machine.seconds() - start, [len(samples.wall_ns) for samples in result.samples]
+
+        return run
+
+    def test_without_one_the_runs_take_their_seconds(self, timed):
+        seconds, runs = timed()
+        assert runs == [pytest.approx(1000, abs=6)]
+        assert seconds == pytest.approx(0.2 + 1 + 6 * 0.04, abs=0.05)  # opening, runs, priming
+
+    def test_shortens_the_runs(self, timed):
+        """Half a second is a fifth for opening, then 6 x 40 ms of priming: what is left is timed."""
+        seconds, (runs,) = timed(seconds_per_model=0.5)
+        assert seconds <= 0.55
+        assert 12 <= runs < 100
+
+    def test_grows_with_the_models(self, timed):
+        """Of many models each is timed as long as of few: short bursts find cold caches, and too few runs have no median."""
+        (_, few), (_, many) = timed(1, seconds_per_model=1), timed(5, seconds_per_model=1)
+        assert [len(few), len(many)] == [2, 6]
+        assert np.median(many) == pytest.approx(np.median(few), rel=0.05)
 
 
 def test_no_budget_at_all_leaves_two_runs_in_each_of_six_rounds(session):
@@ -261,11 +283,10 @@ def test_few_runs_are_as_few_rounds(session):
     assert samples.round.tolist() == list(range(4))
 
 
-@pytest.mark.parametrize("name", ["onnxruntime_cuda"])
-def test_a_target_that_is_not_here_fails_with_its_reason(session, nets, name):
-    result = session([candidate("base", nets.float32, target="gpu")], targets={"gpu": {"target": name}})
+def test_a_target_that_is_not_here_fails_with_its_reason(session):
+    result = odd_session(session, "absent")
     assert result.samples == ()
-    assert all("has no CUDAExecutionProvider" in failure.error for failure in result.failures)
+    assert [failure.error for failure in result.failures] == ["this machine has no such device"]
 
 
 def test_no_samples_to_run_on_is_said(session, nets, tmp_path):

@@ -1,10 +1,16 @@
 """Two models compared tensor by tensor, whatever compression did to names, shapes and types."""
 
 import math
+import re
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from pipeline.layers.tensors.bn_folds import folds_of
+from pipeline.layers.tensors.constant_gathers import lookups_of
+from pipeline.layers.tensors.onnx_tensors import onnx_tensors
 from pipeline.layers.tensors.open import tensors_of
 from pipeline.layers.tensors.tensor import LayerError
 from pipeline.models import storage
@@ -154,7 +160,42 @@ def test_a_damaged_model_gives_a_sentence(bench, tmp_path):
         tensors_of(folder)
 
 
-def test_a_damaged_onnx_file_gives_a_sentence(tmp_path):
-    (tmp_path / storage.ONNX_FILE).write_bytes(b"\x3a\xff\xff\xff\x7f rubbish")
+@pytest.mark.parametrize("read", [onnx_tensors, folds_of, lookups_of])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x3a\xff\xff\xff\x7f rubbish",  # longer than the file
+        b"\x3a\x02\x0a\x05",  # a node that is longer than the graph
+        b"\x3a\x04\x0a\x02\xff\xff",  # a node that protobuf cannot read
+        b"\x3a\x04\x2a\x02\xff\xff",  # such a weight
+        b"\x3a\x80",  # in the midst of a number
+        b"<!DOCTYPE html>",
+        b"",
+    ],
+    ids=range(7),
+)
+def test_a_damaged_onnx_file_gives_a_sentence(tmp_path, content, read):
+    file = tmp_path / storage.ONNX_FILE
+    file.write_bytes(content)
+    with pytest.raises(LayerError) as failure:
+        read(file)
+    assert str(failure.value).startswith(f"{file}: the tensors cannot be read")
+    assert "\n" not in str(failure.value)
     with pytest.raises(LayerError, match="the tensors cannot be read"):
         tensors_of(tmp_path)
+
+
+def test_weights_that_are_gone_give_a_sentence(tmp_path):
+    file = tmp_path / storage.ONNX_FILE
+    weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "fc.weight")
+    node = helper.make_node("MatMul", ["x", "fc.weight"], ["y"], "fc")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in "xy")
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y], [weight]))
+    onnx.save(model, file, save_as_external_data=True, location="weights", size_threshold=0)
+    (tensor,) = tensors_of(tmp_path)
+    assert (tensor.read() == 1).all()
+    (tmp_path / "weights").unlink()
+    with pytest.raises(
+        LayerError, match=rf"^{re.escape(str(file))}: the values of 'fc.weight' cannot be read: .*weights"
+    ):
+        tensor.read()

@@ -53,6 +53,21 @@ def test_a_small_layer_that_is_nearly_all_zero():
     )
 
 
+def test_the_heaviest_of_a_kind_are_listed_and_the_number_of_the_others_is_told():
+    names = [f"layer{number}.weight" for number in range(8)]
+    there = [layer(name) for name in names]
+    here = [layer(name, dead_channels=number + 2) for number, name in enumerate(names)]
+    findings = said(find("base", here, [change(name) for name in names], there), "dead_channels")
+    assert [finding.site for finding in findings] == names[:2:-1]
+    assert findings[-1].text == (
+        "5 of 10 channels of 'layer3' are dead in their weights (0 before). 3 more of this kind weigh less and are not listed"
+    )
+    assert all("more" not in finding.text for finding in findings[:-1])
+    five = said(find("base", here[:5], [change(name) for name in names], there), "dead_channels")
+    assert len(five) == 5
+    assert all("more" not in finding.text for finding in five)
+
+
 def test_dead_channels_only_if_they_died_here():
     before, now = layer("a.weight"), layer("a.weight", dead_channels=4)
     (found,) = said(find("base", [now], [change("a.weight")], [before]), "dead_channels")

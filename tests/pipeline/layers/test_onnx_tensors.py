@@ -15,7 +15,7 @@ from ops.onnx_graph.session import open_session, quiet_tools
 from pipeline.layers.records_file import load_layers
 from pipeline.layers.tensors.onnx_tensors import onnx_tensors
 from pipeline.measure.metrics.api import METRICS, ModelFiles
-from pipeline.models import onnx_export
+from pipeline.models import onnx_export, storage
 from pipeline.models.api import Need
 from pipeline.models.build import build
 from tests.ops.digits import Sentences
@@ -96,11 +96,21 @@ def test_figures_of_size_count_the_table(bench):
         wanted = ("parameters", "nonzeros", "sparsity", "ideal_sparse_bytes")
         counted[name] = {metric: METRICS[metric].compute(files) for metric in wanted}
     base, static = counted["base"], counted["static"]
-    assert base["parameters"] - static["parameters"] == (512 - 16) * 64
-    words = {name: int(np.count_nonzero(tensors(file_of(bench, name))[WORDS].read())) for name in counted}
-    assert words["static"] < words["base"], "small values are rounded to zero"
+    network = storage.load(bench.artifacts.path(bench.sources["base"].model)).module
+    values = [parameter.detach().numpy() for parameter in network.parameters()]
+    assert base["parameters"] == sum(array.size for array in values)
+    assert base["nonzeros"] == sum(np.count_nonzero(array) for array in values)
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(file_of(bench, "static")).graph.initializer}
+    assert not any(array.any() for name, array in stored.items() if name.endswith("weight_zero_point"))
+    weights = [
+        array
+        for name, array in stored.items()
+        if name.removesuffix("_quantized").endswith((".weight", ".bias")) or name == ROUNDED
+    ]
+    assert static["parameters"] == sum(array.size for array in weights) == base["parameters"] - (512 - 16) * 64
+    assert static["nonzeros"] == sum(np.count_nonzero(array) for array in weights)
     assert static["sparsity"] == pytest.approx(1 - static["nonzeros"] / static["parameters"])
-    assert static["sparsity"] < 0.05
+    assert 0 < static["sparsity"] < 0.05, "small values are rounded to zero"
     assert static["ideal_sparse_bytes"] > 300 * 64 * 0.9 + 16 * 64 * 4, "no file is smaller than its tables"
 
 
@@ -281,3 +291,88 @@ def test_operators_that_take_integers_with_their_scales(pictures, tmp_path):
     assert {"conv.weight", "conv2.weight", "conv2.bias", "head.weight", "head.bias"} <= set(weights)
     for name in weights:
         assert away(after[name].read(), before[name].read()) < 0.02, name
+
+
+# ---- recurrent layers in integers, and weights that a quantizer transposed
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("name", ["cell", "named"])
+def test_an_int8_lstm_has_the_parameters_of_the_float_one(tmp_path, per_channel, name):
+    """Dequantized to half a step, in torch's order of gates; biases are stored in float."""
+    import torch
+
+    torch.manual_seed(0)
+    cell = torch.nn.LSTM(6, 5, bidirectional=True)
+    by_name = {key: value.detach().numpy() for key, value in cell.named_parameters()}
+
+    def stacked(kind):
+        """Both directions, with the gates in ONNX's order: input, output, forget, cell."""
+        blocks = (np.split(by_name[f"{kind}_l0{direction}"], 4) for direction in ("", "_reverse"))
+        return np.stack([np.concatenate([i, o, f, c]) for i, f, c, o in blocks])
+
+    weight = "cell.weight_ih_l0" if name == "named" else "W"
+    constants = [
+        numpy_helper.from_array(stacked("weight_ih"), weight), numpy_helper.from_array(stacked("weight_hh"), "R"),
+        numpy_helper.from_array(np.concatenate([stacked("bias_ih"), stacked("bias_hh")], axis=1), "B"),
+    ]  # fmt: skip
+    node = helper.make_node("LSTM", ["x", weight, "R", "B"], ["y"], "cell", hidden_size=5, direction="bidirectional")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 1, 6])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    source, result = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    graph = helper.make_graph([node], "g", [x], [y], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), source)
+    with quiet_tools(tmp_path):
+        from onnxruntime.quantization import quantize_dynamic
+
+        quantize_dynamic(source, result, per_channel=per_channel)
+    assert [node.op_type for node in onnx.load(result).graph.node] == ["DynamicQuantizeLSTM"]
+    layer = "cell" if name == "named" else "cell_quant"
+    after = tensors(result)
+    assert set(after) == {f"{layer}.{key}" for key in by_name}
+    for key, values in by_name.items():
+        tensor = after[f"{layer}.{key}"]
+        if key.startswith("bias"):
+            np.testing.assert_array_equal(tensor.read(), values)
+            continue
+        step = np.abs(values).max(axis=1, keepdims=True) if per_channel else np.abs(values).max()
+        assert tensor.shape == values.shape
+        assert (np.abs(tensor.read() - values) <= step * 2 / 254 * 0.51).all()
+        assert (tensor.dtype, tensor.bits, tensor.how) == ("int8", 8, ("int8 dequantized",))
+
+
+def test_a_weight_that_the_quantizer_transposed_is_that_of_the_layer(tmp_path):
+    values = np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)
+    constants = [numpy_helper.from_array(values, "fc.weight"), numpy_helper.from_array(values[:, 0].copy(), "fc.bias")]
+    node = helper.make_node("Gemm", ["x", "fc.weight", "fc.bias"], ["y"], "gemm", transB=1)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+    source, result = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    graph = helper.make_graph([node], "g", [x], [y], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), source)
+    with quiet_tools(tmp_path):
+        from onnxruntime.quantization import quantize_dynamic
+
+        quantize_dynamic(source, result)
+    assert any("_Transposed" in tensor.name for tensor in onnx.load(result).graph.initializer)
+    after = tensors(result)
+    assert set(after) == {"fc.weight", "fc.bias"}
+    assert away(after["fc.weight"].read(), values) < 0.02
+    np.testing.assert_array_equal(after["fc.bias"].read(), values[:, 0])
+
+
+def test_a_transposed_copy_has_a_scale_of_its_own(tmp_path):
+    constants = [
+        numpy_helper.from_array(np.full((4, 4), 10, np.int8), "w.weight_quantized"),
+        numpy_helper.from_array(np.float32(0.5), "w.weight_scale"),
+        numpy_helper.from_array(np.full((4, 4), 20, np.int8), "w.weight_transposed_quantized"),
+        numpy_helper.from_array(np.float32(0.125), "w.weight_transposed_scale"),
+    ]
+    nodes = [
+        helper.make_node("MatMulInteger", ["x", "w.weight_quantized"], ["a"], "first"),
+        helper.make_node("MatMulInteger", ["x", "w.weight_transposed_quantized"], ["b"], "second"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.INT8, [1, 4])
+    outputs = [helper.make_tensor_value_info(name, TensorProto.INT32, [1, 4]) for name in "ab"]
+    graph = helper.make_graph(nodes, "g", [x], outputs, constants)
+    onnx.save(helper.make_model(graph, ir_version=10), tmp_path / "copies.onnx")
+    values = sorted(float(tensor.read()[0, 0]) for tensor in onnx_tensors(tmp_path / "copies.onnx"))
+    assert values == [20 * 0.125, 10 * 0.5]

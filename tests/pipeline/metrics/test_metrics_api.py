@@ -200,3 +200,17 @@ def test_a_metric_that_fails_is_noted_and_the_others_go_on(register, predictions
     assert re.fullmatch(r"KeyError: 'oops' \(.*test_metrics_api\.py:\d+\)", failed["broken"])
     with pytest.raises(KeyError):
         compute(predictions)
+
+
+@pytest.mark.parametrize("result", [Estimate(None), Estimate("much"), Estimate(1.0, low="less"), "much"])
+def test_a_value_that_is_no_number_fails_its_metric_and_not_the_store(register, predictions, result):
+    @register(unit="", better=Better.NEITHER)
+    def wordy(predictions: Predictions) -> Estimate:
+        """Return no number."""
+        return result
+
+    failed = {}
+    names = values(compute(predictions, failed=failed))
+    assert list(failed) == ["wordy"]
+    assert "wordy" not in names
+    assert names["accuracy"] == 0.5

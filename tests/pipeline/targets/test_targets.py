@@ -1,5 +1,6 @@
 """Every target keeps the contract where its runtime is installed, and says what is missing where it is not."""
 
+import ast
 import re
 import shutil
 
@@ -8,8 +9,23 @@ import pytest
 from pipeline.targets import _onnxruntime
 from pipeline.targets.api import TARGETS, MissingRuntimeError, TargetError, needs_module
 from pipeline.targets.open import open_target, target_class
+from tests.pipeline.command import ROOT
 from tests.pipeline.nets import samples
 from tests.pipeline.targets.target_contract import OnnxTargetContract, TargetContract
+
+
+def test_sessions_of_onnx_runtime_begin_in_one_place():
+    """Else their options, threads and messages drift apart."""
+    callers = [
+        str(path.relative_to(ROOT))
+        for package in ("ops", "pipeline", "viewer")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if any(
+            isinstance(node, ast.Call) and "InferenceSession" in ast.unparse(node.func)
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    ]
+    assert callers == ["ops/onnx_graph/session.py"]
 
 
 class TestOnnxRuntime(OnnxTargetContract):
@@ -162,7 +178,7 @@ def test_every_target_is_cheap_to_name():
 
 def test_predictions_and_timings_share_their_options():
     """One function makes the session's options, whatever it is opened for."""
-    options = _onnxruntime.session_options(3, "all")
+    options = _onnxruntime.runtime_options(3, "all")
     assert options.intra_op_num_threads == 3
     assert options.inter_op_num_threads == 1
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
