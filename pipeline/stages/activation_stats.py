@@ -16,7 +16,6 @@ from pipeline.layers.records_file import DISTRIBUTIONS, SAMPLES, load_records, s
 from pipeline.layers.stats.activation_sampling import Scene, SiteSample, save_samples
 from pipeline.layers.stats.describe import activation_records
 from pipeline.layers.stats.onnx_activations import onnx_activations
-from pipeline.layers.stats.torch_activations import torch_activations
 from pipeline.layers.tensors.bn_folds import folds_of
 from pipeline.layers.tensors.edits import follow
 from pipeline.layers.tensors.open import tensors_of
@@ -66,7 +65,7 @@ class ActivationsStage(Stage[ActivationParams]):
         plan, origin = planning.plan, step
         while origin.format is not Format.TORCH and origin.parent is not None:
             origin = planning.steps[origin.parent]
-        export = plan.facts.export_key(origin.key) if origin.format is Format.TORCH else None
+        export = planning.exports.get(origin.key)
         arithmetic = _integer_arithmetic(plan) if step.format is Format.ONNX else None
         return Sources(
             model=step.key,
@@ -85,6 +84,8 @@ class ActivationsStage(Stage[ActivationParams]):
 
     def make(self, worker: Worker, job: Job[ActivationParams], folder: Path, scratch: Path) -> dict[str, Any]:
         """Write distributions and samples of the layers' outputs, of the network and of its file."""
+        from pipeline.layers.stats.torch_activations import torch_activations
+
         artifacts, sources = worker.artifacts, job.params.sources
         model = artifacts.folder(sources.model)
         origin = origin_folder(artifacts, sources)

@@ -62,7 +62,7 @@ class MeasureStage(Stage[MeasureParams]):
     def jobs(self, planning: Planning) -> Iterator[Job[MeasureParams]]:
         """One job per model and target: a new metric is computed from evidence that exists."""
         metrics = tuple(sorted(planning.metrics))
-        answers = {(run.model, run.target): run.key for run in PREDICT.jobs(planning)}
+        answers = {(run.model, run.target): run.key for run in planning.jobs_of(PREDICT)}
         for (model, target), predictions in answers.items():
             step = planning.steps[model]
             base = answers.get((step.root, target))
@@ -70,7 +70,7 @@ class MeasureStage(Stage[MeasureParams]):
                 metrics=metrics,
                 predictions=predictions,
                 layers=LAYERS.key(model),
-                file=planning.plan.facts.export_key(model) if step.format is Format.TORCH else model,
+                file=planning.exports.get(model, model),
                 base=None if base == predictions else base,
             )
             evidence = params.evidence()

@@ -1,6 +1,7 @@
 """Files that are no recipes, recipes that would grow without bounds, and words that set nothing: one line each, at once."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -282,3 +283,61 @@ def test_the_recipe_of_one_run_needs_little_memory_and_time_to_be_refused(tmp_pa
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (60, 60)),
     )  # fmt: skip
     refused((process.returncode, process.stdout, process.stderr), "there are more than 300,000 values here")
+
+
+HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "transformers", "sklearn", "pandas", "matplotlib"}
+
+
+def test_planning_imports_no_library_that_computes(tmp_path):
+    script = (
+        "import sys; from pipeline.cli import main; code = main.run(sys.argv[1:]); "
+        f"print(code, sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text(HEAD + TREE)
+    process = subprocess.run(
+        [sys.executable, "-c", script, "--config-dir", tmp_path, "plan_only=true", "recipe=mine"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.stdout.endswith("0 []\n"), process.stdout + process.stderr
+
+
+BRANCHES = f"""{HEAD}tree:
+  base:
+    op: train
+    then:
+      a: {{op: magnitude_prune, with: {{sparsity: 0.5}}, then: {{tuned: {{op: finetune, then: {{c: {{op: calibrate}}}}}}}}}}
+      b: {{op: calibrate, then: {{tuned: {{op: finetune}}, p: {{op: magnitude_prune, with: {{sparsity: 0.25}}}}}}}}
+  other: {{op: train, with: {{epochs: 77}}}}
+"""
+DRAWN = """\
+KEY  base  train  never run here
+├── KEY  a  magnitude_prune  never run here
+│   └── KEY  tuned  finetune  never run here
+│       └── KEY  c  calibrate  never run here
+└── KEY  b  calibrate  never run here
+    ├── KEY  tuned  finetune  never run here
+    └── KEY  p  magnitude_prune  never run here
+KEY  other  train  never run here
+8 models; """
+
+
+def test_the_plan_is_drawn_as_a_tree(plan):
+    code, out, err = plan(BRANCHES)
+    assert code == 0, err
+    assert re.sub(r"\b[0-9a-f]{12}\b", "KEY", out).startswith(DRAWN)
+
+
+def test_a_plan_is_drawn_in_ascii_where_the_output_takes_nothing_else(tmp_path):
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text(BRANCHES)
+    process = subprocess.run(
+        [sys.executable, "-m", "pipeline", "--config-dir", tmp_path, "plan_only=true", "recipe=mine"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    lines = re.sub(r"\b[0-9a-f]{12}\b", "KEY", process.stdout.decode("ascii")).splitlines()
+    assert lines[1:4] == [
+        "+-- KEY  a  magnitude_prune  never run here",
+        "|   `-- KEY  tuned  finetune  never run here",
+        "|       `-- KEY  c  calibrate  never run here",
+    ], process.stderr
