@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ class Timed:
     """Models that could not be timed, as failed jobs of theirs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timing:
     """The session of a run: models, targets, and how they are timed."""
 
@@ -84,6 +85,10 @@ class Timing:
     artifacts: ArtifactStore
     preset: Preset
     plugins: tuple[str, ...] = ()
+
+    @cached_property
+    def _planning(self) -> Planning:
+        return Planning(self.plan, self.targets)
 
     def missing(self, ingested: set[str]) -> dict[Key, list[Candidate]]:
         """Model key -> its candidates that have no figures of this preset on this machine yet."""
@@ -105,15 +110,15 @@ class Timing:
         missing = self.missing(ingested)
         if not missing:
             return Timed()
-        candidates, damaged = self._sound(self.candidates())
+        sound, damaged = self._sound(self.candidates())
         with self.artifacts.scratch_folder() as folder:
             result = run_session(
-                candidates,
+                sound,
                 targets=self.targets,
                 inputs=write_inputs(data, folder, samples=self.preset.samples),
                 preset=self.preset,
                 folder=folder,
-                wanted=set(missing) - {job.model for job, _ in damaged},
+                wanted=set(missing),
                 plugins=self.plugins,
                 progress=progress,
             )
@@ -123,13 +128,13 @@ class Timing:
             Ingested(self._key(candidate))
             for candidates in missing.values()
             for candidate in candidates
-            if candidate in candidates and (candidate.model_key, candidate.target) not in failed
+            if candidate in sound and (candidate.model_key, candidate.target) not in failed
         ]
         return Timed([*records, *done], [*damaged, *self._failures(result)])
 
     def _sound(self, candidates: list[Candidate]) -> tuple[list[Candidate], list[tuple[Job[NoParameters], Failed]]]:
         """Those whose files are what was written, and a failed job for each of the others: no figure is taken of it."""
-        steps = self.plan.by_key()
+        steps = self._planning.steps
         sound, damaged = list[Candidate](), list[tuple[Job[NoParameters], Failed]]()
         for candidate in candidates:
             step = steps[Key(candidate.model_key)]
@@ -150,7 +155,7 @@ class Timing:
 
     def _source(self, step: Step, target: str) -> Path | None:
         """What a target opens, if it takes the model, and the model and its predictions are there."""
-        predict = PREDICT.job(step, target, Planning(self.plan, self.targets))
+        predict = PREDICT.job(step, target, self._planning)
         if predict is None or not all(key in self.artifacts for key in (predict.key, *predict.needs)):
             return None
         folder = self.artifacts.path(predict.params.source).resolve()
@@ -161,7 +166,7 @@ class Timing:
         errors: dict[tuple[str, str], dict[str, Case]] = {}
         for failure in result.failures:
             errors.setdefault((failure.case.model_key, failure.case.target), {})[failure.error] = failure.case
-        steps = self.plan.by_key()
+        steps = self._planning.steps
         known = {(candidate.model_key, candidate.target): self._key(candidate) for candidate in self.candidates()}
         found = []
         for (model, target), own in errors.items():
@@ -173,8 +178,7 @@ class Timing:
 
     def _run(self, candidate: Candidate) -> Job[RunParams]:
         """The job that has made the candidate's predictions."""
-        planning = Planning(self.plan, self.targets)
-        predict = PREDICT.job(planning.steps[Key(candidate.model_key)], candidate.target, planning)
+        predict = PREDICT.job(self._planning.steps[Key(candidate.model_key)], candidate.target, self._planning)
         assert predict is not None, "a candidate has answered"
         return predict
 
