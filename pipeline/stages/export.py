@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core.operation import Format, TorchModel
+from ops.core.operation import TorchModel
 from pipeline.engine.jobs import Job
 from pipeline.engine.stage import NoParameters, Planning, Stage, register
 from pipeline.models import storage
