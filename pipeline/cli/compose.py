@@ -60,15 +60,16 @@ def compose(overrides: Sequence[str], *, extra: Path | None = None) -> tuple[dic
     try:
         words = [read_override(word) for word in overrides]
         name, file = _recipe_file(words, folders)
-        if extra is not None:
-            _check_folder(extra.resolve())
         raw = read_yaml(file)
         if not raw.data:
             raise UsageError(
                 f"{file}: is empty. Write at least `name: {file.stem}` and `tree: {{base: {{op: train}}}}`"
             )
+        is_for_hydra = "defaults" in raw.data or _has_package(file)
+        if extra is not None:
+            _check_folder(extra.resolve(), any_group=is_for_hydra)
         with _few_calls():
-            if "defaults" in raw.data or _has_package(file):
+            if is_for_hydra:
                 raw = read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS)
                 _check_defaults(raw.data.get("defaults", []))
                 return _by_hydra(name, words, folders)
@@ -130,11 +131,16 @@ def _unknown(group: str, name: str, known: Sequence[str]) -> UsageError:
     return UsageError(f"No {group} is called '{shortened(name)}'.{nearest(name, known)} Known: {', '.join(known)}")
 
 
-def _check_folder(folder: Path) -> None:
-    """Read the files that Hydra may read, for its reader has no bounds."""
-    for file in sorted(folder.glob("*/**/*.yaml")):
-        if file.is_file() and file.relative_to(folder).parts[0] != "recipe":
-            read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS)
+def _check_folder(folder: Path, *, any_group: bool) -> None:
+    """Read the files that Hydra may read, for its reader has no bounds: of our groups, or of any that `defaults` may name.
+
+    The folder may be a whole project, with files of other programs in it.
+    """
+    groups = [path for path in sorted(folder.iterdir()) if path.name != "recipe" and path.is_dir()]
+    for group in groups:
+        for file in sorted(group.rglob("*.yaml")) if any_group or (CONF / group.name).is_dir() else ():
+            if file.is_file():
+                read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS)
 
 
 def _has_package(file: Path) -> bool:

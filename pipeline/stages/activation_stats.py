@@ -60,8 +60,8 @@ class ActivationsStage(Stage[ActivationParams]):
         """
         return self.key(model, data=data, export=export, **(arithmetic or {}))
 
-    def sources(self, step: Step, planning: Planning) -> Sources:
-        """Return the keys of the artifacts that the layers of a step's model are known from."""
+    def _sources(self, step: Step, layers: Key, planning: Planning) -> Sources:
+        """Return the keys of the artifacts that a model's layers are known from; `layers` is that of its tensors."""
         plan, origin = planning.plan, step
         while origin.format is not Format.TORCH and origin.parent is not None:
             origin = planning.steps[origin.parent]
@@ -70,7 +70,7 @@ class ActivationsStage(Stage[ActivationParams]):
         return Sources(
             model=step.key,
             root=step.root,
-            layers=LAYERS.key(step.key),
+            layers=layers,
             activations=self.key_on(step.key, data=plan.facts.data_fingerprint, export=export, arithmetic=arithmetic),
             origin=origin.key,
             export=export,
@@ -78,8 +78,9 @@ class ActivationsStage(Stage[ActivationParams]):
 
     def jobs(self, planning: Planning) -> Iterator[Job[ActivationParams]]:
         """One job per model."""
-        for step in planning.plan.steps:
-            sources = self.sources(step, planning)
+        for layers in planning.jobs_of(LAYERS):
+            step = planning.steps[layers.model]
+            sources = self._sources(step, layers.key, planning)
             yield Job(sources.activations, self.name, step.path, step.key, sources.files(), ActivationParams(sources))
 
     def make(self, worker: Worker, job: Job[ActivationParams], folder: Path, scratch: Path) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def kill_and_resume(place: Place, kills: int, *, seed: int, calm: int) -> int:
         process = place.start(*WORDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and files(place) <= goal:
             time.sleep(0.02)
+        time.sleep(chance.uniform(0.0, 0.3))  # not always just after a file
         hits += _kill(process, chance)
         process.wait()
     code, _, err = place.run(*WORDS)

@@ -213,6 +213,15 @@ def test_a_file_of_another_group_has_bounds_too(plan, tmp_path):
     refused(plan(HEAD + TREE), "model/other.yaml line", "there are more than 5,000 values here")
 
 
+def test_files_of_other_programs_in_the_folder_are_not_read(plan, tmp_path):
+    other = tmp_path / "conf" / "deploy" / "templates"
+    other.mkdir(parents=True)
+    (other / "service.yaml").write_text("on: [push]\n---\nport: !vault {{ .Values.port }}\n")
+    code, out, err = plan(HEAD + TREE)
+    assert code == 0, err
+    assert "1 models" in out
+
+
 def test_the_first_mistakes_of_many_are_named_and_the_rest_is_not_looked_for(plan):
     steps = ", ".join(f"s{number}: {{op: trian}}" for number in range(5000))
     code, _, err = plan(f"{HEAD}tree: {{{steps}}}\n")
