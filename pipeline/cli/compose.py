@@ -252,6 +252,7 @@ def _resolve(config: dict[str, Any]) -> dict[str, Any]:
 
     check_references(config)
     secret_values.note(config)
+    OmegaConf.register_new_resolver("oc.env", _variable, replace=True)
     try:
         plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
     except OmegaConfBaseException as error:
@@ -260,6 +261,14 @@ def _resolve(config: dict[str, Any]) -> dict[str, Any]:
         ) from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _variable(name: str, *default: Any) -> Any:
+    """Resolve `${oc.env:NAME,DEFAULT}`. The name may itself come from a reference: here it is known."""
+    from omegaconf.resolvers import oc
+
+    secret_values.note_variables([name])
+    return oc.env(name, *default)
 
 
 def _place(error: Any, config: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any, TextIO
 from urllib.parse import quote
 
-__all__ = ["forget", "hidden", "hidden_output", "note", "revealed", "variables"]
+__all__ = ["forget", "hidden", "hidden_output", "note", "note_variables", "revealed", "variables"]
 
 _NAMES = "BOUILLON_SECRET_VARIABLES"
 _REFERENCE = re.compile(r"\$\{\s*oc\.env\s*:\s*([^,}\s]+)")
@@ -34,9 +34,14 @@ def forget() -> None:
 
 def note(unresolved: Any) -> None:
     """Remember which variables a configuration refers to; `unresolved` is the configuration as it was written."""
-    names = sorted({*variables(), *(name for text in _texts(unresolved) for name in _REFERENCE.findall(text))})
-    if names:
-        os.environ[_NAMES] = json.dumps(names)
+    note_variables(name for text in _texts(unresolved) for name in _REFERENCE.findall(text))
+
+
+def note_variables(names: Iterable[str]) -> None:
+    """Remember names of variables that a configuration refers to."""
+    known = sorted({*variables(), *names})
+    if known:
+        os.environ[_NAMES] = json.dumps(known)
 
 
 def variables() -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ops.core.errors import OperationError
 from ops.core.operation import Batch, OnnxModel, TorchModel, Uses
+from pipeline.core.secret_values import hidden
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
@@ -133,5 +134,5 @@ class WorkerContext:
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
             scratch = self.scratch / f"{PROGRESS_FILE}.new"
-            scratch.write_text(json.dumps({"done": done, "total": total, "text": text}))
+            scratch.write_text(json.dumps({"done": done, "total": total, "text": hidden(text)}))
             scratch.replace(self.scratch / PROGRESS_FILE)

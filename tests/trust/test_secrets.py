@@ -98,6 +98,15 @@ def test_composing_notes_the_variables_and_gives_the_values(monkeypatch):
     assert secret_values.hidden("hunter2") == "hunter2"
 
 
+def test_a_variable_whose_name_is_a_reference_too_is_noted(monkeypatch):
+    monkeypatch.setenv("BOUILLON_TEST_TOKEN", "hunter2-long")
+    monkeypatch.setenv("BOUILLON_TEST_WHICH", "BOUILLON_TEST_TOKEN")
+    raw, _ = compose(["recipe=quickstart", "++dataset.path=a/${oc.env:${oc.env:BOUILLON_TEST_WHICH}}"])
+    assert raw["dataset"]["path"] == "a/hunter2-long"
+    assert secret_values.hidden(raw)["dataset"]["path"] == f"a/{REFERENCE}"
+    secret_values.forget()
+
+
 @pytest.mark.parametrize(
     ("value", "text", "hidden"),
     [

@@ -205,12 +205,13 @@ def serve(pipe: Connection, workplace: Workplace) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "300000")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from pipeline.core.plugins import PluginError
+    from pipeline.core.secret_values import hidden_output
     from pipeline.engine.worker import Worker
 
     worker = Worker(workplace)
-    with contextlib.suppress(PluginError):  # each job says so
-        worker.prepare()  # a job of a person's own stage can be received only when that is known
-    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+    with hidden_output(), contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        with contextlib.suppress(PluginError):  # each job says so
+            worker.prepare()  # a job of a person's own stage can be received only when that is known
         while True:
             pipe.send(worker.run(pipe.recv(), begun=lambda: pipe.send(None)))
 
