@@ -55,6 +55,9 @@ def run_command(arguments: list[str]) -> int:
             command.add_argument("--workspace", type=Path, default=Path(".bouillon"), help="default: .bouillon")
         if name == "show":
             command.add_argument("dataset", help="key of the data set, as in the view `datasets`")
+            command.add_argument(
+                "--allow", action="store_true", help="let it be shown beside results of somebody else's; asked once"
+            )
         if name == "export":
             command.add_argument("--recipe", help="which recipe, if the store holds several")
     selection = parser.parse_args(arguments)
@@ -116,8 +119,10 @@ def _compare(chosen: argparse.Namespace) -> str:
 
 
 def _show(chosen: argparse.Namespace) -> str:
-    from pipeline.cli.show_instances import answer, open_known
+    from pipeline.cli.show_instances import allow_known, answer, open_known
 
+    if chosen.allow:
+        return allow_known(chosen.results, chosen.dataset)
     data = open_known(chosen.results, chosen.dataset)
     for line in answer(data, iter(sys.stdin.readline, "")):
         sys.stdout.write(line + "\n")

@@ -350,7 +350,7 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from hydra.errors import HydraException, MissingConfigException
+        from hydra.errors import MissingConfigException
         from omegaconf.errors import OmegaConfBaseException
 
         broken = explain_yaml(error, self._folders)
@@ -363,9 +363,8 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
             raise UsageError(
                 f"{error.full_key or 'config'}: {_first_line(error)}. Correct the key or its value"
             ) from None
-        if isinstance(error, HydraException | ValueError | TypeError | AttributeError | OSError) and not isinstance(
-            error, UsageError
-        ):
+        # its assertions are among what it raises about files of people's own
+        if isinstance(error, Exception) and not isinstance(error, BouillonError | RecursionError):
             raise UsageError(_explained(error)) from None
 
 

@@ -139,10 +139,15 @@ class _Planner:
             if values.get(name) is None:
                 values[name] = self.facts.channel_multiple
         for name in spec.marked("model entry"):
-            expected = values.get(name) or self.facts.default_model
+            expected = self.facts.default_model if values.get(name) is None else values[name]
             if isinstance(expected, Mapping):
                 values[name] = self._identified(expected)
                 continue
+            if expected is not None and not isinstance(expected, str):
+                raise BadParamsError(
+                    f"Operation '{spec.name}': {name}: expected the name of a model, or an entry of conf/model written out, "
+                    f"got {show(expected)}"
+                )
             if expected is None:
                 raise BadParamsError(
                     f"Operation '{spec.name}': which model? Give `model:` here or in the recipe, or model=NAME on the command line"
@@ -150,7 +155,7 @@ class _Planner:
             if expected not in self.facts.models:
                 present = self.facts.models
                 raise UnknownNameError(
-                    f"No model is called '{expected}'.{nearest(str(expected), present)} Known: {', '.join(sorted(present))}"
+                    f"No model is called '{expected}'.{nearest(expected, present)} Known: {', '.join(sorted(present))}"
                 )
             values[name] = dict(self.facts.models[expected])
         return values

@@ -83,6 +83,12 @@ class Store:
             self._files.publish()
         return True
 
+    @property
+    def identity(self) -> str:
+        """The store's own name: it stays what it is when the file is moved, copied or written to."""
+        with self._files.turn():
+            return self._files.working_stamp().store_id
+
     def ingested(self) -> set[str]:
         """Keys of the evidence that is in the store."""
         return {key for (key,) in self._read("SELECT evidence_key FROM ingestion")}
