@@ -34,6 +34,7 @@ def main() -> int:
             if fingerprint(calm) != fingerprint(shaken):
                 print(f"different after {hits} kills")
                 return 1
+            print(f"{hits} kills in {done} sweeps", flush=True)
             shaken = Place(Path(name) / f"shaken{done}")
             shaken.folder.mkdir()
     print(f"{hits} kills in {done} sweeps: artifacts and store identical to those of an undisturbed run")
