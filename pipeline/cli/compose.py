@@ -76,7 +76,7 @@ def compose(overrides: Sequence[str], *, extra: Path | None = None) -> tuple[dic
             own = [word for word in words if word.key.startswith("recipe.")]
             recipe = apply_overrides(raw.data, own)
             others = [word for word in words if word not in own and word.key != "recipe"]
-            rest = _composed(["~recipe", *_chosen(recipe, words, folders), *map(_addable, others)], folders)
+            rest = _composed(["~recipe", *_entry_words(recipe, words, folders), *map(_addable, others)], folders)
             return _resolved({**rest, "recipe": recipe}), _entries(folders)
     except (OverrideError, YamlFileError, InterpolationError) as error:
         raise UsageError(str(error)) from None
@@ -127,8 +127,8 @@ def _words(overrides: Iterable[Override]) -> str:
     return ", ".join(shortened(override.word) for override in overrides)
 
 
-def _unknown(group: str, name: str, known: Sequence[str]) -> UsageError:
-    return UsageError(f"No {group} is called '{shortened(name)}'.{nearest(name, known)} Known: {', '.join(known)}")
+def _unknown(group: str, name: str, names: Sequence[str]) -> UsageError:
+    return UsageError(f"No {group} is called '{shortened(name)}'.{nearest(name, names)} Known: {', '.join(names)}")
 
 
 def _check_folder(folder: Path, *, any_group: bool) -> None:
@@ -161,7 +161,7 @@ def _check_defaults(defaults: Any) -> None:
             )
 
 
-def _chosen(recipe: Mapping[str, Any], words: Sequence[Override], folders: Sequence[Path]) -> list[str]:
+def _entry_words(recipe: Mapping[str, Any], words: Sequence[Override], folders: Sequence[Path]) -> list[str]:
     """Words that choose the model and the data set: those of the command line are checked, the recipe's own are added."""
     result = []
     for group in _GROUPS:
@@ -207,7 +207,7 @@ def _by_hydra(name: str, words: Sequence[Override], folders: Sequence[Path]) -> 
             f"recipe: expected a mapping, got {shortened(repr(recipe))}. Set its parts, e.g. recipe.seed=1"
         )
     others = [_addable(word) for word in words if word.key.partition(".")[0] != "recipe"]
-    raw = _composed([*own, *_chosen(recipe, words, folders), *others], folders)
+    raw = _composed([*own, *_entry_words(recipe, words, folders), *others], folders)
     return _resolved(raw), _entries(folders)
 
 

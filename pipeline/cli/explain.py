@@ -47,7 +47,7 @@ def print_plan(
     styles = {name: console.get_style(name) for name in ("tree.line", "dim", "green", "yellow", "cyan")}
     segments = [
         Segment(text, styles.get(style))
-        for step, guides in _drawn(plan, _ASCII_GUIDES if console.options.ascii_only else _GUIDES)
+        for step, guides in _tree_lines(plan, _ASCII_GUIDES if console.options.ascii_only else _GUIDES)
         for text, style in (
             (guides, "tree.line"),
             (step.key[:12], "dim"),
@@ -76,7 +76,7 @@ def _state(step: Step, is_present: bool, durations: Durations) -> tuple[str, str
     return (_UNKNOWN, "yellow") if expected is None else (f"  about {format_seconds(expected)}", "cyan")
 
 
-def _drawn(plan: Plan, guides: Sequence[str]) -> Iterator[tuple[Step, str]]:
+def _tree_lines(plan: Plan, guides: Sequence[str]) -> Iterator[tuple[Step, str]]:
     """Yield each step with the lines that lead to it, every branch whole before the next."""
     below: dict[Key | None, list[Step]] = defaultdict(list)
     for step in plan.steps:

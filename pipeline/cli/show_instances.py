@@ -55,9 +55,9 @@ def allow_known(results: Path, dataset_key: str) -> str:
         DataError: if no run of this person's has opened the data.
     """
     name, store = _looked_up(results, dataset_key)
-    known = _recalled(name, dataset_key)
+    data = _recalled(name, dataset_key)
     allow(dataset_key, store)
-    return f"Instances of your data set '{known.entry.get('name', name)}' are shown beside {results} from now on"
+    return f"Instances of your data set '{data.entry.get('name', name)}' are shown beside {results} from now on"
 
 
 def _looked_up(results: Path, dataset_key: str) -> tuple[str, str]:
@@ -71,13 +71,13 @@ def _looked_up(results: Path, dataset_key: str) -> tuple[str, str]:
 
 
 def _recalled(name: str, dataset_key: str) -> KnownData:
-    known = recall(dataset_key)
-    if known is None:
+    data = recall(dataset_key)
+    if data is None:
         raise DataError(
             f"no run of yours has opened the data set '{name}', and results alone never have data opened. If you have "
             "it, plan a recipe with it once: python -m pipeline recipe=NAME dataset=NAME plan_only=true"
         )
-    return known
+    return data
 
 
 def answer(data: Dataset, lines: Iterable[str]) -> Iterator[str]:

@@ -39,9 +39,9 @@ def note(unresolved: Any) -> None:
 
 def note_variables(names: Iterable[str]) -> None:
     """Remember names of variables that a configuration refers to."""
-    known = sorted({*variables(), *names})
-    if known:
-        os.environ[_NAMES] = json.dumps(known)
+    all_names = sorted({*variables(), *names})
+    if all_names:
+        os.environ[_NAMES] = json.dumps(all_names)
 
 
 def variables() -> list[str]:
@@ -138,13 +138,13 @@ def _pattern(secrets: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str] | No
     return (re.compile("|".join(words)), names) if names else (None, names)
 
 
-def _put_back(value: Any, known: Mapping[str, str]) -> Any:
+def _put_back(value: Any, values: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        for reference, secret in known.items():
+        for reference, secret in values.items():
             value = value.replace(reference, secret)
         return value
     if isinstance(value, Mapping):
-        return {name: _put_back(item, known) for name, item in value.items()}
+        return {name: _put_back(item, values) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_put_back(item, known) for item in value]
+        return [_put_back(item, values) for item in value]
     return value

@@ -129,7 +129,7 @@ class _Planner:
         self.ancestries[node.path] = Ancestry(
             ancestry.model, ancestry.task, (*ancestry.operations, (spec.name, params))
         )
-        self._add(node, spec, params, references, parent, given=seed, settled=tuple(settled))
+        self._add(node, spec, params, references, parent, own_seed=seed, settled=tuple(settled))
         return None
 
     def _completed(self, spec: OpSpec, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,10 +254,10 @@ class _Planner:
         references: dict[str, Key],
         parent: Step | None,
         *,
-        given: int | None,
+        own_seed: int | None,
         settled: tuple[str, ...],
     ) -> None:
-        seed = given if given is not None else parent.seed if parent else self.recipe.seed
+        seed = own_seed if own_seed is not None else parent.seed if parent else self.recipe.seed
         export = None
         if parent is not None and spec.consumes is Format.ONNX and parent.format is Format.TORCH:
             export = self.facts.export_key(parent.key)
@@ -289,7 +289,7 @@ class _Planner:
             seed=seed,
             format=spec.produces,
             export=export,
-            gives_seed=given is not None,
+            gives_seed=own_seed is not None,
             settled=settled,
         )
         self.at[node.path] = self.steps.setdefault(key, step)

@@ -92,8 +92,8 @@ class ActivationsStage(Stage[ActivationParams]):
         origin = origin_folder(artifacts, sources)
         edited = follow(storage.load_edits(origin) if origin else ())
         modules = storage.load_structure(origin)["modules"] if origin else {}
-        kept = kept_channels(edited, original_shapes(artifacts, sources.root), modules)
-        scene = Scene(INSTANCES, kept, edited.renamed)
+        channels = kept_channels(edited, original_shapes(artifacts, sources.root), modules)
+        scene = Scene(INSTANCES, channels, edited.renamed)
         samples: list[SiteSample] = []
         file = model / storage.ONNX_FILE
         if storage.format_of(model) is Format.TORCH:
@@ -131,10 +131,10 @@ def _batches(worker: Worker) -> Iterator[Batch]:
     """The first rows of a fixed shuffle of the evaluation split: the same for every model."""
     from ops.core.operation import Batch
 
-    left = INSTANCES
+    remaining = INSTANCES
     for batch in worker.dataset.batches("evaluation", batch_size=_BATCH, samples=INSTANCES):
-        rows = slice(0, left)  # a question may come as several rows
+        rows = slice(0, remaining)  # a question may come as several rows
         yield Batch(batch.ids[rows], {name: array[rows] for name, array in batch.inputs.items()}, {})
-        left -= len(batch)
-        if left <= 0:
+        remaining -= len(batch)
+        if remaining <= 0:
             return

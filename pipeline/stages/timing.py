@@ -92,16 +92,16 @@ class Timing:
 
     def missing(self, ingested: set[str]) -> dict[Key, list[Candidate]]:
         """Model key -> its candidates that have no figures of this preset on this machine yet."""
-        found: dict[Key, list[Candidate]] = {}
+        missing: dict[Key, list[Candidate]] = {}
         for candidate in self.candidates():
             if self._key(candidate) not in ingested:
-                found.setdefault(Key(candidate.model_key), []).append(candidate)
-        return found
+                missing.setdefault(Key(candidate.model_key), []).append(candidate)
+        return missing
 
     def candidates(self) -> list[Candidate]:
         """Every model of the plan that is there and has answered, on every target that takes it: never a latency alone."""
-        found = [self._candidate(step, target) for step in self.plan.steps for target in self.targets]
-        return [candidate for candidate in found if candidate is not None]
+        candidates = [self._candidate(step, target) for step in self.plan.steps for target in self.targets]
+        return [candidate for candidate in candidates if candidate is not None]
 
     def run(
         self, ingested: set[str], data: Dataset, *, run_id: str, progress: Callable[[int, int, str], None]
@@ -167,14 +167,14 @@ class Timing:
         for failure in result.failures:
             errors.setdefault((failure.case.model_key, failure.case.target), {})[failure.error] = failure.case
         steps = self._planning.steps
-        known = {(candidate.model_key, candidate.target): self._key(candidate) for candidate in self.candidates()}
-        found = []
+        keys = {(candidate.model_key, candidate.target): self._key(candidate) for candidate in self.candidates()}
+        failures = []
         for (model, target), own in errors.items():
             step = steps[Key(model)]
             texts = [error if len(own) == 1 else f"{_condition(case)}: {error}" for error, case in own.items()]
-            job = _job(known[model, target], step, target)
-            found.append((job, Failed(job.key, None, "; ".join(texts))))
-        return found
+            job = _job(keys[model, target], step, target)
+            failures.append((job, Failed(job.key, None, "; ".join(texts))))
+        return failures
 
     def _run(self, candidate: Candidate) -> Job[RunParams]:
         """The job that has made the candidate's predictions."""

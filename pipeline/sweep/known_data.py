@@ -50,13 +50,13 @@ def remember(fingerprint: str, config: Config, store: str) -> None:
         config: of the run.
         store: identity of the run's store.
     """
-    known = recall(fingerprint)
+    earlier = recall(fingerprint)
     note = {
         "entry": secret_values.hidden(config.dataset),
         "folder": str(config.data_folder),
         "plugins": list(config.plugins),
         "variables": secret_values.variables(),
-        "stores": sorted({*(known.stores if known else ()), store}),
+        "stores": sorted({*(earlier.stores if earlier else ()), store}),
     }
     with contextlib.suppress(OSError, RuntimeError):  # a read-only disk; nobody's home
         _write(fingerprint, note)

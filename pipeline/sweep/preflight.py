@@ -104,12 +104,12 @@ def gather(
             check_entry(config.model)
             models[config.model.get("name", recipe.model or "model")] = config.model
         default = config.model.get("name") if config.model else None
-        named, written = _entries_of(recipe, default)
+        names, written = _entries_of(recipe, default)
         _check_written(written)
         classes = {name: target_class(entry) for name, entry in entries["target"].items() if name in recipe.targets}
-        for name in sorted(named & models.keys()):
+        for name in sorted(names & models.keys()):
             check_entry(models[name])
-        models |= {name: with_content(models[name], config.data_folder) for name in named if name in models}
+        models |= {name: with_content(models[name], config.data_folder) for name in names if name in models}
         contents = {
             entry_id(entry): content
             for _, entry in written
@@ -149,15 +149,15 @@ def code_of_operations(specs: Iterable[OpSpec]) -> dict[str, str]:
     Raises:
         ConfigError: if one was edited after this process had imported it.
     """
-    found = {}
+    digests = {}
     for spec in specs:
         code = code_of_definition(spec.apply)
         if code is None:
             continue
         if edited(spec.apply.__module__):
             raise ConfigError(f"operation '{spec.name}': its code was edited while the run was planned; run again")
-        found[spec.name] = code
-    return found
+        digests[spec.name] = code
+    return digests
 
 
 def with_content(entry: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
@@ -198,12 +198,12 @@ def _check_written(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
 
 def _entries_of(recipe: Recipe, default: str | None) -> tuple[set[str], list[tuple[str, dict[str, Any]]]]:
     """Names of the model entries that a recipe's steps use, and the entries that they write out, with the steps' paths."""
-    named, written = {default} if default else set(), []
+    names, written = {default} if default else set(), []
     for node in recipe.nodes:
         for parameter in OPERATIONS[node.op].marked("model entry") if node.op in OPERATIONS else ():
             value = node.params.get(parameter)
             if isinstance(value, Mapping):
                 written.append((node.path, {key: part for key, part in value.items() if key != CONTENT}))
             elif isinstance(value, str):
-                named.add(value)
-    return named, written
+                names.add(value)
+    return names, written

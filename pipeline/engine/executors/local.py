@@ -91,7 +91,7 @@ class _Process:
         return outcome
 
     def _run(self, job: Job[Any], stopping: threading.Event) -> Done | Failed:
-        start, begun = time.monotonic(), False
+        start, is_running = time.monotonic(), False
         process, pipe = self._ensure()
         try:
             pipe.send(job)
@@ -107,10 +107,10 @@ class _Process:
                     return self._died(job, start)
                 if message is not None:
                     return message
-                start, begun = time.monotonic(), True
+                start, is_running = time.monotonic(), True
             if not process.is_alive() and not pipe.poll():
                 return self._died(job, start)
-            if reason := self._over_limit(process, start if begun else None, stopping):
+            if reason := self._over_limit(process, start if is_running else None, stopping):
                 self.stop()
                 return Failed(job.key, time.monotonic() - start, reason)
 

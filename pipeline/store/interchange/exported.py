@@ -40,22 +40,20 @@ def document(db: Connection, file_format: str, recipe: str | None) -> dict[str, 
     """
     name = _recipe(db, recipe)
     run = db.execute(_IMPORT, {"recipe": name, "format": file_format}).fetchall()
-    return _verbatim(db, run[0][0]) if run else _made(db, name)
+    return _verbatim(db, run[0][0]) if run else _document(db, name)
 
 
-def _recipe(db: Connection, wanted: str | None) -> str:
+def _recipe(db: Connection, name: str | None) -> str:
     names = [name for (name,) in db.execute("SELECT DISTINCT unnest(recipes) FROM models ORDER BY ALL").fetchall()]
     if not names:
         raise InterchangeError("The results hold no models yet: nothing to export.")
-    if wanted is None and len(names) > 1:
+    if name is None and len(names) > 1:
         raise InterchangeError(
             f"The results hold {len(names)} recipes; say which with --recipe NAME: {', '.join(names)}"
         )
-    if wanted is not None and wanted not in names:
-        raise InterchangeError(
-            f"The results hold no recipe '{wanted}'.{nearest(wanted, names)} Known: {', '.join(names)}"
-        )
-    return wanted or names[0]
+    if name is not None and name not in names:
+        raise InterchangeError(f"The results hold no recipe '{name}'.{nearest(name, names)} Known: {', '.join(names)}")
+    return name or names[0]
 
 
 def _verbatim(db: Connection, run_id: str) -> dict[str, Any]:
@@ -67,7 +65,7 @@ def _verbatim(db: Connection, run_id: str) -> dict[str, Any]:
     return {name: parts[name] if name in ("operations", "metrics", "models") else frame[name] for name in frame}
 
 
-def _made(db: Connection, recipe: str) -> dict[str, Any]:
+def _document(db: Connection, recipe: str) -> dict[str, Any]:
     rows = db.execute(_MODELS, [recipe]).fetchall()
     ids = _ids({key: name for key, name, *_ in rows})
     values = _values(db, list(ids))
