@@ -94,6 +94,7 @@ def references(levels):
         (f"{HEAD}description: '${{oc.env:NO_SUCH}}'\n{TREE}", ("recipe.description: ", "'NO_SUCH' not found")),
         (f"{HEAD}{references(60)}{TREE}", ("its references (${...}) stand for more than 300,000 values",)),
         (f"{HEAD}description: ???\n{TREE}", ("recipe.description: must be set",)),
+        (f"defaults: [{{each: _self_}}]\n{HEAD}{TREE}", ("config: cannot be composed. Check `defaults` in the recipe, e.g. [/branch/",)),
         (f"defaults: 5\n{HEAD}{TREE}", ("recipe.defaults: expected a list of files of conf/", "got 5")),
         (f"defaults: ['${{recipe.tree}}']\n{HEAD}{TREE}", ("recipe.defaults: expected a list",)),
         (f"defaults: [/branch/recovry@tree.base.then]\n{HEAD}{TREE}", ("No branch is called 'recovry'", "'recovery'?")),
