@@ -377,7 +377,7 @@ def _explained(error: BaseException) -> str:
         return f"unknown key '{shortened(wrong[1])}'.{nearest(wrong[1], _keys())} Known: {', '.join(_keys())}"
     return (
         cut(text, _LONGEST)
-        or f"config: cannot be composed. Check `defaults` in the recipe, e.g. [/branch/recovery@tree.base.then, _self_]"
+        or "config: cannot be composed. Check `defaults` in the recipe, e.g. [/branch/recovery@tree.base.then, _self_]"
     )
 
 
