@@ -103,6 +103,10 @@ def _verify(options: argparse.Namespace) -> tuple[str, int]:
 
     if not options.workspace.is_dir():
         raise StoreError(f"--workspace {options.workspace}: there is no such folder")
+    if not (options.workspace / "artifacts").is_dir():
+        raise StoreError(
+            f"--workspace {options.workspace}: no workspace of a run, which has a folder `artifacts` in it"
+        )
     lines, damaged = verify(options.workspace)
     return "\n".join(lines), 1 if damaged else 0
 

@@ -84,8 +84,7 @@ def answer(data: Dataset, lines: Iterable[str]) -> Iterator[str]:
     """Yield one line of JSON for each line that names an instance; what cannot be shown gives {"problem": ...}."""
     task = TASKS[data.task]
     for line in lines:
-        name = json.loads(line)
         try:
-            yield json.dumps(task.show(data.show(str(name))))
+            yield json.dumps(task.show(data.show(str(json.loads(line)))))
         except (DataError, LookupError, OSError, ValueError) as error:
             yield json.dumps({"problem": str(error)})

@@ -23,8 +23,7 @@ def run(
     """Yield (job, None) when a job starts and (job, outcome) when it ends; the caller records them.
 
     A job whose artifact exists is `Done(cached=True)` at once, unless its key is in `force`: then another is made beside,
-    and takes its place. Jobs are started in the
-    order given, as the jobs that they need are done and workers are free.
+    and takes its place. Jobs are started in the order given, as the jobs that they need are done and workers are free.
     """
     waits = _Waits(jobs)
     running: dict[Future[Done | Failed], Job[Any]] = {}

@@ -76,9 +76,7 @@ class Worker:
         try:
             self.prepare()
             with working(), self._scratch(job) as scratch:
-                if (
-                    job.key in self.artifacts and not job.force
-                ):  # another run made it while this one waited for the folder
+                if job.key in self.artifacts and not job.force:  # another run has made it meanwhile
                     return Done(job.key, cached=True)
                 begun()
                 _reset_peak()

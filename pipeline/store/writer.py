@@ -133,9 +133,8 @@ class Store:
     def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The working file, open for this block. An error undoes the transaction and becomes a `StoreError`."""
         if self._db is None:
-            self._db = connect(
-                self._files.working, threads=1
-            )  # parallel inserts would take the processors from the steps
+            # one thread: parallel inserts would take the processors from the steps
+            self._db = connect(self._files.working, threads=1)
         done = False
         try:
             with attached(self._db, self._files.working, read_only=False):

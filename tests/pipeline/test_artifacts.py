@@ -138,6 +138,8 @@ def test_verify_lists_everything_and_sets_aside_what_is_damaged(artifacts, tmp_p
 def test_verify_names_a_workspace_that_is_not_there(tmp_path):
     with pytest.raises(StoreError, match=r"--workspace .*nowhere: there is no such folder"):
         run_command(["verify", "--workspace", str(tmp_path / "nowhere")])
+    with pytest.raises(StoreError, match="no workspace of a run, which has a folder `artifacts` in it"):
+        run_command(["verify", "--workspace", str(tmp_path)])
 
 
 def test_damage_in_what_a_run_would_read_is_mended_in_that_run(planned, operations, workplace, artifacts):

@@ -32,7 +32,7 @@ def command(place, *words, **more):
         **more,
     }
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *words], cwd=place, env=environment, input='"evaluation/0"\n', text=True,
+        [sys.executable, "-m", "pipeline", *words], cwd=place, env=environment, input='"evaluation/0"\nno JSON\n', text=True,
         capture_output=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
@@ -93,7 +93,8 @@ def test_what_the_person_has_planned_with_is_shown_beside_results_that_they_allo
     assert out == "Instances of your data set 'digits' are shown beside results.duckdb from now on\n"
     code, out, err = command(place, *show)
     assert (code, err) == (0, "")
-    assert "problem" not in json.loads(out.splitlines()[0]) or "evaluation/0" in out
+    problems = [json.loads(line)["problem"] for line in out.splitlines() if line]
+    assert problems == ["Data set 'digits' has no instance 'evaluation/0'", "Expecting value: line 1 column 1 (char 0)"]
     assert not (place / "ran").exists()
 
 

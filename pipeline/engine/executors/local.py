@@ -65,10 +65,7 @@ class LocalPool:
                 job, future = item
                 try:
                     future.set_result(process.run(job, self._stopping))
-                except (
-                    OSError,
-                    RuntimeError,
-                ) as error:  # no process could be started: a job must still get its outcome
+                except (OSError, RuntimeError) as error:  # also then a job must get its outcome
                     future.set_result(Failed(job.key, 0.0, f"No worker process could be started: {error}"))
         finally:
             process.stop()
