@@ -144,7 +144,7 @@ def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) 
         plan.facts.data_fingerprint,
     ):
         result.append(
-            f"the data set's content, splits or preprocessing changed ({was[:12]} -> {plan.facts.data_fingerprint[:12]})"
+            f"the data set's content, splits or preprocessing changed ({str(was)[:12]} -> {plan.facts.data_fingerprint[:12]})"
         )
     gives_seed = step.gives_seed or SEED in before["params"]
     if Uses.SEED in uses and not gives_seed and (seed := run.get("recipe", {}).get("seed", 0)) != plan.recipe.seed:

@@ -12,7 +12,6 @@ block a writer, and never see half of a call.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from typing import Any
 import duckdb
 
 from pipeline.store.database import Stamp, attached, check_version, connect, read_stamp
+from pipeline.store.documents import json_mapping
 from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteError
 from pipeline.store.publication import StoreFiles
 from pipeline.store.records.run_records import Metric, Record
@@ -115,7 +115,7 @@ class Store:
         steps = {}
         for row in result:
             step = dict(zip(columns, row, strict=False))
-            step |= {name: json.loads(text) for name, text in zip(documents, row[len(columns) :], strict=True)}
+            step |= {name: json_mapping(text) for name, text in zip(documents, row[len(columns) :], strict=True)}
             steps[step.pop("path")] = step
         return steps
 

@@ -7,7 +7,6 @@ whoever reads the one reads the other; the results themselves stay as they were 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from pipeline.stages.activation_stats import ACTIVATIONS
 from pipeline.stages.export import EXPORT
 from pipeline.stages.layer_sources import Sources, open_side
 from pipeline.stages.tensor_stats import LAYERS
+from pipeline.store.documents import json_mapping
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
 from pipeline.store.records.run_records import Change, Model, Record
@@ -154,9 +154,9 @@ def _row(row: tuple[Any, ...]) -> _Row:
         op_version=version,
         kind=kind,
         format=form,
-        params=json.loads(params),
-        references=json.loads(references),
-        notes=json.loads(notes),
+        params=json_mapping(params),
+        references=json_mapping(references),
+        notes=json_mapping(notes),
     )
     return _Row(Key(key), Key(parent) if parent else None, Key(root), form, record)
 

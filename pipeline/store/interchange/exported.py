@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
+from pipeline.store.documents import json_mapping, json_value
+from pipeline.store.errors import ForeignFileError
 from pipeline.store.interchange.d3 import to_d3
 from pipeline.store.interchange.errors import InterchangeError
 
@@ -60,8 +62,10 @@ def _verbatim(db: Connection, run_id: str) -> dict[str, Any]:
     query = "SELECT part, content FROM import_detail WHERE run_id = ? ORDER BY part, position"
     parts: dict[str, list[Any]] = defaultdict(list)
     for part, content in db.execute(query, [run_id]).fetchall():
-        parts[part].append(json.loads(content))
-    frame: dict[str, Any] = parts.pop("file")[0]
+        parts[part].append(json_value(content))
+    frame = parts.pop("file", [None])[0]
+    if not isinstance(frame, dict):
+        raise ForeignFileError("The results hold parts of an imported file without the whole. Name another file.")
     return {name: parts[name] if name in ("operations", "metrics", "models") else frame[name] for name in frame}
 
 
@@ -74,7 +78,7 @@ def _document(db: Connection, recipe: str) -> dict[str, Any]:
         {
             "id": ids[key],
             "base": ids.get(parent),
-            "operation": {"name": op, "parameters": json.loads(params)},
+            "operation": {"name": op, "parameters": json_mapping(params)},
             "tag": title,
             "metrics": values.get(key, {}),
         }
