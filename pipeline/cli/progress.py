@@ -120,7 +120,7 @@ class Board:
         try:
             raw = json.loads((self._scratch / key / PROGRESS_FILE).read_text())
             return f"{raw['done'] / raw['total']:.0%} {raw['text']}".strip()
-        except (OSError, ValueError, KeyError, ZeroDivisionError):
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
             return ""
 
     def headline(self) -> str:
