@@ -156,3 +156,12 @@ def test_what_a_job_prints_has_references_in_the_place_of_secrets(
     assert "out of ${oc.env:BOUILLON_TEST_TOKEN}\n" in out
     assert "err of ${oc.env:BOUILLON_TEST_TOKEN}\n" in err
     assert "hunter2" not in out + err
+
+
+def test_a_job_that_no_process_can_be_given_is_a_failure_like_any_other(workplace, planned, operations, artifacts):
+    job, *rest = operations(planned({"base": {"op": "toy_base", "then": {"a": {"op": "toy_add"}}}}))
+    odd = replace(rest[0], params=lambda: "no plain data")
+    outcomes = ends([job, odd], LocalPool(workplace), artifacts)
+    assert isinstance(outcomes["base"], Done)
+    assert isinstance(outcomes["base/a"], Failed)
+    assert outcomes["base/a"].error.startswith("The job cannot be handed to a worker process: ")

@@ -65,8 +65,11 @@ class LocalPool:
                 job, future = item
                 try:
                     future.set_result(process.run(job, self._stopping))
-                except (OSError, RuntimeError) as error:  # also then a job must get its outcome
+                except (OSError, RuntimeError) as error:
                     future.set_result(Failed(job.key, 0.0, f"No worker process could be started: {error}"))
+                except Exception as error:  # noqa: BLE001 - what a person's own stage plans may not be plain data
+                    why = f"The job cannot be handed to a worker process: {type(error).__name__}: {error}"
+                    future.set_result(Failed(job.key, 0.0, why))
         finally:
             process.stop()
 
