@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from ops.core.errors import BouillonError
+from ops.core.text import cut
 
 FAMILIES = ("ops.train", "ops.prune", "ops.quantize", "ops.factorize", "ops.recover")
 """The packages whose modules are operations; what these work with is one level down, or in a package beside them."""
@@ -54,7 +55,7 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         self._load()
-        return name in self._items
+        return isinstance(name, str) and name in self._items  # a name that a person wrote may be any value
 
     def __getitem__(self, name: str) -> T:
         self._load()
@@ -63,7 +64,9 @@ class Registry(Generic[T]):
         if name in self._broken:
             raise UnknownNameError(f"{self._noun} '{name}' exists but cannot be imported: {self._broken[name]}")
         hint = nearest(name, self._items)
-        raise UnknownNameError(f"No {self._noun} is called '{name}'.{hint} Known: {', '.join(sorted(self._items))}")
+        raise UnknownNameError(
+            f"No {self._noun} is called '{cut(name)}'.{hint} Known: {', '.join(sorted(self._items))}"
+        )
 
     def __iter__(self) -> Iterator[str]:
         self._load()

@@ -55,6 +55,9 @@ def run_command(arguments: list[str]) -> int:
             command.add_argument("--workspace", type=Path, default=Path(".bouillon"), help="default: .bouillon")
         if name == "show":
             command.add_argument("dataset", help="key of the data set, as in the view `datasets`")
+            command.add_argument(
+                "--allow", action="store_true", help="let it be shown beside results of somebody else's; asked once"
+            )
         if name == "export":
             command.add_argument("--recipe", help="which recipe, if the store holds several")
     selection = parser.parse_args(arguments)
@@ -65,60 +68,66 @@ def run_command(arguments: list[str]) -> int:
     return status
 
 
-def _import(chosen: argparse.Namespace) -> str:
+def _import(options: argparse.Namespace) -> str:
     from pipeline.store.interchange.compress_and_compare import import_file
     from pipeline.store.writer import Store
 
-    done = import_file(Store(chosen.results), chosen.file)
+    done = import_file(Store(options.results), options.file)
     if done.known:
-        return f"{chosen.file} had been imported before: nothing was changed"
-    return f"{done.models} models with {done.measurements} measurements from {chosen.file} are in {chosen.results}"
+        return f"{options.file} had been imported before: nothing was changed"
+    return f"{done.models} models with {done.measurements} measurements from {options.file} are in {options.results}"
 
 
-def _export(chosen: argparse.Namespace) -> str:
+def _export(options: argparse.Namespace) -> str:
     from pipeline.store.interchange.compress_and_compare import write
     from pipeline.store.reader import open_results
 
-    count = write(open_results(chosen.results), chosen.file, chosen.recipe)
-    return f"{count} models written to {chosen.file}"
+    count = write(open_results(options.results), options.file, options.recipe)
+    return f"{count} models written to {options.file}"
 
 
-def _migrate(chosen: argparse.Namespace) -> str:
+def _migrate(options: argparse.Namespace) -> str:
     from pipeline.store.migration import migrate
 
-    backup = migrate(chosen.results)
+    backup = migrate(options.results)
     return (
-        f"{chosen.results} is up to date; the state before is in {backup}"
+        f"{options.results} is up to date; the state before is in {backup}"
         if backup
-        else f"{chosen.results} is up to date"
+        else f"{options.results} is up to date"
     )
 
 
-def _verify(chosen: argparse.Namespace) -> tuple[str, int]:
+def _verify(options: argparse.Namespace) -> tuple[str, int]:
     from pipeline.store.errors import StoreError
     from pipeline.sweep.verify import verify
 
-    if not chosen.workspace.is_dir():
-        raise StoreError(f"--workspace {chosen.workspace}: there is no such folder")
-    lines, damaged = verify(chosen.workspace)
+    if not options.workspace.is_dir():
+        raise StoreError(f"--workspace {options.workspace}: there is no such folder")
+    if not (options.workspace / "artifacts").is_dir():
+        raise StoreError(
+            f"--workspace {options.workspace}: no workspace of a run, which has a folder `artifacts` in it"
+        )
+    lines, damaged = verify(options.workspace)
     return "\n".join(lines), 1 if damaged else 0
 
 
-def _compare(chosen: argparse.Namespace) -> str:
+def _compare(options: argparse.Namespace) -> str:
     from pipeline.sweep.compare_any_two import compare_models
 
     def tell(done: int, total: int) -> None:
         sys.stdout.write(f"progress {done} {total}\n")
         sys.stdout.flush()
 
-    path, count = compare_models(chosen.results, chosen.model, chosen.reference, chosen.workspace, tell)
+    path, count = compare_models(options.results, options.model, options.reference, options.workspace, tell)
     return f"{count} comparisons of layers are in {path}"
 
 
-def _show(chosen: argparse.Namespace) -> str:
-    from pipeline.cli.show_instances import answer, open_known
+def _show(options: argparse.Namespace) -> str:
+    from pipeline.cli.show_instances import allow_known, answer, open_known
 
-    data = open_known(chosen.results, chosen.dataset)
+    if options.allow:
+        return allow_known(options.results, options.dataset)
+    data = open_known(options.results, options.dataset)
     for line in answer(data, iter(sys.stdin.readline, "")):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

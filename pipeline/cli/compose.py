@@ -60,22 +60,23 @@ def compose(overrides: Sequence[str], *, extra: Path | None = None) -> tuple[dic
     try:
         words = [read_override(word) for word in overrides]
         name, file = _recipe_file(words, folders)
-        if extra is not None:
-            _check_folder(extra.resolve())
         raw = read_yaml(file)
         if not raw.data:
             raise UsageError(
                 f"{file}: is empty. Write at least `name: {file.stem}` and `tree: {{base: {{op: train}}}}`"
             )
+        is_for_hydra = "defaults" in raw.data or _has_package(file)
+        if extra is not None:
+            _check_folder(extra.resolve(), any_group=is_for_hydra)
         with _few_calls():
-            if "defaults" in raw.data or _has_package(file):
+            if is_for_hydra:
                 raw = read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS)
                 _check_defaults(raw.data.get("defaults", []))
                 return _by_hydra(name, words, folders)
             own = [word for word in words if word.key.startswith("recipe.")]
             recipe = apply_overrides(raw.data, own)
             others = [word for word in words if word not in own and word.key != "recipe"]
-            rest = _composed(["~recipe", *_chosen(recipe, words, folders), *map(_addable, others)], folders)
+            rest = _composed(["~recipe", *_entry_words(recipe, words, folders), *map(_addable, others)], folders)
             return _resolved({**rest, "recipe": recipe}), _entries(folders)
     except (OverrideError, YamlFileError, InterpolationError) as error:
         raise UsageError(str(error)) from None
@@ -126,15 +127,20 @@ def _words(overrides: Iterable[Override]) -> str:
     return ", ".join(shortened(override.word) for override in overrides)
 
 
-def _unknown(group: str, name: str, known: Sequence[str]) -> UsageError:
-    return UsageError(f"No {group} is called '{shortened(name)}'.{nearest(name, known)} Known: {', '.join(known)}")
+def _unknown(group: str, name: str, names: Sequence[str]) -> UsageError:
+    return UsageError(f"No {group} is called '{shortened(name)}'.{nearest(name, names)} Known: {', '.join(names)}")
 
 
-def _check_folder(folder: Path) -> None:
-    """Read the files that Hydra may read, for its reader has no bounds."""
-    for file in sorted(folder.glob("*/**/*.yaml")):
-        if file.is_file() and file.relative_to(folder).parts[0] != "recipe":
-            read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS)
+def _check_folder(folder: Path, *, any_group: bool) -> None:
+    """Read the files that Hydra may read, for its reader has no bounds: of our groups, or of any that `defaults` may name.
+
+    The folder may be a whole project, with files of other programs in it.
+    """
+    groups = [path for path in sorted(folder.iterdir()) if path.name != "recipe" and path.is_dir()]
+    for group in groups:
+        for file in sorted(group.rglob("*.yaml")) if any_group or (CONF / group.name).is_dir() else ():
+            if file.is_file():
+                read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS)
 
 
 def _has_package(file: Path) -> bool:
@@ -155,7 +161,7 @@ def _check_defaults(defaults: Any) -> None:
             )
 
 
-def _chosen(recipe: Mapping[str, Any], words: Sequence[Override], folders: Sequence[Path]) -> list[str]:
+def _entry_words(recipe: Mapping[str, Any], words: Sequence[Override], folders: Sequence[Path]) -> list[str]:
     """Words that choose the model and the data set: those of the command line are checked, the recipe's own are added."""
     result = []
     for group in _GROUPS:
@@ -201,7 +207,7 @@ def _by_hydra(name: str, words: Sequence[Override], folders: Sequence[Path]) -> 
             f"recipe: expected a mapping, got {shortened(repr(recipe))}. Set its parts, e.g. recipe.seed=1"
         )
     others = [_addable(word) for word in words if word.key.partition(".")[0] != "recipe"]
-    raw = _composed([*own, *_chosen(recipe, words, folders), *others], folders)
+    raw = _composed([*own, *_entry_words(recipe, words, folders), *others], folders)
     return _resolved(raw), _entries(folders)
 
 
@@ -246,6 +252,7 @@ def _resolve(config: dict[str, Any]) -> dict[str, Any]:
 
     check_references(config)
     secret_values.note(config)
+    OmegaConf.register_new_resolver("oc.env", _variable, replace=True)
     try:
         plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
     except OmegaConfBaseException as error:
@@ -254,6 +261,14 @@ def _resolve(config: dict[str, Any]) -> dict[str, Any]:
         ) from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _variable(name: str, *default: Any) -> Any:
+    """Resolve `${oc.env:NAME,DEFAULT}`. The name may itself come from a reference: here it is known."""
+    from omegaconf.resolvers import oc
+
+    secret_values.note_variables([name])
+    return oc.env(name, *default)
 
 
 def _place(error: Any, config: Mapping[str, Any]) -> str:
@@ -335,7 +350,7 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from hydra.errors import HydraException, MissingConfigException
+        from hydra.errors import MissingConfigException
         from omegaconf.errors import OmegaConfBaseException
 
         broken = explain_yaml(error, self._folders)
@@ -348,19 +363,22 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
             raise UsageError(
                 f"{error.full_key or 'config'}: {_first_line(error)}. Correct the key or its value"
             ) from None
-        if isinstance(error, HydraException | ValueError | TypeError | AttributeError | OSError) and not isinstance(
-            error, UsageError
-        ):
+        # its assertions are among what it raises about files of people's own
+        if isinstance(error, Exception) and not isinstance(error, BouillonError | RecursionError):
             raise UsageError(_explained(error)) from None
 
 
 def _explained(error: BaseException) -> str:
     """One line of what Hydra says, with the nearest key where it does not know one."""
-    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
+    said = "" if isinstance(error, AssertionError) else str(error)  # what it says of itself is code
+    text = " ".join(line.strip() for line in said.splitlines() if line.strip() and "hydra.cc" not in line)
     wrong = re.match("Could not (?:override|append|delete from)[^']*'(.+?)'", text)
     if wrong:
         return f"unknown key '{shortened(wrong[1])}'.{nearest(wrong[1], _keys())} Known: {', '.join(_keys())}"
-    return cut(text, _LONGEST) or f"config: cannot be composed ({type(error).__name__}). Check `defaults` in the recipe"
+    return (
+        cut(text, _LONGEST)
+        or "config: cannot be composed. Check `defaults` in the recipe, e.g. [/branch/recovery@tree.base.then, _self_]"
+    )
 
 
 def _keys() -> list[str]:

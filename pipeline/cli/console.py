@@ -76,4 +76,4 @@ class ConsoleReporter:
     def timing(self) -> Iterator[TimingReport]:
         """Show how many groups are timed."""
         with self._console.status("timing") as status:
-            yield lambda done, total, text: status.update(f"timing: {done} of {total} groups done; {text}")
+            yield lambda done, total, text: status.update(Text(f"timing: {done} of {total} groups done; {text}"))

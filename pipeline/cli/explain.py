@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
-from rich.tree import Tree
+from rich.segment import Segment, Segments
 
 from ops.core.operation import OPERATIONS, Uses
 from pipeline.cli.progress import Durations, format_seconds
@@ -19,6 +19,10 @@ from pipeline.engine.jobs import Job
 from pipeline.plan.steps import SEED, Plan, Step
 from pipeline.stages.operation import OPERATION
 from pipeline.sweep.prepare import step_at
+
+_GUIDES, _ASCII_GUIDES = ("    ", "│   ", "├── ", "└── "), ("    ", "|   ", "+-- ", "`-- ")
+"""Drawn before a step: below a last step, below another, before another, before a last one."""
+_UNKNOWN = "  never run here"
 
 
 def print_plan(
@@ -34,28 +38,27 @@ def print_plan(
 
     What is in `force` runs again although its result is there.
     """
-    top = Tree("", hide_root=True)
-    nodes: dict[Key, Tree] = {}
     steps = plan.by_key()
-    unknown = 0
     present = artifacts.present([*steps, *(job.key for job in jobs)]) - force
-    for step in plan.steps:
-        line = Text.assemble((step.key[:12], "dim"), "  ", step.path.rpartition("/")[2], ("  " + step.op, "dim"))
-        expected = durations.get((OPERATION.name, step.op))
-        if step.key in present:
-            line.append("  cached", "green")
-        elif expected is None:
-            unknown += 1
-            line.append("  never run here", "yellow")
-        else:
-            line.append(f"  about {format_seconds(expected)}", "cyan")
-        if step.key in force:
-            line.append("  (forced)", "yellow")
-        parent = nodes.get(step.parent, top) if step.parent else top
-        nodes[step.key] = parent.add(line)
+    states = {step.key: _state(step, step.key in present, durations) for step in plan.steps}
+    unknown = sum(text == _UNKNOWN for text, _ in states.values())
     missing = [job for job in jobs if job.key not in present]
     total = sum(durations.get((job.stage, steps[job.model].op), 0.0) for job in missing)
-    console.print(top)
+    styles = {name: console.get_style(name) for name in ("tree.line", "dim", "green", "yellow", "cyan")}
+    segments = [
+        Segment(text, styles.get(style))
+        for step, guides in _tree_lines(plan, _ASCII_GUIDES if console.options.ascii_only else _GUIDES)
+        for text, style in (
+            (guides, "tree.line"),
+            (step.key[:12], "dim"),
+            (f"  {step.path.rpartition('/')[2]}", ""),
+            (f"  {step.op}", "dim"),
+            states[step.key],
+            ("  (forced)" if step.key in force else "", "yellow"),
+            ("\n", ""),
+        )
+    ]
+    console.print(Segments(segments), soft_wrap=True, end="")
     for decision in decisions(plan):
         console.print(decision, markup=False, highlight=False)
     for path, key in plan.aliases.items():
@@ -63,6 +66,29 @@ def print_plan(
     guess = f", about {format_seconds(total)} of work by past runs" if total else ""
     more = f" ({unknown} steps never run here)" if unknown else ""
     console.print(f"{len(plan.steps)} models; {len(missing)} of {len(jobs)} jobs to do{guess}{more}", highlight=False)
+
+
+def _state(step: Step, is_present: bool, durations: Durations) -> tuple[str, str]:
+    """What the plan says of a step's result, and the style of it."""
+    expected = durations.get((OPERATION.name, step.op))
+    if is_present:
+        return "  cached", "green"
+    return (_UNKNOWN, "yellow") if expected is None else (f"  about {format_seconds(expected)}", "cyan")
+
+
+def _tree_lines(plan: Plan, guides: Sequence[str]) -> Iterator[tuple[Step, str]]:
+    """Yield each step with the lines that lead to it, every branch whole before the next."""
+    below: dict[Key | None, list[Step]] = defaultdict(list)
+    for step in plan.steps:
+        below[step.parent].append(step)
+    waiting = [(step, "", "") for step in reversed(below[None])]
+    while waiting:
+        step, before, lines = waiting.pop()
+        yield step, before
+        children = below[step.key]
+        for place in range(len(children) - 1, -1, -1):
+            is_last = place == len(children) - 1
+            waiting.append((children[place], lines + guides[3 if is_last else 2], lines + guides[0 if is_last else 1]))
 
 
 def decisions(plan: Plan) -> list[str]:
@@ -118,7 +144,7 @@ def _differences(step: Step, plan: Plan, past: Mapping[str, Mapping[str, Any]]) 
         plan.facts.data_fingerprint,
     ):
         result.append(
-            f"the data set's content, splits or preprocessing changed ({was[:12]} -> {plan.facts.data_fingerprint[:12]})"
+            f"the data set's content, splits or preprocessing changed ({str(was)[:12]} -> {plan.facts.data_fingerprint[:12]})"
         )
     gives_seed = step.gives_seed or SEED in before["params"]
     if Uses.SEED in uses and not gives_seed and (seed := run.get("recipe", {}).get("seed", 0)) != plan.recipe.seed:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ops.core.params import not_finite
 from ops.core.registry import nearest
+from ops.core.text import cut
 from pipeline.cli.compose import CONF, UsageError, compose, recipe_names
 from pipeline.cli.overrides import shortened
 from pipeline.core import secret_values
@@ -29,6 +30,7 @@ from pipeline.core.machine.user import settle_user
 
 __all__ = ["CONF", "compose", "main", "run"]
 _LOG_LEVELS = ("debug", "info", "warning", "error")
+_LONGEST_PATH = 500  # characters of it in a message
 _OBJECTS = 200_000
 """New objects between two collections of garbage: a plan of 10,000 steps has a million, and all of them stay."""
 COMMANDS = ("import", "export", "migrate", "verify", "compare", "show")
@@ -102,7 +104,7 @@ def _versions() -> str:
 def _of_the_system(error: Exception) -> str:
     """Return the message of the file system or the database, with what to do."""
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{cut(str(error.filename), _LONGEST_PATH)}: " if error.filename else ""
         return f"{where}{error.strerror or error}. What is finished is kept: run again when it is mended"
     return f"the results cannot be read: {str(error).splitlines()[0]}. Another program may have changed them"
 

@@ -74,7 +74,7 @@ class Board:
         self.failures = 0
         self._scratch, self._workers = scratch, workers
         self._expected = {job.key: durations.get((job.stage, self.steps[job.model].op)) for job in jobs}
-        self._spent: dict[Key, float] = {}
+        self._seconds: dict[Key, float] = {}
         self._running: dict[Key, float] = {}
 
     def update(self, job: Job[Any], outcome: Outcome | None) -> None:
@@ -85,7 +85,7 @@ class Board:
             self._running[job.key] = now
         else:
             self.finished += 1
-            self._spent[job.key] = now - self._running.pop(job.key, now)
+            self._seconds[job.key] = now - self._running.pop(job.key, now)
             self.failures += isinstance(outcome, Failed)
         if not job.makes_model:
             (row.observing.add if outcome is None else row.observing.discard)(job.stage)
@@ -102,12 +102,12 @@ class Board:
 
     def remaining_seconds(self) -> float | None:
         """From past runs; a job never seen is taken to last as long as the mean of its run's jobs. None: no idea yet."""
-        durations = [seconds for key, seconds in self._spent.items() if seconds > 0]
+        durations = [seconds for key, seconds in self._seconds.items() if seconds > 0]
         mean = sum(durations) / len(durations) if durations else None
         total = 0.0
         now = time.monotonic()
         for key, expected in self._expected.items():
-            if key in self._spent:
+            if key in self._seconds:
                 continue
             guess = expected if expected is not None else mean
             if guess is None:
@@ -120,7 +120,7 @@ class Board:
         try:
             raw = json.loads((self._scratch / key / PROGRESS_FILE).read_text())
             return f"{raw['done'] / raw['total']:.0%} {raw['text']}".strip()
-        except (OSError, ValueError, KeyError, ZeroDivisionError):
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
             return ""
 
     def headline(self) -> str:

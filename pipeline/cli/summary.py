@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def print_scores(plan: Plan, scores: Scores, metrics: Sequence[Metric], target: 
         console: receives the table.
     """
     table = Table(
-        title=f"{plan.recipe.name} on {target}",
+        title=Text(f"{plan.recipe.name} on {target}"),
         title_justify="left",
         header_style="bold",
         box=SIMPLE_HEAD,
@@ -107,15 +108,21 @@ def print_findings(plan: Plan, findings: Sequence[Lint], console: Console) -> No
 
 def print_next(results: Path, console: Console) -> None:
     """Say where the results are and what to type next."""
-    listing = f"BOUILLON_RESULTS={results} " if results != Path("results.duckdb") else ""
+    listing = f"BOUILLON_RESULTS={shlex.quote(str(results))} " if results != Path("results.duckdb") else ""
+    code = f"import duckdb; print(duckdb.connect({str(results)!r}, read_only=True).sql('FROM scoreboard'))"
     console.print(f"\nResults: {results}", highlight=False, markup=False)
     console.print(f"  look:  {listing}panel serve viewer --show", highlight=False, markup=False)
     console.print(
-        f"  ask:   python -c \"import duckdb; print(duckdb.connect('{results}', read_only=True).sql('FROM scoreboard'))\"",
+        f"  ask:   python -c {_quoted(code)}",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
+
+
+def _quoted(code: str) -> str:
+    """A program as a word of the shell: between double quotes where that is enough, since they are easier to read."""
+    return shlex.quote(code) if set(code) & set('"$`\\!') else f'"{code}"'
 
 
 def _cell(score: Score | None, metric: Metric) -> Text:

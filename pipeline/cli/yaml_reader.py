@@ -251,7 +251,7 @@ class _Reader:
             return value
         written = getattr(event, "value", None)
         if not isinstance(value, str) and str(value) != written:
-            listing = _shown(written) if written else "an empty key"
+            listing = _excerpt(written) if written else "an empty key"
             raise self._error(event, f"{listing} is read as {value!r}. Put it into quotes to use it as a name")
         if value in frame.keys or str(value) in frame.keys:
             raise self._error(event, f"found duplicate key {cut(str(value))}. Give each another name, or remove one")
@@ -303,26 +303,26 @@ class _Scalars:
             return self._loader.yaml_constructors[tag](self._loader, yaml.ScalarNode(tag, text))
         except (ValueError, KeyError, OverflowError, yaml.YAMLError):
             raise ValueError(
-                f"{_shown(text)} is no {tag.removeprefix(_CORE)}. Put it into quotes if it is a text"
+                f"{_excerpt(text)} is no {tag.removeprefix(_CORE)}. Put it into quotes if it is a text"
             ) from None
 
 
 def _check_text(text: str) -> None:
     """Refuse characters that no file, name or database can hold."""
     if "\0" in text:
-        raise ValueError(f"the text {_shown(text)} holds a null character (\\0). Remove it")
+        raise ValueError(f"the text {_excerpt(text)} holds a null character (\\0). Remove it")
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ValueError(
-            f"the text {_shown(text)} holds half a character (\\uD800 to \\uDFFF). Write the whole character"
+            f"the text {_excerpt(text)} holds half a character (\\uD800 to \\uDFFF). Write the whole character"
         )
 
 
 def _bad_tag(tag: str) -> str:
     short = tag.replace(_CORE, "!!")
-    return f"the tag {_shown(short)} is not read: a file holds plain values. Remove it"
+    return f"the tag {_excerpt(short)} is not read: a file holds plain values. Remove it"
 
 
-def _shown(text: str) -> str:
+def _excerpt(text: str) -> str:
     return f"'{cut(text, 40)}'"
 
 

@@ -7,6 +7,7 @@ root/damaged/abcdef...            what was found to be damaged, and is made agai
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -147,6 +148,7 @@ class ArtifactStore:
         final = self.path(key)
         final.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=f"{_SCRATCH}{os.getpid()}-"))
+        mark = _mark(scratch)
         try:
             yield scratch
             files = sorted(file for file in scratch.rglob("*") if file.is_file())
@@ -167,17 +169,20 @@ class ArtifactStore:
                     raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            _unmark(mark)
 
     @contextmanager
     def scratch_folder(self) -> Iterator[Path]:
         """Give a folder for what nobody needs afterwards; `sweep` removes it where this process is killed meanwhile."""
         folder = self.root / "scratch"
         folder.mkdir(parents=True, exist_ok=True)
-        name = tempfile.mkdtemp(dir=folder, prefix=f"{_SCRATCH}{os.getpid()}-")
+        scratch = Path(tempfile.mkdtemp(dir=folder, prefix=f"{_SCRATCH}{os.getpid()}-"))
+        mark = _mark(scratch)
         try:
-            yield Path(name)
+            yield scratch
         finally:
-            shutil.rmtree(name, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
+            _unmark(mark)
 
     def remove(self, key: Key) -> None:
         """Forget an artifact: the manifest goes first, so that it is never seen half removed."""
@@ -187,13 +192,49 @@ class ArtifactStore:
         shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what killed processes left half written. What a living process writes stays."""
+        """Remove what killed processes left half written. What a living process writes stays, in whatever container it is."""
         import psutil
 
         for remaining in self.root.glob(f"*/{_SCRATCH}*"):
             process = remaining.name.removeprefix(_SCRATCH).partition("-")[0]
-            if not (process.isdigit() and psutil.pid_exists(int(process))):
+            if not (process.isdigit() and psutil.pid_exists(int(process))) and not _is_marked(remaining):
                 shutil.rmtree(remaining, ignore_errors=True)
+
+
+def _mark(folder: Path) -> int | None:
+    """Lock a folder for as long as this process lives: numbers of processes mean nothing in another container.
+
+    Returns the open descriptor that holds the lock; None where the file system has no locks for folders.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _unmark(mark: int | None) -> None:
+    if mark is not None:
+        os.close(mark)
+
+
+def _is_marked(folder: Path) -> bool:
+    """Whether a living process has locked a folder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # it is gone by now
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _sealed(manifest: Mapping[str, Any], folder: Path, files: Sequence[Path]) -> str:

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any, TextIO
 from urllib.parse import quote
 
-__all__ = ["forget", "hidden", "hidden_output", "note", "revealed", "variables"]
+__all__ = ["forget", "hidden", "hidden_output", "note", "note_variables", "revealed", "variables"]
 
 _NAMES = "BOUILLON_SECRET_VARIABLES"
 _REFERENCE = re.compile(r"\$\{\s*oc\.env\s*:\s*([^,}\s]+)")
@@ -34,9 +34,14 @@ def forget() -> None:
 
 def note(unresolved: Any) -> None:
     """Remember which variables a configuration refers to; `unresolved` is the configuration as it was written."""
-    names = sorted({*variables(), *(name for text in _texts(unresolved) for name in _REFERENCE.findall(text))})
-    if names:
-        os.environ[_NAMES] = json.dumps(names)
+    note_variables(name for text in _texts(unresolved) for name in _REFERENCE.findall(text))
+
+
+def note_variables(names: Iterable[str]) -> None:
+    """Remember names of variables that a configuration refers to."""
+    all_names = sorted({*variables(), *names})
+    if all_names:
+        os.environ[_NAMES] = json.dumps(all_names)
 
 
 def variables() -> list[str]:
@@ -133,13 +138,13 @@ def _pattern(secrets: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str] | No
     return (re.compile("|".join(words)), names) if names else (None, names)
 
 
-def _put_back(value: Any, known: Mapping[str, str]) -> Any:
+def _put_back(value: Any, values: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        for reference, secret in known.items():
+        for reference, secret in values.items():
             value = value.replace(reference, secret)
         return value
     if isinstance(value, Mapping):
-        return {name: _put_back(item, known) for name, item in value.items()}
+        return {name: _put_back(item, values) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_put_back(item, known) for item in value]
+        return [_put_back(item, values) for item in value]
     return value

@@ -23,8 +23,7 @@ def run(
     """Yield (job, None) when a job starts and (job, outcome) when it ends; the caller records them.
 
     A job whose artifact exists is `Done(cached=True)` at once, unless its key is in `force`: then another is made beside,
-    and takes its place. Jobs are started in the
-    order given, as the jobs that they need are done and workers are free.
+    and takes its place. Jobs are started in the order given, as the jobs that they need are done and workers are free.
     """
     waits = _Waits(jobs)
     running: dict[Future[Done | Failed], Job[Any]] = {}
@@ -57,28 +56,28 @@ def unsound(
 
     What is read are the results that jobs need which are not done, or are to be made `again`. Nothing else is looked at.
     """
-    known = {job.key: job for job in jobs}
+    by_key = {job.key: job for job in jobs}
     waiting = [job for job in jobs if job.key in again or job.key not in artifacts]
-    seen, found = set(again), list[tuple[Job[Any], str]]()
+    visited, faults = set(again), list[tuple[Job[Any], str]]()
     while waiting:
         for need in waiting.pop().needs:
-            if need in seen or need not in known or need not in artifacts:
+            if need in visited or need not in by_key or need not in artifacts:
                 continue
-            seen.add(need)
+            visited.add(need)
             fault = artifacts.fault(need)
             if fault is not None:
-                found.append((known[need], fault))
-                waiting.append(known[need])
-    return found
+                faults.append((by_key[need], fault))
+                waiting.append(by_key[need])
+    return faults
 
 
 class _Waits:
     """Which jobs wait for which."""
 
     def __init__(self, jobs: Sequence[Job[Any]]) -> None:
-        known = {job.key for job in jobs}
+        keys = {job.key for job in jobs}
         self._order = {job.key: number for number, job in enumerate(jobs)}
-        self._missing = {job.key: {need for need in job.needs if need in known} for job in jobs}
+        self._missing = {job.key: {need for need in job.needs if need in keys} for job in jobs}
         self._waiting: dict[Key, list[Job[Any]]] = defaultdict(list)
         self._skipped: set[Key] = set()
         for job in jobs:

@@ -20,9 +20,7 @@ def jobs_of(planning: Planning) -> list[Job[Any]]:
     """
     jobs: dict[Key, Job[Any]] = {}
     for stage in stages_in_order():
-        for job in stage.jobs(planning):
-            if job.stage != stage.name or not isinstance(job.params, stage.params):
-                raise TypeError(f"stage '{stage.name}' gives a job of stage '{job.stage}' with {job.params!r}")
+        for job in planning.jobs_of(stage):
             jobs.setdefault(job.key, job)
     step_places = {step.key: place for place, step in enumerate(planning.plan.steps)}
     target_places = {name: place for place, name in enumerate(("", *planning.targets))}

@@ -25,12 +25,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from ops.core.operation import Format
 from ops.core.registry import Registry
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key, evidence_key
@@ -66,11 +67,32 @@ class Planning:
     """The conf/bench entry, in full, of the timing session at the end; None: there is none."""
     rough_preset: Mapping[str, Any] | None = None
     """That of the rough figures which are taken while others work; None: none are taken."""
+    _jobs: dict[Stage[Any], tuple[Job[Any], ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def steps(self) -> Mapping[Key, Step]:
         """Steps of the plan by their key."""
         return self.plan.by_key()
+
+    @cached_property
+    def exports(self) -> Mapping[Key, Key]:
+        """Torch model -> its ONNX export."""
+        facts = self.plan.facts
+        return {step.key: facts.export_key(step.key) for step in self.plan.steps if step.format is Format.TORCH}
+
+    def jobs_of(self, stage: Stage[P]) -> tuple[Job[P], ...]:
+        """Return the jobs of a stage. Others may ask for them too: they are made once.
+
+        Raises:
+            TypeError: if the stage gives a job that its name or its parameters do not fit.
+        """
+        if stage not in self._jobs:
+            jobs = tuple(stage.jobs(self))
+            for job in jobs:
+                if job.stage != stage.name or not isinstance(job.params, stage.params):
+                    raise TypeError(f"stage '{stage.name}' gives a job of stage '{job.stage}' with {job.params!r}")
+            self._jobs[stage] = jobs
+        return self._jobs[stage]
 
     def place(self, target: str) -> dict[str, Any]:
         """Return the runtime and the machine: with others, kernels and so answers and times differ."""

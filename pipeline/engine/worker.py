@@ -44,16 +44,16 @@ class Worker:
         from pipeline.datasets.api import DataError
         from pipeline.datasets.open import open_dataset
 
-        opened, planned = (
+        data, fingerprint = (
             open_dataset(self.workplace.dataset, self.workplace.data_folder),
             self.workplace.data_fingerprint,
         )
-        if planned is not None and opened.fingerprint != planned:
+        if fingerprint is not None and data.fingerprint != fingerprint:
             raise DataError(
-                f"Data set '{opened.name}': its content has changed since the run was planned "
-                f"({planned[:12]} -> {opened.fingerprint[:12]}); run again"
+                f"Data set '{data.name}': its content has changed since the run was planned "
+                f"({fingerprint[:12]} -> {data.fingerprint[:12]}); run again"
             )
-        return opened
+        return data
 
     def prepare(self) -> None:
         """Register the user's own operations, models, metrics and stages, once per process.
@@ -76,9 +76,7 @@ class Worker:
         try:
             self.prepare()
             with working(), self._scratch(job) as scratch:
-                if (
-                    job.key in self.artifacts and not job.force
-                ):  # another run made it while this one waited for the folder
+                if job.key in self.artifacts and not job.force:  # another run has made it meanwhile
                     return Done(job.key, cached=True)
                 begun()
                 _reset_peak()

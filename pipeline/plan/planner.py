@@ -129,7 +129,7 @@ class _Planner:
         self.ancestries[node.path] = Ancestry(
             ancestry.model, ancestry.task, (*ancestry.operations, (spec.name, params))
         )
-        self._add(node, spec, params, references, parent, given=seed, settled=tuple(settled))
+        self._add(node, spec, params, references, parent, own_seed=seed, settled=tuple(settled))
         return None
 
     def _completed(self, spec: OpSpec, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,10 +139,15 @@ class _Planner:
             if values.get(name) is None:
                 values[name] = self.facts.channel_multiple
         for name in spec.marked("model entry"):
-            expected = values.get(name) or self.facts.default_model
+            expected = self.facts.default_model if values.get(name) is None else values[name]
             if isinstance(expected, Mapping):
                 values[name] = self._identified(expected)
                 continue
+            if expected is not None and not isinstance(expected, str):
+                raise BadParamsError(
+                    f"Operation '{spec.name}': {name}: expected the name of a model, or an entry of conf/model written out, "
+                    f"got {show(expected)}"
+                )
             if expected is None:
                 raise BadParamsError(
                     f"Operation '{spec.name}': which model? Give `model:` here or in the recipe, or model=NAME on the command line"
@@ -150,7 +155,7 @@ class _Planner:
             if expected not in self.facts.models:
                 present = self.facts.models
                 raise UnknownNameError(
-                    f"No model is called '{expected}'.{nearest(str(expected), present)} Known: {', '.join(sorted(present))}"
+                    f"No model is called '{expected}'.{nearest(expected, present)} Known: {', '.join(sorted(present))}"
                 )
             values[name] = dict(self.facts.models[expected])
         return values
@@ -249,10 +254,10 @@ class _Planner:
         references: dict[str, Key],
         parent: Step | None,
         *,
-        given: int | None,
+        own_seed: int | None,
         settled: tuple[str, ...],
     ) -> None:
-        seed = given if given is not None else parent.seed if parent else self.recipe.seed
+        seed = own_seed if own_seed is not None else parent.seed if parent else self.recipe.seed
         export = None
         if parent is not None and spec.consumes is Format.ONNX and parent.format is Format.TORCH:
             export = self.facts.export_key(parent.key)
@@ -284,7 +289,7 @@ class _Planner:
             seed=seed,
             format=spec.produces,
             export=export,
-            gives_seed=given is not None,
+            gives_seed=own_seed is not None,
             settled=settled,
         )
         self.at[node.path] = self.steps.setdefault(key, step)

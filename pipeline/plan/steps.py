@@ -1,4 +1,4 @@
-"""pipeline.plan.steps."""
+"""A plan: the steps that a recipe gives, and the facts that their keys are made of."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from pipeline.layers.records_file import DISTRIBUTIONS, SAMPLES, load_records, s
 from pipeline.layers.stats.activation_sampling import Scene, SiteSample, save_samples
 from pipeline.layers.stats.describe import activation_records
 from pipeline.layers.stats.onnx_activations import onnx_activations
-from pipeline.layers.stats.torch_activations import torch_activations
 from pipeline.layers.tensors.bn_folds import folds_of
 from pipeline.layers.tensors.edits import follow
 from pipeline.layers.tensors.open import tensors_of
@@ -61,17 +60,17 @@ class ActivationsStage(Stage[ActivationParams]):
         """
         return self.key(model, data=data, export=export, **(arithmetic or {}))
 
-    def sources(self, step: Step, planning: Planning) -> Sources:
-        """Return the keys of the artifacts that the layers of a step's model are known from."""
+    def _sources(self, step: Step, layers: Key, planning: Planning) -> Sources:
+        """Return the keys of the artifacts that a model's layers are known from; `layers` is that of its tensors."""
         plan, origin = planning.plan, step
         while origin.format is not Format.TORCH and origin.parent is not None:
             origin = planning.steps[origin.parent]
-        export = plan.facts.export_key(origin.key) if origin.format is Format.TORCH else None
+        export = planning.exports.get(origin.key)
         arithmetic = _integer_arithmetic(plan) if step.format is Format.ONNX else None
         return Sources(
             model=step.key,
             root=step.root,
-            layers=LAYERS.key(step.key),
+            layers=layers,
             activations=self.key_on(step.key, data=plan.facts.data_fingerprint, export=export, arithmetic=arithmetic),
             origin=origin.key,
             export=export,
@@ -79,19 +78,22 @@ class ActivationsStage(Stage[ActivationParams]):
 
     def jobs(self, planning: Planning) -> Iterator[Job[ActivationParams]]:
         """One job per model."""
-        for step in planning.plan.steps:
-            sources = self.sources(step, planning)
+        for layers in planning.jobs_of(LAYERS):
+            step = planning.steps[layers.model]
+            sources = self._sources(step, layers.key, planning)
             yield Job(sources.activations, self.name, step.path, step.key, sources.files(), ActivationParams(sources))
 
     def make(self, worker: Worker, job: Job[ActivationParams], folder: Path, scratch: Path) -> dict[str, Any]:
         """Write distributions and samples of the layers' outputs, of the network and of its file."""
+        from pipeline.layers.stats.torch_activations import torch_activations
+
         artifacts, sources = worker.artifacts, job.params.sources
         model = artifacts.folder(sources.model)
         origin = origin_folder(artifacts, sources)
         edited = follow(storage.load_edits(origin) if origin else ())
         modules = storage.load_structure(origin)["modules"] if origin else {}
-        kept = kept_channels(edited, original_shapes(artifacts, sources.root), modules)
-        scene = Scene(INSTANCES, kept, edited.renamed)
+        channels = kept_channels(edited, original_shapes(artifacts, sources.root), modules)
+        scene = Scene(INSTANCES, channels, edited.renamed)
         samples: list[SiteSample] = []
         file = model / storage.ONNX_FILE
         if storage.format_of(model) is Format.TORCH:
@@ -129,10 +131,10 @@ def _batches(worker: Worker) -> Iterator[Batch]:
     """The first rows of a fixed shuffle of the evaluation split: the same for every model."""
     from ops.core.operation import Batch
 
-    left = INSTANCES
+    remaining = INSTANCES
     for batch in worker.dataset.batches("evaluation", batch_size=_BATCH, samples=INSTANCES):
-        rows = slice(0, left)  # a question may come as several rows
+        rows = slice(0, remaining)  # a question may come as several rows
         yield Batch(batch.ids[rows], {name: array[rows] for name, array in batch.inputs.items()}, {})
-        left -= len(batch)
-        if left <= 0:
+        remaining -= len(batch)
+        if remaining <= 0:
             return

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core.operation import Format, TorchModel
+from ops.core.operation import TorchModel
 from pipeline.engine.jobs import Job
 from pipeline.engine.stage import NoParameters, Planning, Stage, register
 from pipeline.models import storage
@@ -34,8 +34,8 @@ class ExportStage(Stage[NoParameters]):
     def jobs(self, planning: Planning) -> Iterator[Job[NoParameters]]:
         """One job per torch model."""
         for step in planning.plan.steps:
-            if step.format is Format.TORCH:
-                key = planning.plan.facts.export_key(step.key)
+            key = planning.exports.get(step.key)
+            if key is not None:
                 yield Job(key, self.name, step.path, step.key, (step.key,), NoParameters())
 
     def make(self, worker: Worker, job: Job[NoParameters], folder: Path, scratch: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class ComparisonStage(Stage[ComparisonParams]):
 
     def jobs(self, planning: Planning) -> Iterator[Job[ComparisonParams]]:
         """One job per model."""
-        sources = {step.key: ACTIVATIONS.sources(step, planning) for step in planning.plan.steps}
+        sources = {job.model: job.params.sources for job in planning.jobs_of(ACTIVATIONS)}
         for step in planning.plan.steps:
             own = sources[step.key]
             relatives = dict.fromkeys(key for key in (step.parent, step.root) if key is not None and key != step.key)

@@ -31,7 +31,7 @@ class LayerTimesStage(Stage[RunParams]):
 
     def jobs(self, planning: Planning) -> Iterator[Job[RunParams]]:
         """One job per model and target that profiles it: of what its predictions run."""
-        for run in PREDICT.jobs(planning):
+        for run in planning.jobs_of(PREDICT):
             if run.target in planning.plan.facts.profilers:
                 key = self.key(
                     run.model,

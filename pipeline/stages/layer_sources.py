@@ -33,8 +33,8 @@ def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
         DamagedArtifactError: if files are not what was written.
     """
     if sources.model not in artifacts:
-        gone = artifacts.path(sources.model)
-        raise LayerError(f"The model's files are gone: there is no {gone}. Run the recipe again to make them")
+        place = artifacts.path(sources.model)
+        raise LayerError(f"The model's files are gone: there is no {place}. Run the recipe again to make them")
     folder = artifacts.folder(sources.model)
     origin = origin_folder(artifacts, sources)
     folds: dict[str, str] = {}
@@ -76,14 +76,14 @@ def kept_channels(
 
     `modules` are the classes of the network's modules by path.
     """
-    found = {}
+    channels = {}
     for (layer, side), places in edited.kept.items():
         name = edited.renamed.get(layer, layer)
         shape = original.get(f"{name}.weight")
         if side == "out" and shape is not None:
             second = "Embedding" in modules.get(layer, "") or layer in edited.turned
-            found[name] = places, shape[1] if second else shape[0]
-    return found
+            channels[name] = places, shape[1] if second else shape[0]
+    return channels
 
 
 def origin_folder(artifacts: ArtifactStore, sources: Sources) -> Path | None:

@@ -62,15 +62,16 @@ class MeasureStage(Stage[MeasureParams]):
     def jobs(self, planning: Planning) -> Iterator[Job[MeasureParams]]:
         """One job per model and target: a new metric is computed from evidence that exists."""
         metrics = tuple(sorted(planning.metrics))
-        answers = {(run.model, run.target): run.key for run in PREDICT.jobs(planning)}
+        layers = {job.model: job.key for job in planning.jobs_of(LAYERS)}
+        answers = {(run.model, run.target): run.key for run in planning.jobs_of(PREDICT)}
         for (model, target), predictions in answers.items():
             step = planning.steps[model]
             base = answers.get((step.root, target))
             params = MeasureParams(
                 metrics=metrics,
                 predictions=predictions,
-                layers=LAYERS.key(model),
-                file=planning.plan.facts.export_key(model) if step.format is Format.TORCH else model,
+                layers=layers[model],
+                file=planning.exports.get(model, model),
                 base=None if base == predictions else base,
             )
             evidence = params.evidence()

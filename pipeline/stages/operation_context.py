@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ops.core.errors import OperationError
 from ops.core.operation import Batch, OnnxModel, TorchModel, Uses
+from pipeline.core.secret_values import hidden
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
@@ -84,7 +85,7 @@ class WorkerContext:
         self.notes: dict[str, Any] = {}
         self._seed, self._dataset, self._build, self._references = seed, dataset, build, references
         self._uses = frozenset(uses)
-        self._told = 0.0
+        self._last_progress = 0.0
 
     @property
     def seed(self) -> int:
@@ -130,8 +131,8 @@ class WorkerContext:
     def progress(self, done: float, total: float, text: str = "") -> None:
         """Write the progress file, at most twice a second."""
         now = time.monotonic()
-        if now - self._told >= _PROGRESS_SECONDS:
-            self._told = now
+        if now - self._last_progress >= _PROGRESS_SECONDS:
+            self._last_progress = now
             scratch = self.scratch / f"{PROGRESS_FILE}.new"
-            scratch.write_text(json.dumps({"done": done, "total": total, "text": text}))
+            scratch.write_text(json.dumps({"done": done, "total": total, "text": hidden(text)}))
             scratch.replace(self.scratch / PROGRESS_FILE)

@@ -60,8 +60,7 @@ class PredictStage(Stage[RunParams]):
         accepts = planning.plan.facts.accepts[target]
         if accepts is Format.TORCH and step.format is Format.ONNX:
             return None
-        exported = accepts is Format.ONNX and step.format is Format.TORCH
-        source = planning.plan.facts.export_key(step.key) if exported else step.key
+        source = planning.exports.get(step.key, step.key) if accepts is Format.ONNX else step.key
         key = self.key(
             step.key,
             source=source,

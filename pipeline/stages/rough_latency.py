@@ -59,7 +59,7 @@ class LatencyStage(Stage[LatencyParams]):
         if rough is None or session is None:
             return
         quick = [name for name, entry in planning.targets.items() if _opens_quickly(entry)]
-        for run in PREDICT.jobs(planning):
+        for run in planning.jobs_of(PREDICT):
             if run.target not in quick:
                 continue
             keys = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ class Timed:
     """Models that could not be timed, as failed jobs of theirs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timing:
     """The session of a run: models, targets, and how they are timed."""
 
@@ -86,18 +87,22 @@ class Timing:
     preset: Preset
     plugins: tuple[str, ...] = ()
 
+    @cached_property
+    def _planning(self) -> Planning:
+        return Planning(self.plan, self.targets)
+
     def missing(self, ingested: set[str]) -> dict[Key, list[Candidate]]:
         """Model key -> its candidates that have no figures of this preset on this machine yet."""
-        found: dict[Key, list[Candidate]] = {}
+        missing: dict[Key, list[Candidate]] = {}
         for candidate in self.candidates():
             if self._key(candidate) not in ingested:
-                found.setdefault(Key(candidate.model_key), []).append(candidate)
-        return found
+                missing.setdefault(Key(candidate.model_key), []).append(candidate)
+        return missing
 
     def candidates(self) -> list[Candidate]:
         """Every model of the plan that is there and has answered, on every target that takes it: never a latency alone."""
-        found = [self._candidate(step, target) for step in self.plan.steps for target in self.targets]
-        return [candidate for candidate in found if candidate is not None]
+        candidates = [self._candidate(step, target) for step in self.plan.steps for target in self.targets]
+        return [candidate for candidate in candidates if candidate is not None]
 
     def run(
         self, ingested: set[str], data: Dataset, *, run_id: str, progress: Callable[[int, int, str], None]
@@ -132,7 +137,7 @@ class Timing:
 
     def _sound(self, candidates: list[Candidate]) -> tuple[list[Candidate], list[tuple[Job[NoParameters], Failed]]]:
         """Those whose files are what was written, and a failed job for each of the others: no figure is taken of it."""
-        steps = self.plan.by_key()
+        steps = self._planning.steps
         sound, damaged = list[Candidate](), list[tuple[Job[NoParameters], Failed]]()
         for candidate in candidates:
             step = steps[Key(candidate.model_key)]
@@ -153,7 +158,7 @@ class Timing:
 
     def _source(self, step: Step, target: str) -> Path | None:
         """What a target opens, if it takes the model, and the model and its predictions are there."""
-        predict = PREDICT.job(step, target, Planning(self.plan, self.targets))
+        predict = PREDICT.job(step, target, self._planning)
         if predict is None or not all(key in self.artifacts for key in (predict.key, *predict.needs)):
             return None
         folder = self.artifacts.path(predict.params.source).resolve()
@@ -167,22 +172,21 @@ class Timing:
         errors: dict[tuple[str, str], dict[str, Case]] = {}
         for failure in result.failures:
             errors.setdefault((failure.case.model_key, failure.case.target), {})[failure.error] = failure.case
-        steps = self.plan.by_key()
-        known = {(candidate.model_key, candidate.target): self._key(candidate) for candidate in self.candidates()}
+        steps = self._planning.steps
+        keys = {(candidate.model_key, candidate.target): self._key(candidate) for candidate in self.candidates()}
         failures = []
         for model, target in dict.fromkeys((*errors, *failed_metrics)):
             own = errors.get((model, target), {})
             texts = [error if len(own) == 1 else f"{_condition(case)}: {error}" for error, case in own.items()]
             if problems := failed_metrics.get((model, target)):
                 texts.append(failure_message(problems))
-            job = _job(known[model, target], steps[Key(model)], target)
+            job = _job(keys[model, target], steps[Key(model)], target)
             failures.append((job, Failed(job.key, None, "; ".join(texts))))
         return failures
 
     def _run(self, candidate: Candidate) -> Job[RunParams]:
         """The job that has made the candidate's predictions."""
-        planning = Planning(self.plan, self.targets)
-        predict = PREDICT.job(planning.steps[Key(candidate.model_key)], candidate.target, planning)
+        predict = PREDICT.job(self._planning.steps[Key(candidate.model_key)], candidate.target, self._planning)
         assert predict is not None, "a candidate has answered"
         return predict
 

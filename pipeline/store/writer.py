@@ -12,7 +12,6 @@ block a writer, and never see half of a call.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from typing import Any
 import duckdb
 
 from pipeline.store.database import Stamp, attached, check_version, connect, read_stamp
+from pipeline.store.documents import json_mapping
 from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteError
 from pipeline.store.publication import StoreFiles
 from pipeline.store.records.run_records import Metric, Record
@@ -83,6 +83,12 @@ class Store:
             self._files.publish()
         return True
 
+    @property
+    def identity(self) -> str:
+        """The store's own name: it stays what it is when the file is moved, copied or written to."""
+        with self._files.turn():
+            return self._files.working_stamp().store_id
+
     def ingested(self) -> set[str]:
         """Keys of the evidence that is in the store."""
         return {key for (key,) in self._read("SELECT evidence_key FROM ingestion")}
@@ -109,7 +115,7 @@ class Store:
         steps = {}
         for row in result:
             step = dict(zip(columns, row, strict=False))
-            step |= {name: json.loads(text) for name, text in zip(documents, row[len(columns) :], strict=True)}
+            step |= {name: json_mapping(text) for name, text in zip(documents, row[len(columns) :], strict=True)}
             steps[step.pop("path")] = step
         return steps
 
@@ -127,9 +133,8 @@ class Store:
     def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The working file, open for this block. An error undoes the transaction and becomes a `StoreError`."""
         if self._db is None:
-            self._db = connect(
-                self._files.working, threads=1
-            )  # parallel inserts would take the processors from the steps
+            # one thread: parallel inserts would take the processors from the steps
+            self._db = connect(self._files.working, threads=1)
         done = False
         try:
             with attached(self._db, self._files.working, read_only=False):

@@ -7,7 +7,6 @@ whoever reads the one reads the other; the results themselves stay as they were 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from pipeline.stages.activation_stats import ACTIVATIONS
 from pipeline.stages.export import EXPORT
 from pipeline.stages.layer_sources import Sources, open_side
 from pipeline.stages.tensor_stats import LAYERS
+from pipeline.store.documents import json_mapping
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
 from pipeline.store.records.run_records import Change, Model, Record
@@ -55,23 +55,23 @@ def compare_models(
         LayerError: if a model's files are gone or damaged.
     """
     with open_results(results) as db:
-        known = _Known(db)
-        first, second = known.find(model), known.find(reference)
+        models = _Models(db)
+        first, second = models.find(model), models.find(reference)
         artifacts = ArtifactStore(_workspace(db, results, workspace) / "artifacts")
         evidence = _evidence_in(artifacts)
         try:
-            sides = [open_side(artifacts, known.sources(key, evidence)) for key in (first, second)]
+            sides = [open_side(artifacts, models.sources(key, evidence)) for key in (first, second)]
         except DamagedArtifactError as error:
             raise LayerError(str(error)) from None
-        records: list[Record] = [*known.lineage(first), *known.lineage(second)]
-    found: list[Change] = list(changes(*sides, progress=progress))
+        records: list[Record] = [*models.lineage(first), *models.lineage(second)]
+    differences: list[Change] = list(changes(*sides, progress=progress))
     here, there = (list(side.known.values()) for side in sides)
-    records += [*found, *find(second, here, found, there, folds=sides[0].folds)]
+    records += [*differences, *find(second, here, differences, there, folds=sides[0].folds)]
     store = Store(side_store(results))
     store.write(records)
     store.publish()
     store.close()
-    return store.results, len(found)
+    return store.results, len(differences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class _Row:
     record: Model
 
 
-class _Known:
+class _Models:
     """The models of some results, and where each one's evidence would be."""
 
     def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
@@ -97,11 +97,11 @@ class _Known:
 
     def find(self, text: str) -> Key:
         """Return the one model that is called so, or whose key begins so."""
-        found = [key for key, row in self._rows.items() if text in (row.record.name, key)]
-        found = found or [key for key in self._rows if text and key.startswith(text)]
-        if len(found) != 1:
-            raise StoreError(f"{'Several models are' if found else 'No model is'} called '{text}' in these results")
-        return found[0]
+        matches = [key for key, row in self._rows.items() if text in (row.record.name, key)]
+        matches = matches or [key for key in self._rows if text and key.startswith(text)]
+        if len(matches) != 1:
+            raise StoreError(f"{'Several models are' if matches else 'No model is'} called '{text}' in these results")
+        return matches[0]
 
     def sources(self, key: Key, evidence: Mapping[tuple[str, str], Key]) -> Sources:
         """Return the keys of a model's artifacts; `evidence` is what there is of (kind, model)."""
@@ -123,23 +123,23 @@ class _Known:
 
     def lineage(self, key: Key) -> list[Model]:
         """Return the records of a model and its ancestors, which its facts refer to."""
-        found: list[Model] = []
+        ancestors: list[Model] = []
         at: Key | None = key
         while at is not None:
-            found.append(self._rows[at].record)
+            ancestors.append(self._rows[at].record)
             at = self._rows[at].parent
-        return found
+        return ancestors
 
 
 def _evidence_in(artifacts: ArtifactStore) -> dict[tuple[str, str], Key]:
     """(kind, model) -> key of the newest artifact: keys hold versions of libraries, which may not be those of today."""
-    found: dict[tuple[str, str], tuple[float, Key]] = {}
+    newest: dict[tuple[str, str], tuple[float, Key]] = {}
     for key in artifacts.keys():  # noqa: SIM118 - a store is no mapping
         with contextlib.suppress(OSError, ValueError):
             manifest = artifacts.manifest(key)
             place = (str(manifest.get("what")), str(manifest.get("model")))
-            found[place] = max(found.get(place, (0.0, key)), (artifacts.path(key).stat().st_mtime, key))
-    return {place: key for place, (_, key) in found.items()}
+            newest[place] = max(newest.get(place, (0.0, key)), (artifacts.path(key).stat().st_mtime, key))
+    return {place: key for place, (_, key) in newest.items()}
 
 
 def _row(row: tuple[Any, ...]) -> _Row:
@@ -154,24 +154,24 @@ def _row(row: tuple[Any, ...]) -> _Row:
         op_version=version,
         kind=kind,
         format=form,
-        params=json.loads(params),
-        references=json.loads(references),
-        notes=json.loads(notes),
+        params=json_mapping(params),
+        references=json_mapping(references),
+        notes=json_mapping(notes),
     )
     return _Row(Key(key), Key(parent) if parent else None, Key(root), form, record)
 
 
-def _workspace(db: duckdb.DuckDBPyConnection, results: Path, given: Path | None) -> Path:
+def _workspace(db: duckdb.DuckDBPyConnection, results: Path, own: Path | None) -> Path:
     """The folder of the newest run; a relative one is looked for beside the results, then from here."""
-    if given is not None:
-        return given
+    if own is not None:
+        return own
     rows = db.execute(
         "SELECT config->>'workspace' FROM runs WHERE config->>'workspace' IS NOT NULL ORDER BY started_at DESC LIMIT 1"
     ).fetchall()
-    named = Path(rows[0][0] if rows else ".bouillon").expanduser()
-    for folder in (results.absolute().parent / named, named):
+    folder_name = Path(rows[0][0] if rows else ".bouillon").expanduser()
+    for folder in (results.absolute().parent / folder_name, folder_name):
         if (folder / "artifacts").is_dir():
             return folder
     raise StoreError(
-        f"The models' files are gone: there is no {results.absolute().parent / named}. Name it: --workspace DIR"
+        f"The models' files are gone: there is no {results.absolute().parent / folder_name}. Name it: --workspace DIR"
     )

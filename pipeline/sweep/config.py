@@ -102,8 +102,8 @@ def _explain(problem: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     first = str(problem["loc"][0])
     where = cut(".".join(map(str, problem["loc"])), _LONGEST)
     if problem["type"] == "extra_forbidden":
-        known = ", ".join(Config.model_fields)
-        return f"config: unknown key '{where}'.{nearest(where, Config.model_fields)} Known: {known}"
+        keys = ", ".join(Config.model_fields)
+        return f"config: unknown key '{where}'.{nearest(where, Config.model_fields)} Known: {keys}"
     if first in _WORDS and problem["type"].endswith(("_type", "path_type")) and where not in _NUMBERS:
         return f"config: {first}: {_WORDS[first]} (got {show(raw[first])})"
     return f"config: {where}: {cut(problem['msg'], _LONGEST)} (got {show(problem['input'])})"

@@ -1,8 +1,9 @@
-"""Data sets that runs of this person's have opened: what may be opened again to show an instance, without asking.
+"""Data sets that runs of this person's have opened, and the stores beside which their instances may be shown.
 
 A results file names a data set too, but it may come from anybody, and opening data can fetch archives and import plug-ins.
 So its word counts for nothing: each run notes what its own configuration opened, in the person's own folder, under the
-fingerprint of the content; whoever shows instances looks there.
+fingerprint of the content; whoever shows instances looks there. Beside the store of a run of theirs they are shown without
+asking; for any other store the person is asked once, and the answer is noted too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pipeline.core import secret_values
 if TYPE_CHECKING:
     from pipeline.sweep.config import Config
 
-__all__ = ["KnownData", "recall", "remember"]
+__all__ = ["KnownData", "allow", "recall", "remember"]
 
 _FOLDER = Path("~/.cache/bouillon/known_data")
 
@@ -35,32 +36,72 @@ class KnownData:
     folder: Path
     """Cache folder of data files."""
     plugins: tuple[str, ...]
+    stores: frozenset[str]
+    """Identities of the stores beside which its instances may be shown (`pipeline.store.writer.Store.identity`)."""
 
 
-def remember(fingerprint: str, config: Config) -> None:
-    """Note what a run opened. Nothing is noted where the person's folder cannot be written."""
+def remember(fingerprint: str, config: Config, store: str) -> None:
+    """Note what a run opened, and the store that it writes to.
+
+    Nothing is noted where the person's folder cannot be written.
+
+    Args:
+        fingerprint: of the data set's content.
+        config: of the run.
+        store: identity of the run's store.
+    """
+    earlier = recall(fingerprint)
     note = {
         "entry": secret_values.hidden(config.dataset),
         "folder": str(config.data_folder),
         "plugins": list(config.plugins),
         "variables": secret_values.variables(),
+        "stores": sorted({*(earlier.stores if earlier else ()), store}),
     }
     with contextlib.suppress(OSError, RuntimeError):  # a read-only disk; nobody's home
-        file = _file(fingerprint)
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        scratch = file.with_suffix(f".{os.getpid()}.new")
-        scratch.write_text(json.dumps(note))
-        scratch.replace(file)
+        _write(fingerprint, note)
+
+
+def allow(fingerprint: str, store: str) -> None:
+    """Note that the person lets instances of a data set of theirs be shown beside a store of somebody else's.
+
+    Raises:
+        OSError: if it cannot be noted.
+        KeyError: if no run of this person's has opened the data set.
+    """
+    note = _read(fingerprint)
+    if note is None:
+        raise KeyError(fingerprint)
+    _write(fingerprint, {**note, "stores": sorted({*note.get("stores", ()), store})})
 
 
 def recall(fingerprint: str) -> KnownData | None:
     """Return how the data set is opened; None if no run of this person's has opened it."""
     try:
-        note = json.loads(_file(fingerprint).read_text())
+        note = _read(fingerprint)
+        if note is None:
+            return None
         entry = secret_values.revealed(note["entry"], note["variables"])
-        return KnownData(entry, Path(note["folder"]), tuple(note["plugins"]))
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+        stores = frozenset(note.get("stores", ()))  # older versions noted none
+        return KnownData(entry, Path(note["folder"]), tuple(note["plugins"]), stores)
+    except (KeyError, TypeError):
         return None
+
+
+def _read(fingerprint: str) -> dict[str, Any] | None:
+    try:
+        note = json.loads(_file(fingerprint).read_text())
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return note if isinstance(note, dict) else None
+
+
+def _write(fingerprint: str, note: Mapping[str, Any]) -> None:
+    file = _file(fingerprint)
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    scratch = file.with_suffix(f".{os.getpid()}.new")
+    scratch.write_text(json.dumps(note))
+    scratch.replace(file)
 
 
 def _file(fingerprint: str) -> Path:

@@ -15,7 +15,7 @@ from pipeline.core.machine.libraries import EXPORTER, installed
 from pipeline.core.user_code import code_of_definition, edited
 from pipeline.models.identity import content_of
 from pipeline.plan.planner import entry_id
-from pipeline.plan.recipe import Recipe
+from pipeline.plan.recipe import MOST_PROBLEMS, Recipe
 from pipeline.plan.steps import Facts
 from pipeline.stages.export import EXPORT
 from pipeline.sweep.config import Config, ConfigError
@@ -99,18 +99,20 @@ def gather(
     from pipeline.targets.open import runtime_of, target_class
 
     models = dict(entries["model"])
-    if config.model is not None:
-        models[config.model.get("name", recipe.model or "model")] = config.model
-    default = config.model.get("name") if config.model else None
-    named, written = _entries_of(recipe, default)
     try:
         if config.model is not None:
             check_entry(config.model)
+            models[config.model.get("name", recipe.model or "model")] = config.model
+        default = config.model.get("name") if config.model else None
+        names, written = _entries_of(recipe, default)
+        _check_written(written)
         classes = {name: target_class(entry) for name, entry in entries["target"].items() if name in recipe.targets}
-        models |= {name: with_content(models[name], config.data_folder) for name in named if name in models}
+        for name in sorted(names & models.keys()):
+            check_entry(models[name])
+        models |= {name: with_content(models[name], config.data_folder) for name in names if name in models}
         contents = {
             entry_id(entry): content
-            for entry in written
+            for _, entry in written
             if (content := content_of(entry, config.data_folder)) is not None
         }
     except (ModelError, TargetError) as error:
@@ -147,15 +149,15 @@ def code_of_operations(specs: Iterable[OpSpec]) -> dict[str, str]:
     Raises:
         ConfigError: if one was edited after this process had imported it.
     """
-    found = {}
+    digests = {}
     for spec in specs:
         code = code_of_definition(spec.apply)
         if code is None:
             continue
         if edited(spec.apply.__module__):
             raise ConfigError(f"operation '{spec.name}': its code was edited while the run was planned; run again")
-        found[spec.name] = code
-    return found
+        digests[spec.name] = code
+    return digests
 
 
 def with_content(entry: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
@@ -175,14 +177,33 @@ def _interface(data: Dataset) -> dict[str, Any]:
         raise ConfigError(f"dataset: {error}") from None
 
 
-def _entries_of(recipe: Recipe, default: str | None) -> tuple[set[str], list[dict[str, Any]]]:
-    """Names of the model entries that a recipe's steps use, and the entries that they write out themselves."""
-    named, written = {default} if default else set(), []
+def _check_written(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Check the model entries that steps write out.
+
+    Raises:
+        ConfigError: with a line for each step whose entry cannot be built.
+    """
+    from pipeline.models.api import ModelError
+    from pipeline.models.build import check_entry
+
+    problems = list[str]()
+    for path, entry in entries:
+        try:
+            check_entry(entry)
+        except ModelError as error:
+            problems.append(f"Step '{path}': {error}")
+    if problems:
+        raise ConfigError("\n".join(problems[:MOST_PROBLEMS]))
+
+
+def _entries_of(recipe: Recipe, default: str | None) -> tuple[set[str], list[tuple[str, dict[str, Any]]]]:
+    """Names of the model entries that a recipe's steps use, and the entries that they write out, with the steps' paths."""
+    names, written = {default} if default else set(), []
     for node in recipe.nodes:
         for parameter in OPERATIONS[node.op].marked("model entry") if node.op in OPERATIONS else ():
             value = node.params.get(parameter)
             if isinstance(value, Mapping):
-                written.append({key: part for key, part in value.items() if key != CONTENT})
+                written.append((node.path, {key: part for key, part in value.items() if key != CONTENT}))
             elif isinstance(value, str):
-                named.add(value)
-    return named, written
+                names.add(value)
+    return names, written

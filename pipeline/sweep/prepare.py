@@ -83,11 +83,11 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     settled = settle_preprocessing(config, recipe, entries)
     config, entries = settled.config, settled.entries
     config, data, agreement = agree_on_classes(config, open_data(config))
-    remember(data.fingerprint, config)
     plan = make_plan(recipe, gather(config, recipe, data, entries))
     targets = {name: entries["target"][name] for name in recipe.targets}
     name_factories(value for step in plan.steps for value in step.params.values())
     store = Store(config.results)
+    remember(data.fingerprint, config, store.identity)
     if data.fingerprint not in store.ingested():  # else it has been read before
         read_data(data)
     planning = Planning(

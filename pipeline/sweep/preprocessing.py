@@ -59,20 +59,20 @@ def settle_preprocessing(config: Config, recipe: Recipe, entries: Entries) -> Se
     if not part:
         _note_untaken(settled, pretrained)
     models = pretrained if part else {}
-    wanted: dict[str, dict[str, Any]] = {}
+    by_model: dict[str, dict[str, Any]] = {}
     for name, entry in models.items():
-        wanted[name] = _pictures(settled, name, entry) if part == _PICTURES else _texts(settled, name, entry)
-    chosen = [(name, settings) for name, settings in wanted.items() if settings]
-    for (one, first), (other, second) in itertools.pairwise(chosen):
+        by_model[name] = _pictures(settled, name, entry) if part == _PICTURES else _texts(settled, name, entry)
+    decisions = [(name, settings) for name, settings in by_model.items() if settings]
+    for (one, first), (other, second) in itertools.pairwise(decisions):
         if first != second:
             keys = [key for key in first if first[key] != second.get(key)]
             raise ConfigError(
                 f"dataset: models '{one}' and '{other}' were made for different inputs ({_listed(first, keys)}; "
                 f"{_listed(second, keys)}): set {', '.join(keys)} in the data set's entry, or run them apart"
             )
-    if chosen:
+    if decisions:
         assert config.dataset is not None
-        dataset = _with_part(config.dataset, part, chosen[0][1])
+        dataset = _with_part(config.dataset, part, decisions[0][1])
         settled.config = settled.config.model_copy(update={"dataset": dataset})
     return settled
 
@@ -101,22 +101,22 @@ def _task(dataset: Mapping[str, Any]) -> Task | None:
 
 def _pretrained(config: Config, recipe: Recipe, entries: Entries) -> dict[str, Mapping[str, Any]]:
     """Name -> entry of every model with weights that the recipe begins with."""
-    known = dict(entries.get("model", {}))
+    models = dict(entries.get("model", {}))
     default = config.model
     if default is not None:
-        known[str(default.get("name"))] = default
-    found: dict[str, Mapping[str, Any]] = {}
+        models[str(default.get("name"))] = default
+    used: dict[str, Mapping[str, Any]] = {}
     for node in recipe.nodes:
         if node.parent is not None:
             continue
         model = node.params.get("model")
-        entry = model if isinstance(model, Mapping) else known.get(str(model)) if model else default
+        entry = model if isinstance(model, Mapping) else models.get(str(model)) if model else default
         if entry is not None and origin(entry) is not None:
-            found[str(entry.get("name"))] = entry
-    return found
+            used[str(entry.get("name"))] = entry
+    return used
 
 
-def _given(dataset: Mapping[str, Any], part: str) -> dict[str, Any]:
+def _own_settings(dataset: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return an entry's settings of pictures or texts; an entry without such a group has them at its top."""
     group = dataset.get(part) if dataset.get("task") else dataset
     return {key: value for key, value in (group or {}).items() if value is not None}
@@ -150,14 +150,14 @@ def _note_untaken(settled: SettledPreprocessing, models: Mapping[str, Mapping[st
 # ---- pictures
 def _pictures(settled: SettledPreprocessing, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     assert settled.config.dataset is not None
-    given = _given(settled.config.dataset, _PICTURES)
+    written = _own_settings(settled.config.dataset, _PICTURES)
     try:
         own = picture_settings(entry)
     except HubError as error:
         settled.notes.append(f"Whether model '{name}' has preprocessing of its own is not known: {error}")
         return {}
     except ModelError as error:
-        if all(key in given for key in _ENOUGH):
+        if all(key in written for key in _ENOUGH):
             settled.notes.append(f"The preprocessing of model '{name}' is not followed: {error}")
             return {}
         raise ConfigError(
@@ -165,33 +165,33 @@ def _pictures(settled: SettledPreprocessing, name: str, entry: Mapping[str, Any]
         ) from None
     if own is None:
         return {}
-    settings, differing = merged_pictures(given, own)
+    settings, differing = merged_pictures(written, own)
     settled.notes.append(f"Pictures are prepared as {own.source} says: {described(settings)}")
     settled.notes += differing
     return settings
 
 
-def merged_pictures(given: Mapping[str, Any], own: PictureSettings) -> tuple[dict[str, Any], list[str]]:
+def merged_pictures(written: Mapping[str, Any], own: PictureSettings) -> tuple[dict[str, Any], list[str]]:
     """Complete what an entry says of pictures by what a model was made for.
 
     Args:
-        given: settings of the entry that are not null.
+        written: settings of the entry that are not null.
         own: the model's.
 
     Returns:
         All settings, and a sentence for each of the entry's that differs from the model's.
     """
     values = dict(own.values)
-    size = given.get("size", values["size"])
+    size = written.get("size", values["size"])
     if size != values["size"]:
         values["resize"] = round(values["resize"] * size / values["size"])
-    if "resize" in given and "fit" not in given:
+    if "resize" in written and "fit" not in written:
         values["fit"] = "crop"  # that is what `resize` means
-    settings = {**values, **{key: given[key] for key in values if key in given}}
+    settings = {**values, **{key: written[key] for key in values if key in written}}
     differing = [
-        f"The entry's {key} {_short(given[key])} is taken, not the model's {_short(own.values[key])}"
+        f"The entry's {key} {_short(written[key])} is taken, not the model's {_short(own.values[key])}"
         for key in values
-        if key in given and not _same(given[key], own.values[key])
+        if key in written and not _same(written[key], own.values[key])
     ]
     return settings, differing
 
@@ -231,7 +231,7 @@ def _short(value: Any) -> str:
 def _texts(settled: SettledPreprocessing, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     dataset = settled.config.dataset
     assert dataset is not None
-    given = _given(dataset, _TEXTS)
+    written = _own_settings(dataset, _TEXTS)
     try:
         own = text_settings(entry)
     except HubError as error:
@@ -241,26 +241,26 @@ def _texts(settled: SettledPreprocessing, name: str, entry: Mapping[str, Any]) -
         raise ConfigError(f"model '{name}': {error}") from None
     if own is None:
         return {}
-    settings = _lengths(settled, dataset, given, own)
-    if "tokenizer" not in given and own.folder is not None:
+    settings = _lengths(settled, dataset, written, own)
+    if "tokenizer" not in written and own.folder is not None:
         place = str(own.folder) if entry.get("builder") == "onnx" else str(entry["weights"])
         settings["tokenizer"] = place
         settled.notes.append(f"Texts are cut into tokens by the tokenizer of {place}")
-    tokenizer = given.get("tokenizer", settings.get("tokenizer"))
+    tokenizer = written.get("tokenizer", settings.get("tokenizer"))
     if tokenizer is not None:
         _check_tokenizer(settled, name, entry, own, str(tokenizer))
     return settings
 
 
 def _lengths(
-    settled: SettledPreprocessing, dataset: Mapping[str, Any], given: Mapping[str, Any], own: TextSettings
+    settled: SettledPreprocessing, dataset: Mapping[str, Any], written: Mapping[str, Any], own: TextSettings
 ) -> dict[str, Any]:
     """`max_length`, and whether texts are padded to it."""
-    asked = given.get("max_length")
-    if asked is not None:
-        if own.longest is not None and asked < own.longest:
+    most = written.get("max_length")
+    if most is not None:
+        if own.longest is not None and most < own.longest:
             settled.notes.append(
-                f"Texts are cut off after {asked} tokens, as the entry says; the model takes {own.longest}"
+                f"Texts are cut off after {most} tokens, as the entry says; the model takes {own.longest}"
             )
         return {}
     if own.longest is None:
@@ -272,7 +272,7 @@ def _lengths(
     settled.notes.append(
         f"Texts are cut off after {longest} tokens (the model takes {own.longest}), and padded to the longest of the data"
     )
-    return {"max_length": longest, **({} if "padding" in given else {"padding": "longest"})}
+    return {"max_length": longest, **({} if "padding" in written else {"padding": "longest"})}
 
 
 def _check_tokenizer(
@@ -309,10 +309,10 @@ def _check_tokenizer(
 
 def _set_padding(settled: SettledPreprocessing, name: str, entry: Mapping[str, Any], pad: int) -> None:
     """Let a model's configuration say which token is padding: it becomes part of the model's identity."""
-    told = {**entry, "config": {**(entry.get("config") or {}), "pad_token_id": pad}}
+    padded = {**entry, "config": {**(entry.get("config") or {}), "pad_token_id": pad}}
     if settled.config.model is not None and str(settled.config.model.get("name")) == name:
-        settled.config = settled.config.model_copy(update={"model": told})
-    models = {**settled.entries.get("model", {}), name: told}
+        settled.config = settled.config.model_copy(update={"model": padded})
+    models = {**settled.entries.get("model", {}), name: padded}
     settled.entries = {**settled.entries, "model": models}
 
 

@@ -65,16 +65,16 @@ class Recorder:
 
     def damaged(self, jobs: Sequence[Job[Any]]) -> list[tuple[Job[Any], str]]:
         """Jobs whose results are there but damaged, and why. Only what the store or a job still lacks is read."""
-        found = []
+        faults = []
         for job in jobs:
             if self._artifacts.is_damaged(job.key):
-                found.append((job, self._artifacts.fault(job.key) or "it was changed in the meantime"))
+                faults.append((job, self._artifacts.fault(job.key) or "it was changed in the meantime"))
             elif job.key in self._artifacts and self._is_news(job):
                 try:
                     self._read(job)
                 except Exception as error:  # noqa: BLE001 - boundary: a damaged file can make its reader raise anything
-                    found.append((job, f"{type(error).__name__}: {reason(error)}"))
-        return found + unsound(jobs, self._artifacts, {job.key for job, _ in found})
+                    faults.append((job, f"{type(error).__name__}: {reason(error)}"))
+        return faults + unsound(jobs, self._artifacts, {job.key for job, _ in faults})
 
     def add(self, records: Iterable[Record]) -> None:
         """Write facts that do not come from a job."""
@@ -138,8 +138,8 @@ class Recorder:
         """Put the machines that an artifact's records name before them: it may have been made on another than this one."""
         names = {getattr(record, "device", "") or "" for record in records}
         machines = self._artifacts.manifest(job.key).get("machines", {})
-        known = {name: machine for name, machine in machines.items() if id_of(machine) == name}
-        return [*(Device(name, known.get(name, {})) for name in sorted(names - {"", device_id()})), *records]
+        descriptions = {name: machine for name, machine in machines.items() if id_of(machine) == name}
+        return [*(Device(name, descriptions.get(name, {})) for name in sorted(names - {"", device_id()})), *records]
 
     def _is_news(self, job: Job[Any]) -> bool:
         return job.key not in self._ingested and STAGES[job.stage].stored

@@ -30,10 +30,13 @@ def kill_and_resume(place: Place, kills: int, *, seed: int, calm: int) -> int:
     hits = 0
     for _ in range(kills):
         before = files(place)
+        if before >= calm:  # it is finished: nothing is left to disturb
+            break
         goal = before + (calm - before) * chance.uniform(0.0, 0.5)
         process = place.start(*WORDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and files(place) <= goal:
             time.sleep(0.02)
+        time.sleep(chance.uniform(0.0, 0.3))  # not always just after a file
         hits += _kill(process, chance)
         process.wait()
     code, _, err = place.run(*WORDS)
@@ -49,10 +52,15 @@ def files(place: Place) -> int:
 def _kill(process: subprocess.Popen, chance: random.Random) -> bool:
     """Kill the driver, or a worker (the driver then reports it as failed and ends by itself)."""
     with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-        family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+        family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children() if _works(child))]
         os.kill(chance.choice(family), signal.SIGKILL)
         return True
     return False
+
+
+def _works(child: psutil.Process) -> bool:
+    """Whether a child runs jobs; the other that Python starts only keeps count of semaphores."""
+    return not any("resource_tracker" in word for word in child.cmdline())
 
 
 def fingerprint(place: Place) -> dict[str, object]:

@@ -138,6 +138,8 @@ def test_verify_lists_everything_and_sets_aside_what_is_damaged(artifacts, tmp_p
 def test_verify_names_a_workspace_that_is_not_there(tmp_path):
     with pytest.raises(StoreError, match=r"--workspace .*nowhere: there is no such folder"):
         run_command(["verify", "--workspace", str(tmp_path / "nowhere")])
+    with pytest.raises(StoreError, match="no workspace of a run, which has a folder `artifacts` in it"):
+        run_command(["verify", "--workspace", str(tmp_path)])
 
 
 def test_damage_in_what_a_run_would_read_is_mended_in_that_run(planned, operations, workplace, artifacts):
@@ -211,3 +213,25 @@ def test_scratch_folders_of_killed_processes_are_swept(tmp_path):
         artifacts.sweep()
         assert list((tmp_path / "scratch").iterdir()) == [own]
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_what_a_process_of_another_container_writes_stays_while_it_lives(artifacts, tmp_path):
+    """Its number is that of no process here."""
+    script = (
+        "import os, pathlib, sys; from pipeline.core.artifacts import ArtifactStore; os.getpid = lambda: 2**30\n"
+        "store = ArtifactStore(pathlib.Path(sys.argv[1]))\n"
+        "with store.scratch_folder(), store.publish('ab' * 32, {}): print('writes', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, artifacts.root],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "writes\n"
+        artifacts.sweep()
+        assert len(list(artifacts.root.glob("*/.tmp-*"))) == 2
+        process.kill()
+    artifacts.sweep()
+    assert list(artifacts.root.glob("*/.tmp-*")) == []

@@ -111,6 +111,18 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_its_line(plan, tmp_path,
         ("dataset.trian=10", "unknown parameter 'trian'. Did you mean 'train'?"),
         ("model.depht=3", "unknown parameter 'depht'. Did you mean 'depths'?"),
         ("bench.ruonds=3", "unknown parameter 'ruonds'. Did you mean 'rounds'?"),
+        ("model.builder=[1]", "builder: expected a name, got [1]. Known: "),
+        ("model.name=[1]", "Model: name: expected a text, got [1]"),
+        ("dataset.dataset={a:1}", "dataset: expected a name, got {'a': 1}. Known: "),
+        (f"model.builder={'x' * 3000}", "No model builder is called 'xxx"),
+        (f"model.weights={'x' * 3000}", f"{'x' * 497}...: File name too long"),
+        (
+            "recipe.tree.base.with.model=[1]",
+            "model: expected the name of a model, or an entry of conf/model written out, got [1]",
+        ),
+        ("recipe.tree.base.with.model=false", "or an entry of conf/model written out, got False"),
+        ("recipe.tree.base.with.model={builder:residual_cn}", "Did you mean 'residual_cnn'?"),
+        ("recipe.tree.base.with.model={}", "Step 'base': Model '?': no `builder` is given. Known: "),
     ],
 )
 def test_a_wrong_number_or_key_is_named_with_the_nearest(plan, word, message):

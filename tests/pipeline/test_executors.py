@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline.core import secret_values
 from pipeline.core.machine.lock import measuring
 from pipeline.engine.executors.inprocess import InProcess
 from pipeline.engine.executors.local import LocalPool, _Process, _resident_bytes
@@ -139,3 +140,28 @@ def test_a_job_that_runs_alone_has_no_more_threads_than_there_are_cores_unless_a
 ):
     monkeypatch.setattr("pipeline.sweep.config.cores", lambda: 4)
     assert ExecutorConfig(workers=workers, threads=threads).threads_alone() == alone
+
+
+def test_what_a_job_prints_has_references_in_the_place_of_secrets(
+    workplace, planned, operations, artifacts, monkeypatch, capfd
+):
+    monkeypatch.setenv("BOUILLON_TEST_TOKEN", "hunter2-long")
+    secret_values.note("${oc.env:BOUILLON_TEST_TOKEN}")
+    said = {"op": "toy_fail", "with": {"how": "print", "marker": "of hunter2-long"}}
+    try:
+        ends(operations(planned({"base": {"op": "toy_base", "then": {"said": said}}})), LocalPool(workplace), artifacts)
+    finally:
+        secret_values.forget()
+    out, err = capfd.readouterr()
+    assert "out of ${oc.env:BOUILLON_TEST_TOKEN}\n" in out
+    assert "err of ${oc.env:BOUILLON_TEST_TOKEN}\n" in err
+    assert "hunter2" not in out + err
+
+
+def test_a_job_that_no_process_can_be_given_is_a_failure_like_any_other(workplace, planned, operations, artifacts):
+    job, *rest = operations(planned({"base": {"op": "toy_base", "then": {"a": {"op": "toy_add"}}}}))
+    odd = replace(rest[0], params=lambda: "no plain data")
+    outcomes = ends([job, odd], LocalPool(workplace), artifacts)
+    assert isinstance(outcomes["base"], Done)
+    assert isinstance(outcomes["base/a"], Failed)
+    assert outcomes["base/a"].error.startswith("The job cannot be handed to a worker process: ")

@@ -1,6 +1,6 @@
 """A mutant of a real recipe is planned, or refused in plain lines, within bounds; never anything else.
 
-`MUTANTS=1000 pytest tests/pipeline/test_mutated_recipes.py` tries more of them.
+`MUTANTS=1000 pytest tests/pipeline/test_mutated_recipes.py` tries more of them, `FIRST_MUTANT=1000` others.
 """
 
 import os
@@ -13,7 +13,7 @@ from pipeline.cli import main
 from pipeline.plan.recipe import MOST_PROBLEMS
 from tests.pipeline.mutations import mutant
 
-MUTANTS = int(os.environ.get("MUTANTS", "150"))
+MUTANTS, FIRST = int(os.environ.get("MUTANTS", "150")), int(os.environ.get("FIRST_MUTANT", "0"))
 SLICES = 10
 SECONDS, GIGABYTES = 10, 1
 """CPU time and memory that a refusal may take."""
@@ -28,7 +28,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("part", range(SLICES))
 def test_a_mutant_is_planned_or_refused_in_plain_lines(place, capsys, part):
-    for number in range(part, MUTANTS, SLICES):
+    for number in range(FIRST + part, FIRST + MUTANTS, SLICES):
         (place / "recipe" / "mutant.yaml").write_bytes(mutant(number))
         begun = time.process_time()
         code = main.run(["--config-dir", str(place), "plan_only=true", "recipe=mutant"])

@@ -1,6 +1,7 @@
 """Files that are no recipes, recipes that would grow without bounds, and words that set nothing: one line each, at once."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,7 @@ def references(levels):
         (f"{HEAD}description: '${{oc.env:NO_SUCH}}'\n{TREE}", ("recipe.description: ", "'NO_SUCH' not found")),
         (f"{HEAD}{references(60)}{TREE}", ("its references (${...}) stand for more than 300,000 values",)),
         (f"{HEAD}description: ???\n{TREE}", ("recipe.description: must be set",)),
+        (f"defaults: [{{each: _self_}}]\n{HEAD}{TREE}", ("config: cannot be composed. Check `defaults` in the recipe, e.g. [/branch/",)),
         (f"defaults: 5\n{HEAD}{TREE}", ("recipe.defaults: expected a list of files of conf/", "got 5")),
         (f"defaults: ['${{recipe.tree}}']\n{HEAD}{TREE}", ("recipe.defaults: expected a list",)),
         (f"defaults: [/branch/recovry@tree.base.then]\n{HEAD}{TREE}", ("No branch is called 'recovry'", "'recovery'?")),
@@ -212,6 +214,15 @@ def test_a_file_of_another_group_has_bounds_too(plan, tmp_path):
     refused(plan(HEAD + TREE), "model/other.yaml line", "there are more than 5,000 values here")
 
 
+def test_files_of_other_programs_in_the_folder_are_not_read(plan, tmp_path):
+    other = tmp_path / "conf" / "deploy" / "templates"
+    other.mkdir(parents=True)
+    (other / "service.yaml").write_text("on: [push]\n---\nport: !vault {{ .Values.port }}\n")
+    code, out, err = plan(HEAD + TREE)
+    assert code == 0, err
+    assert "1 models" in out
+
+
 def test_the_first_mistakes_of_many_are_named_and_the_rest_is_not_looked_for(plan):
     steps = ", ".join(f"s{number}: {{op: trian}}" for number in range(5000))
     code, _, err = plan(f"{HEAD}tree: {{{steps}}}\n")
@@ -282,3 +293,61 @@ def test_the_recipe_of_one_run_needs_little_memory_and_time_to_be_refused(tmp_pa
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (60, 60)),
     )  # fmt: skip
     refused((process.returncode, process.stdout, process.stderr), "there are more than 300,000 values here")
+
+
+HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "transformers", "sklearn", "pandas", "matplotlib"}
+
+
+def test_planning_imports_no_library_that_computes(tmp_path):
+    script = (
+        "import sys; from pipeline.cli import main; code = main.run(sys.argv[1:]); "
+        f"print(code, sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text(HEAD + TREE)
+    process = subprocess.run(
+        [sys.executable, "-c", script, "--config-dir", tmp_path, "plan_only=true", "recipe=mine"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.stdout.endswith("0 []\n"), process.stdout + process.stderr
+
+
+BRANCHES = f"""{HEAD}tree:
+  base:
+    op: train
+    then:
+      a: {{op: magnitude_prune, with: {{sparsity: 0.5}}, then: {{tuned: {{op: finetune, then: {{c: {{op: calibrate}}}}}}}}}}
+      b: {{op: calibrate, then: {{tuned: {{op: finetune}}, p: {{op: magnitude_prune, with: {{sparsity: 0.25}}}}}}}}
+  other: {{op: train, with: {{epochs: 77}}}}
+"""
+DRAWN = """\
+KEY  base  train  never run here
+├── KEY  a  magnitude_prune  never run here
+│   └── KEY  tuned  finetune  never run here
+│       └── KEY  c  calibrate  never run here
+└── KEY  b  calibrate  never run here
+    ├── KEY  tuned  finetune  never run here
+    └── KEY  p  magnitude_prune  never run here
+KEY  other  train  never run here
+8 models; """
+
+
+def test_the_plan_is_drawn_as_a_tree(plan):
+    code, out, err = plan(BRANCHES)
+    assert code == 0, err
+    assert re.sub(r"\b[0-9a-f]{12}\b", "KEY", out).startswith(DRAWN)
+
+
+def test_a_plan_is_drawn_in_ascii_where_the_output_takes_nothing_else(tmp_path):
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text(BRANCHES)
+    process = subprocess.run(
+        [sys.executable, "-m", "pipeline", "--config-dir", tmp_path, "plan_only=true", "recipe=mine"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    lines = re.sub(r"\b[0-9a-f]{12}\b", "KEY", process.stdout.decode("ascii")).splitlines()
+    assert lines[1:4] == [
+        "+-- KEY  a  magnitude_prune  never run here",
+        "|   `-- KEY  tuned  finetune  never run here",
+        "|       `-- KEY  c  calibrate  never run here",
+    ], process.stderr

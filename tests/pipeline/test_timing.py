@@ -148,3 +148,20 @@ def test_conditions_that_fail_differently_are_told_apart(timing):
         "single_stream, batch 1, 1 thread(s): batches of 1 are refused; "
         "offline, batch 2, 1 thread(s): batches of 2 are refused"
     )
+
+
+def test_a_model_whose_file_is_damaged_is_a_failed_job_and_is_timed_when_it_is_whole(timing, artifacts):
+    made = timing({"base", "base/a"})
+    keys = {step.path: step.key for step in made.plan.steps}
+    file = artifacts.path(made.plan.facts.export_key(keys["base/a"])) / ONNX_FILE
+    file.write_text("BASE/A")  # of the same size
+    timed = run(made)
+    ((job, failed),) = timed.failures
+    assert (job.path, job.target) == ("base/a", "onnxruntime")
+    assert "was damaged (the content of model.onnx is not what was written)" in failed.error
+    done = {record.evidence_key for record in timed.records if isinstance(record, Ingested)}
+    assert len(done) == 1  # that of `base`
+    assert {record.model_key for record in timed.records if isinstance(record, TimingSamples)} == {keys["base"]}
+    again = run(timing({"base/a"}), done)
+    assert {record.model_key for record in again.records if isinstance(record, TimingSamples)} == {keys["base/a"]}
+    assert not again.failures

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -99,6 +100,10 @@ def toy_fail(model: TorchModel, ctx: Context, *, marker: str = "", how: str = "r
         hog = [bytearray(10_000_000) for _ in range(200)]
         time.sleep(600)
         del hog
+    if how == "print":
+        sys.stdout.write(f"out {marker}\n")
+        sys.stdout.flush()
+        sys.stderr.write(f"err {marker}\n")
     raise RuntimeError("told to fail")
 
 

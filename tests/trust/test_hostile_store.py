@@ -1,14 +1,16 @@
 """A store that somebody else made is data: whatever it holds, opening it runs nothing and reads nothing else."""
 
 import shutil
+from dataclasses import replace
 
 import duckdb
 import pytest
 
+from pipeline.cli import main
 from pipeline.store.errors import ForeignFileError, StoreError
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
-from tests.pipeline.store.facts import GROUND, measurement, model
+from tests.pipeline.store.facts import GROUND, RUN, measurement, model, step
 
 SECRET = "the content of another file"
 
@@ -159,3 +161,28 @@ def test_a_foreign_working_file_is_looked_at_too(tmp_path, secret):
     store.publish()
     with duckdb.connect(str(path), read_only=True) as db:
         assert db.execute("FROM scoreboard").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("model", "params", "[]"), ("model", "notes", "5"), ("model", "reference_keys", '"x"')],
+)
+def test_json_of_another_kind_is_told_in_one_line_by_the_commands(results, capsys, table, column, value):
+    changed(results, f"UPDATE {table} SET {column} = '{value}'")
+    words = ["compare", "base", "base"] if column != "params" else ["export", "compress-and-compare", "out.json"]
+    assert main.run([*words, "--results", str(results)]) == 2
+    shown = repr(value)
+    assert capsys.readouterr().err == (
+        f"error: The results hold {shown} in the place of a mapping: no store of this program does. Name another file.\n"
+    )
+
+
+def test_a_past_run_of_another_kind_is_told_in_one_line(results):
+    store = Store(results)
+    store.write([replace(RUN, run_id="r2", recipe="quickstart"), step("base", run="r2")])
+    store.publish()
+    store.close()
+    changed(results, "UPDATE run SET config = '[]'")
+    shutil.rmtree(results.parent / ".bouillon")
+    with pytest.raises(ForeignFileError, match=r"hold '\[\]' in the place of a mapping"):
+        Store(results).last_steps("quickstart")

@@ -37,6 +37,13 @@ def test_a_user_id_without_an_entry_has_a_lock_a_name_and_a_home(nobody, tmp_pat
     assert Path.home().stat().st_mode & 0o777 == 0o700
 
 
+def test_a_name_that_is_no_file_name_has_a_lock(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("LOGNAME", "domain/../user name")
+    with working():
+        assert lock_file() == tmp_path / "bouillon-domain_.._user_name" / "machine.lock"
+
+
 def test_a_known_user_is_left_alone(monkeypatch):
     before = dict(os.environ)
     user.settle_user()

@@ -32,7 +32,7 @@ def command(place, *words, **more):
         **more,
     }
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *words], cwd=place, env=environment, input='"evaluation/0"\n', text=True,
+        [sys.executable, "-m", "pipeline", *words], cwd=place, env=environment, input='"evaluation/0"\nno JSON\n', text=True,
         capture_output=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
@@ -71,7 +71,7 @@ def test_planning_with_somebodys_results_runs_nothing(place):
     assert not (place / "ran").exists()
 
 
-def test_what_the_person_has_planned_with_is_shown(place):
+def test_what_the_person_has_planned_with_is_shown_beside_results_that_they_allow(place):
     from pipeline.datasets.open import open_dataset
 
     entry = {"name": "digits", "dataset": "digits"}
@@ -82,6 +82,34 @@ def test_what_the_person_has_planned_with_is_shown(place):
     code, _, err = command(place, "--config-dir", str(CONF), "recipe=small", "plan_only=true", "results=other.duckdb")
     assert (code, err) == (0, "")
     code, out, err = command(place, *show)
+    assert (code, out) == (2, "")  # asked once
+    asked = f"python -m pipeline show {data.fingerprint} --results results.duckdb --allow\n"
+    assert err.startswith(
+        "error: these results come from no run of yours. To have instances of your own data set 'digits'"
+    )
+    assert err.endswith(asked)
+    code, out, err = command(place, *show, "--allow")
     assert (code, err) == (0, "")
-    assert "problem" not in json.loads(out.splitlines()[0]) or "evaluation/0" in out
+    assert out == "Instances of your data set 'digits' are shown beside results.duckdb from now on\n"
+    code, out, err = command(place, *show)
+    assert (code, err) == (0, "")
+    problems = [json.loads(line)["problem"] for line in out.splitlines() if line]
+    assert problems == ["Data set 'digits' has no instance 'evaluation/0'", "Expecting value: line 1 column 1 (char 0)"]
     assert not (place / "ran").exists()
+
+
+def test_beside_the_results_of_ones_own_run_nothing_is_asked_also_when_they_are_moved(place):
+    code, _, err = command(place, "--config-dir", str(CONF), "recipe=small", "plan_only=true", "results=own.duckdb")
+    assert (code, err) == (0, "")
+    from pipeline.datasets.open import open_dataset
+
+    entry = {"name": "digits", "dataset": "digits"}
+    data = open_dataset(entry, place / "data")
+    results = Store(place / "own.duckdb")
+    results.write([DatasetInfo(data.fingerprint, "digits", "image-classification", list("0123456789"), {}, entry)])
+    results.publish()
+    results.close()
+    (place / "own.duckdb").rename(place / "moved.duckdb")
+    code, out, err = command(place, "show", data.fingerprint, "--results", "moved.duckdb")
+    assert (code, err) == (0, "")
+    assert out

@@ -98,6 +98,19 @@ def test_composing_notes_the_variables_and_gives_the_values(monkeypatch):
     assert secret_values.hidden("hunter2") == "hunter2"
 
 
+def test_a_variable_whose_name_is_a_reference_too_is_noted(monkeypatch, tmp_path):
+    monkeypatch.setenv("BOUILLON_TEST_TOKEN", "hunter2-long")
+    monkeypatch.setenv("BOUILLON_TEST_WHICH", "BOUILLON_TEST_TOKEN")
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text(
+        "name: mine\ndescription: a/${oc.env:${oc.env:BOUILLON_TEST_WHICH}}\ntree: {base: {op: train}}\n"
+    )
+    raw, _ = compose(["recipe=mine"], extra=tmp_path)
+    assert raw["recipe"]["description"] == "a/hunter2-long"
+    assert secret_values.hidden(raw)["recipe"]["description"] == f"a/{REFERENCE}"
+    secret_values.forget()
+
+
 @pytest.mark.parametrize(
     ("value", "text", "hidden"),
     [

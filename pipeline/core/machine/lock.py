@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ def lock_file() -> Path:
     Raises:
         BusyError: if there is no folder left for the lock.
     """
-    name = f"bouillon-{user_name()}"
+    name = "bouillon-" + re.sub(r"[^\w.-]", "_", user_name())  # it may come from the environment, and be anything
     for end in ("", *(f"-{number}" for number in range(1, _MOST_FOLDERS))):
         folder = Path(tempfile.gettempdir()) / f"{name}{end}"
         with suppress(FileExistsError):

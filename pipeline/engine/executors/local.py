@@ -65,11 +65,11 @@ class LocalPool:
                 job, future = item
                 try:
                     future.set_result(process.run(job, self._stopping))
-                except (
-                    OSError,
-                    RuntimeError,
-                ) as error:  # no process could be started: a job must still get its outcome
+                except (OSError, RuntimeError) as error:
                     future.set_result(Failed(job.key, 0.0, f"No worker process could be started: {error}"))
+                except Exception as error:  # noqa: BLE001 - what a person's own stage plans may not be plain data
+                    why = f"The job cannot be handed to a worker process: {type(error).__name__}: {error}"
+                    future.set_result(Failed(job.key, 0.0, why))
         finally:
             process.stop()
 
@@ -91,7 +91,7 @@ class _Process:
         return outcome
 
     def _run(self, job: Job[Any], stopping: threading.Event) -> Done | Failed:
-        start, begun = time.monotonic(), False
+        start, is_running = time.monotonic(), False
         process, pipe = self._ensure()
         try:
             pipe.send(job)
@@ -107,10 +107,10 @@ class _Process:
                     return self._died(job, start)
                 if message is not None:
                     return message
-                start, begun = time.monotonic(), True
+                start, is_running = time.monotonic(), True
             if not process.is_alive() and not pipe.poll():
                 return self._died(job, start)
-            if reason := self._over_limit(process, start if begun else None, stopping):
+            if reason := self._over_limit(process, start if is_running else None, stopping):
                 self.stop()
                 return Failed(job.key, time.monotonic() - start, reason)
 
@@ -205,12 +205,13 @@ def serve(pipe: Connection, workplace: Workplace) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "300000")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from pipeline.core.plugins import PluginError
+    from pipeline.core.secret_values import hidden_output
     from pipeline.engine.worker import Worker
 
     worker = Worker(workplace)
-    with contextlib.suppress(PluginError):  # each job says so
-        worker.prepare()  # a job of a person's own stage can be received only when that is known
-    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+    with hidden_output(), contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        with contextlib.suppress(PluginError):  # each job says so
+            worker.prepare()  # a job of a person's own stage can be received only when that is known
         while True:
             pipe.send(worker.run(pipe.recv(), begun=lambda: pipe.send(None)))
 

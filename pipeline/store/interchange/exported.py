@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
+from pipeline.store.documents import json_mapping, json_value
+from pipeline.store.errors import ForeignFileError
 from pipeline.store.interchange.d3 import to_d3
 from pipeline.store.interchange.errors import InterchangeError
 
@@ -40,34 +42,34 @@ def document(db: Connection, file_format: str, recipe: str | None) -> dict[str, 
     """
     name = _recipe(db, recipe)
     run = db.execute(_IMPORT, {"recipe": name, "format": file_format}).fetchall()
-    return _verbatim(db, run[0][0]) if run else _made(db, name)
+    return _verbatim(db, run[0][0]) if run else _document(db, name)
 
 
-def _recipe(db: Connection, wanted: str | None) -> str:
+def _recipe(db: Connection, name: str | None) -> str:
     names = [name for (name,) in db.execute("SELECT DISTINCT unnest(recipes) FROM models ORDER BY ALL").fetchall()]
     if not names:
         raise InterchangeError("The results hold no models yet: nothing to export.")
-    if wanted is None and len(names) > 1:
+    if name is None and len(names) > 1:
         raise InterchangeError(
             f"The results hold {len(names)} recipes; say which with --recipe NAME: {', '.join(names)}"
         )
-    if wanted is not None and wanted not in names:
-        raise InterchangeError(
-            f"The results hold no recipe '{wanted}'.{nearest(wanted, names)} Known: {', '.join(names)}"
-        )
-    return wanted or names[0]
+    if name is not None and name not in names:
+        raise InterchangeError(f"The results hold no recipe '{name}'.{nearest(name, names)} Known: {', '.join(names)}")
+    return name or names[0]
 
 
 def _verbatim(db: Connection, run_id: str) -> dict[str, Any]:
     query = "SELECT part, content FROM import_detail WHERE run_id = ? ORDER BY part, position"
     parts: dict[str, list[Any]] = defaultdict(list)
     for part, content in db.execute(query, [run_id]).fetchall():
-        parts[part].append(json.loads(content))
-    frame: dict[str, Any] = parts.pop("file")[0]
+        parts[part].append(json_value(content))
+    frame = parts.pop("file", [None])[0]
+    if not isinstance(frame, dict):
+        raise ForeignFileError("The results hold parts of an imported file without the whole. Name another file.")
     return {name: parts[name] if name in ("operations", "metrics", "models") else frame[name] for name in frame}
 
 
-def _made(db: Connection, recipe: str) -> dict[str, Any]:
+def _document(db: Connection, recipe: str) -> dict[str, Any]:
     rows = db.execute(_MODELS, [recipe]).fetchall()
     ids = _ids({key: name for key, name, *_ in rows})
     values = _values(db, list(ids))
@@ -76,7 +78,7 @@ def _made(db: Connection, recipe: str) -> dict[str, Any]:
         {
             "id": ids[key],
             "base": ids.get(parent),
-            "operation": {"name": op, "parameters": json.loads(params)},
+            "operation": {"name": op, "parameters": json_mapping(params)},
             "tag": title,
             "metrics": values.get(key, {}),
         }

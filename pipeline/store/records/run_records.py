@@ -117,7 +117,7 @@ class DatasetInfo:
     classes: Sequence[str]
     splits: Mapping[str, int]
     entry: Mapping[str, Any]
-    """The conf/dataset entry: opens the data set again, to show instances."""
+    """The conf/dataset entry, for people to read: results may be anybody's, so nothing opens what it says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 def scripts() -> tuple[str, ...]:
     """The text of every SQL file."""
     folder = files("pipeline.store").joinpath("sql")
-    found = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
-    return tuple(file.read_text() for file in found)
+    scripts = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return tuple(file.read_text() for file in scripts)
 
 
 @cache
@@ -35,8 +35,8 @@ def tables() -> dict[str, str]:
 @cache
 def names() -> frozenset[str]:
     """Names of all tables and views."""
-    made = re.compile(r"CREATE (?:TABLE IF NOT EXISTS|OR REPLACE VIEW) (\w+)")
-    return frozenset(match[1] for statement in _statements() if (match := made.match(statement))) | {"scoreboard"}
+    pattern = re.compile(r"CREATE (?:TABLE IF NOT EXISTS|OR REPLACE VIEW) (\w+)")
+    return frozenset(match[1] for statement in _statements() if (match := pattern.match(statement))) | {"scoreboard"}
 
 
 @cache
