@@ -24,8 +24,12 @@ def open_session(
 ) -> Any:
     """Open a CPU session on one thread.
 
-    `save_optimized` also writes the graph that it will run; without `save_weights` its large tensors go to a file beside
-    it, so that the graph alone can be read, and nothing is kept for running it fast.
+    Args:
+        model: a file, or a graph as bytes.
+        optimize: how far ONNX Runtime may rewrite the graph.
+        save_optimized: where to write the graph that will run.
+        save_weights: whether that file holds large tensors. If not, they go to a file beside it, so that the graph alone can
+            be read, and weights are not packed for speed.
     """
     import onnxruntime as ort
 
