@@ -52,10 +52,17 @@ class Difference:
 def compare(
     new: np.ndarray, old: np.ndarray, *, limits: tuple[float, float], summaries: tuple[Summary, Summary] | None = None
 ) -> Difference:
-    """Compare float32 arrays of one shape; `limits` are those of the new one's histogram.
+    """Compare float32 arrays of one shape.
 
-    `known` are the summaries of (new, old), if they are at hand: of finite tensors their sums need not be taken again,
-    which makes the comparison twice as fast.
+    Args:
+        new: of any shape.
+        old: of the same shape.
+        limits: (low, high) of the new one's histogram.
+        summaries: those of (new, old), if they are at hand: of finite tensors their sums need not be taken again, which makes
+            the comparison twice as fast.
+
+    Raises:
+        ValueError: the shapes differ.
     """
     if new.shape != old.shape:
         raise ValueError(f"Only equal shapes can be compared, not {new.shape} and {old.shape}")
