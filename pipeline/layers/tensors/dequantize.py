@@ -60,7 +60,7 @@ class Roundings:
         return rounding or self._named(name, dims)
 
     def _behind(self, name: str, dims: tuple[int, ...], axes: set[int]) -> Rounding | None:
-        """Look at who uses a value that holds integers of a constant, of which the axes `kept` are whole."""
+        """Look at who uses a value that holds integers of a constant, of which `axes` are whole."""
         for node, place in self._users.get(name, []):
             rounding = self._said(node, place, dims, axes)
             if rounding is not None and all(scale in self._initializers for scale in rounding.scales):
