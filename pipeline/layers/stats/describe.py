@@ -47,14 +47,9 @@ def activation_records(
     instances: int,
     folds: Mapping[str, str],
 ) -> list[Distribution]:
-    """Return what is recorded of layers' outputs.
+    """Return what is recorded of layers' outputs; `shapes` are those of the model's tensors.
 
-    Args:
-        model: its key.
-        samples: one per layer and stage.
-        shapes: tensor -> shape, in this model.
-        instances: the number of instances that ran, for operations per instance.
-        folds: convolution -> the normalisation folded into it, which stands for it in `samples`.
+    In a file whose normalisations were folded (convolution -> normalisation), these stand for their convolutions.
     """
     behind = {norm: conv for conv, norm in folds.items()}
     return [

@@ -22,11 +22,6 @@ def records_of(result: SessionResult, *, device: str, run_id: str) -> list[Recor
 
     A model whose outputs are not numbers gets its raw samples, flagged, but no latency. Figures that were taken beside
     other work get no interval: it would promise more than they are worth.
-
-    Args:
-        result: the session's samples, failures and comparisons.
-        device: id of the machine.
-        run_id: the run that measured.
     """
     rough = not result.preset.get("alone", True)
     common: dict[str, Any] = {"evidence_key": result.session, "device": device, "measured_at": result.started_at}

@@ -51,16 +51,7 @@ _QUERIES = {
 
 
 def lint_rows(results: Path, *, models: Collection[str], device: str) -> dict[str, list[dict[str, Any]]]:
-    """Return models, measurements, timings, speedups and answers of some models, as measured on one machine.
-
-    Args:
-        results: the results file.
-        models: keys of models.
-        device: id of the machine.
-
-    Returns:
-        Kind of row -> rows as column -> value.
-    """
+    """Return models, measurements, timings, speedups and answers of some models, as measured on one machine."""
     db = open_results(results)
     try:
         rows = {}
