@@ -99,6 +99,9 @@ def explain(
         artifacts: says which results are there.
         past: as `Store.last_steps`: path -> what the step was when a run of this recipe last had its result.
         force: keys of steps that run although their results are there.
+
+    Raises:
+        ConfigError: the plan has no step of that path.
     """
     step = step_at(plan, path)
     if step.key in force:
