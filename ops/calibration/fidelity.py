@@ -30,7 +30,13 @@ class Distances:
     noise: dict[str, float] = field(default_factory=dict)
 
     def add(self, name: str, values: np.ndarray, reference: np.ndarray) -> None:
-        """Take one output into account; one of another shape, or that is not finite where the reference is, has no likeness."""
+        """Take one output into account; one of another shape, or that is not finite where the reference is, has no likeness.
+
+        Args:
+            name: what the output is called; outputs of one name are summed.
+            values: what the changed model gives, of any shape.
+            reference: what the model before gives; where it is not finite, nothing is compared.
+        """
         import numpy as np
 
         if values.shape != reference.shape:

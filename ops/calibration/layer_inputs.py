@@ -25,7 +25,13 @@ class _EnoughError(Exception):
 
 
 def call_order(model: TorchModel, layers: Layers, ctx: Context) -> list[str]:
-    """Return the layers in the order in which the network first calls them; those that it never calls are left out."""
+    """Return the layers in the order in which the network first calls them; those that it never calls are left out.
+
+    Args:
+        model: stays as it is.
+        layers: path -> layer, of that model.
+        ctx: gives one calibration instance to run.
+    """
     order: dict[str, None] = {}
     _run(model, layers, lambda name, _: order.setdefault(name), ctx, samples=1, batch_size=1)
     return list(order)
@@ -180,6 +186,11 @@ def waves(order: Sequence[str], layers: Layers, *, largest: int) -> Iterator[dic
 
     A run is what lies in one block of the network (the innermost numbered module: `encoder.layer.3`), as far as the second
     moments of the inputs take no more than `largest` bytes.
+
+    Args:
+        order: paths of layers, as `call_order` gives them.
+        layers: path -> layer.
+        largest: bytes that the second moments of a run's inputs may take; one layer alone may take more.
     """
     wave: dict[str, torch.nn.Module] = {}
     used = 0

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def sample_inputs(model: TorchModel, ctx: Context, *, count: int = 4) -> dict[str, torch.Tensor]:
-    """Return up to `count` calibration instances as tensors, or noise of the right shapes."""
+    """Return up to `count` calibration instances as tensors, or noise of the right shapes.
+
+    Args:
+        model: says which inputs there are, and of which shape where the split is empty or does not fit.
+        ctx: gives the calibration split.
+        count: the most instances.
+    """
     return tensors(sample_batch(model.architecture, ctx, count=count))
 
 
@@ -24,6 +30,11 @@ def sample_batch(architecture: Architecture, ctx: Context, *, count: int) -> Map
     """Return up to `count` calibration instances, or noise of the right shapes.
 
     Instances with values that are not finite, or that have other inputs than the model, are of no use here.
+
+    Args:
+        architecture: that of the model, with the shapes of its inputs.
+        ctx: gives the calibration split.
+        count: the most instances; noise always has two.
     """
     if ctx.data.size("calibration"):
         batch = next(iter(ctx.data.batches("calibration", batch_size=count, samples=count)), None)

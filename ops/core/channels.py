@@ -60,7 +60,14 @@ def cut_masks(model: TorchModel, kept: Mapping[str, Mapping[Side, Sequence[int]]
 
 
 def narrowed(layer: nn.Module, key: str, tensor: torch.Tensor, sides: Mapping[Side, Sequence[int]]) -> torch.Tensor:
-    """Return the part of a layer's tensor that stays."""
+    """Return the part of a layer's tensor that stays.
+
+    Args:
+        layer: its kind says along which axes its channels lie.
+        key: the tensor's name in the layer: `weight`, `bias`, `running_mean` and so on.
+        tensor: of the shape that the layer had before the cut; it stays as it is.
+        sides: per side the channels that stay, as indices before the cut; a side that is absent loses none.
+    """
     for axis, side in _axes(layer, key).items():
         if side in sides:
             indices = list(sides[side])

@@ -32,7 +32,13 @@ def edit(name: str) -> Callable[[R], R]:
 
 
 def replay(module: torch.nn.Module, architecture: Architecture, edits: Iterable[Mapping[str, Any]]) -> torch.nn.Module:
-    """Apply `edits` in order to a freshly built module. Only its structure counts: tensors are loaded afterwards."""
+    """Apply `edits` in order to a freshly built module. Only its structure counts: tensors are loaded afterwards.
+
+    Args:
+        module: of the architecture, without any of the edits; it may be changed in place.
+        architecture: what the module was built from.
+        edits: in the order in which operations made them; `edit` in each names its registered function.
+    """
     for entry in edits:
         module = EDITS[entry["edit"]](module, architecture, entry)
     return module

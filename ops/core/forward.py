@@ -56,6 +56,11 @@ def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: s
     """Return the task's outputs by name, one row per instance (classification: `logits` (N, classes)).
 
     A network that names its arguments as the data does is called by keyword (Hugging Face), any other by position.
+
+    Args:
+        module: in the mode (training or evaluation) that the caller wants.
+        inputs: a batch by the data's names, instances along the first axis.
+        task: the name of one in `ops.core.tasks`.
     """
     return task_outputs(call(module, inputs), task)
 

@@ -159,7 +159,15 @@ class Data(Protocol):
         seed: int | None = None,
         augment: bool = False,
     ) -> Iterator[Batch]:
-        """Yield `samples` instances (default: all of the split), in stored order, or shuffled by `seed`."""
+        """Yield `samples` instances (default: all of the split), in stored order, or shuffled by `seed`.
+
+        Args:
+            split: `train` or `calibration`.
+            batch_size: instances per batch; the last may have fewer.
+            samples: the number of instances; a smaller sample is part of a larger one.
+            seed: of the shuffle and of what `augment` draws; None: stored order.
+            augment: vary training inputs as the data set's settings say (shifts, crops, flips).
+        """
         ...
 
 
@@ -199,7 +207,13 @@ class Context(Protocol):
         ...
 
     def progress(self, done: float, total: float, text: str = "") -> None:
-        """Tell the person how far this step is."""
+        """Tell the person how far this step is.
+
+        Args:
+            done: how much is done, in any unit.
+            total: how much there is, in the same unit.
+            text: a few words on what is being done.
+        """
         ...
 
 

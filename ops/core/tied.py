@@ -56,7 +56,13 @@ def choose_weighted(
 
 
 def unchanged_reasons(model: Network, include: Sequence[str], exclude: Sequence[str]) -> dict[str, str]:
-    """Return what `choose_parameters` leaves alone that a person might expect to change, with the reason."""
+    """Return what `choose_parameters` leaves alone that a person might expect to change, with the reason.
+
+    Args:
+        model: the network in any form that has layers.
+        include: patterns of the operation's parameter; empty for the default groups.
+        exclude: patterns of what stays.
+    """
     module = network_of(model)
     layers = layers_of(model, (*include, *exclude))
     parameters = dict(module.named_parameters(remove_duplicate=False))

@@ -70,10 +70,10 @@ def open_session(
 
     Args:
         model: a file, or the content of one.
-        optimize: how far the graph is optimised.
+        optimize: how far ONNX Runtime may rewrite the graph.
         save_optimized: where to write the graph that will run.
-        save_weights: False puts its large tensors into a file beside it, so that the graph alone can be read, and nothing
-            is kept for running it fast.
+        save_weights: whether that file holds large tensors. If not, they go to a file beside it, so that the graph alone can
+            be read, and weights are not packed for speed.
 
     Raises:
         onnxruntime's errors: if it refuses the model.

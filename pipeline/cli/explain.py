@@ -37,6 +37,14 @@ def print_plan(
     """Print every step with its key, whether its result is there, and its expected time from past runs.
 
     What is in `force` runs again although its result is there.
+
+    Args:
+        plan: steps in their order.
+        jobs: those of the plan.
+        artifacts: says which results are there.
+        durations: (stage, operation) -> seconds in past runs.
+        console: prints.
+        force: keys of steps that run although their results are there.
     """
     steps = plan.by_key()
     present = artifacts.present([*steps, *(job.key for job in jobs)]) - force
@@ -111,7 +119,15 @@ def explain(
 ) -> list[str]:
     """Say why a step will run, or that it will not: sentences, the step's own reasons first, then its ancestors'.
 
-    `past` is `Store.last_steps`: path -> what its operation was when a run of this recipe last had its result.
+    Args:
+        plan: steps in their order.
+        path: the step's.
+        artifacts: says which results are there.
+        past: as `Store.last_steps`: path -> what the step was when a run of this recipe last had its result.
+        force: keys of steps that run although their results are there.
+
+    Raises:
+        ConfigError: the plan has no step of that path.
     """
     step = step_at(plan, path)
     if step.key in force:

@@ -144,6 +144,11 @@ class ArtifactStore:
 
         `manifest` is read after the body has run, so the body may still add to it. Files are flushed to disk before the
         rename: after a power cut an artifact is either whole or not there.
+
+        Args:
+            key: names the artifact.
+            manifest: JSON-ready facts; secrets in it are written as references.
+            replace: whether an artifact that is there gives way.
         """
         final = self.path(key)
         final.parent.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,12 @@ def evidence_key(what: str, *, version: int, model: Key, **identity: Any) -> Key
 
     What is observed with the help of a library, a runtime or a machine has them in `identity`; None and empty values are
     left out.
+
+    Args:
+        what: the kind of observation: `export`, `predictions` and so on.
+        version: that of the code which observes; raise it when results change.
+        model: key of the model that is observed.
+        identity: everything else that the result depends on, JSON-ready.
     """
     present = {name: value for name, value in identity.items() if value or name not in _ADDED}
     return digest({"what": what, "version": version, "model": model, **present})

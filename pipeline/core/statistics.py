@@ -202,8 +202,15 @@ def _in_place(values: np.ndarray, order: np.ndarray) -> np.ndarray:
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int = 15) -> float:
     """Mean distance of confidence and accuracy over equal-width bins, weighted by their size (Naeini et al., 2015).
 
-    `confidence` is the probability of the prediction, shape (N,); `correct` bool (N,). Bins are (low, high], as in Guo
-    et al., 2017.
+    Bins are (low, high], as in Guo et al., 2017.
+
+    Args:
+        confidence: probability of each prediction, (N,), 0 to 1.
+        correct: bool (N,).
+        bins: their number.
+
+    Returns:
+        0 to 1; 0 is perfectly calibrated.
     """
     confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)

@@ -103,6 +103,13 @@ class Dataset(Protocol):
         With `samples`, the instances are the first of a fixed shuffle of the split, so that a small sample is spread
         over the classes and a larger one contains it. `augment` (shifts, crops, flips, drawn from `seed`) only has an
         effect on training data.
+
+        Args:
+            split: which part.
+            batch_size: instances per batch; the last may have fewer.
+            samples: the number of instances; None: all.
+            seed: of the shuffle and of what `augment` draws; None: stored order.
+            augment: vary training inputs as the settings say.
         """
         ...
 

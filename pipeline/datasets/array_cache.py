@@ -19,6 +19,11 @@ def derived_arrays(folder: Path, key: str, make: Callable[[], Mapping[str, np.nd
 
     A copy whose files are not as they were written is made again. Where nothing can be written (no permission, disk
     full), the arrays stay in memory.
+
+    Args:
+        folder: the data folder; arrays lie in `derived` in it.
+        key: names everything that the arrays depend on, and is the folder's name.
+        make: computes the arrays, by name; called if there is no sound copy.
     """
     place = folder.expanduser() / "derived" / key
     with contextlib.suppress(OSError, ValueError, KeyError):

@@ -187,6 +187,12 @@ def bucketed(rows: np.ndarray, lengths: np.ndarray, batch_size: int, shuffling: 
 
     Rows are sorted by length within pools of many batches, and the batches shuffled again. A last, smaller batch stays
     the last.
+
+    Args:
+        rows: int (N,), shuffled.
+        lengths: tokens of every row of the data set.
+        batch_size: rows per batch.
+        shuffling: shuffles the batches.
     """
     whole, pool = len(rows) // batch_size * batch_size, _POOL * batch_size
     sorted_rows = rows[:whole].copy()
@@ -221,6 +227,12 @@ def fingerprint(name: str, *, version: int, content: str, **settings: Any) -> st
     """Identity of a data set: its content, and every setting that changes what models see of it.
 
     Raise `version` when the code of a data set gives other instances, splits or inputs than before.
+
+    Args:
+        name: that of the data set's kind.
+        version: that of its code.
+        content: digest of the files that it reads.
+        settings: parameters that change what models see, JSON-ready.
     """
     return digest({"what": "dataset", "dataset": name, "version": version, "content": content, "settings": settings})
 
@@ -252,7 +264,13 @@ def spread_order(strata: np.ndarray) -> np.ndarray:
 
 
 def first_spread(rows: np.ndarray, strata: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` of a fixed shuffle of `rows`, spread over their strata, in stored order."""
+    """The first `count` of a fixed shuffle of `rows`, spread over their strata, in stored order.
+
+    Args:
+        rows: int (N,), rows of the data set in stored order.
+        strata: int, the stratum (class, attribute) of every row of the data set.
+        count: the most rows.
+    """
     if count >= len(rows):
         return rows
     selection: np.ndarray = rows[np.sort(spread_order(strata[rows])[:count])]
@@ -263,6 +281,12 @@ def fixed_split(strata: np.ndarray, *, evaluation: int, calibration: int, train:
     """Divide rows by a fixed shuffle, each split with the strata in proportion; `train` None: all that is left.
 
     Evaluation comes first, so that the other sizes do not change what models are judged on.
+
+    Args:
+        strata: int (N,), the stratum (class, attribute) of every row.
+        evaluation: rows of that split.
+        calibration: rows of that split.
+        train: rows of that split, or None.
     """
     order = spread_order(strata)
     holdout = evaluation + calibration
@@ -278,6 +302,11 @@ def hashed_split(groups: Sequence[str], *, evaluation: float, calibration: float
 
     Rows of one group (an id, a patient, a document) are never in two splits. Where there are so few groups that a wanted
     split would be empty, it gets the group that comes nearest.
+
+    Args:
+        groups: one per row.
+        evaluation: the share of groups that goes into that split, 0 to 1.
+        calibration: likewise.
     """
     place = np.fromiter((_unit(group) for group in groups), dtype=np.float64, count=len(groups))
     held_out = _lowest(place, evaluation, np.ones(len(place), bool))
@@ -330,7 +359,13 @@ def _unit(text: str) -> float:
 def limited(
     splits: Mapping[Split, np.ndarray], strata: np.ndarray, limits: Mapping[Split, int | None]
 ) -> dict[Split, np.ndarray]:
-    """Keep at most so many instances of each split, spread over the strata."""
+    """Keep at most so many instances of each split, spread over the strata.
+
+    Args:
+        splits: split -> its rows, in stored order.
+        strata: int, the stratum of every row of the data set.
+        limits: split -> the most instances; None, or absent: all.
+    """
     return {
         split: rows if (limit := limits.get(split)) is None else first_spread(rows, strata, limit)
         for split, rows in splits.items()

@@ -24,6 +24,12 @@ def run(
 
     A job whose artifact exists is `Done(cached=True)` at once, unless its key is in `force`: then another is made beside,
     and takes its place. Jobs are started in the order given, as the jobs that they need are done and workers are free.
+
+    Args:
+        jobs: of several that could start, the first does.
+        executor: runs them, so many at a time as it has workers.
+        artifacts: says which results are there.
+        force: keys whose results are made again.
     """
     waits = _Waits(jobs)
     running: dict[Future[Done | Failed], Job[Any]] = {}
@@ -55,6 +61,11 @@ def unsound(
     """Return the jobs whose results would be read in a run, but are not what was written, and what is wrong with them.
 
     What is read are the results that jobs need which are not done, or are to be made `again`. Nothing else is looked at.
+
+    Args:
+        jobs: those of a run.
+        artifacts: holds their results.
+        again: keys of jobs that run although their results are there.
     """
     by_key = {job.key: job for job in jobs}
     waiting = [job for job in jobs if job.key in again or job.key not in artifacts]

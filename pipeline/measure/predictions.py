@@ -50,7 +50,14 @@ def load_predictions(folder: Path) -> Predictions:
 
 
 def prediction_record(predictions: Predictions, *, model: Key, target: str, dataset: str) -> PredictionSet:
-    """What the store keeps of a model's predictions, one row per instance."""
+    """What the store keeps of a model's predictions, one row per instance.
+
+    Args:
+        predictions: outputs and labels of a split, in its order.
+        model: key of the model.
+        target: name of the target that ran it.
+        dataset: key of the data set.
+    """
     rows = TASKS[predictions.task].judge(predictions)
     return PredictionSet(
         model_key=model,

@@ -187,7 +187,13 @@ def head_tensors(module: torch.nn.Module, need: Need | None = None) -> set[str]:
 
 
 def describe(own: Mapping[str, torch.Tensor], result: Mapping[str, torch.Tensor], *, without: Collection[str]) -> str:
-    """Say which tensors differ, are missing or are too many; empty if none."""
+    """Say which tensors differ, are missing or are too many; empty if none.
+
+    Args:
+        own: the module's tensors, by name.
+        result: the file's.
+        without: names that are left out of the comparison of shapes.
+    """
     differing = [
         f"'{name}' is {list(result[name].shape)} there and {list(own[name].shape)} here"
         for name in own

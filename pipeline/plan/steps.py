@@ -96,5 +96,11 @@ class Plan:
 
 
 def export_key(model: Key, version: int, libraries: Mapping[str, str] | None = None) -> Key:
-    """Key of a torch model's ONNX export, made by this version of ours and these releases of the exporter's libraries."""
+    """Key of a torch model's ONNX export, made by this version of ours and these releases of the exporter's libraries.
+
+    Args:
+        model: key of the torch model.
+        version: that of our export.
+        libraries: name -> release of the exporter's libraries.
+    """
     return evidence_key("export", version=version, model=model, libraries=dict(libraries or {}))

@@ -74,7 +74,10 @@ def kept_channels(
 ) -> dict[str, tuple[np.ndarray, int]]:
     """Return, per narrowed layer, the output channels that are left and the original number of them.
 
-    `modules` are the classes of the network's modules by path.
+    Args:
+        edited: the sum of the model's edits.
+        original: tensor -> shape in the network without edits.
+        modules: path -> class of the network's modules.
     """
     channels = {}
     for (layer, side), places in edited.kept.items():

@@ -107,7 +107,14 @@ class Timing:
     def run(
         self, ingested: set[str], data: Dataset, *, run_id: str, progress: Callable[[int, int, str], None]
     ) -> Timed:
-        """Measure what lacks figures; nothing comes of it if nothing does."""
+        """Measure what lacks figures; nothing comes of it if nothing does.
+
+        Args:
+            ingested: keys of timings that the store has.
+            data: gives the inputs.
+            run_id: the run that measures.
+            progress: called with (done, total, text).
+        """
         missing = self.missing(ingested)
         if not missing:
             return Timed()

@@ -90,6 +90,11 @@ def attached(db: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> I
     """Make `path` the default database of `db`, for the length of the block; then let other processes have it.
 
     After an exception, close `db`: only that undoes an open transaction and lets go of the file.
+
+    Args:
+        db: a connection to memory.
+        path: the database file.
+        read_only: whether it may be written.
     """
     mode = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {_ROW_GROUP}"
     db.execute(f"ATTACH {quoted(path)} AS store (TYPE duckdb, {mode})")
@@ -100,7 +105,16 @@ def attached(db: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> I
 
 
 def attach_results(db: duckdb.DuckDBPyConnection, path: Path, name: str = "results") -> Stamp:
-    """Attach a store for reading, after looking at it. Raises the `StoreError` that says what is wrong with it."""
+    """Attach a store for reading, after looking at it.
+
+    Args:
+        db: any connection.
+        path: the results file.
+        name: what the database is called in queries.
+
+    Raises:
+        StoreError: the file is missing, empty, damaged, unreadable, or not of this program; says which.
+    """
     _check_is_duckdb(path)
     try:
         db.execute(f"ATTACH {quoted(path)} AS {name} (TYPE duckdb, READ_ONLY)")

@@ -84,9 +84,14 @@ def log_probabilities(
     dataset_key: str,
     split: str = "evaluation",
 ) -> dict[str, LogProbabilities]:
-    """Find the probabilities of models on one target and data set; `db` comes from `open_results`.
+    """Find the probabilities of models on one target and data set.
 
-    Models that have none there are left out.
+    Args:
+        db: from `open_results`; it must stay open while they are read.
+        model_keys: those without probabilities there are left out of the result.
+        target: name of the target.
+        dataset_key: key of the data set.
+        split: which part of it.
     """
     by_model = {}
     for key, number, size in db.execute(_SETS, [list(model_keys), target, dataset_key, split]).fetchall():

@@ -64,7 +64,17 @@ class OnnxRuntime:
     def node_times(
         self, model: Path, inputs: Mapping[str, np.ndarray], *, threads: int, folder: Path
     ) -> list[NodeTime]:
-        """Time every node of the graph that ONNX Runtime makes of the file, under its profiler."""
+        """Time every node of the graph that ONNX Runtime makes of the file, under its profiler.
+
+        Args:
+            model: the ONNX file.
+            inputs: one batch, by the graph's inputs.
+            threads: those of the session.
+            folder: where the profile is written meanwhile.
+
+        Raises:
+            MissingRuntimeError: ONNX Runtime is not installed.
+        """
         from pipeline.targets._onnxruntime_profile import node_times
 
         self.require()

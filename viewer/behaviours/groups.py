@@ -20,7 +20,12 @@ def error_groups(
 ) -> dict[str, Any]:
     """Return error rates per group and model (the base first), relative increases, and tests corrected for their number.
 
-    Only of the instances `shown` (bool (N,)); shares alone, without intervals and tests, unless they are `inferred` from.
+    Args:
+        sheet: the answers.
+        models: keys, the base first.
+        attributes: names whose combined values make the groups.
+        mask: bool (N,), the instances that count.
+        inferred: whether intervals and tests are allowed, or shares alone.
     """
     belongs, measure = sheet.members(attributes), MEASURES["error"]
     errors = sheet.values(measure, models, models[0])

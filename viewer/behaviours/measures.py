@@ -74,7 +74,16 @@ def measure_together(
     of_pair: bool = False,
     needs: str = "",
 ) -> Callable[[ComputeTogether], ComputeTogether]:
-    """Register a function of several models and their base: for what is read faster for all at once."""
+    """Register a function of several models and their base: for what is read faster for all at once.
+
+    Args:
+        name: in addresses, and the key in `MEASURES`.
+        label: for people.
+        better: `higher`, `lower` or `neither`.
+        format: of numbers, as in f-strings.
+        of_pair: whether it already compares a model with its base, as agreement does.
+        needs: `label`, `probabilities`, `score`, or empty: the measure is left out where the sheet lacks them.
+    """
 
     def register(compute: ComputeTogether) -> ComputeTogether:
         doc = (compute.__doc__ or "").partition("\n")[0]
@@ -93,7 +102,16 @@ def measure(
     of_pair: bool = False,
     needs: str = "",
 ) -> Callable[[Compute], Compute]:
-    """Register a function of a model and its base: also from a module of one's own, named in BOUILLON_PLUGINS."""
+    """Register a function of a model and its base: also from a module of one's own, named in BOUILLON_PLUGINS.
+
+    Args:
+        name: in addresses, and the key in `MEASURES`.
+        label: for people.
+        better: `higher`, `lower` or `neither`.
+        format: of numbers, as in f-strings.
+        of_pair: whether it already compares a model with its base, as agreement does.
+        needs: `label`, `probabilities`, `score`, or empty: the measure is left out where the sheet lacks them.
+    """
 
     def register(compute: Compute) -> Compute:
         def together(models: Sequence[ModelAnswers], base: ModelAnswers) -> np.ndarray:

@@ -74,7 +74,13 @@ class Sheet:
         return self._answers[key]
 
     def values(self, measure: Measure, keys: Sequence[str], base: str) -> dict[str, np.ndarray]:
-        """Model key -> float32 (N,): a measure of models beside a base, which is computed once."""
+        """Model key -> float32 (N,): a measure of models beside a base, which is computed once.
+
+        Args:
+            measure: the measure.
+            keys: models.
+            base: key of the base.
+        """
         with self.lock:
             cached = {key: (measure.name, key, base) for key in keys}
             missing = [key for key, place in cached.items() if place not in self._values]

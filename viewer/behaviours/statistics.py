@@ -76,7 +76,15 @@ class Cells:
 
 
 def cells(values: np.ndarray, base: np.ndarray, belongs: Members, mask: np.ndarray, *, of_pair: bool = False) -> Cells:
-    """Return the means of `values` per row over the instances `shown` (bool (N,)), compared with those of `base`."""
+    """Return the means of a model's values per row, compared with those of the base.
+
+    Args:
+        values: float (N,), the model's; not finite: the instance does not count.
+        base: float (N,), the base's, likewise.
+        belongs: which instances belong to which row.
+        mask: bool (N,), the instances that count.
+        of_pair: whether the values already are comparisons with the base.
+    """
     valid = mask & np.isfinite(values) & np.isfinite(base)
     keep = valid[belongs.instance]
     instance, row = belongs.instance[keep], belongs.row[keep]
@@ -131,7 +139,14 @@ class Flip:
 
 
 def flips(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray, most: int = 5) -> list[Flip]:
-    """Return the most frequent changes of answer, most frequent first."""
+    """Return the most frequent changes of answer, most frequent first.
+
+    Args:
+        model: its answers.
+        base: those of the base.
+        mask: bool (N,), the instances that count.
+        most: the most changes to return.
+    """
     differ = mask & (model.predicted != base.predicted)
     before, after = base.predicted[differ].astype(np.int64), model.predicted[differ].astype(np.int64)
     if not before.size:
@@ -145,7 +160,14 @@ def flips(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray, most: int =
 def flip_matrix(
     model: ModelAnswers, base: ModelAnswers, mask: np.ndarray, most: int = 8
 ) -> tuple[list[int], np.ndarray]:
-    """Return the answers that change most, and how often each became each other: (codes, int64 (codes, codes))."""
+    """Return the answers that change most, and how often each became each other: (codes, int64 (codes, codes)).
+
+    Args:
+        model: its answers.
+        base: those of the base.
+        mask: bool (N,), the instances that count.
+        most: the most answers to return.
+    """
     pairs = flips(model, base, mask, most=10_000)
     weight: dict[int, int] = {}
     for flip in pairs:
@@ -179,6 +201,15 @@ def changed_in(models: Sequence[ModelAnswers], base: ModelAnswers) -> np.ndarray
 
 
 def count_bins(values: np.ndarray, mask: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Counts of the finite values shown, in bins of which the last includes its upper edge."""
+    """Counts of the finite values shown, in bins of which the last includes its upper edge.
+
+    Args:
+        values: float (N,).
+        mask: bool (N,), the instances that count.
+        edges: float (bins + 1,), rising.
+
+    Returns:
+        int64 (bins,).
+    """
     counts, _ = np.histogram(values[mask & np.isfinite(values)], bins=edges)
     return counts

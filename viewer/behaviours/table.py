@@ -92,7 +92,15 @@ def read_brush(text: str) -> Brush | None:
 
 
 def cell(cells: Cells, row: int, look: Look, *, base: bool = False, p: float = math.nan) -> Cell:
-    """Put one row of a column into words; `p` is of its change, corrected for `look.tests` tests, NaN without a test."""
+    """Put one row of a column into words; `p` is of its change, corrected for `look.tests` tests, NaN without a test.
+
+    Args:
+        cells: the column's figures.
+        row: which of them.
+        look: measure, scale and tests of the table.
+        base: whether the column is the base's, which has no change.
+        p: of the row's change, corrected for `look.tests` tests; NaN without a test.
+    """
     mean, count, form = float(cells.mean[row]), int(cells.count[row]), look.measure.format
     if not count or not math.isfinite(mean):
         return Cell("—", "", "", "", 0, count)
@@ -145,6 +153,13 @@ def order_rows(cells: Cells | None, names: Sequence[str], by: str, *, descending
     """Return rows in the order asked for: by the column's change (signed), its size, its value, or by name.
 
     Rows without a number come last, either way.
+
+    Args:
+        cells: the column that orders, or None for the names.
+        names: of the rows.
+        by: `change`, `size` (of the change) or `value`.
+        descending: the largest first.
+        relative: whether changes are relative ones.
     """
     if cells is None:
         rows = sorted(range(len(names)), key=lambda row: names[row])

@@ -81,6 +81,11 @@ def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[f
     """Place the entries in their order: facet by facet, group by group, one bar each. Missing values keep their place.
 
     Very many get bars without numbers, so that they stay one picture.
+
+    Args:
+        entries: the bars in their order, those of a facet and of a group side by side.
+        colors: `Entry.color` -> CSS colour.
+        show: writes a value.
     """
     names = {entry.group for entry in entries}
     above = _crowded(names)  # each name has a line of its own then, above its bars
@@ -155,7 +160,13 @@ def _label(text: str, x: float, y: float, most: int, others: Collection[str] = (
 
 
 def shortened_label(text: str, most: int, others: Collection[str] = ()) -> str:
-    """Return at most so many characters of a text: its beginning, or else a part that tells it from all `others`."""
+    """Return at most so many characters of a text: its beginning, or else a part that tells it from all `others`.
+
+    Args:
+        text: the whole label.
+        most: characters that fit.
+        others: labels that it must be told from.
+    """
     if len(text) <= most:
         return text
     room = most - 1

@@ -87,7 +87,7 @@ def compare_selection(forest: Forest, keys: Iterable[str]) -> Comparison:
 def narrow(comparison: Comparison, selection: Mapping[str, Collection[str]]) -> list[str]:
     """Return the models that have, of every variable with chosen values, one of these; unknown variables are ignored.
 
-    `chosen` maps ids of `comparison.variables` to labels of their values; no label means no restriction.
+    `selection` maps ids of `comparison.variables` to labels of their values; no label means no restriction.
     """
     selections = [(each, set(selection[each.id])) for each in comparison.variables if selection.get(each.id)]
     return [key for key in comparison.keys if all(each.value(key) in values for each, values in selections)]

@@ -16,8 +16,12 @@ def comparison_sentence(
 ) -> str:
     """Say it: "3 sparsities of magnitude_prune, with and without calibrate; all else equal".
 
-    `unseen` are differences that go along with those drawn; `cells` are all combinations of the variables' values, of
-    which the models have `lineages`.
+    Args:
+        variables: what differs, in the order of the sentence.
+        unseen: differences that go along with those drawn.
+        models: their number.
+        cells: number of all combinations of the variables' values.
+        lineages: number of the combinations that there are models of.
     """
     parts = [_variable(variable) for variable in variables]
     if models > lineages and not any(variable.kind is VariableKind.REPEAT for variable in variables):

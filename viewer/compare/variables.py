@@ -188,6 +188,11 @@ def combine(lineages: Lineages, raws: Sequence[Raw], kind: VariableKind) -> Raw:
 
     Of a step only the parameters among `raws` are written. Where an operation's later occurrence is shown, its earlier
     ones are too, if they are the same in all lineages: "prune 0.5 → prune 0.75" reads better than "prune 0.75".
+
+    Args:
+        lineages: the models' ancestries, step by step.
+        raws: differences between them, at least one.
+        kind: that of the merged variable.
     """
     slots = {raw.slot for raw in raws if raw.slot is not None}
     if any(raw.kind is VariableKind.ORDER for raw in raws):
@@ -270,7 +275,14 @@ def _label(raws: Sequence[Raw], kind: VariableKind) -> str:
 
 
 def variable(raw: Raw, keys: Sequence[str], parts: Collection[str], ops: Sequence[str]) -> Variable:
-    """Number the distinct values in their order and give every one a label of its own."""
+    """Number the distinct values in their order and give every one a label of its own.
+
+    Args:
+        raw: a difference, with a token and a text per model.
+        keys: the models, in the order of the tokens.
+        parts: ids of the differences that it consists of.
+        ops: names of the operations that it is about.
+    """
     text_of: dict[NaturalKey, str] = {}
     for each, text in zip(raw.tokens, raw.texts, strict=True):
         text_of.setdefault(each, text)

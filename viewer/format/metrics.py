@@ -94,7 +94,13 @@ def _spec(text: str) -> FormatSpec:
 
 
 def format_value(value: float | None, metric: MetricInfo, *, unit: bool = True) -> str:
-    """Write a value: "76.1%", "25.6 MB", "3.21 ms", "—". Bytes and times are shown in a readable multiple of their unit."""
+    """Write a value: "76.1%", "25.6 MB", "3.21 ms", "—". Bytes and times are shown in a readable multiple of their unit.
+
+    Args:
+        value: in the metric's unit; None and NaN are written as a dash.
+        metric: its unit and format.
+        unit: whether the unit is written, and a readable multiple chosen.
+    """
     if value is None or math.isnan(value):
         return MISSING
     spec = _spec(metric.format)
@@ -120,7 +126,11 @@ def change(
 ) -> MetricChange | None:
     """Compare two measurements; None where one of them is missing.
 
-    `difference`: that of the two, where they were measured together; its interval counts then.
+    Args:
+        value: with its interval.
+        reference: what it is compared with, in the same unit.
+        better: the direction that counts as improvement.
+        difference: that of the two, where they were measured together; its interval counts then.
     """
     absolute = value.value - reference.value
     if not math.isfinite(absolute):

@@ -51,6 +51,16 @@ def scale(
 
     The scale runs over `low` to `high`, by default over the finite values; equal values get its middle, and values
     that are missing or not finite get `MISSING`.
+
+    Args:
+        values: numbers (N,).
+        better: which end is strong; without a direction, the higher.
+        low: lower end of the scale; None: the smallest finite value.
+        high: upper end; None: the largest.
+        dark: whether the ground is dark.
+
+    Returns:
+        CSS colours (N,).
     """
     array = np.asarray(values, dtype=np.float64)
     finite = array[np.isfinite(array)]

@@ -96,7 +96,15 @@ def parse_quantity(text: str, unit: str = "", *, share: bool = False) -> float:
     """Return what a person typed, in `unit`: "25 MB" in "B" is 25e6, "90%" in "" is 0.9, "2 s" in "ms" is 2000.
 
     A number alone is in `unit`; "pp" (percentage points) are percent of a `share`. The result is the float nearest to
-    what was typed: 57% is 0.57, which 57 * 0.01 is not. Raises `QuantityError`.
+    what was typed: 57% is 0.57, which 57 * 0.01 is not.
+
+    Args:
+        text: what was typed.
+        unit: that of the result; empty for plain numbers and shares.
+        share: whether the metric is a share of 1.
+
+    Raises:
+        QuantityError: it is no number, its unit does not fit, or it is too large; says which.
     """
     match = _QUANTITY.fullmatch(text.strip())
     if match is None:

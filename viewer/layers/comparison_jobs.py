@@ -36,7 +36,7 @@ class ComparisonJob:
         return f"{self.done:,} of {self.total:,} tensors" if self.total else "starting"
 
     def run(self, notify: Callable[[], None]) -> None:
-        """Do it; `told` is called now and then, and at the end."""
+        """Do it; `notify` is called now and then, and at the end."""
         command = [sys.executable, "-m", "pipeline", "compare", self.model, self.base, "--results", str(self.results)]
         try:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -59,7 +59,14 @@ class ComparisonJob:
 
 
 def comparison_of(results: Path, model: str, base: str, notify: Callable[[], None]) -> ComparisonJob:
-    """Return the comparison of two models, started if nobody has asked for it yet."""
+    """Return the comparison of two models, started if nobody has asked for it yet.
+
+    Args:
+        results: the results file.
+        model: key of the model.
+        base: key of the one that it is compared with.
+        notify: called, in another thread, when something is new; only that of the first call for the pair is.
+    """
     with _starting:
         where = (results.absolute(), model, base)
         if where not in _jobs:

@@ -100,7 +100,13 @@ def flat_rows(sites: Iterable[str], types: Mapping[str, str]) -> list[Row]:
 
 
 def tree_rows(sites: Sequence[str], types: Mapping[str, str], unfolded: set[str]) -> list[Row]:
-    """Return the visible rows of the tree of modules, depth first, in the order of the sites."""
+    """Return the visible rows of the tree of modules, depth first, in the order of the sites.
+
+    Args:
+        sites: dotted paths of tensors or modules.
+        types: path -> class of the module.
+        unfolded: paths of the modules whose content is visible.
+    """
     root: dict[str, Any] = {}
     for site in sites:
         node = root

@@ -45,7 +45,13 @@ class Appearance:
         return Bundles(self._results.forest)
 
     def layout(self, arrange: Arrange, unfolded: Iterable[str], closed: Iterable[str]) -> Layout:
-        """Return where everything stands; the latest arrangements are kept for all visitors."""
+        """Return where everything stands; the latest arrangements are kept for all visitors.
+
+        Args:
+            arrange: what the columns are.
+            unfolded: ids of models and bundles that a person opened.
+            closed: ids of those that a person closed.
+        """
         arrangement = (arrange, tuple(sorted(unfolded)), tuple(sorted(closed)))
         result = self._layouts.get(arrangement)
         if result is None:

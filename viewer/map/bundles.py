@@ -177,8 +177,13 @@ def unfold(
 ) -> list[Shown]:
     """Choose what is visible, in preorder: everything where `rows` is None or enough, else what fits.
 
-    Units in `opened` are opened as soon as they are visible, beyond `rows` if need be; units in `closed` stay closed.
     Models are opened before bundles, shallow before deep, those that cost few rows before those that cost many.
+
+    Args:
+        bundles: the forest with its bundles.
+        rows: of the map; None: no limit.
+        opened: ids of units that are opened as soon as they are visible, beyond the rows if need be.
+        closed: ids of units that stay closed.
     """
     room = float("inf") if rows is None else rows - len(bundles.units(None))
     open_: set[str] = set()

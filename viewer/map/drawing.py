@@ -57,7 +57,15 @@ class Drawing:
 
 
 def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, label: Callable[[Node], str]) -> Drawing:
-    """Draw a layout; `row` is the row of each model in `looks`, `label` the parameters worth reading on the map."""
+    """Draw a layout.
+
+    Args:
+        layout: where everything stands.
+        forest: the models.
+        row: key -> row of the model in `looks`.
+        looks: colour and size of every model.
+        label: gives the parameters of a model worth reading on the map.
+    """
     positions = list(layout.placed.values())
     index = {each.id: at for at, each in enumerate(positions)}
     members = [_rows(each, row) for each in positions]

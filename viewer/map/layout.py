@@ -85,10 +85,15 @@ def layout(
     closed: Collection[str] = (),
     bundles: Bundles | None = None,
 ) -> Layout:
-    """Lay out a forest; folds and bundles what exceeds `rows` (None: show everything).
+    """Lay out a forest. The result depends on the models alone, not on the order in which they come.
 
-    `opened` and `closed` are ids of models and bundles that a person opened or closed. `bundles` saves finding them again.
-    The result depends on the models alone, not on the order in which they were given.
+    Args:
+        forest: the models.
+        arrange: what the columns are.
+        rows: folds and bundles what exceeds them; None: show everything.
+        opened: ids of models and bundles that a person opened.
+        closed: ids of those that a person closed.
+        bundles: those of the forest, where they are at hand.
     """
     bundles = bundles or Bundles(forest)
     units = unfold(bundles, rows=rows, opened=opened, closed=closed)

@@ -46,6 +46,14 @@ def ribbons(
     A ribbon leaves and arrives horizontally: a cubic Bezier whose control points lie half-way across. One that reaches
     further than `turn` makes its bend within `turn` of its start and runs straight from there, so that it stays clear of
     what stands between. Its width is measured vertically, so that many ribbons leaving one node overlap into one band.
+
+    Args:
+        start: float (N, 2), in columns and rows of the map, as all lengths here.
+        end: float (N, 2).
+        start_width: half-widths (N,).
+        end_width: half-widths (N,).
+        turn: the reach within which a ribbon makes its bend.
+        pieces: quadrilaterals per ribbon.
     """
     count = len(start)
     t = np.linspace(0, 1, pieces * _STEPS_PER_PIECE + 1)[None, :]

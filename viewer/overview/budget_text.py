@@ -143,7 +143,13 @@ def write_budgets(budgets: Iterable[Budget], spec_of: Callable[[str], MetricInfo
 
 
 def write_bound(bound: float | None, end: End, spec: MetricInfo) -> str:
-    """Write one end of a budget for a field of its own, as `parse_bound` reads it: "25 MB", "> 0%"; nothing if open."""
+    """Write one end of a budget for a field of its own, as `parse_bound` reads it: "25 MB", "> 0%"; nothing if open.
+
+    Args:
+        bound: in the metric's unit, or None for open.
+        end: `low` or `high`.
+        spec: unit and format of the metric.
+    """
     if bound is None:
         return ""
     number = left_out(bound, end)

@@ -78,7 +78,13 @@ def left_out(bound: float, end: End) -> float | None:
 
 
 def passing(budgets: Iterable[Budget], columns: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-    """Return which of `count` models pass every budget: bool (count,). Without a value a model passes no budget on it."""
+    """Return which of `count` models pass every budget: bool (count,). Without a value a model passes no budget on it.
+
+    Args:
+        budgets: bounds of metrics.
+        columns: metric -> values (count,), NaN where a model has none.
+        count: the number of models.
+    """
     mask = np.ones(count, dtype=bool)
     for budget in budgets:
         values = columns.get(budget.metric)
@@ -98,6 +104,11 @@ def tightest(budgets: Sequence[Budget], columns: Mapping[str, np.ndarray], count
     """Of budgets that no model passes together, return the one without which most would; None if some pass.
 
     Of several equal ones the one that its best candidate misses by least, relative to the values' spread.
+
+    Args:
+        budgets: bounds of metrics.
+        columns: metric -> values (count,), NaN where a model has none.
+        count: the number of models.
     """
     if not budgets or passing(budgets, columns, count).any():
         return None
@@ -182,6 +193,12 @@ def histogram(
     Few distinct whole numbers get a bin each; equal values get one bin around them. Positive values of very different
     sizes get bins that grow by a constant factor. Edges enclose every finite value, and the `span` of the
     metric's scale where bins are equally wide.
+
+    Args:
+        values: float (N,).
+        within: bool (N,).
+        bins: the most bins.
+        span: lowest and highest value of the metric's scale; None: those of the values.
     """
     finite = np.isfinite(values)
     if not finite.any():

@@ -86,7 +86,10 @@ def of_instances(mine: np.ndarray, other: np.ndarray) -> MeasuredValue:
 def of_speedup(speedup: MeasuredValue, reference: float, *, less: bool) -> MeasuredValue:
     """Return the difference from `reference` that a model has which is so many times as fast.
 
-    `less`: of a time, which is divided by the speedup; else of a rate, which is multiplied.
+    Args:
+        speedup: how many times as fast the model is, with its interval; positive.
+        reference: the other's time or rate.
+        less: whether it is a time, which is divided by the speedup; a rate is multiplied.
     """
     value, low, high = (
         reference * (1 / r if less else r) - reference for r in (speedup.value, speedup.low, speedup.high)

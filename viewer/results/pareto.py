@@ -28,6 +28,12 @@ def front(x: Values, y: Values, x_better: Better, y_better: Better) -> list[int]
 
     A row dominates another if it is at least as good in both metrics and better in one; equals are both on the front.
     Rows without a finite value in both metrics take no part. A metric without a direction counts as "higher is better".
+
+    Args:
+        x: float (N,).
+        y: float (N,).
+        x_better: the good direction of `x`.
+        y_better: the good direction of `y`.
     """
     across, up = _oriented(x, x_better), _oriented(y, y_better)
     rows = np.flatnonzero(np.isfinite(across) & np.isfinite(up))
@@ -48,8 +54,12 @@ def best_within(
 ) -> list[Bought]:
     """Return how the best value of the goal grows as the budget relaxes: one entry per improvement, tightest first.
 
-    The budget bounds a metric from above, or from below where higher is better. `among` (bool, N) are the rows that
-    pass all else.
+    Args:
+        budget: float (N,), the metric that is bounded: from above, or from below where higher is better.
+        goal: float (N,), the metric that is to be good.
+        budget_better: the good direction of the one.
+        goal_better: the good direction of the other.
+        among: bool (N,), the rows that pass all else.
     """
     loose = -_oriented(budget, Better.LOWER if budget_better is not Better.HIGHER else Better.HIGHER)
     good = _oriented(goal, goal_better)

@@ -127,6 +127,11 @@ def instance_values(path: Path, context: Setting, metric: str) -> dict[str, np.n
     """Return model key -> values of a metric by instance, in the order of the evaluation split; NaN: does not count.
 
     float32 (N,), or bool (N,) where all values of all models are 0 or 1: a fourth of the memory.
+
+    Args:
+        path: the results file.
+        context: target, machine and data set.
+        metric: its name.
     """
     with closing(open_results(path)) as db:
         sets = db.execute(
@@ -344,7 +349,15 @@ def _running(db: duckdb.DuckDBPyConnection) -> bool:
 def sql_of_table(
     metrics: list[str], context: Setting, order: str, *, descending: bool, within: Iterable[Budget] = ()
 ) -> str:
-    """Return the query that gives the table's rows, for people to run themselves."""
+    """Return the query that gives the table's rows, for people to run themselves.
+
+    Args:
+        metrics: the columns, in their order.
+        context: target, machine and data set.
+        order: the column that it is sorted by; empty: none.
+        descending: the largest first.
+        within: budgets that rows must pass.
+    """
     columns = ", ".join(["model", "op", *(_identifier(name) for name in metrics)])
     tests = [
         f"coalesce({name}, '') = {_literal(value)}"

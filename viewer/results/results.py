@@ -112,7 +112,13 @@ class Results:
         return MeasuredValue(*self.column(metric).row(self.row[key]))
 
     def show(self, metric: str, row: int, *, interval: bool = False) -> str:
-        """Write one model's value."""
+        """Write one model's value.
+
+        Args:
+            metric: its name.
+            row: the model's.
+            interval: whether its interval follows, where there is one.
+        """
         text = self.show_value(metric, self.values(metric)[row])
         ends = self.show_interval(metric, row) if interval else ""
         return f"{text} ({ends})" if ends else text
@@ -128,7 +134,16 @@ class Results:
         return format_value(value, self.spec(metric))
 
     def change(self, metric: str, key: str, base: str | None) -> dict[str, str]:
-        """Write the change since another model, with its noise, and say whether it is for better or worse."""
+        """Write the change since another model, with its noise, and say whether it is for better or worse.
+
+        Args:
+            metric: its name.
+            key: the model's.
+            base: that of the other model; None: nothing to say.
+
+        Returns:
+            `change`, a text, and `tone`: `good`, `bad`, `soft` (within noise) or empty.
+        """
         if base is None:
             return {"change": "", "tone": ""}
         spec, mine, other = self.spec(metric), self.measured(metric, key), self.measured(metric, base)

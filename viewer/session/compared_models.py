@@ -71,7 +71,15 @@ def set_base(session: VisitorSession, compared: ComparedModels, message: Mapping
 def flag(
     session: VisitorSession, notes: Notes, message: Mapping[str, Any], *, kinds: Sequence[Kind], dataset_key: str = ""
 ) -> None:
-    """Put a flag with a note on something, or take it away; only on `kinds`. Instances and classes are of a data set."""
+    """Put a flag with a note on something, or take it away; only on `kinds`. Instances and classes are of a data set.
+
+    Args:
+        session: the visitor's.
+        notes: the file of notes; where it cannot be written, the visitor is told.
+        message: `kind_of`, `about` and, to put a flag, `why`.
+        kinds: those of the page; others are ignored.
+        dataset_key: key of the data set, for instances and classes.
+    """
     kind = next((each for each in kinds if each == message.get("kind_of")), None)
     if kind is None:
         return

@@ -95,7 +95,14 @@ def output_axis(
 
 
 def added_axis(layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor) -> int | None:
-    """Return the axis of the output along which a layer's `bias` is added, or None if it is not added along one."""
+    """Return the axis of the output along which a layer's `bias` is added, or None if it is not added along one.
+
+    Args:
+        layer: any layer with a `bias`.
+        inputs: the positional arguments of a call of it.
+        by_name: the keyword arguments of that call.
+        output: what that call returned.
+    """
     axis = declared_axis(layer)
     if axis is not None or not isinstance(layer.bias, nn.Parameter) or layer.bias.ndim != 1:
         return axis

@@ -18,7 +18,13 @@ WEIGHTS = ("conv", "linear", "recurrent")
 
 
 def reached(layers: Collection[Layer], pattern: str, default: Sequence[str]) -> list[Layer]:
-    """Return the layers that one pattern of `include` chooses: if any is of the default groups, only such."""
+    """Return the layers that one pattern of `include` chooses: if any is of the default groups, only such.
+
+    Args:
+        layers: all layers of a network.
+        pattern: one entry of `include`: a name, a pattern or a group.
+        default: the groups that the operation changes when nothing is included.
+    """
     hit = [layer for layer in layers if layer.matches(pattern)]
     usual = [] if pattern in GROUPS else [layer for layer in hit if layer.groups & set(default)]
     return usual or hit
@@ -31,6 +37,12 @@ def tied_weights(
 
     An output layer that is tied to the embedding is of this kind. Those that a pattern asks for are left out: one that
     reaches the other layer, or one that reaches nothing but such layers.
+
+    Args:
+        module: the network.
+        layers: all of its layers.
+        include: patterns of the operation's parameter; empty for the default groups.
+        default: the groups that the operation changes when nothing is included.
     """
     same = identities(module)
     outside = {

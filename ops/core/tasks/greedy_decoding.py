@@ -31,6 +31,11 @@ def write_answers(session: OpenModel, inputs: Mapping[str, np.ndarray], decoding
     is given back to the model until it stays: after k passes the first k tokens are those of greedy search, mostly more
     (Jacobi decoding: Santilli et al., "Accelerating Transformer Inference for Translation via Parallel Decoding", ACL
     2023). The graph keeps no state between passes, so that one file serves training's and decoding's shapes.
+
+    Args:
+        session: the exported graph, opened.
+        inputs: by name, instances along the first axis; `decoder_input_ids` int64 (N, T) sets how many tokens fit.
+        decoding: the tokens that begin, end and pad an answer.
     """
     import numpy as np
 

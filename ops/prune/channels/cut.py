@@ -94,12 +94,28 @@ def judge(
 
 
 def decide(model: TorchModel, judged: Judged, initial: Mapping[str, int], limits: ChannelLimits) -> ChannelCut:
-    """Choose the units that stay and find the channels of every layer that go with them."""
+    """Choose the units that stay and find the channels of every layer that go with them.
+
+    Args:
+        model: the network at this step; it stays as it is.
+        judged: its groups and the importance of their units.
+        initial: units of each group before the first step, by its root: ratios refer to them.
+        limits: how much may go.
+
+    Raises:
+        OperationError: a layer would lose all its channels; names it and the largest possible ratio.
+    """
     return cut_of(model, judged.groups, kept_units(judged.groups, judged.scores, initial, limits))
 
 
 def cut_of(model: TorchModel, groups: Sequence[ChannelGroup], units: Sequence[Sequence[int]]) -> ChannelCut:
-    """Return the channels of every layer that go where of each group only these `units` stay."""
+    """Return the channels of every layer that go where of each group only these `units` stay.
+
+    Args:
+        model: gives the widths of the layers; it stays as it is.
+        groups: those that may be cut.
+        units: per group the numbers of the units that stay.
+    """
     cut = ChannelCut()
     losses: dict[tuple[str, Side], set[int]] = {}
     for group, stay in zip(groups, units, strict=True):
@@ -137,7 +153,17 @@ def note_cut(
     cut: ChannelCut,
     initial: Mapping[str, int],
 ) -> None:
-    """Record how many channels and parameters went, and which layers were left alone and why."""
+    """Record how many channels and parameters went, and which layers were left alone and why.
+
+    Args:
+        ctx: takes the notes.
+        before: the network before the first step.
+        after: the network after the last.
+        ratio: the share of channels that was asked for, 0 to 1.
+        judged: groups of the last step, and why others stay.
+        cut: the last step's.
+        initial: units of each group before the first step, by its root.
+    """
     widths = {group.root: group.units.shape[1] for group in judged.groups}
     had = sum(initial[root] * each for root, each in widths.items())
     has = sum(len(cut.units[root]) * each for root, each in widths.items())

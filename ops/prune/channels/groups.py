@@ -102,6 +102,14 @@ def importance(module: nn.Module, group: ChannelGroup, score: Score) -> torch.Te
 
     A channel's importance is the mean over the group's layers of the summed scores of its weights, as Torch-Pruning's
     group importance; a unit's is the mean of its channels'.
+
+    Args:
+        module: the network.
+        group: channels that go together.
+        score: from a parameter's name to the importance of each of its weights.
+
+    Returns:
+        float32 (units,) with mean 1.
     """
     total = torch.zeros(int(group.units.max()) + 1)
     count = torch.zeros_like(total)

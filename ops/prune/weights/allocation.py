@@ -19,6 +19,11 @@ def erk_groups(parts: Sequence[Magnitudes], shapes: Mapping[str, Sequence[int]],
 
     Small tensors keep more; none keeps more than all. Evci et al., "Rigging the Lottery: Making All Tickets Winners",
     ICML 2020; after Mocanu et al., Nature Communications 2018.
+
+    Args:
+        parts: the tensors with their weights.
+        shapes: the shape of each tensor, by its name.
+        sparsity: the share of all weights that goes, 0 to 1.
     """
     sizes = np.array([part.size for part in parts], dtype=np.float64)
     raw = np.array([sum(shapes[part.name]) / part.size for part in parts])

@@ -91,7 +91,14 @@ def prune_layers(
 
 
 def note_achieved(ctx: Context, model: TorchModel, layers: Mapping[str, object], sparsity: float) -> None:
-    """Record the zeros of the pruned layers, those of a shared weight once."""
+    """Record the zeros of the pruned layers, those of a shared weight once.
+
+    Args:
+        ctx: takes the note.
+        model: the pruned network with its masks.
+        layers: the pruned layers, by path.
+        sparsity: the share of each layer's weights that was asked for, 0 to 1.
+    """
     same = identities(model.module)
     names = {same[name]: name for name in [f"{layer}.weight" for layer in layers] if name in model.masks}
     masks = [model.masks[name] for name in names.values()]

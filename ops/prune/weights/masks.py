@@ -75,7 +75,14 @@ def remove_weights(model: TorchModel, groups: list[WeightGroup], ctx: Context) -
 
 
 def note_sparsity(ctx: Context, *, removed: int, total: int, asked: int) -> None:
-    """Record what was achieved, and why it is more than asked where earlier masks remove more."""
+    """Record what was achieved, and why it is more than asked where earlier masks remove more.
+
+    Args:
+        ctx: takes the note.
+        removed: weights that are zero now.
+        total: weights of the layers that were chosen.
+        asked: weights that the operation was to remove.
+    """
     achieved = {"sparsity": removed / total, "zeros": removed, "weights": total}
     if removed > asked + 1:
         ctx.note("achieved", {**achieved, "because": "earlier operations had already pruned more than was asked for"})
@@ -86,7 +93,13 @@ def note_sparsity(ctx: Context, *, removed: int, total: int, asked: int) -> None
 def with_tensors(
     model: TorchModel, tensors: Mapping[str, torch.Tensor], masks: Mapping[str, torch.Tensor]
 ) -> TorchModel:
-    """Copy a model with these parameters (moved in, not copied) and these masks in place of its own."""
+    """Copy a model with these parameters (moved in, not copied) and these masks in place of its own.
+
+    Args:
+        model: stays as it is; what is not replaced is copied.
+        tensors: path of a parameter -> its new values, of the same shape; the type is that of the old ones.
+        masks: path of a parameter -> bool of its shape, False where the weight is pruned.
+    """
     from torch import nn
 
     from ops.core.network.sharing import copy_network, names_of

@@ -25,6 +25,18 @@ def sparsegpt(rows: Rows, sparsity: float, *, dampening: float, block_size: int)
 
     `rows.moments` is the Hessian of the layer's squared output error up to a factor. Each block of columns loses its share,
     made up so that the layer's total is round(sparsity * weights).
+
+    Args:
+        rows: a layer's weights (groups, outputs, inputs) and moments (groups, inputs, inputs).
+        sparsity: the share of the layer's weights that goes, 0 to 1.
+        dampening: what is added to the Hessian's diagonal, as a share of its mean.
+        block_size: columns that are pruned before the columns behind them are corrected.
+
+    Returns:
+        bool (groups, outputs, inputs).
+
+    Raises:
+        OperationError: the moments cannot be inverted, however much is added; names the layer.
     """
     import torch
 

@@ -77,7 +77,13 @@ def round_weight(weight: torch.Tensor) -> torch.Tensor:
 
 
 def round_input(values: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """Round to uint8 over [low, high], which contains 0; beyond it values are cut and get no gradient."""
+    """Round to uint8 over [low, high], which contains 0; beyond it values are cut and get no gradient.
+
+    Args:
+        values: a layer's input, of any shape.
+        low: the smallest value of the range, a scalar, at most 0.
+        high: the largest, a scalar, at least 0.
+    """
     scale = ((high - low) / _LEVELS).clamp_min(1e-12)
     zero = (-low / scale).round()
     cut = values.clamp(-zero * scale, (_LEVELS - zero) * scale)

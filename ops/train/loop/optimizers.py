@@ -16,7 +16,14 @@ _MOMENTUM = 0.9
 def make_optimizer(
     name: OptimizerName, parameters: Mapping[str, torch.nn.Parameter], *, learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """Return an optimiser that decays matrices and kernels, but not biases and normalisation (one-dimensional)."""
+    """Return an optimiser that decays matrices and kernels, but not biases and normalisation (one-dimensional).
+
+    Args:
+        name: `sgd` (with Nesterov momentum) or AdamW.
+        parameters: path -> parameter; those of one dimension do not decay.
+        learning_rate: the highest that the schedule reaches.
+        weight_decay: per step and unit of learning rate, as torch has it.
+    """
     import torch
 
     decayed = [parameter for parameter in parameters.values() if parameter.ndim > 1]
@@ -39,6 +46,12 @@ def make_schedule(
 
     `one_cycle` warms up for 30 % of the steps and then falls to nearly 0 (Smith and Topin 2018, arXiv:1708.07120);
     `cosine` and `linear` fall from the start to 0.
+
+    Args:
+        name: `one_cycle`, `cosine`, `linear` or `constant`.
+        optimizer: its rate is what the schedule changes.
+        learning_rate: the highest rate of `one_cycle`; the others begin at the optimiser's own.
+        steps: optimiser steps of the whole training.
     """
     from torch.optim import lr_scheduler
 

@@ -40,7 +40,13 @@ def content_digest(root: Path, names: Sequence[str], cache: Path) -> str:
 
 
 def file_digests(root: Path, names: Sequence[str], cache: Path) -> dict[str, str]:
-    """sha256 of each file below `root`, by its name; otherwise as `content_digest`."""
+    """sha256 of each file below `root`, by its name; otherwise as `content_digest`.
+
+    Args:
+        root: the folder that the names begin at.
+        names: relative paths of files.
+        cache: a folder for what is remembered; a file whose size and time are as before is not read again.
+    """
     return _remembered(root, {name: _state(root / name) for name in names}, cache)
 
 

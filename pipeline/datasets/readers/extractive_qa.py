@@ -97,6 +97,16 @@ def windowed(
         Arrays with one row per window, and the names of those that are inputs: the inputs int32 (W, length); `question`
         (W,) its question's number; `spans` (W, length, 2) where each token lies in the context, -1 outside it;
         `start_positions` and `end_positions` (W,), 0 where the window does not hold the answer.
+
+    Args:
+        questions: with their contexts.
+        text: how texts become tokens: lengths, padding, the windows' overlap.
+        tokenizer: its folder.
+        key: names questions, settings and tokenizer.
+        folder: the data folder.
+
+    Raises:
+        DataError: a question leaves no room for its context in a window.
     """
 
     def make() -> dict[str, np.ndarray]:
@@ -162,7 +172,13 @@ def _characters(questions: Sequence[Question]) -> np.ndarray:
 
 
 def positions(spans: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens (W,) that cover characters `starts` to `ends` (W,); both 0 where a window does not hold all of them."""
+    """The tokens (W,) that cover characters `starts` to `ends` (W,); both 0 where a window does not hold all of them.
+
+    Args:
+        spans: (W, length, 2), the first and the end character of each token in the context; -1 outside of it.
+        starts: (W,), the answer's first character; negative without an answer.
+        ends: (W,), the character behind the answer.
+    """
     in_context = spans[:, :, 0] >= 0
     first = np.argmax(in_context & (spans[:, :, 1] > starts[:, None]), axis=1)
     covers = in_context & (spans[:, :, 0] < ends[:, None])
@@ -229,7 +245,14 @@ def best_spans(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each window: the highest score of a span of up to `longest` allowed tokens, its first and its last token.
 
-    Arrays are (W, length); logits that are not a number never win.
+    Args:
+        starts: logits of the first token, (W, length); those that are not a number never win.
+        ends: logits of the last token, likewise.
+        allowed: bool (W, length), the tokens that an answer may have.
+        longest: the most tokens of an answer.
+
+    Returns:
+        Three arrays (W,); the score is -inf where no span is allowed.
     """
     starts, ends = (np.where(allowed & ~np.isnan(logits), logits, -np.inf) for logits in (starts, ends))
     rows = np.arange(len(starts))

@@ -74,6 +74,13 @@ def encoded_questions(
     Returns:
         int32 `input_ids` and `attention_mask` (N, text.max_length), the context cut off at its end; `answers`
         (N, text.answer_tokens) with the end token last, -100 behind it; `special` (3,): start, end and padding token.
+
+    Args:
+        questions: with their contexts and answers.
+        text: how texts become tokens: lengths and the longest answer.
+        tokenizer: its folder.
+        key: names questions, settings and tokenizer.
+        folder: the data folder.
     """
 
     def make() -> dict[str, np.ndarray]:

@@ -110,7 +110,14 @@ def centred(pictures: np.ndarray, size: int) -> np.ndarray:
 
 
 def augmented(pictures: np.ndarray, noise: np.random.Generator, *, shift: int, flip: bool) -> np.ndarray:
-    """Move each picture (N, C, S, S) by its own -shift..shift pixels in both directions, and mirror half of them."""
+    """Move each picture (N, C, S, S) by its own -shift..shift pixels in both directions, and mirror half of them.
+
+    Args:
+        pictures: (N, C, S, S), normalised: what comes in at an edge is 0.
+        noise: gives the shifts and the mirroring.
+        shift: the furthest move, in pixels.
+        flip: whether half of the pictures are mirrored left to right.
+    """
     count, _, size, _ = pictures.shape
     top, first_column = noise.integers(0, 2 * shift, size=(2, count), endpoint=True)
     windows = np.lib.stride_tricks.sliding_window_view(centred(pictures, size + 2 * shift), (size, size), axis=(2, 3))

@@ -40,7 +40,15 @@ class TextReader:
 def tokenised(
     texts: Sequence[Sequence[str]], text: Text, *, tokenizer: Path, key: str, folder: Path
 ) -> dict[str, np.ndarray]:
-    """Input name -> int32 (N, max_length), cut off and padded; kept in the cache folder under `key`."""
+    """Input name -> int32 (N, max_length), cut off and padded; kept in the cache folder under `key`.
+
+    Args:
+        texts: per instance its text, or its pair of texts.
+        text: how texts become tokens: length and padding.
+        tokenizer: its folder.
+        key: names texts, settings and tokenizer.
+        folder: the data folder.
+    """
 
     def make() -> dict[str, np.ndarray]:
         encoder = open_tokenizer(tokenizer)

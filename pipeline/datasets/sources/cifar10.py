@@ -43,6 +43,9 @@ def cifar10(
     pictures of the official test set, as they lie in the source archive of the Python package bigbench (Apache-2.0), and
     both the training and the evaluation split are taken from them, by a fixed shuffle with the same share of each
     class: accuracies do not compare with those of models that were trained on the official 50,000.
+
+    Raises:
+        DataError: `size` is no multiple of 32, or the splits together want more pictures than there are.
     """
     if size % _SIDE:
         raise DataError(f"size: the pictures are {_SIDE}x{_SIDE}, so it must be a multiple of {_SIDE} (got {size})")

@@ -38,6 +38,9 @@ def digits(
     Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998 (CC BY 4.0).
     Attribute `ink`: light, medium or heavy, by terciles of mean darkness. Training pictures may move by up to `shift`
     pixels of the 8x8.
+
+    Raises:
+        DataError: `size` is no multiple of 8, or the splits together want more digits than there are.
     """
     if size % _SIDE:
         raise DataError(f"size: the digits are {_SIDE}x{_SIDE}, so it must be a multiple of {_SIDE} (got {size})")

@@ -94,6 +94,14 @@ def dataset_of(
     """Open a data set whose rows `read` gives when they are asked for; `content` is the digest of their files.
 
     Relative picture paths start at `root`.
+
+    Args:
+        name: that of the data set's kind.
+        rules: settings of the data set.
+        content: digest of the files.
+        read: reads the rows; called when instances are first needed, or for the paths of pictures.
+        folder: the data folder, for tokenizers and derived arrays.
+        root: where relative paths of pictures start.
     """
     task, reading = TASKS[rules.task], READINGS[rules.task]
     version = _CLASSIFICATION_VERSION if task.has_classes else _VERSION

@@ -82,7 +82,13 @@ def make_view(
 ) -> TensorView:
     """Return a model's view, from its tensors, its structural edits (also of an ONNX file's origin), folds and lookups.
 
-    `original` are the shapes of the network without edits.
+    Args:
+        tensors: those of the model's file.
+        edits: structural edits from the original network to this one, in order.
+        folds: convolution -> the batch normalisation that the file has folded into it.
+        lookups: tensor -> which rows of which table it consists of.
+        original: name -> shape in the network without edits.
+        eps: normalisation -> what it adds to the variance.
     """
     stored = {tensor.name: tensor for tensor in tensors}
     edited, shapes = follow(edits), original or {}

@@ -55,14 +55,14 @@ def compare(
     """Compare float32 arrays of one shape.
 
     Args:
-        new: of the model.
-        old: of the reference.
-        limits: those of the new one's histogram.
-        summaries: of (new, old), if they are at hand: of finite tensors their sums need not be taken again, which makes the
-            comparison twice as fast.
+        new: of any shape.
+        old: of the same shape.
+        limits: (low, high) of the new one's histogram.
+        summaries: those of (new, old), if they are at hand: of finite tensors their sums need not be taken again, which makes
+            the comparison twice as fast.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: the shapes differ.
     """
     if new.shape != old.shape:
         raise ValueError(f"Only equal shapes can be compared, not {new.shape} and {old.shape}")

@@ -36,10 +36,14 @@ def find(
 ) -> list[Finding]:
     """Return what stands out in a model's distributions (`here`) and in its changes against a reference.
 
-    `op` is the operation that a proposal is about, where one step lies between the two models; `folds` says which
-    normalisation is part of which convolution in the model's file.
-
-    Without `there`, the reference is the model itself: what its export changed, and what needs no reference.
+    Args:
+        reference: key of the model that is compared with.
+        here: the model's distributions.
+        changes: its differences from the reference.
+        there: the reference's distributions. Without any, the reference is the model itself: what its export changed, and
+            what needs no reference.
+        op: the operation that a proposal is about, where one step lies between the two models; else empty.
+        folds: convolution -> the normalisation that is part of it in the model's file.
     """
     if not there:
         raw = [*_not_finite(here, reference), *_saturated(here, reference), *_diverges(changes, op, exported=True)]

@@ -79,7 +79,13 @@ def value_blocks(flat: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
 
 
 def value_rows(finite: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return the histogram row of each finite value: uint8, of the same shape."""
+    """Return the histogram row of each finite value: uint8, of the same shape.
+
+    Args:
+        finite: float32 of any shape, without NaN and infinity.
+        low: lower limit of the first bin.
+        high: upper limit of the last, above `low`.
+    """
     places = finite.astype(np.float64)  # one array, worked on in place: it stays in the cache
     with np.errstate(over="ignore", invalid="ignore"):
         places -= low

@@ -43,7 +43,11 @@ class ValuePlace:
 def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: Mapping[str, str]) -> list[SiteSample]:
     """Return what every layer with parameters gave, in the order of the graph.
 
-    `folds` says which batch normalisation a convolution contains: its output is then that one's.
+    Args:
+        path: the ONNX file.
+        batches: instances, by the graph's inputs.
+        scene: settings that all layers share.
+        folds: convolution -> the batch normalisation that it contains: its output is then that one's.
     """
     import onnx
 

@@ -20,6 +20,11 @@ def torch_activations(model: TorchModel, batches: Iterable[Batch], scene: Scene)
     """Return what every layer with parameters gave, in the order of computation.
 
     A layer that runs several times for one batch is observed the first time.
+
+    Args:
+        model: it is put into evaluation mode.
+        batches: instances, by the network's inputs.
+        scene: settings that all layers share.
     """
     import torch
 

@@ -143,7 +143,13 @@ def kind_of(tensor: Any) -> str:
 
 
 def dequantized(read: Callable[[str], np.ndarray], name: str, rounding: Rounding) -> np.ndarray:
-    """Return the float32 values that a constant stands for; packed ones have their own number along the last axis."""
+    """Return the float32 values that a constant stands for; packed ones have their own number along the last axis.
+
+    Args:
+        read: gives a constant of the graph by name.
+        name: the constant that holds integers.
+        rounding: its scales, zero point, axis and packing.
+    """
     raw = read(name)
     values = (split(raw, rounding.packed) if rounding.packed else raw).astype(np.float32)
     first, *others = (read(scale).astype(np.float32) for scale in rounding.scales)

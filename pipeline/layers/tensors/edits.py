@@ -78,7 +78,17 @@ def _factorize(
 
 
 def kept_axes(edited: Edited, name: str, shape: tuple[int, ...], original: tuple[int, ...] | None) -> Kept:
-    """Return what is left along each axis of a tensor of `shape`, which was `original` in the unedited network."""
+    """Return what is left along each axis of a tensor of `shape`, which was `original` in the unedited network.
+
+    Args:
+        edited: the sum of the model's edits.
+        name: the tensor's, as the model has it.
+        shape: in the model.
+        original: in the unedited network; None: not known, as of a tensor that it has not.
+
+    Returns:
+        Per axis the original's places that are left, or None for all.
+    """
     layer, _, parameter = name.rpartition(".")
     out, into = edited.kept.get((layer, "out")), edited.kept.get((layer, "in"))
     axes: list[np.ndarray | None] = [None] * len(shape)

@@ -52,7 +52,16 @@ def torch_tensors(folder: Path) -> Sequence[StoredTensor]:
 
 
 def read_raw(file: Path, offset: int, length: int) -> np.ndarray:
-    """Return bytes of a file as an array over its pages: nothing is read until used, nothing stays when dropped."""
+    """Return bytes of a file as an array over its pages: nothing is read until used, nothing stays when dropped.
+
+    Args:
+        file: any file.
+        offset: the first byte.
+        length: the number of bytes.
+
+    Returns:
+        uint8 (length,), read-only.
+    """
     if length == 0:
         return np.empty(0, np.uint8)
     page = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY

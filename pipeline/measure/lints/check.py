@@ -34,7 +34,11 @@ class Evidence:
 def run_lints(evidence: Evidence, *, run_id: str, at: datetime, overlap: float | None = None) -> list[Lint]:
     """Return a fact per finding, and one without a lint per model without any.
 
-    `overlap` is the share of the calibration instances that also stand in the evaluation split.
+    Args:
+        evidence: what was measured of the models.
+        run_id: the run that finds it.
+        at: when.
+        overlap: the share of the calibration instances that also stand in the evaluation split, 0 to 1; None: not known.
     """
     subjects = subjects_of(evidence, overlap)
     findings: list[Lint] = []

@@ -50,7 +50,13 @@ def measure_group(
 ) -> None:
     """Measure every member in a fresh process and add the samples, or the failure, to the group.
 
-    `seconds` is what the launch may take (None: no limit); timed runs are cut to fit.
+    Args:
+        group: models that take turns; it gets the samples and the failures.
+        place: target, inputs and clock.
+        preset: how long and how often to measure.
+        launch: number of the repetition, from 0.
+        generator: draws the order of the members in every round.
+        seconds: what the launch may take, None for no limit; timed runs are cut to fit.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     waits = place.clock == "cpu" and group.condition.cores == 1

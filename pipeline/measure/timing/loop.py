@@ -68,6 +68,17 @@ def time_runs(
     """Time runs until there are `runs` of them and `seconds` have passed, or `max_seconds` have; at least `fewest`.
 
     The next inputs are fetched outside the timed part, and garbage is not collected meanwhile.
+
+    Args:
+        session: the opened model.
+        feeds: gives the inputs of each run.
+        threads: those of the session, which decide how CPU time is taken.
+        runs: the fewest runs, unless `max_seconds` pass before.
+        seconds: the shortest time.
+        max_seconds: the longest.
+        fewest: runs that are made however long they take.
+        wall: gives nanoseconds.
+        cpu: gives nanoseconds of CPU time; None: the clock that fits the number of threads.
     """
     cpu = cpu or cpu_clock(threads)
     walls: list[int] = []
@@ -94,6 +105,12 @@ def warm_up(session: Session, feeds: Feeds, rule: Warmup, *, wall: Clock = time.
     """Run untimed until the speed no longer changes: at least `rule.runs` and `rule.seconds`, at most `rule.cap`.
 
     Stable is: the median of the last five runs is within 2 % of the median of the five before.
+
+    Args:
+        session: the opened model.
+        feeds: gives the inputs of each run.
+        rule: the fewest runs and seconds, and the most seconds.
+        wall: gives nanoseconds.
     """
     times: list[int] = []
     valid = True

@@ -51,7 +51,14 @@ class BurstPlan:
 
     @classmethod
     def of(cls, run_seconds: float, condition: Condition, preset: Preset, rounds: int) -> BurstPlan:
-        """Divide a measurement into rounds."""
+        """Divide a measurement into rounds.
+
+        Args:
+            run_seconds: length of one run when warm.
+            condition: how many runs are wanted.
+            preset: the limits of time and of runs.
+            rounds: parts to divide into.
+        """
         most = run_seconds * preset.max_runs
         return cls(
             runs=math.ceil(min(condition.runs, preset.max_runs) / rounds),
@@ -118,9 +125,12 @@ class Member:
         return self.plan.priming(self.warmed.run_seconds)
 
     def clean(self, foreign: list[float], limits: TimingLimits, *, waits: bool) -> list[bool]:
-        """Of every burst, whether it had the machine to itself. `foreign`: cores that others used, by round.
+        """Of every burst, whether it had the machine to itself.
 
-        `waits`: the time a burst waits beyond its CPU time tells of contention too (on one thread of the CPU).
+        Args:
+            foreign: cores that others kept busy on average, by round.
+            limits: the most that counts as undisturbed.
+            waits: whether time beyond the CPU time tells of contention too: on one thread of the CPU it does.
         """
         return [
             foreign[burst.round] <= limits.foreign() and (not waits or _waited(burst) <= limits.wall_over_cpu)
@@ -149,7 +159,19 @@ def samples_of(
     limits: TimingLimits,
     waits: bool,
 ) -> ProcessSamples:
-    """Gather what a member measured. Contended bursts are set aside if enough of `rounds` are left, else all is flagged."""
+    """Gather what a member measured. Contended bursts are set aside if enough of `rounds` are left, else all is flagged.
+
+    Args:
+        member: a process with its bursts.
+        condition: what was measured.
+        group: its number.
+        launch: number of the repetition.
+        foreign: cores that others kept busy on average, by round.
+        drift: relative change of the base's CPU time over the rounds.
+        rounds: those planned.
+        limits: what counts as contended and as drift.
+        waits: as `Member.clean`.
+    """
     clean = member.clean(foreign, limits, waits=waits)
     contended = sum(clean) < _ENOUGH * rounds
     per_run = [len(burst.samples.wall_ns) for burst in member.bursts]

@@ -50,8 +50,12 @@ def compare_all(
 ) -> list[SpeedupEstimate]:
     """Compare every model with its base and its parent, and the base with its twins, where they were in one group.
 
-    `clock` is `cpu` or `wall`. All samples are of one target. Two that have no round in common are not compared: one died
-    in each launch that the other lived through.
+    Two that have no round in common are not compared: one died in each launch that the other lived through.
+
+    Args:
+        samples: all of one target.
+        candidates: models with their bases and parents; every model of `samples` is among them.
+        clock: `cpu` or `wall`.
     """
     present = {candidate.model_key: candidate for candidate in candidates}
     noise = process_noise(samples, clock)
@@ -101,7 +105,15 @@ def estimate_speedups(
     noise: ProcessNoise,
     clock: str,
 ) -> SpeedupEstimate:
-    """Compare two models that were measured in one group, over all its launches."""
+    """Compare two models that were measured in one group, over all its launches.
+
+    Args:
+        model: samples of the one model, one per launch; at least one.
+        against: samples of the other, likewise.
+        relation: `base`, `parent` or `itself`.
+        noise: how much equal processes differ; it widens the interval.
+        clock: `cpu` or `wall`.
+    """
     differences = list(_differences(model, against, clock))
     rounds = sum(map(len, differences))
     centre = float(np.mean([location(launch) for launch in differences])) if differences else math.nan

@@ -87,7 +87,16 @@ class MeasuringProcess:
     def run(
         self, *, runs: int, seconds: float, max_seconds: float, prime: int, timeout: float, fewest: int = 1
     ) -> Samples:
-        """Time one burst of runs."""
+        """Time one burst of runs.
+
+        Args:
+            runs: as of `time_runs`.
+            seconds: likewise.
+            max_seconds: likewise.
+            prime: untimed runs before.
+            timeout: seconds after which the process is given up.
+            fewest: as of `time_runs`.
+        """
         lengths = {"runs": runs, "seconds": seconds, "max_seconds": max_seconds, "prime": prime, "fewest": fewest}
         answer = self._ask({"do": "run", **lengths}, timeout)
         return Samples(np.array(answer["wall_ns"], dtype=np.int64), np.array(answer["cpu_ns"], dtype=np.int64))

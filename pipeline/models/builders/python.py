@@ -31,6 +31,10 @@ def python(
     A factory with a parameter `need` is given the `Need`, with the data's classes and input shapes. The module's forward
     takes the inputs by the data's names, or a single input under any name, and returns logits. `weights` is a file of
     tensors for it. `new_head` lets a last layer that does not fit them start anew, to be trained.
+
+    Raises:
+        ModelError: the recipe does not name the factory, it cannot be imported or called so, returns no torch module, or the
+            weights are missing or do not fit.
     """
     if not factories.is_named(factory):
         raise ModelError(

@@ -31,6 +31,9 @@ def timm(
 
     `weights` is a file of tensors, or `pretrained` for those that timm fetches. `new_head` lets a classifier that does
     not fit the data's classes start anew, to be trained.
+
+    Raises:
+        ModelError: timm cannot make the architecture so, or the weights are missing or do not fit.
     """
     module = _created(architecture, config or {}, need, len(need.classes))
     notes: dict[str, Any] = {}

@@ -29,6 +29,9 @@ def torchvision(
 
     `weights` is a file of tensors, or the name of published ones (`IMAGENET1K_V2`), which torchvision fetches. `new_head`
     lets a classifier that does not fit the data's classes start anew, to be trained.
+
+    Raises:
+        ModelError: torchvision has no such architecture or cannot make it so, or the weights are missing or do not fit.
     """
     models = _library()
     present = models.list_models(module=models)

@@ -39,6 +39,14 @@ def document(db: Connection, file_format: str, recipe: str | None) -> dict[str, 
     """Return the content of the file: an import as it was, anything else from the views.
 
     A recipe of the import's name may have made models too, and so may another file: all of them are written then.
+
+    Args:
+        db: an open results file.
+        file_format: that of the import that may be written as it was.
+        recipe: whose models; None: the only one there is.
+
+    Raises:
+        InterchangeError: there are no models, no recipe of that name, or several and none was named.
     """
     name = _recipe(db, recipe)
     run = db.execute(_IMPORT, {"recipe": name, "format": file_format}).fetchall()

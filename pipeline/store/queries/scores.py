@@ -36,6 +36,11 @@ def scores(results: Path, target: str, device: str) -> dict[str, dict[str, Score
     """Return model_key -> metric -> score, on one target as measured on one machine.
 
     Numbers that depend on no target, or on no machine, belong to all.
+
+    Args:
+        results: the results file.
+        target: name of the target.
+        device: id of the machine.
     """
     db = open_results(results)
     try:

@@ -23,7 +23,13 @@ _SLICE = 16_000_000
 
 
 def insert(db: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, Any]) -> int:
-    """Append columns to a table, by name; rows whose key is there already are left out. Returns the rows added."""
+    """Append columns to a table, by name; rows whose key is there already are left out. Returns the rows added.
+
+    Args:
+        db: a connection whose default database is the store.
+        table: its name.
+        columns: name -> values, all of one length; a column that is absent gets its default.
+    """
     return _append(db, table, columns, "ON CONFLICT DO NOTHING")
 
 
