@@ -1,6 +1,6 @@
 """Architectures of other people under every operation, each result checked against a computation by hand.
 
-    python scripts/bench/strangers.py [--only ARCHITECTURE ...] [--operation NAME ...] [--slice K/N] [--seconds 60] [--write]
+    python scripts/bench/strangers.py [--only ARCHITECTURE ...] [--operation NAME ...] [--slice K/N] [--results FILE] [--write]
 
 Networks have their smallest configuration and random weights. A cell is right, or refused with a reason in one line; anything
 else (a traceback, another output than the one by hand, no end within the limit) is a fault, and the exit status is 1. Those of
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import multiprocessing
 import os
 import sys
@@ -21,6 +22,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,16 @@ def cells(subject: Subject, columns: Sequence[str], folder: Path) -> Iterator[Ou
         yield Outcome(subject.name, title, state, text, time.process_time() - began)
 
 
+def warm_up() -> None:
+    """Load in this process what each of its children would load anew: most of the time of a small network's cells."""
+    import transformers.modeling_utils  # noqa: F401
+
+    smallest = next(subject for subject in SUBJECTS if subject.name == "Conv1d")
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in cells(smallest, ("load_onnx", "channel_prune", "quantize static"), Path(folder)):
+            pass
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="ARCHITECTURE", help="these architectures alone")
@@ -134,6 +146,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="limit of a cell, in seconds of the processor")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="architectures at a time")
     parser.add_argument("--verbose", action="store_true", help="print every cell")
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="keep cells here (JSON), beside those of other slices"
+    )
     parser.add_argument("--write", action="store_true", help="put the table into the guide of operations")
     return parser.parse_args()
 
@@ -162,6 +177,18 @@ def _chosen(given: argparse.Namespace) -> tuple[list[Subject], list[str]]:
     return subjects, titles
 
 
+def merged(file: Path, results: Sequence[Outcome]) -> list[Outcome]:
+    """Put cells into a file in the place of older ones, and return all that it has then, by architecture and operation."""
+    from scripts.bench.matrix.cells import COLUMNS
+
+    older = [Outcome(**cell) for cell in json.loads(file.read_text())] if file.exists() else []
+    cells = {(outcome.architecture, outcome.column): outcome for outcome in (*older, *results)}
+    places = [(subject.name, column.title) for subject in SUBJECTS for column in COLUMNS]
+    ordered = [cells[place] for place in places if place in cells]
+    file.write_text(json.dumps([asdict(outcome) for outcome in ordered], indent=0))
+    return ordered
+
+
 def main() -> int:
     """Run the matrix and print what became of it."""
     given = _arguments()
@@ -171,7 +198,9 @@ def main() -> int:
         subjects = [subject for subject in subjects if subject.library != "timm"]
         print(f"timm is not installed: {len(absent)} architectures are left out")
     began = time.monotonic()
+    warm_up()
     results: list[Outcome] = []
+    every: list[Outcome] = []
 
     def run(subject: Subject) -> list[Outcome]:
         return list(outcomes(subject, titles, given.seconds))
@@ -179,6 +208,7 @@ def main() -> int:
     with ThreadPoolExecutor(given.jobs) as pool:
         for subject, own in zip(subjects, pool.map(run, subjects), strict=True):
             results += own
+            every = merged(given.results, own) if given.results else results
             counts = Counter(outcome.state for outcome in own)
             figures = ", ".join(f"{counts[state]} {state}" for state in ("right", "refused", "FAULT") if counts[state])
             print(f"{subject.name:20} {figures} ({sum(outcome.seconds for outcome in own):.0f} s)", flush=True)
@@ -190,7 +220,8 @@ def main() -> int:
     if given.write:
         from scripts.docs.guides import OPERATIONS_GUIDE, with_part
 
-        text = table(results, titles, {subject.name: subject.library for subject in subjects})
+        columns = list(dict.fromkeys(outcome.column for outcome in every))
+        text = table(every, columns, {subject.name: subject.library for subject in SUBJECTS})
         OPERATIONS_GUIDE.write_text(with_part(OPERATIONS_GUIDE.read_text(), "strangers", text))
     return 1 if faults else 0
 

@@ -143,6 +143,16 @@ def rows(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
 # channels
 
 
+def channels_first(layer: Any) -> bool:
+    """Whether the channels of a layer's output are behind the instances, and not last."""
+    kinds = nn.modules.conv._ConvNd | nn.GroupNorm | nn.modules.batchnorm._BatchNorm
+    return (
+        isinstance(layer, kinds)
+        or type(layer).__name__.endswith("2d")
+        or getattr(layer, "data_format", "") == "channels_first"
+    )
+
+
 def dense(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
     """Return a weight as (outputs, inputs, positions) with the zeros between groups written out."""
     if is_turned(layer):
@@ -222,7 +232,7 @@ class PartNorm(nn.Module):
     def __init__(self, layer: Any, stay: list[int]) -> None:
         super().__init__()
         self.layer, self.stay = layer, stay
-        self.axis = 1 if isinstance(layer, nn.GroupNorm) or type(layer).__name__.endswith("2d") else -1
+        self.axis = 1 if channels_first(layer) else -1
 
     def forward(self, values: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """Return the normalised values."""
@@ -330,8 +340,7 @@ def channel_means(module: nn.Module, names: Sequence[str], data: Noise, count: i
 
     def watch(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
-            first = isinstance(layer, nn.modules.conv._ConvNd | nn.GroupNorm | nn.modules.batchnorm._BatchNorm)
-            axis = 1 if first or type(layer).__name__.endswith("2d") else output.ndim - 1
+            axis = 1 if channels_first(layer) else output.ndim - 1
             means[name].append(output.double().mean([other for other in range(output.ndim) if other != axis]))
 
         return hook
@@ -341,6 +350,47 @@ def channel_means(module: nn.Module, names: Sequence[str], data: Noise, count: i
     for handle in handles:
         handle.remove()
     return means
+
+
+def rounded(weight: torch.Tensor, layer: nn.Module, method: str) -> torch.Tensor:
+    """Return a weight rounded as a method does: 7 bits for each output, 4 bits for 64 inputs of an output, or 16 bits."""
+    if method in ("float16", "bfloat16"):
+        return weight.to(getattr(torch, method)).float()
+    matrix = rows(layer, weight)
+    if method == "weight_only":
+        missing = -matrix.shape[1] % 64
+        blocks = nn.functional.pad(matrix, (0, missing)).unflatten(1, (-1, 64))
+        low, high = blocks.amin(-1, keepdim=True).clamp(max=0), blocks.amax(-1, keepdim=True).clamp(min=0)
+        scale = ((high - low) / 15).clamp_min(1e-12)
+        whole = (blocks / scale).round() * scale
+        matrix = whole.flatten(1)[:, : matrix.shape[1]]
+    else:
+        scale = (matrix.abs().amax(1, keepdim=True) / 64).clamp_min(1e-12)
+        matrix = (matrix / scale).round() * scale
+    return matrix.T if is_turned(layer) else matrix.reshape(weight.shape)
+
+
+def quantized(
+    module: nn.Module, data: Noise, method: str, *, activations: bool, count: int = 8
+) -> dict[str, torch.Tensor]:
+    """Return what a network gives with rounded weights, and with the inputs of its layers rounded to 8 bits."""
+    names = weight_names(module, recurrent=False)
+    own = dict(module.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for name, layer in names.items():
+            if method != "weight_only" or not isinstance(layer, nn.modules.conv._ConvNd):
+                own[name].copy_(rounded(own[name], layer, method))
+
+    def hook(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        low, high = given[0].amin().clamp(max=0), given[0].amax().clamp(min=0)
+        scale = ((high - low) / 255).clamp_min(1e-12)
+        return ((given[0] / scale).round() * scale, *given[1:])
+
+    handles = [layer.register_forward_pre_hook(hook) for layer in names.values() if activations]
+    result = outputs(module, data, count)
+    for handle in handles:
+        handle.remove()
+    return result
 
 
 def decibels(values: Mapping[str, Any], reference: Mapping[str, Any]) -> float:

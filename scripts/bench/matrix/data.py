@@ -129,7 +129,7 @@ def enliven(model: TorchModel, data: Noise) -> None:
             forward(module, tensors(data.batch().inputs), data.task)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.eval().momentum = momentum
-    module.eval()
+    module.train().eval()  # layers drop what they kept of their weights
 
 
 def context(scratch: Path, data: Noise, base: TorchModel | None = None) -> WorkerContext:
