@@ -16,8 +16,12 @@ from ops.core.operation import TorchModel
 HEADS = ("num_attention_heads", "num_heads", "n_heads")
 """What attention modules call the number of their heads."""
 Side = Literal["out", "in"]
-_WIDTH = {nn.GroupNorm: "num_channels", nn.Embedding: "embedding_dim", nn.PReLU: "num_parameters"}
-"""What layers call the number of their channels; others say `num_features`."""
+_WIDTHS: dict[type[nn.Module], str] = {
+    nn.GroupNorm: "num_channels",
+    nn.Embedding: "embedding_dim",
+    nn.PReLU: "num_parameters",
+}
+"""What layers, and those derived from them, call the number of their channels; others say `num_features`."""
 Kept = dict[str, dict[Side, list[int]]]
 """Layer -> the outputs and the inputs that stay, as indices before the cut; a side that loses nothing is absent."""
 
@@ -85,7 +89,7 @@ def width(layer: Any, side: Side) -> int:
         return layer.out_channels if side == "out" else layer.in_channels
     if isinstance(layer, nn.LayerNorm):
         return int(layer.normalized_shape[0])
-    return int(getattr(layer, _WIDTH.get(type(layer), "num_features")))  # normalisation may have no weight
+    return int(getattr(layer, _width_name(layer)))  # normalisation may have no weight
 
 
 def set_heads(attention: nn.Module, heads: int) -> None:
@@ -140,7 +144,11 @@ def _resize(layer: Any, sides: Mapping[Side, Sequence[int]]) -> None:
     elif isinstance(layer, nn.LayerNorm):
         layer.normalized_shape = (out or layer.normalized_shape[0],)
     else:
-        setattr(layer, _WIDTH.get(type(layer), "num_features"), out)
+        setattr(layer, _width_name(layer), out)
+
+
+def _width_name(layer: nn.Module) -> str:
+    return next((name for kind, name in _WIDTHS.items() if isinstance(layer, kind)), "num_features")
 
 
 def _resize_convolution(layer: _ConvNd, out: int | None, into: int | None) -> None:

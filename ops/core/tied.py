@@ -10,6 +10,7 @@ from ops.core.network.reach import WEIGHTS, tied_weights, unfit
 from ops.core.network.sharing import identities
 from ops.core.operation import Context
 from ops.core.selector import Layer, Network, choose, layers_of, network_of
+from ops.core.text import reasons_in_line
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ def choose_weighted(
                 reasons[layer.name] = reason
     result = {layer.name: module.get_submodule(layer.name) for layer in targets if layer.name not in reasons}
     if not result:
-        raise OperationError(f"No layer is left to change: {_listed(reasons)}")
+        raise OperationError(f"No layer is left to change: {reasons_in_line(reasons)}")
     return result, reasons
 
 
@@ -102,7 +103,3 @@ def _others(
 
 def _tied_reason(other: str) -> str:
     return f"its values are also those of '{other}', which changes only if it is named with `include`"
-
-
-def _listed(reasons: dict[str, str]) -> str:
-    return "; ".join(f"'{name}': {reason}" for name, reason in list(reasons.items())[:3])

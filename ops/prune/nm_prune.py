@@ -53,6 +53,7 @@ def nm_prune(
     Raises:
         OperationError: a pattern matches nothing, no chosen layer can take the pattern, or calibration data is unfit.
     """
+    from ops.core.text import reasons_in_line
     from ops.core.tied import choose_weighted
     from ops.prune.weights.layerwise import note_achieved, prune_layers
 
@@ -60,7 +61,7 @@ def nm_prune(
     unfit = {name: reason for name, layer in layers.items() if (reason := _unfit(layer, m))}
     fit = {name: layer for name, layer in layers.items() if name not in unfit}
     if not fit:
-        raise OperationError(f"No chosen layer can take the pattern {n}:{m}: {unfit}")
+        raise OperationError(f"No chosen layer can take the pattern {n}:{m}: {reasons_in_line(unfit)}")
     kernels = {name: _kernel(layer) for name, layer in fit.items()}
 
     def prune(rows: Rows) -> torch.Tensor:

@@ -60,7 +60,7 @@ def _settle(params: Mapping[str, Any], cpu: Processor) -> dict[str, Any]:
 
 @operation(
     kind=Kind.QUANTIZE,
-    version=4,
+    version=5,
     consumes=Format.ONNX,
     uses={Uses.DATA},
     refuse=_refuse,

@@ -34,7 +34,7 @@ def restore(
         ctx: gives the other model.
         include: layers to restore.
         exclude: layers to leave alone.
-        source: written `from` in recipes: the model to take them from.
+        source: the model to take them from; recipes write `from`.
 
     Raises:
         OperationError: a pattern matches nothing, or a layer is not in the other model or has another shape there.

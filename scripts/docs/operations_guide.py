@@ -27,8 +27,9 @@ def _section(spec: OpSpec) -> str:
     meanings = argument_texts(text)
     properties = spec.params.model_json_schema(by_alias=True)["properties"]
     required = spec.params.model_json_schema(by_alias=True).get("required", [])
+    fields = {field.alias or name: name for name, field in spec.params.model_fields.items()}  # `from` is a keyword
     rows = [
-        f"| `{name}` | {_cell(allowed(schema))} | {_default(name, schema, required)} | {_cell(meanings.get(name, ''))} |"
+        f"| `{name}` | {_cell(allowed(schema))} | {_default(name, schema, required)} | {_cell(meanings.get(fields[name], ''))} |"
         for name, schema in properties.items()
     ]
     source = re.search(r"\n\n([A-Z][^\n]*\b(?:19|20)\d\d\.)\s*$", text)

@@ -182,7 +182,7 @@ def test_what_cannot_be_pruned_this_way_is_noted():
     _, notes = prune(pieces(), sparsity=0.5)
     assert notes["unchanged"] == {"unused": "the network never calls it"}
     model = TorchModel(nn.Sequential(nn.Flatten(2), nn.Conv1d(1, 2, 1)), base("residual").architecture)
-    message = "None of the chosen layers can be pruned this way: {'1': 'Conv1d is neither Linear nor Conv2d'}"
+    message = "None of the chosen layers can be pruned this way: '1': Conv1d is neither Linear nor Conv2d"
     with pytest.raises(OperationError, match=re.escape(message)):
         prune(model, sparsity=0.5)
 

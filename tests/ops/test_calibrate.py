@@ -185,13 +185,16 @@ def test_one_sample_has_no_variance():
 
 @pytest.mark.parametrize(
     ("method", "message"),
-    [("bias_correction", "finds no layer to correct"), ("reconstruct", "finds no layer to solve for")],
+    [
+        ("bias_correction", "finds no layer to correct: .*'stem.1': the reference has 8 outputs here, this model 16; "),
+        ("reconstruct", "finds no layer to solve for: 'stem.0': the reference has 8 outputs here, this model 16; "),
+    ],
 )
 def test_a_reference_with_other_widths_is_refused_naming_the_layer(method, message):
     wide = context().build(
         {"name": "w", "builder": "residual_cnn", "depths": [1, 1], "widths": [8, 12]}, pretrained=False
     )
-    with pytest.raises(OperationError, match=f"{message}: .*'stages.1.0.conv2': |{message}: .*'stages.1.0.norm2': "):
+    with pytest.raises(OperationError, match=rf"{message}.*; and \d+ more$"):
         apply("calibrate", pruned(), context(base=wide), method=method, exclude=["head"])
 
 

@@ -361,3 +361,32 @@ def test_the_layers_that_a_refusal_names_can_be_excluded():
     assert set(advice) <= {"a", "b"}
     found, _, _ = prune(model, include=["a", "b"], exclude=advice[:1])
     assert np.isfinite(found.module(pictures()).detach().numpy()).all()
+
+
+class OwnGroupNorm(nn.GroupNorm):
+    """As PoolFormer's: one group, whatever the width."""
+
+    def __init__(self, channels):
+        super().__init__(1, channels)
+
+
+class OwnNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.n = nn.Conv2d(1, 16, 3, padding=1), OwnGroupNorm(16)
+        self.b, self.head = nn.Conv2d(16, 12, 3, padding=1), nn.Linear(12, 10)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.b(torch.relu(self.n(self.a(x))))).mean((2, 3)))
+
+
+def test_a_layer_derived_from_a_known_kind_is_narrowed_as_that_kind():
+    model = model_of(OwnNorm())
+    found, kept, _ = prune(model, ratio=0.25)
+    layers, x = model.module, pictures()
+    stay, out = places(kept, "n", "out", 16), places(kept, "b", "out", 12)
+    assert len(stay) == found.module.n.num_channels == 12
+    with torch.no_grad():
+        hidden = torch.relu(normalised(layers.a(x), 1, stay, layers.n))
+        expected = layers.head(only(torch.relu(layers.b(hidden)).mean((2, 3)), out))
+        np.testing.assert_allclose(found.module(x), expected, rtol=1e-4, atol=1e-5)

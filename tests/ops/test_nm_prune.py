@@ -46,9 +46,7 @@ def test_layers_that_cannot_take_the_pattern_are_noted():
         "stages.1.0.depthwise": "1 input channels per output are not a multiple of 4",
     }
     assert {f"{name}.weight" for name in notes["unchanged"]}.isdisjoint(found.masks)
-    with pytest.raises(
-        OperationError, match=re.escape("No chosen layer can take the pattern 2:4: {'stem.0': '1 input")
-    ):
+    with pytest.raises(OperationError, match=re.escape("No chosen layer can take the pattern 2:4: 'stem.0': 1 input")):
         prune(base("depthwise"), include=["stem"])
 
 

@@ -342,3 +342,33 @@ class Halves(nn.Module):
 
     def forward(self, x):
         return self.two(torch.relu(self.one(x.flatten(1))))
+
+
+class Cached(nn.Module):
+    """Keeps what it computes of a weight until it is trained again, as LeViT's attention does."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head, self.cache = nn.Parameter(torch.randn(64, 16)), nn.Linear(16, 10), {}
+
+    def train(self, mode=True):
+        if mode:
+            self.cache = {}
+        return super().train(mode)
+
+    def forward(self, x):
+        if self.training or "table" not in self.cache:
+            self.cache["table"] = 2 * self.table
+        return self.head(x.flatten(1) @ self.cache["table"])
+
+
+def test_what_a_layer_keeps_of_its_weights_does_not_outlive_them():
+    torch.manual_seed(0)
+    model = model_of(Cached())
+    x = torch.randn(4, 1, 8, 8)
+    with torch.no_grad():
+        model.module(x)
+    found = apply("magnitude_prune", model, context(), sparsity=0.5, include=["table"])
+    with torch.no_grad():
+        expected = found.module.head(x.flatten(1) @ (2 * found.module.table))
+        assert torch.equal(found.module(x), expected)

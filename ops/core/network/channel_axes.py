@@ -79,7 +79,7 @@ def output_axis(
     Args:
         layer: in evaluation mode; it stays as it is, and its hooks are not called.
         inputs: what it was called with, by position.
-        named: what it was called with, by name.
+        by_name: what it was called with, by name.
         output: what it gave.
     """
     axis = declared_axis(layer)

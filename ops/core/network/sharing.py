@@ -141,6 +141,9 @@ def spread_masks(module: nn.Module, masks: Mapping[str, torch.Tensor]) -> dict[s
 def copy_network(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     """Return a deep copy in evaluation mode, in which tensors share memory as they do in the original.
 
+    What layers keep of their weights while they are evaluated (LeViT's position biases) is left out: the weights of a copy
+    are there to be changed. By convention such layers drop it when training begins.
+
     `copy.deepcopy` copies parameters that are views of each other apart. `memo` is what deepcopy takes: the id of a tensor
     -> what to put in its place.
     """
@@ -148,7 +151,7 @@ def copy_network(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Mo
 
     drop_graphs(module)
     new_ids = set(memo or ())
-    result: nn.Module = copy.deepcopy(module, memo if memo is not None else {}).eval()
+    result: nn.Module = copy.deepcopy(module, memo if memo is not None else {}).train().eval()
     by_name, copies = tensors_by_name(module), tensors_by_name(result)
     for group in shared_groups(module):
         if len({id(by_name[name]) for name in group}) == 1:

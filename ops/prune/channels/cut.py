@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ops.core.channels import Kept, Side, cut_layers, set_heads, width
 from ops.core.errors import OperationError
 from ops.core.operation import Context, TorchModel
+from ops.core.text import reasons_in_line
 from ops.prune.channels.budget import ChannelLimits, kept_units
 from ops.prune.channels.groups import ChannelGroup, Score, channel_groups, importance
 from ops.prune.weights.saliency import saliencies
@@ -70,7 +71,7 @@ def judge(
     result, remaining = channel_groups(model, chosen, misread)
     remaining |= misread
     if not result:
-        reasons = "; ".join(f"'{root}': {reason}" for root, reason in list(remaining.items())[:3])
+        reasons = reasons_in_line(remaining)
         raise OperationError(f"'{model.architecture.name}' has no channels that could be cut: {reasons}")
     if criterion == "random":
         generator = torch.Generator().manual_seed(ctx.seed + step)

@@ -74,7 +74,7 @@ def cut_in_steps(
             reason = difference(current, narrow, cut.kept, inputs) if cut.kept else None
             if reason is None:
                 break
-            misread |= _found(current, verdict, cut, inputs, reason)
+            misread |= _uncuttable(current, verdict, cut, inputs, reason)
         before = result or Narrowed(model, verdict, cut, initial)
         result = Narrowed(
             narrow, verdict, cut, initial, compose_cuts(before.kept, cut.kept), {**before.heads, **cut.heads}
@@ -84,7 +84,7 @@ def cut_in_steps(
     return result
 
 
-def _found(
+def _uncuttable(
     model: TorchModel, judged: Judged, cut: ChannelCut, inputs: Mapping[str, torch.Tensor], reason: str
 ) -> dict[str, str]:
     """Return the groups that cannot be cut alone.

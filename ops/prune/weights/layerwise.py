@@ -20,6 +20,7 @@ from ops.calibration.layer_inputs import (
 from ops.core.errors import OperationError
 from ops.core.network.sharing import identities, spread_masks
 from ops.core.operation import Context, TorchModel
+from ops.core.text import reasons_in_line
 from ops.prune.weights.masks import note_sparsity
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def prune_layers(
     owner = {user: name for name, group in users.items() for user in group}
     order = list(dict.fromkeys(owner[user] for user in called))
     if not order:
-        raise OperationError(f"None of the chosen layers can be pruned this way: {remaining}")
+        raise OperationError(f"None of the chosen layers can be pruned this way: {reasons_in_line(remaining)}")
     done = 0
     for wave in waves(order, able, largest=WAVE_BYTES):
         inputs = {name: users[name] for name in wave}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.calibration.batches import calibration_batches, sample_count
-from ops.onnx_graph.layers import CONVOLUTIONS, matrix_nodes
+from ops.onnx_graph.layers import CONVOLUTIONS, attribute, matrix_nodes
 from ops.onnx_graph.session import quiet_tools
 from ops.quantize.methods.request import Report, Request, prepare_graph
 
@@ -123,7 +123,9 @@ def _keep_in_float(path: Path) -> None:
     """Let layers with float weights run in float, whatever stands around them.
 
     ONNX Runtime rounds the weights of a convolution or Gemm itself where it finds the layer between a DequantizeLinear and a
-    QuantizeLinear. So such a layer reads its input by the same arithmetic in other operators: (x - zero point) * scale.
+    QuantizeLinear; and of an average pool there it makes one in integers, which counts cells outside of the picture where the
+    last window hangs over its edge. So such a layer reads its input by the same arithmetic in other operators:
+    (x - zero point) * scale.
     """
     import onnx
 
@@ -132,9 +134,7 @@ def _keep_in_float(path: Path) -> None:
     dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     widened: set[str] = set()
     for node in model.graph.node:
-        if node.op_type not in _ROUNDED_BY_RUNTIME or node.input[0] not in dequantized or node.input[1] not in weights:
-            continue
-        if weights[node.input[1]].data_type == onnx.TensorProto.FLOAT:
+        if node.input and node.input[0] in dequantized and _computes_in_float(node, weights):
             widened.add(node.input[0])
             node.input[0] += _FLOAT
     if not widened:
@@ -148,6 +148,17 @@ def _keep_in_float(path: Path) -> None:
         if node.output[0] in widened:
             model.graph.node.extend(_plain_arithmetic(model.graph, node, weights))
     onnx.save(model, path)
+
+
+def _computes_in_float(node: Any, weights: Mapping[str, Any]) -> bool:
+    """Whether ONNX Runtime would make something else of a node that is to compute in float."""
+    import onnx
+
+    if node.op_type == "AveragePool":
+        return bool(attribute(node, "ceil_mode", 0) and attribute(node, "count_include_pad", 0))
+    if node.op_type not in _ROUNDED_BY_RUNTIME or node.input[1] not in weights:
+        return False
+    return bool(weights[node.input[1]].data_type == onnx.TensorProto.FLOAT)
 
 
 def _plain_arithmetic(graph: Any, rounding: Any, weights: Mapping[str, Any]) -> Iterator[Any]:

@@ -14,6 +14,7 @@ from ops.core.errors import OperationError
 from ops.core.network.channel_axes import added_axis, channel_rows
 from ops.core.operation import Context, TorchModel
 from ops.core.selector import choose_layers
+from ops.core.text import reasons_in_line
 
 _BATCH = 32
 
@@ -44,7 +45,7 @@ def correct_biases(
     remaining |= {name: why for name in layers if isinstance(why := axes.get(name, "the network never calls it"), str)}
     layers = {name: layer for name, layer in layers.items() if name not in remaining}
     if not layers:
-        raise OperationError(f"calibrate: bias_correction finds no layer to correct: {remaining}")
+        raise OperationError(f"calibrate: bias_correction finds no layer to correct: {reasons_in_line(remaining)}")
     places = {name: axis for name, axis in axes.items() if not isinstance(axis, str)}
     expected = _means(reference, {name: others[name] for name in layers}, places, ctx, samples)
     moved: dict[str, float] = {}

@@ -14,6 +14,7 @@ from ops.calibration.probe import Probe
 from ops.core.errors import OperationError
 from ops.core.network.sharing import sharing_layers
 from ops.core.operation import Context, TorchModel
+from ops.core.text import reasons_in_line
 from ops.core.tied import choose_weighted
 from ops.recover.methods.least_squares import masked_correction
 
@@ -61,7 +62,7 @@ def reconstruct_layers(
             remaining.setdefault(name, f"its weight is also '{other}'")
     layers = {name: layer for name, layer in selection.items() if name not in remaining}
     if not layers:
-        raise OperationError(f"calibrate: reconstruct finds no layer to solve for: {remaining}")
+        raise OperationError(f"calibrate: reconstruct finds no layer to solve for: {reasons_in_line(remaining)}")
     order = call_order(result, layers, ctx)
     errors: dict[str, list[float]] = {}
     for wave in waves(order, layers, largest=WAVE_BYTES):

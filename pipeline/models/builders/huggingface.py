@@ -22,7 +22,6 @@ _PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 _NOT_STRUCTURE = (
     "_name_or_path",
     "transformers_version",
-    "architectures",
     "dtype",
     "torch_dtype",
     "id2label",
@@ -186,6 +185,8 @@ def _initialised(settings: Any, need: Need) -> torch.nn.Module:
     from transformers.initialization import no_init_weights
 
     speed_up = contextlib.nullcontext() if need.initialise else no_init_weights()
+    # where a model type has several classes (DeiT with and without a teacher), transformers chooses by this list
+    settings.architectures = settings.architectures or []
     with speed_up, _one_line_errors(f"architecture '{settings.model_type}' for {need.task}"):
         module: torch.nn.Module = _auto(need).from_config(
             settings, dtype=torch.float32, trust_remote_code=False, **_attention(need)

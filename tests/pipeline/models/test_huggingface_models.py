@@ -299,3 +299,35 @@ def test_the_momentum_of_batch_norm_outlives_a_reload(tmp_path):
 def test_a_momentum_out_of_range_is_refused():
     with pytest.raises(ModelError, match="above 0 and below 1, not 1"):
         build(entry("huggingface", architecture="resnet", config=RESNET, batch_norm_momentum=1), PICTURES)
+
+
+@pytest.mark.parametrize("architecture", ["deit", "levit"])
+def test_a_model_type_with_several_classifiers_is_built_and_stored(architecture, tmp_path):
+    sizes = {
+        "deit": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "patch_size": 4},
+        "levit": {"hidden_sizes": [16, 24, 32], "num_attention_heads": [2, 2, 2], "depths": [1, 1, 1], "key_dim": [4, 4, 4]},
+    }[architecture]  # fmt: skip
+    need = replace(PICTURES, inputs={"pixel_values": ("float32", (3, 32, 32))})
+    model = build(entry("huggingface", architecture=architecture, config=sizes), need)
+    assert not type(model.module).__name__.endswith("WithTeacher")
+    storage.save(model, tmp_path)
+    pixels = torch.randn(2, 3, 32, 32)
+    assert torch.equal(storage.load(tmp_path).module(pixels).logits, model.module(pixels).logits)
+
+
+def test_the_classifier_that_a_folder_names_is_the_one_that_is_stored(pretrained, tmp_path):
+    from transformers import DeiTConfig, DeiTForImageClassificationWithTeacher
+
+    config = DeiTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=8, patch_size=4,
+        num_labels=3, id2label=dict(enumerate(PICTURES.classes)),
+    )  # fmt: skip
+    theirs = DeiTForImageClassificationWithTeacher(config).eval()
+    theirs.save_pretrained(tmp_path / "deit")
+    loaded = build(entry("huggingface", weights=str(tmp_path / "deit")), pretrained(PICTURES))
+    (tmp_path / "stored").mkdir()
+    storage.save(loaded, tmp_path / "stored")
+    pixels = torch.randn(2, 3, 8, 8)
+    expected = theirs(pixels).logits
+    assert torch.equal(loaded.module(pixels).logits, expected)
+    assert torch.equal(storage.load(tmp_path / "stored").module(pixels).logits, expected)
