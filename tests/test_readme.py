@@ -9,8 +9,10 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from scripts.docs.guides import GUIDES, PARTS
 
@@ -88,6 +90,21 @@ def test_pipeline_commands_run(line, place):
         assert "placeholder" in done.stderr
     else:
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_workflow_of_the_gate_runs_as_plain_commands(place):
+    guide = (ROOT / "pipeline" / "delivery" / "README.md").read_text()
+    [workflow] = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", guide, flags=re.DOTALL)]
+    lines = [step["run"] for step in workflow["jobs"]["gate"]["steps"] if "run" in step]
+    for line in lines:
+        if not line.startswith(("scripts/setup", ".venv/bin/python -m pipeline recipe=")):  # the fixture has run it
+            own = f"--results {place}/results.duckdb " if " gate " in line else ""
+            command = line.replace(".venv/bin/python", sys.executable).replace("--rules", f"{own}--rules")
+            done = call(["bash", "-ec", command], place, GITHUB_STEP_SUMMARY=str(place / "summary.md"))
+            assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+    assert "Gate passes" in (place / "summary.md").read_text()
+    assert ElementTree.parse(place / "gate.xml").getroot().get("failures") == "0"
 
 
 @pytest.mark.slow

@@ -55,7 +55,11 @@ HOMONYMS = {
     "energy": ("ops/factorize/",),  # of singular values
     "integer_mac_share": ("ops/quantize/", "scripts/bench/"),  # a note of an operation
     "macs": ("viewer/layers/",),  # of a layer
-    "speedup": ("pipeline/measure/lints/", "pipeline/store/write/table_map.py"),  # a row of the view `speedups`
+    "speedup": (
+        "pipeline/delivery/",
+        "pipeline/measure/lints/",
+        "pipeline/store/write/table_map.py",
+    ),  # a row of the view `speedups`
     "agreement": ("viewer/behaviours/",),  # of two models on the instances chosen
     "f1": ("viewer/behaviours/",),  # a measure of answers
 }

@@ -1,4 +1,4 @@
-"""Commands other than a sweep: import, export, migrate, verify, and compare and show, which the viewer uses."""
+"""Commands other than a sweep: import, export, migrate, verify, gate, and compare and show, which the viewer uses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ops.core.text import cut
 from pipeline.cli.compose import UsageError
 
 _LONGEST = 300
+_LEAST_CONFIDENCE = 0.5
 FORMATS = ("compress-and-compare",)
 
 
@@ -24,9 +25,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run `import FORMAT FILE`, `export FORMAT FILE`, `migrate`, `verify`, `compare MODEL REFERENCE` or `show DATASET`.
+    """Run `import FORMAT FILE`, `export FORMAT FILE`, `migrate`, `verify`, `gate` or `compare` of two models, `show DATASET`.
 
-    Returns the exit code: 1 if `verify` finds damage, else 0.
+    Returns the exit code: 1 if `verify` finds damage, that of the verdict of `gate`, else 0.
 
     Raises:
         StoreError: naming the file, the problem and what to do.
@@ -39,6 +40,11 @@ def run_command(arguments: list[str]) -> int:
         ("migrate", "bring a store of an older version up to date; a backup is kept", _migrate),
         ("verify", "compare all files of a workspace with what was written; what is damaged is set aside", _verify),
         ("compare", "compare the layers of any two models; the result goes to a file beside the results", _compare),
+        (
+            "gate",
+            "judge whether a model may take the place of another; exit status 0: passes, 1: fails, 3: cannot be told",
+            _gate,
+        ),
         ("show", "print instances of a data set as JSON, one for each id on standard input", _show),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -51,6 +57,8 @@ def run_command(arguments: list[str]) -> int:
             command.add_argument("model", help="name or key (its beginning is enough)")
             command.add_argument("reference", help="likewise")
             command.add_argument("--workspace", type=Path, help="where the models are; default: that of the last run")
+        if name == "gate":
+            _add_gate(command)
         if name == "verify":
             command.add_argument("--workspace", type=Path, default=Path(".bouillon"), help="default: .bouillon")
         if name == "show":
@@ -66,6 +74,27 @@ def run_command(arguments: list[str]) -> int:
     text, status = result if isinstance(result, tuple) else (result, 0)
     sys.stdout.write(text + "\n")
     return status
+
+
+def _add_gate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="candidate", help="name or key (its beginning is enough)")
+    command.add_argument("reference", help="likewise")
+    command.add_argument(
+        "--fail-if", action="append", default=[], metavar="RULE", help='such as "accuracy drop > 0.5pt"; repeatable'
+    )
+    command.add_argument("--rules", type=Path, metavar="FILE", help="rules, one a line; # begins a comment")
+    command.add_argument("--confidence", type=_confidence, default=0.95, help="of the intervals; default: 0.95")
+    for name, text in (("target", "the runtime"), ("device", "id of the machine"), ("dataset", "name or key")):
+        command.add_argument(f"--{name}", help=f"{text}, where the models were measured on several")
+    for name in ("json", "junit", "markdown"):
+        command.add_argument(f"--{name}", type=Path, metavar="FILE", help="write the verdict there too")
+
+
+def _confidence(text: str) -> float:
+    value = float(text)
+    if not _LEAST_CONFIDENCE < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0.5 and below 1")
+    return value
 
 
 def _import(options: argparse.Namespace) -> str:
@@ -120,6 +149,28 @@ def _compare(options: argparse.Namespace) -> str:
 
     path, count = compare_models(options.results, options.model, options.reference, options.workspace, tell)
     return f"{count} comparisons of layers are in {path}"
+
+
+def _gate(options: argparse.Namespace) -> tuple[str, int]:
+    from pipeline.delivery.gate import judge_pair
+    from pipeline.delivery.gate_report import as_json, as_junit, as_markdown, as_text
+    from pipeline.delivery.gate_rules import read_rules
+    from pipeline.store.queries.model_pair import ModelPair
+
+    rules = [*options.fail_if, *(read_rules(options.rules) if options.rules else [])]
+    with ModelPair(
+        options.results,
+        options.model,
+        options.reference,
+        target=options.target,
+        device=options.device,
+        dataset=options.dataset,
+    ) as pair:
+        verdict = judge_pair(pair, rules, confidence=options.confidence)
+        for path, write in ((options.json, as_json), (options.junit, as_junit), (options.markdown, as_markdown)):
+            if path is not None:
+                path.write_text(write(verdict, pair), encoding="utf-8")
+        return as_text(verdict, pair), int(verdict.outcome)
 
 
 def _show(options: argparse.Namespace) -> str:

@@ -5,6 +5,7 @@ python -m pipeline import compress-and-compare FILE
 python -m pipeline export compress-and-compare FILE
 python -m pipeline migrate
 python -m pipeline verify
+python -m pipeline gate CANDIDATE REFERENCE --fail-if RULE
 python -m pipeline compare MODEL REFERENCE
 python -m pipeline show DATASET
 """
@@ -33,7 +34,7 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LONGEST_PATH = 500  # characters of it in a message
 _OBJECTS = 200_000
 """New objects between two collections of garbage: a plan of 10,000 steps has a million, and all of them stay."""
-COMMANDS = ("import", "export", "migrate", "verify", "compare", "show")
+COMMANDS = ("import", "export", "migrate", "verify", "gate", "compare", "show")
 HELP = """\
 Compress models by recipe, measure what came out, and show it.
 
@@ -44,6 +45,8 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline export compress-and-compare models.json
   python -m pipeline migrate                               bring an older results file up to date
   python -m pipeline verify                                look for damaged files in the workspace
+  python -m pipeline gate CANDIDATE REFERENCE --fail-if "accuracy drop > 0.5pt"
+                                                           may a model take the place of another?
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
 
 Any key of conf/config.yaml can be set as key=value; --config-dir DIR adds a folder of your own recipes, models and

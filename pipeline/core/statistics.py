@@ -16,6 +16,8 @@ import numpy as np
 
 CONFIDENCE = 0.95
 _BOUND_CONFIDENCE = 0.99
+_FAR = 1e6
+"""In place of infinitely many standard errors, where roots are searched."""
 _CHUNK = 1 << 22  # elements of one block of resampled values, so that memory stays small
 
 
@@ -216,3 +218,49 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, *, b
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(which, weights=confidence - correct, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def paired_share_z(only_first: int, only_second: int, count: int, difference: float) -> float:
+    """Score statistic of the difference of two shares on the same instances (Tango, 1998, Statistics in Medicine 17).
+
+    Standard normal where the first share is truly `difference` larger than the second, however few instances the two
+    differ on: the variance is that under this hypothesis, so that equal answers are no proof of equality.
+
+    Args:
+        only_first: instances that count for the first alone.
+        only_second: instances that count for the second alone.
+        count: all instances.
+        difference: the hypothesis, in [-1, 1].
+    """
+    if difference < 0:
+        return -paired_share_z(only_second, only_first, count, -difference)
+    linear = difference * (2 * count - only_first + only_second) - (only_first + only_second)
+    constant = only_second * difference * (1 - difference)
+    second = (math.sqrt(linear * linear + 8 * count * constant) - linear) / (4 * count)
+    variance = count * (2 * second + difference * (1 - difference))
+    distance = only_first - only_second - count * difference
+    if variance <= 0:
+        return math.copysign(math.inf, distance) if distance else 0.0
+    return distance / math.sqrt(variance)
+
+
+def paired_share_interval(only_first: int, only_second: int, count: int, confidence: float = CONFIDENCE) -> Interval:
+    """Difference of two shares on the same instances, first less second, with its score interval (Tango, 1998).
+
+    Raises:
+        ValueError: if there is nothing to count.
+    """
+    if count <= 0:
+        raise ValueError("A share of zero observations is not a number")
+    from scipy.optimize import brentq
+
+    value, z = (only_first - only_second) / count, NormalDist().inv_cdf(0.5 + confidence / 2)
+
+    def end(side: float) -> float:
+        def excess(difference: float) -> float:
+            score = paired_share_z(only_first, only_second, count, difference)
+            return min(max(score, -_FAR), _FAR) + side * z
+
+        return value if value == side else float(brentq(excess, value, side))
+
+    return Interval(value, end(-1.0), end(1.0))

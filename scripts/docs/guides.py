@@ -20,6 +20,7 @@ GUIDES = (
     ROOT / "CONTRIBUTING.md",
     ROOT / "conf" / "README.md",
     OPERATIONS_GUIDE,
+    ROOT / "pipeline" / "delivery" / "README.md",
     ROOT / "pipeline" / "measure" / "README.md",
     SQL_GUIDE,
     ROOT / "viewer" / "README.md",

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from viewer.format.metrics import Better, MetricInfo
@@ -185,6 +185,7 @@ def test_they_are_written_in_readable_units():
         unique_by=lambda each: each[0],
     )
 )
+@example([("<b>", 0.49999999999999994, 0.0, "both")])
 def test_what_is_written_reads_the_same_whatever_the_metrics_are_called(drawn):
     budgets = []
     for name, low, more, ends in drawn:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.format.units import Multiple, QuantityError, parse_quantity, readable_multiple
+from pipeline.core.units import Multiple, QuantityError, parse_quantity, readable_multiple
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipeline.core.metric_kinds import Better, MetricRole, Pairing
+from pipeline.core.units import readable_multiple
 from viewer.format.numbers import MISSING, FormatSpec, format_number, parse_format
-from viewer.format.units import readable_multiple
 
 __all__ = [
     "Better",

@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 
 from pipeline.core.errors import BouillonError
+from pipeline.core.units import Multiple, QuantityError, multiples, parse_quantity, readable_multiple
 from viewer.format.metrics import MetricInfo
-from viewer.format.units import Multiple, QuantityError, multiples, parse_quantity, readable_multiple
 from viewer.results.budget import Budget, End, beyond, in_words, left_out
 
 __all__ = ["BudgetError", "check_budget", "parse_bound", "parse_budgets", "shown_units", "write_bound", "write_budgets"]
@@ -131,12 +131,21 @@ def _joined(budget: Budget, end: End, bound: float) -> Budget:
 
 # ---- writing
 def write_budgets(budgets: Iterable[Budget], spec_of: Callable[[str], MetricInfo]) -> str:
-    """Write budgets as `parse_budgets` reads them, to six digits: "Top-1 Accuracy >= 88%; Latency < 9 s"."""
+    """Write budgets as `parse_budgets` reads them, to six digits: "Top-1 Accuracy >= 88%; Latency < 9 s".
+
+    In full where six digits would cross the bounds, so that nothing could lie between them.
+    """
     parts: list[str] = []
     for budget in budgets:
         spec = spec_of(budget.metric)
-        for bound, end in budget.bounds():
-            number = left_out(bound, end)
+        ends = [(left_out(bound, end), bound, end) for bound, end in budget.bounds()]
+        close = len({_quantity(bound if number is None else number, spec) for number, bound, _ in ends}) < len(ends)
+        for number, bound, end in ends:
+            if close:
+                parts.append(
+                    f"{spec.label} {'>=' if end == 'low' else '<='} {bound!r}{_behind(Multiple(spec.unit, 1.0))}"
+                )
+                continue
             sign = (">" if end == "low" else "<") + ("=" if number is None else "")
             parts.append(f"{spec.label} {sign} {_quantity(bound if number is None else number, spec)}")
     return "; ".join(parts)
