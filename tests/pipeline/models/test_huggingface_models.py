@@ -139,6 +139,13 @@ def test_the_same_classes_in_another_order_are_refused(saved_resnet, pretrained)
     build(entry("huggingface", weights=str(folder)), renamed)
 
 
+def test_classes_that_the_weights_name_twice_are_no_other_order(saved_resnet, pretrained):
+    folder, _ = saved_resnet
+    _edit(folder, id2label={"0": "cat", "1": "Cat", "2": "dog"})
+    with pytest.raises(ModelError, match=r"'classifier.1.bias' is \[3\] there and \[2\] here"):
+        build(entry("huggingface", weights=str(folder)), pretrained(replace(PICTURES, classes=("cat", "dog"))))
+
+
 def test_pickles_are_refused_and_tensors_in_a_bin_file_are_not(saved_resnet, pretrained, tmp_path):
     folder, module = saved_resnet
     (folder / "model.safetensors").unlink()
