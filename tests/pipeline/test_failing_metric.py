@@ -36,6 +36,7 @@ def test_the_others_are_kept_and_it_is_tried_again(tmp_path):
 TIMED_PLUGIN = """\
 from pathlib import Path
 
+from pipeline.measure.lints.api import lint
 from pipeline.measure.metrics.api import Better, Timings, metric
 
 
@@ -44,6 +45,11 @@ def moody(evidence: Timings) -> float:
     if not Path({mended!r}).exists():
         raise KeyError("oops")
     return 7.0
+
+
+@lint
+def gloomy(subject):
+    raise ValueError("it rains")
 """
 
 
@@ -61,7 +67,7 @@ def test_timings_are_kept_where_a_metric_of_them_raises(tmp_path):
     assert "Traceback" not in err
     assert place.sql(figures) == [("latency_p50",), ("load_time",)]
     failed = place.sql("SELECT job, error FROM steps WHERE outcome = 'failed' ORDER BY ALL")
-    error = f"metric 'moody': KeyError: 'oops' ({plugin}:9). The other metrics are kept"
+    error = f"metric 'moody': KeyError: 'oops' ({plugin}:10). The other metrics are kept"
     assert failed == [("latency", error), ("timing", error)]
     assert "failed   base (latency): metric 'moody': KeyError: 'oops'" in err
     assert [row.split()[:2] for row in out.splitlines() if "metric 'moody'" in row] == [
@@ -69,6 +75,7 @@ def test_timings_are_kept_where_a_metric_of_them_raises(tmp_path):
     ]  # fmt: skip
     ((runs,),) = place.sql("SELECT runs FROM timings")
     assert runs >= 11
+    assert "lint 'gloomy' failed: ValueError: it rains" in " ".join((out + err).split())
     mended.touch()
     assert place.run(*words)[0] == 0
     assert place.sql(figures) == [("latency_p50",), ("load_time",), ("moody",)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from pipeline.core.errors import blame
 from pipeline.core.statistics import normal_interval
 from pipeline.measure.lints.api import LINTS, Measured, Subject, SubjectSpeedup, SubjectTiming
 from pipeline.store.records.run_records import Lint
@@ -31,7 +32,14 @@ class Evidence:
     """(model_key, metric, target, other, mean, deviation, count): values by instance on a target less those on another."""
 
 
-def run_lints(evidence: Evidence, *, run_id: str, at: datetime, overlap: float | None = None) -> list[Lint]:
+def run_lints(
+    evidence: Evidence,
+    *,
+    run_id: str,
+    at: datetime,
+    overlap: float | None = None,
+    failed: dict[str, str] | None = None,
+) -> list[Lint]:
     """Return a fact per finding, and one without a lint per model without any.
 
     Args:
@@ -39,25 +47,22 @@ def run_lints(evidence: Evidence, *, run_id: str, at: datetime, overlap: float |
         run_id: the run that finds it.
         at: when.
         overlap: the share of the calibration instances that also stand in the evaluation split, 0 to 1; None: not known.
+        failed: receives name -> reason of the lints that raise, and the others go on; without it they end the check.
     """
     subjects = subjects_of(evidence, overlap)
     findings: list[Lint] = []
     for subject in subjects:
+        place = subject.model_key, subject.target
         for name in LINTS:
-            result = LINTS[name](subject)
-            if result is not None:
-                findings.append(
-                    Lint(
-                        subject.model_key,
-                        name,
-                        subject.target,
-                        result.message,
-                        result.advice,
-                        result.evidence,
-                        run_id,
-                        at,
-                    )
-                )
+            try:
+                result = LINTS[name](subject)
+                if result is not None:
+                    texts = result.message, result.advice, result.evidence
+                    findings.append(Lint(place[0], name, place[1], *texts, run_id, at))
+            except Exception as error:  # boundary: a lint of the user's may raise anything
+                if failed is None:
+                    raise
+                failed.setdefault(name, f"{blame(error)}, at '{subject.name}' on {subject.target}")
     odd = {finding.model_key for finding in findings}
     fine = sorted({subject.model_key for subject in subjects} - odd)
     return findings + [Lint(key, "", "", "", "", {}, run_id, at) for key in fine]

@@ -32,10 +32,13 @@ def lint_run(
     from pipeline.datasets.api import DataError
 
     rows = lint_rows(results, models=models, device=device_id(), dataset=data.fingerprint)
-    notices: tuple[str, ...] = ()
+    notices: list[str] = []
     try:
         overlap = calibration_overlap(data)
     except (DataError, OSError) as error:  # jobs that read such an instance have failed; the rest is worth showing
         overlap = None
-        notices = (f"Whether calibration and evaluation overlap is not known: {error}",)
-    return run_lints(Evidence(**rows), run_id=run_id, at=datetime.now(UTC), overlap=overlap), notices
+        notices.append(f"Whether calibration and evaluation overlap is not known: {error}")
+    failed: dict[str, str] = {}
+    findings = run_lints(Evidence(**rows), run_id=run_id, at=datetime.now(UTC), overlap=overlap, failed=failed)
+    notices += [f"lint '{name}' failed: {problem}. The other lints are kept" for name, problem in failed.items()]
+    return findings, tuple(notices)
