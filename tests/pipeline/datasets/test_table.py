@@ -1,9 +1,6 @@
-import csv
 import io
-import json
 import re
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,38 +12,7 @@ from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
 from pipeline.datasets.tabular.by_task import READINGS
 from tests.pipeline.dataset_contract import DatasetContract
-
-PRAISE, BLAME = "the film was good and fun", "a dull bad film"
-
-
-def _reviews(count=80):
-    """Rows of texts of two classes; every text is different."""
-    return [
-        {
-            "key": f"r{row:03d}",
-            "text": f"{PRAISE if row % 3 else BLAME} . number {row}",
-            "label": "praise" if row % 3 else "blame",
-            "source": "city" if row % 2 else "river",
-        }
-        for row in range(count)
-    ]
-
-
-def _save(file: Path, rows):
-    """Write rows as the file's ending says."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    if file.suffix in (".csv", ".tsv"):
-        with file.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]), delimiter="\t" if file.suffix == ".tsv" else ",")
-            writer.writeheader()
-            writer.writerows(rows)
-    elif file.suffix == ".parquet":
-        parquet.write_table(pa.Table.from_pylist(rows), file)
-    else:
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(file)
+from tests.pipeline.datasets.tables import reviews, save
 
 
 @pytest.fixture
@@ -57,12 +23,12 @@ def text(tokenizer):
 class TestTexts(DatasetContract):
     @pytest.fixture
     def rows(self):
-        return _reviews()
+        return reviews()
 
     @pytest.fixture
     def entry(self, tmp_path, rows, text):
         return {
-            "name": "reviews", "dataset": "table", "path": _save(tmp_path / "reviews.csv", rows),
+            "name": "reviews", "dataset": "table", "path": save(tmp_path / "reviews.csv", rows),
             "task": "text-classification", "text": text, "columns": {"id": "key", "attributes": ["source"]},
         }  # fmt: skip
 
@@ -83,7 +49,7 @@ class TestTexts(DatasetContract):
     def changed_content(self, entry, tmp_path, rows):
         def change():
             rows[3]["text"] += " ?"
-            _save(tmp_path / "reviews.csv", rows)
+            save(tmp_path / "reviews.csv", rows)
             return entry
 
         return change
@@ -116,9 +82,9 @@ class TestTexts(DatasetContract):
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
 def test_every_format_gives_the_same_instances(ending, tmp_path, text):
-    rows = _reviews(30)
+    rows = reviews(30)
     rows[0]["text"] = 'a film,\nby "the" city'  # needs quoting
-    path = _save(tmp_path / f"reviews.{ending}", rows)
+    path = save(tmp_path / f"reviews.{ending}", rows)
     entry = {"dataset": "table", "path": path, "task": "text-classification", "text": text, "columns": {"id": "key"}}
     data = open_dataset(entry, tmp_path / "cache")
     shown = {one: data.show(one)["text"] for split in ("train", "calibration", "evaluation") for one in data.ids(split)}
@@ -128,7 +94,7 @@ def test_every_format_gives_the_same_instances(ending, tmp_path, text):
 def test_pairs_of_texts_are_two_segments(tmp_path, text):
     rows = [{"a": "the film", "b": f"was good {row}", "label": str(row % 11)} for row in range(60)]
     entry = {
-        "dataset": "table", "path": _save(tmp_path / "pairs.csv", rows), "task": "text-classification", "text": text,
+        "dataset": "table", "path": save(tmp_path / "pairs.csv", rows), "task": "text-classification", "text": text,
         "columns": {"text": ["a", "b"]},
     }  # fmt: skip
     data = open_dataset(entry, tmp_path / "cache")
@@ -140,26 +106,26 @@ def test_pairs_of_texts_are_two_segments(tmp_path, text):
 
 
 def test_a_split_column_decides_and_calibration_is_taken_from_training(tmp_path, text):
-    rows = [{**row, "part": "test" if number < 20 else "train"} for number, row in enumerate(_reviews())]
+    rows = [{**row, "part": "test" if number < 20 else "train"} for number, row in enumerate(reviews())]
     entry = {
-        "dataset": "table", "path": _save(tmp_path / "reviews.csv", rows), "task": "text-classification", "text": text,
+        "dataset": "table", "path": save(tmp_path / "reviews.csv", rows), "task": "text-classification", "text": text,
         "columns": {"id": "key", "split": "part"},
     }  # fmt: skip
     data = open_dataset(entry, tmp_path / "cache")
     assert list(data.ids("evaluation")) == [f"r{row:03d}" for row in range(20)]
     assert data.size("train") + data.size("calibration") == 60
     assert data.size("calibration") > 0
-    _save(tmp_path / "reviews.csv", [{**row, "part": "tset"} for row in rows])
+    save(tmp_path / "reviews.csv", [{**row, "part": "tset"} for row in rows])
     with pytest.raises(DataError, match=r"reviews.csv row 1: 'tset' is no split. Did you mean 'test'\? Known: train, "):
         open_dataset(entry, tmp_path / "cache").size("train")
 
 
 def test_a_file_for_each_split(tmp_path, text):
-    rows = _reviews(30)
+    rows = reviews(30)
     paths = {
-        "train": _save(tmp_path / "train.jsonl", rows[:15]),
-        "validation": _save(tmp_path / "dev.parquet", rows[15:25]),
-        "calibration": _save(tmp_path / "extra.csv", rows[25:]),
+        "train": save(tmp_path / "train.jsonl", rows[:15]),
+        "validation": save(tmp_path / "dev.parquet", rows[15:25]),
+        "calibration": save(tmp_path / "extra.csv", rows[25:]),
     }
     entry = {"dataset": "table", "path": paths, "task": "text-classification", "text": text}
     data = open_dataset(entry, tmp_path / "cache")
@@ -171,13 +137,13 @@ def test_a_file_for_each_split(tmp_path, text):
 
 @pytest.mark.parametrize("by", ["files", "column"])
 def test_evaluation_is_held_out_of_training_rows_where_no_part_is_named_so(tmp_path, text, by):
-    rows = [{**row, "part": "calibration" if number < 10 else "train"} for number, row in enumerate(_reviews())]
+    rows = [{**row, "part": "calibration" if number < 10 else "train"} for number, row in enumerate(reviews())]
     parts = {name: [row for row in rows if row["part"] == name] for name in ("train", "calibration")}
     columns = {"id": "key", "group": "key"}
     if by == "files":
-        path = {name: _save(tmp_path / f"{name}.csv", part) for name, part in parts.items()}
+        path = {name: save(tmp_path / f"{name}.csv", part) for name, part in parts.items()}
     else:
-        path, columns = _save(tmp_path / "reviews.csv", rows), {**columns, "split": "part"}
+        path, columns = save(tmp_path / "reviews.csv", rows), {**columns, "split": "part"}
     entry = {"dataset": "table", "path": path, "task": "text-classification", "text": text, "columns": columns}
     data = open_dataset({**entry, "shares": {"evaluation": 0.25}}, tmp_path / "cache")
     assert list(data.ids("calibration")) == [row["key"] for row in parts["calibration"]]
@@ -209,8 +175,8 @@ READINGS.add("toy-mood", replace(ours, load=load))
 
 
 def test_a_plug_in_adds_a_task_for_tables_and_its_code_counts(tmp_path, text, monkeypatch):
-    rows = _reviews(20)
-    path = _save(tmp_path / "reviews.csv", rows)
+    rows = reviews(20)
+    path = save(tmp_path / "reviews.csv", rows)
     entry = {"dataset": "table", "path": path, "task": "toy-mood", "text": text, "columns": {"id": "key"}}
     with pytest.raises(DataError, match="task: No task for tables is called 'toy-mood'"):
         open_dataset(entry, tmp_path / "cache")
@@ -235,9 +201,9 @@ def test_a_plug_in_adds_a_task_for_tables_and_its_code_counts(tmp_path, text, mo
 
 
 def test_rows_of_one_group_stay_together(tmp_path, text):
-    rows = [{**row, "writer": f"w{number // 4}"} for number, row in enumerate(_reviews())]
+    rows = [{**row, "writer": f"w{number // 4}"} for number, row in enumerate(reviews())]
     entry = {
-        "dataset": "table", "path": _save(tmp_path / "reviews.csv", rows), "task": "text-classification", "text": text,
+        "dataset": "table", "path": save(tmp_path / "reviews.csv", rows), "task": "text-classification", "text": text,
         "columns": {"id": "key", "group": "writer", "attributes": ["writer"]},
     }  # fmt: skip
     data = open_dataset(entry, tmp_path / "cache")
@@ -257,7 +223,7 @@ class TestPictures(DatasetContract):
             for row, file in enumerate(files)
         ]
         return {
-            "name": "drawn", "dataset": "table", "path": _save(tmp_path / "pictures.csv", rows),
+            "name": "drawn", "dataset": "table", "path": save(tmp_path / "pictures.csv", rows),
             "task": "image-classification", "picture": {"size": 14, "channels": 1, "mean": 0.3, "std": 0.3},
             "columns": {"attributes": ["even"]},
         }  # fmt: skip
@@ -295,7 +261,7 @@ def test_pictures_inside_a_parquet_table(tmp_path, save_digits):
         for row, file in enumerate(files)
     ]
     entry = {
-        "dataset": "table", "path": _save(tmp_path / "pictures.parquet", rows), "task": "image-classification",
+        "dataset": "table", "path": save(tmp_path / "pictures.parquet", rows), "task": "image-classification",
         "picture": {"size": 16, "resize": 16, "channels": 1, "mean": 0, "std": 1},
     }  # fmt: skip
     data = open_dataset(entry, tmp_path / "cache")
@@ -303,136 +269,9 @@ def test_pictures_inside_a_parquet_table(tmp_path, save_digits):
     expected = [np.asarray(Image.open(files[int(one) - 1])) / 255 for one in batch.ids]
     assert np.allclose(batch.inputs["pixel_values"][:, 0], expected, atol=1e-6)
     rows[1]["image"]["bytes"] = b"broken"
-    _save(tmp_path / "pictures.parquet", rows)
+    save(tmp_path / "pictures.parquet", rows)
     broken = open_dataset({**entry, "shares": {"evaluation": 0.99, "calibration": 0}}, tmp_path / "cache")
     with pytest.raises(DataError, match=r"the picture in row 2: cannot be decoded"):
         next(broken.batches("evaluation", batch_size=100))
     with Image.open(io.BytesIO(data.show(batch.ids[0])["image"])) as picture:
         assert picture.size == (16, 16)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"task": "text-clasification"},
-            "task: No task for tables is called 'text-clasification'. Did you mean 'text-classification'? Known: gen",
-        ),
-        (
-            {"columns": {"lable": "label"}},
-            "unknown parameter 'columns.lable'. Did you mean 'label'? Known: id, split, group",
-        ),
-        (
-            {"text": {"max_length": 10}},
-            "text.tokenizer: text-classification needs one, a folder or a Hugging Face hub id",
-        ),
-        (
-            {"text": {"tokeniser": "x"}},
-            "unknown parameter 'text.tokeniser'. Did you mean 'tokenizer'? Known: tokenizer, max_length",
-        ),
-        ({"columns": {"text": ["text", "label", "key"]}}, "columns.text: name one column, or two for pairs (got 3)"),
-        (
-            {"shares": {"evaluation": 0.7, "calibration": 0.3}},
-            "shares: evaluation and calibration together leave nothing",
-        ),
-        (
-            {"task": "question-answering", "text": {"tokenizer": "x", "padding": "longest"}},
-            "text.padding: `longest` does not apply to question-answering, whose texts are padded to max_length",
-        ),
-        (
-            {"task": "generative-question-answering", "text": {"tokenizer": "x", "padding": "longest"}},
-            "text.padding: `longest` does not apply to generative-question-answering",
-        ),
-        ({"path": "nowhere.csv"}, "nowhere.csv: there is no such file"),
-        ({"text": {"tokenizer": "./nowhere"}}, "tokenizer: ./nowhere: there is no such folder"),
-        ({"path": {"training": "a", "trian": "b"}}, "path: 'trian' is no split. Did you mean 'train'?"),
-    ],
-)
-def test_what_cannot_be_is_refused_at_once(changes, message, tmp_path, text):
-    path = _save(tmp_path / "reviews.csv", _reviews())
-    entry = {"name": "mine", "dataset": "table", "path": path, "task": "text-classification", "text": text}
-    with pytest.raises(DataError, match=re.escape(f"Data set 'mine': {message}")):
-        open_dataset({**entry, **changes}, tmp_path / "cache")
-
-
-@pytest.mark.parametrize(
-    ("content", "columns", "message"),
-    [
-        ("text,label\n", {}, "reviews.csv: the table has no rows"),
-        ("", {}, "reviews.csv: cannot be read as CSV (Empty CSV file)"),
-        (
-            "text,label\na,b,c\n",
-            {},
-            "reviews.csv: cannot be read as CSV (CSV parse error: ",
-        ),
-        ("text,lable\na,b\n", {}, "reviews.csv: no column is called 'label'. Did you mean 'lable'? Known: text, lable"),
-        ("text,label\na,x\nb,\n", {}, "reviews.csv row 2: 'label' is empty"),
-        ("text,label\na,x\n,y\n", {}, "reviews.csv row 2: 'text' is empty"),
-        ("text,label\na,x\nb,x\n", {}, "only one class (x): classification needs two"),
-        (
-            "k,text,label\n" + "".join(f"{row % 19},a,{row % 2}\n" for row in range(20)),
-            {"id": "k"},
-            "the instance id '0' is twice in '",
-        ),
-    ],
-)
-def test_a_table_with_mistakes_is_refused_with_the_row(content, columns, message, tmp_path, text):
-    (tmp_path / "reviews.csv").write_text(content)
-    entry = {
-        "name": "mine", "dataset": "table", "path": str(tmp_path / "reviews.csv"), "task": "text-classification",
-        "text": text, "columns": columns, "shares": {"evaluation": 0.5},
-    }  # fmt: skip
-    with pytest.raises(DataError, match=r"^Data set 'mine': .*" + re.escape(message)):
-        open_dataset(entry, tmp_path / "cache").size("train")
-
-
-@pytest.mark.parametrize(
-    ("ending", "content", "message"),
-    [
-        ("jsonl", b'{"text": "a", "label": "x"}\n{"text": "b"\n', "reviews.jsonl line 2: not JSON ("),
-        (
-            "jsonl",
-            b'{"text": "a", "label": "x"}\n[1]\n',
-            "reviews.jsonl line 2: must be an object with a value for each",
-        ),
-        ("jsonl", b'{"text": "\xff"}\n', "reviews.jsonl line 1: not JSON ("),
-        ("jsonl", b"\n", "reviews.jsonl: the table has no rows"),
-        ("parquet", b"PAR1 but cut off", "reviews.parquet: cannot be read as Parquet ("),
-        ("xlsx", b"", "reviews.xlsx: a table must be one of .csv, .tsv, .parquet, .jsonl, .ndjson"),
-    ],
-)
-def test_damaged_files_of_other_formats_are_named(ending, content, message, tmp_path, text):
-    (tmp_path / f"reviews.{ending}").write_bytes(content)
-    entry = {
-        "dataset": "table",
-        "path": str(tmp_path / f"reviews.{ending}"),
-        "task": "text-classification",
-        "text": text,
-    }
-    with pytest.raises(DataError, match=re.escape(message)):
-        open_dataset(entry, tmp_path / "cache").size("train")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("tokenizer.json", "{half", ": no tokenizer can be made of these files ("),
-        (
-            "tokenizer_config.json",
-            '{"tokenizer_class": "PreTrainedTokenizerFast"}',
-            ": the tokenizer has no padding token; set",
-        ),
-    ],
-)
-def test_a_damaged_tokenizer_is_named(name, content, message, tmp_path, tokenizer):
-    folder = tmp_path / "tokenizer"
-    folder.mkdir()
-    for file in tokenizer.iterdir():
-        (folder / file.name).write_text(file.read_text())
-    (folder / name).write_text(content)
-    entry = {
-        "dataset": "table", "path": _save(tmp_path / "reviews.csv", _reviews()), "task": "text-classification",
-        "text": {"tokenizer": str(folder)},
-    }  # fmt: skip
-    with pytest.raises(DataError, match=re.escape(f"{folder}{message}")):
-        open_dataset(entry, tmp_path / "cache").size("train")
