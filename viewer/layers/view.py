@@ -17,6 +17,7 @@ from viewer.layers.table import NUMBERS
 from viewer.results.notes import Notes
 from viewer.results.queries import snapshot_id
 from viewer.session.compared_models import ComparedModels, add_model, compared_models, drop_model, flag, set_base
+from viewer.session.messages import whole_number
 from viewer.session.state import page_fields
 from viewer.session.view import Action, View
 
@@ -53,7 +54,7 @@ class Layers(View):
             "l_toggle": self._toggle,
             "l_sort": self._sort,
             "l_by": self._by,
-            "l_turn": lambda message: self.state.change({"l_from": max(0, int(message.get("start", 0)))}),
+            "l_turn": lambda message: self.state.change({"l_from": max(0, whole_number(message, "start"))}),
             "l_flat": lambda message: self._change(l_flat=message.get("value") == "1", l_order=""),
             "l_copy": lambda message: self.session.send("copy", str(message.get("text", ""))),
             "l_flag": self._flag,
@@ -147,7 +148,8 @@ class Layers(View):
 
     def _redraw(self) -> None:
         if self.state.page == "layers":
-            self.session.send("panes", {"page": self.draw_page()})
+            with self.session.guarded("What has arrived could not be drawn."):
+                self.session.send("panes", {"page": self.draw_page()})
             self.session.outbox.send()
 
     def _problems(self, compared: ComparedModels, names: Mapping[str, str]) -> list[str]:

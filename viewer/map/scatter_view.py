@@ -15,6 +15,7 @@ from viewer.map.drawing import FAINT, packed
 from viewer.map.figures import scatter_plot
 from viewer.results.queries import MetricColumn
 from viewer.session.choices import choices
+from viewer.session.messages import SELECTION_FAILED
 from viewer.session.session import VisitorSession
 from viewer.session.view import RESULTS, Action, View
 
@@ -212,15 +213,16 @@ class Scatterplot(View):
     def _on_selection(self, attr: str, old: list[int], new: list[int]) -> None:
         if self._echo:
             return
-        with self.state.together():
-            self._choose(new)
-        self._show_selection()
+        with self.session.guarded(SELECTION_FAILED):
+            with self.state.together():
+                self._choose(new)
+            self._show_selection()
         self.session.outbox.send()
 
     def _choose(self, rows: list[int]) -> None:
         """Select what is not outside the budget."""
         visible = choices(self.session.results).shown(self.state)
-        self.state.pick([self.session.results.keys[row] for row in rows if visible[row]])
+        self.state.pick([self.session.results.keys[row] for row in rows if row < len(visible) and visible[row]])
 
     def _show_selection(self) -> None:
         rows = [self.session.results.row[key] for key in self.state.selected if key in self.session.results.row]

@@ -25,6 +25,7 @@ from viewer.overview.relaxation import relaxing
 from viewer.results.budget import Budget, End, Range, histogram, nearest_miss
 from viewer.results.ranking import budgets
 from viewer.session.choices import choices
+from viewer.session.messages import whole_number
 from viewer.session.view import RESULTS, Action, SideView
 
 __all__ = ["Budgets"]
@@ -274,7 +275,7 @@ class Budgets(SideView):
             self._apply(filters)
 
     def _range(self, message: Mapping[str, Any]) -> None:
-        index = int(message.get("index", -1))
+        index = whole_number(message, "index", -1)
         if 0 <= index < len(self.state.filters):
             before = self.state.filters
             self._replace(index, (before[index][0], _bound(message.get("low")), _bound(message.get("high"))))
@@ -284,7 +285,7 @@ class Budgets(SideView):
 
     def _bound(self, message: Mapping[str, Any]) -> None:
         """A bound was typed: `5 ms`, `90%` and `> 1.2e6` are numbers too."""
-        index, text = int(message.get("index", -1)), str(message.get("value", ""))
+        index, text = whole_number(message, "index", -1), str(message.get("value", ""))
         end: End = "low" if message.get("end") == "low" else "high"
         if not 0 <= index < len(self.state.filters):
             return
@@ -311,13 +312,13 @@ class Budgets(SideView):
             self._apply([*self.state.filters, (free[0], None, None)])
 
     def _drop(self, message: Mapping[str, Any]) -> None:
-        index = int(message.get("index", -1))
+        index = whole_number(message, "index", -1)
         self._apply([each for at, each in enumerate(self.state.filters) if at != index])
 
     def _metric(self, message: Mapping[str, Any]) -> None:
         metric = str(message.get("value"))
         if metric in {m.name for m in self.session.results.metrics}:
-            self._replace(int(message.get("index", -1)), (metric, None, None))
+            self._replace(whole_number(message, "index", -1), (metric, None, None))
 
     def _save(self, message: Mapping[str, Any]) -> None:
         name = str(message.get("name", "")).strip()[:60]
@@ -325,7 +326,9 @@ class Budgets(SideView):
             self.state.change({"budgets": {**self.state.budgets, name: list(self.state.filters)}})
 
     def _load(self, message: Mapping[str, Any]) -> None:
-        self._apply(list(self.state.budgets.get(str(message.get("name")), self.state.filters)))
+        """Bounds on metrics that newer results, or those of another address, do not have are left out."""
+        saved = self.state.budgets.get(str(message.get("name")), self.state.filters)
+        self._apply(choices(self.session.results).known_filters(saved)[0])
 
     def _forget(self, message: Mapping[str, Any]) -> None:
         name = str(message.get("name"))

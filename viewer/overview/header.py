@@ -63,7 +63,7 @@ class Header(View):
         return render("actions", chosen=len(self.state.selected), theme=self.state.theme)
 
     def draw_notice(self) -> str:
-        return render("notice", notices=self.session.notices)
+        return self.session.draw_notice()
 
     def draw_side_tabs(self) -> str:
         results, state = self.session.results, self.state

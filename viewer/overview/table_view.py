@@ -14,6 +14,7 @@ from viewer.format.templates import render
 from viewer.results.lineage import Node
 from viewer.results.queries import sql_of_table
 from viewer.results.ranking import budgets
+from viewer.session.messages import whole_number
 from viewer.session.view import Action, View
 
 __all__ = ["TableView"]
@@ -143,7 +144,7 @@ class TableView(View):
         self.state.change({"order": order, "descending": not self.state.descending if again else first, "rows_from": 0})
 
     def _turn(self, message: Mapping[str, Any]) -> None:
-        self.state.change({"rows_from": min(self._last(), max(0, int(message.get("start", 0))))})
+        self.state.change({"rows_from": min(self._last(), max(0, whole_number(message, "start")))})
 
     def _column_shown(self, message: Mapping[str, Any]) -> None:
         names, metric = self.columns(), str(message.get("metric"))

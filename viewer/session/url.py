@@ -77,7 +77,7 @@ def read_link(query: str, keys: Keys) -> tuple[dict[str, Any], list[str]]:
         try:
             value = _READERS.get(name, _read_plain(fresh.parameter(name)))(texts, keys, notices)
             fresh.change({name: value})  # the parameter's own check: type, bounds, allowed values
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             notices.append(f"The address says {name}={_clip(', '.join(texts))}, which means nothing here; ignored.")
         else:
             values[name] = value
