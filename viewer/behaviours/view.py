@@ -83,7 +83,7 @@ class Behaviours(View):
                 "evaluation split. A run with a target in its recipe records that.",
             )
         compared = self._compared_models()
-        names = {key: self.session.results.forest[key].label for key in self.session.results.keys}
+        names = {key: self.session.results.text.name(key) for key in self.session.results.keys}
         if not compared.models:
             return render(
                 "inside_empty", title="None of these models has predictions", text=self._missing(compared, names)
@@ -277,7 +277,7 @@ class Behaviours(View):
         text = io.StringIO()
         if sheet is None or not compared.models:
             return ""
-        names = {key: self.session.results.forest[key].label for key in compared.models}
+        names = {key: self.session.results.text.name(key) for key in compared.models}
         page = BehaviourPage(sheet, self.state, compared.models, names, self._notes)
         write = csv.writer(text).writerow
         write(

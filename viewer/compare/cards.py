@@ -28,9 +28,9 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
 
     `whole`: with everything that is odd, and what to try.
     """
-    brief = node.brief
+    brief, name = node.brief, results.text.name(node.key)
     parent = results.forest.parent(node.key)
-    against = f"against {results.forest[parent].label}" if parent is not None and parent in results.row else ""
+    against = f"against {results.text.name(parent)}" if parent is not None and parent in results.row else ""
     exists = node.key in results.row
     rows = [
         {
@@ -47,8 +47,8 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
     )
     return render(
         "card",
-        title=node.label,
-        subtitle=node.name if node.name != node.label else "",
+        title=name,
+        subtitle=node.name if node.name != name else "",
         status=status,
         operation=node.op.replace("_", " "),
         telling=results.text.telling_text(brief),

@@ -68,7 +68,7 @@ class Details(SideView):
             "rows": [
                 {
                     "key": results.keys[row],
-                    "name": results.forest[results.keys[row]].label,
+                    "name": results.text.name(results.keys[row]),
                     "cells": [results.show(metric, row) for metric in dict.fromkeys(metrics)],
                 }
                 for row in best
@@ -106,7 +106,7 @@ class Details(SideView):
         entries = [
             Entry(
                 mark.key,
-                results.forest[mark.key].name,
+                results.text.name(mark.key),
                 _placement_text(comparison.x, mark.key),
                 comparison.color.value(mark.key) if comparison.color else "",
                 _placement_text(comparison.facet, mark.key),

@@ -108,7 +108,7 @@ class Layers(View):
 
     # ---- what the page is drawn from
     def _names(self) -> dict[str, str]:
-        return {key: self.session.results.forest[key].label for key in self.session.results.keys}
+        return {key: self.session.results.text.name(key) for key in self.session.results.keys}
 
     def _ables(self) -> frozenset[str]:
         snapshot = self.session.results.snapshot

@@ -107,7 +107,7 @@ class Scatterplot(View):
         )
         why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
         labels = [
-            {"key": results.keys[row], "name": results.forest[results.keys[row]].name} for row in front[:_MOST_NAMED]
+            {"key": results.keys[row], "name": results.text.name(results.keys[row])} for row in front[:_MOST_NAMED]
         ]
         return render(
             "front",
@@ -196,8 +196,11 @@ class Scatterplot(View):
             row for row in front if np.isfinite(xs[row]) and np.isfinite(ys[row])
         ]  # a log axis has no place for all
         self._sources["front"].data = {"x": xs[front], "y": ys[front]}
-        named = [{"x": float(xs[row]), "y": float(ys[row]), "text": results.text.short_name(row)} for row in front]
-        self.named = named if len(named) <= _MOST_NAMED else []
+        few = front if len(front) <= _MOST_NAMED else []
+        names = results.text.short_names([results.keys[row] for row in few])
+        self.named = [
+            {"x": float(xs[row]), "y": float(ys[row]), "text": name} for row, name in zip(few, names, strict=True)
+        ]
 
     def _draw_bars(self, xs: np.ndarray, ys: np.ndarray) -> None:
         results, state = self.session.results, self.state

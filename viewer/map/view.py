@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from viewer.format.palette import kind_color, scale
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
-from viewer.map.drawing import Looks, draw
+from viewer.map.drawing import Looks, Words, draw
 from viewer.map.figures import map_plot
 from viewer.map.layout import Layout
 from viewer.session.choices import choices
@@ -127,9 +127,8 @@ class ModelMap(View):
             shown=choices(results).shown(state),
             ground=_GROUND[self.session.dark],
         )
-        drawing = draw(
-            self._layout(), results.forest, results.row, looks, lambda node: results.text.telling_text(node.brief)
-        )
+        words = Words(results.text.name, lambda node: results.text.telling_text(node.brief))
+        drawing = draw(self._layout(), results.forest, results.row, looks, words)
         self._index = drawing.index
         # an echo of a selection must not be taken for a person's: indices mean other models now
         self._echo = True

@@ -88,7 +88,7 @@ class Budgets(SideView):
             goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
             best={
                 "key": results.keys[best],
-                "name": results.forest[results.keys[best]].label,
+                "name": results.text.name(results.keys[best]),
                 "value": results.show(goal, best),
             }
             if best is not None

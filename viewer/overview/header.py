@@ -85,14 +85,18 @@ class Header(View):
 
     def _search(self, message: Mapping[str, Any]) -> None:
         text = str(message.get("text", "")).strip()
-        matches = search_models(self.session.results.forest, text) if text else []
+        results = self.session.results
+        matches = search_models(results.forest, text, results.text.name) if text else []
         models = self.session.known(matches)
         if message.get("submitted") and models:
             self.state.pick(models)
             self.session.send("bring", models[0])
             self.session.send("panes", {"found": self.draw_found()})
             return
-        hits = [{"key": key, "name": self.session.results.forest[key].name} for key in matches[:_MOST_HITS]]
+        hits = [
+            {"key": key, "name": results.text.name(key), "path": results.forest[key].name}
+            for key in matches[:_MOST_HITS]
+        ]
         markup = render("found", text=text, hits=hits, more=max(0, len(matches) - _MOST_HITS))
         self.session.send("panes", {"found": markup})
 

@@ -98,7 +98,7 @@ def _share(value: float, start: float, stop: float) -> float:
 
 def _step(results: Results, metric: str, goal: str, step: Bought) -> dict[str, str]:
     key = results.keys[step.row]
-    name, budget = results.forest[key].label, results.show_value(metric, step.budget)
+    name, budget = results.text.name(key), results.show_value(metric, step.budget)
     value = results.show_value(goal, step.value)
     return {
         "key": key,

@@ -91,7 +91,8 @@ class TableView(View):
         results = self.session.results
         return {
             "key": node.key,
-            "name": node.name,
+            "name": results.text.name(node.key),
+            "path": node.name,
             "operation": node.op.replace("_", " "),
             "telling": results.text.telling_text(node.brief),
             "made_by": f"{node.op.replace('_', ' ')} {results.text.parameters_text(node)}",
@@ -127,8 +128,9 @@ class TableView(View):
 
     def _text_key(self, order: str, row: int) -> tuple[Any, ...]:
         key = self.session.results.keys[row]
-        node = self.session.results.forest[key]
-        return natural_key(self.session.results.text.operation(key) if order == " op" else node.name)
+        return natural_key(
+            self.session.results.text.operation(key) if order == " op" else self.session.results.text.name(key)
+        )
 
     def _heading(self, order: str, label: str, kind: str) -> dict[str, Any]:
         here = self.state.order == order
@@ -168,7 +170,7 @@ class TableView(View):
         write = csv.writer(text).writerow
         names = [metric.name for metric in results.metrics]
         write(
-            ["model_key", "name", "parent_key", "operation", "parameters"]
+            ["model_key", "model", "name", "parent_key", "operation", "parameters"]
             + [title for name in names for title in (name, f"{name} low", f"{name} high")]
         )
         for row in rows:
@@ -177,7 +179,14 @@ class TableView(View):
             write(
                 [
                     _safe(cell)
-                    for cell in (node.key, node.name, node.parent or "", node.op, results.text.parameters_text(node))
+                    for cell in (
+                        node.key,
+                        results.text.name(node.key),
+                        node.name,
+                        node.parent or "",
+                        node.op,
+                        results.text.parameters_text(node),
+                    )
                 ]
                 + ["" if not np.isfinite(v) else repr(float(v)) for v in numbers]
             )

@@ -172,6 +172,7 @@ def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:
         "SELECT model_key, parent_key, name, title, op, kind, params, notes, recipe FROM models"
         " ORDER BY created_at, depth, name"
     ).fetchall()
+    seeds = _seeds(db)
     return [
         Node(
             key=key,
@@ -182,10 +183,21 @@ def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:
             kind=kind,
             params=json.loads(params),
             order=float(order),
-            notes={"recipe": recipe, **json.loads(notes)},
+            notes={"recipe": recipe, **seeds.get(key, {}), **json.loads(notes)},
         )
         for order, (key, parent, name, title, op, kind, params, notes, recipe) in enumerate(rows)
     ]
+
+
+def _seeds(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """Model key -> the seed of the recipe that it was made with, as a note; none where several seeds give the same model."""
+    rows = db.execute(
+        "SELECT model_key, any_value(seed) FROM ("
+        " SELECT s.model_key, coalesce(try_cast((r.config ->> '$.recipe.seed') AS BIGINT), 0) AS seed"
+        " FROM steps s JOIN runs r USING (run_id) WHERE s.job = 'operation' AND (r.config -> 'recipe') IS NOT NULL"
+        ") GROUP BY 1 HAVING count(DISTINCT seed) = 1"
+    ).fetchall()
+    return {key: {"seed": seed} for key, seed in rows}
 
 
 def _steps_without_model(db: duckdb.DuckDBPyConnection, model_keys: set[str]) -> list[Node]:
