@@ -35,8 +35,7 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
     rows = [
         {
             "label": results.label(metric.name),
-            "value": results.show(metric.name, results.row[node.key], interval=True),
-            **(results.change(metric.name, node.key, parent) if against else {"change": "", "tone": ""}),
+            **results.figure(metric.name, node.key, parent if against else None),
         }
         for metric in (results.primary if exists else [])
     ]

@@ -54,10 +54,7 @@ class Compare(View):
         return {
             "label": results.label(metric),
             "base": results.show(metric, results.row[base], interval=True),
-            "cells": [
-                {"value": results.show(metric, results.row[key], interval=True), **results.change(metric, key, base)}
-                for key in others
-            ],
+            "cells": [results.figure(metric, key, base) for key in others],
         }
 
     def _base(self, message: Mapping[str, Any]) -> None:

@@ -46,7 +46,7 @@ class Details(SideView):
         return self._several(self.session.known(picked_keys))
 
     def _best(self) -> dict[str, Any] | None:
-        """Return the models worth a look before any is selected: within the budget, those that no other beats.
+        """Return the models worth a look before any is selected: within the budget, those that no other measurably beats.
 
         Best first, by the upright axis; of many, some from the whole length of the front.
         """

@@ -22,6 +22,9 @@ __all__ = [
     "format_value",
 ]
 
+_CLOCKS = {Pairing.WALL_TIME: "wall", Pairing.CPU_TIME: "cpu"}
+_TIMED = frozenset({"ms", "s", "1/s", "x"})
+"""Units of costs that a clock told."""
 _DEFAULT = ".3g"
 _LONGEST = 10**15
 _TELLING = 1000
@@ -49,6 +52,13 @@ class MetricInfo:
     def label(self) -> str:
         """The name as people write it: `latency_p50` is "latency p50"."""
         return self.name.replace("_", " ")
+
+    @property
+    def clock(self) -> str:
+        """Which clock it was taken by: `wall`, `cpu`, or none."""
+        if self.pairing in _CLOCKS:
+            return _CLOCKS[self.pairing]
+        return "wall" if self.role is MetricRole.COST and self.unit in _TIMED else ""
 
     @property
     def is_share(self) -> bool:

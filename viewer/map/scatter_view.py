@@ -105,7 +105,11 @@ class Scatterplot(View):
             if front
             else f"No Pareto front{within}"
         )
-        why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
+        why = (
+            f"No other model measurably has {' or '.join(directions)} without being measurably worse in the other"
+            if directions
+            else "Neither metric has a better end"
+        )
         labels = [
             {"key": results.keys[row], "name": results.text.name(results.keys[row])} for row in front[:_MOST_NAMED]
         ]
@@ -116,6 +120,7 @@ class Scatterplot(View):
             can_dim=bool(front),
             dim=state.dim_dominated,
             missing=self._absent(),
+            unsure=int(self._unsure().sum()),
             named=labels,
         )
 
@@ -160,6 +165,7 @@ class Scatterplot(View):
             ),
             "color": packed(appearance(results).rgb(choices(results).metric("color", state), dark=self.session.dark)),
             "alpha": np.where(choices(results).shown(state), 0.9, FAINT).astype(np.float32),
+            "marker": np.where(self._unsure(), "diamond", "circle").tolist(),
             "key": results.keys,
             "parent": results.parent_rows,
         }
@@ -189,13 +195,24 @@ class Scatterplot(View):
         ends = [column.low, column.high] if len(results.keys) <= _MOST_BARS else []
         return np.concatenate([appearance(results).ends(metric), *ends])
 
+    def _unsure(self) -> np.ndarray:
+        """Return of which rows one of the axes' figures was timed roughly or while others used the machine."""
+        results = self.session.results
+        metrics = (choices(results).metric(axis, self.state) for axis in ("x", "y"))
+        unsure: np.ndarray = np.logical_or.reduce([results.unsure(metric) for metric in metrics])
+        return unsure
+
     def _draw_front(self, xs: np.ndarray, ys: np.ndarray) -> None:
-        """Draw the line; the page draws those names that meet no other."""
+        """Draw the line through the best of the bare values; the page draws those names of the front that meet no other."""
         results, front = self.session.results, self.front()
         front = [
             row for row in front if np.isfinite(xs[row]) and np.isfinite(ys[row])
         ]  # a log axis has no place for all
-        self._sources["front"].data = {"x": xs[front], "y": ys[front]}
+        metrics = [choices(results).metric(axis, self.state) for axis in ("x", "y")]
+        among = np.zeros(len(results.keys), dtype=bool)
+        among[front] = True
+        line = results.ranking.outline(metrics[0], metrics[1], among)
+        self._sources["front"].data = {"x": xs[line], "y": ys[line]}
         few = front if len(front) <= _MOST_NAMED else []
         names = results.text.short_names([results.keys[row] for row in few])
         self.named = [

@@ -71,7 +71,6 @@ class Budgets(SideView):
         passing = results.ranking.passing(state.filters)
         goal = choices(results).metric("goal", state)
         used = [metric for metric, _, _ in state.filters]
-        best = results.ranking.best(goal, passing)
         return render(
             "budgets",
             metrics=results.choices,
@@ -86,13 +85,7 @@ class Budgets(SideView):
             goal=goal,
             goal_label=results.label(goal),
             goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
-            best={
-                "key": results.keys[best],
-                "name": results.text.name(results.keys[best]),
-                "value": results.show(goal, best),
-            }
-            if best is not None
-            else None,
+            best=self._best(goal, passing),
             tightest=self._tightest(),
             budgets=[
                 {
@@ -104,6 +97,18 @@ class Budgets(SideView):
             ],
             relaxing=relaxing(results, state),
         )
+
+    def _best(self, goal: str, passing: np.ndarray) -> dict[str, Any] | None:
+        results = self.session.results
+        best = results.ranking.best(goal, passing)
+        if best is None:
+            return None
+        return {
+            "key": results.keys[best.row],
+            "name": results.text.name(results.keys[best.row]),
+            "value": results.show(goal, best.row, interval=True),
+            "alike": [(results.keys[row], results.text.name(results.keys[row])) for row in best.alike],
+        }
 
     def _value_text(self, field: str, text: str) -> str:
         return self._rejection.text if self._rejection is not None and self._rejection.field == field else text

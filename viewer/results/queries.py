@@ -96,6 +96,8 @@ class Snapshot:
     """Model key -> what failed when the model was measured."""
     lints: Mapping[str, list[ModelLint]] = field(default_factory=dict)
     """Model key -> what is odd about it."""
+    unsure: Mapping[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
+    """(target, device, clock) -> models whose time by that clock was taken roughly, or while others used the machine."""
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -118,6 +120,7 @@ def load_snapshot(path: Path) -> Snapshot:
             running=_running(db),
             trouble=_trouble(db),
             lints=_lints(db),
+            unsure=_unsure(db),
         )
     finally:
         db.close()
@@ -165,6 +168,21 @@ def speedups(path: Path, context: Setting) -> dict[tuple[str, str, str], tuple[f
             [context.target, context.device],
         ).fetchall()
     return {(key, against, clock): (ratio, low, high) for key, against, clock, ratio, low, high in rows}
+
+
+def _unsure(db: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str], frozenset[str]]:
+    """Others on the machine lengthen what the wall clock tells, hardly what the processor's does."""
+    rows = db.execute(
+        "SELECT target, device, model_key, bool_or(rough), bool_or(contended) FROM timings"
+        " WHERE scenario = 'single_stream' AND batch_size = 1 AND threads = 1 GROUP BY ALL"
+    ).fetchall()
+    unsure: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for target, device, key, rough, contended in rows:
+        if rough or contended:
+            unsure[target, device, "wall"].add(key)
+        if rough:
+            unsure[target, device, "cpu"].add(key)
+    return {clock: frozenset(keys) for clock, keys in unsure.items()}
 
 
 def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:
