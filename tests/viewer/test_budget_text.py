@@ -111,7 +111,7 @@ RARE = {spec.name: np.array([1.0, *[math.nan if spec.name == "latency_p99" else 
 @pytest.mark.parametrize(
     ("typed", "hint"),
     [
-        ("latency", "Did you mean 'latency p50' or 'latency p90'?"),
+        ("laten", "Did you mean 'latency p50' or 'latency p90'?"),
         ("latncy p9", "Did you mean 'latency p90'?"),
         ("acc", "Did you mean 'accuracy', 'accuracy drop' or 'top5 accuracy'?"),
         ("acc wor", "Did you mean 'worst accuracy'?"),
@@ -196,3 +196,31 @@ def test_what_is_written_reads_the_same_whatever_the_metrics_are_called(drawn):
     assert [(b.metric, b.low, b.high) for b in found] == [
         (b.metric, *(None if end is None else pytest.approx(end, rel=1e-5) for end in (b.low, b.high))) for b in budgets
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("latency <= 10 ms", ("latency_p50", 10.0)),
+        ("size <= 25 MB", ("file_bytes", 25e6)),
+        ("SPEED <= 2", ("speedup", 2.0)),
+        ("params <= 1M", ("parameters", 1e6)),
+        ("memory <= 1 GB", ("peak_memory", 1e9)),
+    ],
+)
+def test_the_obvious_words_are_understood(text, expected):
+    units = {"latency_p50": "ms", "latency_p90": "ms", "file_bytes": "B", "ideal_sparse_bytes": "B", "peak_memory": "B",
+             "speedup": "x", "speedup_to_parent": "x", "parameters": "", "latency_p99": "ms"}  # fmt: skip
+    (budget,) = parse_budgets(text, [MetricInfo(name, unit) for name, unit in units.items()])
+    assert (budget.metric, budget.high) == expected
+
+
+@pytest.mark.parametrize("name", ["Model Size", "size", "file_bytes", "Peak Memory"])
+def test_bytes_may_be_typed_where_an_imported_file_gives_no_unit(name):
+    spec = MetricInfo(name, "", ".3~s")
+    assert parse_budgets(f"{name} <= 25 MB", [spec]) == [Budget(name, high=25e6)]
+    assert parse_bound("1.5 KiB", "low", spec) == 1536.0
+    with pytest.raises(BudgetError, match="the unit 'MB' does not fit"):
+        parse_bound("25 MB", "high", MetricInfo("parameters"))
+    with pytest.raises(BudgetError, match="the unit 'ms' does not fit"):
+        parse_bound("25 ms", "high", spec)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from viewer.format.metrics import exact_value
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.overview.budget_text import (
@@ -30,6 +31,8 @@ from viewer.session.view import RESULTS, Action, SideView
 
 __all__ = ["Budgets"]
 
+_NEAR, _NEAR_SHARE = 0.05, 0.01
+"""Who misses by so little of the bound, or by so much of the whole, is worth a mention beside those that pass."""
 _TYPED = "budget-text"
 """Id of the field that has the whole budget."""
 
@@ -87,6 +90,7 @@ class Budgets(SideView):
             goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
             best=self._best(goal, passing),
             tightest=self._tightest(),
+            near=self._near_miss(some=bool(passing.any())),
             budgets=[
                 {
                     "name": name,
@@ -108,6 +112,31 @@ class Budgets(SideView):
             "name": results.text.name(results.keys[best.row]),
             "value": results.show(goal, best.row, interval=True),
             "alike": [(results.keys[row], results.text.name(results.keys[row])) for row in best.alike],
+        }
+
+    def _near_miss(self, *, some: bool) -> dict[str, str] | None:
+        """Name the model that misses the budget by least; where others pass, only if that is hardly anything."""
+        results = self.session.results
+        miss = results.ranking.near_miss(self.state.filters)
+        if miss is None:
+            return None
+        metric, value = miss.budget.metric, float(results.values(miss.budget.metric)[miss.row])
+        below = miss.budget.low is not None and value < miss.budget.low
+        bound = miss.budget.low if below else miss.budget.high
+        assert bound is not None
+        distance, share = abs(value - bound), results.spec(metric).is_share
+        relative = distance if share or bound == 0 else distance / abs(bound)
+        if some and relative > (_NEAR_SHARE if share else _NEAR):
+            return None
+        far = (
+            f"{_rounded(100 * relative)} {'pp' if share else '%'}"
+            if share or bound
+            else exact_value(distance, results.spec(metric))
+        )
+        return {
+            "key": results.keys[miss.row],
+            "name": results.text.name(results.keys[miss.row]),
+            "text": f"{results.label(metric)} {exact_value(value, results.spec(metric))}, {far} {'below' if below else 'above'}",
         }
 
     def _value_text(self, field: str, text: str) -> str:
@@ -232,7 +261,8 @@ class Budgets(SideView):
         self.session.send("values", {metric: results.values(metric) for metric, _, _ in state.filters})
         dimmed = choices(results).undominated(state) if state.dim_dominated else None
         visible = None if dimmed is None else dimmed.astype(np.uint8)
-        self.session.send("filters", {"ranges": [list(each) for each in state.filters], "visible": visible})
+        ranges = [[budget.metric, budget.low, budget.high] for budget in results.ranking.judged(state.filters)]
+        self.session.send("filters", {"ranges": ranges, "visible": visible})
 
     def _type(self, message: Mapping[str, Any]) -> None:
         """The whole budget was typed: what it does not name is no longer bounded."""
@@ -342,6 +372,10 @@ class Budgets(SideView):
 
 def _bound(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"  # noqa: PLR2004 - two digits
 
 
 def _fraction(edges: list[float], value: float) -> float:

@@ -13,7 +13,6 @@ from viewer.format.natural_order import natural_key
 from viewer.format.templates import render
 from viewer.results.lineage import Node
 from viewer.results.queries import sql_of_table
-from viewer.results.ranking import budgets
 from viewer.session.messages import whole_number
 from viewer.session.view import Action, View
 
@@ -201,7 +200,7 @@ class TableView(View):
             self.session.results.context,
             order,
             descending=self.state.descending,
-            within=budgets(self.state.filters) if self.state.within else (),
+            within=self.session.results.ranking.judged(self.state.filters) if self.state.within else (),
         )
         self.session.send("copy", query)
 

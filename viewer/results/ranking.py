@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from viewer.format.metrics import Better, Pairing
-from viewer.results.budget import Budget, Range, passing, sentence, tightest
+from viewer.results.budget import Budget, Range, judged, nearest, passing, sentence, tightest
 from viewer.results.pareto import Bought, best_within, front
 
 if TYPE_CHECKING:
     from viewer.results.results import Results
 
-__all__ = ["Best", "Ranking", "budgets"]
+__all__ = ["Best", "Miss", "Ranking", "budgets"]
 
 _MOST_VERDICTS = 2000
 _FAR = 2.0
@@ -29,6 +29,14 @@ class Best:
     row: int
     alike: tuple[int, ...]
     """Rows of the others that cannot be told apart from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A model that misses a budget."""
+
+    row: int
+    budget: Budget
 
 
 def budgets(filters: Iterable[Range]) -> list[Budget]:
@@ -45,7 +53,26 @@ class Ranking:
 
     def passing(self, filters: Iterable[Range]) -> np.ndarray:
         """Return which rows satisfy all filters; one without a value satisfies none on it."""
-        return passing(budgets(filters), self._results.columns_by_name, len(self._results.keys))
+        return passing(self.judged(filters), self._results.columns_by_name, len(self._results.keys))
+
+    def judged(self, filters: Iterable[Range]) -> list[Budget]:
+        """Return the filters as they judge: by what is shown."""
+        return [judged(budget, self._results.spec(budget.metric)) for budget in budgets(filters)]
+
+    def near_miss(self, filters: Iterable[Range]) -> Miss | None:
+        """Return the sound model that misses one budget alone, by the least of the values' spread; None if there is none."""
+        results, asked = self._results, list(filters)
+        bounds = self.judged(asked)
+        best: tuple[float, Miss] | None = None
+        for at, budget in enumerate(bounds):
+            values = results.values(budget.metric)
+            others = passing([*bounds[:at], *bounds[at + 1 :]], results.columns_by_name, len(results.keys))
+            among = others & results.sound & ~self.passing([asked[at]]) & np.isfinite(values)
+            if among.any():
+                row, share = nearest(budget, values, among)
+                if best is None or share < best[0]:
+                    best = share, Miss(row, budgets(asked)[at])
+        return best[1] if best else None
 
     def verdicts(self, metric: str, row: int) -> np.ndarray:
         """Return which models are measurably better (1) or worse (-1) than that of a row: int8 (N,).
@@ -138,4 +165,7 @@ class Ranking:
 
     def tightest(self, filters: Iterable[Range]) -> Budget | None:
         """Return the filter without which most models would pass, if none passes all."""
-        return tightest(budgets(filters), self._results.columns_by_name, len(self._results.keys))
+        chosen = list(filters)
+        bounds = self.judged(chosen)
+        found = tightest(bounds, self._results.columns_by_name, len(self._results.keys))
+        return None if found is None else budgets(chosen)[bounds.index(found)]
