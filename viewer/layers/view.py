@@ -184,7 +184,9 @@ class Layers(View):
         if key == self.state.layers.order:
             self._change(l_descending=not self.state.layers.descending)
         elif key in ("", "name", "size") or self.session.known([key]):
-            self._change(l_order=key, l_descending=key != "name")
+            self._change(
+                l_order=key, l_descending=key == "size" or (key != "name" and _worst_is_most(self.state.layers.by))
+            )
 
     def _by(self, message: Mapping[str, Any]) -> None:
         value = str(message.get("value"))
@@ -195,8 +197,7 @@ class Layers(View):
                 if self.session.known([self.state.layers.order])
                 else (compared.others or compared.models)[0]
             )
-            # little signal is the bad end
-            self._change(l_by=value, l_order=order, l_descending=value not in ("sqnr_db", "cosine"))
+            self._change(l_by=value, l_order=order, l_descending=_worst_is_most(value))
 
     def _flag(self, message: Mapping[str, Any]) -> None:
         flag(self.session, self._notes, message, kinds=("layer", "model"))
@@ -225,6 +226,11 @@ class Layers(View):
         for note in self._notes.all():
             write(["note", note.kind, _safe(note.about), _safe(note.who), note.when, _safe(note.why)])
         return text.getvalue()
+
+
+def _worst_is_most(number: str) -> bool:
+    """Whether much of a number is its bad end; of the signal that is left, little is."""
+    return number not in ("sqnr_db", "cosine")
 
 
 def _listed(keys: Sequence[str], names: Mapping[str, str]) -> str:
