@@ -246,8 +246,8 @@ ANSWERS = {
     "l_export": ({}, {}, "save", lambda file: "stem.conv.weight" in file["text"]),
 }  # fmt: skip
 """Kind of message that leaves the state alone -> the state, what the page says, and what it is answered."""
-SELECTS = {"front_all"}
-"""Depends on what the front is: the test of the front has it."""
+SELECTS = {"front_all", "clean"}
+"""What they select depends on figures and lineages: the tests of the front and of confounded selections have it."""
 
 
 def prepared(request, kind, before):

@@ -153,6 +153,8 @@ _BLANK: dict[str, Any] = {
     "card": "",
     "count": 0,
     "sentence": "",
+    "confounded": False,
+    "clean": 0,
     "buttons": [],
     "colors": [],
     "color_name": "",
