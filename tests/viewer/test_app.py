@@ -443,3 +443,15 @@ def test_no_identifier_is_taken_for_a_word(tmp_path):
     assert "magnitude prune" in words
     assert "_" not in words
     assert not re.search(r"\bnone \d", words), "a chip says what is absent"
+
+
+def test_a_hit_of_the_search_shows_what_it_names_also_a_step_that_failed(app, page):
+    failed = key_of("failed-0")
+    found = page.say("search", text="failed")["panes"]["found"]
+    assert failed in found
+    update = page.say("find", key=failed)
+    assert app.state.selected == [failed]
+    assert update["bring"] == failed
+    assert "shapes do not match in layer conv1" in update["panes"]["side"]
+    assert page.say("find", key="unknown")["panes"]["found"] == ""
+    assert app.state.selected == [failed]

@@ -58,7 +58,7 @@ class Bar:
     width: float
     height: float
     end: float
-    """Where the value is on the scale."""
+    """The value's place on the scale."""
     text: str
     text_x: float
     low: float | None

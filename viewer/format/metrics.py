@@ -61,7 +61,7 @@ class MetricInfo:
 
     @property
     def clock(self) -> str:
-        """Which clock it was taken by: `wall`, `cpu`, or none."""
+        """The clock that told it, `wall` or `cpu`; empty if none did."""
         if self.pairing in _CLOCKS:
             return _CLOCKS[self.pairing]
         return "wall" if self.role is MetricRole.COST and self.unit in _TIMED else ""

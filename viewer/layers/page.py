@@ -71,12 +71,12 @@ class LayerPage:
     @cached_property
     def types(self) -> dict[str, str]:
         """Site -> type of its module, as the base has it, else as any model has it."""
-        flags: dict[str, str] = {}
+        types: dict[str, str] = {}
         for model in self.models:
             for key, site in self._of(model).items():
-                flags.setdefault(key[2], site.module_type)
-                flags.setdefault(site.module, site.module_type)
-        return flags
+                types.setdefault(key[2], site.module_type)
+                types.setdefault(site.module, site.module_type)
+        return types
 
     @property
     def all_types(self) -> list[str]:

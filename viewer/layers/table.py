@@ -59,7 +59,7 @@ _STEP = 10
 WIDTH, HEIGHT = _STEP * (ROWS - 1), 200
 """Of the box that histograms are drawn in."""
 INSIDE = _STEP, WIDTH - _STEP
-"""Where the bins between the limits begin and end; what is below and above stands beside them."""
+"""Ends of the bins between the limits; what is below and above stands beside them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Words:
-    """What is written beside the marks."""
+    """The words beside the marks."""
 
     name: Callable[[str], str]
     """Of a model, by its key."""

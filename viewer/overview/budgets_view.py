@@ -32,7 +32,7 @@ from viewer.session.view import RESULTS, Action, SideView
 __all__ = ["Budgets"]
 
 _NEAR, _NEAR_SHARE = 0.05, 0.01
-"""Who misses by so little of the bound, or by so much of the whole, is worth a mention beside those that pass."""
+"""Misses of at most so much of the bound, or of the whole, are worth a mention beside the models that pass."""
 _TYPED = "budget-text"
 """Id of the field that has the whole budget."""
 
@@ -146,16 +146,14 @@ class Budgets(SideView):
         """Return a budget that about half of the models meet on each of two metrics."""
         results = self.session.results
         metrics = [metric for metric in results.primary if results.direction(metric.name)]
-        choices_now = dict.fromkeys(choices(results).metric(field, self.state) for field in ("goal", "size"))
-        histograms = []
-        for metric in [metric for metric in metrics if metric.name in choices_now]:
+        shown = {choices(results).metric(field, self.state) for field in ("goal", "size")}
+        examples = []
+        for metric in [metric for metric in metrics if metric.name in shown]:
             finite = results.values(metric.name)[np.isfinite(results.values(metric.name))]
             if finite.size:
                 middle = float(f"{np.median(finite):.2g}")
-                histograms.append(
-                    Budget(metric.name, *((middle, None) if metric.better == "higher" else (None, middle)))
-                )
-        return write_budgets(histograms, results.spec)
+                examples.append(Budget(metric.name, *((middle, None) if metric.better == "higher" else (None, middle))))
+        return write_budgets(examples, results.spec)
 
     def _tightest(self) -> str:
         results = self.session.results

@@ -101,7 +101,7 @@ class Header(View):
         self.session.send("panes", {"found": markup})
 
     def _find(self, message: Mapping[str, Any]) -> None:
-        keys = self.session.known([str(message.get("key"))])
+        keys = [key for key in [str(message.get("key"))] if key in self.session.results.forest]
         if keys:
             self.state.pick([*self.state.selected, *keys] if message.get("add") else keys)
             self.session.send("bring", keys[0])

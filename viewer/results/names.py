@@ -117,7 +117,7 @@ def _told_apart(forest: Forest, name: str, keys: list[str]) -> dict[str, str]:
 
 
 def _facts(forest: Forest, key: str) -> Facts:
-    """What may tell a model from its twins: its notes, and the parameters of its steps, the last step's first."""
+    """Return the facts that may tell a model from its twins: its notes, and the parameters of its steps, the last step's first."""
     path = forest.path(key)[::-1][:_MOST_STEPS]
     facts = {
         name: str(forest[each].notes[name])

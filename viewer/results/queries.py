@@ -364,7 +364,7 @@ def _groups(rows: Mapping[str, Any]) -> dict[tuple[str, ...], np.ndarray]:
     members: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, identity in enumerate(zip(*(rows[name] for name in names), strict=True)):
         members[identity].append(index)
-    return {identity: np.array(outcomes) for identity, outcomes in members.items()}
+    return {identity: np.array(places) for identity, places in members.items()}
 
 
 def _empty(rows: int) -> MetricColumn:

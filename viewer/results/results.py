@@ -189,7 +189,7 @@ class Results:
 
     @cached_property
     def sound(self) -> np.ndarray:
-        """Which rows may be recommended: bool (N,). Not those that always answer the same, or with NaN."""
+        """The rows that may be recommended, bool (N,): all but those that always answer the same, or with NaN."""
         broken = {key for key, lints in self.snapshot.lints.items() if any(lint.rule in _BROKEN for lint in lints)}
         return np.fromiter((key not in broken for key in self.keys), dtype=bool, count=len(self.keys))
 
