@@ -12,11 +12,11 @@ from viewer.format.metrics import Better, MetricInfo, format_value
 from viewer.results.budget import (
     Budget,
     beyond,
+    effective_budget,
     histogram,
-    judged,
     left_out,
-    nearest,
     nearest_miss,
+    nearest_row,
     passing,
     sentence,
     sql,
@@ -154,7 +154,7 @@ def test_in_words():
 
 # ---- budgets judge what they show
 def takes(low, high, spec, value):
-    return bool(passing([judged(Budget(spec.name, low, high), spec)], {spec.name: np.array([value])}, 1)[0])
+    return bool(passing([effective_budget(Budget(spec.name, low, high), spec)], {spec.name: np.array([value])}, 1)[0])
 
 
 SHOWN = {
@@ -191,14 +191,14 @@ def test_a_bound_that_nothing_is_shown_as_is_taken_as_it_is(bound):
     spec = SPECS[2]
     exact = Budget("file_bytes", None, bound + 0.123456789)
     if float(f"{exact.high:.3g}") != exact.high:
-        assert judged(exact, spec) == exact
+        assert effective_budget(exact, spec) == exact
 
 
 def test_sql_judges_alike():
     spec = SPECS[2]
     sizes = [99_000, 99_960, 100_000, 100_412, 100_499, 100_501, 101_000]
     for high in (1e5, beyond(1e5, "high")):
-        budget = judged(Budget("file_bytes", high=high), spec)
+        budget = effective_budget(Budget("file_bytes", high=high), spec)
         with duckdb.connect() as db:
             db.execute("CREATE TABLE t AS SELECT unnest(?::DOUBLE[]) AS file_bytes", [sizes])
             selected = [
@@ -209,5 +209,5 @@ def test_sql_judges_alike():
 
 def test_the_nearest_of_some_rows():
     values = np.array([1.0, 9.0, 6.0, math.nan])
-    assert nearest(Budget("a", high=5.0), values, np.array([False, True, True, True])) == (2, 1 / 8)
-    assert nearest(Budget("a", low=7.0), values, np.array([True, False, True, True])) == (2, 1 / 8)
+    assert nearest_row(Budget("a", high=5.0), values, np.array([False, True, True, True])) == (2, 1 / 8)
+    assert nearest_row(Budget("a", low=7.0), values, np.array([True, False, True, True])) == (2, 1 / 8)

@@ -105,7 +105,7 @@ def test_a_broken_model_is_never_recommended():
     results = results_of([(0.1, 0), (0.9, 0), (0.8, 0)], [(1, 0), (5, 0), (3, 0)], broken=["0"])
     assert results.ranking.front("time", "accuracy") == [2, 1]
     assert results.ranking.best("time", every(results)).row == 2
-    assert [step.row for step in results.ranking.bought("time", "accuracy", every(results))] == [2, 1]
+    assert [step.row for step in results.ranking.relaxation_steps("time", "accuracy", every(results))] == [2, 1]
     none = results_of([(0.1, 0)], [(1, 0)], broken=["0"])
     assert none.ranking.front("time", "accuracy") == []
     assert none.ranking.best("time", every(none)) is None
@@ -125,7 +125,7 @@ def test_a_rough_time_wins_nothing_until_it_is_measured():
 
 def test_a_relaxing_budget_buys_what_can_be_told_to_be_better():
     results = results_of([(0.80, 0.02), (0.81, 0.02), (0.90, 0.02)], [(1, 0), (2, 0), (3, 0)])
-    assert [step.row for step in results.ranking.bought("time", "accuracy", every(results))] == [0, 2]
+    assert [step.row for step in results.ranking.relaxation_steps("time", "accuracy", every(results))] == [0, 2]
 
 
 def test_a_change_that_is_written_as_nothing_is_no_verdict():

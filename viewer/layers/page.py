@@ -304,12 +304,12 @@ class LayerPage:
 
 def _share_axis(cells: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """Put the histograms of a row on one axis: each gets its `place` there; returns the axis's ends in words."""
-    drawn = [cell for cell in cells if cell["bars"]]
-    if not drawn:
+    with_bars = [cell for cell in cells if cell["bars"]]
+    if not with_bars:
         return "", ""
-    low, high = min(cell["limits"][0] for cell in drawn), max(cell["limits"][1] for cell in drawn)
+    low, high = min(cell["limits"][0] for cell in with_bars), max(cell["limits"][1] for cell in with_bars)
     span = (high - low) or 1.0
-    for cell in drawn:
+    for cell in with_bars:
         start, stop = cell["limits"]
         share = max((stop - start) / span, _THINNEST) if high > low else 1.0
         cell["place"] = (

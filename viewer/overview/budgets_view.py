@@ -259,7 +259,9 @@ class Budgets(SideView):
         self.session.send("values", {metric: results.values(metric) for metric, _, _ in state.filters})
         dimmed = choices(results).undominated(state) if state.dim_dominated else None
         visible = None if dimmed is None else dimmed.astype(np.uint8)
-        ranges = [[budget.metric, budget.low, budget.high] for budget in results.ranking.judged(state.filters)]
+        ranges = [
+            [budget.metric, budget.low, budget.high] for budget in results.ranking.effective_budgets(state.filters)
+        ]
         self.session.send("filters", {"ranges": ranges, "visible": visible})
 
     def _type(self, message: Mapping[str, Any]) -> None:

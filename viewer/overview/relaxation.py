@@ -39,7 +39,7 @@ def relaxing(results: Results, state: ViewState) -> dict[str, Any] | None:
         return content | {"text": f"A budget on something other than {results.label(goal)} can be relaxed here."}
     metric = state.relax if state.relax in names else names[0]
     others = results.ranking.passing([each for each in state.filters if each[0] not in (metric, goal)])
-    steps = results.ranking.bought(metric, goal, others)
+    steps = results.ranking.relaxation_steps(metric, goal, others)
     content["metric"] = metric
     if len(steps) > 1:
         return content | {"curve": _curve(results, state, metric, goal, steps)}

@@ -200,7 +200,7 @@ class TableView(View):
             self.session.results.context,
             order,
             descending=self.state.descending,
-            within=self.session.results.ranking.judged(self.state.filters) if self.state.within else (),
+            within=self.session.results.ranking.effective_budgets(self.state.filters) if self.state.within else (),
         )
         self.session.send("copy", query)
 

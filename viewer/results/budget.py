@@ -22,12 +22,12 @@ __all__ = [
     "Budget",
     "End",
     "beyond",
+    "effective_budget",
     "histogram",
     "in_words",
-    "judged",
     "left_out",
-    "nearest",
     "nearest_miss",
+    "nearest_row",
     "passing",
     "sentence",
     "sql",
@@ -83,16 +83,16 @@ def left_out(bound: float, end: End) -> float | None:
     return number if typed else None
 
 
-def judged(budget: Budget, spec: MetricInfo) -> Budget:
+def effective_budget(budget: Budget, spec: MetricInfo) -> Budget:
     """Return the budget by which models are judged as they are shown: "at most 100 kB" takes what is shown as 100 kB.
 
     A bound that no value would be shown as, such as one that was dragged, is taken as it is.
     """
-    return Budget(budget.metric, _judged_bound(budget.low, "low", spec), _judged_bound(budget.high, "high", spec))
+    return Budget(budget.metric, _effective_bound(budget.low, "low", spec), _effective_bound(budget.high, "high", spec))
 
 
 @lru_cache(maxsize=1024)
-def _judged_bound(bound: float | None, end: End, spec: MetricInfo) -> float | None:
+def _effective_bound(bound: float | None, end: End, spec: MetricInfo) -> float | None:
     if bound is None:
         return None
     number = left_out(bound, end)
@@ -107,10 +107,10 @@ def _judged_bound(bound: float | None, end: End, spec: MetricInfo) -> float | No
 def _is_shown(number: float, spec: MetricInfo) -> bool:
     """Whether a number is what some value is shown as: 100 kB, but not 123.457 kB."""
     try:
-        shown = parse_quantity(format_value(number, spec), spec.unit, share=spec.is_share)
+        number_shown = parse_quantity(format_value(number, spec), spec.unit, share=spec.is_share)
     except QuantityError:
         return False
-    return math.isclose(shown, number, rel_tol=_SAME)
+    return math.isclose(number_shown, number, rel_tol=_SAME)
 
 
 def _last_shown_alike(number: float, direction: int, spec: MetricInfo) -> float:
@@ -187,7 +187,7 @@ def _distances(budget: Budget, values: np.ndarray) -> np.ndarray:
     return distances
 
 
-def nearest(budget: Budget, values: np.ndarray, among: np.ndarray) -> tuple[int, float]:
+def nearest_row(budget: Budget, values: np.ndarray, among: np.ndarray) -> tuple[int, float]:
     """Return the row, of some that have a value, that is nearest to a budget, and by how much of the spread it misses."""
     candidates = among & np.isfinite(values)
     distances = _distances(budget, np.where(candidates, values, 0.0))
@@ -198,7 +198,7 @@ def nearest_miss(budget: Budget, values: np.ndarray) -> tuple[float, float]:
     """Return the value nearest to a budget, and by how much of the values' spread it misses; (NaN, inf) without values."""
     if not np.isfinite(values).any():
         return math.nan, math.inf
-    row, share = nearest(budget, values, np.ones(values.size, dtype=bool))
+    row, share = nearest_row(budget, values, np.ones(values.size, dtype=bool))
     return float(values[row]), share
 
 

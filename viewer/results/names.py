@@ -97,18 +97,18 @@ def _told_apart(forest: Forest, name: str, keys: list[str]) -> dict[str, str]:
     if len(keys) == 1:
         return {keys[0]: name}
     facts = {key: _facts(forest, key) for key in keys}
-    told: list[str] = []
+    telling: list[str] = []
     count = 1
     for fact in _in_order(facts.values()):
-        more = len({tuple(facts[key].get(each, "") for each in (*told, fact)) for key in keys})
+        more = len({tuple(facts[key].get(each, "") for each in (*telling, fact)) for key in keys})
         if more > count:
-            told, count = [*told, fact], more
+            telling, count = [*telling, fact], more
     length = 0 if count == len(keys) else unique_length(keys)
     return {
         key: _AND.join(
             [
                 name,
-                *(f"{fact.rpartition('/')[2]} {facts[key][fact]}" for fact in told if fact in facts[key]),
+                *(f"{fact.rpartition('/')[2]} {facts[key][fact]}" for fact in telling if fact in facts[key]),
                 *([key[:length]] if length else []),
             ]
         )

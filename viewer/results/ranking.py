@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from viewer.format.metrics import Better, Pairing
-from viewer.results.budget import Budget, Range, judged, nearest, passing, sentence, tightest
+from viewer.results.budget import Budget, Range, effective_budget, nearest_row, passing, sentence, tightest
 from viewer.results.pareto import Bought, best_within, front
 
 if TYPE_CHECKING:
@@ -53,25 +53,25 @@ class Ranking:
 
     def passing(self, filters: Iterable[Range]) -> np.ndarray:
         """Return which rows satisfy all filters; one without a value satisfies none on it."""
-        return passing(self.judged(filters), self._results.columns_by_name, len(self._results.keys))
+        return passing(self.effective_budgets(filters), self._results.columns_by_name, len(self._results.keys))
 
-    def judged(self, filters: Iterable[Range]) -> list[Budget]:
+    def effective_budgets(self, filters: Iterable[Range]) -> list[Budget]:
         """Return the filters as they judge: by what is shown."""
-        return [judged(budget, self._results.spec(budget.metric)) for budget in budgets(filters)]
+        return [effective_budget(budget, self._results.spec(budget.metric)) for budget in budgets(filters)]
 
     def near_miss(self, filters: Iterable[Range]) -> Miss | None:
         """Return the sound model that misses one budget alone, by the least of the values' spread; None if there is none."""
-        results, asked = self._results, list(filters)
-        bounds = self.judged(asked)
+        results, ranges = self._results, list(filters)
+        bounds = self.effective_budgets(ranges)
         best: tuple[float, Miss] | None = None
         for at, budget in enumerate(bounds):
             values = results.values(budget.metric)
             others = passing([*bounds[:at], *bounds[at + 1 :]], results.columns_by_name, len(results.keys))
-            among = others & results.sound & ~self.passing([asked[at]]) & np.isfinite(values)
+            among = others & results.sound & ~self.passing([ranges[at]]) & np.isfinite(values)
             if among.any():
-                row, share = nearest(budget, values, among)
+                row, share = nearest_row(budget, values, among)
                 if best is None or share < best[0]:
-                    best = share, Miss(row, budgets(asked)[at])
+                    best = share, Miss(row, budgets(ranges)[at])
         return best[1] if best else None
 
     def verdicts(self, metric: str, row: int) -> np.ndarray:
@@ -80,29 +80,29 @@ class Ranking:
         It is 0 where a value is missing, where the two cannot be told apart, compared as on the Compare page, and where one
         of two times was taken roughly or while others used the machine.
         """
-        told = self._verdicts.get((metric, row))
-        if told is None:
+        signs = self._verdicts.get((metric, row))
+        if signs is None:
             if len(self._verdicts) >= _MOST_VERDICTS:
                 self._verdicts.clear()
-            told = self._verdicts[metric, row] = self._compare(metric, row)
-        return told
+            signs = self._verdicts[metric, row] = self._compare(metric, row)
+        return signs
 
     def _compare(self, metric: str, row: int) -> np.ndarray:
         results, column = self._results, self._results.column(metric)
         half = np.nan_to_num((column.high - column.low) / 2, nan=0.0, posinf=0.0)
         difference = np.nan_to_num(column.value - column.value[row], nan=0.0)
-        told = np.where(np.abs(difference) > np.hypot(half, half[row]), np.sign(difference), 0).astype(np.int8)
+        signs = np.where(np.abs(difference) > np.hypot(half, half[row]), np.sign(difference), 0).astype(np.int8)
         pairing = results.spec(metric).pairing
         if pairing is not Pairing.NONE:
             near = (np.abs(difference) <= _FAR * (half + half[row])) | (pairing is not Pairing.INSTANCES)
             for other in np.flatnonzero(near & np.isfinite(column.value)):
                 change = results.difference(metric, results.keys[other], results.keys[row])
                 if change is not None:
-                    told[other] = 0 if change.within_noise else np.sign(change.absolute)
+                    signs[other] = 0 if change.within_noise else np.sign(change.absolute)
         unsure = results.unsure(metric)
-        told[unsure | unsure[row]] = 0
-        told[row] = 0
-        return -told if results.better(metric) is Better.LOWER else told
+        signs[unsure | unsure[row]] = 0
+        signs[row] = 0
+        return -signs if results.better(metric) is Better.LOWER else signs
 
     def front(self, x: str, y: str, among: np.ndarray | None = None) -> list[int]:
         """Return the rows that none (of those `among`) measurably beats, by x; empty where neither metric has a better end.
@@ -143,7 +143,7 @@ class Ranking:
         alike[row] = False
         return Best(row, tuple(np.flatnonzero(alike).tolist()))
 
-    def bought(self, budget: str, goal: str, among: np.ndarray) -> list[Bought]:
+    def relaxation_steps(self, budget: str, goal: str, among: np.ndarray) -> list[Bought]:
         """Return how the best value of a goal grows as the budget on a metric relaxes: one entry per measurable improvement."""
         results = self._results
         eligible = self._eligible(among) & ~results.unsure(goal)
@@ -165,7 +165,7 @@ class Ranking:
 
     def tightest(self, filters: Iterable[Range]) -> Budget | None:
         """Return the filter without which most models would pass, if none passes all."""
-        chosen = list(filters)
-        bounds = self.judged(chosen)
-        found = tightest(bounds, self._results.columns_by_name, len(self._results.keys))
-        return None if found is None else budgets(chosen)[bounds.index(found)]
+        ranges = list(filters)
+        bounds = self.effective_budgets(ranges)
+        tight = tightest(bounds, self._results.columns_by_name, len(self._results.keys))
+        return None if tight is None else budgets(ranges)[bounds.index(tight)]

@@ -170,8 +170,8 @@ class Results:
             return {"change": f"within noise ({text})", "tone": "soft"}
         if self.unsure(metric)[[self.row[key], self.row[base or key]]].any():
             return {"change": f"timed roughly ({text})", "tone": "soft"}
-        told = any(digit in text for digit in "123456789")  # what is written as nothing is no verdict
-        return {"change": text, "tone": {True: "good", False: "bad", None: ""}[difference.improved] if told else ""}
+        is_seen = any(digit in text for digit in "123456789")  # what is written as nothing is no verdict
+        return {"change": text, "tone": {True: "good", False: "bad", None: ""}[difference.improved] if is_seen else ""}
 
     def difference(self, metric: str, key: str, other: str) -> MetricChange | None:
         """Return what a model differs by from another, as well as it is known; None where one has no value."""
