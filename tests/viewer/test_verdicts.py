@@ -205,3 +205,32 @@ def test_before_anything_is_selected_no_broken_model_is_offered(store):
         "worse",
     ]
     assert page.app.scatter.named == [] or all("stuck" not in each["text"] for each in page.app.scatter.named)
+
+
+def test_models_of_other_data_sets_are_on_no_front_of_these(tmp_path):
+    path, start = tmp_path / "results.duckdb", datetime(2026, 1, 1)
+    made = [facts.Run("r1", "study", {}, {}, {}, None, start), facts.RunEnd("r1", start, 0)]
+    made += [facts.Metric(name, unit, ".3g", better, True, "", role) for name, unit, better, role in (
+        ("accuracy", "", "higher", "quality"), ("file_bytes", "B", "lower", "size"), ("macs", "", "lower", "cost"))]  # fmt: skip
+    for name, data, size in (("a", "d1", 3e6), ("b", "d1", 2e6), ("other", "d2", 1e6), ("file", "", 2.5e6)):
+        if data:
+            made.append(facts.DatasetInfo(data, data, "image-classification", ["a", "b"], {"evaluation": 10}, {}))
+            made.append(
+                facts.Measurement(name, "ort", "", data, "accuracy", 0.9, None, None, None, "r1", start, f"a{name}")
+            )
+        made.append(facts.Model(name, None, name, "", "study", "train", 1, "base", "torch", {}))
+        for metric, value in (("file_bytes", size), ("macs", 1e9 - size)):
+            made.append(
+                facts.Measurement(name, "", "", "", metric, value, None, None, None, "r1", start, f"{metric}{name}")
+            )
+    store = Store(path)
+    store.write(made)
+    store.publish()
+    store.close()
+    page = Page(visit(path))
+    results = page.app.session.results
+    assert results.context.dataset == "d1"
+    assert [results.keys[row] for row in results.ranking.front("file_bytes", "macs")] == ["b", "file", "a"]
+    assert results.keys[results.ranking.best("file_bytes", np.ones(4, dtype=bool)).row] == "b"
+    page.app.state.change({"x": "file_bytes", "y": "macs"})
+    assert "1 of other data sets, on no front of these" in page.app.scatter.draw_front()

@@ -142,6 +142,7 @@ class Scatterplot(View):
         parts = (
             [(~measured).sum(), "not measured"],
             [(measured & ~visible).sum(), "not above 0: no place on a log axis"],
+            [(visible & self.session.results.elsewhere).sum(), "of other data sets, on no front of these"],
         )
         return ", ".join(f"{count} {why}" for count, why in parts if count)
 

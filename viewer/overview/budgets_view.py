@@ -136,7 +136,7 @@ class Budgets(SideView):
         return {
             "key": results.keys[miss.row],
             "name": results.text.name(results.keys[miss.row]),
-            "text": f"{results.label(metric)} {exact_value(value, results.spec(metric))}, {far} {'below' if below else 'above'}",
+            "text": f"{results.label(metric)} {results.show(metric, miss.row)}, {far} {'below' if below else 'above'}",
         }
 
     def _value_text(self, field: str, text: str) -> str:

@@ -98,6 +98,8 @@ class Snapshot:
     """Model key -> what is odd about it."""
     unsure: Mapping[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
     """(target, device, clock) -> models whose time by that clock was taken roughly, or while others used the machine."""
+    datasets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Model key -> data sets that it was measured on; models without such a measurement are not listed."""
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -121,6 +123,7 @@ def load_snapshot(path: Path) -> Snapshot:
             trouble=_trouble(db),
             lints=_lints(db),
             unsure=_unsure(db),
+            datasets=_datasets(db),
         )
     finally:
         db.close()
@@ -183,6 +186,13 @@ def _unsure(db: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str], frozens
         if rough:
             unsure[target, device, "cpu"].add(key)
     return {clock: frozenset(keys) for clock, keys in unsure.items()}
+
+
+def _datasets(db: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
+    rows = db.execute(
+        "SELECT model_key, list(DISTINCT dataset_key) FROM measurements WHERE coalesce(dataset_key, '') <> '' GROUP BY ALL"
+    ).fetchall()
+    return {key: frozenset(keys) for key, keys in rows}
 
 
 def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:

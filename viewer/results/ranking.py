@@ -67,7 +67,7 @@ class Ranking:
         for at, budget in enumerate(bounds):
             values = results.values(budget.metric)
             others = passing([*bounds[:at], *bounds[at + 1 :]], results.columns_by_name, len(results.keys))
-            among = others & results.sound & ~self.passing([ranges[at]]) & np.isfinite(values)
+            among = others & self._eligible(None) & ~self.passing([ranges[at]]) & np.isfinite(values)
             if among.any():
                 row, share = nearest_row(budget, values, among)
                 if best is None or share < best[0]:
@@ -156,8 +156,9 @@ class Ranking:
         return steps
 
     def _eligible(self, among: np.ndarray | None) -> np.ndarray:
-        """Return which rows may win: of some, or of all, those that are sound."""
-        return self._results.sound if among is None else self._results.sound & among
+        """Return which rows may win: of some, or of all, those that are sound and of the data set at hand."""
+        eligible: np.ndarray = self._results.sound & ~self._results.elsewhere
+        return eligible if among is None else eligible & among
 
     def filter_texts(self, filters: Iterable[Range]) -> list[str]:
         """Return each filter in words."""

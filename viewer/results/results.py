@@ -193,6 +193,14 @@ class Results:
         broken = {key for key, lints in self.snapshot.lints.items() if any(lint.rule in _BROKEN for lint in lints)}
         return np.fromiter((key not in broken for key in self.keys), dtype=bool, count=len(self.keys))
 
+    @cached_property
+    def elsewhere(self) -> np.ndarray:
+        """The rows of other experiments, bool (N,): models that were measured, but never on the data set at hand."""
+        here, datasets = self.context.dataset_key, self.snapshot.datasets
+        measured = (datasets.get(key, frozenset()) for key in self.keys)
+        away = (bool(keys) and bool(here) and here not in keys for keys in measured)
+        return np.fromiter(away, dtype=bool, count=len(self.keys))
+
     # ---- rows
     @cached_property
     def parent_rows(self) -> np.ndarray:
