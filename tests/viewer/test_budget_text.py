@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from viewer.format.metrics import Better, MetricInfo
+from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.overview.budget_text import BudgetError, parse_bound, parse_budgets, shown_units, write_bound, write_budgets
 from viewer.results.budget import Budget, beyond
 
@@ -111,7 +111,7 @@ RARE = {spec.name: np.array([1.0, *[math.nan if spec.name == "latency_p99" else 
 @pytest.mark.parametrize(
     ("typed", "hint"),
     [
-        ("laten", "Did you mean 'latency p50' or 'latency p90'?"),
+        ("latency", "Did you mean 'latency p50' or 'latency p90'?"),
         ("latncy p9", "Did you mean 'latency p90'?"),
         ("acc", "Did you mean 'accuracy', 'accuracy drop' or 'top5 accuracy'?"),
         ("acc wor", "Did you mean 'worst accuracy'?"),
@@ -204,14 +204,26 @@ def test_what_is_written_reads_the_same_whatever_the_metrics_are_called(drawn):
         ("latency <= 10 ms", ("latency_p50", 10.0)),
         ("size <= 25 MB", ("file_bytes", 25e6)),
         ("SPEED <= 2", ("speedup", 2.0)),
+        ("time <= 10 ms", ("latency_p50", 10.0)),
         ("params <= 1M", ("parameters", 1e6)),
         ("memory <= 1 GB", ("peak_memory", 1e9)),
     ],
 )
 def test_the_obvious_words_are_understood(text, expected):
-    units = {"latency_p50": "ms", "latency_p90": "ms", "file_bytes": "B", "ideal_sparse_bytes": "B", "peak_memory": "B",
-             "speedup": "x", "speedup_to_parent": "x", "parameters": "", "latency_p99": "ms"}  # fmt: skip
-    (budget,) = parse_budgets(text, [MetricInfo(name, unit) for name, unit in units.items()])
+    cost, size = MetricRole.COST, MetricRole.SIZE
+    specs = [
+        MetricInfo("latency_p99", "ms", better=Better.LOWER, role=cost),
+        MetricInfo("latency_p90", "ms", better=Better.LOWER, role=cost, pairing=Pairing.WALL_TIME),
+        MetricInfo("latency_p50", "ms", better=Better.LOWER, role=cost, pairing=Pairing.WALL_TIME, primary=True),
+        MetricInfo("ideal_sparse_bytes", "B", better=Better.LOWER, role=size),
+        MetricInfo("file_bytes", "B", better=Better.LOWER, role=size, primary=True),
+        MetricInfo("memory_of_caches", "B", better=Better.LOWER, role=size),
+        MetricInfo("peak_memory", "B", better=Better.LOWER, role=cost),
+        MetricInfo("speedup_to_parent", "x", better=Better.HIGHER, role=cost),
+        MetricInfo("speedup", "x", better=Better.HIGHER, role=cost, primary=True),
+        MetricInfo("parameters", role=size),
+    ]
+    (budget,) = parse_budgets(text, specs)
     assert (budget.metric, budget.high) == expected
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.core.errors import BouillonError
 from pipeline.core.units import Multiple, QuantityError, multiples, parse_quantity
-from viewer.format.metrics import MetricInfo, behind_value, exact_value
+from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing, behind_value, exact_value
 from viewer.results.budget import Budget, End, beyond, in_words, left_out
 
 __all__ = ["BudgetError", "check_budget", "parse_bound", "parse_budgets", "shown_units", "write_bound", "write_budgets"]
@@ -25,16 +25,15 @@ _BARE = re.compile(r"[\d.]$")
 _FIELD = re.compile(rf"\s*(?P<sign>{_SIGNS})?(?P<value>.*)", re.DOTALL)
 _ROOM = 1.00001
 _BYTES = frozenset({"size", "bytes", "memory"})
-_ALIASES = {
-    "size": ("file_bytes",),
-    "memory": ("peak_memory",),
-    "latency": ("latency_p50",),
-    "time": ("latency_p50",),
-    "speed": ("speedup",),
-    "params": ("parameters",),
-    "weights": ("parameters",),
+_MEANINGS: Mapping[str, Callable[[MetricInfo], bool]] = {
+    "size": lambda spec: spec.role is MetricRole.SIZE and _holds_bytes(spec),
+    "memory": lambda spec: spec.role is MetricRole.COST and _holds_bytes(spec),
+    "latency": lambda spec: spec.pairing is Pairing.WALL_TIME and spec.better is Better.LOWER,
+    "time": lambda spec: spec.pairing is Pairing.WALL_TIME and spec.better is Better.LOWER,
+    "speed": lambda spec: bool(spec.clock) and spec.better is Better.HIGHER,
+    "params": lambda spec: spec.name.startswith("param"),
 }
-"""Words that people use -> names of metrics that they mean, where the results have them."""
+"""Words that people use -> the metrics that they mean; of several the first primary one."""
 _MOST_NAMED = 3
 _MOST_KNOWN = 6
 
@@ -123,7 +122,12 @@ def _number(text: str, spec: MetricInfo, values: np.ndarray | None) -> float:
 
 def _unit(spec: MetricInfo) -> str:
     """Return a metric's unit; bytes where a file that was imported gives none and the name says so: "Model Size"."""
-    return "B" if not spec.unit and not spec.is_share and _BYTES & set(_words(spec.name)) else spec.unit
+    return "B" if not spec.unit and _holds_bytes(spec) else spec.unit
+
+
+def _holds_bytes(spec: MetricInfo) -> bool:
+    named_so = not spec.unit and not spec.is_share and bool(_BYTES & set(_words(spec.name)))
+    return named_so or (len(multiples(spec.unit)) > 1 and multiples(spec.unit)[0].unit == "B")
 
 
 def _largest(spec: MetricInfo, values: np.ndarray | None) -> float:
@@ -202,9 +206,9 @@ def _metric(typed: str, specs: Sequence[MetricInfo], values: Mapping[str, np.nda
     for fitting in (starting, containing):
         if len(fitting) == 1:
             return fitting[0]
-    usual = next((by_label[each] for each in _ALIASES.get(name, ()) if each in by_label), None)
-    if usual is not None:
-        return usual
+    meant = [spec for spec in specs if name in _MEANINGS and _MEANINGS[name](spec)]
+    if meant:
+        return next((spec for spec in meant if spec.primary), meant[0])
     raise BudgetError(f"There is no metric '{typed}'.{_suggestion(name, specs, values)}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from viewer.format.natural_order import natural_key
 from viewer.format.templates import render
 from viewer.results.lineage import Node
-from viewer.results.queries import sql_of_table
+from viewer.results.table_sql import sql_of_table
 from viewer.session.messages import whole_number
 from viewer.session.view import Action, View
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,6 @@ import numpy as np
 
 from pipeline.store.reader import StoreError, open_results, snapshot_id
 from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
-from viewer.results.budget import Budget, sql
 from viewer.results.lineage import Node, StepOutcome
 
 __all__ = [
@@ -24,11 +23,11 @@ __all__ = [
     "Setting",
     "Snapshot",
     "StoreError",
+    "identity_of",
     "instance_values",
     "load_snapshot",
     "snapshot_id",
     "speedups",
-    "sql_of_table",
 ]
 
 
@@ -332,11 +331,12 @@ def _contexts(db: duckdb.DuckDBPyConnection) -> list[Setting]:
 
 
 def _covers(wide: Setting, narrow: Setting) -> bool:
-    pairs = zip(_identity(wide), _identity(narrow), strict=True)
+    pairs = zip(identity_of(wide), identity_of(narrow), strict=True)
     return all(other in ("", own) for own, other in pairs)
 
 
-def _identity(context: Setting) -> tuple[str, str, str]:
+def identity_of(context: Setting) -> tuple[str, str, str]:
+    """Return target, device and data set: what tells contexts apart."""
     return context.target, context.device, context.dataset_key
 
 
@@ -362,7 +362,7 @@ def _columns(
     columns: dict[Setting, dict[str, MetricColumn]] = {context: {} for context in contexts}
     for (metric, *identity), members in sorted(groups.items(), key=lambda group: -group[0].count("")):
         for context in contexts:
-            if all(own in ("", expected) for own, expected in zip(identity, _identity(context), strict=True)):
+            if all(own in ("", expected) for own, expected in zip(identity, identity_of(context), strict=True)):
                 column = columns[context].setdefault(metric, _empty(len(keys)))
                 for name in ("value", "low", "high"):
                     getattr(column, name)[at[members]] = np.ma.filled(rows[name][members].astype(float), np.nan)
@@ -384,35 +384,3 @@ def _empty(rows: int) -> MetricColumn:
 def _running(db: duckdb.DuckDBPyConnection) -> bool:
     row = db.execute("SELECT finished_at IS NULL FROM runs ORDER BY started_at DESC LIMIT 1").fetchone()
     return bool(row and row[0])
-
-
-def sql_of_table(
-    metrics: list[str], context: Setting, order: str, *, descending: bool, within: Iterable[Budget] = ()
-) -> str:
-    """Return the query that gives the table's rows, for people to run themselves.
-
-    Args:
-        metrics: the columns, in their order.
-        context: target, machine and data set.
-        order: the column that it is sorted by; empty: none.
-        descending: the largest first.
-        within: budgets that rows must pass.
-    """
-    columns = ", ".join(["model", "op", *(_identifier(name) for name in metrics)])
-    tests = [
-        f"coalesce({name}, '') = {_literal(value)}"
-        for name, value in zip(("target", "device", "dataset_key"), _identity(context), strict=True)
-        if value
-    ]
-    tests += [sql([budget]) for budget in within]
-    where = f"\nWHERE {' AND '.join(tests)}" if tests else ""
-    by = f"\nORDER BY {_identifier(order)}{' DESC' if descending else ''} NULLS LAST" if order else ""
-    return f"SELECT {columns}\nFROM scoreboard{where}{by};"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
