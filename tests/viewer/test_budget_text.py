@@ -162,6 +162,12 @@ def test_a_drag_has_the_units_that_bounds_are_written_in(metric, value):
     assert f"{value / divisor:.6g}{unit}" == write_bound(value, "low", spec)
 
 
+def test_a_range_of_one_value_beside_a_short_number_is_no_strict_bound():
+    alone = math.nextafter(5e8, 0)
+    (budget,) = parse_budgets(write_budgets([Budget("file_bytes", alone, alone)], BY_NAME.__getitem__), SPECS)
+    assert (budget.low, budget.high) == (alone, alone)
+
+
 def test_nothing_typed_is_no_budget():
     assert parse_budgets(" ; ", SPECS) == []
 
@@ -217,7 +223,6 @@ def test_the_obvious_words_are_understood(text, expected):
         MetricInfo("latency_p50", "ms", better=Better.LOWER, role=cost, pairing=Pairing.WALL_TIME, primary=True),
         MetricInfo("ideal_sparse_bytes", "B", better=Better.LOWER, role=size),
         MetricInfo("file_bytes", "B", better=Better.LOWER, role=size, primary=True),
-        MetricInfo("memory_of_caches", "B", better=Better.LOWER, role=size),
         MetricInfo("peak_memory", "B", better=Better.LOWER, role=cost),
         MetricInfo("speedup_to_parent", "x", better=Better.HIGHER, role=cost),
         MetricInfo("speedup", "x", better=Better.HIGHER, role=cost, primary=True),
