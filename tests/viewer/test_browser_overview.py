@@ -223,6 +223,7 @@ def test_fit_brings_the_scatterplot_back(visitor):
         for _ in range(8):
             page.mouse.wheel(0, -400)
         visitor.until(f"{ranges} !== '{whole}'")
+        visitor.drawn()  # the wheel's last turns too: one that came after the click would move the plot again
         meanwhile()
         fit.click()
         visitor.until(f"{ranges} === '{whole}'")
