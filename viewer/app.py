@@ -14,7 +14,7 @@ from viewer.behaviours.view import Behaviours
 from viewer.compare.compare_view import Compare
 from viewer.compare.details_view import Details
 from viewer.compare.hover_view import HoverCard
-from viewer.format.templates import asset
+from viewer.format.templates import asset, page_template, render
 from viewer.layers.view import Layers
 from viewer.map.appearance import appearance
 from viewer.map.scatter_view import Scatterplot
@@ -135,22 +135,32 @@ class App:
         with document.models.freeze():  # one walk through all models instead of one per root
             for root in (self.map.figure, self.scatter.figure, self._bridge):
                 document.add_root(root)
+        page = self._draw_page()  # first: the header tells what failed
         panes = {name: markup for view in self._views for name, markup in view.markup().items()}
         for view in self._views:
             view.begin()
         outbox.add("state", self._shown_state())
         outbox.first()
-        document.template_variables.update(_page(panes | {"page": self._draw_page()}, self.state, self._title()))
+        document.template_variables.update(_page(panes | {"page": page}, self.state, self._title()))
         document.title = self._title()
-        document.template = _template()
+        document.template = page_template()
         document.add_periodic_callback(self._look_again, _POLL_MS)
 
     def _title(self) -> str:
         return f"Bouillon · {self.session.path.name}"
 
     def _draw_page(self) -> str:
-        page = self._pages.get(self.state.page)
-        return page.draw_page() if page is not None else ""
+        """Return the open page's markup; of one that cannot be drawn, a way back, as its address would fail again."""
+        page, markup = self._pages.get(self.state.page), ""
+        if page is not None:
+            markup = render(
+                "inside_empty",
+                title="This page cannot be drawn",
+                text="The reason is in the output of the server. The other pages are as they were.",
+            )
+            with self.session.guarded(f"The page '{self.state.page}' could not be drawn."):
+                markup = page.draw_page()
+        return markup
 
     def _changed(self, fields: Set[str]) -> None:
         changed = set(fields)
@@ -161,7 +171,8 @@ class App:
 
     def _redraw(self, changed: set[str], *, push: bool = False) -> None:
         for view in self._views:
-            view.update(changed)
+            with self.session.guarded("A part of the page could not be drawn."):
+                view.update(changed)
         page = self._pages.get(self.state.page)
         if "page" in changed or (page is not None and changed & (page.shows | {RESULTS})):
             self.session.send("panes", {"page": self._draw_page()})
@@ -175,7 +186,7 @@ class App:
     def _handle(self, kind: str, message: Mapping[str, Any]) -> None:
         action = self._actions.get(kind)
         if action is not None:
-            with self.state.together():
+            with self.session.guarded("The viewer could not do that."), self.state.together():
                 action(message)
 
     def _set(self, message: Mapping[str, Any]) -> None:
@@ -196,7 +207,7 @@ class App:
         self.state.change(accepted)
         if notices + more:
             self.session.notices = notices + more
-            self._views[0].update({RESULTS})
+            self.session.send("panes", {"notice": self.session.draw_notice()})
 
     # ---- results that are published while the page is open
     def _look_again(self) -> None:
@@ -206,10 +217,11 @@ class App:
             results = load_results(self.session.path).within(self.state.setting)
         except StoreError:
             return  # being replaced by something else: what is on the page stays
-        self.session.renew(results)
-        with self.state.together():
-            self.state.change(choices(results).accept(self.state.values(), set(PAGES))[0])
-        self._redraw({RESULTS})
+        with self.session.guarded("New results could not be shown."):
+            self.session.renew(results)
+            with self.state.together():
+                self.state.change(choices(results).accept(self.state.values(), set(PAGES))[0])
+            self._redraw({RESULTS})
         self.session.outbox.send()
 
 
@@ -226,14 +238,8 @@ def _prefers_dark(document: Document) -> bool:
     return (getattr(request, "cookies", None) or {}).get("bouillon_ground") == "dark"
 
 
-def _template() -> Any:
-    from viewer.format.templates import page_template
-
-    return page_template()
-
-
 def _plain_page(document: Document, markup: str) -> None:
-    document.template = _template()
+    document.template = page_template()
     document.title = "Bouillon"
     document.template_variables.update(
         figures=False,

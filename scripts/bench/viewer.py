@@ -22,12 +22,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from viewer.compare_selection.comparison import compare_selection
-
 from tests.studies import study, synthetic_study
 from tests.viewer.browsing import CHROMIUM, FLAGS, Visitor, served, why_not
 from tests.viewer.stores import publish
-from viewer.results.results import open_study
+from viewer.compare.comparison import compare_selection
+from viewer.results.results import load_results
 
 PROTOTYPE = {52: (1.1, 0.14, 111, 0.23), 500: (1.2, 0.25, 35, 0.56), 5000: (4.6, 3.3, 423, 2.5)}
 _TARGETS = (0, 2, 3)
@@ -171,7 +170,7 @@ def _brush(visitor: Visitor) -> float:
 
 def _comparison(results: Path) -> float:
     """Milliseconds of CPU that the slowest of 100 random selections of 16 models takes."""
-    seen = open_study(results)
+    seen = load_results(results)
     draw = random.Random(0)
     times = []
     for _ in range(100):

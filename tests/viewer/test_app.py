@@ -367,3 +367,15 @@ def test_a_metric_without_direction_has_no_front(app, page):
     page.say("set", field="x", value="Epochs")
     page.say("set", field="y", value="Epochs")
     assert app.scatter.front() == []
+
+
+def test_a_hit_of_the_search_shows_what_it_names_also_a_step_that_failed(app, page):
+    failed = key_of("failed-0")
+    found = page.say("search", text="failed")["panes"]["found"]
+    assert failed in found
+    update = page.say("find", key=failed)
+    assert app.state.selected == [failed]
+    assert update["bring"] == failed
+    assert "shapes do not match in layer conv1" in update["panes"]["side"]
+    assert page.say("find", key="unknown")["panes"]["found"] == ""
+    assert app.state.selected == [failed]

@@ -21,6 +21,7 @@ from viewer.behaviours.statistics import (
 from viewer.behaviours.table import (
     ALPHA,
     Look,
+    Order,
     cell,
     change_text,
     corrected,
@@ -234,10 +235,11 @@ def test_sorting_tells_improvements_from_regressions():
     base = np.array([0, 0, 1, 1, 1, 0], np.float32)
     found = cells(model, base, members(["a", "a", "b", "b", "c", "d"]), np.ones(6, bool))
     names = ["a", "b", "c", "d"]
-    assert order_rows(found, names, "change", descending=True, relative=False) == [0, 2, 3, 1]
-    assert order_rows(found, names, "change", descending=False, relative=False) == [1, 2, 3, 0]
-    assert order_rows(found, names, "size", descending=True, relative=False)[:2] == [0, 1]
-    assert order_rows(None, names, "change", descending=True, relative=False) == [3, 2, 1, 0]
+    assert order_rows(found, names, Order("change", True, False, "lower")) == [0, 2, 3, 1]
+    assert order_rows(found, names, Order("change", False, False, "lower")) == [1, 2, 3, 0]
+    assert order_rows(found, names, Order("size", True, False, "lower"))[:2] == [0, 1]
+    assert order_rows(found, names, Order("change", True, False, "higher")) == [1, 2, 3, 0], "what fell most is worst"
+    assert order_rows(None, names, Order("change", True, False, "lower")) == [3, 2, 1, 0]
 
 
 def test_histograms_have_zero_on_an_edge_and_lose_nothing():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from viewer.format.metrics import Better, MetricInfo
+from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.overview.budget_text import BudgetError, parse_bound, parse_budgets, shown_units, write_bound, write_budgets
 from viewer.results.budget import Budget, beyond
 
@@ -162,6 +162,12 @@ def test_a_drag_has_the_units_that_bounds_are_written_in(metric, value):
     assert f"{value / divisor:.6g}{unit}" == write_bound(value, "low", spec)
 
 
+def test_a_range_of_one_value_beside_a_short_number_is_no_strict_bound():
+    alone = math.nextafter(5e8, 0)
+    (budget,) = parse_budgets(write_budgets([Budget("file_bytes", alone, alone)], BY_NAME.__getitem__), SPECS)
+    assert (budget.low, budget.high) == (alone, alone)
+
+
 def test_nothing_typed_is_no_budget():
     assert parse_budgets(" ; ", SPECS) == []
 
@@ -196,3 +202,42 @@ def test_what_is_written_reads_the_same_whatever_the_metrics_are_called(drawn):
     assert [(b.metric, b.low, b.high) for b in found] == [
         (b.metric, *(None if end is None else pytest.approx(end, rel=1e-5) for end in (b.low, b.high))) for b in budgets
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("latency <= 10 ms", ("latency_p50", 10.0)),
+        ("size <= 25 MB", ("file_bytes", 25e6)),
+        ("SPEED <= 2", ("speedup", 2.0)),
+        ("time <= 10 ms", ("latency_p50", 10.0)),
+        ("params <= 1M", ("parameters", 1e6)),
+        ("memory <= 1 GB", ("peak_memory", 1e9)),
+    ],
+)
+def test_the_obvious_words_are_understood(text, expected):
+    cost, size = MetricRole.COST, MetricRole.SIZE
+    specs = [
+        MetricInfo("latency_p99", "ms", better=Better.LOWER, role=cost),
+        MetricInfo("latency_p90", "ms", better=Better.LOWER, role=cost, pairing=Pairing.WALL_TIME),
+        MetricInfo("latency_p50", "ms", better=Better.LOWER, role=cost, pairing=Pairing.WALL_TIME, primary=True),
+        MetricInfo("ideal_sparse_bytes", "B", better=Better.LOWER, role=size),
+        MetricInfo("file_bytes", "B", better=Better.LOWER, role=size, primary=True),
+        MetricInfo("peak_memory", "B", better=Better.LOWER, role=cost),
+        MetricInfo("speedup_to_parent", "x", better=Better.HIGHER, role=cost),
+        MetricInfo("speedup", "x", better=Better.HIGHER, role=cost, primary=True),
+        MetricInfo("parameters", role=size),
+    ]
+    (budget,) = parse_budgets(text, specs)
+    assert (budget.metric, budget.high) == expected
+
+
+@pytest.mark.parametrize("name", ["Model Size", "size", "file_bytes", "Peak Memory"])
+def test_bytes_may_be_typed_where_an_imported_file_gives_no_unit(name):
+    spec = MetricInfo(name, "", ".3~s")
+    assert parse_budgets(f"{name} <= 25 MB", [spec]) == [Budget(name, high=25e6)]
+    assert parse_bound("1.5 KiB", "low", spec) == 1536.0
+    with pytest.raises(BudgetError, match="the unit 'MB' does not fit"):
+        parse_bound("25 MB", "high", MetricInfo("parameters"))
+    with pytest.raises(BudgetError, match="the unit 'ms' does not fit"):
+        parse_bound("25 ms", "high", spec)

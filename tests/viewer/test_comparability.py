@@ -210,7 +210,7 @@ def test_what_goes_along_with_a_difference_is_said():
     nodes = [Node("a", None, "net", op="load"), *(Node(f"p{n}", "a", op="prune", params={"amount": n, "steps": n * 10,
              "scope": ["x", "y", "z", "w"][n]}) for n in range(4))]  # fmt: skip
     comparison = compare_selection(Forest(nodes), ["p0", "p1", "p2", "p3"])
-    assert comparison.sentence == "4 amounts of prune; prune scope and prune steps differ too, in step with it"
+    assert comparison.sentence == "4 amounts of prune; not all else is equal: prune scope and prune steps differ too"
 
 
 def test_dust_in_a_number_is_no_difference():

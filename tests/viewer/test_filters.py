@@ -5,11 +5,23 @@ import math
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viewer.format.metrics import Better, MetricInfo
-from viewer.results.budget import Budget, beyond, histogram, left_out, nearest_miss, passing, sentence, sql, tightest
+from viewer.format.metrics import Better, MetricInfo, format_value
+from viewer.results.budget import (
+    Budget,
+    beyond,
+    effective_budget,
+    histogram,
+    left_out,
+    nearest_miss,
+    nearest_row,
+    passing,
+    sentence,
+    sql,
+    tightest,
+)
 
 SPECS = [
     MetricInfo("accuracy", format=".1%", better=Better.HIGHER),
@@ -132,8 +144,70 @@ def test_without_values_nothing_is_near():
 
 
 def test_in_words():
-    assert sentence(Budget("accuracy", low=beyond(0.9, "low")), SPECS[0]) == "accuracy above 90.0%"
-    assert sentence(Budget("accuracy", 0.5, beyond(0.9, "high")), SPECS[0]) == "accuracy at least 50.0% and below 90.0%"
-    assert sentence(Budget("accuracy", low=0.9), SPECS[0]) == "accuracy at least 90.0%"
+    assert sentence(Budget("accuracy", low=beyond(0.9, "low")), SPECS[0]) == "accuracy above 90%"
+    assert sentence(Budget("accuracy", 0.5, beyond(0.9, "high")), SPECS[0]) == "accuracy at least 50% and below 90%"
+    assert sentence(Budget("accuracy", low=0.9), SPECS[0]) == "accuracy at least 90%"
+    assert sentence(Budget("file_bytes", high=123456.7), SPECS[2]) == "file bytes at most 123.457 kB"
     assert sentence(Budget("latency_p50", 1.0, 10.0), SPECS[1]).startswith("latency p50 from 1")
     assert sentence(Budget("latency_p50"), SPECS[1]) == "any latency p50"
+
+
+# ---- budgets judge what they show
+def takes(low, high, spec, value):
+    return bool(passing([effective_budget(Budget(spec.name, low, high), spec)], {spec.name: np.array([value])}, 1)[0])
+
+
+SHOWN = {
+    "file_bytes": [1e5, 25e6, 1e6, 999.0, 0.0],
+    "latency_p50": [10.0, 0.044, 2500.0, 9.0],
+    "accuracy": [0.9, 0.57, 1.0, 0.0, 0.001],
+    "parameters": [2.5e6, 7.0],
+}
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_a_bound_takes_what_is_shown_like_it_and_a_strict_one_leaves_it_out(data):
+    spec = data.draw(st.sampled_from(SPECS))
+    number = data.draw(st.sampled_from(SHOWN[spec.name]))
+    value = number * (1 + data.draw(st.floats(-0.02, 0.02))) + data.draw(st.sampled_from([0.0, 1e-9, -1e-9]))
+    alike = format_value(value, spec) == format_value(number, spec)
+    assert takes(None, number, spec, value) == (value <= number or alike)
+    assert takes(number, None, spec, value) == (value >= number or alike)
+    assert takes(None, beyond(number, "high"), spec, value) == (value < number and not alike)
+    assert takes(beyond(number, "low"), None, spec, value) == (value > number and not alike)
+
+
+def test_a_model_of_a_hundred_kilobytes_is_one_of_at_most_a_hundred():
+    spec = SPECS[2]
+    assert format_value(100_412, spec) == "100 kB"
+    assert takes(None, 1e5, spec, 100_412)
+    assert not takes(None, 1e5, spec, 100_512), "it is shown as 101 kB"
+    assert not takes(None, beyond(1e5, "high"), spec, 99_960), "it is not below what it is shown as"
+
+
+@given(st.floats(1, 1e9))
+def test_a_bound_that_nothing_is_shown_as_is_taken_as_it_is(bound):
+    spec = SPECS[2]
+    exact = Budget("file_bytes", None, bound + 0.123456789)
+    if float(f"{exact.high:.3g}") != exact.high:
+        assert effective_budget(exact, spec) == exact
+
+
+def test_sql_judges_alike():
+    spec = SPECS[2]
+    sizes = [99_000, 99_960, 100_000, 100_412, 100_499, 100_501, 101_000]
+    for high in (1e5, beyond(1e5, "high")):
+        budget = effective_budget(Budget("file_bytes", high=high), spec)
+        with duckdb.connect() as db:
+            db.execute("CREATE TABLE t AS SELECT unnest(?::DOUBLE[]) AS file_bytes", [sizes])
+            selected = [
+                size for (size,) in db.execute(f"SELECT file_bytes FROM t WHERE {sql([budget])} ORDER BY 1").fetchall()
+            ]
+        assert selected == [size for size in sizes if takes(None, high, spec, size)]
+
+
+def test_the_nearest_of_some_rows():
+    values = np.array([1.0, 9.0, 6.0, math.nan])
+    assert nearest_row(Budget("a", high=5.0), values, np.array([False, True, True, True])) == (2, 1 / 8)
+    assert nearest_row(Budget("a", low=7.0), values, np.array([True, False, True, True])) == (2, 1 / 8)

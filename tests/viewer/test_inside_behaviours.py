@@ -40,6 +40,17 @@ def test_classes_by_what_they_lost(page):
     assert rows[0]["count"] == "60"
 
 
+def test_the_most_harmed_come_first_whatever_the_direction_of_the_measure(page):
+    for measure in ("error", "correct", "confidence"):
+        rows, _ = page(b_measure=measure).rows()
+        assert rows[0]["name"] == HOSTILE, measure
+        rows, _ = page(b_measure=measure, b_rows="instances").rows()
+        assert {row["label"] for row in rows[:40]} == {HOSTILE}, measure
+    groups = page(b_groups=["sex", "age"], b_rows="groups").group_panel()["rows"]
+    grown = [max(float(c.change.split()[0].replace("\N{MINUS SIGN}", "-")) for c, _ in row["others"]) for row in groups]
+    assert grown == sorted(grown, reverse=True)
+
+
 def test_a_base_may_be_any_model(page):
     rows, _ = page(["pruned", "base"]).rows()
     mended = next(row for row in rows if row["name"] == HOSTILE)

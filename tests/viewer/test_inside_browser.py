@@ -273,3 +273,40 @@ def test_models_whose_files_are_gone_give_a_sentence_and_the_rest_of_the_page_wo
     assert len(v.texts(".layers tbody tr")) > 3
     settle(v, lambda: v.page.click("#l-list"))
     assert len(v.texts(".layers tbody tr")) == 5
+
+
+BEYOND = """[...document.querySelectorAll("body *")].filter((e) => {
+    if (!e.checkVisibility() || e.closest(".unseen, .skip, .holder, svg, #map-headers, .canvas")) return false;
+    const {left, right, width, height} = e.getBoundingClientRect();
+    return width && height && (right > innerWidth + 1 || left < -1);
+}).map((e) => e.outerHTML.slice(0, 80))"""
+NARROW = {
+    "overview": ("", "#map", []),
+    "table": ("page=table", ".models tbody tr", ["#menu-columns summary"]),
+    "compare": ("page=compare&selected=base,int8", ".holder tbody tr", ["#menu-export summary"]),
+    "behaviours": ("page=behaviours&selected=base,int8", ".behaviours tbody tr", ["#menu-theme summary"]),
+    "instances": ("page=behaviours&b_rows=instances", ".behaviours tbody tr", []),
+    "layers": ("page=layers&l_show=weights", ".layers tbody tr", ["#l-types summary"]),
+    "numbers of layers": ("page=layers&l_show=numbers", ".layers tbody tr", []),
+    "budgets": ("pane=budgets&filters=0.5~~accuracy", "#budget-text", []),
+}
+
+
+@pytest.mark.parametrize("width", [1024, 860, 720, 390])
+def test_every_page_can_be_read_in_a_narrow_window(visit, width):
+    v = visit("")
+    v.page.set_viewport_size({"width": width, "height": 800})
+    for name, (query, content, menus) in NARROW.items():
+        v.open(v.page.url.partition("?")[0] + "?" + query)
+        shown = v.page.locator(content).first
+        shown.scroll_into_view_if_needed()
+        box = shown.bounding_box()
+        seen = "([x, y, of]) => document.elementFromPoint(x, y)?.closest(of) != null"
+        assert v.page.evaluate(seen, [box["x"] + 5, box["y"] + 5, content]), f"{name} is where nobody sees it"
+        for menu in menus:
+            v.page.click(menu)
+        v.page.fill("#search", "e")
+        v.page.locator("#pane-found button").first.wait_for()
+        assert v.run("document.documentElement.scrollWidth <= innerWidth"), name
+        assert v.run(BEYOND) == [], name
+    assert not v.complaints

@@ -1,9 +1,12 @@
 """What stands on the page of layers, from stores with known numbers."""
 
+import re
+
 import pytest
 
 from tests.viewer.inside_stores import SITES, publish
-from viewer.layers.page import NOTHING, LayerPage, in_turn
+from tests.viewer.visits import Page, visit
+from viewer.layers.page import NOTHING, LayerPage, _share_axis, in_turn
 from viewer.layers.queries import Found, read_layer_data
 from viewer.layers.table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
 from viewer.results.notes import Notes
@@ -180,3 +183,35 @@ def test_pieces():
     assert bars([0] * ROWS) == []
     deep = tree_rows([".".join(f"m{at}" for at in range(2000))], {}, {"m0"})
     assert len(deep) == 2
+
+
+def test_histograms_of_a_row_share_their_axis():
+    def cell(low, high):
+        return {"bars": [1], "limits": (low, high)}
+
+    def placed(cell, value):
+        """Where a value stands in the box: the bins run from 10 to 330 before they are moved."""
+        low, high = cell["limits"]
+        shift, scale = map(float, re.findall(r"-?[\d.]+", cell["place"])[::2])
+        return shift + scale * (10 + 320 * (value - low) / (high - low))
+
+    cells = [cell(-1.0, 3.0), cell(0.0, 1.0), {"bars": [], "limits": (-9.0, 9.0)}]
+    assert _share_axis(cells) == ("-1", "3")
+    for each in cells[:2]:
+        for value in each["limits"]:
+            assert placed(each, value) == pytest.approx(10 + 320 * (value + 1) / 4, abs=0.1)
+    assert "place" not in cells[2]
+    constant = [cell(0.5, 0.5), cell(0.0, 1.0)]
+    _share_axis(constant)
+    assert "scale(0.0300 1)" in constant[0]["place"], "a single value is seen too"
+    assert _share_axis([]) == ("", "")
+
+
+def test_sorting_by_a_model_begins_with_the_worst(results):
+    page = Page(visit(results))
+    page.app.state.change({"page": "layers", "selected": ["base", "pruned"], "l_by": "sqnr_db"})
+    page.say("l_sort", key="pruned")
+    assert page.app.state.layers.descending is False, "little signal is bad"
+    page.app.state.change({"l_order": "", "l_by": "relative_change"})
+    page.say("l_sort", key="pruned")
+    assert page.app.state.layers.descending is True

@@ -87,3 +87,24 @@ def test_a_time_is_compared_as_it_was_in_one_session(study):
 def test_without_a_common_measurement_the_two_intervals_count(study):
     assert study.change("accuracy", "other", "base")["change"].endswith("± 2.8 pp")
     assert study.change("latency_p50", "other", "base") == {"change": "no change", "tone": ""}
+
+
+def test_of_two_times_either_may_be_the_one_that_is_compared_with(study):
+    """The recorded ratio is 1.02 (0.97 to 1.07): turned round, 1 / 1.02 (1 / 1.07 to 1 / 0.97)."""
+    difference = study.difference("latency_p50", "base", "close")
+    assert difference.absolute == pytest.approx(9.0 * 1.02 - 9.0)
+    assert difference.noise == pytest.approx(9.0 * (1.07 - 0.97) / 2)
+    assert difference.within_noise
+
+
+def test_rankings_tell_models_apart_as_comparisons_do(study):
+    row = study.row
+    for metric in ("accuracy", "latency_p50"):
+        for key in study.keys:
+            verdicts = study.ranking.verdicts(metric, row[key])
+            for other in study.keys:
+                tone = study.change(metric, other, key)["tone"] if other != key else ""
+                assert verdicts[row[other]] == {"good": 1, "bad": -1}.get(tone, 0), (metric, key, other)
+    assert study.ranking.verdicts("accuracy", row["base"])[row["close"]] == -1, "the intervals of the two overlap"
+    best = study.ranking.best("latency_p50", np.ones(3, dtype=bool))
+    assert (study.keys[best.row], [study.keys[at] for at in best.alike]) == ("close", ["base"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from viewer.map.drawing import Looks, draw
+from viewer.map.drawing import Looks, Words, draw
 from viewer.map.layout import layout
 from viewer.map.ribbons import joined, ribbons
 from viewer.results.lineage import Forest, Node
@@ -100,7 +100,7 @@ def test_ribbons_whose_colour_changes_have_more_pieces():
     forest = Forest([Node("base", None), Node("alike", "base", op="prune"), Node("other", "base", op="prune")])
     rgb = np.array([[0, 60, 200], [4, 60, 200], [200, 90, 0]])
     looks = Looks(rgb, np.ones(3), np.ones(3, dtype=bool))
-    made = draw(layout(forest), forest, {"base": 0, "alike": 1, "other": 2}, looks, lambda node: "")
+    made = draw(layout(forest), forest, {"base": 0, "alike": 1, "other": 2}, looks, Words(str, lambda node: ""))
     counts = {key: int((made.ribbons["child"] == row).sum()) for key, row in made.index.items()}
     assert counts == {"base": 0, "alike": 8, "other": 40}
 
@@ -110,7 +110,7 @@ def test_what_is_outside_the_budget_is_opaque_and_hardly_stands_out_from_the_gro
     """An opacity would add up where pieces overlap, and show as stripes."""
     forest = Forest([Node("base", None), Node("child", "base", op="prune")])
     looks = Looks(np.array([[0, 60, 200], [200, 90, 0]]), np.ones(2), np.ones(2, dtype=bool), ground)
-    made = draw(layout(forest), forest, {"base": 0, "child": 1}, looks, lambda node: "").ribbons
+    made = draw(layout(forest), forest, {"base": 0, "child": 1}, looks, Words(str, lambda node: "")).ribbons
     color, faint = (made[name].view(np.uint8).reshape(-1, 4)[:, ::-1].astype(int) for name in ("color", "faint"))
     below = np.array(list(bytes.fromhex(ground[1:])))
     assert (faint[:, 3] == 255).all()

@@ -16,6 +16,7 @@ def test_words_match_name_operation_parameters_and_key():
     assert search_models(FOREST, "sparsity=0.5") == ["k2"]
     assert search_models(FOREST, "static pruned") == ["k3"]
     assert search_models(FOREST, "k1") == ["k1"]
+    assert search_models(FOREST, "1") == [], "keys are random digits: a number would be in nearly all of them"
 
 
 def test_a_name_that_begins_so_comes_first():

@@ -20,6 +20,8 @@ def error_groups(
 ) -> dict[str, Any]:
     """Return error rates per group and model (the base first), relative increases, and tests corrected for their number.
 
+    The group whose errors grew most, in any of the models, comes first.
+
     Args:
         sheet: the answers.
         models: keys, the base first.
@@ -33,7 +35,8 @@ def error_groups(
     p, tests = corrected(per_model, inferred=inferred)
     look = Look(measure, inferred=inferred, tests=tests)
     rows = []
-    for row in np.flatnonzero(per_model[0].count).tolist():
+    growth = np.max([np.nan_to_num(part.change, nan=-np.inf) for part in per_model[1:] or per_model], axis=0)
+    for row in sorted(np.flatnonzero(per_model[0].count).tolist(), key=lambda row: -growth[row]):
         parts = [cell(part, row, look, base=at == 0, p=float(p[at, row])) for at, part in enumerate(per_model)]
         others = [
             {

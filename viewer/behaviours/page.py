@@ -28,9 +28,11 @@ from viewer.behaviours.table import (
     Brush,
     Cell,
     Look,
+    Order,
     cell,
     corrected,
     edges_of,
+    harm,
     marked,
     order_rows,
     overall,
@@ -255,10 +257,7 @@ class BehaviourPage:
         names = self.belongs.names
         place = self.columns.index(self._sorted_by)
         ordering = None if self.state.behaviours.order == "name" else self.table[place]
-        by = "value" if self._sorted_by is self.base or self.measure.of_pair else self.state.behaviours.by
-        order = order_rows(
-            ordering, names, by, descending=self.state.behaviours.descending, relative=self.state.behaviours.relative
-        )
+        order = order_rows(ordering, names, self._order())
         order = [row for row in order if self.table[0].count[row]]
         start = page_start(self.state.behaviours.start, len(order))
         flagged, (p, tests) = self.notes.of("class", self.sheet.dataset_key), self._tests(self.table)
@@ -278,8 +277,7 @@ class BehaviourPage:
         positions = np.flatnonzero(self.mask)
         if self.state.behaviours.order != "name":
             column = self._sorted_by
-            keys = column.shown[positions]
-            keys = np.abs(keys) if self.state.behaviours.by == "size" else keys
+            keys = harm(column.shown[positions], self._order())
             keys = np.where(np.isfinite(keys), -keys if self.state.behaviours.descending else keys, np.inf)
             positions = positions[np.lexsort((-self.exemplars[positions], keys))]
         elif self.state.behaviours.descending:
@@ -339,6 +337,11 @@ class BehaviourPage:
         return Look(self.measure, self.state.behaviours.relative, self._top, inferred=not self.untested, tests=tests)
 
     # ---- parts
+    def _order(self) -> Order:
+        state = self.state.behaviours
+        by = "value" if self._sorted_by is self.base or self.measure.of_pair else state.by
+        return Order(by, state.descending, state.relative, self.measure.better)
+
     @cached_property
     def _sorted_by(self) -> _Column:
         matches = [column for column in self.columns if column.key == self.state.behaviours.order]

@@ -20,11 +20,13 @@ __all__ = [
     "Brush",
     "Cell",
     "Look",
+    "Order",
     "cell",
     "change_text",
     "corrected",
     "edges_of",
     "everything",
+    "harm",
     "marked",
     "order_rows",
     "overall",
@@ -149,28 +151,44 @@ def relative_text(relative: float) -> str:
     return format_number(relative, "+.0%") if math.isfinite(relative) else "from 0"
 
 
-def order_rows(cells: Cells | None, names: Sequence[str], by: str, *, descending: bool, relative: bool) -> list[int]:
-    """Return rows in the order asked for: by the column's change (signed), its size, its value, or by name.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The order of rows."""
 
-    Rows without a number come last, either way.
+    by: str
+    """`change` (signed), its `size`, or the `value`."""
+    descending: bool
+    """The most harm first; of sizes, the largest."""
+    relative: bool
+    better: str
+    """Whether `lower` or `higher` values are better: what harms is the other direction."""
+
+
+def harm(values: np.ndarray, order: Order) -> np.ndarray:
+    """Return what rows are sorted by, so that more of it is worse, whatever the direction of the measure."""
+    if order.by == "size":
+        values = np.abs(values)
+    elif order.better == "higher":
+        values = -values
+    return values
+
+
+def order_rows(cells: Cells | None, names: Sequence[str], order: Order) -> list[int]:
+    """Return rows in an order. Those without a number come last, either way.
 
     Args:
         cells: the column that orders, or None for the names.
         names: of the rows.
-        by: `change`, `size` (of the change) or `value`.
-        descending: the largest first.
-        relative: whether changes are relative ones.
+        order: what they are sorted by.
     """
     if cells is None:
         rows = sorted(range(len(names)), key=lambda row: names[row])
-        return rows[::-1] if descending else rows
-    change = cells.relative if relative else cells.change
-    keys = {"change": change, "size": np.abs(change), "value": cells.mean}[by]
+        return rows[::-1] if order.descending else rows
+    change = cells.relative if order.relative else cells.change
+    keys = harm(cells.mean if order.by == "value" else change, order)
     finite = np.isfinite(keys)
-    order = np.lexsort((np.arange(len(keys)), -keys if descending else keys))
-    return [int(row) for row in order if finite[row]] + [
-        int(row) for row in order if not finite[row] and cells.count[row]
-    ]
+    rows = np.lexsort((np.arange(len(keys)), -keys if order.descending else keys)).tolist()
+    return [row for row in rows if finite[row]] + [row for row in rows if not finite[row] and cells.count[row]]
 
 
 def edges_of(columns: Sequence[np.ndarray]) -> np.ndarray:

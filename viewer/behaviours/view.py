@@ -18,6 +18,7 @@ from viewer.format.numbers import format_number
 from viewer.format.templates import render
 from viewer.results.notes import Notes
 from viewer.session.compared_models import ComparedModels, add_model, compared_models, drop_model, flag, set_base
+from viewer.session.messages import whole_number
 from viewer.session.state import page_fields
 from viewer.session.view import Action, View
 
@@ -82,7 +83,7 @@ class Behaviours(View):
                 "evaluation split. A run with a target in its recipe records that.",
             )
         compared = self._compared_models()
-        names = {key: self.session.results.forest[key].label for key in self.session.results.keys}
+        names = {key: self.session.results.text.name(key) for key in self.session.results.keys}
         if not compared.models:
             return render(
                 "inside_empty", title="None of these models has predictions", text=self._missing(compared, names)
@@ -179,7 +180,8 @@ class Behaviours(View):
 
     def _redraw(self) -> None:
         if self.state.page == "behaviours":
-            self.session.send("panes", {"page": self.draw_page()})
+            with self.session.guarded("What has arrived could not be drawn."):
+                self.session.send("panes", {"page": self.draw_page()})
             self.session.outbox.send()
 
     def _picture_problem(self, sheet: Sheet, page: BehaviourPage) -> list[str]:
@@ -208,7 +210,7 @@ class Behaviours(View):
         def act(message: Mapping[str, Any]) -> None:
             value: Any = str(message.get("value"))
             if field == "b_least":
-                value = max(1, int(value)) if value.isdigit() else 1
+                value = max(1, whole_number(message, "value", 1))
             allowed = getattr(self.state.parameter(field), "objects", None)
             if allowed is None or value in allowed:
                 self._change(**{field: value}, **({"b_brush": []} if field == "b_measure" else {}))
@@ -216,7 +218,7 @@ class Behaviours(View):
         return act
 
     def _attribute(self, message: Mapping[str, Any]) -> None:
-        place, value = int(message.get("place", 0)), str(message.get("value", ""))
+        place, value = whole_number(message, "place"), str(message.get("value", ""))
         groups = [*self.state.behaviours.groups[:place], *([value] if value else [])]
         rows = (
             "groups"
@@ -247,7 +249,7 @@ class Behaviours(View):
             self._change(b_rows="instances", b_class=name)
 
     def _turn(self, message: Mapping[str, Any]) -> None:
-        self.state.change({"b_from": max(0, int(message.get("start", 0)))})
+        self.state.change({"b_from": max(0, whole_number(message, "start"))})
 
     def _brush(self, message: Mapping[str, Any]) -> None:
         model, low, high = str(message.get("model")), message.get("low"), message.get("high")
@@ -275,7 +277,7 @@ class Behaviours(View):
         text = io.StringIO()
         if sheet is None or not compared.models:
             return ""
-        names = {key: self.session.results.forest[key].label for key in compared.models}
+        names = {key: self.session.results.text.name(key) for key in compared.models}
         page = BehaviourPage(sheet, self.state, compared.models, names, self._notes)
         write = csv.writer(text).writerow
         write(

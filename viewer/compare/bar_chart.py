@@ -57,6 +57,8 @@ class Bar:
     y: float
     width: float
     height: float
+    end: float
+    """The value's place on the scale."""
     text: str
     text_x: float
     low: float | None
@@ -148,6 +150,7 @@ def _bar(
         at[0],
         abs(end - zero),
         at[1],
+        end,
         show(entry.measured.value) if at[1] == _BAR else "",
         reach + 4,
         low,

@@ -28,15 +28,14 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
 
     `whole`: with everything that is odd, and what to try.
     """
-    brief = node.brief
+    brief, name = node.brief, results.text.name(node.key)
     parent = results.forest.parent(node.key)
-    against = f"against {results.forest[parent].label}" if parent is not None and parent in results.row else ""
+    against = f"against {results.text.name(parent)}" if parent is not None and parent in results.row else ""
     exists = node.key in results.row
     rows = [
         {
             "label": results.label(metric.name),
-            "value": results.show(metric.name, results.row[node.key], interval=True),
-            **(results.change(metric.name, node.key, parent) if against else {"change": "", "tone": ""}),
+            **results.figure(metric.name, node.key, parent if against else None),
         }
         for metric in (results.primary if exists else [])
     ]
@@ -47,8 +46,8 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
     )
     return render(
         "card",
-        title=node.label,
-        subtitle=node.name if node.name != node.label else "",
+        title=name,
+        subtitle=node.name if node.name != name else "",
         status=status,
         operation=node.op.replace("_", " "),
         telling=results.text.telling_text(brief),
@@ -154,6 +153,8 @@ _BLANK: dict[str, Any] = {
     "card": "",
     "count": 0,
     "sentence": "",
+    "confounded": False,
+    "clean": 0,
     "buttons": [],
     "colors": [],
     "color_name": "",

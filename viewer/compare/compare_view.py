@@ -31,9 +31,9 @@ class Compare(View):
         others = [key for key in models if key != base][:_MOST_COLUMNS]
         return render(
             "compare",
-            models=[{"key": key, "name": results.forest[key].name} for key in models],
+            models=[{"key": key, "name": results.text.name(key)} for key in models],
             base=base,
-            base_name=results.forest[base].name,
+            base_name=results.text.name(base),
             others=[self._head(key) for key in others],
             rows=[self._row(metric.name, base, others) for metric in results.metrics],
             left_out=len(models) - 1 - len(others),
@@ -42,17 +42,19 @@ class Compare(View):
     def _head(self, key: str) -> dict[str, str]:
         results, node = self.session.results, self.session.results.forest[key]
         operation = f"{node.op.replace('_', ' ')} {results.text.telling_text(node.brief)}".strip()
-        return {"key": key, "name": node.name, "operation": operation, "whole": results.text.operation(key)}
+        return {
+            "key": key,
+            "name": results.text.name(key),
+            "operation": operation,
+            "whole": results.text.operation(key),
+        }
 
     def _row(self, metric: str, base: str, others: list[str]) -> dict[str, Any]:
         results = self.session.results
         return {
             "label": results.label(metric),
             "base": results.show(metric, results.row[base], interval=True),
-            "cells": [
-                {"value": results.show(metric, results.row[key], interval=True), **results.change(metric, key, base)}
-                for key in others
-            ],
+            "cells": [results.figure(metric, key, base) for key in others],
         }
 
     def _base(self, message: Mapping[str, Any]) -> None:

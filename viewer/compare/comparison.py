@@ -47,6 +47,10 @@ class Comparison:
     sentence: str
     base: str | None
     """Key of the models' deepest common ancestor, possibly one of them."""
+    confounders: tuple[str, ...] = ()
+    """Labels of what differs too and is not drawn: what the drawn variables seem to do may be its doing."""
+    clean: tuple[str, ...] = ()
+    """The most models among which none of these differs; empty where they are fewer than two."""
 
     @property
     def encodings(self) -> tuple[Variable, ...]:
@@ -81,11 +85,19 @@ def compare_selection(forest: Forest, keys: Iterable[str]) -> Comparison:
         variables=tuple(refining),
         sentence=_sentence(forest, lineages, encodings, choice, raws),
         base=forest.common_ancestor(lineages.keys),
+        confounders=tuple(raw.label for raw in choice.unseen),
+        clean=_clean(lineages, choice.unseen),
     )
 
 
+def _clean(lineages: Lineages, unseen: Sequence[Raw]) -> tuple[str, ...]:
+    groups = _groups(lineages.keys, [raw.tokens for raw in unseen]) if unseen else []
+    largest = max(groups, key=len, default=[])
+    return tuple(largest) if len(largest) > 1 else ()
+
+
 def narrow(comparison: Comparison, selection: Mapping[str, Collection[str]]) -> list[str]:
-    """Return the models that have, of every variable with chosen values, one of these; unknown variables are ignored.
+    """Return the models that have, of every variable with selected values, one of these; unknown variables are ignored.
 
     `selection` maps ids of `comparison.variables` to labels of their values; no label means no restriction.
     """

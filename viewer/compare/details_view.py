@@ -32,6 +32,7 @@ class Details(SideView):
             "chip": self._chip,
             "refine_reset": lambda message: self.state.change({"refine": {}}),
             "refine_apply": lambda message: self.state.pick(self._refined()),
+            "clean": self._clean,
             "only": self._only,
         }
 
@@ -46,7 +47,7 @@ class Details(SideView):
         return self._several(self.session.known(picked_keys))
 
     def _best(self) -> dict[str, Any] | None:
-        """Return the models worth a look before any is selected: within the budget, those that no other beats.
+        """Return the models worth a look before any is selected: within the budget, those that no other measurably beats.
 
         Best first, by the upright axis; of many, some from the whole length of the front.
         """
@@ -68,7 +69,7 @@ class Details(SideView):
             "rows": [
                 {
                     "key": results.keys[row],
-                    "name": results.forest[results.keys[row]].label,
+                    "name": results.text.name(results.keys[row]),
                     "cells": [results.show(metric, row) for metric in dict.fromkeys(metrics)],
                 }
                 for row in best
@@ -85,12 +86,12 @@ class Details(SideView):
         left_out = f"The first {_MOST_DRAWN} of {len(in_view)} are drawn; refine the comparison to see the others."
         values = {
             "count": len(keys),
-            "sentence": comparison.sentence + ("" if in_view else ": no model has all the chosen values"),
+            "sentence": comparison.sentence.replace("_", " ")
+            + ("" if in_view else ": no model has all the selected values"),
+            "confounded": bool(comparison.confounders),
+            "clean": len(comparison.clean),
             "buttons": fold_buttons(results, self.state, keys),
-            "colors": [(_words(comparison.color, text), ink) for text, ink in inks.items()] if comparison.color else [],
-            "color_name": _name(comparison.color),
-            "x_name": _name(comparison.x),
-            "facet_name": _name(comparison.facet),
+            **_legend(comparison, inks),
             "variables": _chips(whole, refine) if len(whole.variables) > 1 else [],
             "refine_open": bool(refine),
             "refined": len(in_view) if refine else 0,
@@ -102,20 +103,26 @@ class Details(SideView):
     def _chart(
         self, metric: MetricInfo, comparison: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
     ) -> dict[str, Any]:
-        results = self.session.results
+        results, confounded = self.session.results, bool(comparison.confounders)
         entries = [
             Entry(
                 mark.key,
-                results.forest[mark.key].name,
-                _placement_text(comparison.x, mark.key),
-                comparison.color.value(mark.key) if comparison.color else "",
-                _placement_text(comparison.facet, mark.key),
+                results.text.name(mark.key),
+                results.text.name(mark.key) if confounded else _placement_text(comparison.x, mark.key),
+                comparison.color.value(mark.key) if comparison.color and not confounded else "",
+                "" if confounded else _placement_text(comparison.facet, mark.key),
                 results.measured(metric.name, mark.key),
             )
             for mark in marks
         ]
         svg = chart(entries, inks, partial(results.show_value, metric.name))
         return {"label": metric.label, "note": results.direction(metric.name), "drawn": svg}
+
+    def _clean(self, message: Mapping[str, Any]) -> None:
+        """Select those that differ in what can be drawn, and in nothing else."""
+        compared = compare_selection(self.session.results.forest, self._refined())
+        if compared.clean:
+            self.state.pick(list(compared.clean))
 
     def _refined(self) -> list[str]:
         whole = compare_selection(self.session.results.forest, self.session.known(self.state.selected))
@@ -146,12 +153,26 @@ def _words(variable: Variable, text: str) -> str:
     """Say a value so that it can be understood without the variable's name beside it."""
     if variable.kind is VariableKind.PRESENCE:
         return f"{'without' if text == NONE else 'with'} {_name(variable)}"
+    if text == NONE:
+        return "without it" if variable.kind is VariableKind.PARAMETER else "none of these"
     return text.replace("_", " ")
+
+
+def _legend(comparison: Comparison, inks: Mapping[str, str]) -> dict[str, Any]:
+    """Return what rows, colours and blocks stand for; of a confounded comparison each row is a model, and no more."""
+    if comparison.confounders:
+        return {}
+    return {
+        "colors": [(_words(comparison.color, text), ink) for text, ink in inks.items()] if comparison.color else [],
+        "color_name": _name(comparison.color),
+        "x_name": _name(comparison.x),
+        "facet_name": _name(comparison.facet),
+    }
 
 
 def _inks(comparison: Comparison) -> dict[str, str]:
     """Return a colour per value; values beyond the series share its last one, their bars have names all the same."""
-    if comparison.color is None:
+    if comparison.color is None or comparison.confounders:
         return {"": SERIES[0]}
     return {text: SERIES[min(at, len(SERIES) - 1)] for at, text in enumerate(comparison.color.values)}
 
@@ -165,6 +186,7 @@ def _chips(whole: Comparison, refine: Mapping[str, list[str]]) -> list[dict[str,
             "values": [
                 {
                     "text": text,
+                    "words": _words(variable, text),
                     "count": sum(variable.value(key) == text for key in whole.keys),
                     "chosen": text in refine.get(variable.id, ()),
                 }

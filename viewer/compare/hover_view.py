@@ -42,7 +42,7 @@ class HoverCard(View):
         results = self.session.results
         if key in results.forest:
             node = results.forest[key]
-            return node.label, model_card(results, node, hint=_hint(results, key))
+            return results.text.name(key), model_card(results, node, hint=_hint(results, key))
         bundle = appearance(results).bundle(key)
         return None if bundle is None else bundle_card(results, bundle)
 

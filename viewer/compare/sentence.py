@@ -27,7 +27,7 @@ def comparison_sentence(
     if models > lineages and not any(variable.kind is VariableKind.REPEAT for variable in variables):
         parts.append("with repeats")
     tail = [f"{lineages} of the {cells} combinations exist"] if cells > lineages else []
-    return "; ".join([", ".join(parts), *tail, _rest(variables, unseen)])
+    return "; ".join([", ".join(parts), *tail, _rest(unseen)])
 
 
 def plural(noun: str) -> str:
@@ -86,10 +86,10 @@ def _steps(variable: Variable, values: Sequence[str], *, absent: bool) -> str:
     return f"{len(variable.values)} combinations of {listing(ops)}"
 
 
-def _rest(variables: Sequence[Variable], unseen: Sequence[Raw]) -> str:
+def _rest(unseen: Sequence[Raw]) -> str:
     if not unseen:
         return "all else equal"
     names = [raw.label for raw in unseen]
     if len(names) > _MOST_NAMED:
         names = [*names[: _MOST_NAMED - 1], f"{len(names) - _MOST_NAMED + 1} other things"]
-    return f"{listing(names)} {'differs' if len(unseen) == 1 else 'differ'} too, in step with {'it' if len(variables) == 1 else 'them'}"
+    return f"not all else is equal: {listing(names)} {'differs' if len(names) == 1 else 'differ'} too"

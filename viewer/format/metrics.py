@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipeline.core.metric_kinds import Better, MetricRole, Pairing
-from pipeline.core.units import readable_multiple
+from pipeline.core.units import Multiple, readable_multiple
 from viewer.format.numbers import MISSING, FormatSpec, format_number, parse_format
 
 __all__ = [
@@ -17,13 +18,21 @@ __all__ = [
     "MetricInfo",
     "MetricRole",
     "Pairing",
+    "behind_value",
     "change",
+    "exact_value",
     "format_change",
     "format_value",
 ]
 
+_CLOCKS = {Pairing.WALL_TIME: "wall", Pairing.CPU_TIME: "cpu"}
+_TIMED = frozenset({"ms", "s", "1/s", "x"})
+"""Units of costs that a clock told."""
 _DEFAULT = ".3g"
 _LONGEST = 10**15
+_GROUPED = 1e5
+"""From here on numbers are written in full: 2,219,626 parameters, not 2.21963e+06."""
+_READABLE = re.compile(r"(?!and$)[^\s;,]*")
 _TELLING = 1000
 """Relative changes beyond this are written as differences: the reference is practically 0."""
 
@@ -49,6 +58,13 @@ class MetricInfo:
     def label(self) -> str:
         """The name as people write it: `latency_p50` is "latency p50"."""
         return self.name.replace("_", " ")
+
+    @property
+    def clock(self) -> str:
+        """The clock that told it, `wall` or `cpu`; empty if none did."""
+        if self.pairing in _CLOCKS:
+            return _CLOCKS[self.pairing]
+        return "wall" if self.role is MetricRole.COST and self.unit in _TIMED else ""
 
     @property
     def is_share(self) -> bool:
@@ -110,6 +126,26 @@ def format_value(value: float | None, metric: MetricInfo, *, unit: bool = True) 
     if multiple.divisor != 1:
         spec = _spec(_DEFAULT)  # a format for the stored unit (",.0f" of bytes) has the wrong digits once scaled
     return format_number(value / multiple.divisor, _plain(spec, value / multiple.divisor)) + _joined(multiple.unit)
+
+
+def exact_value(value: float, metric: MetricInfo) -> str:
+    """Write a value so that it can be read back, to six digits: "88.25%", "25 MB", "2,219,626"."""
+    if metric.is_share and not metric.unit:
+        return f"{_in_full(100 * value)}%"
+    multiple = readable_multiple(value, metric.unit)
+    return _in_full(value / multiple.divisor) + behind_value(multiple)
+
+
+def behind_value(multiple: Multiple) -> str:
+    """Return what stands behind a value; nothing if it could not be read back: a number alone is in the metric's own unit."""
+    unit = multiple.unit
+    if not unit or not _READABLE.fullmatch(unit):
+        return ""
+    return unit.removeprefix("1") if unit in ("%", "x") or unit.startswith("1/") else f" {unit}"
+
+
+def _in_full(value: float) -> str:
+    return f"{value:,.0f}" if _GROUPED <= abs(value) < _LONGEST else f"{value:.6g}"
 
 
 def _plain(spec: FormatSpec, value: float) -> FormatSpec:

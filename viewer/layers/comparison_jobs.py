@@ -36,7 +36,7 @@ class ComparisonJob:
         return f"{self.done:,} of {self.total:,} tensors" if self.total else "starting"
 
     def run(self, notify: Callable[[], None]) -> None:
-        """Do it; `notify` is called now and then, and at the end."""
+        """Compare the two; `notify` is called now and then, and at the end."""
         command = [sys.executable, "-m", "pipeline", "compare", self.model, self.base, "--results", str(self.results)]
         try:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

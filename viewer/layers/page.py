@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from viewer.layers.queries import Changed, Found, Key, LayerData, LayerSite
-from viewer.layers.table import NUMBERS, Row, bars, flat_rows, matcher, roll_up, show_number, stacked, tree_rows
+from viewer.layers.table import INSIDE, NUMBERS, Row, bars, flat_rows, matcher, roll_up, show_number, stacked, tree_rows
 from viewer.results.notes import Notes
 from viewer.session.state import ViewState
 
@@ -27,6 +27,8 @@ _FROM_SITE = "sparsity", "mean_abs", "dead_share", "saturated", "bits", "bytes",
 _CHART_DB = 80.0
 NOTHING = "-"
 """Stands among the opened modules when a person has closed them all."""
+_THINNEST = 0.03
+"""Of the axis: equal values are seen too."""
 _FIRST_ROWS = 14
 """So many rows of the tree are open before anybody has opened any."""
 
@@ -69,12 +71,12 @@ class LayerPage:
     @cached_property
     def types(self) -> dict[str, str]:
         """Site -> type of its module, as the base has it, else as any model has it."""
-        flags: dict[str, str] = {}
+        types: dict[str, str] = {}
         for model in self.models:
             for key, site in self._of(model).items():
-                flags.setdefault(key[2], site.module_type)
-                flags.setdefault(site.module, site.module_type)
-        return flags
+                types.setdefault(key[2], site.module_type)
+                types.setdefault(site.module, site.module_type)
+        return types
 
     @property
     def all_types(self) -> list[str]:
@@ -123,14 +125,14 @@ class LayerPage:
 
     def _row(self, row: Row) -> dict[str, Any]:
         first = self._site(self.base, row.sites[0]) if row.sites else None
+        cells = [self._group(model, row) if row.site is None else self._cell(model, row.site) for model in self.models]
         shape = "×".join(map(str, first.shape)) if row.site and first and first.shape else ""  # noqa: RUF001 - the sign for shapes
         return {
             "row": row,
             "shape": shape,
             "note": self.flagged.get(row.name),
-            "cells": [
-                self._group(model, row) if row.site is None else self._cell(model, row.site) for model in self.models
-            ],
+            "cells": cells,
+            "limits": _share_axis(cells),
         }
 
     # ---- cells
@@ -162,7 +164,7 @@ class LayerPage:
             "text": text,
             "numbers": self._number_texts(total),
             "bars": [],
-            "limits": ("", ""),
+            "limits": (0.0, 0.0),
             "odd": "",
             "how": "",
             "split": self._split(model, total) if self.state.layers.show == "sparsity" and not text else None,
@@ -198,9 +200,9 @@ class LayerPage:
             return stacked(change.counts)
         return bars(site.counts) if site is not None else []
 
-    def _limits(self, site: LayerSite | None, change: Changed | None) -> tuple[str, str]:
+    def _limits(self, site: LayerSite | None, change: Changed | None) -> tuple[float, float]:
         source = change if change is not None and change.counts else site
-        return (f"{source.low:.3g}", f"{source.high:.3g}") if source is not None else ("", "")
+        return (source.low, source.high) if source is not None else (0.0, 0.0)
 
     def _split(self, model: str, numbers: Mapping[str, float | None]) -> list[tuple[str, float, str]]:
         """Shares of zeros: in both, only here; for the base all of them."""
@@ -300,6 +302,22 @@ class LayerPage:
         return None if value is None or math.isnan(value) else value
 
 
+def _share_axis(cells: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Put the histograms of a row on one axis: each gets its `place` there; returns the axis's ends in words."""
+    with_bars = [cell for cell in cells if cell["bars"]]
+    if not with_bars:
+        return "", ""
+    low, high = min(cell["limits"][0] for cell in with_bars), max(cell["limits"][1] for cell in with_bars)
+    span = (high - low) or 1.0
+    for cell in with_bars:
+        start, stop = cell["limits"]
+        share = max((stop - start) / span, _THINNEST) if high > low else 1.0
+        cell["place"] = (
+            f"translate({INSIDE[0] * (1 - share) + (INSIDE[1] - INSIDE[0]) * (start - low) / span:.2f} 0) scale({share:.4f} 1)"
+        )
+    return f"{low:.3g}", f"{high:.3g}"
+
+
 def in_turn(findings: Sequence[Found]) -> list[Found]:
     """Return findings, heaviest first, so that every model has its turn: one broken model would hide all others."""
     counts: dict[str, int] = {}
@@ -315,7 +333,7 @@ def _nothing(reason: str) -> dict[str, Any]:
         "text": reason or "not in this model",
         "numbers": [],
         "bars": [],
-        "limits": ("", ""),
+        "limits": (0.0, 0.0),
         "split": None,
         "odd": "",
         "how": "",

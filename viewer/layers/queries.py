@@ -159,16 +159,16 @@ def _times(
 def _with_macs(sites: dict[str, dict[Key, LayerSite]]) -> dict[str, dict[Key, LayerSite]]:
     """Give weights the work of their layers, which is known of outputs; where a file has these under the name of what
     was folded in, it is that of another model's layer of the same shape."""
-    times: dict[tuple[str, tuple[int, ...]], float | None] = {}
+    work: dict[tuple[str, tuple[int, ...]], float | None] = {}
     for own in sites.values():
         macs = {site.module: site.numbers["macs"] for site in own.values() if site.place == "activation"}
         for key, site in own.items():
             if key[0] == "tensor" and site.site == f"{site.module}.weight" and macs.get(site.module):
-                times.setdefault((site.site, site.shape), macs[site.module])
+                work.setdefault((site.site, site.shape), macs[site.module])
     return {
         model: {
-            key: replace(site, numbers={**site.numbers, "macs": times[site.site, site.shape]})
-            if (site.site, site.shape) in times
+            key: replace(site, numbers={**site.numbers, "macs": work[site.site, site.shape]})
+            if (site.site, site.shape) in work
             else site
             for key, site in own.items()
         }

@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "HEIGHT",
+    "INSIDE",
     "NUMBERS",
     "WIDTH",
     "Row",
@@ -57,6 +58,8 @@ _IDENTICAL = 160.0
 _STEP = 10
 WIDTH, HEIGHT = _STEP * (ROWS - 1), 200
 """Of the box that histograms are drawn in."""
+INSIDE = _STEP, WIDTH - _STEP
+"""Ends of the bins between the limits; what is below and above stands beside them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from viewer.layers.table import NUMBERS
 from viewer.results.notes import Notes
 from viewer.results.queries import snapshot_id
 from viewer.session.compared_models import ComparedModels, add_model, compared_models, drop_model, flag, set_base
+from viewer.session.messages import whole_number
 from viewer.session.state import page_fields
 from viewer.session.view import Action, View
 
@@ -53,7 +54,7 @@ class Layers(View):
             "l_toggle": self._toggle,
             "l_sort": self._sort,
             "l_by": self._by,
-            "l_turn": lambda message: self.state.change({"l_from": max(0, int(message.get("start", 0)))}),
+            "l_turn": lambda message: self.state.change({"l_from": max(0, whole_number(message, "start"))}),
             "l_flat": lambda message: self._change(l_flat=message.get("value") == "1", l_order=""),
             "l_copy": lambda message: self.session.send("copy", str(message.get("text", ""))),
             "l_flag": self._flag,
@@ -107,7 +108,7 @@ class Layers(View):
 
     # ---- what the page is drawn from
     def _names(self) -> dict[str, str]:
-        return {key: self.session.results.forest[key].label for key in self.session.results.keys}
+        return {key: self.session.results.text.name(key) for key in self.session.results.keys}
 
     def _ables(self) -> frozenset[str]:
         snapshot = self.session.results.snapshot
@@ -147,7 +148,8 @@ class Layers(View):
 
     def _redraw(self) -> None:
         if self.state.page == "layers":
-            self.session.send("panes", {"page": self.draw_page()})
+            with self.session.guarded("What has arrived could not be drawn."):
+                self.session.send("panes", {"page": self.draw_page()})
             self.session.outbox.send()
 
     def _problems(self, compared: ComparedModels, names: Mapping[str, str]) -> list[str]:
@@ -182,7 +184,9 @@ class Layers(View):
         if key == self.state.layers.order:
             self._change(l_descending=not self.state.layers.descending)
         elif key in ("", "name", "size") or self.session.known([key]):
-            self._change(l_order=key, l_descending=key != "name")
+            self._change(
+                l_order=key, l_descending=key == "size" or (key != "name" and _worst_is_most(self.state.layers.by))
+            )
 
     def _by(self, message: Mapping[str, Any]) -> None:
         value = str(message.get("value"))
@@ -193,8 +197,7 @@ class Layers(View):
                 if self.session.known([self.state.layers.order])
                 else (compared.others or compared.models)[0]
             )
-            # little signal is the bad end
-            self._change(l_by=value, l_order=order, l_descending=value not in ("sqnr_db", "cosine"))
+            self._change(l_by=value, l_order=order, l_descending=_worst_is_most(value))
 
     def _flag(self, message: Mapping[str, Any]) -> None:
         flag(self.session, self._notes, message, kinds=("layer", "model"))
@@ -223,6 +226,11 @@ class Layers(View):
         for note in self._notes.all():
             write(["note", note.kind, _safe(note.about), _safe(note.who), note.when, _safe(note.why)])
         return text.getvalue()
+
+
+def _worst_is_most(number: str) -> bool:
+    """Whether much of a number is its bad end; of the signal that is left, little is."""
+    return number not in ("sqnr_db", "cosine")
 
 
 def _listed(keys: Sequence[str], names: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from viewer.map.layout import Layout, Placed
 from viewer.map.ribbons import joined, ribbons
 from viewer.results.lineage import Forest, Node, StepOutcome
 
-__all__ = ["FAINT", "Drawing", "Looks", "draw", "packed"]
+__all__ = ["FAINT", "Drawing", "Looks", "Words", "draw", "packed"]
 
 FAINT = 0.12
 """Opacity of what is outside the budget."""
@@ -47,6 +47,16 @@ class Looks:
 
 
 @dataclass(frozen=True)
+class Words:
+    """The words beside the marks."""
+
+    name: Callable[[str], str]
+    """Of a model, by its key."""
+    parameters: Callable[[Node], str]
+    """Those of its step that are worth reading on the map."""
+
+
+@dataclass(frozen=True)
 class Drawing:
     """Columns of the map's two sources."""
 
@@ -56,7 +66,7 @@ class Drawing:
     """Id -> position in `nodes`."""
 
 
-def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, label: Callable[[Node], str]) -> Drawing:
+def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, words: Words) -> Drawing:
     """Draw a layout.
 
     Args:
@@ -64,8 +74,9 @@ def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, l
         forest: the models.
         row: key -> row of the model in `looks`.
         looks: colour and size of every model.
-        label: gives the parameters of a model worth reading on the map.
+        words: what is written beside the marks.
     """
+    label = words.parameters
     positions = list(layout.placed.values())
     index = {each.id: at for at, each in enumerate(positions)}
     members = [_rows(each, row) for each in positions]
@@ -92,9 +103,7 @@ def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, l
         "members": [rows if each.id not in row else [] for each, rows in zip(positions, members, strict=True)],
         "label": [_label(each, forest, label) for each in positions],
         "brief": [_brief(each, forest, label) for each in positions],
-        "name": [
-            "" if each.bundle or each.parent else forest[each.id].name or forest[each.id].label for each in positions
-        ],
+        "name": ["" if each.bundle or each.parent else words.name(each.id) for each in positions],
         "inside": [_inside(each) for each in positions],
     }
     shapes, colors = _bands(layout, index, np.stack([x, y], axis=1), radius, rgb)

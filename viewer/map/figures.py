@@ -62,7 +62,7 @@ NODE_COLUMNS = (
 RIBBON_COLUMNS = ("corners_x", "corners_y", "color", "faint", "parent", "child")
 """Of `ribbons`, one row per piece: a row of the two matrices has its corners; `faint` is its colour outside the budget,
 `parent` and `child` are nodes."""
-MODEL_COLUMNS = ("x", "y", "size", "color", "alpha", "key", "parent")
+MODEL_COLUMNS = ("x", "y", "size", "color", "alpha", "marker", "key", "parent")
 """Of `models`: one row per model of the study, in its order; `parent` is a row, or -1."""
 ACCENT = "#e0218a"
 """What is selected or pointed at: a hue that neither the colour scales nor the kinds of operation use."""
@@ -158,6 +158,7 @@ def _scatter_plot() -> Plot:
     point = Scatter(
         x="x",
         y="y",
+        marker="marker",
         size="size",
         fill_color="color",
         fill_alpha="alpha",
@@ -165,7 +166,16 @@ def _scatter_plot() -> Plot:
         line_alpha="alpha",
         line_width=0.6,
     )
-    ring = Scatter(x="x", y="y", size="size", fill_color="color", fill_alpha="alpha", line_color=ACCENT, line_width=3)
+    ring = Scatter(
+        x="x",
+        y="y",
+        marker="marker",
+        size="size",
+        fill_color="color",
+        fill_alpha="alpha",
+        line_color=ACCENT,
+        line_width=3,
+    )
     marks = _glyph(plot, plot.source("models", *MODEL_COLUMNS), point, selection=ring)
     spot = Scatter(x="x", y="y", size="size", fill_color=None, line_color=ACCENT, line_width=2)
     _glyph(plot, plot.source("spot", "x", "y", "size"), spot, over=True)

@@ -15,6 +15,7 @@ from viewer.map.drawing import FAINT, packed
 from viewer.map.figures import scatter_plot
 from viewer.results.queries import MetricColumn
 from viewer.session.choices import choices
+from viewer.session.messages import SELECTION_FAILED
 from viewer.session.session import VisitorSession
 from viewer.session.view import RESULTS, Action, View
 
@@ -104,9 +105,13 @@ class Scatterplot(View):
             if front
             else f"No Pareto front{within}"
         )
-        why = f"No other model has both {' and '.join(directions)}" if directions else "Neither metric has a better end"
+        why = (
+            f"No other model measurably has {' or '.join(directions)} without being measurably worse in the other"
+            if directions
+            else "Neither metric has a better end"
+        )
         labels = [
-            {"key": results.keys[row], "name": results.forest[results.keys[row]].name} for row in front[:_MOST_NAMED]
+            {"key": results.keys[row], "name": results.text.name(results.keys[row])} for row in front[:_MOST_NAMED]
         ]
         return render(
             "front",
@@ -115,6 +120,7 @@ class Scatterplot(View):
             can_dim=bool(front),
             dim=state.dim_dominated,
             missing=self._absent(),
+            unsure=int(self._unsure().sum()),
             named=labels,
         )
 
@@ -136,6 +142,7 @@ class Scatterplot(View):
         parts = (
             [(~measured).sum(), "not measured"],
             [(measured & ~visible).sum(), "not above 0: no place on a log axis"],
+            [(visible & self.session.results.elsewhere).sum(), "of other data sets, on no front of these"],
         )
         return ", ".join(f"{count} {why}" for count, why in parts if count)
 
@@ -159,6 +166,7 @@ class Scatterplot(View):
             ),
             "color": packed(appearance(results).rgb(choices(results).metric("color", state), dark=self.session.dark)),
             "alpha": np.where(choices(results).shown(state), 0.9, FAINT).astype(np.float32),
+            "marker": np.where(self._unsure(), "diamond", "circle").tolist(),
             "key": results.keys,
             "parent": results.parent_rows,
         }
@@ -188,15 +196,29 @@ class Scatterplot(View):
         ends = [column.low, column.high] if len(results.keys) <= _MOST_BARS else []
         return np.concatenate([appearance(results).ends(metric), *ends])
 
+    def _unsure(self) -> np.ndarray:
+        """Return of which rows one of the axes' figures was timed roughly or while others used the machine."""
+        results = self.session.results
+        metrics = (choices(results).metric(axis, self.state) for axis in ("x", "y"))
+        unsure: np.ndarray = np.logical_or.reduce([results.unsure(metric) for metric in metrics])
+        return unsure
+
     def _draw_front(self, xs: np.ndarray, ys: np.ndarray) -> None:
-        """Draw the line; the page draws those names that meet no other."""
+        """Draw the line through the best of the bare values; the page draws those names of the front that meet no other."""
         results, front = self.session.results, self.front()
         front = [
             row for row in front if np.isfinite(xs[row]) and np.isfinite(ys[row])
         ]  # a log axis has no place for all
-        self._sources["front"].data = {"x": xs[front], "y": ys[front]}
-        named = [{"x": float(xs[row]), "y": float(ys[row]), "text": results.text.short_name(row)} for row in front]
-        self.named = named if len(named) <= _MOST_NAMED else []
+        metrics = [choices(results).metric(axis, self.state) for axis in ("x", "y")]
+        among = np.zeros(len(results.keys), dtype=bool)
+        among[front] = True
+        line = results.ranking.outline(metrics[0], metrics[1], among)
+        self._sources["front"].data = {"x": xs[line], "y": ys[line]}
+        few = front if len(front) <= _MOST_NAMED else []
+        names = results.text.short_names([results.keys[row] for row in few])
+        self.named = [
+            {"x": float(xs[row]), "y": float(ys[row]), "text": name} for row, name in zip(few, names, strict=True)
+        ]
 
     def _draw_bars(self, xs: np.ndarray, ys: np.ndarray) -> None:
         results, state = self.session.results, self.state
@@ -212,15 +234,16 @@ class Scatterplot(View):
     def _on_selection(self, attr: str, old: list[int], new: list[int]) -> None:
         if self._echo:
             return
-        with self.state.together():
-            self._choose(new)
-        self._show_selection()
+        with self.session.guarded(SELECTION_FAILED):
+            with self.state.together():
+                self._choose(new)
+            self._show_selection()
         self.session.outbox.send()
 
     def _choose(self, rows: list[int]) -> None:
         """Select what is not outside the budget."""
         visible = choices(self.session.results).shown(self.state)
-        self.state.pick([self.session.results.keys[row] for row in rows if visible[row]])
+        self.state.pick([self.session.results.keys[row] for row in rows if row < len(visible) and visible[row]])
 
     def _show_selection(self) -> None:
         rows = [self.session.results.row[key] for key in self.state.selected if key in self.session.results.row]

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from viewer.format.palette import kind_color, scale
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
-from viewer.map.drawing import Looks, draw
+from viewer.map.drawing import Looks, Words, draw
 from viewer.map.figures import map_plot
 from viewer.map.layout import Layout
 from viewer.session.choices import choices
+from viewer.session.messages import SELECTION_FAILED, whole_number
 from viewer.session.session import VisitorSession
 from viewer.session.state import KIND
 from viewer.session.view import RESULTS, Action, View
@@ -126,9 +127,8 @@ class ModelMap(View):
             shown=choices(results).shown(state),
             ground=_GROUND[self.session.dark],
         )
-        drawing = draw(
-            self._layout(), results.forest, results.row, looks, lambda node: results.text.telling_text(node.brief)
-        )
+        words = Words(results.text.name, lambda node: results.text.telling_text(node.brief))
+        drawing = draw(self._layout(), results.forest, results.row, looks, words)
         self._index = drawing.index
         # an echo of a selection must not be taken for a person's: indices mean other models now
         self._echo = True
@@ -170,18 +170,19 @@ class ModelMap(View):
         """The tap, box and lasso tools select marks; a mark that stood for a selected model keeps that model alone."""
         if self._echo:
             return
-        owner = self._layout().owner
-        units = [self.nodes.data["key"][at] for at in new]
-        remaining = [key for key in self.state.selected if owner.get(key) in units]
-        units_before = {owner[key] for key in remaining}
-        with self.state.together():
-            self._choose([*remaining, *self._models(unit for unit in units if unit not in units_before)], add=False)
-        self._show_selection()
+        with self.session.guarded(SELECTION_FAILED):
+            owner, keys = self._layout().owner, self.nodes.data["key"]
+            units = [keys[at] for at in new if at < len(keys)]  # the page may know an earlier drawing
+            remaining = [key for key in self.state.selected if owner.get(key) in units]
+            units_before = {owner[key] for key in remaining}
+            with self.state.together():
+                self._choose([*remaining, *self._models(unit for unit in units if unit not in units_before)], add=False)
+            self._show_selection()
         self.session.outbox.send()
 
     def _column(self, message: Mapping[str, Any]) -> None:
         """A header was clicked: all models of the column, except those outside the budget."""
-        columns, at = self._layout().columns, int(message.get("column", -1))
+        columns, at = self._layout().columns, whole_number(message, "column", -1)
         if 0 <= at < len(columns):
             self._choose(self.session.known(list(columns[at].models)), add=bool(message.get("add")))
 

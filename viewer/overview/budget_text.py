@@ -11,24 +11,29 @@ from functools import partial
 import numpy as np
 
 from pipeline.core.errors import BouillonError
-from pipeline.core.units import Multiple, QuantityError, multiples, parse_quantity, readable_multiple
-from viewer.format.metrics import MetricInfo
+from pipeline.core.units import Multiple, QuantityError, multiples, parse_quantity
+from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing, behind_value, exact_value
 from viewer.results.budget import Budget, End, beyond, in_words, left_out
 
 __all__ = ["BudgetError", "check_budget", "parse_bound", "parse_budgets", "shown_units", "write_bound", "write_budgets"]
 
 _ENDS: dict[str, End] = {"<": "high", "≤": "high", ">": "low", "≥": "low"}
 _SIGNS = "<=|>=|<|>|≤|≥"
-_UNIT = re.compile(r"(?!and$)[^\s;,]*")
-"""Units that can be read back; others are left out, a number alone is in the metric's own."""
 _TERM = rf"\s*(?P<metric>{{names}}.+?)\s*(?P<sign>{_SIGNS})(?P<value>.*?)(?:;|,(?!\d)|\band\b|$)"
 _BARE = re.compile(r"[\d.]$")
 """The end of a number without a unit."""
 _FIELD = re.compile(rf"\s*(?P<sign>{_SIGNS})?(?P<value>.*)", re.DOTALL)
-_GROUPED = 1e5
-"""From here on numbers are written in full: 2,219,626 parameters, not 2.21963e+06."""
-_LONGEST = 1e15
 _ROOM = 1.00001
+_BYTES = frozenset({"size", "bytes", "memory"})
+_MEANINGS: Mapping[str, Callable[[MetricInfo], bool]] = {
+    "size": lambda spec: spec.role is MetricRole.SIZE and _holds_bytes(spec),
+    "memory": lambda spec: spec.role is MetricRole.COST and _holds_bytes(spec),
+    "latency": lambda spec: spec.pairing is Pairing.WALL_TIME and spec.better is Better.LOWER,
+    "time": lambda spec: spec.pairing is Pairing.WALL_TIME and spec.better is Better.LOWER,
+    "speed": lambda spec: bool(spec.clock) and spec.better is Better.HIGHER,
+    "params": lambda spec: spec.name.startswith("param"),
+}
+"""Words that people use -> the metrics that they mean; of several the first primary one."""
 _MOST_NAMED = 3
 _MOST_KNOWN = 6
 
@@ -88,7 +93,7 @@ def parse_bound(text: str, end: End, spec: MetricInfo, values: Mapping[str, np.n
 def check_budget(budget: Budget, spec: MetricInfo) -> None:
     """Raise a `BudgetError` if nothing can lie between the bounds."""
     if budget.low is not None and budget.high is not None and budget.low > budget.high:
-        ends = [in_words(bound, end, partial(_quantity, spec=spec)) for bound, end in budget.bounds()]
+        ends = [in_words(bound, end, partial(exact_value, metric=spec)) for bound, end in budget.bounds()]
         raise BudgetError(f"{spec.label} cannot be {' and '.join(ends)}.")
 
 
@@ -99,7 +104,7 @@ def _bound(sign: str, text: str, spec: MetricInfo, values: Mapping[str, np.ndarr
 
 def _number(text: str, spec: MetricInfo, values: np.ndarray | None) -> float:
     """Read a number, and refuse what the metric cannot be: people write 90 for 90%."""
-    read = partial(parse_quantity, unit=spec.unit, share=spec.is_share)
+    read = partial(parse_quantity, unit=_unit(spec), share=spec.is_share)
     try:
         number = read(text)
     except QuantityError as error:
@@ -113,6 +118,16 @@ def _number(text: str, spec: MetricInfo, values: np.ndarray | None) -> float:
         raise BudgetError(f"{spec.label} is a share: {text} would be {percent}; did you mean {text}%?")
     nearest = math.copysign(100 * most / whole, number)
     raise BudgetError(f"{spec.label} is a share: it cannot be {percent}; did you mean {nearest:,.6g}%?")
+
+
+def _unit(spec: MetricInfo) -> str:
+    """Return a metric's unit; bytes where a file that was imported gives none and the name says so: "Model Size"."""
+    return "B" if not spec.unit and _holds_bytes(spec) else spec.unit
+
+
+def _holds_bytes(spec: MetricInfo) -> bool:
+    named_so = not spec.unit and not spec.is_share and bool(_BYTES & set(_words(spec.name)))
+    return named_so or (len(multiples(spec.unit)) > 1 and multiples(spec.unit)[0].unit == "B")
 
 
 def _largest(spec: MetricInfo, values: np.ndarray | None) -> float:
@@ -139,15 +154,15 @@ def write_budgets(budgets: Iterable[Budget], spec_of: Callable[[str], MetricInfo
     for budget in budgets:
         spec = spec_of(budget.metric)
         ends = [(left_out(bound, end), bound, end) for bound, end in budget.bounds()]
-        close = len({_quantity(bound if number is None else number, spec) for number, bound, _ in ends}) < len(ends)
+        close = len({exact_value(bound if number is None else number, spec) for number, bound, _ in ends}) < len(ends)
         for number, bound, end in ends:
             if close:
                 parts.append(
-                    f"{spec.label} {'>=' if end == 'low' else '<='} {bound!r}{_behind(Multiple(spec.unit, 1.0))}"
+                    f"{spec.label} {'>=' if end == 'low' else '<='} {bound!r}{behind_value(Multiple(spec.unit, 1.0))}"
                 )
                 continue
             sign = (">" if end == "low" else "<") + ("=" if number is None else "")
-            parts.append(f"{spec.label} {sign} {_quantity(bound if number is None else number, spec)}")
+            parts.append(f"{spec.label} {sign} {exact_value(bound if number is None else number, spec)}")
     return "; ".join(parts)
 
 
@@ -163,33 +178,15 @@ def write_bound(bound: float | None, end: End, spec: MetricInfo) -> str:
         return ""
     number = left_out(bound, end)
     if number is None:
-        return _quantity(bound, spec)
-    return f"{'>' if end == 'low' else '<'} {_quantity(number, spec)}"
+        return exact_value(bound, spec)
+    return f"{'>' if end == 'low' else '<'} {exact_value(number, spec)}"
 
 
 def shown_units(spec: MetricInfo) -> list[tuple[str, float]]:
     """Return what stands behind a metric's numbers and what divides them, smallest first: a drag writes as we do here."""
     if spec.is_share and not spec.unit:
         return [("%", 0.01)]
-    return [(_behind(multiple), multiple.divisor) for multiple in multiples(spec.unit)]
-
-
-def _quantity(value: float, spec: MetricInfo) -> str:
-    if spec.is_share and not spec.unit:
-        return f"{_plain(100 * value)}%"
-    multiple = readable_multiple(value, spec.unit)
-    return _plain(value / multiple.divisor) + _behind(multiple)
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if _GROUPED <= abs(value) < _LONGEST else f"{value:.6g}"
-
-
-def _behind(multiple: Multiple) -> str:
-    unit = multiple.unit
-    if not unit or not _UNIT.fullmatch(unit):
-        return ""
-    return unit.removeprefix("1") if unit in ("%", "x") or unit.startswith("1/") else f" {unit}"
+    return [(behind_value(multiple), multiple.divisor) for multiple in multiples(spec.unit)]
 
 
 # ---- names of metrics
@@ -209,6 +206,9 @@ def _metric(typed: str, specs: Sequence[MetricInfo], values: Mapping[str, np.nda
     for fitting in (starting, containing):
         if len(fitting) == 1:
             return fitting[0]
+    meant = [spec for spec in specs if name in _MEANINGS and _MEANINGS[name](spec)]
+    if meant:
+        return next((spec for spec in meant if spec.primary), meant[0])
     raise BudgetError(f"There is no metric '{typed}'.{_suggestion(name, specs, values)}")
 
 

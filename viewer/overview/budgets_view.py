@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from viewer.format.metrics import exact_value
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.overview.budget_text import (
@@ -25,10 +26,13 @@ from viewer.overview.relaxation import relaxing
 from viewer.results.budget import Budget, End, Range, histogram, nearest_miss
 from viewer.results.ranking import budgets
 from viewer.session.choices import choices
+from viewer.session.messages import whole_number
 from viewer.session.view import RESULTS, Action, SideView
 
 __all__ = ["Budgets"]
 
+_NEAR, _NEAR_SHARE = 0.05, 0.01
+"""Misses of at most so much of the bound, or of the whole, are worth a mention beside the models that pass."""
 _TYPED = "budget-text"
 """Id of the field that has the whole budget."""
 
@@ -70,7 +74,6 @@ class Budgets(SideView):
         passing = results.ranking.passing(state.filters)
         goal = choices(results).metric("goal", state)
         used = [metric for metric, _, _ in state.filters]
-        best = results.ranking.best(goal, passing)
         return render(
             "budgets",
             metrics=results.choices,
@@ -85,14 +88,9 @@ class Budgets(SideView):
             goal=goal,
             goal_label=results.label(goal),
             goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
-            best={
-                "key": results.keys[best],
-                "name": results.forest[results.keys[best]].label,
-                "value": results.show(goal, best),
-            }
-            if best is not None
-            else None,
+            best=self._best(goal, passing),
             tightest=self._tightest(),
+            near=self._near_miss(some=bool(passing.any())),
             budgets=[
                 {
                     "name": name,
@@ -104,6 +102,43 @@ class Budgets(SideView):
             relaxing=relaxing(results, state),
         )
 
+    def _best(self, goal: str, passing: np.ndarray) -> dict[str, Any] | None:
+        results = self.session.results
+        best = results.ranking.best(goal, passing)
+        if best is None:
+            return None
+        return {
+            "key": results.keys[best.row],
+            "name": results.text.name(results.keys[best.row]),
+            "value": results.show(goal, best.row, interval=True),
+            "alike": [(results.keys[row], results.text.name(results.keys[row])) for row in best.alike],
+        }
+
+    def _near_miss(self, *, some: bool) -> dict[str, str] | None:
+        """Name the model that misses the budget by least; where others pass, only if that is hardly anything."""
+        results = self.session.results
+        miss = results.ranking.near_miss(self.state.filters)
+        if miss is None:
+            return None
+        metric, value = miss.budget.metric, float(results.values(miss.budget.metric)[miss.row])
+        below = miss.budget.low is not None and value < miss.budget.low
+        bound = miss.budget.low if below else miss.budget.high
+        assert bound is not None
+        distance, share = abs(value - bound), results.spec(metric).is_share
+        relative = distance if share or bound == 0 else distance / abs(bound)
+        if some and relative > (_NEAR_SHARE if share else _NEAR):
+            return None
+        far = (
+            f"{_rounded(100 * relative)} {'pp' if share else '%'}"
+            if share or bound
+            else exact_value(distance, results.spec(metric))
+        )
+        return {
+            "key": results.keys[miss.row],
+            "name": results.text.name(results.keys[miss.row]),
+            "text": f"{results.label(metric)} {results.show(metric, miss.row)}, {far} {'below' if below else 'above'}",
+        }
+
     def _value_text(self, field: str, text: str) -> str:
         return self._rejection.text if self._rejection is not None and self._rejection.field == field else text
 
@@ -111,16 +146,14 @@ class Budgets(SideView):
         """Return a budget that about half of the models meet on each of two metrics."""
         results = self.session.results
         metrics = [metric for metric in results.primary if results.direction(metric.name)]
-        choices_now = dict.fromkeys(choices(results).metric(field, self.state) for field in ("goal", "size"))
-        histograms = []
-        for metric in [metric for metric in metrics if metric.name in choices_now]:
+        shown = {choices(results).metric(field, self.state) for field in ("goal", "size")}
+        examples = []
+        for metric in [metric for metric in metrics if metric.name in shown]:
             finite = results.values(metric.name)[np.isfinite(results.values(metric.name))]
             if finite.size:
                 middle = float(f"{np.median(finite):.2g}")
-                histograms.append(
-                    Budget(metric.name, *((middle, None) if metric.better == "higher" else (None, middle)))
-                )
-        return write_budgets(histograms, results.spec)
+                examples.append(Budget(metric.name, *((middle, None) if metric.better == "higher" else (None, middle))))
+        return write_budgets(examples, results.spec)
 
     def _tightest(self) -> str:
         results = self.session.results
@@ -226,7 +259,10 @@ class Budgets(SideView):
         self.session.send("values", {metric: results.values(metric) for metric, _, _ in state.filters})
         dimmed = choices(results).undominated(state) if state.dim_dominated else None
         visible = None if dimmed is None else dimmed.astype(np.uint8)
-        self.session.send("filters", {"ranges": [list(each) for each in state.filters], "visible": visible})
+        ranges = [
+            [budget.metric, budget.low, budget.high] for budget in results.ranking.effective_budgets(state.filters)
+        ]
+        self.session.send("filters", {"ranges": ranges, "visible": visible})
 
     def _type(self, message: Mapping[str, Any]) -> None:
         """The whole budget was typed: what it does not name is no longer bounded."""
@@ -274,7 +310,7 @@ class Budgets(SideView):
             self._apply(filters)
 
     def _range(self, message: Mapping[str, Any]) -> None:
-        index = int(message.get("index", -1))
+        index = whole_number(message, "index", -1)
         if 0 <= index < len(self.state.filters):
             before = self.state.filters
             self._replace(index, (before[index][0], _bound(message.get("low")), _bound(message.get("high"))))
@@ -284,7 +320,7 @@ class Budgets(SideView):
 
     def _bound(self, message: Mapping[str, Any]) -> None:
         """A bound was typed: `5 ms`, `90%` and `> 1.2e6` are numbers too."""
-        index, text = int(message.get("index", -1)), str(message.get("value", ""))
+        index, text = whole_number(message, "index", -1), str(message.get("value", ""))
         end: End = "low" if message.get("end") == "low" else "high"
         if not 0 <= index < len(self.state.filters):
             return
@@ -311,13 +347,13 @@ class Budgets(SideView):
             self._apply([*self.state.filters, (free[0], None, None)])
 
     def _drop(self, message: Mapping[str, Any]) -> None:
-        index = int(message.get("index", -1))
+        index = whole_number(message, "index", -1)
         self._apply([each for at, each in enumerate(self.state.filters) if at != index])
 
     def _metric(self, message: Mapping[str, Any]) -> None:
         metric = str(message.get("value"))
         if metric in {m.name for m in self.session.results.metrics}:
-            self._replace(int(message.get("index", -1)), (metric, None, None))
+            self._replace(whole_number(message, "index", -1), (metric, None, None))
 
     def _save(self, message: Mapping[str, Any]) -> None:
         name = str(message.get("name", "")).strip()[:60]
@@ -325,7 +361,9 @@ class Budgets(SideView):
             self.state.change({"budgets": {**self.state.budgets, name: list(self.state.filters)}})
 
     def _load(self, message: Mapping[str, Any]) -> None:
-        self._apply(list(self.state.budgets.get(str(message.get("name")), self.state.filters)))
+        """Bounds on metrics that newer results, or those of another address, do not have are left out."""
+        saved = self.state.budgets.get(str(message.get("name")), self.state.filters)
+        self._apply(choices(self.session.results).known_filters(saved)[0])
 
     def _forget(self, message: Mapping[str, Any]) -> None:
         name = str(message.get("name"))
@@ -334,6 +372,10 @@ class Budgets(SideView):
 
 def _bound(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"  # noqa: PLR2004 - two digits
 
 
 def _fraction(edges: list[float], value: float) -> float:

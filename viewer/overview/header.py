@@ -63,7 +63,7 @@ class Header(View):
         return render("actions", chosen=len(self.state.selected), theme=self.state.theme)
 
     def draw_notice(self) -> str:
-        return render("notice", notices=self.session.notices)
+        return self.session.draw_notice()
 
     def draw_side_tabs(self) -> str:
         results, state = self.session.results, self.state
@@ -85,19 +85,23 @@ class Header(View):
 
     def _search(self, message: Mapping[str, Any]) -> None:
         text = str(message.get("text", "")).strip()
-        matches = search_models(self.session.results.forest, text) if text else []
+        results = self.session.results
+        matches = search_models(results.forest, text, results.text.name) if text else []
         models = self.session.known(matches)
         if message.get("submitted") and models:
             self.state.pick(models)
             self.session.send("bring", models[0])
             self.session.send("panes", {"found": self.draw_found()})
             return
-        hits = [{"key": key, "name": self.session.results.forest[key].name} for key in matches[:_MOST_HITS]]
+        hits = [
+            {"key": key, "name": results.text.name(key), "path": results.forest[key].name}
+            for key in matches[:_MOST_HITS]
+        ]
         markup = render("found", text=text, hits=hits, more=max(0, len(matches) - _MOST_HITS))
         self.session.send("panes", {"found": markup})
 
     def _find(self, message: Mapping[str, Any]) -> None:
-        keys = self.session.known([str(message.get("key"))])
+        keys = [key for key in [str(message.get("key"))] if key in self.session.results.forest]
         if keys:
             self.state.pick([*self.state.selected, *keys] if message.get("add") else keys)
             self.session.send("bring", keys[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 from viewer.format.metrics import Better
 from viewer.results.budget import End, left_out
-from viewer.results.pareto import Bought, best_within
+from viewer.results.pareto import Bought
 from viewer.results.results import Results
 from viewer.session.choices import choices
 from viewer.session.state import ViewState
@@ -39,9 +39,7 @@ def relaxing(results: Results, state: ViewState) -> dict[str, Any] | None:
         return content | {"text": f"A budget on something other than {results.label(goal)} can be relaxed here."}
     metric = state.relax if state.relax in names else names[0]
     others = results.ranking.passing([each for each in state.filters if each[0] not in (metric, goal)])
-    steps = best_within(
-        results.values(metric), results.values(goal), results.better(metric), results.better(goal), others
-    )
+    steps = results.ranking.relaxation_steps(metric, goal, others)
     content["metric"] = metric
     if len(steps) > 1:
         return content | {"curve": _curve(results, state, metric, goal, steps)}
@@ -98,7 +96,7 @@ def _share(value: float, start: float, stop: float) -> float:
 
 def _step(results: Results, metric: str, goal: str, step: Bought) -> dict[str, str]:
     key = results.keys[step.row]
-    name, budget = results.forest[key].label, results.show_value(metric, step.budget)
+    name, budget = results.text.name(key), results.show_value(metric, step.budget)
     value = results.show_value(goal, step.value)
     return {
         "key": key,

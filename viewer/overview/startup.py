@@ -17,7 +17,7 @@ from viewer.format.templates import render
 
 __all__ = ["startup_page"]
 
-_RUN = {"text": "Run a recipe; the results land in results.duckdb:", "command": "python -m pipeline recipe=example"}
+_RUN = {"text": "Run a recipe; the results land in results.duckdb:", "command": "python -m pipeline recipe=quickstart"}
 _NAME = {
     "text": "Or name another file:",
     "command": "BOUILLON_RESULTS=path/to/results.duckdb panel serve viewer\npanel serve viewer --args path/to/results.duckdb",

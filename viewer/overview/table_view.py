@@ -12,8 +12,8 @@ import numpy as np
 from viewer.format.natural_order import natural_key
 from viewer.format.templates import render
 from viewer.results.lineage import Node
-from viewer.results.queries import sql_of_table
-from viewer.results.ranking import budgets
+from viewer.results.table_sql import sql_of_table
+from viewer.session.messages import whole_number
 from viewer.session.view import Action, View
 
 __all__ = ["TableView"]
@@ -90,7 +90,8 @@ class TableView(View):
         results = self.session.results
         return {
             "key": node.key,
-            "name": node.name,
+            "name": results.text.name(node.key),
+            "path": node.name,
             "operation": node.op.replace("_", " "),
             "telling": results.text.telling_text(node.brief),
             "made_by": f"{node.op.replace('_', ' ')} {results.text.parameters_text(node)}",
@@ -126,8 +127,9 @@ class TableView(View):
 
     def _text_key(self, order: str, row: int) -> tuple[Any, ...]:
         key = self.session.results.keys[row]
-        node = self.session.results.forest[key]
-        return natural_key(self.session.results.text.operation(key) if order == " op" else node.name)
+        return natural_key(
+            self.session.results.text.operation(key) if order == " op" else self.session.results.text.name(key)
+        )
 
     def _heading(self, order: str, label: str, kind: str) -> dict[str, Any]:
         here = self.state.order == order
@@ -143,7 +145,7 @@ class TableView(View):
         self.state.change({"order": order, "descending": not self.state.descending if again else first, "rows_from": 0})
 
     def _turn(self, message: Mapping[str, Any]) -> None:
-        self.state.change({"rows_from": min(self._last(), max(0, int(message.get("start", 0))))})
+        self.state.change({"rows_from": min(self._last(), max(0, whole_number(message, "start")))})
 
     def _column_shown(self, message: Mapping[str, Any]) -> None:
         names, metric = self.columns(), str(message.get("metric"))
@@ -167,7 +169,7 @@ class TableView(View):
         write = csv.writer(text).writerow
         names = [metric.name for metric in results.metrics]
         write(
-            ["model_key", "name", "parent_key", "operation", "parameters"]
+            ["model_key", "model", "name", "parent_key", "operation", "parameters"]
             + [title for name in names for title in (name, f"{name} low", f"{name} high")]
         )
         for row in rows:
@@ -176,7 +178,14 @@ class TableView(View):
             write(
                 [
                     _safe(cell)
-                    for cell in (node.key, node.name, node.parent or "", node.op, results.text.parameters_text(node))
+                    for cell in (
+                        node.key,
+                        results.text.name(node.key),
+                        node.name,
+                        node.parent or "",
+                        node.op,
+                        results.text.parameters_text(node),
+                    )
                 ]
                 + ["" if not np.isfinite(v) else repr(float(v)) for v in numbers]
             )
@@ -191,7 +200,7 @@ class TableView(View):
             self.session.results.context,
             order,
             descending=self.state.descending,
-            within=budgets(self.state.filters) if self.state.within else (),
+            within=self.session.results.ranking.effective_budgets(self.state.filters) if self.state.within else (),
         )
         self.session.send("copy", query)
 

@@ -6,11 +6,13 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from viewer.format.metrics import MetricInfo, format_value
+from pipeline.core.units import QuantityError, parse_quantity
+from viewer.format.metrics import MetricInfo, exact_value, format_value
 
 Range = tuple[str, float | None, float | None]
 """Metric, lowest and highest accepted value; None: no bound."""
@@ -20,10 +22,12 @@ __all__ = [
     "Budget",
     "End",
     "beyond",
+    "effective_budget",
     "histogram",
     "in_words",
     "left_out",
     "nearest_miss",
+    "nearest_row",
     "passing",
     "sentence",
     "sql",
@@ -33,6 +37,8 @@ __all__ = [
 End: TypeAlias = Literal["low", "high"]
 """Which end of its interval a bound is."""
 _WORDS = {("low", False): "at least", ("low", True): "above", ("high", False): "at most", ("high", True): "below"}
+_SAME = 1e-12
+_LEAST_STEP = 1e-15
 _TYPED_DIGITS = 12
 """A number of so few digits was typed; of random numbers hardly one has them."""
 
@@ -75,6 +81,51 @@ def left_out(bound: float, end: End) -> float | None:
         return number
     typed = sys.float_info.min <= abs(number) < math.inf and number == float(f"{number:.{_TYPED_DIGITS}g}")
     return number if typed else None
+
+
+def effective_budget(budget: Budget, spec: MetricInfo) -> Budget:
+    """Return the budget by which models are judged as they are shown: "at most 100 kB" takes what is shown as 100 kB.
+
+    A bound that no value would be shown as, such as one that was dragged, is taken as it is.
+    """
+    return Budget(budget.metric, _effective_bound(budget.low, "low", spec), _effective_bound(budget.high, "high", spec))
+
+
+@lru_cache(maxsize=1024)
+def _effective_bound(bound: float | None, end: End, spec: MetricInfo) -> float | None:
+    if bound is None:
+        return None
+    number = left_out(bound, end)
+    if not _is_shown(bound if number is None else number, spec):
+        return bound
+    outwards = -1 if end == "low" else 1
+    if number is None:
+        return _last_shown_alike(bound, outwards, spec)
+    return math.nextafter(_last_shown_alike(number, -outwards, spec), -outwards * math.inf)
+
+
+def _is_shown(number: float, spec: MetricInfo) -> bool:
+    """Whether a number is what some value is shown as: 100 kB, but not 123.457 kB."""
+    try:
+        number_shown = parse_quantity(format_value(number, spec), spec.unit, share=spec.is_share)
+    except QuantityError:
+        return False
+    return math.isclose(number_shown, number, rel_tol=_SAME)
+
+
+def _last_shown_alike(number: float, direction: int, spec: MetricInfo) -> float:
+    """Return the last float, upwards (1) or downwards (-1), that is shown like a number."""
+    text = format_value(number, spec)
+    step = max(abs(number) * _SAME, _LEAST_STEP)
+    while math.isfinite(number + direction * step) and format_value(number + direction * step, spec) == text:
+        step *= 2
+    alike, beyond_it = number, number + direction * step
+    while math.nextafter(alike, beyond_it) != beyond_it:
+        middle = alike / 2 + beyond_it / 2
+        if middle in (alike, beyond_it):
+            break
+        alike, beyond_it = (middle, beyond_it) if format_value(middle, spec) == text else (alike, middle)
+    return alike
 
 
 def passing(budgets: Iterable[Budget], columns: Mapping[str, np.ndarray], count: int) -> np.ndarray:
@@ -136,13 +187,19 @@ def _distances(budget: Budget, values: np.ndarray) -> np.ndarray:
     return distances
 
 
+def nearest_row(budget: Budget, values: np.ndarray, among: np.ndarray) -> tuple[int, float]:
+    """Return the row, of some that have a value, that is nearest to a budget, and by how much of the spread it misses."""
+    candidates = among & np.isfinite(values)
+    distances = _distances(budget, np.where(candidates, values, 0.0))
+    return int(np.argmin(np.where(candidates, distances, np.inf))), _miss(budget, values, candidates)
+
+
 def nearest_miss(budget: Budget, values: np.ndarray) -> tuple[float, float]:
     """Return the value nearest to a budget, and by how much of the values' spread it misses; (NaN, inf) without values."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
+    if not np.isfinite(values).any():
         return math.nan, math.inf
-    nearest_value = float(finite[np.argmin(_distances(budget, finite))])
-    return nearest_value, _miss(budget, finite, np.ones(finite.size, dtype=bool))
+    row, share = nearest_row(budget, values, np.ones(values.size, dtype=bool))
+    return float(values[row]), share
 
 
 def in_words(bound: float, end: End, write: Callable[[float], str]) -> str:
@@ -155,7 +212,7 @@ def sentence(budget: Budget, spec: MetricInfo) -> str:
     """Say a budget in words, e.g. "file bytes at most 25 MB"."""
 
     def write(value: float) -> str:
-        return format_value(value, spec)
+        return exact_value(value, spec)
 
     strict = any(left_out(*bound) is not None for bound in budget.bounds())
     if budget.low is not None and budget.high is not None and not strict:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from viewer.results.lineage import Node
+from viewer.results.names import unique_names
 
 if TYPE_CHECKING:
     from viewer.results.results import Results
@@ -56,10 +58,19 @@ class ModelText:
         node = self._results.forest[key].brief
         return f"{node.op.replace('_', ' ')} {self.parameters_text(node)}".strip()
 
-    def short_name(self, row: int) -> str:
-        """Return a name short enough to stand in a plot."""
-        name = self._results.forest[self._results.keys[row]].name or self._results.forest[self._results.keys[row]].label
-        return name if len(name) <= _SHORT else "…" + name[1 - _SHORT :]  # the end of a path tells more than its start
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return unique_names(self._results.forest, self._results.forest.nodes)
+
+    def name(self, key: str) -> str:
+        """Return the name that no other model or step of the results has."""
+        return self._names[key]
+
+    def short_names(self, keys: Sequence[str]) -> list[str]:
+        """Return names short enough to stand in a plot: their ends, which tell most; whole where these are the same."""
+        names = [self.name(key) for key in keys]
+        short = [name if len(name) <= _SHORT else "…" + name[1 - _SHORT :].lstrip() for name in names]
+        return [text if short.count(text) == 1 else name for text, name in zip(short, names, strict=True)]
 
 
 def _joined(value: object) -> str:

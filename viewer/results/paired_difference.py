@@ -19,7 +19,6 @@ from viewer.results.queries import Setting, instance_values, speedups
 
 __all__ = ["Paired", "of_instances", "of_speedup"]
 
-_CLOCKS = {Pairing.WALL_TIME: "wall", Pairing.CPU_TIME: "cpu"}
 _ROUNDING = 1e-6
 """Values are kept in single precision."""
 
@@ -56,9 +55,17 @@ class Paired:
             by_instance = self._instances(metric.name)
             mine, theirs = by_instance.get(key), by_instance.get(other)
             return None if mine is None or theirs is None else _of_evaluations(mine, theirs, values)
-        clock = _CLOCKS.get(metric.pairing)
-        speedup = self._speedups.get((key, other, clock)) if clock else None
+        if metric.pairing not in (Pairing.WALL_TIME, Pairing.CPU_TIME):
+            return None
+        speedup = self._speedup(key, other, metric.clock)
         return of_speedup(speedup, values[1], less=metric.better is Better.LOWER) if speedup else None
+
+    def _speedup(self, key: str, other: str, clock: str) -> MeasuredValue | None:
+        """Return how many times as fast a model is as another; of either way round one is recorded."""
+        recorded = self._speedups.get((other, key, clock))
+        if recorded is None or (key, other, clock) in self._speedups:
+            return self._speedups.get((key, other, clock))
+        return MeasuredValue(1 / recorded.value, 1 / recorded.high, 1 / recorded.low)
 
 
 def _of_evaluations(mine: np.ndarray, other: np.ndarray, values: tuple[float, float]) -> MeasuredValue | None:

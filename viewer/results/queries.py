@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,6 @@ import numpy as np
 
 from pipeline.store.reader import StoreError, open_results, snapshot_id
 from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
-from viewer.results.budget import Budget, sql
 from viewer.results.lineage import Node, StepOutcome
 
 __all__ = [
@@ -24,11 +23,11 @@ __all__ = [
     "Setting",
     "Snapshot",
     "StoreError",
+    "identity_of",
     "instance_values",
     "load_snapshot",
     "snapshot_id",
     "speedups",
-    "sql_of_table",
 ]
 
 
@@ -96,6 +95,10 @@ class Snapshot:
     """Model key -> what failed when the model was measured."""
     lints: Mapping[str, list[ModelLint]] = field(default_factory=dict)
     """Model key -> what is odd about it."""
+    unsure: Mapping[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
+    """(target, device, clock) -> models whose time by that clock was taken roughly, or while others used the machine."""
+    datasets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Model key -> data sets that it was measured on; models without such a measurement are not listed."""
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -118,6 +121,8 @@ def load_snapshot(path: Path) -> Snapshot:
             running=_running(db),
             trouble=_trouble(db),
             lints=_lints(db),
+            unsure=_unsure(db),
+            datasets=_datasets(db),
         )
     finally:
         db.close()
@@ -167,11 +172,34 @@ def speedups(path: Path, context: Setting) -> dict[tuple[str, str, str], tuple[f
     return {(key, against, clock): (ratio, low, high) for key, against, clock, ratio, low, high in rows}
 
 
+def _unsure(db: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str], frozenset[str]]:
+    """Others on the machine lengthen what the wall clock tells, hardly what the processor's does."""
+    rows = db.execute(
+        "SELECT target, device, model_key, bool_or(rough), bool_or(contended) FROM timings"
+        " WHERE scenario = 'single_stream' AND batch_size = 1 AND threads = 1 GROUP BY ALL"
+    ).fetchall()
+    unsure: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for target, device, key, rough, contended in rows:
+        if rough or contended:
+            unsure[target, device, "wall"].add(key)
+        if rough:
+            unsure[target, device, "cpu"].add(key)
+    return {clock: frozenset(keys) for clock, keys in unsure.items()}
+
+
+def _datasets(db: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
+    rows = db.execute(
+        "SELECT model_key, list(DISTINCT dataset_key) FROM measurements WHERE coalesce(dataset_key, '') <> '' GROUP BY ALL"
+    ).fetchall()
+    return {key: frozenset(keys) for key, keys in rows}
+
+
 def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:
     rows = db.execute(
         "SELECT model_key, parent_key, name, title, op, kind, params, notes, recipe FROM models"
         " ORDER BY created_at, depth, name"
     ).fetchall()
+    seeds = _seeds(db)
     return [
         Node(
             key=key,
@@ -182,10 +210,21 @@ def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:
             kind=kind,
             params=json.loads(params),
             order=float(order),
-            notes={"recipe": recipe, **json.loads(notes)},
+            notes={"recipe": recipe, **seeds.get(key, {}), **json.loads(notes)},
         )
         for order, (key, parent, name, title, op, kind, params, notes, recipe) in enumerate(rows)
     ]
+
+
+def _seeds(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """Model key -> the seed of the recipe that it was made with, as a note; none where several seeds give the same model."""
+    rows = db.execute(
+        "SELECT model_key, any_value(seed) FROM ("
+        " SELECT s.model_key, coalesce(try_cast((r.config ->> '$.recipe.seed') AS BIGINT), 0) AS seed"
+        " FROM steps s JOIN runs r USING (run_id) WHERE s.job = 'operation' AND (r.config -> 'recipe') IS NOT NULL"
+        ") GROUP BY 1 HAVING count(DISTINCT seed) = 1"
+    ).fetchall()
+    return {key: {"seed": seed} for key, seed in rows}
 
 
 def _steps_without_model(db: duckdb.DuckDBPyConnection, model_keys: set[str]) -> list[Node]:
@@ -292,11 +331,12 @@ def _contexts(db: duckdb.DuckDBPyConnection) -> list[Setting]:
 
 
 def _covers(wide: Setting, narrow: Setting) -> bool:
-    pairs = zip(_identity(wide), _identity(narrow), strict=True)
+    pairs = zip(identity_of(wide), identity_of(narrow), strict=True)
     return all(other in ("", own) for own, other in pairs)
 
 
-def _identity(context: Setting) -> tuple[str, str, str]:
+def identity_of(context: Setting) -> tuple[str, str, str]:
+    """Return target, device and data set: what tells contexts apart."""
     return context.target, context.device, context.dataset_key
 
 
@@ -322,7 +362,7 @@ def _columns(
     columns: dict[Setting, dict[str, MetricColumn]] = {context: {} for context in contexts}
     for (metric, *identity), members in sorted(groups.items(), key=lambda group: -group[0].count("")):
         for context in contexts:
-            if all(own in ("", expected) for own, expected in zip(identity, _identity(context), strict=True)):
+            if all(own in ("", expected) for own, expected in zip(identity, identity_of(context), strict=True)):
                 column = columns[context].setdefault(metric, _empty(len(keys)))
                 for name in ("value", "low", "high"):
                     getattr(column, name)[at[members]] = np.ma.filled(rows[name][members].astype(float), np.nan)
@@ -334,7 +374,7 @@ def _groups(rows: Mapping[str, Any]) -> dict[tuple[str, ...], np.ndarray]:
     members: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, identity in enumerate(zip(*(rows[name] for name in names), strict=True)):
         members[identity].append(index)
-    return {identity: np.array(outcomes) for identity, outcomes in members.items()}
+    return {identity: np.array(places) for identity, places in members.items()}
 
 
 def _empty(rows: int) -> MetricColumn:
@@ -344,35 +384,3 @@ def _empty(rows: int) -> MetricColumn:
 def _running(db: duckdb.DuckDBPyConnection) -> bool:
     row = db.execute("SELECT finished_at IS NULL FROM runs ORDER BY started_at DESC LIMIT 1").fetchone()
     return bool(row and row[0])
-
-
-def sql_of_table(
-    metrics: list[str], context: Setting, order: str, *, descending: bool, within: Iterable[Budget] = ()
-) -> str:
-    """Return the query that gives the table's rows, for people to run themselves.
-
-    Args:
-        metrics: the columns, in their order.
-        context: target, machine and data set.
-        order: the column that it is sorted by; empty: none.
-        descending: the largest first.
-        within: budgets that rows must pass.
-    """
-    columns = ", ".join(["model", "op", *(_identifier(name) for name in metrics)])
-    tests = [
-        f"coalesce({name}, '') = {_literal(value)}"
-        for name, value in zip(("target", "device", "dataset_key"), _identity(context), strict=True)
-        if value
-    ]
-    tests += [sql([budget]) for budget in within]
-    where = f"\nWHERE {' AND '.join(tests)}" if tests else ""
-    by = f"\nORDER BY {_identifier(order)}{' DESC' if descending else ''} NULLS LAST" if order else ""
-    return f"SELECT {columns}\nFROM scoreboard{where}{by};"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -1,20 +1,42 @@
-"""Ranking of models: those that pass a budget, the best, and the Pareto front."""
+"""Ranking of models: those that pass a budget, the best, and the Pareto front; all as far as noise lets them be told apart."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from viewer.format.metrics import Better
-from viewer.results.budget import Budget, Range, passing, sentence, tightest
-from viewer.results.pareto import front
+from viewer.format.metrics import Better, Pairing
+from viewer.results.budget import Budget, Range, effective_budget, nearest_row, passing, sentence, tightest
+from viewer.results.pareto import Bought, best_within, front
 
 if TYPE_CHECKING:
     from viewer.results.results import Results
 
-__all__ = ["Ranking", "budgets"]
+__all__ = ["Best", "Miss", "Ranking", "budgets"]
+
+_MOST_VERDICTS = 2000
+_FAR = 2.0
+"""Of the two half-intervals: values that are farther apart are so in paired comparisons too, which know more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best of some models in a metric."""
+
+    row: int
+    alike: tuple[int, ...]
+    """Rows of the others that cannot be told apart from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A model that misses a budget."""
+
+    row: int
+    budget: Budget
 
 
 def budgets(filters: Iterable[Range]) -> list[Budget]:
@@ -27,24 +49,116 @@ class Ranking:
 
     def __init__(self, results: Results) -> None:
         self._results = results
+        self._verdicts: dict[tuple[str, int], np.ndarray] = {}
 
     def passing(self, filters: Iterable[Range]) -> np.ndarray:
         """Return which rows satisfy all filters; one without a value satisfies none on it."""
-        return passing(budgets(filters), self._results.columns_by_name, len(self._results.keys))
+        return passing(self.effective_budgets(filters), self._results.columns_by_name, len(self._results.keys))
+
+    def effective_budgets(self, filters: Iterable[Range]) -> list[Budget]:
+        """Return the filters as they judge: by what is shown."""
+        return [effective_budget(budget, self._results.spec(budget.metric)) for budget in budgets(filters)]
+
+    def near_miss(self, filters: Iterable[Range]) -> Miss | None:
+        """Return the sound model that misses one budget alone, by the least of the values' spread; None if there is none."""
+        results, ranges = self._results, list(filters)
+        bounds = self.effective_budgets(ranges)
+        best: tuple[float, Miss] | None = None
+        for at, budget in enumerate(bounds):
+            values = results.values(budget.metric)
+            others = passing([*bounds[:at], *bounds[at + 1 :]], results.columns_by_name, len(results.keys))
+            among = others & self._eligible(None) & ~self.passing([ranges[at]]) & np.isfinite(values)
+            if among.any():
+                row, share = nearest_row(budget, values, among)
+                if best is None or share < best[0]:
+                    best = share, Miss(row, budgets(ranges)[at])
+        return best[1] if best else None
+
+    def verdicts(self, metric: str, row: int) -> np.ndarray:
+        """Return which models are measurably better (1) or worse (-1) than that of a row: int8 (N,).
+
+        It is 0 where a value is missing, where the two cannot be told apart, compared as on the Compare page, and where one
+        of two times was taken roughly or while others used the machine.
+        """
+        signs = self._verdicts.get((metric, row))
+        if signs is None:
+            if len(self._verdicts) >= _MOST_VERDICTS:
+                self._verdicts.clear()
+            signs = self._verdicts[metric, row] = self._compare(metric, row)
+        return signs
+
+    def _compare(self, metric: str, row: int) -> np.ndarray:
+        results, column = self._results, self._results.column(metric)
+        half = np.nan_to_num((column.high - column.low) / 2, nan=0.0, posinf=0.0)
+        difference = np.nan_to_num(column.value - column.value[row], nan=0.0)
+        signs = np.where(np.abs(difference) > np.hypot(half, half[row]), np.sign(difference), 0).astype(np.int8)
+        pairing = results.spec(metric).pairing
+        if pairing is not Pairing.NONE:
+            near = (np.abs(difference) <= _FAR * (half + half[row])) | (pairing is not Pairing.INSTANCES)
+            for other in np.flatnonzero(near & np.isfinite(column.value)):
+                change = results.difference(metric, results.keys[other], results.keys[row])
+                if change is not None:
+                    signs[other] = 0 if change.within_noise else np.sign(change.absolute)
+        unsure = results.unsure(metric)
+        signs[unsure | unsure[row]] = 0
+        signs[row] = 0
+        return -signs if results.better(metric) is Better.LOWER else signs
 
     def front(self, x: str, y: str, among: np.ndarray | None = None) -> list[int]:
-        """Return the rows that none (of those `among`) beats in both metrics, by x; empty where neither has a better end."""
-        if not x or not y or {self._results.better(x), self._results.better(y)} == {Better.NEITHER}:
-            return []
-        xs = self._results.values(x) if among is None else np.where(among, self._results.values(x), np.nan)
-        return front(xs, self._results.values(y), self._results.better(x), self._results.better(y))
+        """Return the rows that none (of those `among`) measurably beats, by x; empty where neither metric has a better end.
 
-    def best(self, metric: str, among: np.ndarray) -> int | None:
-        """Return the row with the best value; None if no row has one, or nothing is better."""
-        values = np.where(among, self._results.values(metric), np.nan)
-        if not metric or not np.isfinite(values).any() or self._results.better(metric) is Better.NEITHER:
+        One model beats another if it is measurably better in one metric and not measurably worse in the other. Models that
+        cannot be told apart stand or fall together; broken ones are left out.
+        """
+        results = self._results
+        if not x or not y or {results.better(x), results.better(y)} == {Better.NEITHER}:
+            return []
+        nominal = self.outline(x, y, among)
+        beaten = np.zeros(len(results.keys), dtype=bool)
+        for row in nominal:
+            across, up = self.verdicts(x, row), self.verdicts(y, row)
+            beaten |= (across <= 0) & (up <= 0) & (across + up < 0)
+        measured = np.isfinite(results.values(x)) & np.isfinite(results.values(y))
+        rows = np.flatnonzero(self._eligible(among) & measured & ~beaten).tolist()
+        return sorted(rows or nominal, key=lambda row: (results.values(x)[row], row))
+
+    def outline(self, x: str, y: str, among: np.ndarray | None = None) -> list[int]:
+        """Return the rows that none beats by the bare values, by x: where the line of the front is drawn."""
+        results = self._results
+        xs = np.where(self._eligible(among), results.values(x), np.nan)
+        return front(xs, results.values(y), results.better(x), results.better(y))
+
+    def best(self, metric: str, among: np.ndarray) -> Best | None:
+        """Return the best of some rows; None if none has a value that counts, or nothing is better.
+
+        Broken models, rough times and those taken while others used the machine win nothing.
+        """
+        results, better = self._results, self._results.better(metric)
+        eligible = self._eligible(among)
+        values = np.where(eligible & ~results.unsure(metric), results.values(metric), np.nan)
+        if not metric or not np.isfinite(values).any() or better is Better.NEITHER:
             return None
-        return int(np.nanargmin(values) if self._results.better(metric) is Better.LOWER else np.nanargmax(values))
+        row = int(np.nanargmin(values) if better is Better.LOWER else np.nanargmax(values))
+        alike = eligible & np.isfinite(results.values(metric)) & (self.verdicts(metric, row) == 0)
+        alike[row] = False
+        return Best(row, tuple(np.flatnonzero(alike).tolist()))
+
+    def relaxation_steps(self, budget: str, goal: str, among: np.ndarray) -> list[Bought]:
+        """Return how the best value of a goal grows as the budget on a metric relaxes: one entry per measurable improvement."""
+        results = self._results
+        eligible = self._eligible(among) & ~results.unsure(goal)
+        steps: list[Bought] = []
+        for step in best_within(
+            results.values(budget), results.values(goal), results.better(budget), results.better(goal), eligible
+        ):
+            if not steps or self.verdicts(goal, steps[-1].row)[step.row] > 0:
+                steps.append(step)
+        return steps
+
+    def _eligible(self, among: np.ndarray | None) -> np.ndarray:
+        """Return which rows may win: of some, or of all, those that are sound and of the data set at hand."""
+        eligible: np.ndarray = self._results.sound & ~self._results.elsewhere
+        return eligible if among is None else eligible & among
 
     def filter_texts(self, filters: Iterable[Range]) -> list[str]:
         """Return each filter in words."""
@@ -52,4 +166,7 @@ class Ranking:
 
     def tightest(self, filters: Iterable[Range]) -> Budget | None:
         """Return the filter without which most models would pass, if none passes all."""
-        return tightest(budgets(filters), self._results.columns_by_name, len(self._results.keys))
+        ranges = list(filters)
+        bounds = self.effective_budgets(ranges)
+        tight = tightest(bounds, self._results.columns_by_name, len(self._results.keys))
+        return None if tight is None else budgets(ranges)[bounds.index(tight)]

@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from viewer.format.metrics import Better, MeasuredValue, MetricInfo, MetricRole, change, format_change, format_value
+from viewer.format.metrics import (
+    Better,
+    MeasuredValue,
+    MetricChange,
+    MetricInfo,
+    MetricRole,
+    change,
+    format_change,
+    format_value,
+)
 from viewer.results.lineage import Forest
 from viewer.results.model_text import ModelText
 from viewer.results.paired_difference import Paired
@@ -24,6 +33,8 @@ T = TypeVar("T")
 _cache: dict[Path, Results] = {}
 _opening = Lock()
 _ROLES = list(MetricRole)
+_BROKEN = frozenset({"constant_predictor", "not_a_number"})
+"""Lints of models that are of no use, whatever their figures."""
 
 
 def load_results(path: Path) -> Results:
@@ -53,6 +64,7 @@ class Results:
         self.columns_by_name = {name: column.value for name, column in self._columns.items()}
         self._paired = Paired(snapshot.path, self.context)
         self._siblings: dict[str, Results] = {}
+        self._unsure: dict[str, np.ndarray] = {}
         self._parts: dict[object, Any] = {}
 
     def within(self, context_id: str) -> Results:
@@ -133,6 +145,11 @@ class Results:
         """Write a value of a metric."""
         return format_value(value, self.spec(metric))
 
+    def figure(self, metric: str, key: str, base: str | None) -> dict[str, str]:
+        """Write a model's value and its change since another model, with one interval: the change's where it has one."""
+        change = self.change(metric, key, base)
+        return {"value": self.show(metric, self.row[key], interval="±" not in change["change"]), **change}
+
     def change(self, metric: str, key: str, base: str | None) -> dict[str, str]:
         """Write the change since another model, with its noise, and say whether it is for better or worse.
 
@@ -142,22 +159,47 @@ class Results:
             base: that of the other model; None: nothing to say.
 
         Returns:
-            `change`, a text, and `tone`: `good`, `bad`, `soft` (within noise) or empty.
+            `change`, a text, and `tone`: `good`, `bad`, `soft` (within noise, or timed roughly) or empty.
         """
-        if base is None:
-            return {"change": "", "tone": ""}
-        spec, mine, other = self.spec(metric), self.measured(metric, key), self.measured(metric, base)
-        difference = change(
-            mine, other, spec.better, self._paired.difference(spec, key, base, (mine.value, other.value))
-        )
+        difference = None if base is None else self.difference(metric, key, base)
         if difference is None:
             return {"change": "", "tone": ""}
+        spec = self.spec(metric)
+        text = format_change(difference, spec)
         if difference.within_noise and difference.absolute != 0:
-            return {"change": f"within noise ({format_change(difference, spec)})", "tone": "soft"}
-        return {
-            "change": format_change(difference, spec),
-            "tone": {True: "good", False: "bad", None: ""}[difference.improved],
-        }
+            return {"change": f"within noise ({text})", "tone": "soft"}
+        if self.unsure(metric)[[self.row[key], self.row[base or key]]].any():
+            return {"change": f"timed roughly ({text})", "tone": "soft"}
+        is_seen = any(digit in text for digit in "123456789")  # what is written as nothing is no verdict
+        return {"change": text, "tone": {True: "good", False: "bad", None: ""}[difference.improved] if is_seen else ""}
+
+    def difference(self, metric: str, key: str, other: str) -> MetricChange | None:
+        """Return what a model differs by from another, as well as it is known; None where one has no value."""
+        spec, mine, theirs = self.spec(metric), self.measured(metric, key), self.measured(metric, other)
+        together = self._paired.difference(spec, key, other, (mine.value, theirs.value))
+        return change(mine, theirs, spec.better, together)
+
+    def unsure(self, metric: str) -> np.ndarray:
+        """Return of which rows a time was taken roughly or while others used the machine: bool (N,); of no other metric."""
+        clock = self.spec(metric).clock
+        if clock not in self._unsure:
+            keys = self.snapshot.unsure.get((self.context.target, self.context.device, clock), frozenset())
+            self._unsure[clock] = np.fromiter((key in keys for key in self.keys), dtype=bool, count=len(self.keys))
+        return self._unsure[clock]
+
+    @cached_property
+    def sound(self) -> np.ndarray:
+        """The rows that may be recommended, bool (N,): all but those that always answer the same, or with NaN."""
+        broken = {key for key, lints in self.snapshot.lints.items() if any(lint.rule in _BROKEN for lint in lints)}
+        return np.fromiter((key not in broken for key in self.keys), dtype=bool, count=len(self.keys))
+
+    @cached_property
+    def elsewhere(self) -> np.ndarray:
+        """The rows of other experiments, bool (N,): models that were measured, but never on the data set at hand."""
+        here, datasets = self.context.dataset_key, self.snapshot.datasets
+        measured = (datasets.get(key, frozenset()) for key in self.keys)
+        away = (bool(keys) and bool(here) and here not in keys for keys in measured)
+        return np.fromiter(away, dtype=bool, count=len(self.keys))
 
     # ---- rows
     @cached_property

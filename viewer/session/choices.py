@@ -47,7 +47,7 @@ class Choices:
         if accepted.get("page", "overview") not in pages:
             notices.append(f"There is no page '{_clip(accepted.pop('page'))}'.")
         if "filters" in accepted:
-            accepted["filters"], unknown = self._known_filters(accepted["filters"])
+            accepted["filters"], unknown = self.known_filters(accepted["filters"])
             notices += [f"The budget on '{_clip(name)}' was left out: there is no such metric." for name in unknown]
         if "columns" in accepted:
             accepted["columns"] = [name for name in accepted["columns"] if name in self._names]
@@ -60,8 +60,8 @@ class Choices:
             accepted.pop("setting")
         return accepted, notices
 
-    def _known_filters(self, filters: Iterable[Range]) -> tuple[list[Range], list[str]]:
-        """One filter per metric: the last one given counts."""
+    def known_filters(self, filters: Iterable[Range]) -> tuple[list[Range], list[str]]:
+        """Return one filter per metric, the last one given, and the names of those that are no metrics here."""
         latest = {metric: (metric, low, high) for metric, low, high in filters}
         return [f for name, f in latest.items() if name in self._names], [n for n in latest if n not in self._names]
 

@@ -12,7 +12,18 @@ from typing import Any
 from bokeh.core.properties import Any as AnyValue
 from bokeh.model import DataModel
 
-__all__ = ["Bridge", "Outbox"]
+__all__ = ["SELECTION_FAILED", "Bridge", "Outbox", "whole_number"]
+
+SELECTION_FAILED = "The viewer could not select that."
+"""Begins what a visitor is told when a click on a plot failed."""
+
+
+def whole_number(message: Mapping[str, Any], name: str, default: int = 0) -> int:
+    """Return a whole number of a message; the default where it is missing or none: pages may send anything."""
+    try:
+        return int(message.get(name, default))
+    except (TypeError, ValueError, OverflowError):
+        return default
 
 
 class Bridge(DataModel):
@@ -52,5 +63,10 @@ class Outbox:
 
     def _arrived(self, attr: str, old: Any, new: Any) -> None:
         if isinstance(new, Mapping) and isinstance(new.get("kind"), str):
-            self._handle(new["kind"], new)
+            self._handle(new["kind"], {name: _encodable(value) for name, value in new.items()})
             self.send()
+
+
+def _encodable(value: Any) -> Any:
+    """Replace halves of characters, which JavaScript's strings may hold and neither addresses, files nor SQL can."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from viewer.format.templates import render
 from viewer.session.state import ViewState
 from viewer.session.url import Keys
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from viewer.session.messages import Outbox
 
 __all__ = ["VisitorSession"]
+
+_log = logging.getLogger(__name__)
 
 
 class VisitorSession:
@@ -43,3 +48,20 @@ class VisitorSession:
     def send(self, kind: str, content: Any) -> None:
         """Put something in the next update of the page."""
         self.outbox.add(kind, content)
+
+    def draw_notice(self) -> str:
+        """Return the markup of what the visitor has to be told."""
+        return render("notice", notices=self.notices)
+
+    @contextmanager
+    def guarded(self, failure: str) -> Iterator[None]:
+        """Keep the page alive whatever fails: a sentence on it, and the traceback in the server's log.
+
+        An error that left here would reach Bokeh, which answers it with nothing that a visitor sees.
+        """
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - whatever it is, the page lives on
+            _log.exception("The viewer failed: %s", failure)
+            self.notices = [f"{failure} The reason is in the output of the server."]
+            self.send("panes", {"notice": self.draw_notice()})

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 import param
 
 from viewer.results.budget import Range
+from viewer.results.names import unique_length
 from viewer.session.state import ViewState
 
 __all__ = ["Keys", "read_link", "write_link"]
 
-_SHORTEST = 6
 _BUNDLE = "bundle-"
 
 
@@ -24,7 +23,7 @@ class Keys:
     """Model keys as short prefixes that are unique among the models at hand."""
 
     def __init__(self, keys: Collection[str]) -> None:
-        self._length = _unique_length(sorted(keys))
+        self._length = unique_length(keys)
         self._full = {key[: self._length]: key for key in keys}
 
     def short(self, key: str) -> str:
@@ -37,16 +36,6 @@ class Keys:
             return self._full[text[: self._length]]
         matches = [key for key in self._full.values() if text and key.startswith(text)]
         return matches[0] if len(matches) == 1 else None
-
-
-def _unique_length(keys: list[str]) -> int:
-    length = _SHORTEST
-    for one, other in pairwise(keys):
-        same = next(
-            (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-        )
-        length = max(length, same + 1)
-    return length
 
 
 def write_link(state: ViewState, keys: Keys) -> str:
@@ -77,7 +66,7 @@ def read_link(query: str, keys: Keys) -> tuple[dict[str, Any], list[str]]:
         try:
             value = _READERS.get(name, _read_plain(fresh.parameter(name)))(texts, keys, notices)
             fresh.change({name: value})  # the parameter's own check: type, bounds, allowed values
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             notices.append(f"The address says {name}={_clip(', '.join(texts))}, which means nothing here; ignored.")
         else:
             values[name] = value
