@@ -14,6 +14,7 @@ from ops.core.errors import OperationError
 from ops.core.forward import forward
 from ops.core.model import Architecture
 from ops.core.operation import TorchModel
+from ops.prune.channels import verify
 from tests.ops.digits import apply, context
 
 PICTURES = {"pixel_values": ("float32", (1, 8, 8))}
@@ -390,3 +391,38 @@ def test_a_layer_derived_from_a_known_kind_is_narrowed_as_that_kind():
         hidden = torch.relu(normalised(layers.a(x), 1, stay, layers.n))
         expected = layers.head(only(torch.relu(layers.b(hidden)).mean((2, 3)), out))
         np.testing.assert_allclose(found.module(x), expected, rtol=1e-4, atol=1e-5)
+
+
+class OwnLinear(nn.Linear):
+    """As timm's: torch's arithmetic in a forward of its own."""
+
+    def forward(self, x):
+        return functional.linear(x, self.weight, self.bias)
+
+
+class OwnConvolution(nn.Conv2d):
+    def forward(self, x):
+        return functional.conv2d(x, self.weight, self.bias, padding=1)
+
+
+def test_layers_with_a_forward_of_their_own_are_narrowed():
+    model = model_of(
+        nn.Sequential(OwnConvolution(1, 16, 3), nn.ReLU(), OwnConvolution(16, 12, 3), nn.Flatten(), OwnLinear(768, 10))
+    )
+    found, kept, _ = prune(model, include=["0"])
+    stay = places(kept, "0", "out", 16)
+    assert len(stay) == 8
+    first, _, second, flat, head = model.module
+    with torch.no_grad():
+        expected = head(flat(second(only(torch.relu(first(pictures())), stay))))
+        near(found.module(pictures()), expected)
+
+
+def test_a_network_is_left_as_it_was_when_the_comparison_fails(monkeypatch):
+    model = model_of(Concatenated(8))
+    before = model.module(pictures())
+    monkeypatch.setattr(verify, "_normalising", lambda stay: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prune(model)
+    assert torch.equal(model.module(pictures()), before)
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.module.modules())

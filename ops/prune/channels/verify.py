@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.modules.conv import _ConvNd
 
 from ops.core.channels import Kept, is_depthwise, width
 from ops.core.errors import OperationError
 from ops.core.forward import forward
-from ops.core.network.channel_axes import declared_axis, output_axis
+from ops.core.network.channel_axes import output_axis
 from ops.core.operation import TorchModel
 
 _TOLERANCE = 1e-3
@@ -55,20 +56,20 @@ def difference(before: TorchModel, after: TorchModel, kept: Kept, inputs: Mappin
 
 def masked(module: nn.Module, kept: Kept) -> ExitStack:
     """Let a network compute without the channels that are not kept, though it has them, until the result is closed."""
-    stack = ExitStack()
-    for name, sides in kept.items():
-        layer = module.get_submodule(name)
-        if isinstance(layer, nn.LayerNorm | nn.GroupNorm) and "out" in sides:
-            stack.callback(layer.register_forward_hook(_normalising(sides["out"]), with_kwargs=True).remove)
-        elif "in" in sides and not is_depthwise(layer):
-            losses = sorted(set(range(width(layer, "in"))) - set(sides["in"]))
-            stack.callback(layer.register_forward_pre_hook(_silencing(layer, losses), with_kwargs=True).remove)
-    return stack
+    with ExitStack() as stack:
+        for name, sides in kept.items():
+            layer = module.get_submodule(name)
+            if isinstance(layer, nn.LayerNorm | nn.GroupNorm) and "out" in sides:
+                stack.callback(layer.register_forward_hook(_normalising(sides["out"]), with_kwargs=True).remove)
+            elif "in" in sides and not is_depthwise(layer):
+                losses = sorted(set(range(width(layer, "in"))) - set(sides["in"]))
+                stack.callback(layer.register_forward_pre_hook(_silencing(layer, losses), with_kwargs=True).remove)
+        return stack.pop_all()
 
 
 def _silencing(layer: nn.Module, gone: Sequence[int]) -> Any:
-    axis = declared_axis(layer)
-    assert axis is not None, "layers with inputs are linear or convolutions"
+    # of layers derived from them too: one that takes its channels elsewhere does not come out as the narrow network
+    axis = -1 - len(layer.kernel_size) if isinstance(layer, _ConvNd) else -1
     places = torch.tensor(gone)
 
     def silence(
