@@ -21,6 +21,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 _LAST: tuple[type[nn.Module], ...] = (nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.RMSNorm)
 _SECOND: tuple[type[nn.Module], ...] = (_BatchNorm, nn.GroupNorm, nn.PReLU)
+_ROUNDING = 1e-5
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -97,6 +98,8 @@ def output_axis(
 def added_axis(layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor) -> int | None:
     """Return the axis of the output along which a layer's `bias` is added, or None if it is not added along one.
 
+    A bias before an activation in the layer (timm's normalisations) moves the output by something else than itself.
+
     Args:
         layer: any layer with a `bias`.
         inputs: the positional arguments of a call of it.
@@ -106,7 +109,7 @@ def added_axis(layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, An
     axis = declared_axis(layer)
     if axis is not None or not isinstance(layer.bias, nn.Parameter) or layer.bias.ndim != 1:
         return axis
-    return _axis_that_follows(layer, "bias", inputs, by_name, output)
+    return _axis_that_follows(layer, "bias", inputs, by_name, output, added=True)
 
 
 def channel_rows(output: torch.Tensor, axis: int) -> torch.Tensor:
@@ -120,9 +123,24 @@ def _computes_as(layer: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def _axis_that_follows(
-    layer: nn.Module, name: str, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor
+    layer: nn.Module,
+    name: str,
+    inputs: Sequence[Any],
+    by_name: Mapping[str, Any],
+    output: torch.Tensor,
+    *,
+    added: bool = False,
 ) -> int | None:
-    """Return the output's axis that changes at place 0 alone when a parameter does at its place 0, along any of its axes."""
+    """Return the output's axis that changes at place 0 alone when a parameter does at its place 0, along any of its axes.
+
+    Args:
+        layer: as `output_axis`.
+        name: of the parameter.
+        inputs: as `output_axis`.
+        by_name: as `output_axis`.
+        output: as `output_axis`.
+        added: whether the output has to change by as much as the parameter.
+    """
     parameter = layer.get_parameter(name).detach()
     if not parameter.is_floating_point():
         return None
@@ -143,10 +161,12 @@ def _axis_that_follows(
         if not isinstance(other, torch.Tensor) or other.shape != output.shape:
             return None
         moved = (other != output) & ~(other.isnan() & output.isnan())
+        slack = _ROUNDING * (1 + float(output.detach().abs().max()))
         for axis in range(1, output.ndim):
             places = moved.movedim(axis, 0)
             if len(places) == size and bool(places[0].any()) and not bool(places[1:].any()):
-                return axis
+                shift = (other - output).movedim(axis, 0)[0]
+                return axis if not added or bool(((shift - 1).abs() <= slack).all()) else None
     return None
 
 
