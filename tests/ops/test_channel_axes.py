@@ -99,8 +99,8 @@ class Activated(nn.BatchNorm2d):
 
 
 def test_a_bias_before_an_activation_is_not_added_to_the_output():
-    x = torch.randn(2, 8, 4, 4)
-    for activation, axis in ((nn.Identity(), 1), (nn.ReLU(), None), (nn.SiLU(), None)):
+    x = torch.rand(2, 8, 4, 4) + 1  # where a ReLU6 does nothing
+    for activation, axis in ((nn.Identity(), 1), (nn.ReLU6(), None), (nn.SiLU(), None)):
         layer = Activated(8, activation).eval()
         assert output_axis(layer, (x,), {}, layer(x)) == 1
         assert added_axis(layer, (x,), {}, layer(x)) == axis

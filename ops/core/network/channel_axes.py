@@ -21,7 +21,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 _LAST: tuple[type[nn.Module], ...] = (nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.RMSNorm)
 _SECOND: tuple[type[nn.Module], ...] = (_BatchNorm, nn.GroupNorm, nn.PReLU)
-_ROUNDING = 1e-5
+_ROUNDING = 1e-4
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -109,7 +109,8 @@ def added_axis(layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, An
     axis = declared_axis(layer)
     if axis is not None or not isinstance(layer.bias, nn.Parameter) or layer.bias.ndim != 1:
         return axis
-    return _axis_that_follows(layer, "bias", inputs, by_name, output, added=True)
+    axis = _axis_that_follows(layer, "bias", inputs, by_name, output)
+    return axis if axis is not None and _is_added(layer, inputs, by_name, output) else None
 
 
 def channel_rows(output: torch.Tensor, axis: int) -> torch.Tensor:
@@ -122,25 +123,21 @@ def _computes_as(layer: nn.Module, kind: type[nn.Module]) -> bool:
     return isinstance(layer, kind) and type(layer).forward is kind.forward
 
 
-def _axis_that_follows(
-    layer: nn.Module,
-    name: str,
-    inputs: Sequence[Any],
-    by_name: Mapping[str, Any],
-    output: torch.Tensor,
-    *,
-    added: bool = False,
-) -> int | None:
-    """Return the output's axis that changes at place 0 alone when a parameter does at its place 0, along any of its axes.
+def _is_added(layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor) -> bool:
+    """Whether the output moves by what the bias does, far enough for any activation to show."""
+    bias = layer.get_parameter("bias").detach()
+    far = 10 * (1 + float(output.detach().abs().max()))
+    for shift in (far, -far):
+        other = _output_with(layer, "bias", bias + shift, inputs, by_name)
+        if other is None or not bool(((other - output - shift).abs() <= _ROUNDING * far).all()):
+            return False
+    return True
 
-    Args:
-        layer: as `output_axis`.
-        name: of the parameter.
-        inputs: as `output_axis`.
-        by_name: as `output_axis`.
-        output: as `output_axis`.
-        added: whether the output has to change by as much as the parameter.
-    """
+
+def _axis_that_follows(
+    layer: nn.Module, name: str, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor
+) -> int | None:
+    """Return the output's axis that changes at place 0 alone when a parameter does at its place 0, along any of its axes."""
     parameter = layer.get_parameter(name).detach()
     if not parameter.is_floating_point():
         return None
@@ -150,24 +147,30 @@ def _axis_that_follows(
             continue
         changed = parameter.clone()
         changed.select(along, 0).add_(1.0)
-        bare = _bare(layer)
-        bare._parameters[name] = changed  # type: ignore[assignment]  # a plain tensor computes as well
-        try:
-            with torch.no_grad():
-                other = bare.forward(*inputs, **by_name)
-        except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
-            return None  # it cannot be run alone
-        other = other[0] if isinstance(other, tuple | list) else other
-        if not isinstance(other, torch.Tensor) or other.shape != output.shape:
+        other = _output_with(layer, name, changed, inputs, by_name)
+        if other is None or other.shape != output.shape:
             return None
         moved = (other != output) & ~(other.isnan() & output.isnan())
-        slack = _ROUNDING * (1 + float(output.detach().abs().max()))
         for axis in range(1, output.ndim):
             places = moved.movedim(axis, 0)
             if len(places) == size and bool(places[0].any()) and not bool(places[1:].any()):
-                shift = (other - output).movedim(axis, 0)[0]
-                return axis if not added or bool(((shift - 1).abs() <= slack).all()) else None
+                return axis
     return None
+
+
+def _output_with(
+    layer: nn.Module, name: str, value: torch.Tensor, inputs: Sequence[Any], by_name: Mapping[str, Any]
+) -> torch.Tensor | None:
+    """Return what a layer gives with another value of a parameter, or None if it cannot be run alone."""
+    bare = _bare(layer)
+    bare._parameters[name] = value  # type: ignore[assignment]  # a plain tensor computes as well
+    try:
+        with torch.no_grad():
+            other = bare.forward(*inputs, **by_name)
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
+        return None
+    other = other[0] if isinstance(other, tuple | list) else other
+    return other if isinstance(other, torch.Tensor) else None
 
 
 def _bare(layer: nn.Module) -> nn.Module:
