@@ -101,7 +101,7 @@ def choose(
     if able:
         expected = _only_able(expected, include, able)
     if not expected:
-        raise OperationError(f"The model has no {_or(able or default)} layer; name the layers to change with 'include'")
+        raise OperationError(f"The model has no {_or(default or able)} layer; name the layers to change with 'include'")
     remaining = [layer for layer in expected if not any(layer.matches(pattern) for pattern in exclude)]
     if not remaining:
         raise OperationError(f"No layer is left: 'exclude' {list(exclude)} takes all {len(expected)} that were chosen")

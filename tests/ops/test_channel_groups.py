@@ -15,6 +15,8 @@ from ops.core.forward import forward
 from ops.core.model import Architecture
 from ops.core.operation import TorchModel
 from ops.prune.channels import verify
+from ops.prune.channels.cut import ChannelCut
+from ops.prune.channels.trial import attempt
 from tests.ops.digits import apply, context
 
 PICTURES = {"pixel_values": ("float32", (1, 8, 8))}
@@ -426,3 +428,29 @@ def test_a_network_is_left_as_it_was_when_the_comparison_fails(monkeypatch):
         prune(model)
     assert torch.equal(model.module(pictures()), before)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.module.modules())
+
+
+class ActivatedNorm(nn.GroupNorm):
+    """As timm's: a normalisation with its activation in one layer."""
+
+    def forward(self, x):
+        return torch.relu(super().forward(x))
+
+
+def test_a_normalisation_with_an_activation_is_narrowed():
+    model = model_of(OwnNorm())
+    model.module.n = ActivatedNorm(4, 16)
+    found, kept, notes = prune(model, include=["a"])
+    stay = places(kept, "n", "out", 16)
+    assert len(stay) == found.module.n.num_channels == 8, notes
+    layers = model.module
+    with torch.no_grad():
+        hidden = torch.relu(normalised(layers.a(pictures()), 4, stay, layers.n))
+        expected = layers.head(torch.relu(layers.b(only(hidden, stay))).mean((2, 3)))
+        near(found.module(pictures()), expected)
+
+
+def test_a_cut_that_leaves_a_layer_nothing_is_not_made():
+    model = model_of(OwnNorm())
+    cut = ChannelCut({"b": {"in": []}, "a": {"out": []}})
+    assert attempt(model, cut, {"pixel_values": pictures()}) == (model, "'b' would have no channels left")

@@ -7,6 +7,7 @@ normalisation takes its statistics over the channels that stay, each group over 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
-from ops.core.channels import Kept, is_depthwise, width
+from ops.core.channels import Kept, cut_layers, is_depthwise, width
 from ops.core.errors import OperationError
 from ops.core.forward import forward
 from ops.core.network.channel_axes import output_axis
@@ -24,6 +25,7 @@ from ops.core.operation import TorchModel
 
 _TOLERANCE = 1e-3
 """Of the largest output: sums over fewer channels are rounded differently."""
+_KNOWN_FORWARDS = (nn.LayerNorm.forward, nn.GroupNorm.forward)
 _FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
@@ -90,6 +92,9 @@ def _normalising(stay: Sequence[int]) -> Any:
         axis = output_axis(layer, given, by_name, output)
         assert axis is not None, "normalisation that can be cut has channels along one axis"
         values = given[0] if given else next(iter(by_name.values()))
+        if type(layer).forward not in _KNOWN_FORWARDS:
+            normal = _narrow_layer(layer, stay).forward(values.index_select(axis, places))
+            return torch.zeros_like(output).index_copy(axis, places, normal)
         values = values.movedim(axis, 1).index_select(1, places)  # (instances, channels that stay, ...)
         weight, bias = (None if own is None else own[places] for own in (layer.weight, layer.bias))
         if isinstance(layer, nn.GroupNorm):
@@ -109,6 +114,13 @@ def _normalising(stay: Sequence[int]) -> Any:
         return torch.zeros_like(moved).index_copy(1, places, normal.to(moved.dtype)).movedim(1, axis)
 
     return normalise
+
+
+def _narrow_layer(layer: nn.Module, stay: Sequence[int]) -> Any:
+    """Return a normalisation that computes more than that (timm's have an activation) for the channels that stay."""
+    holder = nn.Sequential(copy.deepcopy(layer))
+    cut_layers(holder, {"0": {"out": stay}})
+    return holder[0]
 
 
 def wrong(model: TorchModel, what: str, roots: Sequence[str]) -> OperationError:
