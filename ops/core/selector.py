@@ -57,8 +57,13 @@ class Layer:
 
     @property
     def weights(self) -> list[str]:
-        """Its parameters without the biases."""
-        return [name for name in self.parameters if not _is_bias(name)]
+        """Its parameters without the biases.
+
+        Of a layer that multiplies, those that it multiplies with: a gain per channel beside them (NFNet) is a scale.
+        """
+        own = [name for name in self.parameters if not _is_bias(name)]
+        multiplied = [name for name in own if "weight" in _words(name)] if self.groups & set(WEIGHTS) else []
+        return multiplied or own
 
     def excluded_parameters(self, pattern: str) -> Sequence[str]:
         """Return all its parameters if the pattern matches the layer, else those that the pattern names."""
@@ -96,7 +101,7 @@ def choose(
     if able:
         expected = _only_able(expected, include, able)
     if not expected:
-        raise OperationError(f"The model has no {_or(able or default)} layer; name the layers to change with 'include'")
+        raise OperationError(f"The model has no {_or(default or able)} layer; name the layers to change with 'include'")
     remaining = [layer for layer in expected if not any(layer.matches(pattern) for pattern in exclude)]
     if not remaining:
         raise OperationError(f"No layer is left: 'exclude' {list(exclude)} takes all {len(expected)} that were chosen")
@@ -251,7 +256,12 @@ def _own_parameters(part: torch.nn.Module) -> list[str]:
 
 def _is_bias(name: str) -> bool:
     """Whether a parameter's name says that it is a bias: `bias`, `in_proj_bias`, `bias_ih_l0`."""
-    return "bias" in name.rpartition(".")[2].split("_")
+    return "bias" in _words(name)
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of the last part of a parameter's name."""
+    return name.rpartition(".")[2].split("_")
 
 
 def _around(name: str) -> Iterator[str]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ops.core.model import Architecture
     from ops.factorize.methods.low_rank import Factors, RankOf
 
+    _Weights = dict[str, list[torch.Tensor]]
+    """Layer -> the weights of its factors, first to last."""
+
 
 def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     if (params["ratio"] is None) == (params["energy"] is None):
@@ -24,7 +27,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.FACTORIZE, version=3, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.FACTORIZE, version=4, uses={Uses.DATA}, refuse=_refuse)
 def factorize(
     model: TorchModel,
     ctx: Context,
@@ -37,8 +40,9 @@ def factorize(
     """Replace layers by low-rank factors: SVD for linear layers and 1x1 convolutions, Tucker-2 for other convolutions.
 
     Fewer weights and operations on any runtime, at a loss that fine-tuning mends. A layer that its factors would not make
-    smaller stays as it is, with the reason noted. Recorded: how near the outputs and every layer's are to the parent's on
-    calibration instances, in decibels. Masks of replaced layers are dropped, and noted: a product has no zeros.
+    smaller stays as it is, with the reason noted; so does one whose weight the network reads past the layer. Recorded: how
+    near the outputs and every layer's are to the parent's on calibration instances, in decibels. Masks of replaced layers
+    are dropped, and noted: a product has no zeros.
 
     Args:
         model: stays as it is.
@@ -49,8 +53,8 @@ def factorize(
         exclude: layers to leave alone.
 
     Raises:
-        OperationError: a pattern matches nothing, a layer holds NaN, or the network cannot run with factors in the place of
-            its layers.
+        OperationError: a pattern matches nothing, a layer holds NaN, or the network runs with factors in the place of each
+            of its layers, and not of all.
     """
     from ops.core.network.channel_axes import is_turned_linear
     from ops.core.network.sharing import sharing_layers
@@ -58,10 +62,9 @@ def factorize(
     from ops.factorize.methods.low_rank import decompose
 
     layers, unchanged = choose_weighted(model, include, exclude)
-    result = model.copy()
     shared = sharing_layers(model.module)
-    replaced: dict[str, list[int]] = {}
-    remaining: dict[str, float] = {}
+    factors: _Weights = {}
+    shares: dict[str, float] = {}
     for done, (name, layer) in enumerate(layers.items()):
         reason = _unfit(name, layer, ratio)
         if name in shared:
@@ -70,13 +73,14 @@ def factorize(
             weights, share = decompose(layer, _ranker(layer, ratio, energy))
             reason = _not_smaller(layer, weights)
         if reason is None:
-            replaced[name], remaining[name] = [weight.shape[0] for weight in weights[:-1]], share
-            _fill(_replace(result.module, name, replaced[name]), weights)
+            factors[name], shares[name] = weights, share
         else:
             unchanged[name] = reason
         ctx.progress(done + 1, len(layers), name)
+    unchanged |= _unrunnable(model, factors)
+    result, replaced = _with_factors(model, factors), {name: _ranks(weights) for name, weights in factors.items()}
     turned = [name for name in replaced if is_turned_linear(layers[name])]
-    _conclude(result, ctx, replaced, remaining, unchanged=unchanged, turned=turned)
+    _conclude(result, ctx, replaced, shares, unchanged=unchanged, turned=turned)
     if replaced:
         from ops.factorize.methods.distance import note_distance
 
@@ -143,6 +147,56 @@ def _replace(module: torch.nn.Module, name: str, ranks: list[int]) -> Factors:
     return output
 
 
+def _ranks(weights: list[torch.Tensor]) -> list[int]:
+    return [weight.shape[0] for weight in weights[:-1]]
+
+
+def _with_factors(model: TorchModel, factors: _Weights) -> TorchModel:
+    """Return a copy with factors in the place of layers."""
+    result = model.copy()
+    for name, weights in factors.items():
+        _fill(_replace(result.module, name, _ranks(weights)), weights)
+    return result
+
+
+def _unrunnable(model: TorchModel, factors: _Weights) -> dict[str, str]:
+    """Take out of `factors` the layers in whose place the network does not run with them; return these with the reason.
+
+    Raises:
+        OperationError: it runs with the factors of each of the others, and not with those of all.
+    """
+    error = _failure(_with_factors(model, factors))
+    if error is None:
+        return {}
+    reasons: dict[str, str] = {}
+    for name, weights in list(factors.items()):
+        own = _failure(_with_factors(model, {name: weights}))
+        if own is not None:
+            reasons[name] = f"the network reads its weight past the layer: with factors it does not run ({own})"
+            del factors[name]
+    error = _failure(_with_factors(model, factors)) if reasons else error
+    if error is not None:
+        raise OperationError(
+            f"'{model.architecture.name}' does not run with factors in the place of its layers ({error}). Try "
+            f"`include` with fewer of them: {', '.join(list(factors)[:3])}"
+        )
+    return reasons
+
+
+def _failure(model: TorchModel) -> str | None:
+    """Return why a network does not run, or None."""
+    import torch
+
+    from ops.core.forward import example_inputs, forward
+
+    try:
+        with torch.no_grad():
+            forward(model.module, example_inputs(model.architecture, batch=1), model.architecture.task)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        return str(error)
+    return None
+
+
 def _fill(output: Factors, weights: list[torch.Tensor]) -> None:
     from torch import nn
 
@@ -154,17 +208,13 @@ def _conclude(
     result: TorchModel,
     ctx: Context,
     replaced: dict[str, list[int]],
-    kept: dict[str, float],
+    shares: dict[str, float],
     *,
     unchanged: dict[str, str],
     turned: list[str],
 ) -> None:
-    """Record the edit and the notes, drop masks of what is gone, and see that the network still runs."""
-    import torch
-
-    from ops.core.forward import example_inputs, forward
-
-    ctx.note("achieved", {name: {"ranks": ranks, "energy": kept[name]} for name, ranks in replaced.items()})
+    """Record the edit and the notes, and drop masks of what is gone."""
+    ctx.note("achieved", {name: {"ranks": ranks, "energy": shares[name]} for name, ranks in replaced.items()})
     if unchanged:
         ctx.note("unchanged", unchanged)
     if not replaced:
@@ -180,11 +230,3 @@ def _conclude(
     for layer, ranks in replaced.items():
         if (bias := result.masks.pop(f"{layer}.bias", None)) is not None:
             result.masks[f"{layer}.{len(ranks)}.bias"] = bias
-    architecture = result.architecture
-    try:
-        with torch.no_grad():
-            forward(result.module, example_inputs(architecture, batch=1), architecture.task)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise OperationError(
-            f"'{architecture.name}' does not run with factors in the place of its layers ({error}); exclude those layers"
-        ) from None

@@ -9,7 +9,7 @@ from pydantic import Field
 from ops.core.operation import Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
 
 
-@operation(kind=Kind.PRUNE, version=2, uses={Uses.DATA})
+@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA})
 def gradient_prune(
     model: TorchModel,
     ctx: Context,

@@ -16,7 +16,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=2, refuse=_refuse)
+@operation(kind=Kind.PRUNE, version=3, refuse=_refuse)
 def magnitude_prune(
     model: TorchModel,
     ctx: Context,

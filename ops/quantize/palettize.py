@@ -20,7 +20,7 @@ _BINS = 256
 _FEW = 256
 
 
-@operation(kind=Kind.CLUSTER, version=2)
+@operation(kind=Kind.CLUSTER, version=3)
 def palettize(
     model: TorchModel,
     ctx: Context,

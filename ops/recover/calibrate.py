@@ -45,7 +45,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.CALIBRATE, version=3, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.CALIBRATE, version=4, uses={Uses.DATA}, refuse=_refuse)
 def calibrate(
     model: TorchModel,
     ctx: Context,

@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ops.core.forward import forward, tensors
 from ops.core.model import Architecture
-from ops.core.network.channel_axes import channel_rows, linear_widths, output_axis, weight_axes
+from ops.core.network.channel_axes import added_axis, channel_rows, linear_widths, output_axis, weight_axes
 from ops.core.operation import TorchModel
 from pipeline.layers.stats.activation_sampling import Scene
 from pipeline.layers.stats.torch_activations import torch_activations
@@ -85,6 +85,25 @@ def test_inputs_by_name_and_layers_without_bias():
     layer, x = Unbiased(), torch.randn(2, 8, 8, 8)
     assert output_axis(layer, (), {"values": x}, layer(values=x)) == 1
     assert output_axis(nn.MultiheadAttention(8, 2), (), {}, x) is None  # it cannot be run so
+
+
+class Activated(nn.BatchNorm2d):
+    """As timm's: a normalisation with its activation in one layer."""
+
+    def __init__(self, channels, activation):
+        super().__init__(channels)
+        self.activation = activation
+
+    def forward(self, x):
+        return self.activation(super().forward(x))
+
+
+def test_a_bias_before_an_activation_is_not_added_to_the_output():
+    x = torch.rand(2, 8, 4, 4) + 1  # where a ReLU6 does nothing
+    for activation, axis in ((nn.Identity(), 1), (nn.ReLU6(), None), (nn.SiLU(), None)):
+        layer = Activated(8, activation).eval()
+        assert output_axis(layer, (x,), {}, layer(x)) == 1
+        assert added_axis(layer, (x,), {}, layer(x)) == axis
 
 
 def test_the_axes_of_weights():

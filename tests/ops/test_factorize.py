@@ -1,3 +1,4 @@
+import copy
 import re
 
 import numpy as np
@@ -142,17 +143,26 @@ def test_networks_that_ask_their_layers_about_themselves():
     assert len(factorize(model, ratio=0.6)[1]["achieved"]) == 17
 
 
-def test_a_network_that_reads_the_layer_itself_is_refused_by_name():
+def test_layers_that_the_network_reads_itself_are_left_alone_by_name():
+    """torch's encoder hands the weights of all its layers to one kernel."""
     module = nn.Sequential(
         nn.Conv2d(1, 8, 8),
         nn.Flatten(),
         nn.Unflatten(1, (1, 8)),
         nn.TransformerEncoderLayer(8, 2, 64, batch_first=True),
+        nn.Flatten(),
+        nn.Linear(8, 64),
     )
     model = TorchModel(module.eval(), base("residual").architecture)
-    message = "'residual' does not run with factors in the place of its layers ("
-    with pytest.raises(OperationError, match=re.escape(message)):
-        factorize(model, ratio=0.5)
+    found, notes = factorize(model, ratio=0.5)
+    assert list(notes["achieved"]) == ["5"]
+    for name in ("3.linear1", "3.linear2"):
+        assert "the network reads its weight past the layer" in notes["unchanged"][name]
+    x = torch.randn(3, 1, 8, 8)
+    whole = copy.deepcopy(module)
+    whole[5].weight.data = weight_of(found.module[5])
+    with torch.no_grad():
+        np.testing.assert_allclose(found.module(x), whole.eval()(x), rtol=1e-4, atol=1e-5)
 
 
 def test_ratio_and_energy_exclude_each_other():

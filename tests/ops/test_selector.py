@@ -1,6 +1,7 @@
 import re
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -165,3 +166,18 @@ def test_exclude_wins_and_order_is_that_of_the_network(include, exclude):
 
 
 bert_once = bert()
+
+
+class Gained(nn.Conv2d):
+    """As NFNet's: a gain per output channel beside the weight."""
+
+    def __init__(self):
+        super().__init__(4, 8, 3)
+        self.gain = nn.Parameter(torch.ones(8, 1, 1, 1))
+
+
+def test_a_gain_beside_a_weight_is_a_scale():
+    net = nn.Sequential(Gained(), nn.LSTM(8, 4, bidirectional=True))
+    chosen = [f"1.weight_{kind}_l0{way}" for way in ("", "_reverse") for kind in ("ih", "hh")]
+    assert list(choose_parameters(net)) == ["0.weight", *chosen]
+    assert list(choose_parameters(net, ["*.gain"])) == ["0.gain"]

@@ -21,6 +21,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 _LAST: tuple[type[nn.Module], ...] = (nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.RMSNorm)
 _SECOND: tuple[type[nn.Module], ...] = (_BatchNorm, nn.GroupNorm, nn.PReLU)
+_ROUNDING = 1e-4
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -97,6 +98,8 @@ def output_axis(
 def added_axis(layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor) -> int | None:
     """Return the axis of the output along which a layer's `bias` is added, or None if it is not added along one.
 
+    A bias before an activation in the layer (timm's normalisations) moves the output by something else than itself.
+
     Args:
         layer: any layer with a `bias`.
         inputs: the positional arguments of a call of it.
@@ -106,7 +109,8 @@ def added_axis(layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, An
     axis = declared_axis(layer)
     if axis is not None or not isinstance(layer.bias, nn.Parameter) or layer.bias.ndim != 1:
         return axis
-    return _axis_that_follows(layer, "bias", inputs, by_name, output)
+    axis = _axis_that_follows(layer, "bias", inputs, by_name, output)
+    return axis if axis is not None and _is_added(layer, inputs, by_name, output) else None
 
 
 def channel_rows(output: torch.Tensor, axis: int) -> torch.Tensor:
@@ -117,6 +121,17 @@ def channel_rows(output: torch.Tensor, axis: int) -> torch.Tensor:
 
 def _computes_as(layer: nn.Module, kind: type[nn.Module]) -> bool:
     return isinstance(layer, kind) and type(layer).forward is kind.forward
+
+
+def _is_added(layer: nn.Module, inputs: Sequence[Any], by_name: Mapping[str, Any], output: torch.Tensor) -> bool:
+    """Whether the output moves by what the bias does, far enough for any activation to show."""
+    bias = layer.get_parameter("bias").detach()
+    far = 10 * (1 + float(output.detach().abs().max()))
+    for shift in (far, -far):
+        other = _output_with(layer, "bias", bias + shift, inputs, by_name)
+        if other is None or not bool(((other - output - shift).abs() <= _ROUNDING * far).all()):
+            return False
+    return True
 
 
 def _axis_that_follows(
@@ -132,15 +147,8 @@ def _axis_that_follows(
             continue
         changed = parameter.clone()
         changed.select(along, 0).add_(1.0)
-        bare = _bare(layer)
-        bare._parameters[name] = changed  # type: ignore[assignment]  # a plain tensor computes as well
-        try:
-            with torch.no_grad():
-                other = bare.forward(*inputs, **by_name)
-        except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
-            return None  # it cannot be run alone
-        other = other[0] if isinstance(other, tuple | list) else other
-        if not isinstance(other, torch.Tensor) or other.shape != output.shape:
+        other = _output_with(layer, name, changed, inputs, by_name)
+        if other is None or other.shape != output.shape:
             return None
         moved = (other != output) & ~(other.isnan() & output.isnan())
         for axis in range(1, output.ndim):
@@ -148,6 +156,21 @@ def _axis_that_follows(
             if len(places) == size and bool(places[0].any()) and not bool(places[1:].any()):
                 return axis
     return None
+
+
+def _output_with(
+    layer: nn.Module, name: str, value: torch.Tensor, inputs: Sequence[Any], by_name: Mapping[str, Any]
+) -> torch.Tensor | None:
+    """Return what a layer gives with another value of a parameter, or None if it cannot be run alone."""
+    bare = _bare(layer)
+    bare._parameters[name] = value  # type: ignore[assignment]  # a plain tensor computes as well
+    try:
+        with torch.no_grad():
+            other = bare.forward(*inputs, **by_name)
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
+        return None
+    other = other[0] if isinstance(other, tuple | list) else other
+    return other if isinstance(other, torch.Tensor) else None
 
 
 def _bare(layer: nn.Module) -> nn.Module:

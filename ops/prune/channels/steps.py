@@ -12,9 +12,9 @@ from ops.core.channels import Kept, compose_cuts
 from ops.core.operation import Context, TorchModel
 from ops.core.selector import choose_layers
 from ops.prune.channels.budget import ChannelLimits
-from ops.prune.channels.cut import ChannelCut, Criterion, Judged, apply, decide, judge
-from ops.prune.channels.trial import misread_groups
-from ops.prune.channels.verify import difference, wrong
+from ops.prune.channels.cut import ChannelCut, Criterion, Judged, decide, judge
+from ops.prune.channels.trial import attempt, misread_groups
+from ops.prune.channels.verify import wrong
 
 
 @dataclass(slots=True)
@@ -70,8 +70,7 @@ def cut_in_steps(
             verdict = judge(current, selection, ctx, criterion=criterion, samples=samples, step=step, misread=misread)
             initial = result.initial if result else {group.root: len(group.units) for group in verdict.groups}
             cut = decide(current, verdict, initial, goal)
-            narrow = apply(current, cut, fresh=True)
-            reason = difference(current, narrow, cut.kept, inputs) if cut.kept else None
+            narrow, reason = attempt(current, cut, inputs)
             if reason is None:
                 break
             misread |= _uncuttable(current, verdict, cut, inputs, reason)

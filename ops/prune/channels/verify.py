@@ -7,6 +7,7 @@ normalisation takes its statistics over the channels that stay, each group over 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -14,15 +15,17 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.modules.conv import _ConvNd
 
-from ops.core.channels import Kept, is_depthwise, width
+from ops.core.channels import Kept, cut_layers, is_depthwise, width
 from ops.core.errors import OperationError
 from ops.core.forward import forward
-from ops.core.network.channel_axes import declared_axis, output_axis
+from ops.core.network.channel_axes import output_axis
 from ops.core.operation import TorchModel
 
 _TOLERANCE = 1e-3
 """Of the largest output: sums over fewer channels are rounded differently."""
+_KNOWN_FORWARDS = (nn.LayerNorm.forward, nn.GroupNorm.forward)
 _FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
@@ -55,20 +58,20 @@ def difference(before: TorchModel, after: TorchModel, kept: Kept, inputs: Mappin
 
 def masked(module: nn.Module, kept: Kept) -> ExitStack:
     """Let a network compute without the channels that are not kept, though it has them, until the result is closed."""
-    stack = ExitStack()
-    for name, sides in kept.items():
-        layer = module.get_submodule(name)
-        if isinstance(layer, nn.LayerNorm | nn.GroupNorm) and "out" in sides:
-            stack.callback(layer.register_forward_hook(_normalising(sides["out"]), with_kwargs=True).remove)
-        elif "in" in sides and not is_depthwise(layer):
-            losses = sorted(set(range(width(layer, "in"))) - set(sides["in"]))
-            stack.callback(layer.register_forward_pre_hook(_silencing(layer, losses), with_kwargs=True).remove)
-    return stack
+    with ExitStack() as stack:
+        for name, sides in kept.items():
+            layer = module.get_submodule(name)
+            if isinstance(layer, nn.LayerNorm | nn.GroupNorm) and "out" in sides:
+                stack.callback(layer.register_forward_hook(_normalising(sides["out"]), with_kwargs=True).remove)
+            elif "in" in sides and not is_depthwise(layer):
+                losses = sorted(set(range(width(layer, "in"))) - set(sides["in"]))
+                stack.callback(layer.register_forward_pre_hook(_silencing(layer, losses), with_kwargs=True).remove)
+        return stack.pop_all()
 
 
 def _silencing(layer: nn.Module, gone: Sequence[int]) -> Any:
-    axis = declared_axis(layer)
-    assert axis is not None, "layers with inputs are linear or convolutions"
+    # of layers derived from them too: one that takes its channels elsewhere does not come out as the narrow network
+    axis = -1 - len(layer.kernel_size) if isinstance(layer, _ConvNd) else -1
     places = torch.tensor(gone)
 
     def silence(
@@ -89,6 +92,9 @@ def _normalising(stay: Sequence[int]) -> Any:
         axis = output_axis(layer, given, by_name, output)
         assert axis is not None, "normalisation that can be cut has channels along one axis"
         values = given[0] if given else next(iter(by_name.values()))
+        if type(layer).forward not in _KNOWN_FORWARDS:
+            normal = _narrow_layer(layer, stay).forward(values.index_select(axis, places))
+            return torch.zeros_like(output).index_copy(axis, places, normal)
         values = values.movedim(axis, 1).index_select(1, places)  # (instances, channels that stay, ...)
         weight, bias = (None if own is None else own[places] for own in (layer.weight, layer.bias))
         if isinstance(layer, nn.GroupNorm):
@@ -108,6 +114,13 @@ def _normalising(stay: Sequence[int]) -> Any:
         return torch.zeros_like(moved).index_copy(1, places, normal.to(moved.dtype)).movedim(1, axis)
 
     return normalise
+
+
+def _narrow_layer(layer: nn.Module, stay: Sequence[int]) -> Any:
+    """Return a normalisation that computes more than that (timm's have an activation) for the channels that stay."""
+    holder = nn.Sequential(copy.deepcopy(layer))
+    cut_layers(holder, {"0": {"out": stay}})
+    return holder[0]
 
 
 def wrong(model: TorchModel, what: str, roots: Sequence[str]) -> OperationError:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
+from torch.overrides import TorchFunctionMode
 
 from ops.core.forward import forward, tensors
 from ops.core.model import TorchModel
@@ -140,6 +141,11 @@ def rows(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
     return weight.T if is_turned(layer) else weight.flatten(1)
 
 
+def computes_weight(layer: nn.Module) -> bool:
+    """Whether a convolution makes its weight anew at each call (weight standardisation)."""
+    return isinstance(layer, nn.modules.conv._ConvNd) and not type(layer).__module__.startswith("torch.")
+
+
 # channels
 
 
@@ -200,24 +206,31 @@ def without_channels(module: nn.Module, kept: Mapping[str, Mapping[str, Sequence
     """Let a network compute as if the channels that went were zero: those who read them have zero weights for them."""
     for name, sides in kept.items():
         layer = module.get_submodule(name)
-        if "in" in sides:  # not in the layers that share its weight
-            layer.weight = nn.Parameter(layer.weight.detach().clone())
         if isinstance(layer, nn.LayerNorm | nn.GroupNorm) and "out" in sides:
             parent, _, child = name.rpartition(".")
             setattr(module.get_submodule(parent), child, PartNorm(layer, list(sides["out"])))
-        elif "in" in sides and isinstance(layer, nn.Linear):
-            _zero_but(layer.weight, 1, sides["in"])
-        elif "in" in sides and is_turned(layer):
-            _zero_but(layer.weight, 0, sides["in"])
-        elif (
-            "in" in sides and isinstance(layer, nn.modules.conv._ConvNd) and not (layer.groups == layer.in_channels > 1)
-        ):
-            each = layer.in_channels // layer.groups
-            width = layer.out_channels // layer.groups
-            for group in range(layer.groups):
-                stay = [index - group * each for index in sides["in"] if index // each == group]
-                _zero_but(layer.weight[group * width : (group + 1) * width], 1, stay)
+        elif "in" in sides:
+            _read_only(layer, sides["in"])
     return module
+
+
+def _read_only(layer: Any, stay: Sequence[int]) -> None:
+    """Let a layer read these channels alone."""
+    convolution = isinstance(layer, nn.modules.conv._ConvNd)
+    if convolution and layer.groups == layer.in_channels > 1:
+        return
+    if computes_weight(layer):
+        gone = torch.tensor(sorted(set(range(layer.in_channels)) - set(stay)))
+        layer.register_forward_pre_hook(lambda _, given: given[0].index_fill(1, gone, 0.0))
+        return
+    layer.weight = nn.Parameter(layer.weight.detach().clone())  # not in the layers that share it
+    if not convolution:
+        _zero_but(layer.weight, 0 if is_turned(layer) else 1, stay)
+        return
+    each, width = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+    for group in range(layer.groups):
+        own = [index - group * each for index in stay if index // each == group]
+        _zero_but(layer.weight[group * width : (group + 1) * width], 1, own)
 
 
 def _zero_but(weight: torch.Tensor, axis: int, stay: Sequence[int]) -> None:
@@ -260,13 +273,14 @@ class PartNorm(nn.Module):
 # factors, tables, steps of training, statistics
 
 
-def product(factors: Sequence[nn.Module], like: torch.Tensor) -> torch.Tensor:
-    """Return the weight that two or three layers in a row compute."""
+def product(factors: Sequence[nn.Module], layer: nn.Module) -> torch.Tensor:
+    """Return the weight that two or three layers in a row compute, in the shape of the layer's."""
+    shape = layer.get_parameter("weight").shape
     weights = [part.weight.detach() for part in factors]
     if len(weights) == 2:
         first, second = (weight.flatten(1) for weight in weights)
         whole = second @ first
-        return (whole if whole.shape == like.flatten(1).shape else whole.T).reshape(like.shape)
+        return whole.T if is_turned(layer) else whole.reshape(shape)
     into, core, out = weights
     return torch.einsum("or,rsyx,si->oiyx", out.flatten(1), core, into.flatten(1))
 
@@ -378,7 +392,8 @@ def quantized(
     own = dict(module.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name, layer in names.items():
-            if method != "weight_only" or not isinstance(layer, nn.modules.conv._ConvNd):
+            left = method == "weight_only" and isinstance(layer, nn.modules.conv._ConvNd)
+            if not left and not computes_weight(layer):
                 own[name].copy_(rounded(own[name], layer, method))
 
     def hook(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -387,10 +402,24 @@ def quantized(
         return ((given[0] / scale).round() * scale, *given[1:])
 
     handles = [layer.register_forward_pre_hook(hook) for layer in names.values() if activations]
-    result = outputs(module, data, count)
+    with ComputedWeights(set() if method == "weight_only" else {id(value) for value in own.values()}, method):
+        result = outputs(module, data, count)
     for handle in handles:
         handle.remove()
     return result
+
+
+class ComputedWeights(TorchFunctionMode):
+    """Rounds the weights of convolutions that are no parameters, but made anew at each call; without known ones, none."""
+
+    def __init__(self, known: set[int], method: str) -> None:
+        super().__init__()
+        self.known, self.method = known, method
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nn.functional.conv2d and self.known and id(args[1]) not in self.known:
+            args = (args[0], rounded(args[1], nn.Conv2d(1, 1, 1), self.method), *args[2:])
+        return func(*args, **(kwargs or {}))
 
 
 def decibels(values: Mapping[str, Any], reference: Mapping[str, Any]) -> float:

@@ -346,7 +346,7 @@ def check_factors(stranger: Stranger, parent: TorchModel, result: TorchModel, no
     for name, entry in replaced.items():
         layer, factors = whole.get_submodule(name), list(result.module.get_submodule(name))
         weight = layer.weight.detach()
-        joined = by_hand.product(factors, weight)
+        joined = by_hand.product(factors, layer)
         size = sum(part.weight.numel() for part in factors)
         require(size <= 0.5 * weight.numel(), f"'{name}': {size} of {weight.numel()} weights are more than asked")
         if len(factors) == 2:
