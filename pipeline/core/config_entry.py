@@ -35,14 +35,14 @@ class EntryKind(Generic[T]):
     def check(self, entry: Mapping[str, Any], signature: Callable[[T], Callable[..., Any]]) -> tuple[T, BaseModel]:
         """Return what an entry names, and its checked parameters: those of `signature` after the first."""
         name = f"{self.noun} '{cut(str(entry.get('name', '?')))}'"
-        if not isinstance(entry.get("name", ""), str):
-            raise self.error(f"{self.noun}: name: expected a text, got {show(entry['name'])}")
         if self.names not in entry:
             raise self.error(f"{name}: no `{self.names}` is given. Known: {', '.join(self.registry)}")
         if not isinstance(entry[self.names], str):
             raise self.error(
                 f"{name}: {self.names}: expected a name, got {show(entry[self.names])}. Known: {', '.join(self.registry)}"
             )
+        if not isinstance(entry.get("name", ""), str):
+            raise self.error(f"{self.noun}: name: expected a text, got {show(entry['name'])}")
         try:
             definition = self.registry[entry[self.names]]
         except UnknownNameError as error:

@@ -116,9 +116,12 @@ class StoreFiles:
         """Read all of what is about to be published: damage that no earlier read has met must not replace what is sound."""
         try:
             with connect(self._scratch, threads=1) as db, attached(db, self._scratch, read_only=True):
-                query = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store'"
-                for (table,) in db.execute(query).fetchall():
-                    db.execute(f'SELECT bit_xor(hash("{table}")) FROM "{table}"').fetchall()
+                query = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'store'"
+                for names in db.execute(query).fetchall():
+                    schema, table = (
+                        name.replace('"', '""') for name in names
+                    )  # somebody else's may be called anything
+                    db.execute(f'SELECT bit_xor(hash(whole)) FROM "{schema}"."{table}" AS whole').fetchall()
         except duckdb.Error as error:
             self._scratch.unlink(missing_ok=True)
             if not is_damage(str(error)):

@@ -36,6 +36,9 @@ UNION ALL
 SELECT 'trigger', trigger_name FROM system.main.duckdb_triggers() WHERE database_name = $1
 ORDER BY ALL LIMIT 1
 """
+_ALL_VIEWS = """
+SELECT schema_name, view_name FROM system.main.duckdb_views() WHERE database_name = ? AND NOT internal
+"""
 _VIEWS = """
 SELECT view_name, sql FROM system.main.duckdb_views()
 WHERE database_name = ? AND schema_name = 'main' AND NOT internal
@@ -62,7 +65,8 @@ def make_views(db: duckdb.DuckDBPyConnection, path: Path, name: str = "results")
 def settle_views(db: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Bring a file that is to be written to, attached as `store` and the default database, to the schema of this program.
 
-    Tables that it lacks are made, and so are views that are not what this program makes.
+    Tables that it lacks are made, and so are views that are not what this program makes. Views of other names go: what is
+    published must not run what somebody else wrote.
 
     Raises:
         ForeignFileError: if it holds functions, types or triggers, or other tables under the names of ours.
@@ -70,9 +74,9 @@ def settle_views(db: duckdb.DuckDBPyConnection, path: Path) -> None:
     db.execute("USE memory")  # the file's own functions would take the place of DuckDB's
     refuse_hidden(db, path)
     _checked_columns(db, path, "store")
-    own = _views(db, "store")
+    own, expected = _views(db, "store"), _needed()[1]
+    _drop_views(db, "store", {*expected, "scoreboard"})
     db.execute("USE store")
-    expected = _needed()[1]
     settled = own.items() >= expected.items() and own.get("scoreboard") == _scoreboard(
         scoreboard.scoreboard_columns(db)
     )
@@ -91,6 +95,14 @@ def refuse_hidden(db: duckdb.DuckDBPyConnection, path: Path, name: str = "store"
         raise ForeignFileError(
             f"{path} holds the {kind} '{what}', and no store of this program holds any. Name another file."
         )
+
+
+def _drop_views(db: duckdb.DuckDBPyConnection, name: str, names: set[str]) -> None:
+    """Drop all views of an attached file but those of some names in its main schema."""
+    for schema, view in db.execute(_ALL_VIEWS, [name]).fetchall():
+        if schema != "main" or view not in names:
+            place = ".".join(f'"{part}"' for part in (name, *(part.replace('"', '""') for part in (schema, view))))
+            db.execute(f"DROP VIEW {place}")
 
 
 def _scoreboard(columns: Sequence[scoreboard.Column]) -> str:

@@ -28,16 +28,20 @@ def kill_and_resume(place: Place, kills: int, *, seed: int, calm: int) -> int:
     """
     chance = random.Random(seed)
     hits = 0
+    process: subprocess.Popen | None = None
     for _ in range(kills):
         before = files(place)
-        if before >= calm:  # it is finished: nothing is left to disturb
-            break
+        if process is None or process.poll() is not None:
+            if before >= calm:  # it is finished: nothing is left to disturb
+                break
+            process = place.start(*WORDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         goal = before + (calm - before) * chance.uniform(0.0, 0.5)
-        process = place.start(*WORDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and files(place) <= goal:
             time.sleep(0.02)
         time.sleep(chance.uniform(0.0, 0.3))  # not always just after a file
-        hits += _kill(process, chance)
+        if process.poll() is None:
+            hits += _kill(process, chance)
+    if process is not None:
         process.wait()
     code, _, err = place.run(*WORDS)
     assert code == 0, err
@@ -50,7 +54,7 @@ def files(place: Place) -> int:
 
 
 def _kill(process: subprocess.Popen, chance: random.Random) -> bool:
-    """Kill the driver, or a worker (the driver then reports it as failed and ends by itself)."""
+    """Kill the driver, or a worker (the driver then reports its job as failed and goes on)."""
     with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
         family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children() if _works(child))]
         os.kill(chance.choice(family), signal.SIGKILL)

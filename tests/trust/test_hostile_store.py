@@ -186,3 +186,22 @@ def test_a_past_run_of_another_kind_is_told_in_one_line(results):
     shutil.rmtree(results.parent / ".bouillon")
     with pytest.raises(ForeignFileError, match=r"hold '\[\]' in the place of a mapping"):
         Store(results).last_steps("quickstart")
+
+
+def test_tables_of_other_names_and_schemas_do_not_keep_a_run_from_publishing(results, secret):
+    changed(
+        results,
+        "CREATE SCHEMA x",
+        'CREATE TABLE x."odd ""name" AS SELECT 1 AS a',
+        'CREATE TABLE "another; DROP TABLE model" AS SELECT 1 AS a',
+        f'CREATE VIEW "a ""b" AS SELECT content FROM read_text(\'{secret}\')',
+        f"CREATE VIEW harmless AS SELECT content FROM read_text('{secret}')",
+        f"CREATE VIEW x.models AS SELECT content FROM read_text('{secret}')",
+    )
+    store = Store(results)
+    store.write([model("child", "base")])
+    assert store.publish()
+    store.close()
+    with duckdb.connect(str(results), read_only=True) as db:
+        assert db.execute("SELECT model FROM scoreboard ORDER BY ALL").fetchall() == [("base",), ("child",)]
+        assert db.execute("SELECT view_name FROM duckdb_views() WHERE sql LIKE '%read_text%'").fetchall() == []

@@ -33,8 +33,12 @@ def test_a_user_id_without_an_entry_has_a_lock_a_name_and_a_home(nobody, tmp_pat
     assert lock_file() == tmp_path / f"bouillon-uid-{os.getuid()}" / "machine.lock"
     user.settle_user()
     assert getpass.getuser() == f"uid-{os.getuid()}"
-    assert Path.home().parent == tmp_path
+    assert Path.home() == tmp_path / f"bouillon-home-{os.getuid()}"
     assert Path.home().stat().st_mode & 0o777 == 0o700
+    home = Path.home()
+    os.environ.pop("HOME")
+    user.settle_user()
+    assert Path.home() == home  # what one run has fetched is there in the next
 
 
 def test_a_name_that_is_no_file_name_has_a_lock(monkeypatch, tmp_path):

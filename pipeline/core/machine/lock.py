@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import ReadWriteLock, Timeout
 
 from pipeline.core.errors import BouillonError
-from pipeline.core.machine.user import user_name
+from pipeline.core.machine.user import private_folder, user_name
 
-_MOST_FOLDERS = 100
 _IMPATIENCE = 5.0  # seconds after which a waiting person is told
 
 
@@ -26,22 +23,16 @@ class BusyError(BouillonError, RuntimeError):
 def lock_file() -> Path:
     """The lock of this machine and user.
 
-    Anybody may make a folder of any name in the folder for temporary files: one that is not this user's own is passed over.
-
     Raises:
         BusyError: if there is no folder left for the lock.
     """
     name = "bouillon-" + re.sub(r"[^\w.-]", "_", user_name())  # it may come from the environment, and be anything
-    for end in ("", *(f"-{number}" for number in range(1, _MOST_FOLDERS))):
-        folder = Path(tempfile.gettempdir()) / f"{name}{end}"
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        status = folder.lstat()
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
-            return folder / "machine.lock"
-    raise BusyError(
-        f"{Path(tempfile.gettempdir()) / name}: this and {_MOST_FOLDERS - 1} more are somebody else's. Set TMPDIR"
-    )
+    folder = private_folder(name)
+    if folder is None:
+        raise BusyError(
+            f"{Path(tempfile.gettempdir()) / name} and all that come after it are somebody else's. Set TMPDIR"
+        )
+    return folder / "machine.lock"
 
 
 @contextmanager
