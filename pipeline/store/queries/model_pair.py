@@ -106,7 +106,7 @@ class ModelPair:
     """A candidate and a reference, compared under one set of conditions. Opens the results for as long as it lives.
 
     with ModelPair(Path("results.duckdb"), "base/int8", "base") as pair:
-        pair.figure("accuracy", pair.candidate)
+        pair.answers()
     """
 
     def __init__(
