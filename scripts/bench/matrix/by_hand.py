@@ -391,6 +391,10 @@ def quantized(
     names = weight_names(module, recurrent=False)
     own = dict(module.named_parameters(remove_duplicate=False))
     with torch.no_grad():
+        if method in ("float16", "bfloat16"):  # biases too, and what normalisation is made of
+            for tensor in (*module.parameters(), *module.buffers()):
+                if tensor.is_floating_point():
+                    tensor.copy_(tensor.to(getattr(torch, method)))
         for name, layer in names.items():
             left = method == "weight_only" and isinstance(layer, nn.modules.conv._ConvNd)
             if not left and not computes_weight(layer):

@@ -31,7 +31,7 @@ def kind(reason: str, architecture: str) -> str:
         architecture: its name.
     """
     text = " ".join(reason.replace(f"'{architecture}'", "the architecture").split())
-    text = re.sub(r"Model the architecture: ", "", text)
+    text = re.sub(r"architecture (?:the architecture|'[^']*')", "the architecture", text)
     text = re.sub(r"'[^']*[._][^']*'", "'…'", text)
     text = re.sub(r"\b\d+(?:\.\d+)?\b", "n", text)
     text = re.split(r"(?<=[a-z)])\. [A-Z]", text, maxsplit=1)[0]
