@@ -102,7 +102,7 @@ def _import(options: argparse.Namespace) -> str:
     from pipeline.store.writer import Store
 
     done = import_file(Store(options.results), options.file)
-    if done.known:
+    if done.is_repeated:
         return f"{options.file} had been imported before: nothing was changed"
     return f"{done.models} models with {done.measurements} measurements from {options.file} are in {options.results}"
 

@@ -370,8 +370,8 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
 
 def _explained(error: BaseException) -> str:
     """One line of what Hydra says, with the nearest key where it does not know one."""
-    said = "" if isinstance(error, AssertionError) else str(error)  # what it says of itself is code
-    text = " ".join(line.strip() for line in said.splitlines() if line.strip() and "hydra.cc" not in line)
+    message = "" if isinstance(error, AssertionError) else str(error)  # what it says of itself is code
+    text = " ".join(line.strip() for line in message.splitlines() if line.strip() and "hydra.cc" not in line)
     wrong = re.match("Could not (?:override|append|delete from)[^']*'(.+?)'", text)
     if wrong:
         return f"unknown key '{shortened(wrong[1])}'.{nearest(wrong[1], _keys())} Known: {', '.join(_keys())}"

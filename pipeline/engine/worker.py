@@ -65,10 +65,10 @@ class Worker:
             load_plugins(self.workplace.plugins)
             self._prepared = True
 
-    def run(self, job: Job[Any], begun: Callable[[], None] = lambda: None) -> Done | Failed:
+    def run(self, job: Job[Any], on_start: Callable[[], None] = lambda: None) -> Done | Failed:
         """Make the job's artifact unless it is there. Never raises.
 
-        `begun` is called when the waiting is over, for other runs and for measurements: what follows is the job itself.
+        `on_start` is called when the waiting is over, for other runs and for measurements: what follows is the job itself.
         """
         start, cpu = time.perf_counter(), time.process_time()
         if job.key in self.artifacts and not job.force:
@@ -78,7 +78,7 @@ class Worker:
             with working(), self._scratch(job) as scratch:
                 if job.key in self.artifacts and not job.force:  # another run has made it meanwhile
                     return Done(job.key, cached=True)
-                begun()
+                on_start()
                 _reset_peak()
                 start, cpu = time.perf_counter(), time.process_time()
                 manifest: dict[str, Any] = {

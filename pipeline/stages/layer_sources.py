@@ -46,8 +46,8 @@ def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
         artifacts.folder(key) if key in artifacts else artifacts.path(key)
         for key in (sources.layers, sources.activations)
     )
-    known = load_records(Distribution, layers / DISTRIBUTIONS)
-    known += load_records(Distribution, activations / DISTRIBUTIONS)
+    distributions = load_records(Distribution, layers / DISTRIBUTIONS)
+    distributions += load_records(Distribution, activations / DISTRIBUTIONS)
     samples = activations / SAMPLES
     return Side(
         key=sources.model,
@@ -57,7 +57,7 @@ def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
         eps=storage.load_structure(origin)["eps"] if origin else {},
         folds=folds,
         lookups=lookups,
-        known=summaries(known),
+        known=summaries(distributions),
         samples=load_samples(samples) if samples.exists() else {},
     )
 

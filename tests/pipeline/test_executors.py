@@ -88,7 +88,7 @@ def test_waiting_is_no_part_of_a_job(workplace, planned, operations, artifacts, 
     events, outcomes = [], []
 
     def work():
-        outcomes.append(Worker(workplace).run(job, begun=lambda: events.append("begun")))
+        outcomes.append(Worker(workplace).run(job, on_start=lambda: events.append("begun")))
 
     with measuring():
         thread = threading.Thread(target=work)

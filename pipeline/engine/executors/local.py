@@ -213,7 +213,7 @@ def serve(pipe: Connection, workplace: Workplace) -> None:
         with contextlib.suppress(PluginError):  # each job says so
             worker.prepare()  # a job of a person's own stage can be received only when that is known
         while True:
-            pipe.send(worker.run(pipe.recv(), begun=lambda: pipe.send(None)))
+            pipe.send(worker.run(pipe.recv(), on_start=lambda: pipe.send(None)))
 
 
 def _end_with_parent() -> None:

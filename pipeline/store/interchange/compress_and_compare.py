@@ -39,7 +39,7 @@ class Imported:
     recipe: str
     models: int
     measurements: int
-    known: bool
+    is_repeated: bool
     """The same file had been imported before: nothing was changed."""
 
 
@@ -59,15 +59,15 @@ def import_file(store: Store, path: Path) -> Imported:
     return Imported(path.stem, models, measurements, imported)
 
 
-def read(path: Path, known: Mapping[str, Metric] | None = None) -> list[Record]:
-    """Return a models.json as records. `known` are the store's metrics, whose names must keep their meaning.
+def read(path: Path, metrics: Mapping[str, Metric] | None = None) -> list[Record]:
+    """Return a models.json as records. `metrics` are the store's metrics, whose names must keep their meaning.
 
     Raises:
         InterchangeError: if anything is wrong with the file, naming each bad record.
     """
     document = parse_models(path)
     source = digest({"what": "import", "format": FORMAT, "name": path.stem, "content": document.fingerprint})
-    return list(_Import(path, document, source, known or {}).records())
+    return list(_Import(path, document, source, metrics or {}).records())
 
 
 def write(db: Connection, path: Path, recipe: str | None = None) -> int:
@@ -93,19 +93,19 @@ def write(db: Connection, path: Path, recipe: str | None = None) -> int:
 class _Import:
     """One file on its way to records."""
 
-    def __init__(self, path: Path, document: Document, source: str, known: Mapping[str, Metric]) -> None:
+    def __init__(self, path: Path, document: Document, source: str, defined: Mapping[str, Metric]) -> None:
         self._path, self._document, self._source = path, document, source
-        self._known = known
+        self._defined = defined
         self._when = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         self._run = f"import-{source[:16]}"
         declared = {metric["name"]: metric for metric in document.metrics}
-        self._metrics = {name: self._metric(name, declared.get(name, {}), known) for name in document.metric_names()}
+        self._metrics = {name: self._metric(name, declared.get(name, {}), defined) for name in document.metric_names()}
 
     def records(self) -> Iterable[Record]:
         """All of them, in no particular order."""
         config = {"import": FORMAT, "file": self._path.name, "content": self._document.fingerprint}
         yield Run(self._run, self._path.stem, config, {}, {}, None, self._when)
-        yield from (metric for metric in self._metrics.values() if metric not in self._known.values())
+        yield from (metric for metric in self._metrics.values() if metric not in self._defined.values())
         for model in self._document.models:
             yield self._model(model)
             yield from self._measurements(model)
@@ -151,10 +151,10 @@ class _Import:
                     evidence_key=self._source,
                 )
 
-    def _metric(self, name: str, declared: Mapping[str, Any], known: Mapping[str, Metric]) -> Metric:
+    def _metric(self, name: str, declared: Mapping[str, Any], defined: Mapping[str, Metric]) -> Metric:
         """The store's own definition if it means the same."""
         unit, better = declared.get("unit") or "", better_of(name)
-        same = known.get(name)
+        same = defined.get(name)
         if same is not None and (same.unit, same.better) == (unit, better):
             return same
         return Metric(

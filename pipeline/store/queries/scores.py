@@ -28,8 +28,9 @@ def primary_metrics(results: Path) -> list[Metric]:
         ).fetchall()
     finally:
         db.close()
-    roles = list(MetricRole)
-    return sorted((Metric(*row) for row in rows), key=lambda metric: roles.index(MetricRole(metric.role)))
+    places = {role.value: place for place, role in enumerate(MetricRole)}
+    # a store of somebody else's may have roles of its own
+    return sorted((Metric(*row) for row in rows), key=lambda metric: places.get(metric.role, len(places)))
 
 
 def scores(results: Path, target: str, device: str) -> dict[str, dict[str, Score]]:

@@ -62,7 +62,7 @@ def same(one, two):
 )
 def test_a_round_trip_loses_nothing(store, tmp_path, exported, content, models, measurements):
     imported = import_file(store, files.write(tmp_path / "a.json", content))
-    assert imported == Imported("a", models, measurements, known=False)
+    assert imported == Imported("a", models, measurements, is_repeated=False)
     if models:
         assert same(exported(), content)
 
@@ -105,7 +105,7 @@ def test_a_file_is_imported_once(store, tmp_path, query):
     path = files.write(tmp_path / "a.json", study())
     import_file(store, path)
     path.write_text(json.dumps(study(), indent=3))  # spacing means nothing
-    assert import_file(store, path).known
+    assert import_file(store, path).is_repeated
     assert query("SELECT (SELECT count(*) FROM models), (SELECT count(*) FROM runs)") == [(52, 1)]
 
 
