@@ -146,8 +146,8 @@ def _run(model: TorchModel, layers: Layers, visit: Visit, ctx: Context, *, sampl
         with ExitStack() as stack, torch.no_grad():
             for name, layer in layers.items():
 
-                def hook(_: object, given: tuple[Any, ...], by_name: dict[str, Any], name: str = name) -> None:
-                    before(name, given[0] if given else next(iter(by_name.values())))
+                def hook(_: object, args: tuple[Any, ...], by_name: dict[str, Any], name: str = name) -> None:
+                    before(name, args[0] if args else next(iter(by_name.values())))
 
                 stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
             with suppress(_EnoughError):

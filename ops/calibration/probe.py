@@ -53,8 +53,8 @@ def _watched(
     layers: Mapping[str, torch.nn.Module], visit: Callable[[str, torch.Tensor, torch.Tensor], None]
 ) -> Iterator[None]:
     def hook(name: str) -> Callable[..., None]:
-        def run(_: Any, given: tuple[Any, ...], by_name: dict[str, Any], output: torch.Tensor) -> None:
-            visit(name, given[0] if given else next(iter(by_name.values())), output)
+        def run(_: Any, args: tuple[Any, ...], by_name: dict[str, Any], output: torch.Tensor) -> None:
+            visit(name, args[0] if args else next(iter(by_name.values())), output)
 
         return run
 

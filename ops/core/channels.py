@@ -40,9 +40,9 @@ def is_depthwise(layer: object) -> bool:
     return isinstance(layer, _ConvNd) and layer.groups == layer.in_channels == layer.out_channels > 1
 
 
-def cut_layers(module: nn.Module, kept: Mapping[str, Mapping[Side, Sequence[int]]]) -> None:
+def cut_layers(module: nn.Module, channels: Mapping[str, Mapping[Side, Sequence[int]]]) -> None:
     """Narrow the named layers of `module` in place."""
-    for name, sides in kept.items():
+    for name, sides in channels.items():
         layer = module.get_submodule(name)
         for key, tensor in _tensors(layer):
             narrow = narrowed(layer, key, tensor.detach(), sides)
@@ -52,10 +52,10 @@ def cut_layers(module: nn.Module, kept: Mapping[str, Mapping[Side, Sequence[int]
         _resize(layer, sides)
 
 
-def cut_masks(model: TorchModel, kept: Mapping[str, Mapping[Side, Sequence[int]]]) -> dict[str, torch.Tensor]:
+def cut_masks(model: TorchModel, channels: Mapping[str, Mapping[Side, Sequence[int]]]) -> dict[str, torch.Tensor]:
     """Return the masks of a model that is not yet cut, narrowed like the tensors."""
     masks = dict(model.masks)
-    for name, sides in kept.items():
+    for name, sides in channels.items():
         layer = model.module.get_submodule(name)
         for key, _ in _tensors(layer):
             if (full := f"{name}.{key}") in masks:

@@ -260,14 +260,14 @@ class OpSpec:
             return self.uses - {Uses.SEED}
         return self.uses
 
-    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the full, JSON-ready parameters, or say what is wrong with them.
 
         Raises:
             BadParamsError: naming each wrong parameter, the problem, and the nearest name or the allowed values.
         """
         try:
-            params = self.params.model_validate(dict(given)).model_dump(mode="json")
+            params = self.params.model_validate(dict(values)).model_dump(mode="json")
         except ValidationError as error:
             raise BadParamsError(f"Operation '{self.name}': {explain_errors(error, self.params)}") from None
         odd = not_finite(params)

@@ -49,7 +49,7 @@ def explain_errors(error: ValidationError, params: type[BaseModel]) -> str:
 def _explain(problem: Mapping[str, Any], params: type[BaseModel]) -> str:
     where = cut(".".join(map(str, problem["loc"])), _LONGEST) or "parameters"
     if problem["type"] == "extra_forbidden":
-        present = _known(params, problem["loc"][:-1])
+        present = _sibling_names(params, problem["loc"][:-1])
         hint = nearest(str(problem["loc"][-1]), present)
         return f"unknown parameter '{where}'.{hint} Known: {', '.join(present) or 'none'}"
     if problem["type"] == "missing":
@@ -59,7 +59,7 @@ def _explain(problem: Mapping[str, Any], params: type[BaseModel]) -> str:
     return f"{where}: {cut(problem['msg'], _LONGEST)} (got {show(problem['input'])})"
 
 
-def _known(params: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+def _sibling_names(params: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     """Names of the parameters beside the one at `path`."""
     for part in path:
         annotation = params.model_fields[str(part)].annotation

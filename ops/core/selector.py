@@ -97,7 +97,7 @@ def choose(
         OperationError: a pattern matches nothing (with the nearest name, type or group), or no layer is left.
     """
     _check_patterns(layers, include, exclude, parameters=False)
-    expected = _wanted(layers, include, default)
+    expected = _requested_layers(layers, include, default)
     if able:
         expected = _only_able(expected, include, able)
     if not expected:
@@ -153,7 +153,7 @@ def choose_parameters(
     module = network_of(model)
     layers = layers_of(model, (*include, *exclude))
     _check_patterns(layers, include, exclude, parameters=True)
-    expected = [name for layer in _wanted(layers, include, default) for name in layer.weights]
+    expected = [name for layer in _requested_layers(layers, include, default) for name in layer.weights]
     expected += [name for layer in layers for pattern in include for name in layer.matching_parameters(pattern)]
     if not expected:
         raise OperationError(f"The model has no {_or(include or default)} weights; name others with 'include'")
@@ -299,21 +299,21 @@ def _outputs(part: torch.nn.Module) -> int:
     return -1
 
 
-def _wanted(layers: Collection[Layer], include: Sequence[str], default: Sequence[str]) -> list[Layer]:
+def _requested_layers(layers: Collection[Layer], include: Sequence[str], default: Sequence[str]) -> list[Layer]:
     if not include:
         return [layer for layer in layers if not default or layer.groups & set(default)]
     names = {layer.name for pattern in include for layer in reached(layers, pattern, default)}
     return [layer for layer in layers if layer.name in names]
 
 
-def _only_able(wanted: list[Layer], include: Sequence[str], able: Sequence[str]) -> list[Layer]:
+def _only_able(requested: list[Layer], include: Sequence[str], able: Sequence[str]) -> list[Layer]:
     for pattern in include:
-        hit = [layer for layer in wanted if layer.matches(pattern)]
+        hit = [layer for layer in requested if layer.matches(pattern)]
         if not any(layer.groups & set(able) for layer in hit):
             raise OperationError(
                 f"include '{pattern}': this operation changes {_or(able)} layers only, and '{hit[0].name}' is none"
             )
-    return [layer for layer in wanted if layer.groups & set(able)]
+    return [layer for layer in requested if layer.groups & set(able)]
 
 
 def _check_patterns(

@@ -206,9 +206,9 @@ class _Kernels:
         by_name = [] if not matrix.node.name else self._by_name.get(matrix.node.name, [])
         weighted = self._by_weight.get(matrix.weight or "", [])
         both = [kernel for kernel in by_name if kernel in weighted]
-        kernel = next((kernel for kernel in (*both, *weighted, *by_name) if not kernel.taken), None)
+        kernel = next((kernel for kernel in (*both, *weighted, *by_name) if not kernel.in_use), None)
         if kernel is not None:
-            kernel.taken = True
+            kernel.in_use = True
             return kernel.operator, "int8"
         return operator, "float16" if self._half else "float32"
 
@@ -218,5 +218,5 @@ class _Kernel:
     """An integer kernel of the graph that runs."""
 
     operator: str
-    taken: bool = False
+    in_use: bool = False
     """Whether a node of the file is known to be run by it."""

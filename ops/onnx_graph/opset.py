@@ -88,7 +88,7 @@ def opset_of(model: Any) -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=NEEDED)
 
 
-def _compare(before: Any, after: Any, inputs: Mapping[str, np.ndarray], asked: str) -> None:
+def _compare(before: Any, after: Any, inputs: Mapping[str, np.ndarray], request: str) -> None:
     import numpy as np
 
     from ops.onnx_graph.session import open_session
@@ -97,7 +97,7 @@ def _compare(before: Any, after: Any, inputs: Mapping[str, np.ndarray], asked: s
     try:
         runs = [_outputs(open_session(graph.SerializeToString()), names, inputs) for graph in (before, after)]
     except Exception as error:  # noqa: BLE001 - boundary: ONNX Runtime's errors share no base class
-        raise OperationError(f"{asked}: {str(error).strip().splitlines()[0]}") from None
+        raise OperationError(f"{request}: {str(error).strip().splitlines()[0]}") from None
     for name, old, new in zip(names, *runs, strict=True):
         if getattr(old, "dtype", None) is None or old.dtype.kind != "f":
             continue
@@ -105,7 +105,7 @@ def _compare(before: Any, after: Any, inputs: Mapping[str, np.ndarray], asked: s
         difference = float(np.abs(old - new).max(initial=0.0))
         if not difference <= _TOLERANCE * largest:
             raise OperationError(
-                f"{asked}: output '{name}' would change by {difference:.3g}, where the largest is {largest:.3g}. Export the "
+                f"{request}: output '{name}' would change by {difference:.3g}, where the largest is {largest:.3g}. Export the "
                 f"network again with opset_version={NEEDED} or newer"
             )
 

@@ -73,7 +73,7 @@ def _wanda(rows: Rows, sparsity: float) -> torch.Tensor:
 
     assert rows.moments is not None, "samples is at least 1"
     scores = rows.weights.abs() * rows.moments.sqrt().float().unsqueeze(1)
-    scores[~rows.kept] = -1
+    scores[~rows.mask] = -1
     groups, outputs, inputs = scores.shape
     # rows of nine inputs (depthwise) cannot lose exactly half: some lose one more, so that the layer's total is exact
     ends = torch.arange(groups * outputs + 1) * round(sparsity * scores.numel()) // (groups * outputs)

@@ -106,8 +106,8 @@ def channel_prune(
         include=include,
         exclude=exclude,
     )
-    current, remaining = result.model, result.kept
-    note_cut(ctx, model, current, ratio=ratio, judged=result.judged, cut=result.cut, initial=result.initial)
+    current, remaining = result.model, result.channels
+    note_cut(ctx, model, current, ratio=ratio, verdict=result.verdict, cut=result.cut, initial=result.initial)
     if remaining:
         turned = [name for name in remaining if is_turned_linear(model.module.get_submodule(name))]
         entry: dict[str, Any] = {"edit": "channels", "layers": remaining, "heads": result.heads}

@@ -92,7 +92,7 @@ def _scores(rows: Rows) -> torch.Tensor:
     scores = rows.weights.abs()
     if rows.moments is not None:
         scores = scores * rows.moments.sqrt().float().unsqueeze(1)
-    return scores.masked_fill_(~rows.kept, -1)
+    return scores.masked_fill_(~rows.mask, -1)
 
 
 def _largest(scores: torch.Tensor, kernel: int, n: int, m: int) -> torch.Tensor:

@@ -84,12 +84,12 @@ def palettize(
     return with_tensors(model, tensors, {})
 
 
-def _share(values: NDArray[np.float32], kept: NDArray[np.bool_] | None, count: int, name: str) -> tuple[float, float]:
+def _share(values: NDArray[np.float32], mask: NDArray[np.bool_] | None, count: int, name: str) -> tuple[float, float]:
     """Replace `values` in place by at most `count` of them; return the sums of squared errors and of squares."""
     import numpy as np
 
-    pruned = kept is not None and not kept.all()
-    ordered = np.sort(values[kept] if pruned else values)
+    pruned = mask is not None and not mask.all()
+    ordered = np.sort(values[mask] if pruned else values)
     if not ordered.size:
         return 0.0, 0.0
     if not np.isfinite(ordered[[0, -1]]).all():  # NaN sorts last
@@ -100,8 +100,8 @@ def _share(values: NDArray[np.float32], kept: NDArray[np.bool_] | None, count: i
     for start in range(0, values.size, _BLOCK):
         block = values[start : start + _BLOCK]
         nearest = table[np.searchsorted(borders, block)]
-        if kept is not None:
-            nearest *= kept[start : start + _BLOCK]
+        if mask is not None:
+            nearest *= mask[start : start + _BLOCK]
         lost += float(np.square(block - nearest, dtype=np.float64).sum())
         total += float(np.square(block, dtype=np.float64).sum())
         block[:] = nearest + np.float32(0)  # -0.0 becomes 0.0

@@ -132,7 +132,7 @@ def quantize(
     if method in _DEFAULT:
         from ops.quantize.methods.embeddings import quantize_embeddings
 
-        report.notes["embeddings_quantized"] = quantize_embeddings(request.result, request.chosen)
+        report.notes["embeddings_quantized"] = quantize_embeddings(request.result, request.layers)
     ctx.note("method", method)
     for name, value in report.notes.items():
         ctx.note(name, value)
@@ -288,9 +288,9 @@ def _reasons(request: Request, report: Report, integer: Collection[str]) -> dict
         name = product.layer
         if name in integer:
             continue
-        if name in report.left:
-            reasons[name] = report.left[name]
-        elif name in request.chosen:
+        if name in report.exclusions:
+            reasons[name] = report.exclusions[name]
+        elif name in request.layers:
             reasons[name] = "ONNX Runtime has no integer kernel for it here"
         elif not product.constant:
             reasons[name] = "a product of two activations; include it by name or with the group attention"

@@ -69,7 +69,7 @@ def smooth(
 
     result = model.copy()
     first = next(calibration_batches(ctx, samples=2, batch_size=2))
-    pairs = _chosen(result, smooth_pairs(result, first), include, exclude)
+    pairs = _selected_pairs(result, smooth_pairs(result, first), include, exclude)
     for pair, largest in _input_ranges(result, pairs, ctx, samples):
         _migrate(result.module, pair, largest, alpha)
     with torch.no_grad():
@@ -84,7 +84,7 @@ def smooth(
     return result
 
 
-def _chosen(
+def _selected_pairs(
     model: TorchModel, pairs: Sequence[SmoothPair], include: Sequence[str], exclude: Sequence[str]
 ) -> list[SmoothPair]:
     """Keep the pairs all of whose consumers are chosen: what they share can only be scaled for all of them."""

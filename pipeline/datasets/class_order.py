@@ -34,7 +34,7 @@ class ClassOrder:
     def note(self) -> str:
         """The order in a line, for people whose model has another one."""
         return (
-            f"{len(self.classes)} classes, {_RULES[self.rule]}: {shown(self.classes)}. "
+            f"{len(self.classes)} classes, {_RULES[self.rule]}: {name_list(self.classes)}. "
             "If the model was trained with another order, set `classes` of the data set"
         )
 
@@ -48,7 +48,7 @@ class ClassOrder:
         for name, place in zip(labels, places, strict=True):
             if name not in number:
                 hint = nearest(name, self.classes)
-                raise DataError(f"{place}: '{name}' is none of the classes.{hint} Known: {shown(self.classes)}")
+                raise DataError(f"{place}: '{name}' is none of the classes.{hint} Known: {name_list(self.classes)}")
         return [number[name] for name in labels]
 
 
@@ -76,7 +76,7 @@ def order_of(
     else:
         order = ClassOrder(tuple(sorted(names)), "text")
     if len(order.classes) < 2:  # noqa: PLR2004 - nothing to tell apart
-        raise DataError(f"only one class ({shown(order.classes)}): classification needs two")
+        raise DataError(f"only one class ({name_list(order.classes)}): classification needs two")
     return order
 
 
@@ -116,6 +116,6 @@ def plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
-def shown(names: Sequence[str]) -> str:
+def name_list(names: Sequence[str]) -> str:
     """The first names, for messages."""
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

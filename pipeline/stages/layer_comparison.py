@@ -66,13 +66,13 @@ class ComparisonStage(Stage[ComparisonParams]):
         params = job.params
         model = open_side(worker.artifacts, params.sources)
         records: list[Change] = list(layer_divergence(model, model))
-        here = list(model.known.values())
+        here = list(model.distributions.values())
         conspicuous: list[Finding] = find(model.key, here, records, folds=model.folds)
         for sources in params.references:
             reference = open_side(worker.artifacts, sources)
             op = params.op if reference.key == params.parent else ""
             differences = list(changes(model, reference))
-            there = list(reference.known.values())
+            there = list(reference.distributions.values())
             conspicuous += find(reference.key, here, differences, there, op=op, folds=model.folds)
             records += differences
         save_records(records, folder / CHANGES)

@@ -57,7 +57,7 @@ def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
         eps=storage.load_structure(origin)["eps"] if origin else {},
         folds=folds,
         lookups=lookups,
-        known=summaries(distributions),
+        distributions=summaries(distributions),
         samples=load_samples(samples) if samples.exists() else {},
     )
 
@@ -80,7 +80,7 @@ def kept_channels(
         modules: path -> class of the network's modules.
     """
     channels = {}
-    for (layer, side), places in edited.kept.items():
+    for (layer, side), places in edited.channels.items():
         name = edited.renamed.get(layer, layer)
         shape = original.get(f"{name}.weight")
         if side == "out" and shape is not None:

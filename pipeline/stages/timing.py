@@ -126,7 +126,7 @@ class Timing:
                 inputs=write_inputs(data, folder, samples=self.preset.samples),
                 preset=self.preset,
                 folder=folder,
-                wanted=set(missing),
+                selection=set(missing),
                 plugins=self.plugins,
                 progress=progress,
             )

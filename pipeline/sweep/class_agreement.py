@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.datasets.class_order import ClassOrder, plain, shown
+from pipeline.datasets.class_order import ClassOrder, name_list, plain
 from pipeline.sweep.config import Config, ConfigError
 from pipeline.sweep.preflight import open_data
 
@@ -41,7 +41,7 @@ def agree_on_classes(config: Config, data: Dataset) -> tuple[Config, Dataset, tu
     missing = [name for name in order.classes if name not in places]
     if missing:
         raise ConfigError(
-            f"dataset: the model has no class '{missing[0]}' (it has {shown(names)}), though it has "
+            f"dataset: the model has no class '{missing[0]}' (it has {name_list(names)}), though it has "
             f"'{next(iter(places))}'. Rename the data's classes, set `classes` of the data set to one name for each output of "
             "the model, in its order, or `model.new_head=true` to train a new head"
         )
@@ -54,7 +54,7 @@ def agree_on_classes(config: Config, data: Dataset) -> tuple[Config, Dataset, tu
     return (
         updated_config,
         open_data(updated_config),
-        (f"{len(classes)} classes in the order of the model's own names: {shown(classes)}",),
+        (f"{len(classes)} classes in the order of the model's own names: {name_list(classes)}",),
     )
 
 

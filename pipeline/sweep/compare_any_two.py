@@ -65,7 +65,7 @@ def compare_models(
             raise LayerError(str(error)) from None
         records: list[Record] = [*models.lineage(first), *models.lineage(second)]
     differences: list[Change] = list(changes(*sides, progress=progress))
-    here, there = (list(side.known.values()) for side in sides)
+    here, there = (list(side.distributions.values()) for side in sides)
     records += [*differences, *find(second, here, differences, there, folds=sides[0].folds)]
     store = Store(side_store(results))
     store.write(records)

@@ -177,7 +177,7 @@ def _compare_here(first: Path, second: Path) -> None:
         stored = place / "distributions.jsonl"
         if not stored.exists():
             save_records(describe(place, name)[1], stored)  # type: ignore[arg-type]
-        sides.append(Side(name, place, known=summaries(load_records(Distribution, stored))))  # type: ignore[arg-type]
+        sides.append(Side(name, place, distributions=summaries(load_records(Distribution, stored))))  # type: ignore[arg-type]
     wall = cpu = float("inf")
     for _ in range(3):  # the fastest, as for the bandwidth
         start, used = time.perf_counter(), time.process_time()

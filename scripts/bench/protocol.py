@@ -266,7 +266,7 @@ def _session(material: Material, models: list[tuple[str, Path]], preset: Preset,
     candidates = [base, *(Candidate(key, "base", "base", "onnxruntime", path) for key, path in models)]
     return run_session(
         candidates, targets={"onnxruntime": TARGET}, inputs=material.inputs, preset=preset, folder=material.folder,
-        wanted={key for key, _ in models}, seed=seed,
+        selection={key for key, _ in models}, seed=seed,
     )  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def test_without_room_a_sweep_is_one():
 def test_what_a_person_opens_is_open_whatever_it_takes_and_what_they_close_is_closed():
     bundles = Bundles(Forest(sweep()))
     bundle = only(bundles).id
-    assert len(unfold(bundles, rows=2, opened=[bundle])) == 7
+    assert len(unfold(bundles, rows=2, open_units=[bundle])) == 7
     assert [unit.id for unit in unfold(bundles, rows=60, closed=[bundle])] == ["base", bundle]
     assert [unit.id for unit in unfold(bundles, rows=60, closed=["base"])] == ["base"]
     assert "p0.5-quantize" not in [unit.id for unit in unfold(bundles, rows=60, closed=["p0.5"])]
@@ -111,7 +111,7 @@ def test_what_a_person_opens_is_open_whatever_it_takes_and_what_they_close_is_cl
 
 def test_what_is_opened_or_closed_may_be_gone():
     bundles = Bundles(Forest(sweep()))
-    assert unfold(bundles, rows=60, opened=["gone"], closed=["bundle-gone"]) == unfold(bundles, rows=60)
+    assert unfold(bundles, rows=60, open_units=["gone"], closed=["bundle-gone"]) == unfold(bundles, rows=60)
 
 
 @given(node_lists(most=80), st.integers(1, 40) | st.none())

@@ -32,7 +32,7 @@ def test_the_tree_opens_as_in_the_code(layers):
     assert total == 3
     rows, _, _ = layers(l_open=["stem", "stem.conv"]).page()
     assert [row["row"].name for row in rows[:4]] == ["stem", "stem.conv", "stem.conv.weight", "stem.norm"]
-    assert layers().opened[:3] == ["stem", "block", "head"], "what makes a screenful is open at first"
+    assert layers().open_modules[:3] == ["stem", "block", "head"], "what makes a screenful is open at first"
 
 
 def test_zeros_are_told_beside_the_histogram_that_leaves_them_out(layers):
@@ -48,7 +48,7 @@ def test_zeros_are_told_beside_the_histogram_that_leaves_them_out(layers):
 def test_a_large_tree_opens_as_far_as_a_screen_goes(layers):
     made = layers()
     made.sites = [f"net.stage{at}.block{inner}.weight" for at in range(4) for inner in range(30)]
-    assert made.opened == ["net"]
+    assert made.open_modules == ["net"]
     assert [row.name for row in made.rows] == ["net", *(f"net.stage{at}" for at in range(4))]
 
 

@@ -42,8 +42,8 @@ def test_a_study_of_fifty_two_models_takes_eight_columns_and_no_arrangement_coul
     ]  # fmt: skip
     assert len(found.columns[-1].models) == 26
     assert found.rows == 26
-    assert len(found.placed) == 52
-    assert not any(placed.hidden for placed in found.placed.values())
+    assert len(found.positions) == 52
+    assert not any(placed.hidden for placed in found.positions.values())
 
 
 def test_large_studies_take_no_more_columns_than_kinds_times_steps_and_one(large):
@@ -60,7 +60,7 @@ def test_large_studies_are_folded_to_what_can_be_read(large, arrange):
     found = layout(large, arrange=arrange)
     assert 20 <= found.rows <= ROWS
     assert len(found.owner) == len(large)
-    assert sum(placed.hidden for placed in found.placed.values()) > 0
+    assert sum(placed.hidden for placed in found.positions.values()) > 0
 
 
 def test_it_is_fast(large):
@@ -73,7 +73,7 @@ def test_it_is_fast(large):
 def test_five_thousand_steps_in_a_row(arrange):
     forest = chain(5000)
     found = layout(forest, arrange=arrange)
-    assert len(found.placed) == 5000
+    assert len(found.positions) == 5000
     assert found.rows == 1
 
 
@@ -82,13 +82,13 @@ def test_all_are_placed_none_over_another_and_children_right_of_their_parents(no
     forest = Forest(nodes)
     found = layout(forest, arrange=arrange, rows=rows)
     assert set(found.owner) == set(forest.nodes)
-    assert set(found.owner.values()) == set(found.placed)
-    cells = [(placed.column, placed.row) for placed in found.placed.values()]
+    assert set(found.owner.values()) == set(found.positions)
+    cells = [(placed.column, placed.row) for placed in found.positions.values()]
     assert len(set(cells)) == len(cells)
     assert all(0 <= column < len(found.columns) and 0 <= row < found.rows for column, row in cells)
     for edge in found.edges:
-        assert found.placed[edge.parent].column < found.placed[edge.child].column
-    assert len(found.edges) == sum(placed.parent is not None for placed in found.placed.values())
+        assert found.positions[edge.parent].column < found.positions[edge.child].column
+    assert len(found.edges) == sum(placed.parent is not None for placed in found.positions.values())
 
 
 @given(node_lists(most=60), st.sampled_from(ARRANGEMENTS), st.randoms())
@@ -103,9 +103,9 @@ def test_a_folded_model_stands_for_its_descendants(nodes, data):
     forest = Forest(nodes)
     key = data.draw(st.sampled_from(sorted(forest.nodes)))
     found = layout(forest, rows=None, closed=[key])
-    assert found.placed[key].hidden == len(forest.descendants(key))
+    assert found.positions[key].hidden == len(forest.descendants(key))
     assert all(found.owner[below] == key for below in forest.descendants(key))
-    assert found.placed[key].can_fold is bool(forest.children(key))
+    assert found.positions[key].can_fold is bool(forest.children(key))
 
 
 def test_columns_name_their_models_with_those_in_bundles():
@@ -116,7 +116,7 @@ def test_columns_name_their_models_with_those_in_bundles():
     base, prune = found.columns
     assert (base.label, base.kind, base.models) == ("train", "base", ("r",))
     assert (prune.label, prune.kind, set(prune.models)) == ("prune", "prune", {f"p{at}" for at in range(70)})
-    (bundle,) = [placed for placed in found.placed.values() if placed.bundle]
+    (bundle,) = [placed for placed in found.positions.values() if placed.bundle]
     assert bundle.bundle.label == "prune amount 0…69, 70 models"
     assert bundle.hidden == 70
     assert found.owner["p3"] == bundle.id
@@ -126,10 +126,10 @@ def test_failed_steps_below_a_folded_model_are_counted():
     nodes = [Node("r", op="train"), Node("a", "r", op="prune"),
              Node("b", "a", op="quantize", outcome=StepOutcome.FAILED, reason="no such kernel"),
              Node("c", "b", op="finetune", outcome=StepOutcome.SKIPPED)]  # fmt: skip
-    assert layout(Forest(nodes), closed=["a"]).placed["a"].failed == 2
-    assert layout(Forest(nodes)).placed["b"].failed == 1
+    assert layout(Forest(nodes), closed=["a"]).positions["a"].failed == 2
+    assert layout(Forest(nodes)).positions["b"].failed == 1
 
 
 def test_no_models_no_map():
     found = layout(Forest([]))
-    assert (found.placed, found.columns, found.rows, found.edges) == ({}, [], 0, [])
+    assert (found.positions, found.columns, found.rows, found.edges) == ({}, [], 0, [])

@@ -35,7 +35,7 @@ def test_the_front_is_that_of_the_models_within_the_budget(app):
     assert f"Pareto front within the budget: {len(front)} model" in app.scatter.draw_front()
     [line] = app.scatter.figure.select({"name": "front"})
     assert list(line.data["x"]) == values[front].tolist()
-    assert [each["x"] for each in app.scatter.named] == values[front].tolist()
+    assert [each["x"] for each in app.scatter.labels] == values[front].tolist()
 
 
 def test_models_at_0_are_not_said_to_be_unmeasured_on_a_log_axis(app):

@@ -204,7 +204,7 @@ def test_before_anything_is_selected_no_broken_model_is_offered(store):
         "alike",
         "worse",
     ]
-    assert page.app.scatter.named == [] or all("stuck" not in each["text"] for each in page.app.scatter.named)
+    assert page.app.scatter.labels == [] or all("stuck" not in each["text"] for each in page.app.scatter.labels)
 
 
 def test_models_of_other_data_sets_are_on_no_front_of_these(tmp_path):

@@ -22,7 +22,7 @@ from typing import Any
 __all__ = ["Pictures", "pictures_of"]
 
 _CACHE = Path("~/.cache/bouillon/pictures")
-_known: dict[tuple[Path, str], Pictures] = {}
+_sources: dict[tuple[Path, str], Pictures] = {}
 _opening = Lock()
 
 
@@ -30,9 +30,9 @@ def pictures_of(results: Path, dataset_key: str) -> Pictures:
     """The shared source of one data set's instances."""
     where = (results.absolute(), dataset_key)
     with _opening:
-        if where not in _known:
-            _known[where] = Pictures(*where)
-        return _known[where]
+        if where not in _sources:
+            _sources[where] = Pictures(*where)
+        return _sources[where]
 
 
 class Pictures:
@@ -42,7 +42,7 @@ class Pictures:
         self._results, self._dataset_key = results, dataset_key
         self._folder = _CACHE.expanduser() / _digest(dataset_key)
         self._have: dict[str, dict[str, Any]] = {}
-        self._asked: set[str] = set()
+        self._requests: set[str] = set()
         self._queue: Queue[tuple[list[str], Callable[[], None]]] = Queue()
         self._process: subprocess.Popen[str] | None = None
         self._thread: Thread | None = None
@@ -54,9 +54,9 @@ class Pictures:
         for name in ids:
             if name not in self._have and (cached := self._cached(name)) is not None:
                 self._have[name] = cached
-        missing = [name for name in ids if name not in self._have and name not in self._asked]
+        missing = [name for name in ids if name not in self._have and name not in self._requests]
         if missing and not self.problem:
-            self._asked.update(missing)
+            self._requests.update(missing)
             self._queue.put((missing, arrived))
             if self._thread is None:
                 self._thread = Thread(target=self._work, daemon=True, name="pictures")
@@ -81,7 +81,7 @@ class Pictures:
                 line = process.stdout.readline()
                 answer = json.loads(line) if line else {"problem": "the data set could not be opened"}
                 if "problem" in answer and not line:
-                    self.problem = self._said(process)
+                    self.problem = self._error_of(process)
                     return
                 self._have[name] = _with_uri(answer)
                 with suppress(OSError):  # a full or read-only disk: it is fetched again next time
@@ -97,7 +97,7 @@ class Pictures:
             )
         return self._process
 
-    def _said(self, process: subprocess.Popen[str]) -> str:
+    def _error_of(self, process: subprocess.Popen[str]) -> str:
         with suppress(BrokenPipeError), process:  # closes all its pipes
             text = (process.stderr.read() if process.stderr else "").strip().splitlines()
         return f"The instances cannot be shown: {text[-1].removeprefix('error: ') if text else 'the data set could not be opened'}"

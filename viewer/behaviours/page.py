@@ -55,7 +55,7 @@ class _Column:
     key: str
     answers: ModelAnswers
     values: np.ndarray
-    shown: np.ndarray
+    histogram_values: np.ndarray
     """What the histogram shows: values, or differences to the base."""
 
 
@@ -88,7 +88,7 @@ class BehaviourPage:
         for brush in self.brushes:
             column = next((c for c in self.columns if c.key == brush.model), None)
             if column is not None:
-                mask &= (column.shown >= brush.low) & (column.shown <= brush.high)
+                mask &= (column.histogram_values >= brush.low) & (column.histogram_values <= brush.high)
         return mask
 
     @cached_property
@@ -156,8 +156,8 @@ class BehaviourPage:
     # ---- headers
     def headers(self) -> list[dict[str, Any]]:
         """One per model: overall value, flips, histogram."""
-        edges = edges_of([column.shown for column in (self.columns[1:] or self.columns)])
-        base_edges = edges_of([self.base.shown])
+        edges = edges_of([column.histogram_values for column in (self.columns[1:] or self.columns)])
+        base_edges = edges_of([self.base.histogram_values])
         p, tests = self._tests(self._whole)
         return [
             self._header(
@@ -177,8 +177,8 @@ class BehaviourPage:
 
     def _header(self, column: _Column, edges: np.ndarray, whole: Cell) -> dict[str, Any]:
         is_base = column is self.base
-        counts = count_bins(column.shown, self.mask, edges)
-        everyone = count_bins(column.shown, np.ones_like(self.mask), edges)
+        counts = count_bins(column.histogram_values, self.mask, edges)
+        everyone = count_bins(column.histogram_values, np.ones_like(self.mask), edges)
         answers, base, count = column.answers, self.base.answers, int(self.mask.sum())
         same = agreement_rate(answers, base, self.mask)
         brush = next((b for b in self.brushes if b.model == column.key), None)
@@ -277,7 +277,7 @@ class BehaviourPage:
         positions = np.flatnonzero(self.mask)
         if self.state.behaviours.order != "name":
             column = self._sorted_by
-            keys = harm(column.shown[positions], self._order())
+            keys = harm(column.histogram_values[positions], self._order())
             keys = np.where(np.isfinite(keys), -keys if self.state.behaviours.descending else keys, np.inf)
             positions = positions[np.lexsort((-self.exemplars[positions], keys))]
         elif self.state.behaviours.descending:

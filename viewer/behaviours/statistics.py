@@ -45,10 +45,10 @@ def members(values: Sequence[str], *, whole: Sequence[str] = ()) -> Members:
     number = {text: at for at, text in enumerate(distinct)}
     codes = np.fromiter((number[text] for text in values), np.int64, len(values))
     parts = [[text] if text in whole or "|" not in text else sorted(set(text.split("|"))) for text in distinct]
-    names = sorted({part for found in parts for part in found})
+    names = sorted({part for subset in parts for part in subset})
     place = {name: at for at, name in enumerate(names)}
-    rows = [[place[part] for part in found] for found in parts]
-    if all(len(found) == 1 for found in rows):
+    rows = [[place[part] for part in subset] for subset in parts]
+    if all(len(subset) == 1 for subset in rows):
         row = np.array([code_row[0] for code_row in rows], np.int64)[codes] if rows else np.empty(0, np.int64)
         return Members(np.arange(len(codes)), row, tuple(names))
     instance = np.concatenate([np.full(len(rows[code]), at) for at, code in enumerate(codes)])

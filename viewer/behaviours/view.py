@@ -238,7 +238,7 @@ class Behaviours(View):
         key = str(message.get("key"))
         if key == self.state.behaviours.order:
             self._change(b_descending=not self.state.behaviours.descending)
-        elif key == "name" or self.session.known([key]):
+        elif key == "name" or self.session.known_models([key]):
             self._change(b_order=key, b_descending=key != "name")
 
     def _open(self, message: Mapping[str, Any]) -> None:
@@ -254,13 +254,13 @@ class Behaviours(View):
     def _brush(self, message: Mapping[str, Any]) -> None:
         model, low, high = str(message.get("model")), message.get("low"), message.get("high")
         others = [text for text in self.state.behaviours.brush if not text.startswith(f"{model}~")]
-        if isinstance(low, int | float) and isinstance(high, int | float) and self.session.known([model]):
+        if isinstance(low, int | float) and isinstance(high, int | float) and self.session.known_models([model]):
             others.append(f"{model}~{low!r}~{high!r}")
         self._change(b_brush=others)
 
     def _show_matrix(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key", ""))
-        self.state.change({"b_matrix": key if self.session.known([key]) else ""})
+        self.state.change({"b_matrix": key if self.session.known_models([key]) else ""})
 
     def _flag(self, message: Mapping[str, Any]) -> None:
         sheet = self._sheet()

@@ -103,12 +103,12 @@ def fold_buttons(results: Results, state: ViewState, keys: Sequence[str]) -> lis
     layout = appearance(results).layout(state.arrange, state.opened, state.closed)
     units = dict.fromkeys(layout.owner.get(key, "") for key in keys)
     buttons = []
-    if len(units) == 1 and (position := layout.placed.get(next(iter(units)))) is not None:
+    if len(units) == 1 and (position := layout.positions.get(next(iter(units)))) is not None:
         if position.hidden:
             buttons.append({"do": "fold", "key": position.id, "text": f"Draw all {position.hidden} on the map"})
         elif position.can_fold and len(keys) == 1:
             buttons.append({"do": "fold", "key": position.id, "text": "Fold its descendants"})
-    inside = {layout.placed[unit].inside for unit in units if unit in layout.placed}
+    inside = {layout.positions[unit].inside for unit in units if unit in layout.positions}
     if len(inside) == 1 and inside != {""}:
         buttons.append({"do": "fold", "key": inside.pop(), "text": "Draw the sweep as one"})
     return buttons

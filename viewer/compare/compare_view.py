@@ -24,7 +24,7 @@ class Compare(View):
 
     def draw_page(self) -> str:
         results = self.session.results
-        models = self.session.known(self.state.selected)
+        models = self.session.known_models(self.state.selected)
         if len(models) <= 1:
             return render("compare", models=[], others=[], base="", rows=[], left_out=0, base_name="")
         base = results.base_of(models, self.state.base)

@@ -44,7 +44,7 @@ class Details(SideView):
             return selection(empty=empty, best=self._best() if results.keys else None)
         if len(picked_keys) == 1:
             return selected_alone(results, self.state, picked_keys[0])
-        return self._several(self.session.known(picked_keys))
+        return self._several(self.session.known_models(picked_keys))
 
     def _best(self) -> dict[str, Any] | None:
         """Return the models worth a look before any is selected: within the budget, those that no other measurably beats.
@@ -125,7 +125,7 @@ class Details(SideView):
             self.state.pick(list(compared.clean))
 
     def _refined(self) -> list[str]:
-        whole = compare_selection(self.session.results.forest, self.session.known(self.state.selected))
+        whole = compare_selection(self.session.results.forest, self.session.known_models(self.state.selected))
         return narrow(whole, self.state.refine)
 
     def _chip(self, message: Mapping[str, Any]) -> None:
@@ -136,7 +136,7 @@ class Details(SideView):
         self.state.change({"refine": {name: values for name, values in refine.items() if values}})
 
     def _only(self, message: Mapping[str, Any]) -> None:
-        keys = self.session.known([str(message.get("key"))])
+        keys = self.session.known_models([str(message.get("key"))])
         if keys:
             self.state.pick(keys)
 

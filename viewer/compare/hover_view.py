@@ -28,10 +28,10 @@ class HoverCard(View):
     def _hover(self, message: Mapping[str, object]) -> None:
         """With the card goes what its model's selection will show, so that a click need not wait for the answer."""
         key = str(message.get("key"))
-        found = self.card(key)
-        if found is None:
+        content = self.card(key)
+        if content is None:
             return
-        title, markup = found
+        title, markup = content
         results = self.session.results
         alone = selected_alone(results, self.state, key) if key in results.forest else ""
         card = {"key": key, "html": markup, "text": title, "aloud": bool(message.get("aloud")), "alone": alone}

@@ -90,7 +90,7 @@ class LayerPage:
         return bool(self.state.layers.flat or self.state.layers.order or self.state.layers.filter)
 
     @cached_property
-    def opened(self) -> list[str]:
+    def open_modules(self) -> list[str]:
         """The modules that are open: those a person left open, else as many levels as make a screenful."""
         if self.state.layers.open:
             return list(self.state.layers.open)
@@ -106,7 +106,7 @@ class LayerPage:
     def rows(self) -> list[Row]:
         """All rows, sorted."""
         if not self.flat:
-            return tree_rows(self.sites, self.types, set(self.opened))
+            return tree_rows(self.sites, self.types, set(self.open_modules))
         rows, order = flat_rows(self.sites, self.types), self.state.layers.order
         if not order:
             return rows
@@ -322,9 +322,9 @@ def in_turn(findings: Sequence[Found]) -> list[Found]:
     """Return findings, heaviest first, so that every model has its turn: one broken model would hide all others."""
     counts: dict[str, int] = {}
     ranked = []
-    for found in findings:
-        counts[found.model_key] = counts.get(found.model_key, 0) + 1
-        ranked.append((counts[found.model_key], found))
+    for entry in findings:
+        counts[entry.model_key] = counts.get(entry.model_key, 0) + 1
+        ranked.append((counts[entry.model_key], entry))
     return [finding for _, finding in sorted(ranked, key=lambda pair: pair[0])]
 
 

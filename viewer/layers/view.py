@@ -174,7 +174,7 @@ class Layers(View):
 
     def _toggle(self, message: Mapping[str, Any]) -> None:
         compared = self._compared_models()
-        unfolded = LayerPage(self._read(compared), self.state, compared.models, self._names(), self._notes).opened
+        unfolded = LayerPage(self._read(compared), self.state, compared.models, self._names(), self._notes).open_modules
         name = str(message.get("name"))
         paths = [path for path in unfolded if path != name] if name in unfolded else [*unfolded, name]
         self.state.change({"l_open": paths or [NOTHING]})
@@ -183,7 +183,7 @@ class Layers(View):
         key = str(message.get("key", ""))
         if key == self.state.layers.order:
             self._change(l_descending=not self.state.layers.descending)
-        elif key in ("", "name", "size") or self.session.known([key]):
+        elif key in ("", "name", "size") or self.session.known_models([key]):
             self._change(
                 l_order=key, l_descending=key == "size" or (key != "name" and _worst_is_most(self.state.layers.by))
             )
@@ -194,7 +194,7 @@ class Layers(View):
             compared = self._compared_models()
             order = (
                 self.state.layers.order
-                if self.session.known([self.state.layers.order])
+                if self.session.known_models([self.state.layers.order])
                 else (compared.others or compared.models)[0]
             )
             self._change(l_by=value, l_order=order, l_descending=_worst_is_most(value))

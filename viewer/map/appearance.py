@@ -58,7 +58,7 @@ class Appearance:
             result = layout(
                 self._results.forest,
                 arrange=arrange,
-                opened=arrangement[1],
+                open_units=arrangement[1],
                 closed=arrangement[2],
                 bundles=self.bundles,
             )

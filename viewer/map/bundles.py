@@ -173,7 +173,7 @@ class Bundles:
 
 
 def unfold(
-    bundles: Bundles, *, rows: int | None, opened: Collection[str] = (), closed: Collection[str] = ()
+    bundles: Bundles, *, rows: int | None, open_units: Collection[str] = (), closed: Collection[str] = ()
 ) -> list[Shown]:
     """Choose what is visible, in preorder: everything where `rows` is None or enough, else what fits.
 
@@ -182,7 +182,7 @@ def unfold(
     Args:
         bundles: the forest with its bundles.
         rows: of the map; None: no limit.
-        opened: ids of units that are opened as soon as they are visible, beyond the rows if need be.
+        open_units: ids of units that are opened as soon as they are visible, beyond the rows if need be.
         closed: ids of units that stay closed.
     """
     room = float("inf") if rows is None else rows - len(bundles.units(None))
@@ -201,7 +201,7 @@ def unfold(
     consider(bundles.units(None), 0)
     while queue:
         _, depth, inner, _, unit = heapq.heappop(queue)
-        if unit not in opened:
+        if unit not in open_units:
             if inner - 1 > room:
                 continue
             room -= inner - 1

@@ -40,7 +40,7 @@ class Looks:
     """uint8 (N, 3)."""
     size: np.ndarray
     """From 0 to 1; float (N,)."""
-    shown: np.ndarray
+    visible: np.ndarray
     """Whether it is drawn in full: bool (N,)."""
     ground: str = "#ffffff"
     """What it is drawn on: ribbons let a little of it through, whatever lies below them."""
@@ -77,7 +77,7 @@ def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, w
         words: what is written beside the marks.
     """
     label = words.parameters
-    positions = list(layout.placed.values())
+    positions = list(layout.positions.values())
     index = {each.id: at for at, each in enumerate(positions)}
     members = [_rows(each, row) for each in positions]
     rgb, radius, alpha = _appearance(positions, members, looks, forest)
@@ -147,7 +147,7 @@ def _appearance(
         if rows:
             rgb[at] = looks.rgb[rows].mean(axis=0)
             share[at] = looks.size[rows].mean()
-            alpha[at] = 1.0 if looks.shown[rows].any() else FAINT
+            alpha[at] = 1.0 if looks.visible[rows].any() else FAINT
         else:
             fill = _LOST.get(_outcome(each, forest), ("#9aa3ad", ""))[0]
             rgb[at] = tuple(bytes.fromhex(fill[1:]))

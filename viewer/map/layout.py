@@ -65,7 +65,7 @@ class Edge:
 class Layout:
     """A drawn map in units of columns and rows, rows downwards."""
 
-    placed: dict[str, Placed]
+    positions: dict[str, Placed]
     """By id, in preorder."""
     columns: list[MapColumn]
     rows: int
@@ -81,7 +81,7 @@ def layout(
     *,
     arrange: Arrange = "operation",
     rows: int | None = ROWS,
-    opened: Collection[str] = (),
+    open_units: Collection[str] = (),
     closed: Collection[str] = (),
     bundles: Bundles | None = None,
 ) -> Layout:
@@ -91,12 +91,12 @@ def layout(
         forest: the models.
         arrange: what the columns are.
         rows: folds and bundles what exceeds them; None: show everything.
-        opened: ids of models and bundles that a person opened.
+        open_units: ids of models and bundles that a person opened.
         closed: ids of those that a person closed.
         bundles: those of the forest, where they are at hand.
     """
     bundles = bundles or Bundles(forest)
-    units = unfold(bundles, rows=rows, opened=opened, closed=closed)
+    units = unfold(bundles, rows=rows, open_units=open_units, closed=closed)
     index = {unit.id: at for at, unit in enumerate(units)}
     parents = [-1 if unit.parent is None else index[unit.parent] for unit in units]
     columns, headers = _columns(bundles, units, parents, arrange)
@@ -105,7 +105,7 @@ def layout(
         for unit, column, row in zip(units, columns, pack(columns, parents), strict=True)
     }
     return Layout(
-        placed=positions,
+        positions=positions,
         columns=_with_models(bundles, units, columns, headers),
         rows=max((each.row for each in positions.values()), default=-1) + 1,
         edges=[Edge(unit.parent, unit.id) for unit in units if unit.parent is not None],

@@ -51,7 +51,7 @@ class Scatterplot(View):
     }
 
     def begin(self) -> None:
-        self.session.send("front", self.named)
+        self.session.send("front", self.labels)
 
     def __init__(self, session: VisitorSession) -> None:
         super().__init__(session)
@@ -70,12 +70,12 @@ class Scatterplot(View):
         super().update(changed)
         if changed & {"x", "y", "x_log", "y_log", "color", "size", RESULTS}:
             self._draw_points()
-            self.session.send("front", self.named)
+            self.session.send("front", self.labels)
         elif changed & {"filters", "dim_dominated"}:
             xs, ys = self._values("x"), self._values("y")
             self._draw_front(xs, ys)
             self._draw_bars(xs, ys)
-            self.session.send("front", self.named)
+            self.session.send("front", self.labels)
         if changed & {"selected", RESULTS}:
             self._show_selection()
 
@@ -165,7 +165,7 @@ class Scatterplot(View):
                 np.float32
             ),
             "color": packed(appearance(results).rgb(choices(results).metric("color", state), dark=self.session.dark)),
-            "alpha": np.where(choices(results).shown(state), 0.9, FAINT).astype(np.float32),
+            "alpha": np.where(choices(results).visible_rows(state), 0.9, FAINT).astype(np.float32),
             "marker": np.where(self._unsure(), "diamond", "circle").tolist(),
             "key": results.keys,
             "parent": results.parent_rows,
@@ -216,7 +216,7 @@ class Scatterplot(View):
         self._sources["front"].data = {"x": xs[line], "y": ys[line]}
         few = front if len(front) <= _MOST_NAMED else []
         names = results.text.short_names([results.keys[row] for row in few])
-        self.named = [
+        self.labels = [
             {"x": float(xs[row]), "y": float(ys[row]), "text": name} for row, name in zip(few, names, strict=True)
         ]
 
@@ -228,7 +228,7 @@ class Scatterplot(View):
                 metric = choices(results).metric(axis, state)
                 if metric:
                     column = results.column(metric)
-                    _segments(bars, axis, np.where(choices(results).shown(state), xs, np.nan), ys, column)
+                    _segments(bars, axis, np.where(choices(results).visible_rows(state), xs, np.nan), ys, column)
         self._sources["bars"].data = bars
 
     def _on_selection(self, attr: str, old: list[int], new: list[int]) -> None:
@@ -242,7 +242,7 @@ class Scatterplot(View):
 
     def _choose(self, rows: list[int]) -> None:
         """Select what is not outside the budget."""
-        visible = choices(self.session.results).shown(self.state)
+        visible = choices(self.session.results).visible_rows(self.state)
         self.state.pick([self.session.results.keys[row] for row in rows if row < len(visible) and visible[row]])
 
     def _show_selection(self) -> None:

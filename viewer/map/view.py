@@ -124,7 +124,7 @@ class ModelMap(View):
         looks = Looks(
             rgb=appearance(results).rgb(choices(results).metric("color", state), dark=self.session.dark),
             size=appearance(results).sizes(choices(results).metric("size", state)),
-            shown=choices(results).shown(state),
+            visible=choices(results).visible_rows(state),
             ground=_GROUND[self.session.dark],
         )
         words = Words(results.text.name, lambda node: results.text.telling_text(node.brief))
@@ -153,7 +153,7 @@ class ModelMap(View):
             "right": _RIGHT,
             "headers": headers,
         }
-        root = next((each.row for each in layout.placed.values()), 0)
+        root = next((each.row for each in layout.positions.values()), 0)
         self.session.send("map", {**frame, "root": root, "fresh": fresh})
 
     def _show_selection(self) -> None:
@@ -184,7 +184,7 @@ class ModelMap(View):
         """A header was clicked: all models of the column, except those outside the budget."""
         columns, at = self._layout().columns, whole_number(message, "column", -1)
         if 0 <= at < len(columns):
-            self._choose(self.session.known(list(columns[at].models)), add=bool(message.get("add")))
+            self._choose(self.session.known_models(list(columns[at].models)), add=bool(message.get("add")))
 
     def _kin(self, message: Mapping[str, Any]) -> None:
         """Add the relatives of what is selected."""
@@ -198,7 +198,7 @@ class ModelMap(View):
         find = relatives.get(str(message.get("kin")))
         if find is not None:
             kin_keys = [kin for key in self.state.selected if key in forest for kin in find(key)]
-            self._choose(self.session.known(kin_keys), add=True)
+            self._choose(self.session.known_models(kin_keys), add=True)
 
     def _node(self, message: Mapping[str, Any]) -> None:
         """A node was chosen by the keyboard; adding one that is selected takes it away."""
@@ -211,7 +211,7 @@ class ModelMap(View):
     def _choose(self, keys: Iterable[str], *, add: bool) -> None:
         """Select what is not outside the budget."""
         results = self.session.results
-        visible = choices(results).shown(self.state)
+        visible = choices(results).visible_rows(self.state)
         inside = [
             key for key in keys if key in results.forest and (key not in results.row or visible[results.row[key]])
         ]
@@ -225,7 +225,7 @@ class ModelMap(View):
     def _fold(self, message: Mapping[str, Any]) -> None:
         """Open what is folded, fold what is open."""
         unit = str(message.get("key"))
-        position = self._layout().placed.get(unit)
+        position = self._layout().positions.get(unit)
         unfolded = [each for each in self.state.opened if each != unit]
         closed = [each for each in self.state.closed if each != unit]
         if position is None:

@@ -300,7 +300,7 @@ class Budgets(SideView):
         self._rejection = None
         self.state.change({"filters": filters})
         results = self.session.results
-        visible = choices(results).shown(self.state)
+        visible = choices(results).visible_rows(self.state)
         self.state.pick([key for key in self.state.selected if key not in results.row or visible[results.row[key]]])
 
     def _replace(self, index: int, filter_: Range) -> None:

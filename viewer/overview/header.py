@@ -87,7 +87,7 @@ class Header(View):
         text = str(message.get("text", "")).strip()
         results = self.session.results
         matches = search_models(results.forest, text, results.text.name) if text else []
-        models = self.session.known(matches)
+        models = self.session.known_models(matches)
         if message.get("submitted") and models:
             self.state.pick(models)
             self.session.send("bring", models[0])

@@ -155,7 +155,7 @@ class TableView(View):
         key = str(message.get("key"))
         if key in self.state.selected:
             self.state.pick([other for other in self.state.selected if other != key])
-        elif self.session.known([key]):
+        elif self.session.known_models([key]):
             self.state.pick([*self.state.selected, key])
 
     def _csv(self, message: Mapping[str, Any]) -> None:

@@ -83,7 +83,7 @@ class Choices:
             metrics[field] = next(iter([*fitting, *free, *names]), "")
         return metrics
 
-    def shown(self, state: ViewState) -> np.ndarray:
+    def visible_rows(self, state: ViewState) -> np.ndarray:
         """Return which rows are drawn in full: those that pass, and are not dimmed as dominated."""
         passing = self._results.ranking.passing(state.filters)
         return passing & self.undominated(state) if state.dim_dominated else passing

@@ -48,7 +48,7 @@ def compared_models(session: VisitorSession, able: Collection[str]) -> ComparedM
 
 def add_model(session: VisitorSession, compared: ComparedModels, message: Mapping[str, Any]) -> None:
     """Put one more model on the page."""
-    for key in session.known([str(message.get("value"))]):
+    for key in session.known_models([str(message.get("value"))]):
         session.state.pick([*compared.models, *compared.unable, key])
 
 
@@ -63,7 +63,7 @@ def drop_model(session: VisitorSession, compared: ComparedModels, message: Mappi
 
 def set_base(session: VisitorSession, compared: ComparedModels, message: Mapping[str, Any]) -> None:
     """Compare with another model."""
-    for key in session.known([str(message.get("value"))]):
+    for key in session.known_models([str(message.get("value"))]):
         session.state.pick([*compared.models, *compared.unable])
         session.state.change({"base": key})
 

@@ -41,7 +41,7 @@ class VisitorSession:
         self.results = results
         self.keys = Keys(results.forest.nodes)
 
-    def known(self, keys: list[str]) -> list[str]:
+    def known_models(self, keys: list[str]) -> list[str]:
         """Return those keys that are models of the results."""
         return [key for key in keys if key in self.results.row]
 

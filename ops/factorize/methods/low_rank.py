@@ -108,7 +108,7 @@ def decompose(layer: nn.Module, rank_of: RankOf) -> tuple[list[torch.Tensor], fl
 def _svd(weight: torch.Tensor, rank_of: RankOf) -> tuple[list[torch.Tensor], float]:
     matrix = weight.flatten(1)
     wide = matrix.shape[0] <= matrix.shape[1]
-    basis, values = _left(matrix if wide else matrix.T)
+    basis, values = _left_singular_vectors(matrix if wide else matrix.T)
     rank = rank_of(0, values)
     basis = basis[:, :rank] * _sign(basis[:, :rank])
     other = basis.T @ (matrix if wide else matrix.T)
@@ -133,15 +133,15 @@ def _tucker(weight: torch.Tensor, rank_of: RankOf) -> tuple[list[torch.Tensor], 
 
 
 def _basis(unfolding: torch.Tensor, mode: int, rank_of: RankOf) -> torch.Tensor:
-    basis, values = _left(unfolding)
+    basis, values = _left_singular_vectors(unfolding)
     return basis[:, : rank_of(mode, values)]
 
 
 def _leading(matrix: torch.Tensor, rank: int) -> torch.Tensor:
-    return _left(matrix)[0][:, :rank]
+    return _left_singular_vectors(matrix)[0][:, :rank]
 
 
-def _left(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _left_singular_vectors(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Left singular vectors and values, falling, as many as both sides allow.
 
     From the eigenvectors of the Gram matrix in float64: a tenth of the time of an SVD of a wide matrix, and exact to float32

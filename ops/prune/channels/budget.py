@@ -37,7 +37,7 @@ def kept_units(
     Raises:
         OperationError: a layer would lose all its channels; names it and the largest possible ratio.
     """
-    expected = _wanted(groups, scores, initial, limits)
+    expected = _target_counts(groups, scores, initial, limits)
     remaining = []
     for group, score, want in zip(groups, scores, expected, strict=True):
         count = _within_limits(group, want, initial[group.root], limits)
@@ -45,7 +45,7 @@ def kept_units(
     return remaining
 
 
-def _wanted(
+def _target_counts(
     groups: Sequence[ChannelGroup], scores: Sequence[torch.Tensor], initial: Mapping[str, int], limits: ChannelLimits
 ) -> list[int]:
     share = 1 - limits.ratio

@@ -30,14 +30,14 @@ class Judged:
 
     groups: list[ChannelGroup]
     scores: list[torch.Tensor]
-    left: dict[str, str]
+    exclusions: dict[str, str]
 
 
 @dataclass(slots=True)
 class ChannelCut:
     """The channels that one step keeps."""
 
-    kept: Kept = field(default_factory=dict)
+    channels: Kept = field(default_factory=dict)
     heads: dict[str, int] = field(default_factory=dict)
     """Attention module -> heads left."""
     units: dict[str, list[int]] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class ChannelCut:
 
 def judge(
     model: TorchModel,
-    chosen: Collection[str],
+    selection: Collection[str],
     ctx: Context,
     *,
     criterion: Criterion,
@@ -58,7 +58,7 @@ def judge(
 
     Args:
         model: the network as it is at this step.
-        chosen: names of layers.
+        selection: names of layers.
         ctx: gives training instances to criteria that need them.
         criterion: what makes a unit important.
         samples: training instances.
@@ -68,7 +68,7 @@ def judge(
     Raises:
         OperationError: the architecture cannot be followed, no group may be cut, or gradients are unfit.
     """
-    result, remaining = channel_groups(model, chosen, misread)
+    result, remaining = channel_groups(model, selection, misread)
     remaining |= misread
     if not result:
         reasons = reasons_in_line(remaining)
@@ -94,19 +94,19 @@ def judge(
     return verdict
 
 
-def decide(model: TorchModel, judged: Judged, initial: Mapping[str, int], limits: ChannelLimits) -> ChannelCut:
+def decide(model: TorchModel, verdict: Judged, initial: Mapping[str, int], limits: ChannelLimits) -> ChannelCut:
     """Choose the units that stay and find the channels of every layer that go with them.
 
     Args:
         model: the network at this step; it stays as it is.
-        judged: its groups and the importance of their units.
+        verdict: its groups and the importance of their units.
         initial: units of each group before the first step, by its root: ratios refer to them.
         limits: how much may go.
 
     Raises:
         OperationError: a layer would lose all its channels; names it and the largest possible ratio.
     """
-    return cut_of(model, judged.groups, kept_units(judged.groups, judged.scores, initial, limits))
+    return cut_of(model, verdict.groups, kept_units(verdict.groups, verdict.scores, initial, limits))
 
 
 def cut_of(model: TorchModel, groups: Sequence[ChannelGroup], units: Sequence[Sequence[int]]) -> ChannelCut:
@@ -131,14 +131,14 @@ def cut_of(model: TorchModel, groups: Sequence[ChannelGroup], units: Sequence[Se
             losses.setdefault((member.layer, member.side), set()).update(channels)
     for (name, side), channels in losses.items():
         total = width(model.module.get_submodule(name), side)
-        cut.kept.setdefault(name, {})[side] = [channel for channel in range(total) if channel not in channels]
+        cut.channels.setdefault(name, {})[side] = [channel for channel in range(total) if channel not in channels]
     return cut
 
 
 def apply(model: TorchModel, cut: ChannelCut, *, fresh: bool) -> TorchModel:
     """Cut `model`, or a copy of it if it is `fresh` from the caller."""
     result = model.copy() if fresh else model
-    cut_layers(result.module, cut.kept)
+    cut_layers(result.module, cut.channels)
     for name, heads in cut.heads.items():
         set_heads(result.module.get_submodule(name), heads)
     return result
@@ -150,7 +150,7 @@ def note_cut(
     after: TorchModel,
     *,
     ratio: float,
-    judged: Judged,
+    verdict: Judged,
     cut: ChannelCut,
     initial: Mapping[str, int],
 ) -> None:
@@ -161,11 +161,11 @@ def note_cut(
         before: the network before the first step.
         after: the network after the last.
         ratio: the share of channels that was asked for, 0 to 1.
-        judged: groups of the last step, and why others stay.
+        verdict: groups of the last step, and why others stay.
         cut: the last step's.
         initial: units of each group before the first step, by its root.
     """
-    widths = {group.root: group.units.shape[1] for group in judged.groups}
+    widths = {group.root: group.units.shape[1] for group in verdict.groups}
     had = sum(initial[root] * each for root, each in widths.items())
     has = sum(len(cut.units[root]) * each for root, each in widths.items())
     achieved = {
@@ -185,8 +185,8 @@ def note_cut(
         for root in widths
         if len(cut.units[root]) == initial[root]
     }
-    if judged.left or whole:
-        ctx.note("unchanged", {**judged.left, **whole})
+    if verdict.exclusions or whole:
+        ctx.note("unchanged", {**verdict.exclusions, **whole})
 
 
 def _score(model: TorchModel, ctx: Context, criterion: Criterion, samples: int) -> Score:

@@ -42,24 +42,24 @@ class ChannelGroup:
 
 
 def channel_groups(
-    model: TorchModel, chosen: Collection[str], unfit: Collection[str] = ()
+    model: TorchModel, selection: Collection[str], unfit: Collection[str] = ()
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Return the groups that may be cut, and why the others may not, by the name of their first layer.
 
-    A group may be cut if all linear layers, convolutions and embeddings that make its channels are in `chosen`, none of
+    A group may be cut if all linear layers, convolutions and embeddings that make its channels are in `selection`, none of
     them gives the network's outputs, and every layer in it is of a known type. Channels that a layer takes in parts of equal
     size (normalisation over groups, grouped convolutions) are one group, wherever they come from, so that every part loses
     as many.
 
     Args:
         model: stays as it is.
-        chosen: names of layers.
+        selection: names of layers.
         unfit: first layers of groups that were tried and are to be left out.
 
     Raises:
         OperationError: the graph cannot be built; names the architecture.
     """
-    anatomy = _Anatomy(model, chosen)
+    anatomy = _Anatomy(model, selection)
     repeated = [name for name, part in model.module.named_modules() if _repeats_keys(part)]
     skip = {f"{name}.{part}" for name in repeated for part in _REPEATED[:3]}
     traced, remaining = _traced(model, anatomy, skip)
@@ -70,7 +70,9 @@ def channel_groups(
         output.append(whole)
         if isinstance(whole, str):
             remaining |= {
-                root: whole or _held(model.module, joint[root], fixed) for root in joint if root not in remaining
+                root: whole or _joint_reason(model.module, joint[root], fixed)
+                for root in joint
+                if root not in remaining
             }
     for name in repeated:
         heads = anatomy.repeated(name)
@@ -128,16 +130,16 @@ def importance(module: nn.Module, group: ChannelGroup, score: Score) -> torch.Te
 class _Anatomy:
     """What each layer is in the network, and hence which groups may be cut and in what units."""
 
-    def __init__(self, model: TorchModel, chosen: Collection[str]) -> None:
+    def __init__(self, model: TorchModel, selection: Collection[str]) -> None:
         layers = layers_of(model, ())
-        self._module, self._chosen = model.module, chosen
+        self._module, self._selection = model.module, selection
         self._heads = head_of(model)
         self._makers = {layer.name for layer in layers if layer.groups & {"conv", "linear", "embedding"}}
         self._attention = {_base(layer.name) for layer in layers if "attention" in layer.groups}
 
     def fixed(self, root: str, members: tuple[GroupMember, ...]) -> str | None:
         """Return why the group of these members keeps its channels, or None."""
-        if root not in self._chosen:
+        if root not in self._selection:
             return "it is not among the chosen layers"
         return next((reason for member in members if (reason := self._reason(member))), None)
 
@@ -154,7 +156,7 @@ class _Anatomy:
     def _kept_output(self, name: str) -> str | None:
         if name in self._heads:
             return "it gives the network's outputs"
-        if name in self._makers and name not in self._chosen:
+        if name in self._makers and name not in self._selection:
             return f"it shares its channels with '{name}', which is not among the chosen layers"
         return None
 
@@ -172,7 +174,7 @@ class _Anatomy:
         """Return the heads of an attention whose keys and values serve several each: they go by key and value."""
         attention: Any = self._module.get_submodule(name)
         query, key, value, output = (f"{name}.{part}" for part in _REPEATED)
-        missing = [part for part in (query, key, value) if part not in self._chosen]
+        missing = [part for part in (query, key, value) if part not in self._selection]
         if missing:
             return f"it shares its heads with '{missing[0]}', which is not among the chosen layers"
         size, repeats = attention.q_proj.weight.shape[0], int(attention.num_key_value_groups)
@@ -235,7 +237,7 @@ def _parted(module: nn.Module, members: Sequence[GroupMember]) -> set[tuple[str,
     return {(name, side) for name, side in layers if _parts(module.get_submodule(name)) > 1}
 
 
-def _held(module: nn.Module, members: Sequence[GroupMember], fixed: dict[str, str]) -> str:
+def _joint_reason(module: nn.Module, members: Sequence[GroupMember], fixed: dict[str, str]) -> str:
     """Say why a group stays because another does with which it shares parts."""
     other, why = next(iter(fixed.items()))
     layer = min(name for name, _ in _parted(module, members))

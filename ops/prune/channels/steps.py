@@ -22,12 +22,12 @@ class Narrowed:
     """A network after all steps, and what went."""
 
     model: TorchModel
-    judged: Judged
+    verdict: Judged
     cut: ChannelCut
     """Of the last step."""
     initial: dict[str, int]
     """Group -> its units before the first step."""
-    kept: Kept = field(default_factory=dict)
+    channels: Kept = field(default_factory=dict)
     heads: dict[str, int] = field(default_factory=dict)
 
 
@@ -76,7 +76,7 @@ def cut_in_steps(
             misread |= _uncuttable(current, verdict, cut, inputs, reason)
         before = result or Narrowed(model, verdict, cut, initial)
         result = Narrowed(
-            narrow, verdict, cut, initial, compose_cuts(before.kept, cut.kept), {**before.heads, **cut.heads}
+            narrow, verdict, cut, initial, compose_cuts(before.channels, cut.channels), {**before.heads, **cut.heads}
         )
         ctx.progress(step, iterations, f"step {step}")
     assert result is not None, "there is at least one step"
@@ -84,14 +84,14 @@ def cut_in_steps(
 
 
 def _uncuttable(
-    model: TorchModel, judged: Judged, cut: ChannelCut, inputs: Mapping[str, torch.Tensor], reason: str
+    model: TorchModel, verdict: Judged, cut: ChannelCut, inputs: Mapping[str, torch.Tensor], reason: str
 ) -> dict[str, str]:
     """Return the groups that cannot be cut alone.
 
     Raises:
         OperationError: all can, yet not together.
     """
-    result = misread_groups(model, judged.groups, cut.units, inputs)
+    result = misread_groups(model, verdict.groups, cut.units, inputs)
     if not result:
-        raise wrong(model, reason, [group.root for group in judged.groups])
+        raise wrong(model, reason, [group.root for group in verdict.groups])
     return result

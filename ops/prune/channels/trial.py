@@ -20,11 +20,11 @@ def attempt(model: TorchModel, cut: ChannelCut, inputs: Mapping[str, torch.Tenso
         cut: the channels that are to stay.
         inputs: instances, by forward argument.
     """
-    emptied = next((name for name, sides in cut.kept.items() if not all(sides.values())), None)
+    emptied = next((name for name, sides in cut.channels.items() if not all(sides.values())), None)
     if emptied is not None:
         return model, f"'{emptied}' would have no channels left"
     narrow = apply(model, cut, fresh=True)
-    return narrow, difference(model, narrow, cut.kept, inputs) if cut.kept else None
+    return narrow, difference(model, narrow, cut.channels, inputs) if cut.channels else None
 
 
 def misread_groups(

@@ -29,13 +29,13 @@ _KNOWN_FORWARDS = (nn.LayerNorm.forward, nn.GroupNorm.forward)
 _FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
-def difference(before: TorchModel, after: TorchModel, kept: Kept, inputs: Mapping[str, torch.Tensor]) -> str | None:
+def difference(before: TorchModel, after: TorchModel, channels: Kept, inputs: Mapping[str, torch.Tensor]) -> str | None:
     """Return how the narrow network differs from the whole one without the channels that went, or None if it does not.
 
     Args:
         before: the whole network.
         after: the narrow one.
-        kept: what is left of every layer of `before`.
+        channels: what is left of every layer of `before`.
         inputs: instances, by forward argument.
     """
     task = before.architecture.task
@@ -44,7 +44,7 @@ def difference(before: TorchModel, after: TorchModel, kept: Kept, inputs: Mappin
             narrow = forward(after.module, inputs, task)
         except _FAILURES as error:
             return f"the narrower network does not run ({type(error).__name__}: {error})"
-        with masked(before.module, kept):
+        with masked(before.module, channels):
             whole = forward(before.module, inputs, task)
     for name, expected in whole.items():
         values = narrow[name]
@@ -56,10 +56,10 @@ def difference(before: TorchModel, after: TorchModel, kept: Kept, inputs: Mappin
     return None
 
 
-def masked(module: nn.Module, kept: Kept) -> ExitStack:
+def masked(module: nn.Module, channels: Kept) -> ExitStack:
     """Let a network compute without the channels that are not kept, though it has them, until the result is closed."""
     with ExitStack() as stack:
-        for name, sides in kept.items():
+        for name, sides in channels.items():
             layer = module.get_submodule(name)
             if isinstance(layer, nn.LayerNorm | nn.GroupNorm) and "out" in sides:
                 stack.callback(layer.register_forward_hook(_normalising(sides["out"]), with_kwargs=True).remove)
@@ -69,18 +69,16 @@ def masked(module: nn.Module, kept: Kept) -> ExitStack:
         return stack.pop_all()
 
 
-def _silencing(layer: nn.Module, gone: Sequence[int]) -> Any:
+def _silencing(layer: nn.Module, channels: Sequence[int]) -> Any:
     # of layers derived from them too: one that takes its channels elsewhere does not come out as the narrow network
     axis = -1 - len(layer.kernel_size) if isinstance(layer, _ConvNd) else -1
-    places = torch.tensor(gone)
+    places = torch.tensor(channels)
 
-    def silence(
-        _: nn.Module, given: tuple[Any, ...], by_name: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if given:
-            return (given[0].index_fill(axis, places, 0), *given[1:]), by_name
+    def silence(_: nn.Module, args: tuple[Any, ...], by_name: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if args:
+            return (args[0].index_fill(axis, places, 0), *args[1:]), by_name
         first = next(iter(by_name))
-        return given, {**by_name, first: by_name[first].index_fill(axis, places, 0)}
+        return args, {**by_name, first: by_name[first].index_fill(axis, places, 0)}
 
     return silence
 
@@ -88,10 +86,10 @@ def _silencing(layer: nn.Module, gone: Sequence[int]) -> Any:
 def _normalising(stay: Sequence[int]) -> Any:
     places = torch.tensor(stay)
 
-    def normalise(layer: Any, given: tuple[Any, ...], by_name: dict[str, Any], output: torch.Tensor) -> torch.Tensor:
-        axis = output_axis(layer, given, by_name, output)
+    def normalise(layer: Any, args: tuple[Any, ...], by_name: dict[str, Any], output: torch.Tensor) -> torch.Tensor:
+        axis = output_axis(layer, args, by_name, output)
         assert axis is not None, "normalisation that can be cut has channels along one axis"
-        values = given[0] if given else next(iter(by_name.values()))
+        values = args[0] if args else next(iter(by_name.values()))
         if type(layer).forward not in _KNOWN_FORWARDS:
             normal = _narrow_layer(layer, stay).forward(values.index_select(axis, places))
             return torch.zeros_like(output).index_copy(axis, places, normal)

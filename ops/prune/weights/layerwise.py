@@ -37,7 +37,7 @@ class Rows:
     name: str
     weights: torch.Tensor
     """(groups, outputs, inputs), a view of the copy's parameter."""
-    kept: torch.Tensor
+    mask: torch.Tensor
     """bool, of the same shape: what earlier masks keep."""
     moments: torch.Tensor | None
     """Sum over positions of x x^T, (groups, inputs, inputs), or of x^2, (groups, inputs)."""
@@ -106,7 +106,7 @@ def note_achieved(ctx: Context, model: TorchModel, layers: Mapping[str, object],
     request = sum(round(sparsity * mask.numel()) for mask in masks)
     total = sum(mask.numel() for mask in masks)
     removed = total - sum(int(mask.count_nonzero()) for mask in masks)
-    note_sparsity(ctx, removed=removed, total=total, asked=request)
+    note_sparsity(ctx, removed=removed, total=total, target=request)
 
 
 def _moments(

@@ -70,21 +70,21 @@ def remove_weights(model: TorchModel, groups: list[WeightGroup], ctx: Context) -
             part = group.scores.pop(0)
             tensors[part.name], masks[part.name] = _zeroed(parameters[part.name], part, keeper)
     removed = total - sum(int(np.count_nonzero(mask.numpy())) for mask in masks.values())
-    note_sparsity(ctx, removed=removed, total=total, asked=sum(group.count for group in groups))
+    note_sparsity(ctx, removed=removed, total=total, target=sum(group.count for group in groups))
     return with_tensors(model, tensors, masks)
 
 
-def note_sparsity(ctx: Context, *, removed: int, total: int, asked: int) -> None:
+def note_sparsity(ctx: Context, *, removed: int, total: int, target: int) -> None:
     """Record what was achieved, and why it is more than asked where earlier masks remove more.
 
     Args:
         ctx: takes the note.
         removed: weights that are zero now.
         total: weights of the layers that were chosen.
-        asked: weights that the operation was to remove.
+        target: weights that the operation was to remove.
     """
     achieved = {"sparsity": removed / total, "zeros": removed, "weights": total}
-    if removed > asked + 1:
+    if removed > target + 1:
         ctx.note("achieved", {**achieved, "because": "earlier operations had already pruned more than was asked for"})
     else:
         ctx.note("achieved", achieved)

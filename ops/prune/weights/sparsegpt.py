@@ -47,14 +47,14 @@ def sparsegpt(rows: Rows, sparsity: float, *, dampening: float, block_size: int)
         torch.diagonal(hessian, dim1=1, dim2=2) == 0
     )  # inputs that are never anything but zero: their weights go first
     factor = _inverse_factor(hessian, dead, dampening, rows.name)
-    keep = torch.ones_like(rows.kept)
+    keep = torch.ones_like(rows.mask)
     removed = 0
     for start in range(0, inputs, block_size):
         end = min(start + block_size, inputs)
         diagonal = torch.diagonal(factor[:, start:end, start:end], dim1=1, dim2=2)
         scores = (weights[:, :, start:end] / diagonal.unsqueeze(1)).square()
         scores.masked_fill_(dead[:, None, start:end], 0)
-        scores[~rows.kept[:, :, start:end]] = -1
+        scores[~rows.mask[:, :, start:end]] = -1
         goal = round(sparsity * groups * weights.shape[1] * end)
         removed += _drop_lowest(scores, goal - removed, keep[:, :, start:end])
         _correct(weights, keep, factor, start, end)

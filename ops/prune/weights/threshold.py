@@ -48,7 +48,7 @@ class Magnitudes:
 
     name: str
     weights: NDArray[np.float32]
-    kept: NDArray[np.bool_] | None = None
+    mask: NDArray[np.bool_] | None = None
 
     @property
     def size(self) -> int:
@@ -58,8 +58,8 @@ class Magnitudes:
     def block(self, where: slice, out: NDArray[np.float32]) -> NDArray[np.float32]:
         """See Scores."""
         np.abs(self.weights[where], out=out)
-        if self.kept is not None:
-            out[~self.kept[where]] = PRUNED
+        if self.mask is not None:
+            out[~self.mask[where]] = PRUNED
         return out
 
 
@@ -69,7 +69,7 @@ class Saliencies:
 
     name: str
     values: NDArray[np.float32]
-    kept: NDArray[np.bool_] | None = None
+    mask: NDArray[np.bool_] | None = None
 
     @property
     def size(self) -> int:
@@ -78,9 +78,9 @@ class Saliencies:
 
     def block(self, where: slice, out: NDArray[np.float32]) -> NDArray[np.float32]:
         """See Scores."""
-        if self.kept is None:
+        if self.mask is None:
             return self.values[where]
-        return np.where(self.kept[where], self.values[where], PRUNED)
+        return np.where(self.mask[where], self.values[where], PRUNED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ def quantize_dynamic(request: Request) -> Report:
     settings = request.settings
     reduce_range = settings.seven_bits
     model = onnx.load(prepare_graph(request), load_external_data=False)
-    gemm_to_matmul(model, request.chosen, request.work)
+    gemm_to_matmul(model, request.layers, request.work)
     largest = _LARGEST_REDUCED if reduce_range else _LARGEST
-    _Rewriting(model, request.work, largest, per_channel=settings.per_channel).run(request.chosen)
+    _Rewriting(model, request.work, largest, per_channel=settings.per_channel).run(request.layers)
     onnx.load_external_data_for_model(model, str(request.work))
     onnx.save(model, request.result)
     report = Report(
@@ -44,7 +44,7 @@ def quantize_dynamic(request: Request) -> Report:
             "judged_at_batch_size": 1,
         }
     )
-    if any(product.operator in CONVOLUTIONS and product.layer in request.chosen for product in request.products):
+    if any(product.operator in CONVOLUTIONS and product.layer in request.layers for product in request.products):
         report.warnings.append(
             "Dynamic int8 convolutions are several times slower than float in ONNX Runtime; method: static is the fast one"
         )
@@ -60,12 +60,12 @@ class _Rewriting:
         self._inputs: set[str] = set()
         self._model = model
 
-    def run(self, chosen: frozenset[str]) -> None:
+    def run(self, names: frozenset[str]) -> None:
         """Rewrite the chosen MatMul and Conv nodes; those whose weight or bias is no constant stay."""
         products = {
             id(result.node): result
             for result in matrix_nodes(self._model)
-            if result.node.name in chosen
+            if result.node.name in names
             and result.node.op_type in {"Conv", "MatMul"}
             and all(name in self._weights for name in result.node.input[1:])
         }

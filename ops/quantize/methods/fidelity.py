@@ -144,10 +144,10 @@ def _compare(
     return distances.decibels()
 
 
-def _check_same(wanted: Samples, given: Samples) -> None:
+def _check_same(expected: Samples, actual: Samples) -> None:
     distances = Distances()
-    for name, arrays in wanted.items():
-        for reference, values in zip(arrays, given[name], strict=True):
+    for name, arrays in expected.items():
+        for reference, values in zip(arrays, actual[name], strict=True):
             distances.add(name, values, reference)
     odd = [name for name, value in distances.decibels().items() if value < _SAME]
     if odd:

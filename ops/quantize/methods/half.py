@@ -30,7 +30,7 @@ def quantize_half(request: Request, kind: Literal["float16", "bfloat16"]) -> Rep
     if request.settings.compute == "float16":
         return _convert_graph(request, kind)
     model = onnx.load(request.source, load_external_data=False)
-    stored = _store(model, request.chosen, kind, request.work)
+    stored = _store(model, request.layers, kind, request.work)
     onnx.load_external_data_for_model(model, str(request.work))
     onnx.save(model, request.result)
     return Report({"weight_type": kind, "compute": "float32", "tensors": stored})
@@ -43,7 +43,7 @@ def _convert_graph(request: Request, kind: str) -> Report:
         raise OperationError(
             "quantize: compute: float16 goes with method: float16; bfloat16 weights are computed in float32"
         )
-    left_alone = [product.layer for product in request.products if product.layer not in request.chosen]
+    left_alone = [product.layer for product in request.products if product.layer not in request.layers]
     with quiet_tools(request.work):
         from onnxruntime.transformers.float16 import convert_float_to_float16
 

@@ -62,7 +62,7 @@ class Request:
     """The graph, in that folder, its weights beside it."""
     inputs: Sequence[str]
     products: Sequence[Product]
-    chosen: frozenset[str]
+    layers: frozenset[str]
     """Names of layers."""
     settings: Settings
     ctx: Context
@@ -77,7 +77,7 @@ class Report:
     """The report of a method on its result."""
 
     notes: dict[str, Any]
-    left: Mapping[str, str] = field(default_factory=dict)
+    exclusions: Mapping[str, str] = field(default_factory=dict)
     """Layer -> why it stays in float although it was chosen."""
     warnings: list[str] = field(default_factory=list)
 

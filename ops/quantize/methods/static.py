@@ -107,7 +107,7 @@ def _round(
         None,
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=operators,
-        nodes_to_exclude=_left_alone(prepared, request.chosen),
+        nodes_to_exclude=_left_alone(prepared, request.layers),
         per_channel=request.settings.per_channel,
         reduce_range=reduce_range,
         activation_type=types[activations],
@@ -178,13 +178,13 @@ def _plain_arithmetic(graph: Any, rounding: Any, weights: Mapping[str, Any]) -> 
         yield onnx.helper.make_node(operator, inputs, [output], name=f"{output}.{operator}", **attributes)
 
 
-def _left_alone(prepared: Path, chosen: frozenset[str]) -> list[str]:
+def _left_alone(prepared: Path, names: frozenset[str]) -> list[str]:
     import onnx
 
     return [
         matrix.node.name
         for matrix in matrix_nodes(onnx.load(prepared, load_external_data=False))
-        if matrix.node.name not in chosen
+        if matrix.node.name not in names
     ]
 
 

@@ -19,8 +19,8 @@ def quantize_weight_only(request: Request) -> Report:
 
     settings = request.settings
     model = onnx.load(request.source)
-    gemm_to_matmul(model, request.chosen, request.work)
-    left_alone = [matrix.node.name for matrix in matrix_nodes(model) if matrix.node.name not in request.chosen]
+    gemm_to_matmul(model, request.layers, request.work)
+    left_alone = [matrix.node.name for matrix in matrix_nodes(model) if matrix.node.name not in request.layers]
     with quiet_tools(request.work):
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
@@ -38,7 +38,7 @@ def quantize_weight_only(request: Request) -> Report:
         onnx.save(quantizer.model.model, request.result)
     report = Report({"weight_type": f"int{settings.bits}", "block_size": settings.block_size})
     convolutions = [product.layer for product in request.products if product.operator in CONVOLUTIONS]
-    report.left = dict.fromkeys(
+    report.exclusions = dict.fromkeys(
         convolutions, "weight-only integers are for linear layers; method: static covers convolutions"
     )
     return report

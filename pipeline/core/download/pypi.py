@@ -168,16 +168,16 @@ def _unpack(archive: Path, members: Sequence[str], into: Path) -> None:
 
 
 def _files(archive: Path, members: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
-    def wanted(name: str) -> bool:
+    def is_member(name: str) -> bool:
         return any(name == member or name.startswith(f"{member}/") for member in members)
 
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             for entry in wheel.infolist():
-                if not entry.is_dir() and wanted(entry.filename):
+                if not entry.is_dir() and is_member(entry.filename):
                     yield entry.filename, wheel.open(entry)
         return
     with tarfile.open(archive) as source:
         for item in source:
-            if item.isfile() and wanted(item.name) and (content := source.extractfile(item)):
+            if item.isfile() and is_member(item.name) and (content := source.extractfile(item)):
                 yield item.name, content

@@ -21,12 +21,12 @@ def accelerators() -> tuple[str, ...]:
     return tuple(sorted([*visible(_nvidia(), os.environ.get(_VISIBLE)), *_amd()]))
 
 
-def visible(result: Sequence[tuple[str, str]], chosen: str | None) -> list[str]:
+def visible(result: Sequence[tuple[str, str]], setting: str | None) -> list[str]:
     """Return the names of those (id, name) that CUDA_VISIBLE_DEVICES leaves: by number or by id, up to the first wrong one."""
-    if chosen is None:
+    if setting is None:
         return [name for _, name in result]
     names = []
-    for word in (part.strip() for part in chosen.split(",")):
+    for word in (part.strip() for part in setting.split(",")):
         matches = [name for number, (place, name) in enumerate(result) if _is_meant(word, number, place)]
         if len(matches) != 1:
             break

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ops.core.registry import nearest
 from pipeline.datasets.api import DataError, Split
-from pipeline.datasets.class_order import shown
+from pipeline.datasets.class_order import name_list
 from pipeline.datasets.paths import check_regular, readable
 from pipeline.datasets.readers.decoding import ENDINGS
 from pipeline.datasets.tabular.rows import SPLIT_NAMES
@@ -273,7 +273,7 @@ def _notes(findings: _Findings, layout: Mapping[str, Split] | None) -> list[str]
 
 
 def _quoted(names: Sequence[str]) -> str:
-    return shown([f"'{readable(name)}'" for name in names])
+    return name_list([f"'{readable(name)}'" for name in names])
 
 
 def _check_classes(place: str, files: Sequence[PictureFile]) -> None:
@@ -282,5 +282,5 @@ def _check_classes(place: str, files: Sequence[PictureFile]) -> None:
         if file.label not in trained:
             hint = nearest(file.label, trained)
             raise DataError(
-                f"{place}/{file.id}: no training picture is of class '{file.label}'.{hint} Known: {shown(sorted(trained))}"
+                f"{place}/{file.id}: no training picture is of class '{file.label}'.{hint} Known: {name_list(sorted(trained))}"
             )

@@ -14,7 +14,7 @@ from pipeline.core.errors import reason
 from pipeline.core.extras import install_command
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
-from pipeline.datasets.class_order import shown
+from pipeline.datasets.class_order import name_list
 from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
 from pipeline.datasets.splits import SplitDataset
 from pipeline.datasets.tabular.by_task import Rules, TaskName, dataset_of
@@ -90,7 +90,7 @@ def _parts(path: str, subset: str | None, revision: str | None, folder: Path) ->
     names = ["train", "calibration", *[name for name in _EVALUATION if name in loaded][:1]]
     result: dict[Split | None, HubDataset] = {split_named(name, path): loaded[name] for name in names if name in loaded}
     if "train" not in result:
-        raise DataError(f"Hugging Face data set '{path}': no split is called 'train'. Known: {shown(list(loaded))}")
+        raise DataError(f"Hugging Face data set '{path}': no split is called 'train'. Known: {name_list(list(loaded))}")
     return {None: result["train"]} if len(result) == 1 else result
 
 
@@ -115,7 +115,7 @@ def _read(parts: Mapping[Split | None, HubDataset], rules: Rules, path: str) -> 
             if name not in part.column_names:
                 present = part.column_names
                 raise DataError(
-                    f"'{path}': no column is called '{name}'.{nearest(name, present)} Known: {shown(present)}"
+                    f"'{path}': no column is called '{name}'.{nearest(name, present)} Known: {name_list(present)}"
                 )
             values.append(_values(part, name))
         prefix = f"{split}/" if split else ""

@@ -13,7 +13,7 @@ from ops.core.tasks.image_classification import ImageClassification
 from pipeline.core.download.checksums import content_digest, file_digests
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Share, Split, dataset
-from pipeline.datasets.class_order import lookalikes, order_of, shown
+from pipeline.datasets.class_order import lookalikes, name_list, order_of
 from pipeline.datasets.paths import check_regular, readable
 from pipeline.datasets.readers.decoding import Background, Bits, Decoder
 from pipeline.datasets.readers.geometry import ChannelOrder, Fit, Geometry, Interpolation, Rounding, default_resize
@@ -163,7 +163,7 @@ def _attributes(file: Path, pictures: Sequence[PictureFile]) -> dict[str, Sequen
     """Attribute name -> one text per picture."""
     table = read_table(file, None)
     if "id" not in table.columns:
-        raise DataError(f"{file}: a column `id` must hold the pictures' paths. Known: {shown(list(table.columns))}")
+        raise DataError(f"{file}: a column `id` must hold the pictures' paths. Known: {name_list(list(table.columns))}")
     row_of: dict[str, int] = {}
     for row, value in enumerate(table.columns["id"]):
         first = row_of.setdefault(str(value), row)

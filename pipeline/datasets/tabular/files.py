@@ -13,7 +13,7 @@ from ops.core.registry import nearest
 from pipeline.core.errors import reason
 from pipeline.core.json_text import parse_json
 from pipeline.datasets.api import DataError
-from pipeline.datasets.class_order import shown
+from pipeline.datasets.class_order import name_list
 from pipeline.datasets.paths import check_regular, readable
 
 _GZIP = ".gz"
@@ -74,7 +74,7 @@ def _requested(file: Path, selection: Sequence[str] | None, present: Sequence[st
     names = list(present if selection is None else selection)
     for name in names:
         if name not in present:
-            raise DataError(f"{file}: no column is called '{name}'.{_hint(name, present)} Known: {shown(present)}")
+            raise DataError(f"{file}: no column is called '{name}'.{_hint(name, present)} Known: {name_list(present)}")
         if list(present).count(name) > 1:
             raise DataError(f"{file}: {list(present).count(name)} columns are called '{name}'; rename all but one")
     return names

@@ -11,7 +11,7 @@ import numpy as np
 
 from ops.core.registry import nearest
 from pipeline.datasets.api import DataError, Split
-from pipeline.datasets.class_order import shown
+from pipeline.datasets.class_order import name_list
 from pipeline.datasets.readers.settings import Columns, Shares
 from pipeline.datasets.splits import completed_split
 
@@ -158,7 +158,7 @@ def common_orders(parts: Sequence[Mapping[str, tuple[str, ...]]]) -> dict[str, t
     for column in dict.fromkeys(name for part in parts for name in part):
         orders = list(dict.fromkeys(part.get(column, ()) for part in parts))
         if len(orders) > 1:
-            spellings = " and ".join(shown(order) if order else "without names" for order in orders)
+            spellings = " and ".join(name_list(order) if order else "without names" for order in orders)
             raise DataError(
                 f"'{column}': parts of the data number its classes differently ({spellings}); save them alike"
             )

@@ -34,7 +34,7 @@ class Effective:
 
     name: str
     shape: tuple[int, ...]
-    kept: Kept
+    places: Kept
     """Per axis the places that are left of the original's, or None for all."""
     read: Callable[[], np.ndarray]
     how: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class TensorView:
     """Convolution -> the batch normalisation that was folded into it in this file."""
     lookups: Mapping[str, Lookup]
     """Tensor -> which rows of which table it consists of."""
-    gone: Mapping[str, str]
+    absent: Mapping[str, str]
     """Name -> why it is not there."""
     eps: Mapping[str, float]
     """Normalisation -> what it adds to the variance."""
@@ -111,7 +111,7 @@ def make_view(
     for name, lookup in lookups.items():
         table = (shapes.get(lookup.table, (0,))[0], *effective[name].shape[lookup.rows.ndim :])
         axes = kept_axes(edited, lookup.table, table, shapes.get(lookup.table))[1:]
-        effective[name] = replace(effective[name], kept=(*[None] * lookup.rows.ndim, *axes))
+        effective[name] = replace(effective[name], places=(*[None] * lookup.rows.ndim, *axes))
     return TensorView(effective, folds, lookups, {}, eps or {})
 
 
@@ -126,7 +126,7 @@ def _multiply(effective: dict[str, Effective], factored: Factored) -> None:
     first, last = present[0], present[-1]
     spatial = max((weight.shape[2:] for weight in present), key=math.prod)
     read = partial(multiply, [weight.read for weight in present])
-    shape, remaining = (last.shape[0], first.shape[1]), (last.kept[0], first.kept[1])
+    shape, remaining = (last.shape[0], first.shape[1]), (last.places[0], first.places[1])
     effective[f"{factored.layer}.weight"] = Effective(
         f"{factored.layer}.weight",
         (*(shape[::-1] if factored.turned else shape), *spatial),
@@ -152,26 +152,28 @@ def pairs(new: TensorView, old: TensorView) -> Iterator[Pair]:
             yield Pair(name, "new", reason="not in the reference")
         else:
             yield _pair(tensor, other)
-    for name in (*old.tensors, *old.gone):
-        if name not in new.tensors and name not in new.gone:
+    for name in (*old.tensors, *old.absent):
+        if name not in new.tensors and name not in new.absent:
             yield Pair(
-                name, "gone", reason=f"not in this model: {old.gone[name]}" if name in old.gone else "not in this model"
+                name,
+                "gone",
+                reason=f"not in this model: {old.absent[name]}" if name in old.absent else "not in this model",
             )
-    for name, where in new.gone.items():
+    for name, where in new.absent.items():
         yield Pair(name, "new", reason=f"not in the reference: {where}")
 
 
 def _pair(new: Effective, old: Effective) -> Pair:
     how = tuple(dict.fromkeys([*new.how, *(f"reference: {step}" for step in old.how if step not in new.how)]))
     whole = not new.how and not old.how
-    if new.shape == old.shape and all(map(_same, new.kept, old.kept)):
+    if new.shape == old.shape and all(map(_same, new.places, old.places)):
         return Pair(new.name, "compared", new.read, old.read, how=how, whole=whole)
-    if len(new.shape) == 2 and new.shape == old.shape[::-1] and new.kept == old.kept == (None, None):  # noqa: PLR2004
+    if len(new.shape) == 2 and new.shape == old.shape[::-1] and new.places == old.places == (None, None):  # noqa: PLR2004
         return Pair(new.name, "compared", partial(_turned, new.read), old.read, how=(*how, "transposed"))
     if len(new.shape) != len(old.shape):
         return Pair(new.name, "incomparable", reason=f"has shape {list(new.shape)}, in the reference {list(old.shape)}")
     mine, theirs = [], []
-    for axis, (ours, others) in enumerate(zip(new.kept, old.kept, strict=True)):
+    for axis, (ours, others) in enumerate(zip(new.places, old.places, strict=True)):
         common = _common(ours, new.shape[axis], others, old.shape[axis])
         if common is None:
             reason = f"has shape {list(new.shape)}, in the reference {list(old.shape)}, and which channels were kept is not recorded"
@@ -182,8 +184,8 @@ def _pair(new: Effective, old: Effective) -> Pair:
     return Pair(
         new.name,
         "compared",
-        partial(_chosen, new.read, mine),
-        partial(_chosen, old.read, theirs),
+        partial(_subarray, new.read, mine),
+        partial(_subarray, old.read, theirs),
         how=(*how, f"the {sizes} values that both have"),
     )
 
@@ -210,7 +212,7 @@ def _common(
     return mine, theirs
 
 
-def _chosen(read: Callable[[], np.ndarray], places: Sequence[np.ndarray]) -> np.ndarray:
+def _subarray(read: Callable[[], np.ndarray], places: Sequence[np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(read()[np.ix_(*places)]) if places else read()
 
 
@@ -220,18 +222,18 @@ def _turned(read: Callable[[], np.ndarray]) -> np.ndarray:
 
 def _looked_up(view: TensorView, other: TensorView) -> TensorView:
     """Look up in a view's tables what the other one has looked up already, and put that in their place."""
-    tensors, absent = dict(view.tensors), dict(view.gone)
+    tensors, absent = dict(view.tensors), dict(view.absent)
     for name, lookup in other.lookups.items():
         table = tensors.get(lookup.table)
         if name in tensors or table is None or lookup.rows.max(initial=-1) >= table.shape[0]:
             continue
-        shape, axes = (*lookup.rows.shape, *table.shape[1:]), (*[None] * lookup.rows.ndim, *table.kept[1:])
+        shape, axes = (*lookup.rows.shape, *table.shape[1:]), (*[None] * lookup.rows.ndim, *table.places[1:])
         how = (*table.how, f"rows of '{lookup.table}'")
         tensors[name] = Effective(name, shape, axes, partial(_rows, table.read, lookup.rows), how)
         if lookup.table not in other.tensors:
             del tensors[lookup.table]
             absent[lookup.table] = f"its rows are in '{name}'"
-    return replace(view, tensors=tensors, gone=absent)
+    return replace(view, tensors=tensors, absent=absent)
 
 
 def _rows(read: Callable[[], np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -241,7 +243,7 @@ def _rows(read: Callable[[], np.ndarray], rows: np.ndarray) -> np.ndarray:
 
 def _folded(view: TensorView, folds: Mapping[str, str]) -> TensorView:
     """Fold batch normalisations into the convolutions before them, as the exporter does."""
-    tensors, absent = dict(view.tensors), dict(view.gone)
+    tensors, absent = dict(view.tensors), dict(view.absent)
     for conv, norm in folds.items():
         parts = [tensors.pop(f"{norm}.{part}", None) for part in ("weight", "bias", "running_mean", "running_var")]
         for part in ("weight", "bias", "running_mean", "running_var"):
@@ -258,8 +260,8 @@ def _folded(view: TensorView, folds: Mapping[str, str]) -> TensorView:
         assert gamma is not None, "all parts are there"
         outputs = gamma if weight.output_axis else weight
         read = partial(_folded_bias, bias.read if bias else None, readers, eps)
-        tensors[f"{conv}.bias"] = Effective(f"{conv}.bias", outputs.shape[:1], outputs.kept[:1], read, step)
-    return replace(view, tensors=tensors, folds=folds, gone=absent)
+        tensors[f"{conv}.bias"] = Effective(f"{conv}.bias", outputs.shape[:1], outputs.places[:1], read, step)
+    return replace(view, tensors=tensors, folds=folds, absent=absent)
 
 
 def _scale(readers: Sequence[Callable[[], np.ndarray]], eps: float) -> np.ndarray:

@@ -38,7 +38,7 @@ class Side:
     """Of an ONNX file: which normalisation was folded into which convolution."""
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     """Of an ONNX file: what its export looks up in tables whatever the input is."""
-    known: Mapping[tuple[str, str, str], Distribution] = field(default_factory=dict)
+    distributions: Mapping[tuple[str, str, str], Distribution] = field(default_factory=dict)
     """(place, stage, site) -> its distribution."""
     samples: Samples = field(default_factory=dict)
 
@@ -82,8 +82,8 @@ def _view(side: Side) -> TensorView:
 
 
 def _tensor_change(new: Side, old: Side, pair: Pair, position: int) -> Change:
-    record = new.known.get(("parameter", "", pair.name)) or new.known.get(("buffer", "", pair.name))
-    reference = old.known.get(("parameter", "", pair.name)) or old.known.get(("buffer", "", pair.name))
+    record = new.distributions.get(("parameter", "", pair.name)) or new.distributions.get(("buffer", "", pair.name))
+    reference = old.distributions.get(("parameter", "", pair.name)) or old.distributions.get(("buffer", "", pair.name))
     either = record or reference
     place = either.place if either else "parameter"
     if pair.status != "compared":
@@ -101,7 +101,7 @@ def _activation_change(
     new: Side, old: Side, where: tuple[str, str, str], values: np.ndarray, present: np.ndarray
 ) -> Change:
     stage, reference, site = where
-    record = new.known.get(("activation", stage, site))
+    record = new.distributions.get(("activation", stage, site))
     position = record.position if record else 0
     other = old.samples.get(f"{reference}|{site}")
     if other is None:

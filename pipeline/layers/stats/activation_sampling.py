@@ -57,7 +57,7 @@ class Scene:
     """The settings that all sites of one model share."""
 
     instances: int
-    kept: Mapping[str, tuple[np.ndarray, int]] = field(default_factory=dict)
+    channels: Mapping[str, tuple[np.ndarray, int]] = field(default_factory=dict)
     """Narrowed layer -> the output channels that are left, and the original number of them."""
     called: Mapping[str, str] = field(default_factory=dict)
     """Layer -> its name in the original, where compression gave it another."""
@@ -87,9 +87,9 @@ class Site:
         )
         self._axis, self._instances = axis, scene.instances
         nothing: tuple[np.ndarray | None, int | None] = (None, None)
-        self._kept, self._width = scene.kept.get(self.name, nothing)
+        self._channels, self._width = scene.channels.get(self.name, nothing)
         self._rectified, self._saturation = rectified, saturation
-        self._seen = self._count = self._saturated = 0
+        self._instance_count = self._count = self._saturated = 0
         self._moments = Moments()
         self._low = self._high = math.nan
         self._counts = np.zeros(ROWS, np.int64)
@@ -105,7 +105,7 @@ class Site:
         self._extremes(moved)
         self._distribution(moved.reshape(-1))
         self._pick(moved)
-        self._seen += len(batch)
+        self._instance_count += len(batch)
 
     def result(self) -> SiteSample:
         """Finish."""
@@ -164,13 +164,13 @@ class Site:
 
     def _pick(self, moved: np.ndarray) -> None:
         instances, channels, rest = _places(self.name, self._instances, self._width or moved.shape[1], moved.shape[2])
-        if self._kept is not None:
+        if self._channels is not None:
             where = np.full(self._width or moved.shape[1], -1)
-            where[self._kept] = np.arange(len(self._kept))
+            where[self._channels] = np.arange(len(self._channels))
             channels = where[channels]
-        now = (instances >= self._seen) & (instances < self._seen + len(moved)) & (channels >= 0)
+        now = (instances >= self._instance_count) & (instances < self._instance_count + len(moved)) & (channels >= 0)
         now &= channels < moved.shape[1]
-        self._values[now] = moved[instances[now] - self._seen, channels[now], rest[now]]
+        self._values[now] = moved[instances[now] - self._instance_count, channels[now], rest[now]]
         self._present |= now
 
 

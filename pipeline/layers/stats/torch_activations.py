@@ -52,12 +52,12 @@ class _Watch:
         self.sites: dict[str, Site] = {}
         self._scene = scene
         self._size = 0
-        self._seen: set[str] = set()
+        self._visited: set[str] = set()
 
     def begin(self, size: int) -> None:
         """A batch of so many instances comes."""
         self._size = size
-        self._seen.clear()
+        self._visited.clear()
 
     def hook(self, name: str, module: torch.nn.Module) -> Any:
         """Return the hook of one layer."""
@@ -65,9 +65,9 @@ class _Watch:
 
         def observe(module: torch.nn.Module, inputs: Any, keywords: Any, output: Any) -> None:
             tensor = _tensor(output)
-            if tensor is None or name in self._seen or tensor.ndim < 2 or tensor.shape[0] != self._size:  # noqa: PLR2004 - instances, channels
+            if tensor is None or name in self._visited or tensor.ndim < 2 or tensor.shape[0] != self._size:  # noqa: PLR2004 - instances, channels
                 return
-            self._seen.add(name)
+            self._visited.add(name)
             if name not in self.sites:
                 axis = output_axis(module, inputs, keywords, tensor)
                 axis = -1 if axis is None else axis  # as of linear layers: where layers have no channels, any will do

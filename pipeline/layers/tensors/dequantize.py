@@ -58,17 +58,17 @@ class Roundings:
         """Return how a constant is rounded; None if it is stored as it is, or nobody says."""
         dims = tuple(self._initializers[name].dims)
         rounding = self._behind(name, dims, set(range(len(dims))))
-        return rounding or self._named(name, dims)
+        return rounding or self._by_name(name, dims)
 
     def _behind(self, name: str, dims: tuple[int, ...], axes: set[int]) -> Rounding | None:
         """Look at who uses a value that holds integers of a constant, of which the given axes are whole."""
         for node, place in self._users.get(name, []):
-            rounding = self._said(node, place, dims, axes)
+            rounding = self._by_operator(node, place, dims, axes)
             if rounding is not None and all(scale in self._initializers for scale in rounding.scales):
                 return rounding
         return None
 
-    def _said(self, node: Any, place: int, dims: tuple[int, ...], axes: set[int]) -> Rounding | None:
+    def _by_operator(self, node: Any, place: int, dims: tuple[int, ...], axes: set[int]) -> Rounding | None:
         if place != 0:
             return self._beside(node, place, len(dims))
         match node.op_type:
@@ -114,7 +114,7 @@ class Roundings:
             middle=float(1 << (bits - 1)) if bytes_ else 0.0,
         )
 
-    def _named(self, name: str, dims: tuple[int, ...]) -> Rounding | None:
+    def _by_name(self, name: str, dims: tuple[int, ...]) -> Rounding | None:
         """Return the rounding that ONNX Runtime's dynamic quantization leaves: the scale is applied far behind the product."""
         source = _ROUNDED.sub("", name)  # a transposed copy has scales of its own
         scale, zero = f"{source}_scale", f"{source}_zero_point"

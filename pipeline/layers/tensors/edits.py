@@ -30,7 +30,7 @@ class Factored:
 class Edited:
     """The sum of all edits of a network."""
 
-    kept: Mapping[tuple[str, Side], np.ndarray]
+    channels: Mapping[tuple[str, Side], np.ndarray]
     """(layer, side) -> the original's channels that are left; a side that lost nothing is absent."""
     factored: tuple[Factored, ...]
     turned: frozenset[str] = frozenset()
@@ -90,7 +90,7 @@ def kept_axes(edited: Edited, name: str, shape: tuple[int, ...], original: tuple
         Per axis the original's places that are left, or None for all.
     """
     layer, _, parameter = name.rpartition(".")
-    out, into = edited.kept.get((layer, "out")), edited.kept.get((layer, "in"))
+    out, into = edited.channels.get((layer, "out")), edited.channels.get((layer, "in"))
     axes: list[np.ndarray | None] = [None] * len(shape)
     if layer in edited.turned and parameter == "weight":
         return into, out

@@ -43,7 +43,7 @@ class _Reader:
         self.values = GraphValues(self.graph)
         self.initializers = self.values.initializers
         self.roundings = Roundings(self.graph)
-        self.found: dict[str, StoredTensor] = {}
+        self.stored_tensors: dict[str, StoredTensor] = {}
         self.used: set[str] = set()
 
     def tensors(self) -> list[StoredTensor]:
@@ -58,7 +58,7 @@ class _Reader:
             by_name = "." in name or _LOOKED_UP.match(name)
             if name not in self.used and not name.endswith(_CONSTANTS) and by_name:
                 self._other(name)
-        return list(self.found.values())
+        return list(self.stored_tensors.values())
 
     def _weight(self, matrix: MatrixNode) -> None:
         node, name = matrix.node, str(matrix.weight)
@@ -69,7 +69,7 @@ class _Reader:
         inputs_first = matrix.layer.types[0] == _INPUTS_FIRST
         if node.op_type == "MatMulNBits":
             blocks = _blockwise(self.skeleton, node, called)
-            self.found.setdefault(called, _transposed(blocks) if inputs_first else blocks)
+            self.stored_tensors.setdefault(called, _transposed(blocks) if inputs_first else blocks)
             return
         rank = len(self.initializers[name].dims)
         if node.op_type in CONVOLUTIONS:
@@ -96,8 +96,8 @@ class _Reader:
         behind = self.values.added_bias(str(node.output[0]), matrix.layer.name)
         if behind is not None and node.op_type in CONVOLUTIONS and behind[1] not in self.used:
             self._other(behind[1], called)
-            if called in self.found:
-                self.found[called] = _flattened(self.found[called])
+            if called in self.stored_tensors:
+                self.stored_tensors[called] = _flattened(self.stored_tensors[called])
 
     def _recurrent(self, unit: RecurrentNode) -> None:
         """List a recurrent operator's weights as torch has them: by direction, with the gates in torch's order."""
@@ -140,7 +140,7 @@ class _Reader:
         kind = kind_of(self.initializers[name])
         bits = float(_BITS.get(kind, 32))
         size = int(np.prod(shape) * bits // 8)
-        self.found.setdefault(
+        self.stored_tensors.setdefault(
             called,
             StoredTensor(
                 called, module_type, "parameter", tuple(map(int, shape)), kind, bits, size, read, how=_how_read(kind)
@@ -197,7 +197,7 @@ class _Reader:
             how=how,
         )
         listed = _transposed(listed) if turned else listed
-        self.found.setdefault(called, replace(listed, output_axis=output_axis, stacked_axes=stacked_axes))
+        self.stored_tensors.setdefault(called, replace(listed, output_axis=output_axis, stacked_axes=stacked_axes))
 
     def _blocks_bytes(self, rounding: Rounding) -> int:
         """Bytes of what belongs to blocks of values: their scales and zero points."""

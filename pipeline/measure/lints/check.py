@@ -124,10 +124,10 @@ def _relate_siblings(subjects: Mapping[tuple[str, str], Subject], parents: Mappi
 
 def _metrics(rows: Rows) -> dict[str, dict[str, dict[str, Measured]]]:
     """Model key -> target (empty: none) -> metric -> value."""
-    found: dict[str, dict[str, dict[str, Measured]]] = defaultdict(lambda: defaultdict(dict))
+    metrics: dict[str, dict[str, dict[str, Measured]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        found[row["model_key"]][row["target"] or ""][row["metric"]] = Measured(row["value"], row["low"], row["high"])
-    return found
+        metrics[row["model_key"]][row["target"] or ""][row["metric"]] = Measured(row["value"], row["low"], row["high"])
+    return metrics
 
 
 def _speedups(rows: Rows) -> dict[tuple[str, str], dict[str, SubjectSpeedup]]:

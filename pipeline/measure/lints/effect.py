@@ -78,8 +78,8 @@ def _removed(subject: Subject) -> tuple[int, int]:
 
     A tensor that lost one channel counts as changed altogether, which says nothing of how much was cut.
     """
-    left, before = subject.value(parameters), subject.parent.value(parameters) if subject.parent else None
-    return (0, 0) if left is None or before is None else (int(before - left), int(before))
+    after, before = subject.value(parameters), subject.parent.value(parameters) if subject.parent else None
+    return (0, 0) if after is None or before is None else (int(before - after), int(before))
 
 
 def _requested(subject: Subject) -> float | None:

@@ -96,7 +96,7 @@ class Member:
     role: Role
     number: int
     process: MeasuringProcess
-    opened: Opened
+    opening: Opened
     warmed: WarmedUp
     plan: BurstPlan
     bursts: list[Burst] = field(default_factory=list)
@@ -187,8 +187,8 @@ def samples_of(
         cpu_ns=np.concatenate([burst.samples.cpu_ns for burst in member.bursts]),
         round=np.repeat([burst.round for burst in member.bursts], per_run),
         kept=np.repeat([contended or is_clean for is_clean in clean], per_run),
-        load_seconds=member.opened.load_seconds,
-        first_run_seconds=member.opened.first_run_seconds,
+        load_seconds=member.opening.load_seconds,
+        first_run_seconds=member.opening.first_run_seconds,
         warmup_runs=member.warmed.runs,
         warmup_seconds=member.warmed.seconds,
         warmed_up=member.warmed.stable,
@@ -199,7 +199,7 @@ def samples_of(
         drifted=drift > limits.drift,
         peak_bytes=member.peak_bytes,
         joules=sum(joules) if joules else None,
-        runtime=member.opened.description,
+        runtime=member.opening.description,
     )
 
 

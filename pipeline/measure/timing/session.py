@@ -44,7 +44,7 @@ def run_session(
     inputs: Path,
     preset: Preset,
     folder: Path,
-    wanted: Collection[str] | None = None,
+    selection: Collection[str] | None = None,
     plugins: Sequence[str] = (),
     progress: Progress | None = None,
     lock: Path | None = None,
@@ -58,7 +58,7 @@ def run_session(
         inputs: file of `write_inputs`.
         preset: how thoroughly.
         folder: where the measuring processes' logs go.
-        wanted: model keys that need figures; default: all.
+        selection: model keys that need figures; default: all.
         plugins: modules to import in each process.
         progress: told before each group.
         lock: the machine's lock file; default: this machine's.
@@ -70,7 +70,7 @@ def run_session(
     """
     _check(candidates, targets)
     started = datetime.now(UTC)
-    keys = {candidate.model_key for candidate in candidates} if wanted is None else set(wanted)
+    keys = {candidate.model_key for candidate in candidates} if selection is None else set(selection)
     plans = {name: list(_groups(candidates, name, keys, preset)) for name in targets}
     for number, group in enumerate(group for groups in plans.values() for group in groups):
         group.number = number
@@ -140,7 +140,7 @@ class _Budget:
     """Shares the session's time among the launches that are left, by the number of their processes."""
 
     def __init__(self, groups: Sequence[Group], preset: Preset) -> None:
-        self._left = preset.launches * sum(len(group.members) for group in groups)
+        self._remaining = preset.launches * sum(len(group.members) for group in groups)
         models = {candidate.model_key for group in groups for candidate, role in group.members if role is Role.MODEL}
         seconds = preset.seconds_per_model
         self._end = None if seconds is None else time.monotonic() + seconds * len(models)
@@ -149,16 +149,16 @@ class _Budget:
         """Seconds for one launch of the group; None: no limit."""
         if self._end is None:
             return None
-        share = max(0.0, self._end - time.monotonic()) * len(group.members) / self._left
-        self._left -= len(group.members)
+        share = max(0.0, self._end - time.monotonic()) * len(group.members) / self._remaining
+        self._remaining -= len(group.members)
         return share
 
 
-def _groups(candidates: Sequence[Candidate], target: str, wanted: Collection[str], preset: Preset) -> Iterator[Group]:
+def _groups(candidates: Sequence[Candidate], target: str, keys: Collection[str], preset: Preset) -> Iterator[Group]:
     own = {candidate.model_key: candidate for candidate in candidates if candidate.target == target}
     trees: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in _in_tree_order(own):
-        if candidate.model_key in wanted:
+        if candidate.model_key in keys:
             trees[candidate.base_key].append(candidate)
     for condition in preset.distinct_conditions():
         for base, models in trees.items():

@@ -136,7 +136,7 @@ class TestMeasured:
 
 def test_only_what_is_wanted_is_measured_and_its_relatives_beside_it(session, nets):
     candidates = [candidate("base", nets.float32), candidate("p", nets.int8), candidate("c", nets.float32, "p")]
-    result = session(candidates, wanted={"c"})
+    result = session(candidates, selection={"c"})
     roles = {(s.case.model_key, s.role) for s in result.samples}
     assert roles == {("c", Role.MODEL), ("p", Role.REFERENCE), ("base", Role.REFERENCE), ("base", Role.TWIN)}
     assert set(measures_of(result)) == {("c", "ort")}
@@ -144,7 +144,9 @@ def test_only_what_is_wanted_is_measured_and_its_relatives_beside_it(session, ne
 
 def test_a_smoke_session_measures_models_alone(session, nets):
     result = session(
-        [candidate("base", nets.float32), candidate("int8", nets.int8)], preset=preset(compare=False), wanted={"int8"}
+        [candidate("base", nets.float32), candidate("int8", nets.int8)],
+        preset=preset(compare=False),
+        selection={"int8"},
     )
     assert [(s.case.model_key, s.role) for s in result.samples] == [("int8", Role.MODEL)]
     assert result.comparisons == ()
