@@ -8,7 +8,7 @@ import torch
 
 from ops.core.errors import OperationError
 from ops.core.operation import OPERATIONS
-from scripts.bench.matrix import by_hand
+from scripts.bench.matrix import cuts
 from scripts.bench.matrix.architectures import SUBJECTS
 from scripts.bench.matrix.cells import COLUMNS
 from scripts.bench.matrix.data import Noise, network
@@ -99,5 +99,5 @@ def test_channels_zeroed_by_hand_are_those_that_layers_no_longer_read():
         both = torch.relu(module.norm(torch.cat([module.narrow(stem), module.wide(stem)], 1)))
         read = torch.relu(module.mix(both)).mean((2, 3))[:, [0, 2, 5]]
         expected = read @ module.head.weight[:, [0, 2, 5]].T + module.head.bias
-        values = by_hand.without_channels(module, kept)(pixels)
+        values = cuts.without_channels(module, kept)(pixels)
     assert torch.allclose(values, expected, atol=1e-6)

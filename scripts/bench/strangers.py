@@ -101,7 +101,8 @@ def cells(subject: Subject, columns: Sequence[str], folder: Path) -> Iterator[Ou
     from ops.core.errors import OperationError
     from pipeline.core.errors import BouillonError
     from pipeline.models.factories import name_factories
-    from scripts.bench.matrix.cells import COLUMNS, Stranger, run
+    from scripts.bench.matrix.cells import COLUMNS
+    from scripts.bench.matrix.subjects import Stranger, run
 
     torch.set_num_threads(1)
     name_factories([subject.entry])
