@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ops.core.errors import OperationError
 from ops.core.forward import forward
+from ops.prune.channels import verify
 from tests.ops.channel_cuts import TOKENS, model_of, near, normalised, only, pictures, places, prune
 
 
@@ -310,3 +311,13 @@ def test_the_layers_that_a_refusal_names_can_be_excluded():
     assert set(advice) <= {"a", "b"}
     found, _, _ = prune(model, include=["a", "b"], exclude=advice[:1])
     assert np.isfinite(found.module(pictures()).detach().numpy()).all()
+
+
+def test_a_network_is_left_as_it_was_when_the_comparison_fails(monkeypatch):
+    model = model_of(Concatenated(8))
+    before = model.module(pictures())
+    monkeypatch.setattr(verify, "_normalising", lambda stay: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prune(model)
+    assert torch.equal(model.module(pictures()), before)
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.module.modules())
