@@ -54,10 +54,16 @@ def files(place: Place) -> int:
 
 
 def _kill(process: subprocess.Popen, chance: random.Random) -> bool:
-    """Kill the driver, or a worker (the driver then reports its job as failed and goes on)."""
+    """Kill the driver, or a worker (the driver then reports its job as failed and goes on).
+
+    Returns when the workers of a killed driver have seen that it is gone: what they write until then is not swept.
+    """
     with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-        family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children() if _works(child))]
-        os.kill(chance.choice(family), signal.SIGKILL)
+        workers = [child for child in psutil.Process(process.pid).children() if _works(child)]
+        victim = chance.choice([process.pid, *(worker.pid for worker in workers)])
+        os.kill(victim, signal.SIGKILL)
+        if victim == process.pid:
+            psutil.wait_procs(workers)
         return True
     return False
 

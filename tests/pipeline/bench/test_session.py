@@ -23,7 +23,7 @@ ORT = {"ort": {"target": "onnxruntime"}}
 def preset(**changes):
     return parse_preset({
         "name": "test", "conditions": [{"scenario": "single_stream", "runs": 12}], "rounds": 6, "max_rounds": 6,
-        "seconds": 0.05, "max_seconds": 1, "warmup": {"runs": 2, "seconds": 0, "cap": 0.2}, "twins": 1, **changes,
+        "seconds": 0.05, "max_seconds": 600, "warmup": {"runs": 2, "seconds": 0, "cap": 0.2}, "twins": 1, **changes,
     })  # fmt: skip
 
 
