@@ -170,7 +170,7 @@ def test_a_model_that_needs_half_the_processors_time_is_twice_as_fast(session, t
     result = session(
         [candidate(name, tmp_path / name) for name in ("base", "half")],
         targets={"ort": {"target": "costing_test_target"}},
-        preset=preset(limits={"foreign_cores": 1000}),
+        preset=preset(limits={"foreign_cores": 1000, "wall_over_cpu": 1000}),
     )
     (found,) = [c for c in result.comparisons if (c.case.model_key, c.relation, c.clock) == ("half", "base", "cpu")]
     assert found.low <= found.ratio <= found.high
