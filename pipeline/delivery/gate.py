@@ -112,7 +112,7 @@ def _beyond(rule: Rule, part: Part) -> float:
 
 
 def _p_value(z: float) -> float:
-    return 0.0 if z == math.inf else 1.0 if z == -math.inf else 1 - _NORMAL.cdf(z) if z < 0 else _NORMAL.cdf(-z)
+    return _NORMAL.cdf(-z)
 
 
 def _chance_of_failure(rule: Rule, parts: Sequence[Part] | Unknown) -> float:

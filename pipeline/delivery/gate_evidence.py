@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.metric_kinds import Better, MetricRole, Pairing
-from pipeline.delivery.gate_rules import JudgedFigure, Quantity, Rule, RuleError, is_change
+from pipeline.delivery.gate_rules import JudgedFigure, Quantity, Rule, RuleError
 from pipeline.delivery.uncertain_values import Exact, Mean, PairedShares, Ratio, Share, Spread, UncertainValue
 from pipeline.store.queries.model_pair import Figure, ModelPair, PairedAnswers, SpeedupRow, StoredModel
 from pipeline.store.records.run_records import Metric
@@ -47,9 +47,9 @@ def parts_of(rule: Rule, pair: ModelPair) -> Sequence[Part] | Unknown:
         return _speedup(pair)
     if isinstance(rule.quantity, Quantity):
         return _worst(rule, pair)
-    if is_change(rule.quantity):
-        _check_base(rule, pair)
     if rule.figure is JudgedFigure.VALUE:
+        if rule.quantity.role == MetricRole.CHANGE:
+            _check_base(rule, rule.quantity, pair)
         return _value(rule.quantity, pair)
     pairing = Pairing(rule.quantity.pairing)
     if pairing is Pairing.INSTANCES:
@@ -59,10 +59,11 @@ def parts_of(rule: Rule, pair: ModelPair) -> Sequence[Part] | Unknown:
     return _difference(rule, rule.quantity, pair)
 
 
-def _check_base(rule: Rule, pair: ModelPair) -> None:
-    if rule.figure is JudgedFigure.VALUE and pair.candidate.root != pair.reference.key:
+def _check_base(rule: Rule, metric: Metric, pair: ModelPair) -> None:
+    """Refuse a metric of what changed against the base of the tree where the reference is another model."""
+    if pair.candidate.root != pair.reference.key:
         raise RuleError(
-            f"'{rule.text}': {rule.quantity.metric if isinstance(rule.quantity, Metric) else rule.quantity} compares "
+            f"'{rule.text}': {metric.metric} compares "
             f"'{pair.candidate.name}' with the base of its tree, '{pair.name_of(pair.candidate.root)}', and not with "
             f"'{pair.reference.name}'. Gate it against that base, or write a drop or rise of a metric"
         )

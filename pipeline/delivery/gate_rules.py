@@ -14,7 +14,6 @@ from pathlib import Path
 
 from ops.core.registry import nearest
 from pipeline.core.errors import BouillonError
-from pipeline.core.metric_kinds import MetricRole
 from pipeline.core.units import QuantityError, parse_quantity
 from pipeline.store.records.run_records import Metric
 
@@ -161,16 +160,6 @@ def _is_share(quantity: Metric | Quantity) -> bool:
     return quantity.format.endswith("%") and not quantity.unit
 
 
-def is_change(metric: Metric) -> bool:
-    """Whether a metric compares a model with the base of its own tree."""
-    return metric.role == MetricRole.CHANGE
-
-
-def no_rules() -> RuleError:
-    """Say what to write where no rule was given."""
-    return RuleError(f"A gate needs a rule. Write --fail-if with {_EXAMPLE}; several may be given")
-
-
 def together(texts: Sequence[str], metrics: Mapping[str, Metric]) -> list[Rule]:
     """Read all rules, each once.
 
@@ -178,5 +167,5 @@ def together(texts: Sequence[str], metrics: Mapping[str, Metric]) -> list[Rule]:
         RuleError: naming the first that cannot be read, or that there is none.
     """
     if not texts:
-        raise no_rules()
+        raise RuleError(f"A gate needs a rule. Write --fail-if with {_EXAMPLE}; several may be given")
     return [parse_rule(text, metrics) for text in dict.fromkeys(texts)]
