@@ -206,9 +206,9 @@ def _metric(typed: str, specs: Sequence[MetricInfo], values: Mapping[str, np.nda
     for fitting in (starting, containing):
         if len(fitting) == 1:
             return fitting[0]
-    meant = [spec for spec in specs if name in _MEANINGS and _MEANINGS[name](spec)]
-    if meant:
-        return next((spec for spec in meant if spec.primary), meant[0])
+    synonyms = [spec for spec in specs if name in _MEANINGS and _MEANINGS[name](spec)]
+    if synonyms:
+        return next((spec for spec in synonyms if spec.primary), synonyms[0])
     raise BudgetError(f"There is no metric '{typed}'.{_suggestion(name, specs, values)}")
 
 

@@ -146,9 +146,9 @@ class Budgets(SideView):
         """Return a budget that about half of the models meet on each of two metrics."""
         results = self.session.results
         metrics = [metric for metric in results.primary if results.direction(metric.name)]
-        shown = {choices(results).metric(field, self.state) for field in ("goal", "size")}
+        names = {choices(results).metric(field, self.state) for field in ("goal", "size")}
         examples = []
-        for metric in [metric for metric in metrics if metric.name in shown]:
+        for metric in [metric for metric in metrics if metric.name in names]:
             finite = results.values(metric.name)[np.isfinite(results.values(metric.name))]
             if finite.size:
                 middle = float(f"{np.median(finite):.2g}")
