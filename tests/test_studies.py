@@ -12,12 +12,12 @@ import pytest
 
 from ops.core.operation import Format
 from pipeline.cli.main import compose
+from pipeline.measure.metrics.definitions import metric_records
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Facts
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
-from pipeline.sweep.recorder import metric_records
 
 STUDIES = Path(__file__).resolve().parents[1] / "scripts/studies"
 sys.path.insert(0, str(STUDIES))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
 from ops.core.text import cut, show
-from pipeline.cli.interpolations import InterpolationError, check_references
-from pipeline.cli.overrides import Override, OverrideError, apply_overrides, read_override, shortened
+from pipeline.cli.interpolations import InterpolationError, refers, resolve
+from pipeline.cli.overrides import Override, OverrideError, apply_overrides, first_line_of, read_override, shortened
 from pipeline.cli.yaml_errors import explain_yaml
 from pipeline.cli.yaml_reader import YamlFileError, read_yaml, strings
 from pipeline.core import secret_values
@@ -43,12 +43,15 @@ class UsageError(BouillonError, ValueError):
     """The command line or a file that it names is wrong: the message says what would be right."""
 
 
-def compose(overrides: Sequence[str], *, extra: Path | None = None) -> tuple[dict[str, Any], Entries]:
+def compose(
+    overrides: Sequence[str], *, extra: Path | None = None, recipe: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], Entries]:
     """Compose conf/ with the overrides; the recipe's own `model` and `dataset` stand unless overridden.
 
     Args:
         overrides: Words of the command line: `recipe=NAME`, `key=value`, `~key`.
         extra: A folder of the person's own recipes, models and data sets.
+        recipe: plain data in the place of the file that `recipe=NAME` names.
 
     Raises:
         UsageError: for an unknown recipe, model or data set (with the nearest name), a malformed word or file.
@@ -59,6 +62,8 @@ def compose(overrides: Sequence[str], *, extra: Path | None = None) -> tuple[dic
     folders = [CONF, *([extra.resolve()] if extra else [])]
     try:
         words = [read_override(word) for word in overrides]
+        if recipe is not None:
+            return _from_data(recipe, words, folders)
         name, file = _recipe_file(words, folders)
         raw = read_yaml(file)
         if not raw.data:
@@ -73,13 +78,32 @@ def compose(overrides: Sequence[str], *, extra: Path | None = None) -> tuple[dic
                 raw = read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS)
                 _check_defaults(raw.data.get("defaults", []))
                 return _by_hydra(name, words, folders)
-            own = [word for word in words if word.key.startswith("recipe.")]
-            recipe = apply_overrides(raw.data, own)
-            others = [word for word in words if word not in own and word.key != "recipe"]
-            rest = _composed(["~recipe", *_entry_words(recipe, words, folders), *map(_addable, others)], folders)
-            return _resolved({**rest, "recipe": recipe}), _entries(folders)
+            return _with_recipe(raw.data, words, folders)
     except (OverrideError, YamlFileError, InterpolationError) as error:
         raise UsageError(str(error)) from None
+
+
+def _from_data(
+    recipe: Mapping[str, Any], words: Sequence[Override], folders: Sequence[Path]
+) -> tuple[dict[str, Any], Entries]:
+    names = [word.word for word in words if word.key == "recipe"]
+    if names:
+        raise UsageError(f"'{names[0]}': the recipe is given as data; leave the word out")
+    if "defaults" in recipe:
+        raise UsageError("recipe.defaults: only a file can build on others; write the recipe out")
+    with _few_calls():
+        return _with_recipe(dict(recipe), words, folders)
+
+
+def _with_recipe(
+    data: dict[str, Any], words: Sequence[Override], folders: Sequence[Path]
+) -> tuple[dict[str, Any], Entries]:
+    """Compose everything else around a recipe of plain data."""
+    own = [word for word in words if word.key.startswith("recipe.")]
+    recipe = apply_overrides(data, own)
+    others = [word for word in words if word not in own and word.key != "recipe"]
+    rest = _composed(["~recipe", *_entry_words(recipe, words, folders), *map(_addable, others)], folders)
+    return _resolved({**rest, "recipe": recipe}), _entries(folders)
 
 
 def recipe_names(folders: Iterable[Path] = (CONF,)) -> list[str]:
@@ -232,62 +256,14 @@ def _quoted(folder: Path) -> str:
 def _resolved(config: dict[str, Any]) -> dict[str, Any]:
     """Put values in the place of references (`${...}`), and see that nothing is left to be set."""
     rest = {key: value for key, value in config.items() if key != "recipe"}
-    if _refers(config["recipe"]) or any("${" in text and "recipe" in text for text in strings(rest)):
-        config = _resolve(config)
-    elif _refers(rest):
-        config = {**_resolve(rest), "recipe": config["recipe"]}
+    if refers(config["recipe"]) or any("${" in text and "recipe" in text for text in strings(rest)):
+        config = resolve(config)
+    elif refers(rest):
+        config = {**resolve(rest), "recipe": config["recipe"]}
     unset = next(_unset(config), None) if _UNSET in strings(config) else None
     if unset is not None:
         raise UsageError(f"{unset}: must be set, e.g. {unset}=... on the command line")
     return config
-
-
-def _refers(value: Any) -> bool:
-    return any("${" in text for text in strings(value))
-
-
-def _resolve(config: dict[str, Any]) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    check_references(config)
-    secret_values.note(config)
-    OmegaConf.register_new_resolver("oc.env", _variable, replace=True)
-    try:
-        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
-    except OmegaConfBaseException as error:
-        raise UsageError(
-            f"{_place(error, config)}: {_first_line(error)}. Write the value out, or correct ${{...}}"
-        ) from None
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
-def _variable(name: str, *default: Any) -> Any:
-    """Resolve `${oc.env:NAME,DEFAULT}`. The name may itself come from a reference: here it is known."""
-    from omegaconf.resolvers import oc
-
-    secret_values.note_variables([name])
-    return oc.env(name, *default)
-
-
-def _place(error: Any, config: Mapping[str, Any]) -> str:
-    """The key of a value that cannot be resolved: where OmegaConf cannot read it, it does not say."""
-    if error.full_key:
-        return shortened(str(error.full_key))
-    waiting: list[tuple[str, Any]] = [("", config)]
-    while waiting:
-        path, value = waiting.pop()
-        if isinstance(value, str) and "${" in value:
-            return shortened(path)
-        parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-        waiting.extend((f"{path}.{name}" if path else str(name), part) for name, part in reversed(list(parts)))
-    return "config"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return shortened(lines[0].rstrip(".")) if lines else type(error).__name__
 
 
 def _unset(config: Mapping[str, Any]) -> Iterator[str]:
@@ -331,11 +307,11 @@ def _entries(folders: Sequence[Path]) -> Entries:
             file = _file(group, name, folders)
             data = read_yaml(file, most_values=_HYDRA_VALUES, most_levels=_HYDRA_LEVELS).data
             result[group][name] = {str(key): value for key, value in data.items()}
-            if "defaults" in data or _refers(data) or _has_package(file):
+            if "defaults" in data or refers(data) or _has_package(file):
                 places.append((group, name, f"entry{len(places)}"))
     if places:
         words = [f"+{group}@entries.{group}.{place}={name}" for group, name, place in places]
-        composed = _resolve(_composed(["~recipe", *words], folders))["entries"]
+        composed = resolve(_composed(["~recipe", *words], folders))["entries"]
         for group, name, place in places:
             result[group][name] = {str(key): value for key, value in composed[group][place].items()}
     return result
@@ -361,7 +337,7 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
             raise _unknown(group, name, _names(group, self._folders)) from None
         if isinstance(error, OmegaConfBaseException):
             raise UsageError(
-                f"{error.full_key or 'config'}: {_first_line(error)}. Correct the key or its value"
+                f"{error.full_key or 'config'}: {first_line_of(error)}. Correct the key or its value"
             ) from None
         # its assertions are among what it raises about files of people's own
         if isinstance(error, Exception) and not isinstance(error, BouillonError | RecursionError):

@@ -1,4 +1,4 @@
-"""Checks references between values (`${recipe.seed}`) before they are resolved: none in a circle, none that multiply."""
+"""References between values (`${recipe.seed}`): checked, as none may go in a circle or multiply, then resolved by OmegaConf."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.cli.overrides import first_line_of, shortened
+from pipeline.cli.yaml_reader import strings
+from pipeline.core import secret_values
 from pipeline.core.errors import BouillonError
 
 MOST_VALUES = 20_000
@@ -55,6 +58,55 @@ def check_references(config: Mapping[str, Any]) -> None:
             on_the_way[path] = None
             waiting.append((path, True))
             waiting.extend((part, False) for part in _parts(path, values))
+
+
+def refers(value: Any) -> bool:
+    """Return whether any text of a value holds a reference."""
+    return any("${" in text for text in strings(value))
+
+
+def resolve(config: dict[str, Any]) -> dict[str, Any]:
+    """Put values in the place of references.
+
+    Raises:
+        InterpolationError: naming the key of one that cannot be resolved.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    check_references(config)
+    secret_values.note(config)
+    OmegaConf.register_new_resolver("oc.env", _variable, replace=True)
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
+    except OmegaConfBaseException as error:
+        raise InterpolationError(
+            f"{_place(error, config)}: {first_line_of(error)}. Write the value out, or correct ${{...}}"
+        ) from None
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _variable(name: str, *default: Any) -> Any:
+    """Resolve `${oc.env:NAME,DEFAULT}`. The name may itself come from a reference: here it is known."""
+    from omegaconf.resolvers import oc
+
+    secret_values.note_variables([name])
+    return oc.env(name, *default)
+
+
+def _place(error: Any, config: Mapping[str, Any]) -> str:
+    """The key of a value that cannot be resolved: where OmegaConf cannot read it, it does not say."""
+    if error.full_key:
+        return shortened(str(error.full_key))
+    waiting: list[tuple[str, Any]] = [("", config)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str) and "${" in value:
+            return shortened(path)
+        parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+        waiting.extend((f"{path}.{name}" if path else str(name), part) for name, part in reversed(list(parts)))
+    return "config"
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ops.core.params import not_finite
 from ops.core.registry import nearest
 from ops.core.text import cut
 from pipeline.cli.compose import CONF, UsageError, compose, recipe_names
@@ -114,16 +113,11 @@ def _of_the_system(error: Exception) -> str:
 
 def _sweep(arguments: list[str]) -> int:
     from pipeline.cli.console import run_and_print
-    from pipeline.sweep.config import check_config
-    from pipeline.sweep.prepare import prepare
+    from pipeline.cli.library import prepared_run
 
     options, overrides = _options(arguments)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    raw, entries = compose(overrides, extra=options.config_dir)
-    odd = not_finite(raw)
-    if odd is not None:
-        raise UsageError(f"{odd[0]}: must be a finite number (got {odd[1]})")
-    return run_and_print(prepare(check_config(raw), entries))
+    return run_and_print(prepared_run(*compose(overrides, extra=options.config_dir)))
 
 
 def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

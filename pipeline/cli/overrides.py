@@ -212,3 +212,9 @@ def merged(under: Any, over: Any) -> Any:
 def shortened(text: str) -> str:
     """A word or a name as part of a message: in one line, and not too long."""
     return cut(text, 100)
+
+
+def first_line_of(error: BaseException) -> str:
+    """Return the first line that an error's text has, or its type, short enough for a message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shortened(lines[0].rstrip(".")) if lines else type(error).__name__

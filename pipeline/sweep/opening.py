@@ -9,10 +9,11 @@ from typing import Any
 
 from pipeline.core import environment
 from pipeline.engine.jobs import Limits, Workplace
+from pipeline.measure.metrics.definitions import metric_records
 from pipeline.store.records.run_records import Device, Record, Run
 from pipeline.sweep.config import ConfigError
 from pipeline.sweep.prepare import Prepared
-from pipeline.sweep.recorder import dataset_records, metric_records
+from pipeline.sweep.recorder import dataset_records
 
 _GIGA = 1_000_000_000
 

@@ -15,10 +15,9 @@ from pipeline.datasets.api import SPLITS, Dataset, Split
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped, state_of
 from pipeline.engine.runner import unsound
 from pipeline.engine.stage import STAGES, Recording
-from pipeline.measure.metrics.api import METRICS
 from pipeline.plan.steps import Plan
 from pipeline.store.errors import InvalidRecordError
-from pipeline.store.records.run_records import DatasetInfo, Device, Ingested, Instances, Metric, Record, Step
+from pipeline.store.records.run_records import DatasetInfo, Device, Ingested, Instances, Record, Step
 
 if TYPE_CHECKING:
     from pipeline.store.writer import Store
@@ -146,23 +145,6 @@ class Recorder:
 
     def _read(self, job: Job[Any]) -> list[Record]:
         return list(STAGES[job.stage].records(job, self._recording))
-
-
-def metric_records() -> list[Metric]:
-    """What every registered metric means."""
-    return [
-        Metric(
-            metric=spec.name,
-            unit=spec.unit,
-            format=spec.format,
-            better=spec.better.value,
-            primary=spec.primary,
-            description=spec.description,
-            role=spec.role.value,
-            pairing=spec.pairing.value,
-        )
-        for spec in (METRICS[name] for name in METRICS)
-    ]
 
 
 def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:

@@ -23,12 +23,21 @@ def statistics(folder: Path, model: Key) -> tuple[list[Layer], list[Distribution
     Raises:
         LayerError: if the artifact is gone or damaged.
     """
+    return statistics_of(tensors_of(folder), model)
+
+
+def statistics_of(tensors: Sequence[StoredTensor], model: Key) -> tuple[list[Layer], list[Distribution]]:
+    """Return one Layer per parameter and one Distribution per parameter and buffer.
+
+    Raises:
+        LayerError: if the values cannot be read.
+    """
     from threadpoolctl import threadpool_limits
 
     layers, distributions = [], []
     # BLAS would share every block's sum between threads, and wait for them longer than it sums
     with threadpool_limits(1, user_api="blas"):
-        for position, tensor in enumerate(tensors_of(folder)):
+        for position, tensor in enumerate(tensors):
             values = tensor.read()
             summary = summarize(values)
             distributions.append(_distribution(model, tensor, position, values, summary))

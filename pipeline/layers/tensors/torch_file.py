@@ -27,6 +27,7 @@ _NUMPY = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
+_FLOATING = ("F64", "F32", "F16", "BF16")
 _INPUTS_FIRST = ("Conv1D", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
 """Classes whose weight is (inputs, outputs, ...). `Conv1D` is GPT-2's linear layer; torch's convolution is `Conv1d`."""
 _BUFFERS = ("running_mean", "running_var")
@@ -42,13 +43,34 @@ def torch_tensors(folder: Path) -> Sequence[StoredTensor]:
     tensors = []
     for name, entry in header.items():
         role = "parameter" if name in parameters else "buffer"
-        if entry["dtype"] not in _NUMPY or (role == "buffer" and name.rpartition(".")[2] not in _BUFFERS):
+        if entry["dtype"] not in _NUMPY or (role == "buffer" and not _is_buffer(name)):
             continue
         tensors.append(_stored(file, start, name, entry, role=role, modules=structure["modules"]))
     modules = {name: place for place, name in enumerate(structure["modules"])}
     order = {name: place for place, name in enumerate(structure["parameters"])}
     # as in the code: modules in order, in each the parameters before the buffers
     return sorted(tensors, key=lambda t: (modules.get(t.module, len(modules)), order.get(t.name, len(order)), t.name))
+
+
+def bare_tensors(file: Path) -> Sequence[StoredTensor]:
+    """List the tensors of a safetensors file that nothing else is known of, in its order: by their names alone.
+
+    Args:
+        file: as any program may write it.
+
+    Raises:
+        ValueError: if it is damaged, or no such file.
+    """
+    start, header = _header(file)
+    return [
+        _stored(file, start, name, entry, role="buffer" if _is_buffer(name) else "parameter", modules={})
+        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+        if entry["dtype"] in _FLOATING
+    ]
+
+
+def _is_buffer(name: str) -> bool:
+    return name.rpartition(".")[2] in _BUFFERS
 
 
 def read_raw(file: Path, offset: int, length: int) -> np.ndarray:

@@ -9,13 +9,13 @@ import pytest
 
 from pipeline.core import environment
 from pipeline.core.statistics import wilson
+from pipeline.measure.metrics.definitions import metric_records
 from pipeline.measure.timing.records import records_of
 from pipeline.measure.timing.results import Candidate, Failure, Role, SessionResult
 from pipeline.measure.timing.speedup import compare_all
 from pipeline.store.reader import open_results
 from pipeline.store.records.run_records import DatasetInfo, Device, Instances, Lint, Model, PredictionSet, Run
 from pipeline.store.writer import Store
-from pipeline.sweep.recorder import metric_records
 from tests.pipeline.bench.test_compare import process
 
 DEVICE = environment.device_id()

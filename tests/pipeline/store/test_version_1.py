@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pipeline.measure.metrics.api import METRICS
+from pipeline.measure.metrics.definitions import metric_records
 from pipeline.store.migration import migrate
 from pipeline.store.records import run_records
 from pipeline.store.writer import Store
-from pipeline.sweep.recorder import metric_records
 from tests.pipeline.store.facts import DATA, DEVICE, INSTANCES, RUN, measurement, model, predictions
 from tests.pipeline.store.test_schema import GOLDEN
 from viewer.results.results import load_results
