@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
@@ -37,6 +38,21 @@ def params_model(fn: Callable[..., Any], *, skip: int) -> type[BaseModel]:
     # a parameter whose name in recipes is a Python keyword (`from`) has an alias
     config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True)
     return create_model(fn.__name__, __config__=config, **fields)
+
+
+def argument_texts(docstring: str) -> dict[str, str]:
+    """Return what the `Args` section of a docstring says of each parameter, in one line each."""
+    match = re.search(r"\n\s*Args:\n(.*?)(?:\n\n|\Z)", docstring, flags=re.DOTALL)
+    texts: dict[str, list[str]] = {}
+    name = ""
+    for line in match[1].splitlines() if match else ():
+        entry = re.match(r" {4}(\w+): (.*)", line)
+        if entry:
+            name = entry[1].rstrip("_")
+            texts[name] = [entry[2]]
+        elif name:
+            texts[name].append(line.strip())
+    return {each: " ".join(lines) for each, lines in texts.items()}
 
 
 def explain_errors(error: ValidationError, params: type[BaseModel]) -> str:

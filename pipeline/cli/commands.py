@@ -1,15 +1,16 @@
-"""Commands other than a sweep: import, export, migrate, verify, gate, and compare and show, which the viewer uses."""
+"""Commands other than a sweep: import, export, migrate, verify, gate, schema, mcp, and compare and show, which the viewer uses."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from ops.core.text import cut
-from pipeline.cli.compose import UsageError
+from pipeline.cli.configuration.compose import UsageError
 
 _LONGEST = 300
 _LEAST_CONFIDENCE = 0.5
@@ -24,8 +25,17 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {cut(message, _LONGEST)}. {self.prog} --help shows what it takes")
 
 
+class _Command(NamedTuple):
+    name: str
+    text: str
+    """For --help."""
+    act: Callable[[argparse.Namespace], str | tuple[str, int]]
+    """Returns what is printed, and the exit status if it may be another than 0."""
+    add_options: Callable[[argparse.ArgumentParser], object]
+
+
 def run_command(arguments: list[str]) -> int:
-    """Run `import FORMAT FILE`, `export FORMAT FILE`, `migrate`, `verify`, `gate` or `compare` of two models, `show DATASET`.
+    """Run one of `COMMANDS`.
 
     Returns the exit code: 1 if `verify` finds damage, that of the verdict of `gate`, else 0.
 
@@ -33,47 +43,56 @@ def run_command(arguments: list[str]) -> int:
         StoreError: naming the file, the problem and what to do.
     """
     parser = _Parser(prog="python -m pipeline", allow_abbrev=False)
-    commands = parser.add_subparsers(required=True)
-    for name, text, act in (
-        ("import", "load experiments of another program into the store", _import),
-        ("export", "write a recipe's models and metrics as a file of another program", _export),
-        ("migrate", "bring a store of an older version up to date; a backup is kept", _migrate),
-        ("verify", "compare all files of a workspace with what was written; what is damaged is set aside", _verify),
-        ("compare", "compare the layers of any two models; the result goes to a file beside the results", _compare),
-        (
-            "gate",
-            "judge whether a model may take the place of another; exit status 0: passes, 1: fails, 3: cannot be told",
-            _gate,
-        ),
-        ("show", "print instances of a data set as JSON, one for each id on standard input", _show),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
+    subparsers = parser.add_subparsers(required=True)
+    for name, text, act, add_options in COMMANDS:
+        command = subparsers.add_parser(name, help=text, description=text)
         command.set_defaults(act=act)
         command.add_argument("--results", type=Path, default=Path("results.duckdb"), help="default: results.duckdb")
-        if name in ("import", "export"):
-            command.add_argument("format", choices=FORMATS)
-            command.add_argument("file", type=Path)
-        if name == "compare":
-            command.add_argument("model", help="name or key (its beginning is enough)")
-            command.add_argument("reference", help="likewise")
-            command.add_argument("--workspace", type=Path, help="where the models are; default: that of the last run")
-        if name == "gate":
-            _add_gate(command)
-        if name == "verify":
-            command.add_argument("--workspace", type=Path, default=Path(".bouillon"), help="default: .bouillon")
-        if name == "show":
-            command.add_argument("dataset", help="key of the data set, as in the view `datasets`")
-            command.add_argument(
-                "--allow", action="store_true", help="let it be shown beside results of somebody else's; asked once"
-            )
-        if name == "export":
-            command.add_argument("--recipe", help="which recipe, if the store holds several")
+        add_options(command)
     selection = parser.parse_args(arguments)
     perform: Callable[[argparse.Namespace], str | tuple[str, int]] = selection.act
     result = perform(selection)
     text, status = result if isinstance(result, tuple) else (result, 0)
-    sys.stdout.write(text + "\n")
+    if text:
+        sys.stdout.write(text + "\n")
     return status
+
+
+def _add_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("format", choices=FORMATS)
+    command.add_argument("file", type=Path)
+
+
+def _add_file_and_recipe(command: argparse.ArgumentParser) -> None:
+    _add_file(command)
+    command.add_argument("--recipe", help="which recipe, if the store holds several")
+
+
+def _add_pair(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", help="name or key (its beginning is enough)")
+    command.add_argument("reference", help="likewise")
+    command.add_argument("--workspace", type=Path, help="where the models are; default: that of the last run")
+
+
+def _add_workspace(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--workspace", type=Path, default=Path(".bouillon"), help="default: .bouillon")
+
+
+def _add_dataset(command: argparse.ArgumentParser) -> None:
+    command.add_argument("dataset", help="key of the data set, as in the view `datasets`")
+    command.add_argument(
+        "--allow", action="store_true", help="let it be shown beside results of somebody else's; asked once"
+    )
+
+
+def _add_part(command: argparse.ArgumentParser) -> None:
+    command.add_argument("part", nargs="?", choices=("recipe", "operations"), default="recipe")
+
+
+def _add_limits(command: argparse.ArgumentParser) -> None:
+    _add_workspace(command)
+    command.add_argument("--config-dir", type=Path, help="a folder of your own recipes, models and data sets")
+    command.add_argument("--minutes", type=float, default=30.0, help="of a run, at most; default: 30")
 
 
 def _add_gate(command: argparse.ArgumentParser) -> None:
@@ -173,6 +192,22 @@ def _gate(options: argparse.Namespace) -> tuple[str, int]:
         return as_text(verdict, pair), int(verdict.outcome)
 
 
+def _schema(options: argparse.Namespace) -> str:
+    from pipeline.cli.configuration.compose import entry_names
+    from pipeline.plan.schema import operation_schemas, recipe_schema
+
+    content = operation_schemas() if options.part == "operations" else recipe_schema(entry_names())
+    return json.dumps(content, indent=1)
+
+
+def _mcp(options: argparse.Namespace) -> str:
+    from pipeline.cli.assistant_tools import AssistantTools
+    from pipeline.cli.mcp_server import serve_assistant
+
+    serve_assistant(AssistantTools(options.results, options.workspace, options.config_dir, options.minutes))
+    return ""
+
+
 def _show(options: argparse.Namespace) -> str:
     from pipeline.cli.show_instances import allow_known, answer, open_known
 
@@ -183,3 +218,36 @@ def _show(options: argparse.Namespace) -> str:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     return ""
+
+
+COMMANDS = (
+    _Command("import", "load experiments of another program into the store", _import, _add_file),
+    _Command(
+        "export", "write a recipe's models and metrics as a file of another program", _export, _add_file_and_recipe
+    ),
+    _Command(
+        "migrate", "bring a store of an older version up to date; a backup is kept", _migrate, lambda command: None
+    ),
+    _Command(
+        "verify",
+        "compare all files of a workspace with what was written; what is damaged is set aside",
+        _verify,
+        _add_workspace,
+    ),
+    _Command(
+        "compare",
+        "compare the layers of any two models; the result goes to a file beside the results",
+        _compare,
+        _add_pair,
+    ),
+    _Command(
+        "gate",
+        "judge whether a model may take the place of another; exit status 0: passes, 1: fails, 3: cannot be told",
+        _gate,
+        _add_gate,
+    ),
+    _Command("schema", "print the JSON schema of recipes, for editors and other programs", _schema, _add_part),
+    _Command("mcp", "serve an assistant over standard input and output (Model Context Protocol)", _mcp, _add_limits),
+    _Command("show", "print instances of a data set as JSON, one for each id on standard input", _show, _add_dataset),
+)
+"""In the order of --help."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.params import not_finite
-from pipeline.cli.compose import UsageError, compose
+from pipeline.cli.configuration.compose import UsageError, compose
+from pipeline.cli.configuration.yaml_reader import read_yaml
 from pipeline.sweep.config import check_config
 from pipeline.sweep.prepare import Entries, Prepared, prepare
 from pipeline.sweep.reporter import Reporter
@@ -23,11 +24,11 @@ class RunRecipe:
     RunRecipe({"name": "mine", "model": "digits_resnet", "dataset": "digits", "tree": {"base": {"op": "train"}}})
     """
 
-    def __init__(self, source: str | Mapping[str, Any], *words: str, folder: str | Path | None = None) -> None:
+    def __init__(self, source: str | Path | Mapping[str, Any], *words: str, folder: str | Path | None = None) -> None:
         """Take a recipe by name or as data. Nothing is read before it is planned.
 
         Args:
-            source: name of a recipe of conf/recipe or of the folder, or the recipe as a mapping.
+            source: name of a recipe of conf/recipe or of the folder, the path of a file, or the recipe as a mapping.
             words: further settings, as on the command line.
             folder: of your own recipes, models and data sets: what `--config-dir` names.
         """
@@ -40,6 +41,8 @@ class RunRecipe:
         Raises:
             UsageError: for an unknown name or a malformed word, with the nearest that would be right.
         """
+        if isinstance(self.source, Path):
+            return compose(self.words, extra=self.folder, recipe=read_yaml(self.source).data)
         if isinstance(self.source, str):
             return compose([f"recipe={self.source}", *self.words], extra=self.folder)
         return compose(self.words, extra=self.folder, recipe=self.source)

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from ops.core.registry import nearest
 from ops.core.text import cut
-from pipeline.cli.compose import CONF, UsageError, compose, recipe_names
-from pipeline.cli.overrides import shortened
+from pipeline.cli.commands import COMMANDS, run_command
+from pipeline.cli.configuration.compose import CONF, UsageError, compose, recipe_names
+from pipeline.cli.configuration.overrides import shortened
 from pipeline.core import secret_values
 from pipeline.core.machine.streams import open_standard_streams
 from pipeline.core.machine.user import settle_user
@@ -33,7 +34,7 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LONGEST_PATH = 500  # characters of it in a message
 _OBJECTS = 200_000
 """New objects between two collections of garbage: a plan of 10,000 steps has a million, and all of them stay."""
-COMMANDS = ("import", "export", "migrate", "verify", "gate", "compare", "show")
+_NAMES = tuple(command.name for command in COMMANDS)
 HELP = """\
 Compress models by recipe, measure what came out, and show it.
 
@@ -47,6 +48,8 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline gate CANDIDATE REFERENCE --fail-if "accuracy drop > 0.5pt"
                                                            may a model take the place of another?
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
+  python -m pipeline schema                                print the JSON schema of recipes, for editors
+  python -m pipeline mcp                                   serve an assistant over standard input and output
 
 Any key of conf/config.yaml can be set as key=value; --config-dir DIR adds a folder of your own recipes, models and
 data sets (DIR/recipe/mine.yaml, ...); --log-level info tells every job on standard error; --version names the versions
@@ -81,9 +84,7 @@ def _run(arguments: list[str]) -> int:
     from pipeline.store.database import DatabaseError
 
     try:
-        if arguments[0] in COMMANDS:
-            from pipeline.cli.commands import run_command
-
+        if arguments[0] in _NAMES:
             return run_command(arguments)
         return _sweep(arguments)
     except BouillonError as error:
@@ -147,10 +148,10 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _instead(word: str, extra: Path | None) -> str:
     """Return a suggestion for a word that sets nothing."""
-    if word in COMMANDS:
+    if word in _NAMES:
         return f" A command comes first: python -m pipeline {word} ..."
     recipes = recipe_names([CONF, *([extra] if extra else [])])
     if word in recipes:
         return f" Try: recipe={word}"
-    close = nearest(word, [*COMMANDS, *recipes]) or " Write key=value, e.g. recipe=quickstart."
-    return f"{close} Commands: {', '.join(COMMANDS)}; recipes: {', '.join(recipes)}"
+    close = nearest(word, [*_NAMES, *recipes]) or " Write key=value, e.g. recipe=quickstart."
+    return f"{close} Commands: {', '.join(_NAMES)}; recipes: {', '.join(recipes)}"

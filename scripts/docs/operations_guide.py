@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ops.core.operation import OPERATIONS, Format, OpSpec, Uses
+from ops.core.params import argument_texts
 
 _SECTION = re.compile(r"\n\s*(?:Args|Raises|Returns|Yields):\n")
 _HEAD = "| parameter | allowed | default | |\n|---|---|---|---|"
@@ -41,21 +42,6 @@ def _section(spec: OpSpec) -> str:
         f"Source: {source[1]}" if source else "",
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def argument_texts(docstring: str) -> dict[str, str]:
-    """Return what the `Args` section says of each parameter, in one line each."""
-    match = re.search(r"\n\s*Args:\n(.*?)(?:\n\n|\Z)", docstring, flags=re.DOTALL)
-    texts: dict[str, list[str]] = {}
-    name = ""
-    for line in match[1].splitlines() if match else ():
-        entry = re.match(r" {4}(\w+): (.*)", line)
-        if entry:
-            name = entry[1].rstrip("_")
-            texts[name] = [entry[2]]
-        elif name:
-            texts[name].append(line.strip())
-    return {each: " ".join(lines) for each, lines in texts.items()}
 
 
 def allowed(schema: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from pipeline.cli.compose import compose
-from pipeline.cli.interpolations import InterpolationError, check_references
-from pipeline.cli.yaml_reader import read_yaml
+from pipeline.cli.configuration.compose import compose
+from pipeline.cli.configuration.interpolations import InterpolationError, check_references
+from pipeline.cli.configuration.yaml_reader import read_yaml
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import MOST_PROBLEMS, MOST_STEPS, RecipeError, parse
 from tests.pipeline.command import ROOT

@@ -7,7 +7,7 @@ import yaml
 
 from ops.core.registry import nearest
 from pipeline.cli import main
-from pipeline.cli.overrides import apply_overrides, read_override
+from pipeline.cli.configuration.overrides import apply_overrides, read_override
 from tests.pipeline.command import ROOT
 from tests.pipeline.test_planning_bounds import ALIASES, HEAD, TREE, plan, refused
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.cli.compose import compose
+from pipeline.cli.configuration.compose import compose
 from pipeline.cli.main import run
 from pipeline.core import secret_values
 from pipeline.core.artifacts import ArtifactStore

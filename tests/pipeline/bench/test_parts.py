@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ops.core.operation import Batch
-from pipeline.cli.compose import CONF
+from pipeline.cli.configuration.compose import CONF
 from pipeline.core.machine.cpu_quota import cores
 from pipeline.core.machine.lock import BusyError, lock_file, measuring, working
 from pipeline.measure.timing.contention import LoadMeter, busy_seconds

@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
 from ops.core.text import cut, show
-from pipeline.cli.interpolations import InterpolationError, refers, resolve
-from pipeline.cli.overrides import Override, OverrideError, apply_overrides, first_line_of, read_override, shortened
-from pipeline.cli.yaml_errors import explain_yaml
-from pipeline.cli.yaml_reader import YamlFileError, read_yaml, strings
+from pipeline.cli.configuration.interpolations import InterpolationError, refers, resolve
+from pipeline.cli.configuration.overrides import (
+    Override,
+    OverrideError,
+    apply_overrides,
+    first_line_of,
+    read_override,
+    shortened,
+)
+from pipeline.cli.configuration.yaml_errors import explain_yaml
+from pipeline.cli.configuration.yaml_reader import YamlFileError, read_yaml, strings
 from pipeline.core import secret_values
 from pipeline.core.errors import BouillonError
 
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 
     from pipeline.sweep.prepare import Entries
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = Path(__file__).resolve().parents[3] / "conf"
 _CALLS = 3_000
 _GROUPS = ("model", "dataset", "executor", "bench")
 """Folders of conf/ of which a run uses one entry."""
@@ -111,6 +118,11 @@ def recipe_names(folders: Iterable[Path] = (CONF,)) -> list[str]:
     return _names("recipe", folders)
 
 
+def entry_names(folders: Iterable[Path] = (CONF,)) -> dict[str, list[str]]:
+    """Names of the entries that a recipe may name, by group: model, dataset and target."""
+    return {group: _names(group, folders) for group in ("model", "dataset", "target")}
+
+
 def _names(group: str, folders: Iterable[Path]) -> list[str]:
     """Names of the entries of a folder of conf/ and of the person's own."""
     result = [
@@ -138,6 +150,8 @@ def _recipe_file(words: Sequence[Override], folders: Sequence[Path]) -> tuple[st
     name = values[0].value
     if not isinstance(name, str):
         name = values[0].word.partition("=")[2]  # a number, say: files may be called so
+    if name.endswith(".yaml") and (file := Path(name).expanduser()).is_file():
+        return file.stem, file
     name = name if name in present else name.removesuffix(".yaml")
     if name in present:
         return name, _file("recipe", name, folders)

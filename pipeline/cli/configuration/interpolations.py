@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.cli.overrides import first_line_of, shortened
-from pipeline.cli.yaml_reader import strings
+from pipeline.cli.configuration.overrides import first_line_of, shortened
+from pipeline.cli.configuration.yaml_reader import strings
 from pipeline.core import secret_values
 from pipeline.core.errors import BouillonError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.text import cut
-from pipeline.cli.yaml_errors import explain_yaml
+from pipeline.cli.configuration.yaml_errors import explain_yaml
 from pipeline.core.errors import BouillonError
 
 MOST_BYTES = 8_000_000

@@ -1,0 +1,1 @@
+"""From words and files to one configuration: Hydra, YAML and references between values stop here."""
