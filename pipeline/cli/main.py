@@ -52,8 +52,9 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline mcp                                   serve an assistant over standard input and output
 
 Any key of conf/config.yaml can be set as key=value; --config-dir DIR adds a folder of your own recipes, models and
-data sets (DIR/recipe/mine.yaml, ...); --log-level info tells every job on standard error; --version names the versions
-of this program and its libraries. Afterwards: `panel serve viewer`, or any SQL client on results.duckdb.
+data sets (DIR/recipe/mine.yaml, ...); --log-level info tells every job on standard error; --json tells everything as
+JSON lines on standard output; --version names the versions of this program and its libraries.
+Afterwards: `panel serve viewer`, or any SQL client on results.duckdb.
 """
 
 
@@ -87,15 +88,22 @@ def _run(arguments: list[str]) -> int:
         if arguments[0] in _NAMES:
             return run_command(arguments)
         return _sweep(arguments)
-    except BouillonError as error:
-        sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
-        return 2
-    except (DatabaseError, OSError) as error:
-        sys.stderr.write(f"error: {_of_the_system(error)}\n")
+    except (BouillonError, DatabaseError, OSError) as error:
+        text = str(error) if isinstance(error, BouillonError) else _of_the_system(error)
+        _print_error(text, as_json="--json" in arguments)
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped. What is finished is kept: run the same command again to go on.\n")
         return 130
+
+
+def _print_error(text: str, *, as_json: bool) -> None:
+    if as_json:
+        from pipeline.cli.json_output import print_error
+
+        print_error(text, 2)
+    else:
+        sys.stderr.write("".join(f"error: {line}\n" for line in text.splitlines()))
 
 
 def _versions() -> str:
@@ -114,16 +122,19 @@ def _of_the_system(error: Exception) -> str:
 
 def _sweep(arguments: list[str]) -> int:
     from pipeline.cli.console import run_and_print
+    from pipeline.cli.json_output import run_as_json
     from pipeline.cli.library import prepared_run
 
     options, overrides = _options(arguments)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return run_and_print(prepared_run(*compose(overrides, extra=options.config_dir)))
+    prepared = prepared_run(*compose(overrides, extra=options.config_dir))
+    return run_as_json(prepared) if options.json else run_and_print(prepared)
 
 
 def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(prog="python -m pipeline", add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config-dir", type=Path)
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("--log-level", choices=_LOG_LEVELS, default="warning")
     try:
         options, overrides = parser.parse_known_args(arguments)
@@ -139,7 +150,8 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             )
         if word.startswith("--"):
             raise UsageError(
-                f"unknown option '{shortened(word)}'. Known: --config-dir DIR, --log-level LEVEL, --version, --help; everything else is key=value"
+                f"unknown option '{shortened(word)}'. Known: --config-dir DIR, --json, --log-level LEVEL, --version, --help; "
+                "everything else is key=value"
             )
         if "=" not in word and not word.startswith("~"):
             raise UsageError(f"'{shortened(word)}' is not key=value.{_instead(word, options.config_dir)}")
