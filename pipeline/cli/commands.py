@@ -6,15 +6,17 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ops.core.text import cut
 from pipeline.cli.configuration.compose import UsageError
 
 _LONGEST = 300
 _LEAST_CONFIDENCE = 0.5
-FORMATS = ("compress-and-compare",)
+EXPORTS = ("compress-and-compare", "mlflow")
+IMPORTS = (*EXPORTS, "olive")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,14 +60,19 @@ def run_command(arguments: list[str]) -> int:
     return status
 
 
-def _add_file(command: argparse.ArgumentParser) -> None:
-    command.add_argument("format", choices=FORMATS)
-    command.add_argument("file", type=Path)
+def _add_source(command: argparse.ArgumentParser) -> None:
+    command.add_argument("format", choices=IMPORTS)
+    command.add_argument("file", type=Path, nargs="?", help="of olive also the folder of a run; not of mlflow")
+    command.add_argument("--uri", help="of mlflow: the tracking server")
+    command.add_argument("--experiment", help="of mlflow: whose runs")
 
 
-def _add_file_and_recipe(command: argparse.ArgumentParser) -> None:
-    _add_file(command)
+def _add_destination(command: argparse.ArgumentParser) -> None:
+    command.add_argument("format", choices=EXPORTS)
+    command.add_argument("file", type=Path, nargs="?", help="not of mlflow")
     command.add_argument("--recipe", help="which recipe, if the store holds several")
+    command.add_argument("--uri", help="of mlflow: the tracking server")
+    command.add_argument("--experiment", help="of mlflow: where to, made if there is none; default: the recipe's name")
 
 
 def _add_pair(command: argparse.ArgumentParser) -> None:
@@ -117,21 +124,51 @@ def _confidence(text: str) -> float:
 
 
 def _import(options: argparse.Namespace) -> str:
-    from pipeline.store.interchange.compress_and_compare import import_file
+    from pipeline.store.interchange import compress_and_compare, olive
+    from pipeline.store.interchange.foreign import import_experiment
+    from pipeline.store.interchange.mlflow_runs import read_runs
     from pipeline.store.writer import Store
 
-    done = import_file(Store(options.results), options.file)
+    notes: list[str] = []
+    if options.format == "mlflow":
+        source = _needed(options, "experiment")
+        experiment, notes = read_runs(_needed(options, "uri"), source)
+        done = import_experiment(Store(options.results), experiment)
+    else:
+        source = _needed(options, "file")
+        if options.format == "olive":
+            done = import_experiment(Store(options.results), olive.read_footprint(source))
+        else:
+            done = compress_and_compare.import_file(Store(options.results), source)
     if done.is_repeated:
-        return f"{options.file} had been imported before: nothing was changed"
-    return f"{done.models} models with {done.measurements} measurements from {options.file} are in {options.results}"
+        return f"{source} had been imported before: nothing was changed"
+    told = f"{done.models} models with {done.measurements} measurements from {source} are in {options.results}"
+    return "\n".join([told, *notes])
 
 
 def _export(options: argparse.Namespace) -> str:
     from pipeline.store.interchange.compress_and_compare import write
+    from pipeline.store.interchange.mlflow_runs import export_runs
     from pipeline.store.reader import open_results
 
-    count = write(open_results(options.results), options.file, options.recipe)
+    with closing(open_results(options.results)) as db:
+        if options.format == "mlflow":
+            done = export_runs(db, _needed(options, "uri"), options.recipe, options.experiment)
+            return (
+                f"Experiment '{done.experiment}': {done.created} runs made, {done.updated} given new figures, "
+                f"{done.unchanged} as they were"
+            )
+        count = write(db, _needed(options, "file"), options.recipe)
     return f"{count} models written to {options.file}"
+
+
+def _needed(options: argparse.Namespace, name: str) -> Any:
+    """The value of an option that a format cannot do without."""
+    value = getattr(options, name)
+    if value is None:
+        word = "FILE" if name == "file" else f"--{name}"
+        raise UsageError(f"{options.format}: {word} is missing")
+    return value
 
 
 def _migrate(options: argparse.Namespace) -> str:
@@ -221,10 +258,8 @@ def _show(options: argparse.Namespace) -> str:
 
 
 COMMANDS = (
-    _Command("import", "load experiments of another program into the store", _import, _add_file),
-    _Command(
-        "export", "write a recipe's models and metrics as a file of another program", _export, _add_file_and_recipe
-    ),
+    _Command("import", "load experiments of another program into the store", _import, _add_source),
+    _Command("export", "write a recipe's models and metrics for another program", _export, _add_destination),
     _Command(
         "migrate", "bring a store of an older version up to date; a backup is kept", _migrate, lambda command: None
     ),

@@ -11,8 +11,7 @@ metric whose unit or meaning contradicts one of the same name in the store is st
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,15 @@ from pipeline.core.keys import digest
 from pipeline.store.interchange import exported
 from pipeline.store.interchange.d3 import to_python
 from pipeline.store.interchange.errors import InterchangeError
-from pipeline.store.interchange.guess import better_of, operation_kind, role_of
+from pipeline.store.interchange.foreign import (
+    ForeignExperiment,
+    ForeignMetric,
+    ForeignModel,
+    Imported,
+    import_experiment,
+)
 from pipeline.store.interchange.models_json import Document, number, parse_models
-from pipeline.store.records.run_records import ImportDetail, Ingested, Measurement, Metric, Model, Record, Run, RunEnd
+from pipeline.store.records.run_records import ImportDetail, Metric, Record
 
 if TYPE_CHECKING:
     from pipeline.store.reader import Connection
@@ -32,31 +37,14 @@ if TYPE_CHECKING:
 FORMAT = "compress-and-compare"
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """The outcome of an import."""
-
-    recipe: str
-    models: int
-    measurements: int
-    is_repeated: bool
-    """The same file had been imported before: nothing was changed."""
-
-
 def import_file(store: Store, path: Path) -> Imported:
     """Write a models.json to the store and publish it.
 
     Raises:
         InterchangeError: if anything is wrong with the file, naming each bad record. Nothing is imported then.
     """
-    records = read(path, store.metrics())
-    models = sum(isinstance(record, Model) for record in records)
-    measurements = sum(isinstance(record, Measurement) for record in records)
-    imported = any(isinstance(record, Ingested) and record.evidence_key in store.ingested() for record in records)
-    if not imported:
-        store.write(records)
-    store.publish()
-    return Imported(path.stem, models, measurements, imported)
+    experiment, details = _read(path)
+    return import_experiment(store, experiment, details)
 
 
 def read(path: Path, metrics: Mapping[str, Metric] | None = None) -> list[Record]:
@@ -65,9 +53,8 @@ def read(path: Path, metrics: Mapping[str, Metric] | None = None) -> list[Record
     Raises:
         InterchangeError: if anything is wrong with the file, naming each bad record.
     """
-    document = parse_models(path)
-    source = digest({"what": "import", "format": FORMAT, "name": path.stem, "content": document.fingerprint})
-    return list(_Import(path, document, source, metrics or {}).records())
+    experiment, details = _read(path)
+    return [*experiment.records(metrics or {}), *details]
 
 
 def write(db: Connection, path: Path, recipe: str | None = None) -> int:
@@ -90,91 +77,54 @@ def write(db: Connection, path: Path, recipe: str | None = None) -> int:
     return len(document["models"])
 
 
-class _Import:
-    """One file on its way to records."""
+def _read(path: Path) -> tuple[ForeignExperiment, list[Record]]:
+    """The models of a file, and the file's own pieces."""
+    document = parse_models(path)
+    experiment = ForeignExperiment(
+        format=FORMAT,
+        name=path.stem,
+        source=digest({"what": "import", "format": FORMAT, "name": path.stem, "content": document.fingerprint}),
+        origin=path.name,
+        when=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        models=[_model(model) for model in document.models],
+        metrics=[_metric(name, document) for name in document.metric_names()],
+        config={"file": path.name, "content": document.fingerprint},
+    )
+    return experiment, list(_details(document, experiment))
 
-    def __init__(self, path: Path, document: Document, source: str, defined: Mapping[str, Metric]) -> None:
-        self._path, self._document, self._source = path, document, source
-        self._defined = defined
-        self._when = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        self._run = f"import-{source[:16]}"
-        declared = {metric["name"]: metric for metric in document.metrics}
-        self._metrics = {name: self._metric(name, declared.get(name, {}), defined) for name in document.metric_names()}
 
-    def records(self) -> Iterable[Record]:
-        """All of them, in no particular order."""
-        config = {"import": FORMAT, "file": self._path.name, "content": self._document.fingerprint}
-        yield Run(self._run, self._path.stem, config, {}, {}, None, self._when)
-        yield from (metric for metric in self._metrics.values() if metric not in self._defined.values())
-        for model in self._document.models:
-            yield self._model(model)
-            yield from self._measurements(model)
-        yield from self._details()
-        yield Ingested(self._source)
-        yield RunEnd(self._run, self._when, 0)
+def _model(model: Mapping[str, Any]) -> ForeignModel:
+    operation, base = model.get("operation") or {}, model.get("base")
+    figures = {name: number(value) for name, value in model["metrics"].items()}
+    return ForeignModel(
+        id=model["id"],
+        parent=base,
+        operation=operation.get("name") or ("base" if base is None else "unknown"),
+        params=operation.get("parameters") or {},
+        figures={name: value for name, value in figures.items() if value is not None},
+        title=model.get("tag") or "",
+    )
 
-    def _key(self, model_id: str) -> str:
-        return digest({"what": "imported model", "source": self._source, "id": model_id})
 
-    def _model(self, model: Mapping[str, Any]) -> Model:
-        operation, base = model.get("operation") or {}, model.get("base")
-        name = operation.get("name") or ("base" if base is None else "unknown")
-        return Model(
-            model_key=self._key(model["id"]),
-            parent_key=None if base is None else self._key(base),
-            name=model["id"],
-            title=model.get("tag") or "",
-            recipe=self._path.stem,
-            op=name,
-            op_version=0,
-            kind=operation_kind(name, is_root=base is None),
-            format="",
-            params=operation.get("parameters") or {},
-        )
+def _metric(name: str, document: Document) -> ForeignMetric:
+    declared = next((metric for metric in document.metrics if metric["name"] == name), {})
+    return ForeignMetric(
+        name,
+        unit=declared.get("unit") or "",
+        format=to_python(declared.get("format"), document.largest(name)),
+        primary=bool(declared.get("primary")),
+    )
 
-    def _measurements(self, model: Mapping[str, Any]) -> Iterable[Measurement]:
-        for name, value in model["metrics"].items():
-            measured = number(value)
-            if measured is not None:
-                yield Measurement(
-                    model_key=self._key(model["id"]),
-                    target="",
-                    device="",
-                    dataset_key="",
-                    metric=self._metrics[name].metric,
-                    value=measured,
-                    low=None,
-                    high=None,
-                    count=None,
-                    run_id=self._run,
-                    measured_at=self._when,
-                    evidence_key=self._source,
-                )
 
-    def _metric(self, name: str, declared: Mapping[str, Any], defined: Mapping[str, Metric]) -> Metric:
-        """The store's own definition if it means the same."""
-        unit, better = declared.get("unit") or "", better_of(name)
-        same = defined.get(name)
-        if same is not None and (same.unit, same.better) == (unit, better):
-            return same
-        return Metric(
-            metric=name if same is None else f"{name} ({self._path.stem})",
-            unit=unit,
-            format=to_python(declared.get("format"), self._document.largest(name)),
-            better=better,
-            primary=bool(declared.get("primary")),
-            description=f"{name}, as imported from {self._path.name}",
-            role=role_of(name),
-        )
+def _details(document: Document, experiment: ForeignExperiment) -> Iterator[ImportDetail]:
+    """The file, piece by piece."""
 
-    def _details(self) -> Iterable[ImportDetail]:
-        document = self._document
-        yield self._detail("file", 0, document.frame())
-        for part, items in (("operations", document.operations), ("metrics", document.metrics)):
-            for position, item in enumerate(items):
-                yield self._detail(part, position, item)
-        for position, model in enumerate(document.models):
-            yield self._detail("models", position, model, self._key(model["id"]))
+    def detail(part: str, position: int, content: Any, model_key: str | None = None) -> ImportDetail:
+        return ImportDetail(experiment.run, part, position, json.dumps(content), model_key)
 
-    def _detail(self, part: str, position: int, content: Any, model_key: str | None = None) -> ImportDetail:
-        return ImportDetail(self._run, part, position, json.dumps(content), model_key)
+    yield detail("file", 0, document.frame())
+    for part, items in (("operations", document.operations), ("metrics", document.metrics)):
+        for position, item in enumerate(items):
+            yield detail(part, position, item)
+    for position, model in enumerate(document.models):
+        yield detail("models", position, model, experiment.key(model["id"]))

@@ -48,12 +48,17 @@ def document(db: Connection, file_format: str, recipe: str | None) -> dict[str, 
     Raises:
         InterchangeError: there are no models, no recipe of that name, or several and none was named.
     """
-    name = _recipe(db, recipe)
+    name = recipe_of(db, recipe)
     run = db.execute(_IMPORT, {"recipe": name, "format": file_format}).fetchall()
     return _verbatim(db, run[0][0]) if run else _document(db, name)
 
 
-def _recipe(db: Connection, name: str | None) -> str:
+def recipe_of(db: Connection, name: str | None) -> str:
+    """Return the recipe whose models are to be written.
+
+    Raises:
+        InterchangeError: there are no models, no recipe of that name, or several and none was named.
+    """
     names = [name for (name,) in db.execute("SELECT DISTINCT unnest(recipes) FROM models ORDER BY ALL").fetchall()]
     if not names:
         raise InterchangeError("The results hold no models yet: nothing to export.")

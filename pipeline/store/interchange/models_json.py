@@ -12,13 +12,13 @@ from typing import Any
 
 from ops.core.registry import nearest
 from pipeline.core.keys import digest
-from pipeline.store.interchange.errors import InterchangeError, refuse
+from pipeline.store.interchange.errors import refuse
+from pipeline.store.interchange.json_document import read_document
+from pipeline.store.interchange.parents import cycles
 
 Item = Mapping[str, Any]
 PARTS = ("operations", "metrics", "models")
 _LARGEST = int(sys.float_info.max)
-_DIGITS = 400
-"""Whole numbers with more are too large too, and Python refuses to read the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,46 +73,11 @@ def parse_models(path: Path) -> Document:
     Raises:
         InterchangeError: with everything that is wrong.
     """
-    raw = _load(path)
+    raw = read_document(path)
     problems = list(_problems(raw))
     if problems:
         raise refuse(path, problems)
     return Document(raw)
-
-
-def _load(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InterchangeError(f"There is no file {path}.") from None
-    except OSError as error:
-        raise InterchangeError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise refuse(path, [f"it is not UTF-8 text (byte {error.start})"]) from None
-    try:
-        return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
-    except json.JSONDecodeError as error:
-        raise refuse(path, [f"it is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"]) from None
-    except _RepeatedNameError as error:
-        raise refuse(path, [f"an object has the name '{error}' twice"]) from None
-    except RecursionError:
-        raise refuse(path, ["it is nested too deeply"]) from None
-
-
-def _whole(digits: str) -> int:
-    return int(digits[:_DIGITS])
-
-
-class _RepeatedNameError(ValueError):
-    """JSON readers keep the last of two equal names: one of the values would be lost in silence."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping = dict(pairs)
-    if len(mapping) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _RepeatedNameError(next(name for name in names if names.count(name) > 1))
-    return mapping
 
 
 def _problems(raw: Any) -> Iterator[str]:
@@ -248,22 +213,7 @@ def _tree(models: list[Item]) -> Iterator[str]:
         base = model.get("base")
         if base is not None and base not in bases:
             yield f"{_place('models', position, model)}: base '{base}' is not in the file.{nearest(base, bases)}"
-    yield from _cycles(bases)
-
-
-def _cycles(bases: Mapping[str, str | None]) -> Iterator[str]:
-    """Each cycle once. A model is walked through at most once."""
-    done: set[str] = set()
-    for start in bases:
-        walk: dict[str, None] = {}
-        at: str | None = start
-        while at is not None and at in bases and at not in done and at not in walk:
-            walk[at] = None
-            at = bases[at]
-        if at is not None and at in walk:
-            cycle = list(walk)[list(walk).index(at) :]
-            yield f"models form a cycle: {' -> '.join([*cycle, at])}"
-        done.update(walk)
+    yield from cycles(bases)
 
 
 def _place(part: str, position: int, item: Item) -> str:

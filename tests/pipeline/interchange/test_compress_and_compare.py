@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.store.errors import StoreError
-from pipeline.store.interchange.compress_and_compare import Imported, import_file, read, write
+from pipeline.store.interchange.compress_and_compare import import_file, read, write
 from pipeline.store.interchange.errors import InterchangeError
+from pipeline.store.interchange.foreign import Imported
 from pipeline.store.reader import open_results
 from pipeline.store.records.run_records import Measurement, Metric, Model
 from pipeline.store.writer import Store
