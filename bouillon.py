@@ -9,6 +9,20 @@
 Everything here is stable: it changes only with a new major version, and says so in CHANGELOG.md.
 """
 
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent
+for _name in ("ops", "pipeline", "viewer"):  # generic names: a package of somebody else's may have one of them
+    _spec = importlib.util.find_spec(_name)
+    if _spec is None or _spec.origin is None or Path(_spec.origin).resolve().parents[1] != _ROOT:
+        _place = "nowhere" if _spec is None else str(_spec.origin or list(_spec.submodule_search_locations or ()))
+        raise ImportError(
+            f"Bouillon's own package '{_name}' lies in {_ROOT}, but Python finds {_place}: another package has that name. "
+            "Install Bouillon into an environment of its own, for instance with pipx"
+        )
+
 from pipeline.cli.library import RunRecipe as Recipe
 from pipeline.cli.library import plan
 from pipeline.cli.library import run_recipe as run
@@ -34,3 +48,10 @@ __all__ = [
     "plan",
     "run",
 ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, as `python -m pipeline` does, and exit."""
+    from pipeline.cli.main import main as run_command_line
+
+    run_command_line(arguments)

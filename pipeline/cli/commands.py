@@ -46,11 +46,8 @@ def run_command(arguments: list[str]) -> int:
     """
     parser = _Parser(prog="python -m pipeline", allow_abbrev=False)
     subparsers = parser.add_subparsers(required=True)
-    for name, text, act, add_options in COMMANDS:
-        command = subparsers.add_parser(name, help=text, description=text)
-        command.set_defaults(act=act)
-        command.add_argument("--results", type=Path, default=Path("results.duckdb"), help="default: results.duckdb")
-        add_options(command)
+    for command in COMMANDS:
+        _fill(subparsers.add_parser(command.name, help=command.text, description=command.text), command)
     selection = parser.parse_args(arguments)
     perform: Callable[[argparse.Namespace], str | tuple[str, int]] = selection.act
     result = perform(selection)
@@ -58,6 +55,19 @@ def run_command(arguments: list[str]) -> int:
     if text:
         sys.stdout.write(text + "\n")
     return status
+
+
+def _fill(parser: argparse.ArgumentParser, command: _Command) -> None:
+    parser.set_defaults(act=command.act)
+    parser.add_argument("--results", type=Path, default=Path("results.duckdb"), help="default: results.duckdb")
+    command.add_options(parser)
+
+
+def _options_of(command: _Command) -> list[str]:
+    """Its options, as they are typed."""
+    parser = _Parser()
+    _fill(parser, command)
+    return sorted(word for action in parser._actions for word in action.option_strings if word.startswith("--"))
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:
@@ -90,6 +100,18 @@ def _add_dataset(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--allow", action="store_true", help="let it be shown beside results of somebody else's; asked once"
     )
+
+
+def _add_shell(command: argparse.ArgumentParser) -> None:
+    from pipeline.cli.completion import SHELLS
+
+    command.add_argument("shell", choices=SHELLS)
+
+
+def _add_page(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--address", default="127.0.0.1", help="who may see the page; default: this machine alone")
+    command.add_argument("--port", type=int, default=5006, help="default: 5006")
+    command.add_argument("--show", action="store_true", help="open it in a browser")
 
 
 def _add_part(command: argparse.ArgumentParser) -> None:
@@ -245,6 +267,37 @@ def _mcp(options: argparse.Namespace) -> str:
     return ""
 
 
+def _completion(options: argparse.Namespace) -> str:
+    from pipeline.cli.completion import completion_script
+    from pipeline.cli.configuration.compose import entry_names, recipe_names
+
+    entries = {"recipe": recipe_names(), **entry_names()}
+    del entries["target"]
+    return completion_script(options.shell, {command.name: _options_of(command) for command in COMMANDS}, entries)
+
+
+def _view(options: argparse.Namespace) -> tuple[str, int]:
+    import os
+    import subprocess
+    from importlib.util import find_spec
+
+    viewer = find_spec("viewer")
+    assert viewer is not None
+    assert viewer.origin is not None
+    words = [
+        "panel",
+        "serve",
+        str(Path(viewer.origin).parent),
+        "--address",
+        options.address,
+        "--port",
+        str(options.port),
+    ]
+    settings = {**os.environ, "BOUILLON_RESULTS": str(options.results.resolve())}
+    server = [sys.executable, "-m", *words, *(["--show"] if options.show else [])]
+    return "", subprocess.run(server, check=False, env=settings).returncode
+
+
 def _show(options: argparse.Namespace) -> str:
     from pipeline.cli.show_instances import allow_known, answer, open_known
 
@@ -281,7 +334,9 @@ COMMANDS = (
         _gate,
         _add_gate,
     ),
+    _Command("view", "serve the page of the results: scatterplot, model map, comparisons", _view, _add_page),
     _Command("schema", "print the JSON schema of recipes, for editors and other programs", _schema, _add_part),
+    _Command("completion", "print a script by which a shell completes the command `bouillon`", _completion, _add_shell),
     _Command("mcp", "serve an assistant over standard input and output (Model Context Protocol)", _mcp, _add_limits),
     _Command("show", "print instances of a data set as JSON, one for each id on standard input", _show, _add_dataset),
 )

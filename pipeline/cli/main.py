@@ -48,6 +48,7 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline gate CANDIDATE REFERENCE --fail-if "accuracy drop > 0.5pt"
                                                            may a model take the place of another?
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
+  python -m pipeline view                                  serve the page of the results
   python -m pipeline schema                                print the JSON schema of recipes, for editors
   python -m pipeline mcp                                   serve an assistant over standard input and output
 

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
     from pipeline.sweep.prepare import Entries
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
+_PACKAGE = Path(__file__).resolve().parents[2]
+CONF = next(folder for folder in (_PACKAGE.parent / "conf", _PACKAGE / "conf") if (folder / "config.yaml").is_file())
+"""Of a checkout, or of an installed wheel."""
 _CALLS = 3_000
 _GROUPS = ("model", "dataset", "executor", "bench")
 """Folders of conf/ of which a run uses one entry."""
