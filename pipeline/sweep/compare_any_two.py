@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from ops.core.operation import Format
 from pipeline.core.artifacts import ArtifactStore, DamagedArtifactError
 from pipeline.core.keys import Key
@@ -27,7 +25,8 @@ from pipeline.stages.layer_sources import Sources, open_side
 from pipeline.stages.tensor_stats import LAYERS
 from pipeline.store.documents import json_mapping
 from pipeline.store.errors import StoreError
-from pipeline.store.reader import open_results
+from pipeline.store.queries.model_pair import find_model
+from pipeline.store.reader import Connection, open_results
 from pipeline.store.records.run_records import Change, Model, Record
 from pipeline.store.writer import Store
 
@@ -56,7 +55,7 @@ def compare_models(
     """
     with open_results(results) as db:
         models = _Models(db)
-        first, second = models.find(model), models.find(reference)
+        first, second = (Key(find_model(db, text).key) for text in (model, reference))
         artifacts = ArtifactStore(_workspace(db, results, workspace) / "artifacts")
         evidence = _evidence_in(artifacts)
         try:
@@ -86,7 +85,7 @@ class _Row:
 class _Models:
     """The models of some results, and where each one's evidence would be."""
 
-    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, db: Connection) -> None:
         query = (
             "SELECT model_key, parent_key, root_key, format, name, title, recipe, op, op_version, kind, params, "
             "reference_keys, notes FROM models"
@@ -94,14 +93,6 @@ class _Models:
         self._rows = {Key(row[0]): _row(row) for row in db.execute(query).fetchall()}
         data = db.execute("SELECT model_key, any_value(dataset_key) FROM prediction_set GROUP BY model_key").fetchall()
         self._data = {Key(model): dataset for model, dataset in data}
-
-    def find(self, text: str) -> Key:
-        """Return the one model that is called so, or whose key begins so."""
-        matches = [key for key, row in self._rows.items() if text in (row.record.name, key)]
-        matches = matches or [key for key in self._rows if text and key.startswith(text)]
-        if len(matches) != 1:
-            raise StoreError(f"{'Several models are' if matches else 'No model is'} called '{text}' in these results")
-        return matches[0]
 
     def sources(self, key: Key, evidence: Mapping[tuple[str, str], Key]) -> Sources:
         """Return the keys of a model's artifacts; `evidence` is what there is of (kind, model)."""
@@ -161,7 +152,7 @@ def _row(row: tuple[Any, ...]) -> _Row:
     return _Row(Key(key), Key(parent) if parent else None, Key(root), form, record)
 
 
-def _workspace(db: duckdb.DuckDBPyConnection, results: Path, own: Path | None) -> Path:
+def _workspace(db: Connection, results: Path, own: Path | None) -> Path:
     """The folder of the newest run; a relative one is looked for beside the results, then from here."""
     if own is not None:
         return own

@@ -54,6 +54,8 @@ def test_unknown_and_deleted_models_give_a_sentence(study):
     results, bench, key = study
     with pytest.raises(StoreError, match="No model is called 'nobody' in these results"):
         compare_models(results, "nobody", "base")
+    with pytest.raises(StoreError, match=r"No model is called 'shard' in these results\. Did you mean 'shared'"):
+        compare_models(results, "shard", "base")
     bench.artifacts.remove(key["shared"])
     with pytest.raises(LayerError, match="The model's files are gone"):
         compare_models(results, "shared", "base")
