@@ -1,5 +1,6 @@
 """A store that somebody else made is data: whatever it holds, opening it runs nothing and reads nothing else."""
 
+import html
 import shutil
 from dataclasses import replace
 
@@ -11,6 +12,9 @@ from pipeline.store.errors import ForeignFileError, StoreError
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import GROUND, RUN, measurement, model, step
+from viewer.overview.startup import startup_page
+from viewer.results.queries import load_snapshot
+from viewer.results.results import load_results
 
 SECRET = "the content of another file"
 
@@ -175,6 +179,26 @@ def test_json_of_another_kind_is_told_in_one_line_by_the_commands(results, capsy
     assert capsys.readouterr().err == (
         f"error: The results hold {shown} in the place of a mapping: no store of this program does. Name another file.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("model", "params", "[]"), ("model", "notes", "5"), ("device", "description", '"x"'), ("step", "params", "null")],
+)
+def test_json_of_another_kind_is_one_sentence_on_the_viewers_page(results, table, column, value):
+    store = Store(results)
+    store.write([measurement("base", "latency", 1.0, device="laptop"), step("lost", outcome="failed", error="no")])
+    store.publish()
+    store.close()
+    assert len(load_results(results).snapshot.nodes) == 2
+    changed(results, f"UPDATE {table} SET {column} = '{value}'")
+    sentence = (
+        f"The results hold {value!r} in the place of a mapping: no store of this program does. Name another file."
+    )
+    with pytest.raises(ForeignFileError) as told:
+        load_snapshot(results)
+    assert str(told.value) == sentence
+    assert sentence in html.unescape(startup_page(results, told.value))
 
 
 def test_a_past_run_of_another_kind_is_told_in_one_line(results):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,7 +44,6 @@ class Sheet:
     dataset_key: str
     dataset: str
     task: str
-    entry: Mapping[str, Any]
     classes: tuple[str, ...]
     target: str
     split: str
@@ -227,7 +225,7 @@ def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet 
     """
     db = open_results(path)
     query = """
-        SELECT s.target, s.dataset_key, s.split, s.instance_set, t.size, d.name, d.task, d.classes, d.entry,
+        SELECT s.target, s.dataset_key, s.split, s.instance_set, t.size, d.name, d.task, d.classes,
                list(s.model_key ORDER BY s.prediction_set), list(s.prediction_set ORDER BY s.prediction_set)
         FROM (
             SELECT * FROM prediction_set
@@ -253,6 +251,5 @@ def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet 
         dataset=row[5],
         task=row[6],
         classes=tuple(row[7]),
-        entry=json.loads(row[8]),
-        sets=dict(zip(row[9], row[10], strict=True)),
+        sets=dict(zip(row[8], row[9], strict=True)),
     )

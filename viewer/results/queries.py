@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,6 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from pipeline.store.documents import json_mapping
 from pipeline.store.reader import StoreError, open_results, snapshot_id
 from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.results.lineage import Node, StepOutcome
@@ -208,9 +208,9 @@ def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:
             title=title,
             op=op,
             kind=kind,
-            params=json.loads(params),
+            params=json_mapping(params),
             order=float(order),
-            notes={"recipe": recipe, **seeds.get(key, {}), **json.loads(notes)},
+            notes={"recipe": recipe, **seeds.get(key, {}), **json_mapping(notes)},
         )
         for order, (key, parent, name, title, op, kind, params, notes, recipe) in enumerate(rows)
     ]
@@ -241,7 +241,7 @@ def _steps_without_model(db: duckdb.DuckDBPyConnection, model_keys: set[str]) ->
             name=path,
             op=op,
             kind=kind,
-            params=json.loads(params),
+            params=json_mapping(params),
             outcome=StepOutcome(outcome),
             reason=error,
             order=float(len(model_keys) + order),
@@ -341,7 +341,7 @@ def identity_of(context: Setting) -> tuple[str, str, str]:
 
 
 def _device_text(device: str, description: str | None) -> str:
-    fields = json.loads(description) if description else {}
+    fields = json_mapping(description) if description else {}
     for name in ("cpu", "processor", "name", "model"):
         if isinstance(fields.get(name), str):
             return str(fields[name])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,6 +11,7 @@ from typing import Any
 from pipeline.core.errors import blame
 from pipeline.core.statistics import normal_interval
 from pipeline.measure.lints.api import LINTS, Measured, Subject, SubjectSpeedup, SubjectTiming
+from pipeline.store.documents import json_mapping
 from pipeline.store.records.run_records import Lint
 
 Rows = Sequence[Mapping[str, Any]]
@@ -153,5 +153,5 @@ def _differences(rows: Rows) -> dict[tuple[str, str], dict[tuple[str, str], Meas
 
 
 def _mapping(document: Any) -> Mapping[str, Any]:
-    loaded: Mapping[str, Any] = json.loads(document) if isinstance(document, str) else document
-    return loaded
+    mapping: Mapping[str, Any] = json_mapping(document) if isinstance(document, str) else document
+    return mapping

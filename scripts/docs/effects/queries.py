@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from pipeline.core.metric_kinds import MetricRole
 from pipeline.measure.metrics.size import file_bytes
+from pipeline.store.documents import json_mapping
 from pipeline.store.reader import Connection, open_results
 
 _MODELS = """
@@ -83,7 +83,7 @@ def _read(db: Connection, target: str) -> list[Measured]:
             parent,
             root,
             op,
-            json.loads(params),
+            json_mapping(params),
             *scores[key],
             sizes.get(key),
             speeds.get(key),
