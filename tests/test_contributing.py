@@ -76,8 +76,14 @@ def test_a_stage_of_ones_own_makes_its_evidence_of_every_model_and_fills_its_own
     assert place.sql("SELECT path, outcome FROM steps WHERE job = 'zeros' ORDER BY path") == [
         (name, "done") for name, *_ in rows
     ]
-    comments = "SELECT comment FROM duckdb_columns() WHERE table_name = 'zeros' AND comment IS NOT NULL ORDER BY 1"
-    assert place.sql(comments) == [("How many weights are zero.",), ("How many weights there are.",), ("The model.",)]
+    comments = "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'zeros' ORDER BY column_index"
+    assert place.sql(comments) == [
+        ("fact", "Digest of the row, so that what is written twice is stored once."),
+        ("model_key", "The model."),
+        ("zeros", "How many weights are zero."),
+        ("weights", "How many weights there are."),
+        ("recorded_at", "When the row entered the store, UTC; views show the newest of several."),
+    ]
 
     code, _, err = place.run(*words)
     assert code == 0, err

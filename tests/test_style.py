@@ -58,7 +58,7 @@ HOMONYMS = {
     "speedup": (
         "pipeline/delivery/",
         "pipeline/measure/lints/",
-        "pipeline/store/write/table_map.py",
+        "pipeline/store/records/timing_records.py",
     ),  # a row of the view `speedups`
     "agreement": ("viewer/behaviours/",),  # of two models on the instances chosen
     "f1": ("viewer/behaviours/",),  # a measure of answers

@@ -66,19 +66,20 @@ class StoreFiles:
         finally:
             self._lock.release()
 
-    def open_working(self) -> None:
+    def open_working(self) -> bool:
         """Make the working file if it is missing: from the published results if there are any, else a new one.
 
-        A damaged one is set aside first, unless the results cannot be read either.
+        A damaged one is set aside first, unless the results cannot be read either. Returns whether the file is a new and
+        empty store, which has this program's schema.
         """
         damage = self._damage()
         if self.working.exists() and not damage:
-            return
+            return False
         scratch = self.working.with_suffix(".making")
         try:
             for remaining in (scratch, write_ahead_log(scratch)):
                 remaining.unlink(missing_ok=True)
-            self._fill(scratch)
+            new = self._fill(scratch)
             _flush(scratch)
             if damage:
                 self._set_aside(damage)
@@ -88,6 +89,7 @@ class StoreFiles:
             for remaining in (scratch, write_ahead_log(scratch)):
                 remaining.unlink(missing_ok=True)
             raise WriteError(self.explain(error)) from None
+        return new
 
     def _damage(self) -> str:
         """Return the fault in the content of the working file; empty if there is none, or no file."""
@@ -218,15 +220,17 @@ class StoreFiles:
             "results=PATH"
         )
 
-    def _fill(self, scratch: Path) -> None:
+    def _fill(self, scratch: Path) -> bool:
+        """Copy the results; without any, make a new store and return True."""
         try:
             self._look_at_results()
         except (NoResultsError, EmptyResultsError):
             with connect(scratch, threads=1) as db, attached(db, scratch, read_only=False):
                 definition.create(db)
-        else:
-            shutil.copyfile(self.results, scratch)
-            scratch.chmod(stat.S_IMODE(self.results.stat().st_mode) | _OWN)
+            return True
+        shutil.copyfile(self.results, scratch)
+        scratch.chmod(stat.S_IMODE(self.results.stat().st_mode) | _OWN)
+        return False
 
 
 def _keep_permissions(old: Path, new: Path) -> None:

@@ -24,6 +24,7 @@ from pipeline.store.database import Stamp, attached, check_version, connect, rea
 from pipeline.store.documents import json_mapping
 from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteError
 from pipeline.store.publication import StoreFiles
+from pipeline.store.queries.metrics import stored_metrics
 from pipeline.store.records.run_records import Metric, Record
 from pipeline.store.schema import definition, scoreboard
 from pipeline.store.views import settle_views
@@ -40,9 +41,9 @@ class Store:
         self._files.prepare()
         self._db: duckdb.DuckDBPyConnection | None = None
         with self._files.turn():
-            self._files.open_working()
-            with self._attached() as db:
-                settle_views(db, self._files.working)
+            if not self._files.open_working():
+                with self._attached() as db:
+                    settle_views(db, self._files.working)
             self._files.check_published(self._files.published_stamp(), self._files.working_stamp())
 
     def write(self, records: Iterable[Record]) -> int:
@@ -95,8 +96,8 @@ class Store:
 
     def metrics(self) -> dict[str, Metric]:
         """Name -> what the metric means now."""
-        result = self._read("SELECT metric, unit, format, better, is_primary, description, role, pairing FROM metrics")
-        return {row[0]: Metric(*row) for row in result}
+        with self._files.turn(), self._attached() as db:
+            return stored_metrics(db)
 
     def durations(self) -> dict[tuple[str, str], float]:
         """(job, operation) -> median seconds that it took."""

@@ -120,7 +120,7 @@ def _details(document: Document, experiment: ForeignExperiment) -> Iterator[Impo
     """The file, piece by piece."""
 
     def detail(part: str, position: int, content: Any, model_key: str | None = None) -> ImportDetail:
-        return ImportDetail(experiment.run, part, position, json.dumps(content), model_key)
+        return ImportDetail(experiment.run, part, position, json.dumps(content), model_key=model_key)
 
     yield detail("file", 0, document.frame())
     for part, items in (("operations", document.operations), ("metrics", document.metrics)):

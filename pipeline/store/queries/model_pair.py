@@ -11,6 +11,7 @@ import numpy as np
 
 from ops.core.registry import nearest
 from pipeline.store.errors import StoreError
+from pipeline.store.queries.metrics import stored_metrics
 from pipeline.store.reader import Connection, open_results
 from pipeline.store.records.run_records import Metric
 
@@ -191,10 +192,7 @@ class ModelPair:
     # ---- figures
     def metrics(self) -> dict[str, Metric]:
         """Return the metrics of the results by name."""
-        rows = self._db.execute(
-            "SELECT metric, unit, format, better, is_primary, description, role, pairing FROM metrics ORDER BY metric"
-        ).fetchall()
-        return {row[0]: Metric(*row) for row in rows}
+        return stored_metrics(self._db)
 
     def figure(self, metric: str, model: StoredModel) -> Figure | None:
         """Return the newest value of a model under the conditions."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.metric_kinds import MetricRole
+from pipeline.store.queries.metrics import stored_metrics
 from pipeline.store.reader import open_results
 from pipeline.store.records.run_records import Metric
 
@@ -20,17 +21,11 @@ class Score(NamedTuple):
 
 def primary_metrics(results: Path) -> list[Metric]:
     """Return the metrics that are shown first: those of quality, then of cost, and so on; by name within a role."""
-    db = open_results(results)
-    try:
-        rows = db.execute(
-            "SELECT metric, unit, format, better, is_primary, description, role, pairing FROM metrics"
-            " WHERE is_primary ORDER BY metric"
-        ).fetchall()
-    finally:
-        db.close()
+    with open_results(results) as db:
+        primary = [metric for metric in stored_metrics(db).values() if metric.primary]
     places = {role.value: place for place, role in enumerate(MetricRole)}
     # a store of somebody else's may have roles of its own
-    return sorted((Metric(*row) for row in rows), key=lambda metric: places.get(metric.role, len(places)))
+    return sorted(primary, key=lambda metric: places.get(metric.role, len(places)))
 
 
 def scores(results: Path, target: str, device: str) -> dict[str, dict[str, Score]]:

@@ -1,4 +1,7 @@
-"""Making the tables and views: the SQL files of this package, in the order of their numbers."""
+"""Making the tables, which their records declare, and the views, which are SQL files in the order of their numbers.
+
+A column of a view that is simply a column of a table has that one's comment; the files comment on the others.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from importlib.resources import files
 import duckdb
 
 from pipeline.store.database import APPLICATION, SCHEMA_VERSION, one
+from pipeline.store.records import run_records, store_records  # noqa: F401 - they declare the tables
+from pipeline.store.records.columns import SETS, TABLES, StoredTable, sql_text
 from pipeline.store.schema import scoreboard
+from pipeline.store.schema.origins import view_origins
 
 _COMMENT_LINE = re.compile(r"^--.*$", re.MULTILINE)
 _END = re.compile(r";\s*$", re.MULTILINE)
-_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
+_VIEW = re.compile(r"CREATE OR REPLACE VIEW (\w+) AS\s(.*)", re.DOTALL)
 
 
 @cache
@@ -27,22 +33,33 @@ def scripts() -> tuple[str, ...]:
 
 
 @cache
+def declarations() -> dict[str, StoredTable]:
+    """Name of every table of the schema -> its declaration. Tables of people's own stages are no part of it."""
+    tables = [table for table in TABLES.values() if not table.own]
+    return {table.name: table for table in (*tables, *(table for pair in SETS.values() for table in pair))}
+
+
 def tables() -> dict[str, str]:
     """Name of every table -> the statement that makes it."""
-    return {match[1]: statement for statement in _statements() if (match := _TABLE.match(statement))}
+    return {name: table.creation for name, table in declarations().items()}
 
 
 @cache
 def names() -> frozenset[str]:
     """Names of all tables and views."""
-    pattern = re.compile(r"CREATE (?:TABLE IF NOT EXISTS|OR REPLACE VIEW) (\w+)")
-    return frozenset(match[1] for statement in _statements() if (match := pattern.match(statement))) | {"scoreboard"}
+    return frozenset(declarations()) | frozenset(_queries()) | {"scoreboard"}
 
 
 @cache
 def views() -> tuple[str, ...]:
     """The statements that make the views, but for `scoreboard`, in an order in which they can be made."""
     return tuple(statement for statement in _statements() if statement.startswith("CREATE OR REPLACE VIEW "))
+
+
+@cache
+def _queries() -> dict[str, str]:
+    matches = [_VIEW.fullmatch(statement) for statement in views()]
+    return {match[1]: match[2] for match in matches if match}
 
 
 @cache
@@ -53,8 +70,9 @@ def _statements() -> tuple[str, ...]:
 
 @cache
 def schema_fingerprint() -> str:
-    """Digest of the SQL files: where it differs from a store's, tables were added or views changed."""
-    return hashlib.sha256("\n".join(scripts()).encode()).hexdigest()
+    """Digest of all that makes the schema: where it differs from a store's, tables were added, or views or comments changed."""
+    comments = [statement for table in declarations().values() for statement in table.comments]
+    return hashlib.sha256("\n".join((*tables().values(), *comments, *scripts())).encode()).hexdigest()
 
 
 def create(db: duckdb.DuckDBPyConnection) -> None:
@@ -97,5 +115,23 @@ def count_revision(db: duckdb.DuckDBPyConnection) -> None:
 
 
 def _apply(db: duckdb.DuckDBPyConnection) -> None:
-    for script in scripts():
+    for script in (*tables().values(), *scripts(), "; ".join(_comments(db))):
         db.execute(script)
+
+
+def _comments(db: duckdb.DuckDBPyConnection) -> list[str]:
+    """The statements that give the views' columns the comments of the tables' columns that they are."""
+    columns = {name: [column.name for column in table.columns] for name, table in declarations().items()}
+    meaning = {
+        (name, column.name): column.comment for name, table in declarations().items() for column in table.columns
+    }
+    try:
+        views = view_origins(db, columns, _queries())
+    except LookupError:  # a newer DuckDB: a store without these comments is better than none
+        return []
+    return [
+        f"COMMENT ON COLUMN {view}.{column} IS {sql_text(meaning[origin])}"
+        for view, origins in views.items()
+        for column, origin in origins.items()
+        if origin is not None
+    ]

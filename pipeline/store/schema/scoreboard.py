@@ -12,19 +12,18 @@ from typing import NamedTuple
 import duckdb
 
 from pipeline.store.database import one
+from pipeline.store.records.columns import column_comment, sql_name, sql_text
+from pipeline.store.records.run_records import DatasetInfo, Model
 
 _NAMELESS = "unnamed"
 _FIXED = {
-    "model_key": "The model.",
-    "model": "Its name.",
-    "recipe": "The recipe that made it first.",
-    "op": "The operation that made it.",
-    "kind": "Kind of that operation.",
-    "depth": "Steps from the root.",
+    "model_key": column_comment(Model, "model_key"),
+    "model": column_comment(Model, "name"),
+    **{name: column_comment(Model, name) for name in ("recipe", "op", "kind", "depth")},
     "target": "The runtime; NULL if the row holds only numbers that need none.",
     "device": "The machine that the device-bound numbers were measured on; NULL if the row holds none.",
     "dataset_key": "Fingerprint of the data set; NULL if the row holds only numbers that need none.",
-    "dataset": "Name of the data set.",
+    "dataset": column_comment(DatasetInfo, "name"),
 }
 _VIEW = """\
 CREATE OR REPLACE VIEW scoreboard AS
@@ -103,7 +102,7 @@ def column_name(metric: str, in_use: Iterable[str]) -> str:
 def definition(columns: Sequence[Column]) -> str:
     """The statement that makes the view."""
     selected = "".join(
-        f",\n       max(newest.value) FILTER (newest.metric = {_text(c.metric)} AND NOT isnan(newest.value)) AS {_name(c.name)}"
+        f",\n       max(newest.value) FILTER (newest.metric = {sql_text(c.metric)} AND NOT isnan(newest.value)) AS {sql_name(c.name)}"
         for c in columns
     )
     return _VIEW.format(columns=selected)
@@ -114,8 +113,11 @@ def statements(columns: Sequence[Column]) -> list[str]:
     comments = {**_FIXED, **{c.name: c.comment for c in columns}}
     return [
         definition(columns),
-        f"COMMENT ON VIEW scoreboard IS {_text(COMMENT)}",
-        *(f"COMMENT ON COLUMN scoreboard.{_name(name)} IS {_text(comment)}" for name, comment in comments.items()),
+        f"COMMENT ON VIEW scoreboard IS {sql_text(COMMENT)}",
+        *(
+            f"COMMENT ON COLUMN scoreboard.{sql_name(name)} IS {sql_text(comment)}"
+            for name, comment in comments.items()
+        ),
     ]
 
 
@@ -144,11 +146,3 @@ def _comment(metric: str, unit: str, better: str, description: str) -> str:
         filter(None, [f"in {unit}" if unit else "", "" if better == "neither" else f"{better} is better"])
     )
     return f"{description or metric}{f' ({facts})' if facts else ''}"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

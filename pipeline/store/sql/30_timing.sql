@@ -1,91 +1,5 @@
 -- How fast models run: every single run of every measuring process, what was compared, and what was found odd.
 
-CREATE TABLE IF NOT EXISTS timing_process (
-    fact UUID PRIMARY KEY,
-    evidence_key VARCHAR NOT NULL,
-    preset VARCHAR NOT NULL,
-    model_key VARCHAR NOT NULL,
-    target VARCHAR NOT NULL,
-    device VARCHAR NOT NULL,
-    scenario VARCHAR NOT NULL,
-    batch_size INTEGER NOT NULL,
-    threads INTEGER NOT NULL,
-    role VARCHAR NOT NULL CHECK (role IN ('model', 'reference', 'twin')),
-    group_number INTEGER NOT NULL,
-    launch INTEGER NOT NULL,
-    process INTEGER NOT NULL,
-    wall_seconds DOUBLE[] NOT NULL,
-    cpu_seconds DOUBLE[] NOT NULL,
-    rounds INTEGER[] NOT NULL,
-    kept BOOLEAN[] NOT NULL,
-    load_seconds DOUBLE NOT NULL,
-    first_run_seconds DOUBLE NOT NULL,
-    peak_bytes BIGINT,
-    joules DOUBLE,
-    valid BOOLEAN NOT NULL,
-    warmed_up BOOLEAN NOT NULL,
-    contended BOOLEAN NOT NULL,
-    foreign_cores DOUBLE NOT NULL,
-    drifted BOOLEAN NOT NULL,
-    drift DOUBLE NOT NULL,
-    conditions JSON NOT NULL,
-    measured_at TIMESTAMP NOT NULL,
-    recorded_at TIMESTAMP NOT NULL
-);
-
-CREATE TABLE IF NOT EXISTS timing_failure (
-    fact UUID PRIMARY KEY,
-    evidence_key VARCHAR NOT NULL,
-    preset VARCHAR NOT NULL,
-    model_key VARCHAR NOT NULL,
-    target VARCHAR NOT NULL,
-    device VARCHAR NOT NULL,
-    scenario VARCHAR NOT NULL,
-    batch_size INTEGER NOT NULL,
-    threads INTEGER NOT NULL,
-    error VARCHAR NOT NULL,
-    measured_at TIMESTAMP NOT NULL,
-    recorded_at TIMESTAMP NOT NULL
-);
-
-CREATE TABLE IF NOT EXISTS speedup (
-    fact UUID PRIMARY KEY,
-    evidence_key VARCHAR NOT NULL,
-    model_key VARCHAR NOT NULL,
-    against_key VARCHAR NOT NULL,
-    relation VARCHAR NOT NULL CHECK (relation IN ('base', 'parent', 'itself')),
-    target VARCHAR NOT NULL,
-    device VARCHAR NOT NULL,
-    scenario VARCHAR NOT NULL,
-    batch_size INTEGER NOT NULL,
-    threads INTEGER NOT NULL,
-    clock VARCHAR NOT NULL CHECK (clock IN ('cpu', 'wall')),
-    ratio DOUBLE NOT NULL,
-    low DOUBLE,
-    high DOUBLE,
-    verdict VARCHAR NOT NULL CHECK (verdict IN ('faster', 'slower', 'no difference', 'unknown')),
-    rounds INTEGER NOT NULL,
-    noise DOUBLE NOT NULL,
-    contended BOOLEAN NOT NULL,
-    process INTEGER NOT NULL,
-    measured_at TIMESTAMP NOT NULL,
-    recorded_at TIMESTAMP NOT NULL
-);
-
--- A row without a lint says that the model was checked and nothing found: it takes back what was found before.
-CREATE TABLE IF NOT EXISTS lint (
-    fact UUID PRIMARY KEY,
-    model_key VARCHAR NOT NULL,
-    lint VARCHAR NOT NULL,
-    target VARCHAR NOT NULL,
-    message VARCHAR NOT NULL,
-    advice VARCHAR NOT NULL,
-    evidence JSON NOT NULL,
-    run_id VARCHAR NOT NULL,
-    found_at TIMESTAMP NOT NULL,
-    recorded_at TIMESTAMP NOT NULL
-);
-
 CREATE OR REPLACE VIEW timing_runs AS
 SELECT t.evidence_key, t.model_key, model.name AS model, t.target, t.device, t.scenario, t.batch_size, t.threads, t.role,
        t.group_number, t.launch, t.process, sample.position, t.rounds[sample.position + 1] AS round,
@@ -94,24 +8,11 @@ SELECT t.evidence_key, t.model_key, model.name AS model, t.target, t.device, t.s
 FROM timing_process t
 JOIN model USING (model_key), unnest(range(len(t.wall_seconds))) AS sample(position);
 COMMENT ON VIEW timing_runs IS 'Every single timed run of every session: the raw samples behind timings and speedups.';
-COMMENT ON COLUMN timing_runs.evidence_key IS 'The session, as in measurements, timings and speedups.';
-COMMENT ON COLUMN timing_runs.model_key IS 'The model.';
-COMMENT ON COLUMN timing_runs.model IS 'Its name.';
-COMMENT ON COLUMN timing_runs.target IS 'The runtime.';
-COMMENT ON COLUMN timing_runs.device IS 'The machine.';
-COMMENT ON COLUMN timing_runs.scenario IS 'single_stream (one instance after the other) or offline (batches).';
-COMMENT ON COLUMN timing_runs.batch_size IS 'Instances per run.';
-COMMENT ON COLUMN timing_runs.threads IS 'Threads that the runtime was given.';
-COMMENT ON COLUMN timing_runs.role IS 'model; reference (a parent or base measured again beside others); twin (the base against itself).';
-COMMENT ON COLUMN timing_runs.group_number IS 'Processes of one group were alive together and ran in turn.';
-COMMENT ON COLUMN timing_runs.launch IS 'Which of the fresh processes of the same model, where a preset asks for several.';
-COMMENT ON COLUMN timing_runs.process IS 'Number of the process in its group and launch.';
 COMMENT ON COLUMN timing_runs.position IS 'Place of the run in its process, from 0, after warm-up.';
 COMMENT ON COLUMN timing_runs.round IS 'Round of the group: two models are compared round by round.';
 COMMENT ON COLUMN timing_runs.wall_seconds IS 'Wall-clock time of the run.';
 COMMENT ON COLUMN timing_runs.cpu_seconds IS 'CPU time of the run, all threads.';
 COMMENT ON COLUMN timing_runs.kept IS 'False for runs of contended rounds that were set aside.';
-COMMENT ON COLUMN timing_runs.measured_at IS 'Start of the session, UTC.';
 
 CREATE OR REPLACE VIEW timings AS
 WITH marked AS (
@@ -168,13 +69,6 @@ ANTI JOIN marked USING (model_key, target, device, scenario, batch_size, threads
 QUALIFY row_number() OVER (
     PARTITION BY f.model_key, f.target, f.device, f.scenario, f.batch_size, f.threads ORDER BY f.measured_at DESC) = 1;
 COMMENT ON VIEW timings IS 'How fast each model runs per target, device and condition: the newest session that was asked for it, or a rough figure until there is one.';
-COMMENT ON COLUMN timings.model_key IS 'The model.';
-COMMENT ON COLUMN timings.model IS 'Its name.';
-COMMENT ON COLUMN timings.target IS 'The runtime.';
-COMMENT ON COLUMN timings.device IS 'The machine. Figures of two machines do not compare.';
-COMMENT ON COLUMN timings.scenario IS 'single_stream (one instance after the other) or offline (batches).';
-COMMENT ON COLUMN timings.batch_size IS 'Instances per run.';
-COMMENT ON COLUMN timings.threads IS 'Threads that the runtime was given.';
 COMMENT ON COLUMN timings.runs IS 'Timed runs that were kept.';
 COMMENT ON COLUMN timings.p50_ms IS 'Median wall-clock time of a run; NULL with fewer than 11 runs.';
 COMMENT ON COLUMN timings.p90_ms IS '90th percentile of the wall-clock time; NULL with fewer than 64 runs.';
@@ -193,11 +87,6 @@ COMMENT ON COLUMN timings.contended IS 'True if others used the machine meanwhil
 COMMENT ON COLUMN timings.drifted IS 'True if the base itself became faster or slower meanwhile.';
 COMMENT ON COLUMN timings.foreign_cores IS 'Cores that others kept busy, on average.';
 COMMENT ON COLUMN timings.processes IS 'Fresh processes that it was measured in.';
-COMMENT ON COLUMN timings.preset IS 'Entry of conf/bench.';
-COMMENT ON COLUMN timings.conditions IS 'JSON: the whole preset, and versions and options of the runtime.';
-COMMENT ON COLUMN timings.evidence_key IS 'The session, as in timing_runs and measurements.';
-COMMENT ON COLUMN timings.measured_at IS 'Start of the session, UTC.';
-COMMENT ON COLUMN timings.error IS 'Why the model could not be timed; the row then holds no figures. NULL otherwise.';
 
 CREATE OR REPLACE VIEW speedups AS
 WITH newest AS (
@@ -213,26 +102,6 @@ FROM newest s
 JOIN model USING (model_key)
 JOIN model against ON against.model_key = s.against_key;
 COMMENT ON VIEW speedups IS 'How many times faster each model is than its base and its parent, with 95 % intervals: the newest session.';
-COMMENT ON COLUMN speedups.model_key IS 'The model.';
-COMMENT ON COLUMN speedups.model IS 'Its name.';
-COMMENT ON COLUMN speedups.relation IS 'base, parent, or itself: the base against a second process of its own, which shows the noise.';
-COMMENT ON COLUMN speedups.against_key IS 'The model that it is compared with.';
-COMMENT ON COLUMN speedups.against IS 'Its name.';
-COMMENT ON COLUMN speedups.target IS 'The runtime of both.';
-COMMENT ON COLUMN speedups.device IS 'The machine.';
-COMMENT ON COLUMN speedups.scenario IS 'single_stream or offline.';
-COMMENT ON COLUMN speedups.batch_size IS 'Instances per run.';
-COMMENT ON COLUMN speedups.threads IS 'Threads that the runtime was given.';
-COMMENT ON COLUMN speedups.clock IS 'cpu or wall: the time that was compared. CPU time hardly feels the neighbours; users feel wall-clock time.';
-COMMENT ON COLUMN speedups.ratio IS 'Time of the other divided by time of the model, above 1: faster. Per round the lower quartiles of the runs are compared.';
-COMMENT ON COLUMN speedups.low IS 'Lower end of the 95 % interval; NULL with fewer than 6 rounds.';
-COMMENT ON COLUMN speedups.high IS 'Upper end of the 95 % interval.';
-COMMENT ON COLUMN speedups.verdict IS 'faster, slower, no difference (the interval holds 1) or unknown (no interval).';
-COMMENT ON COLUMN speedups.rounds IS 'Rounds in which both were measured, one after the other.';
-COMMENT ON COLUMN speedups.noise IS 'What processes of one and the same model differ by (relative standard deviation); it widens the interval.';
-COMMENT ON COLUMN speedups.contended IS 'True if one of the two was contended. A drift of the whole machine cancels: both were timed in each round.';
-COMMENT ON COLUMN speedups.evidence_key IS 'The session, as in timing_runs.';
-COMMENT ON COLUMN speedups.measured_at IS 'Start of the session, UTC.';
 
 CREATE OR REPLACE VIEW lints AS
 WITH newest AS (
@@ -244,12 +113,4 @@ FROM newest l
 JOIN model USING (model_key)
 WHERE l.lint <> '';
 COMMENT ON VIEW lints IS 'What is odd about a model, with the measurement that shows it and what to try: the newest check.';
-COMMENT ON COLUMN lints.model_key IS 'The model.';
-COMMENT ON COLUMN lints.model IS 'Its name.';
-COMMENT ON COLUMN lints.lint IS 'Name of the rule.';
 COMMENT ON COLUMN lints.target IS 'The runtime, for rules about one.';
-COMMENT ON COLUMN lints.message IS 'What was found, with the figures.';
-COMMENT ON COLUMN lints.advice IS 'What to try.';
-COMMENT ON COLUMN lints.evidence IS 'JSON: the measurements that the rule looked at.';
-COMMENT ON COLUMN lints.run_id IS 'The run that checked.';
-COMMENT ON COLUMN lints.found_at IS 'When, UTC.';

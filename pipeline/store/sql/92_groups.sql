@@ -13,13 +13,7 @@ SELECT model_key, model, target, dataset_key, dataset, split, class, instances, 
        least(1, (hits + 1.9207 + 1.96 * sqrt(hits * (instances - hits) / instances + 0.9604)) / (instances + 3.8415)) AS high
 FROM counted;
 COMMENT ON VIEW class_accuracy IS 'Accuracy of each model on the instances of each class.';
-COMMENT ON COLUMN class_accuracy.model_key IS 'The model.';
-COMMENT ON COLUMN class_accuracy.model IS 'Its name.';
 COMMENT ON COLUMN class_accuracy.target IS 'The runtime that ran the model.';
-COMMENT ON COLUMN class_accuracy.dataset_key IS 'Fingerprint of the data set.';
-COMMENT ON COLUMN class_accuracy.dataset IS 'Name of the data set.';
-COMMENT ON COLUMN class_accuracy.split IS 'evaluation, unless stated otherwise.';
-COMMENT ON COLUMN class_accuracy.class IS 'The label.';
 COMMENT ON COLUMN class_accuracy.instances IS 'Instances with that label.';
 COMMENT ON COLUMN class_accuracy.accuracy IS 'Share of them that the model gets right.';
 COMMENT ON COLUMN class_accuracy.low IS 'Lower end of the 95 % interval (Wilson).';
@@ -43,12 +37,7 @@ SELECT model_key, model, target, dataset_key, dataset, split, attribute, value, 
        least(1, (hits + 1.9207 + 1.96 * sqrt(hits * (instances - hits) / instances + 0.9604)) / (instances + 3.8415)) AS high
 FROM counted;
 COMMENT ON VIEW group_accuracy IS 'Accuracy of each model on the instances of each attribute group.';
-COMMENT ON COLUMN group_accuracy.model_key IS 'The model.';
-COMMENT ON COLUMN group_accuracy.model IS 'Its name.';
 COMMENT ON COLUMN group_accuracy.target IS 'The runtime that ran the model.';
-COMMENT ON COLUMN group_accuracy.dataset_key IS 'Fingerprint of the data set.';
-COMMENT ON COLUMN group_accuracy.dataset IS 'Name of the data set.';
-COMMENT ON COLUMN group_accuracy.split IS 'evaluation, unless stated otherwise.';
 COMMENT ON COLUMN group_accuracy.attribute IS 'Name of the attribute.';
 COMMENT ON COLUMN group_accuracy.value IS 'Its value: with the attribute it names the group.';
 COMMENT ON COLUMN group_accuracy.instances IS 'Instances of the group.';

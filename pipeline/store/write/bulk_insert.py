@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
+from pipeline.store.records.columns import SETS
 from pipeline.store.records.run_records import Instances, InstanceValues, PredictionSet
-from pipeline.store.write.table_map import record_digest
+from pipeline.store.write.rows import record_digest
 
-_VALUE_SET = ("model_key", "target", "device", "dataset_key", "metric", "evidence_key")
 _MILLI = 1000
 _FLOOR = -32767
 _SLICE = 16_000_000
@@ -42,86 +42,69 @@ def _append(db: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, Any
 
 def insert_instances(db: duckdb.DuckDBPyConnection, record: Instances) -> int:
     """Append the instances of a split, unless they are there already. Returns the rows added."""
-    number = _next(db, "instance_set")
-    header = {"dataset_key": record.dataset_key, "split": record.split, "size": len(record.ids)}
-    if not insert(db, "instance_set", {"instance_set": [number], **{name: [value] for name, value in header.items()}}):
+    count, header = len(record.ids), SETS[Instances].header
+    number = _next(db, header.name)
+    row = {**header.values(record), header.name: number, "size": count}
+    if not insert(db, header.name, {name: [value] for name, value in row.items()}):
         return 0
-    return _append(
-        db,
-        "instance",
-        {
-            "instance_set": np.full(len(record.ids), number, np.int32),
-            "position": np.arange(len(record.ids), dtype=np.int32),
-            "instance_id": pa.array(record.ids, pa.string()),
-            "label": pa.array(record.labels, pa.string()),
-            "attributes": _maps(record.attributes, len(record.ids)),
-        },
-    )
+    return _append(db, SETS[Instances].rows.name, _columns(record, number, slice(0, count)))
 
 
 def insert_predictions(db: duckdb.DuckDBPyConnection, record: PredictionSet, recorded_at: datetime) -> int:
     """Append a set of predictions, unless it is there already. Returns the rows added."""
-    instance_set = _instance_set(db, record, record.split, len(record.predicted), "predictions")
-    number = _next(db, "prediction_set")
-    header: dict[str, Any] = {
-        "model_key": record.model_key,
-        "target": record.target,
-        "dataset_key": record.dataset_key,
-        "split": record.split,
+    count, header = len(record.predicted), SETS[PredictionSet].header
+    instance_set = _instance_set(db, record, record.split, count, "predictions")
+    number = _next(db, header.name)
+    row = {
+        **header.values(record),
+        header.name: number,
         "instance_set": instance_set,
         "fact": _fact(record),
-        "prediction_set": number,
         "recorded_at": recorded_at,
     }
-    if not insert(db, "prediction_set", {name: [value] for name, value in header.items()}):
+    if not insert(db, header.name, {name: [value] for name, value in row.items()}):
         return 0
     classes = 0 if record.probabilities is None else record.probabilities.shape[1]
     step = max(1, _SLICE // max(1, classes))
     return sum(
-        _append(db, "prediction", _columns(record, number, slice(start, start + step)))
-        for start in range(0, len(record.predicted), step)
+        _append(db, SETS[PredictionSet].rows.name, _columns(record, number, slice(start, min(start + step, count))))
+        for start in range(0, count, step)
     )
 
 
 def insert_values(db: duckdb.DuckDBPyConnection, records: Sequence[InstanceValues], recorded_at: datetime) -> int:
     """Append values by instance, without the sets that are there already. Returns the rows added."""
+    header, rows = SETS[InstanceValues]
     facts = {_fact_of_values(record): record for record in records}
-    query = "SELECT replace(fact::VARCHAR, '-', '') FROM value_set WHERE fact IN (SELECT unnest(?::UUID[]))"
+    query = f"SELECT replace(fact::VARCHAR, '-', '') FROM {header.name} WHERE fact IN (SELECT unnest(?::UUID[]))"
     for (present,) in db.execute(query, [list(facts)]).fetchall():
         del facts[present]
     if not facts:
         return 0
-    numbers = range(_next(db, "value_set"), _next(db, "value_set") + len(facts))
-    header: dict[str, Any] = {name: [getattr(record, name) for record in facts.values()] for name in _VALUE_SET}
-    header |= {"fact": list(facts), "value_set": pa.array(numbers, pa.int32())}
-    header["instance_set"] = [
+    first = _next(db, header.name)
+    numbers = range(first, first + len(facts))
+    identities = [header.values(record) for record in facts.values()]
+    columns: dict[str, Any] = {name: [each[name] for each in identities] for name in identities[0]}
+    columns |= {"fact": list(facts), header.name: pa.array(numbers, pa.int32())}
+    columns["instance_set"] = [
         _instance_set(db, record, "evaluation", len(record.values), "values") for record in facts.values()
     ]
-    header["recorded_at"] = pa.array([recorded_at] * len(facts))
-    insert(db, "value_set", header)
+    columns["recorded_at"] = pa.array([recorded_at] * len(facts))
+    insert(db, header.name, columns)
     added = 0
-    pending: list[dict[str, np.ndarray]] = []
+    pending: list[dict[str, pa.Array]] = []
     for number, record in zip(numbers, facts.values(), strict=True):
-        pending.append(_value_columns(record, number))
-        if sum(len(columns["value"]) for columns in pending) > _SLICE or number == numbers[-1]:
-            flat = {name: np.concatenate([columns[name] for columns in pending]) for name in pending[0]}
-            # NaN, which no mean in SQL survives, becomes NULL
-            added += _append(db, "instance_value", flat | {"value": pa.array(flat["value"], from_pandas=True)})
+        pending.append(_columns(record, number, slice(0, len(record.values))))
+        if sum(len(part["position"]) for part in pending) > _SLICE or number == numbers[-1]:
+            added += _append(
+                db, rows.name, {name: pa.concat_arrays([part[name] for part in pending]) for name in pending[0]}
+            )
             pending = []
     return added
 
 
-def _value_columns(record: InstanceValues, number: int) -> dict[str, np.ndarray]:
-    count = len(record.values)
-    return {
-        "value_set": np.full(count, number, np.int32),
-        "position": np.arange(count, dtype=np.int32),
-        "value": np.asarray(record.values, np.float32),
-    }
-
-
 def _fact_of_values(record: InstanceValues) -> str:
-    identity = {name: getattr(record, name) for name in _VALUE_SET}
+    identity = SETS[InstanceValues].header.values(record)
     return record_digest({**identity, "values": np.asarray(record.values, np.float32).tobytes()})
 
 
@@ -135,24 +118,52 @@ def milli_log(probabilities: np.ndarray) -> np.ndarray:
     return rounded
 
 
-def _columns(record: PredictionSet, number: int, part: slice) -> dict[str, Any]:
-    predicted = pa.array(record.predicted[part], pa.string())
-    count = len(predicted)
+def _columns(record: Instances | PredictionSet | InstanceValues, number: int, part: slice) -> dict[str, pa.Array]:
+    """The rows of some of a record's instances, as its table's columns.
+
+    Args:
+        record: of many instances.
+        number: of its set.
+        part: the instances.
+    """
+    header, rows = SETS[type(record)]
     columns = {
-        "prediction_set": np.full(count, number, np.int32),
-        "position": np.arange(part.start, part.start + count, dtype=np.int32),
-        "predicted": predicted,
-        "confidence": pa.array(record.confidence[part], pa.float32(), from_pandas=True),  # NaN becomes NULL
-        "label_probability": pa.array(record.label_probability[part], pa.float32(), from_pandas=True),
-        "correct": pa.array(record.correct[part], pa.bool_()),
-        "score": pa.array(record.score[part], pa.float32(), from_pandas=True),
+        header.name: pa.array(np.full(part.stop - part.start, number, np.int32)),
+        "position": pa.array(np.arange(part.start, part.stop, dtype=np.int32)),
     }
-    if record.probabilities is not None:
-        rows = record.probabilities[part]
-        ends = pa.array(np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32))
-        unknown = pa.array(np.isnan(rows).any(axis=1))  # outputs that are not numbers have no probabilities: NULL
-        columns["log_probabilities"] = pa.ListArray.from_arrays(ends, pa.array(milli_log(rows).ravel()), mask=unknown)
+    for column in rows.columns:
+        values = getattr(record, column.field) if column.field else None
+        if values is not None:
+            columns[column.name] = _CONVERSIONS[column.type](values, part)
     return columns
+
+
+def _log_probabilities(probabilities: np.ndarray, part: slice) -> pa.Array:
+    rows = probabilities[part]
+    ends = pa.array(np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32))
+    unknown = pa.array(np.isnan(rows).any(axis=1))  # outputs that are not numbers have no probabilities: NULL
+    return pa.ListArray.from_arrays(ends, pa.array(milli_log(rows).ravel()), mask=unknown)
+
+
+def _maps(attributes: Mapping[str, Sequence[str]], part: slice) -> pa.Array:
+    """One map per instance, out of one column per attribute."""
+    names, count = list(attributes), part.stop - part.start
+    keys = pa.array(names * count, pa.string())
+    rows = zip(*(values[part] for values in attributes.values()), strict=True)
+    values = pa.array([value for row in rows for value in row], pa.string())
+    ends = np.arange(0, len(names) * count + 1, len(names), dtype=np.int32) if names else np.zeros(count + 1, np.int32)
+    return pa.MapArray.from_arrays(ends, keys, values)
+
+
+_CONVERSIONS: dict[str, Callable[[Any, slice], pa.Array]] = {
+    "VARCHAR": lambda values, part: pa.array(values[part], pa.string()),
+    "BOOLEAN": lambda values, part: pa.array(values[part], pa.bool_()),
+    # NaN, which no mean in SQL survives, becomes NULL
+    "FLOAT": lambda values, part: pa.array(np.asarray(values[part], np.float32), from_pandas=True),
+    "SMALLINT[]": _log_probabilities,
+    "MAP(VARCHAR, VARCHAR)": _maps,
+}
+"""Type in SQL -> a field's values of some instances, as Arrow has them."""
 
 
 def _instance_set(
@@ -178,15 +189,6 @@ def _fact(record: PredictionSet) -> str:
     values = {str(at): np.ascontiguousarray(array).tobytes() for at, array in enumerate(arrays)}
     identity = {"model": record.model_key, "target": record.target, "data": record.dataset_key, "split": record.split}
     return record_digest({**identity, **values, "predicted": list(record.predicted)})
-
-
-def _maps(attributes: Mapping[str, Sequence[str]], count: int) -> pa.Array:
-    """One map per instance, out of one column per attribute."""
-    names = list(attributes)
-    keys = pa.array(names * count, pa.string())
-    values = pa.array([value for row in zip(*attributes.values(), strict=True) for value in row], pa.string())
-    ends = np.arange(0, len(names) * count + 1, len(names), dtype=np.int32) if names else np.zeros(count + 1, np.int32)
-    return pa.MapArray.from_arrays(ends, keys, values)
 
 
 def _next(db: duckdb.DuckDBPyConnection, table: str) -> int:

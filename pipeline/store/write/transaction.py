@@ -11,16 +11,19 @@ import pyarrow as pa
 
 from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
+from pipeline.store.queries.metrics import stored_metrics
+from pipeline.store.records.columns import SETS, TABLES, StoredTable, key_columns
 from pipeline.store.records.run_records import Instances, InstanceValues, Metric, Model, PredictionSet, Record, Step
 from pipeline.store.write import bulk_insert
-from pipeline.store.write.table_map import KEY_COLUMN, TABLES, VALUE_SET_REFERS, Row, TableMap, record_digest, row
+from pipeline.store.write.rows import Row, record_digest, row
 
 
 class Incoming:
     """Records of one transaction."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        self._rows: dict[type, dict[str, Row]] = {kind: {} for kind in TABLES}
+        in_order = sorted(TABLES, key=lambda kind: bool(TABLES[kind].refers))  # what others refer to comes before them
+        self._rows: dict[type, dict[str, Row]] = {kind: {} for kind in in_order}
         self._instances: list[Instances] = []
         self._predictions: list[PredictionSet] = []
         self._values: list[InstanceValues] = []
@@ -58,12 +61,12 @@ class Incoming:
             self._rows[type(record)].setdefault(values[table.key], values)
 
 
-def _insert(db: duckdb.DuckDBPyConnection, table: TableMap, rows: dict[str, Row], now: datetime) -> int:
+def _insert(db: duckdb.DuckDBPyConnection, table: StoredTable, rows: dict[str, Row], now: datetime) -> int:
     listed = list(rows.values())
     columns: dict[str, Any] = {name: _column(table.name, name, [item[name] for item in listed]) for name in listed[0]}
     if table.recorded:
         columns["recorded_at"] = pa.array([now] * len(listed))
-    _make(db, table, columns)
+    _make(db, table)
     added = bulk_insert.insert(db, table.name, columns)
     if added:
         for column, referred in table.refers:
@@ -71,19 +74,19 @@ def _insert(db: duckdb.DuckDBPyConnection, table: TableMap, rows: dict[str, Row]
     return added
 
 
-def _make(db: duckdb.DuckDBPyConnection, table: TableMap, columns: Iterable[str]) -> None:
+def _make(db: duckdb.DuckDBPyConnection, table: StoredTable) -> None:
     """Make a table that is no part of the schema, if it is missing."""
-    if not table.statements:
+    if not table.own:
         return
     query = "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND table_name = ?"
     present = {column for (column,) in db.execute(query, [table.name]).fetchall()}
-    if present and present != set(columns):
+    if present and present != {column.name for column in table.columns}:
         raise InvalidRecordError(
             f"The store has a table '{table.name}' with other columns ({', '.join(sorted(present))}) than its records have: "
             "give the new one another name"
         )
     if not present:
-        for statement in table.statements:
+        for statement in (table.creation, *table.comments):
             db.execute(statement)
 
 
@@ -91,7 +94,7 @@ def _insert_values(db: duckdb.DuckDBPyConnection, records: list[InstanceValues],
     if not records:
         return 0
     added = bulk_insert.insert_values(db, records, now)
-    for column, referred in VALUE_SET_REFERS:
+    for column, referred in SETS[InstanceValues].header.refers:
         _check(db, "value set", column, referred, {getattr(record, column) for record in records})
     return added
 
@@ -105,7 +108,7 @@ def _column(table: str, name: str, values: list[Any]) -> Any:
 
 def _check(db: duckdb.DuckDBPyConnection, table: str, column: str, referred: str, values: set[str]) -> None:
     names = sorted(values - {""})
-    key = KEY_COLUMN[referred]
+    key = key_columns()[referred]
     query = f"SELECT value FROM (SELECT unnest(?::VARCHAR[]) AS value) ANTI JOIN {referred} ON value = {referred}.{key}"
     missing = one(db, query, names)
     if missing is not None:
@@ -171,10 +174,10 @@ def _drop_known_metrics(db: duckdb.DuckDBPyConnection, metrics: dict[str, Row], 
     """Leave only definitions that differ from the ones in force: going back to an older one is a new fact."""
     if not metrics:
         return
-    columns = "metric", "unit", "format", "better", "is_primary", "description", "role", "pairing"
-    present = set(db.execute(f"SELECT {', '.join(columns)} FROM metrics").fetchall())
+    present = stored_metrics(db)
     for fact, metric in list(metrics.items()):
-        if tuple(metric[name] for name in columns) in present:
+        known = present.get(metric["metric"])
+        if known is not None and TABLES[Metric].values(known).items() <= metric.items():
             del metrics[fact]
         else:
             metric["fact"] = record_digest({**metric, "recorded_at": now})

@@ -41,6 +41,38 @@ def test_a_new_table_is_in_the_golden_file():
     assert not missing, f"add to {GOLDEN.name}: {json.dumps(missing, indent=1)}"
 
 
+def constraints(db):
+    """Table -> what DuckDB holds rows to, and table -> columns that may be NULL."""
+    rules = {}
+    for table, kind, expression, columns in db.execute(
+        "SELECT table_name, constraint_type, expression, constraint_column_names FROM duckdb_constraints() "
+        "WHERE constraint_type <> 'NOT NULL'"
+    ).fetchall():
+        text = (expression or f"({', '.join(columns)})").replace('"', "")
+        rules.setdefault(table, []).append(f"{kind} {text}")
+    optional = {}
+    for table, column in db.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() JOIN duckdb_tables() USING (table_name) "
+        "WHERE NOT duckdb_tables.internal AND is_nullable ORDER BY column_index"
+    ).fetchall():
+        optional.setdefault(table, []).append(column)
+    return {table: sorted(texts) for table, texts in rules.items()}, optional
+
+
+def test_keys_conditions_and_nulls_are_those_of_stores_in_the_field():
+    golden = json.loads(GOLDEN.read_text())
+    with connect() as db:
+        definition.create(db)
+        assert constraints(db) == (golden["constraints"], golden["optional"])
+
+
+def test_columns_stand_in_the_order_of_stores_in_the_field():
+    golden = json.loads(GOLDEN.read_text())["tables"]
+    assert {name: list(columns) for name, columns in tables().items()} == {
+        name: list(columns) for name, columns in golden.items()
+    }
+
+
 def test_a_table_that_this_program_adds_is_made_in_a_store_that_lacks_it(store, path, query):
     store.write([model("base")])
     store.publish()

@@ -12,7 +12,7 @@ from pipeline.store.migration import migrate
 from pipeline.store.records import run_records
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import DATA, DEVICE, INSTANCES, RUN, measurement, model, predictions
-from tests.pipeline.store.test_schema import GOLDEN
+from tests.pipeline.store.test_schema import GOLDEN, constraints
 from viewer.results.results import load_results
 
 DOWN = """
@@ -70,10 +70,12 @@ def test_tables_are_those_of_a_new_store(version_1):
         rows = db.execute(
             "SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables() USING (table_name)"
         ).fetchall()
-    tables = {}
+        rules = constraints(db)
+    tables, golden = {}, json.loads(GOLDEN.read_text())
     for table, column, kind in rows:
         tables.setdefault(table, {})[column] = kind
-    assert tables == json.loads(GOLDEN.read_text())["tables"]
+    assert tables == golden["tables"]
+    assert rules == (golden["constraints"], golden["optional"])
 
 
 def test_answers_are_paired_as_before_unless_they_are_of_another_evaluation(version_1, query):
