@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Protocol
 
 from pipeline.core.metric_kinds import Better, MetricRole, Pairing
 from pipeline.store.records.answer_records import Instances, InstanceValues, PredictionSet
@@ -214,27 +214,7 @@ class ImportDetail:
     content: Annotated[str, "JSON, as it was written."]
 
 
-Record = (
-    Run
-    | RunEnd
-    | Model
-    | Step
-    | DatasetInfo
-    | Instances
-    | PredictionSet
-    | Metric
-    | Device
-    | Measurement
-    | InstanceValues
-    | Layer
-    | Distribution
-    | Change
-    | Finding
-    | LayerTime
-    | TimingSamples
-    | TimingFailure
-    | Speedup
-    | Lint
-    | Ingested
-    | ImportDetail
-)
+class Record(Protocol):
+    """A record: a dataclass whose table, or tables, it declares (`columns.record_table`, `columns.set_tables`, `own_table`)."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]

@@ -56,7 +56,11 @@ class Incoming:
         elif isinstance(record, InstanceValues):
             self._values.append(record)
         else:
-            table = TABLES[type(record)]
+            table = TABLES.get(type(record))
+            if table is None:
+                raise InvalidRecordError(
+                    f"{type(record).__name__} is no record of the store: declare its table by @own_table"
+                )
             values = row(record, table)
             self._rows[type(record)].setdefault(values[table.key], values)
 

@@ -115,6 +115,11 @@ def test_a_table_that_cannot_be_is_refused_when_it_is_declared(declared, name, h
         declared(name)(_record(hint))
 
 
+def test_a_record_without_a_table_is_told_what_it_lacks(store):
+    with pytest.raises(InvalidRecordError, match="Own is no record of the store: declare its table by @own_table"):
+        store.write([model("base"), _record()("base", 1.5)])
+
+
 def test_a_table_that_the_store_has_with_other_columns_is_refused(declared, store):
     first = declared("own_figures")(_record())
     store.write([first("base", 1.0)])
