@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.core.tasks.task import TASKS
@@ -52,6 +53,16 @@ def example_inputs(architecture: Architecture, *, batch: int) -> dict[str, torch
     return output
 
 
+def give_shapes(module: torch.nn.Module, architecture: Architecture) -> None:
+    """Run a network once if it has layers that take their shape from their first input (`LazyLinear`)."""
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
+        with torch.no_grad():
+            call(module.eval(), example_inputs(architecture, batch=2))
+
+
 def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: str) -> dict[str, torch.Tensor]:
     """Return the task's outputs by name, one row per instance (classification: `logits` (N, classes)).
 
@@ -66,9 +77,10 @@ def forward(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], task: s
 
 
 def call(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
-    """Return whatever the network returns."""
+    """Return whatever the network returns. It may change its inputs in place (`x -= mean`): it gets copies of its own."""
     accepted = inspect.signature(module.forward).parameters
-    return module(**inputs) if set(inputs) <= set(accepted) else module(*inputs.values())
+    own = {name: tensor.clone() for name, tensor in inputs.items()}
+    return module(**own) if set(own) <= set(accepted) else module(*own.values())
 
 
 def task_outputs(result: Any, task: str) -> dict[str, torch.Tensor]:
@@ -84,6 +96,8 @@ def all_outputs(result: Any) -> dict[str, torch.Tensor]:
     import torch
     from torch.utils import _pytree as tree
 
+    if is_dataclass(result) and type(result) not in tree.SUPPORTED_NODES:
+        torch.export.register_dataclass(type(result))  # the exporter, too, looks into a person's own only then
     flat = tree.tree_flatten_with_path(result)[0]
     leaves = [(path, leaf) for path, leaf in flat if isinstance(leaf, torch.Tensor)]
     return {_place(path) or f"output {index}": leaf for index, (path, leaf) in enumerate(leaves)}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core.forward import all_outputs, call, example_inputs, forward, task_outputs
+from ops.core.forward import all_outputs, call, give_shapes, task_outputs
 from ops.core.model import Architecture
 from ops.core.operation import OnnxModel, TorchModel
 from ops.core.output_kind import LOGITS, output_kind, torch_operations
@@ -17,7 +17,8 @@ from pipeline.core.config_entry import EntryKind
 from pipeline.core.errors import blame, reason
 from pipeline.models import factories
 from pipeline.models.api import BUILDERS, Built, ModelError, Need, OnnxFile
-from pipeline.models.storable import check_storable
+from pipeline.models.repeatability import check_repeatability
+from pipeline.models.storable import check_copies, check_storable
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +59,13 @@ def build(entry: Mapping[str, Any], need: Need) -> TorchModel | OnnxModel:
         built = output if isinstance(output, Built) else Built(output, arguments)
         kinds, left_out = _check_fit(built.module.eval(), need)
         check_storable(built.module)
+        architecture = _architecture(entry, built.arguments, need, kinds)
+        check_repeatability(built.module, architecture)
+        check_copies(built.module, architecture)
     except ModelError as error:
         raise ModelError(f"Model '{name}': {error}") from None
     notes = {**built.notes, **({"outputs_left_out": left_out} if left_out else {})}
-    return TorchModel(built.module, _architecture(entry, built.arguments, need, kinds), notes=notes)
+    return TorchModel(built.module, architecture, notes=notes)
 
 
 def _architecture(
@@ -87,9 +91,6 @@ def build_structure(architecture: Architecture) -> torch.nn.Module:
     Raises:
         ModelError: if there is no such builder, or it may not or cannot be called so.
     """
-    import torch
-    from torch.nn.parameter import is_lazy
-
     if architecture.builder not in BUILDERS:
         raise ModelError(f"'{architecture.name}': there is no model builder '{architecture.builder}'")
     need = Need(architecture.task, architecture.classes, architecture.inputs, pretrained=False, initialise=False)
@@ -105,9 +106,7 @@ def build_structure(architecture: Architecture) -> torch.nn.Module:
     if output is None or isinstance(output, Path | OnnxFile):
         raise ModelError(f"Builder '{architecture.builder}' gives no torch module for '{architecture.name}'")
     module = output.module if isinstance(output, Built) else output
-    if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
-        with torch.no_grad():  # layers that take their shape from their first input
-            forward(module.eval(), example_inputs(architecture, batch=2), architecture.task)
+    give_shapes(module, architecture)
     return module
 
 
@@ -150,7 +149,12 @@ def _check_fit(module: torch.nn.Module, need: Need) -> tuple[dict[str, str], lis
         raise ModelError(f"the network does not run on {described}: its forward pass raises {blame(error)}") from None
     task = TASKS[need.task]
     for name in task.outputs:
-        check_output(name, tuple(getattr(outputs[name], "shape", ())), need)
+        if not isinstance(outputs[name], torch.Tensor):
+            given = ", ".join(map(repr, all_outputs(result))) or f"a {type(result).__name__}"
+            raise ModelError(
+                f"the network returns {given}, and no '{name}'; return it by that name, or as a tensor alone"
+            )
+        check_output(name, tuple(outputs[name].shape), need)
     used = {id(output) for output in outputs.values()}
     left_out = [
         name for name, output in all_outputs(result).items() if id(output) not in used and not task.is_by_product(name)

@@ -51,3 +51,17 @@ def test_only_the_tokens_of_a_written_answer_count():
     assert not logits.grad[0, 2:].any()
     plain = {"logits": torch.randn(2, 3)}
     assert TASKS[Sentences.task].supervised(plain, {"labels": torch.tensor([0, 1])}) is plain
+
+
+class InPlace(torch.nn.Module):
+    def forward(self, x):
+        x -= 1
+        return x.mul_(2).flatten(1)
+
+
+def test_what_a_network_does_to_its_inputs_in_place_is_not_seen_outside():
+    given = torch.full((2, 1, 2, 2), 3.0)
+    for _ in range(2):
+        outputs = forward(InPlace(), {"pixel_values": given}, "image-classification")
+        assert torch.equal(outputs["logits"], torch.full((2, 4), 4.0))
+    assert torch.equal(given, torch.full((2, 1, 2, 2), 3.0))

@@ -1,6 +1,7 @@
 """Exported files speak of the network, in its own names, and of nothing else."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import nn
 from ops.core.model import Architecture, TorchModel
 from ops.onnx_graph.layers import fixed_length, matrix_nodes
 from pipeline.core.errors import first_cause, reason
-from pipeline.models.api import Need
+from pipeline.models.api import ModelError, Need
 from pipeline.models.build import build
 from pipeline.models.export_check import check_export
 from pipeline.models.onnx_export import ExportError, export_onnx
@@ -104,6 +105,51 @@ def test_the_tasks_output_is_the_files_wherever_the_network_returns_it(tmp_path)
 
 def several(need):
     return _Several()
+
+
+@dataclass
+class _Answer:
+    hidden: torch.Tensor
+    logits: torch.Tensor
+    aside: torch.Tensor | None = None
+
+
+class _OfAClass(_Several):
+    def forward(self, pixel_values):
+        hidden = self.body(pixel_values)
+        return _Answer(hidden, self.head(hidden))
+
+
+class _Renamed(_Several):
+    def forward(self, pixel_values):
+        return {"hidden": self.body(pixel_values), "scores": self.head(self.body(pixel_values))}
+
+
+def of_a_class(need):
+    return _OfAClass()
+
+
+def renamed(need):
+    return _Renamed()
+
+
+def test_outputs_may_be_an_object_of_ones_own(tmp_path):
+    need = Need("image-classification", ("a", "b", "c"), PIXELS, pretrained=False)
+    model = build({"name": "mine", "builder": "python", "factory": f"{__name__}:of_a_class"}, need)
+    assert model.notes == {"outputs_left_out": ["hidden"]}
+    export_onnx(model, tmp_path / "model.onnx")
+    pixels = torch.randn(3, 5)
+    session = ort.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    found = session.run(["logits"], {"pixel_values": pixels.numpy()})[0]
+    with torch.no_grad():
+        assert np.allclose(found, model.module.head(model.module.body(pixels)).numpy(), atol=1e-5)
+
+
+def test_outputs_of_which_none_is_called_as_the_task_calls_it_are_named():
+    need = Need("image-classification", ("a", "b", "c"), PIXELS, pretrained=False)
+    message = "the network returns 'hidden', 'scores', and no 'logits'; return it by that name"
+    with pytest.raises(ModelError, match=message):
+        build({"name": "mine", "builder": "python", "factory": f"{__name__}:renamed"}, need)
 
 
 def test_outputs_that_the_file_leaves_out_are_named():

@@ -58,6 +58,70 @@ class Stateful(nn.Module):
         return self.head(x.flatten(1))
 
 
+class Closed(Lazy):
+    """Runs its layers inside a function that it keeps, which no copy of the network has one of its own of."""
+
+    def __init__(self):
+        super().__init__()
+        self.run = lambda x: self.head(torch.relu(self.hidden(x.flatten(1))))
+
+    def forward(self, x):
+        return self.run(x)
+
+
+class Scaling(nn.Module):
+    """The function holds a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.factor = nn.Linear(64, 10), nn.Parameter(torch.ones(()))
+        factor = self.factor
+        self.scale = lambda x: x * factor
+
+    def forward(self, x):
+        return self.scale(self.head(x.flatten(1)))
+
+
+class Watched(nn.Module):
+    """A hook keeps what a layer gives, for the layer after it."""
+
+    def __init__(self, *, method):
+        super().__init__()
+        self.hidden, self.head, self.seen = nn.Linear(64, 16), nn.Linear(16, 10), {}
+        self.hidden.register_forward_hook(
+            self.keep if method else lambda layer, inputs, output: self.seen.update(value=output)
+        )
+
+    def keep(self, layer, inputs, output):
+        self.seen["value"] = output
+
+    def forward(self, x):
+        self.hidden(x.flatten(1))
+        return self.head(torch.relu(self.seen["value"]))
+
+
+class WatchedByFunction(Watched):
+    def __init__(self):
+        super().__init__(method=False)
+
+
+class WatchedByMethod(Watched):
+    def __init__(self):
+        super().__init__(method=True)
+
+
+class Harmless(nn.Module):
+    """The function holds a number, and another one that is never used a layer."""
+
+    def __init__(self, factor=2.0):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+        self.scale, self.spare = lambda x: x * factor, lambda: self.head.weight
+
+    def forward(self, x):
+        return self.scale(self.head(x.flatten(1)))
+
+
 def made(kind):
     return globals()[kind]()
 
@@ -72,12 +136,22 @@ def entry(kind):
         ("Packed", "layer 'packed' is torch's own quantized Linear.*Give the network in float"),
         ("Sparse", r"'places' is stored as sparse_coo: make it dense \(`\.to_dense\(\)`\)"),
         ("Stateful", "'_extra_state' is a dict in the network's state"),
+        ("Closed", "'run' of the network: a function .* that holds layers or tensors .* Make it a method"),
+        ("Scaling", "'scale' of the network: a function .* that holds layers or tensors"),
+        ("WatchedByFunction", "a hook of 'hidden': a function .* that holds layers or tensors"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
-def test_state_that_cannot_be_stored_is_refused_by_name(kind, message):
+def test_what_cannot_be_stored_or_copied_is_refused_by_name(kind, message):
     with pytest.raises(ModelError, match=message):
         build(entry(kind), need())
+
+
+@pytest.mark.parametrize("kind", ["WatchedByMethod", "Harmless"])
+def test_functions_that_copies_have_of_their_own_or_do_not_use_are_taken(kind):
+    model = build(entry(kind), need())
+    found = apply("finetune", model, context(), epochs=1, samples=64)
+    assert not torch.equal(found.module.head.weight, model.module.head.weight)
 
 
 def test_layers_that_take_their_shape_from_their_input_are_trained_pruned_and_stored(tmp_path):
