@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ops.core.forward import give_shapes
 from ops.core.model import Architecture, TorchModel
 from ops.core.network.sharing import same_names
 from ops.core.registry import nearest
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Match = Literal["names", "order"]
 """Whether tensors belong together by name, or by their order (weights of another library's version of the network)."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.", "module.")
+"""Of DistributedDataParallel, torch.compile, and of either around the other."""
 _COUNTERS = "num_batches_tracked"
 _SHOWN = 4
 
@@ -55,11 +58,7 @@ def _tensors_of(file: Path) -> dict[str, torch.Tensor]:
         raise ModelError(
             f"{file}: holds no named tensors (found '{', '.join(wrong[:_SHOWN])}'); save the network's state_dict()"
         )
-    tensors = {name.removeprefix("module."): tensor for name, tensor in result.items()}
-    if len(tensors) < len(result):
-        twice = next(name for name in result if f"module.{name}" in result)
-        raise ModelError(f"{file}: holds both '{twice}' and 'module.{twice}'; save the state_dict() of one network")
-    return tensors
+    return result
 
 
 def _safetensors(file: Path) -> dict[str, Any]:
@@ -108,7 +107,8 @@ def load_into(
         source: where they are from, for messages.
         new_head: whether the head may stay as it is where it does not fit.
         match: how tensors and parameters belong together.
-        need: with it, the head is what the network's graph says; else its last layer with parameters.
+        need: with it, layers without a shape get one, and the head is what the network's graph says; else its last layer with
+            parameters.
 
     Returns:
         The model's notes: `untrained_head`, the tensors that stayed as they were, and `weights_left_out`, the names that the
@@ -117,11 +117,18 @@ def load_into(
     Raises:
         ModelError: naming the tensors that do not fit, with their shapes.
     """
+    if need is not None:
+        give_shapes(module, Architecture("", "", {}, need.task, tuple(need.classes), need.inputs))
     own = module.state_dict()
+    tensors = _unwrapped(tensors, own.keys(), source)
     head = head_tensors(module, need if new_head else None)
     if match == "order":
         tensors = _renamed(tensors, own, head if new_head else (), source)
-    fitting = {name: tensor for name, tensor in tensors.items() if name in own and tensor.shape == own[name].shape}
+    fitting = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name in own and tensor.shape == own[name].shape and not _loses_values(tensor, own[name])
+    }
     values = {*fitting, *(name for group in same_names(module) if set(group) & set(fitting) for name in group)}
     misfits = describe(
         {name: own[name] for name in own if name in tensors or name not in values}, tensors, without=fitting
@@ -133,6 +140,26 @@ def load_into(
         raise ModelError(f"{source}: {describe(own, {**own, **body}, without=own)}.{_advice(new_head)}")
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fitting.items()}, strict=False)
     return loading_notes(untrained=set(own) - values - _counters(own), left_out=surplus)
+
+
+def _unwrapped(tensors: Mapping[str, torch.Tensor], own: Set[str], source: str) -> Mapping[str, torch.Tensor]:
+    """Take off what wrappers of a network (data parallelism, torch.compile) put before its names; not what is its own.
+
+    Raises:
+        ModelError: a name stands there with and without it.
+    """
+    for prefix in _PREFIXES:
+        result = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+        is_own = any(name.startswith(prefix) for name in own)
+        if result.keys() == tensors.keys() or (is_own and len(result.keys() & own) <= len(tensors.keys() & own)):
+            continue
+        if len(result) < len(tensors):
+            twice = next(name for name in tensors if f"{prefix}{name}" in tensors)
+            raise ModelError(
+                f"{source}: holds both '{twice}' and '{prefix}{twice}'; save the state_dict() of one network"
+            )
+        tensors = result
+    return tensors
 
 
 def loading_notes(*, untrained: Collection[str], left_out: Collection[str]) -> dict[str, Any]:
@@ -160,6 +187,15 @@ def _of_body(
         for name, tensor in surplus.items()
         if tensor.is_floating_point() and not is_of_pooler(name) and _shared(name, bodies) > _shared(name, heads)
     }
+
+
+def _loses_values(tensor: torch.Tensor, own: torch.Tensor) -> bool:
+    """Whether numbers of another kind are no weights as they stand: integers want a scale, complex ones have two parts."""
+    return own.is_floating_point() and not tensor.is_floating_point()
+
+
+def _described(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 def _paths(names: Iterable[str]) -> set[str]:
@@ -195,7 +231,9 @@ def describe(own: Mapping[str, torch.Tensor], result: Mapping[str, torch.Tensor]
         without: names that are left out of the comparison of shapes.
     """
     differing = [
-        f"'{name}' is {list(result[name].shape)} there and {list(own[name].shape)} here"
+        f"'{name}' is {_described(result[name])} there and {_described(own[name])} here"
+        if _loses_values(result[name], own[name])
+        else f"'{name}' is {list(result[name].shape)} there and {list(own[name].shape)} here"
         for name in own
         if name in result and name not in without
     ]

@@ -54,18 +54,60 @@ def test_tensors_come_back_from_every_kind_of_file(name, tmp_path, state, pretra
     [
         lambda state: {"state_dict": state, "epoch": 3},
         lambda state: {f"module.{name}": one for name, one in state.items()},
+        lambda state: {f"module._orig_mod.{name}": one for name, one in state.items()},
+        lambda state: {f"_orig_mod.module.{name}": one for name, one in state.items()},
     ],
 )
-def test_usual_wrappings_are_taken_off(wrap, tmp_path, state):
-    found = read_tensors(_saved(tmp_path / "w.pt", wrap(state)))
-    assert list(found) == list(state)
+def test_usual_wrappings_are_taken_off(wrap, tmp_path, state, pretrained):
+    weights = _saved(tmp_path / "w.pt", wrap(state))
+    loaded = build(entry("python", factory=FACTORY, weights=weights), pretrained(PICTURES)).module.state_dict()
+    assert all(torch.equal(loaded[one], state[one]) for one in state)
 
 
-def test_a_name_that_stands_there_with_and_without_its_wrapping_is_refused(tmp_path, state):
+class Wrapping(torch.nn.Module):
+    """Calls a part of its own `module`, as wrappers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.module, self.head = torch.nn.Linear(4, 3), torch.nn.Linear(3, 2)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+def test_a_part_that_is_called_as_a_wrapper_calls_it_keeps_its_name(prefix):
+    torch.manual_seed(0)
+    state = {f"{prefix}{name}": one for name, one in Wrapping().state_dict().items()}
+    network = Wrapping()
+    assert load_into(network, state, source="w.pt", new_head=False, match="names") == {}
+    assert torch.equal(network.module.weight, state[f"{prefix}module.weight"])
+    assert torch.equal(network.head.weight, state[f"{prefix}head.weight"])
+
+
+def test_a_name_that_stands_there_with_and_without_its_wrapping_is_refused(state):
     both = state | {"module.1.weight": -state["1.weight"]}
     message = "holds both '1.weight' and 'module.1.weight'; save the state_dict() of one network"
     with pytest.raises(ModelError, match=re.escape(message)):
-        read_tensors(_saved(tmp_path / "w.pt", both))
+        load_into(factories.linear(), both, source="w.pt", new_head=False, match="names")
+
+
+def test_layers_without_a_shape_are_loaded(tmp_path, state, pretrained):
+    conf = entry("python", factory="tests.pipeline.models.factories:lazy", weights=_saved(tmp_path / "w.pt", state))
+    loaded = build(conf, pretrained(PICTURES)).module.state_dict()
+    assert all(torch.equal(loaded[one], state[one]) for one in state)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64])
+def test_numbers_of_another_kind_are_no_weights(kind, state):
+    """int8 without its scale, or a complex number without its second part, would be a network of noise."""
+    name = str(kind).removeprefix("torch.")
+    message = f"w.pt: '1.weight' is {name} [4, 192] there and float32 [4, 192] here"
+    with pytest.raises(ModelError, match=re.escape(message)):
+        load_into(
+            factories.linear(),
+            state | {"1.weight": state["1.weight"].to(kind)},
+            source="w.pt",
+            new_head=False,
+            match="names",
+        )
 
 
 def test_pickled_objects_are_refused_and_not_run(tmp_path):
