@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ops.onnx_graph.einsum import EINSUM, einsum_macs, einsum_nodes
 from ops.onnx_graph.layers import CONVOLUTIONS, WEIGHT_INPUT, MatrixNode, attribute, matrix_nodes
 from ops.onnx_graph.recurrent import recurrent_nodes
 from ops.onnx_graph.session import open_session
@@ -57,25 +59,33 @@ class LayerMacs:
     macs: int
 
 
-def count_macs(path: Path) -> tuple[LayerMacs, ...]:
-    """Count the multiply-accumulates of convolutions, matrix products and recurrent layers in an ONNX file.
+def count_macs(path: Path, inputs: Mapping[str, Sequence[int]] = MappingProxyType({})) -> tuple[LayerMacs, ...]:
+    """Count the multiply-accumulates of convolutions, matrix products, Einsum and recurrent layers in an ONNX file.
 
-    Shapes are those of a run on one instance of zeros (unknown axes count as 1), so any operator that ONNX Runtime
-    knows may stand between them. Rows come in graph order, those of recurrent layers last. Fused attention operators are
-    not counted.
+    Shapes are those of a run on one instance of zeros, so any operator that ONNX Runtime knows may stand between them. Rows
+    come in graph order, those of recurrent layers and then of Einsum last. Fused attention operators are not counted.
+
+    Args:
+        path: the file.
+        inputs: sizes of an instance by the name of the input, without the batch axis, for axes that the file leaves free (the
+            length of a text); what is not known counts as 1.
 
     Raises:
         onnxruntime's errors: if it cannot open or run the file.
     """
     import onnx
+    from onnx import inliner
 
     model = onnx.load(path)
-    nodes, recurrent = matrix_nodes(model), recurrent_nodes(model)
-    if not nodes and not recurrent:
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    nodes, recurrent, sums = matrix_nodes(model), recurrent_nodes(model), einsum_nodes(model)
+    if not (nodes or recurrent or sums):
         return ()
     kernels = _Kernels(path if _runs_otherwise(model, nodes) else None)
     widths = {tensor.name: _WIDTHS.get(tensor.data_type, "float32") for tensor in model.graph.initializer}
-    shapes = _observe(model, nodes, [matrix.node.input[0] for matrix in recurrent])
+    others = [matrix.node.input[0] for matrix in recurrent] + [name for node in sums for name in node.input]
+    shapes = _observe(model, nodes, others, inputs)
     rows = []
     for matrix in nodes:
         kernel, precision = kernels.of(matrix)
@@ -85,7 +95,21 @@ def count_macs(path: Path) -> tuple[LayerMacs, ...]:
         each = math.prod(shapes[unit.weight]) + math.prod(shapes[unit.recurrence])
         macs = math.prod(shapes[unit.node.input[0]][:2]) * each
         rows.append(LayerMacs(unit.layer, unit.node.op_type, unit.node.op_type, widths[unit.weight], macs))
+    for node in sums:
+        macs = einsum_macs(node, [shapes[name] for name in node.input])
+        width = "float16" if any(widths.get(name) == "float16" for name in node.input) else "float32"
+        rows.append(LayerMacs(node.name or node.output[0], EINSUM, EINSUM, width, macs))
     return tuple(rows)
+
+
+def has_free_sizes(path: Path) -> bool:
+    """Whether the size of an instance is left free (the length of a text), so that only its data say how much it costs."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    axes = [value.type.tensor_type.shape.dim[1:] for value in graph.input if value.name not in weights]
+    return any(dim.dim_value < 1 for dims in axes for dim in dims)
 
 
 def precision_shares(rows: Iterable[LayerMacs]) -> dict[str, float]:
@@ -97,8 +121,13 @@ def precision_shares(rows: Iterable[LayerMacs]) -> dict[str, float]:
     return {name: count / whole for name, count in sorted(totals.items())} if whole else {}
 
 
-def _observe(model: Any, nodes: list[MatrixNode], others: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
-    """Run the graph on zeros and return the shapes that `_macs` needs, and those of `others`, by tensor. Changes `model`."""
+def _observe(
+    model: Any, nodes: list[MatrixNode], others: Iterable[str], inputs: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[int, ...]]:
+    """Run the graph on zeros and return the shapes that `_macs` needs, and those of `others`, by tensor. Changes `model`.
+
+    `inputs` gives the sizes of axes that are free.
+    """
     import onnx
 
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
@@ -108,8 +137,12 @@ def _observe(model: Any, nodes: list[MatrixNode], others: Iterable[str] = ()) ->
         if matrix.weight:
             shapes[operand] = shapes[matrix.weight]
         expected.add(operand)
-    feeds = {value.name: _zeros(value) for value in model.graph.input if value.name not in shapes}
+    feeds = {
+        value.name: _zeros(value, inputs.get(value.name, ())) for value in model.graph.input if value.name not in shapes
+    }
     shapes |= {name: array.shape for name, array in feeds.items()}
+    if not expected - set(shapes):
+        return shapes
     del model.graph.output[:]
     for name in sorted(expected - set(shapes)):
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
@@ -140,14 +173,14 @@ def _empty_weights(model: Any) -> None:
         model.graph.node.insert(0, node)
 
 
-def _zeros(value: Any) -> np.ndarray:
+def _zeros(value: Any, sizes: Sequence[int]) -> np.ndarray:
     import numpy as np
     import onnx
 
     kind = value.type.tensor_type
-    return np.zeros(
-        [dim.dim_value or 1 for dim in kind.shape.dim], dtype=onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
-    )
+    known = dict(enumerate(sizes, 1))
+    shape = [dim.dim_value or known.get(axis, 1) for axis, dim in enumerate(kind.shape.dim)]
+    return np.zeros(shape, dtype=onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
 
 
 def _macs(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:

@@ -60,7 +60,7 @@ def _settle(params: Mapping[str, Any], cpu: Processor) -> dict[str, Any]:
 
 @operation(
     kind=Kind.QUANTIZE,
-    version=5,
+    version=6,
     consumes=Format.ONNX,
     uses={Uses.DATA},
     refuse=_refuse,
@@ -136,7 +136,8 @@ def quantize(
     ctx.note("method", method)
     for name, value in report.notes.items():
         ctx.note(name, value)
-    _note_kernels(ctx, request, report, method)
+    sizes = {name: shape for name, (_, shape) in model.architecture.inputs.items()}
+    _note_kernels(ctx, request, report, method, sizes)
     note_distance(request, model, method)
     shutil.rmtree(request.work)
     return OnnxModel(request.result, model.architecture)
@@ -217,10 +218,14 @@ def _float_nodes(proto: Any, nodes: Sequence[MatrixNode]) -> list[MatrixNode]:
     floats = {t.name for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
     remaining = [result for result in nodes if result.weight is None or result.weight in floats]
     if not any(result.weight for result in remaining):
-        raise OperationError(
-            "The model has no convolution or linear layer with float32 weights: it is quantized already, or has no "
-            "layers that `quantize` knows"
+        kinds = {t.name: onnx.TensorProto.DataType.Name(t.data_type).lower() for t in proto.graph.initializer}
+        others = sorted({kinds[result.weight] for result in nodes if result.weight in kinds})
+        reason = (
+            f"its weights are {' and '.join(others)}; give the file in float32"
+            if set(others) & {"float16", "bfloat16", "double"}
+            else "it is quantized already, or has no layers that `quantize` knows"
         )
+        raise OperationError(f"The model has no convolution or linear layer with float32 weights: {reason}")
     return remaining
 
 
@@ -257,12 +262,22 @@ def _apply(request: Request, method: Method) -> Report:
     return quantize_half(request, method)
 
 
-def _note_kernels(ctx: Context, request: Request, report: Report, method: Method) -> None:
-    """Record what ONNX Runtime makes of the result: by layer, and as shares of the multiply-accumulates."""
+def _note_kernels(
+    ctx: Context, request: Request, report: Report, method: Method, sizes: Mapping[str, Sequence[int]]
+) -> None:
+    """Record what ONNX Runtime makes of the result: by layer, and as shares of the multiply-accumulates.
+
+    Args:
+        ctx: takes the notes.
+        request: what was asked for, and the result.
+        report: what the method says of it.
+        method: its name.
+        sizes: of an instance, by the name of the input.
+    """
     from ops.onnx_graph.macs import count_macs, precision_shares
     from ops.onnx_graph.recurrent import GATES
 
-    rows = count_macs(request.result)
+    rows = count_macs(request.result, sizes)
     shares = precision_shares(rows)
     kernels = {row.layer for row in rows if row.precision.startswith("int")}
     integer = [product.layer for product in request.products if product.layer in kernels]

@@ -105,6 +105,16 @@ def load_architecture(folder: Path) -> Architecture:
     return _read(folder / ARCHITECTURE_FILE, _architecture)
 
 
+def input_sizes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Return the sizes of an instance by the name of the input, for a model's ONNX file; nothing for one that stands alone.
+
+    A file may leave them free (the length of a text): these are the data's.
+    """
+    if not (file.parent / ARCHITECTURE_FILE).exists():
+        return {}
+    return {name: tuple(shape) for name, (_, shape) in load_architecture(file.parent).inputs.items()}
+
+
 def load_edits(folder: Path) -> list[dict[str, Any]]:
     """Read only the structural edits of a torch model, in order."""
     edits: list[dict[str, Any]] = _read(folder / _EDITS, _json)

@@ -19,7 +19,7 @@ from pipeline.measure.instance_values import load_values, save_values
 from pipeline.measure.metrics.api import Estimate, ModelFiles
 from pipeline.measure.metrics.compute import compute, failure_message, identities
 from pipeline.measure.predictions import load_predictions
-from pipeline.models.storage import ONNX_FILE
+from pipeline.models.storage import ONNX_FILE, input_sizes
 from pipeline.stages.predict import PREDICT
 from pipeline.stages.tensor_stats import LAYERS
 from pipeline.store.records.run_records import InstanceValues, Measurement
@@ -55,7 +55,7 @@ class MeasureParams:
 class MeasureStage(Stage[MeasureParams]):
     """The figures of every model on every target."""
 
-    name, version, params = "measure", 2, MeasureParams
+    name, version, params = "measure", 3, MeasureParams
     evidence = "measures"
     needs = ("operation", "export", "layers", "predict")
 
@@ -138,6 +138,6 @@ def _files(worker: Worker, job: Job[MeasureParams]) -> ModelFiles:
     return ModelFiles(
         file=deployed,
         layers=tuple(asdict(layer) for layer in layers),
-        macs=sum(layer.macs for layer in count_macs(deployed)),
+        macs=sum(layer.macs for layer in count_macs(deployed, input_sizes(deployed))),
         kernels=target.kernels(model_file),
     )

@@ -83,8 +83,9 @@ class OnnxRuntime:
     def kernels(self, model: Path) -> Mapping[str, float]:
         """Share of the MACs per precision, read off the graph that ONNX Runtime made of the file."""
         from ops.onnx_graph.macs import count_macs, precision_shares
+        from pipeline.models.storage import input_sizes
 
         try:
-            return precision_shares(count_macs(model))
+            return precision_shares(count_macs(model, input_sizes(model)))
         except runtime_errors() as error:
             raise TargetError(f"{model}: ONNX Runtime refuses the model: {first_line(error)}") from None

@@ -112,13 +112,17 @@ def _work(model: Path) -> list[tuple[tuple[str, ...], int]]:
     """Of every matrix product in the file: the names by which OpenVINO may call it, and its MACs."""
     import onnx
 
+    from ops.onnx_graph.einsum import einsum_nodes
     from ops.onnx_graph.layers import matrix_nodes
     from ops.onnx_graph.macs import count_macs
     from ops.onnx_graph.recurrent import recurrent_nodes
+    from pipeline.models.storage import input_sizes
 
     graph = onnx.load(model)
     nodes = [matrix.node for matrix in matrix_nodes(graph)] + [matrix.node for matrix in recurrent_nodes(graph)]
-    return [((node.name, *node.output), row.macs) for node, row in zip(nodes, count_macs(model), strict=True)]
+    nodes += einsum_nodes(graph)
+    rows = count_macs(model, input_sizes(model))
+    return [((node.name, *node.output), row.macs) for node, row in zip(nodes, rows, strict=True)]
 
 
 def _precisions(compiled: ov.CompiledModel) -> dict[str, str]:

@@ -52,6 +52,38 @@ def test_a_product_of_two_activations_is_counted(tmp_path):
     assert count_macs(path) == (LayerMacs("scores", "MatMul", "MatMul", "float32", 2 * 5 * 8 * 6),)
 
 
+@pytest.mark.parametrize(
+    ("equation", "inputs", "expected"),
+    [
+        ("nk,mk->nm", {"a": (1, 16), "b": (32, 16)}, 16 * 32),
+        ("bqhd,bkhd->bhqk", {"a": ("n", 5, 2, 8), "b": ("n", 7, 2, 8)}, 2 * 5 * 7 * 8),
+        ("...ij, ...jk -> ...ik", {"a": ("n", 3, 5, 8), "b": ("n", 1, 8, 6)}, 3 * 5 * 8 * 6),
+    ],
+)
+def test_what_is_written_as_einsum_counts_and_runs_in_float(equation, inputs, expected, tmp_path):
+    """As tf2onnx writes Keras' attention."""
+    node = helper.make_node("Einsum", ["a", "b"], ["y"], "scores", equation=equation)
+    path = write(tmp_path / "m.onnx", [node], inputs, ["y"], {})
+    assert count_macs(path) == (LayerMacs("scores", "Einsum", "Einsum", "float32", expected),)
+
+
+def test_axes_that_a_file_leaves_free_have_the_sizes_of_the_data(tmp_path):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    path = write(tmp_path / "m.onnx", [node], {"x": ("n", 4, "h", "w")}, ["y"], {"w": (8, 4, 3, 3)})
+    assert count_macs(path, {"x": (4, 9, 7)})[0].macs == 8 * 9 * 7 * 4 * 9
+
+
+def test_a_text_counts_with_all_its_tokens():
+    """A BERT of two layers, 64 wide, 128 inside, on 16 tokens: by hand."""
+    model = bert_file()
+    tokens, wide, inner, layers = 16, 64, 128, 2
+    sizes = {name: shape for name, (_, shape) in model.architecture.inputs.items()}
+    assert set(sizes.values()) == {(tokens,)}
+    each = 4 * tokens * wide**2 + 2 * tokens * wide * inner + 2 * tokens**2 * wide
+    expected = layers * each + wide**2 + wide * 2  # and the pooler and the classifier, on one token
+    assert sum(row.macs for row in count_macs(model.path, sizes)) == expected
+
+
 def test_a_file_without_products_has_no_macs(tmp_path):
     path = write(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": ("n", 4)}, ["y"], {})
     assert count_macs(path) == ()

@@ -56,3 +56,11 @@ def test_weights_too_large_for_float16_are_named(tmp_path):
         OperationError, match=r"'stem\.0\.weight' has weights beyond 65504, which float16 cannot hold; use bfloat16"
     ):
         apply("quantize", OnnxModel(tmp_path / "large.onnx", exported().architecture), context(), method="float16")
+
+
+def test_a_file_of_half_precision_is_not_called_quantized():
+    half = apply("quantize", exported(), context(), method="float16", compute="float16")
+    with pytest.raises(
+        OperationError, match=r"with float32 weights: its weights are float16; give the file in float32"
+    ):
+        apply("quantize", OnnxModel(half.path, half.architecture), context())

@@ -1,7 +1,9 @@
 """Models of a script of one's own: what is computed of them against other libraries, and what is refused."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 from scipy.stats import entropy
 from sklearn.metrics import f1_score, log_loss
@@ -71,6 +73,22 @@ def test_weights_give_sizes_and_layers(results, tmp_path):
     assert layers.loc["fc.weight", "std"] == pytest.approx(weight.std(), rel=1e-5)
     assert figure("base", "parameters") == 220
     assert figure("base", "file_bytes") == (tmp_path / "w.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize(("height", "macs"), [(5, 2 * 5 * 4 * 3), ("h", None)])
+def test_work_that_depends_on_data_is_not_guessed(height, macs, results, tmp_path):
+    """A file of any height says nothing of what a picture costs."""
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    graph = helper.make_graph(
+        [node], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, height, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "w")],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "m.onnx")
+    bouillon.log("base", weights=tmp_path / "m.onnx")
+    rows = bouillon.Results().query("SELECT value FROM measurements WHERE metric = 'macs'")["value"].tolist()
+    assert rows == ([] if macs is None else [macs])
 
 
 def test_what_is_logged_again_changes_nothing_and_new_answers_replace_old_ones(results, labels):

@@ -62,7 +62,7 @@ def sparsity(files: ModelFiles) -> float | None:
 
 @metric(unit="", format=",.0f", better=Better.LOWER, role=MetricRole.COST)
 def macs(files: ModelFiles) -> float | None:
-    """Multiply-accumulate operations of one instance, zeros included."""
+    """Multiply-accumulate operations of one instance, zeros included; of a text at the length of the data set's inputs."""
     return files.macs
 
 
