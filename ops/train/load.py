@@ -52,7 +52,7 @@ def load(ctx: Context, *, model: ModelEntry = None) -> TorchModel:
     return built
 
 
-@operation(kind=Kind.BASE, version=2, consumes=None, produces=Format.ONNX, uses={Uses.INTERFACE}, refuse=_refuse_torch)
+@operation(kind=Kind.BASE, version=3, consumes=None, produces=Format.ONNX, uses={Uses.INTERFACE}, refuse=_refuse_torch)
 def load_onnx(ctx: Context, *, model: ModelEntry = None) -> OnnxModel:
     """Take an ONNX file as it is, for the operations that work on ONNX models.
 

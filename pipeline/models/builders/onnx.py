@@ -19,7 +19,14 @@ from pipeline.core.errors import reason
 from pipeline.models.api import ModelError, Need, OnnxFile, builder
 from pipeline.models.build import check_output, fits
 from pipeline.models.onnx_files.external_data import is_large, write_whole
-from pipeline.models.onnx_files.graph import check_graph, free_axes, read_whole_graph, weights_apart
+from pipeline.models.onnx_files.graph import (
+    check_graph,
+    check_layout,
+    free_axes,
+    read_whole_graph,
+    weights_apart,
+    without_functions,
+)
 from pipeline.models.onnx_files.inputs import adapt_inputs, adapt_outputs, check_batch_axis, match_inputs
 
 if TYPE_CHECKING:
@@ -33,13 +40,16 @@ def onnx(need: Need, *, path: str) -> OnnxFile:
     """An ONNX model for the operations that take ONNX.
 
     Its inputs and outputs are matched with those of the task by name, else by their order, outputs also by their shape,
-    and get the task's names in a copy; the file itself is left alone. In the copy all weights are initialisers, inputs of
-    other float or integer types and pictures with the channels last are converted, and weights that lie beside the file
-    are inside. The batch axis must be dynamic.
+    and get the task's names in a copy; the file itself is left alone. In the copy all weights are initialisers, functions are
+    written out, inputs of other float or integer types and pictures with the channels last are converted, and weights that
+    lie beside the file are inside. The batch axis must be dynamic.
     """
     file = Path(path).expanduser()
-    model, beside = read_whole_graph(file)
-    changed = weights_apart(model) | free_axes(model.graph) | beside
+    read, beside = read_whole_graph(file)
+    check_layout(read, file)
+    model = without_functions(read)
+    changed = model is not read or beside
+    changed |= weights_apart(model) | free_axes(model.graph)
     copy = _temporary_file() if is_large(model) else None
     check_graph(_runnable(model, copy), file)
     names = match_inputs(model.graph, need, file)
@@ -119,7 +129,9 @@ def _match_outputs(results: Mapping[str, Any], need: Need, file: Path) -> dict[s
         ]
         others = [name for name in fitting if results[name].dtype.kind == "f"]
     if len(others) != len(remaining):
-        raise ModelError(f"{file}: has the outputs {', '.join(results)}; the task needs {', '.join(expected)}")
+        maps = [name for name, value in results.items() if isinstance(value, list)]
+        hint = f". '{maps[0]}' is a sequence of maps: convert the model with `zipmap=False`" if maps else ""
+        raise ModelError(f"{file}: has the outputs {', '.join(results)}; the task needs {', '.join(expected)}{hint}")
     return {**{name: name for name in expected if name in results}, **dict(zip(others, remaining, strict=True))}
 
 

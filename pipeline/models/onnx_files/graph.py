@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _WEIGHTS_APART = 4
 """The first version of the format in which weights need not be inputs too."""
 _USUAL_IR = 8
+_LAYOUTS = {"com.microsoft.nchwc", "com.ms.internal.nhwc"}
+"""Operators on blocks of channels, and on channels last, which ONNX Runtime puts in when it opens a file."""
 
 
 def read_whole_graph(file: Path) -> tuple[ModelProto, bool]:
@@ -48,6 +50,27 @@ def check_graph(model: ModelProto | Path, file: Path) -> None:
         onnx.checker.check_model(str(model) if isinstance(model, Path) else model)
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         raise ModelError(f"{file}: damaged or no ONNX model ({reason(error)})") from None
+
+
+def without_functions(model: ModelProto) -> ModelProto:
+    """Return a model with the nodes of its functions in the place of their calls: what is inside is seen by nobody else."""
+    from onnx import inliner
+
+    return inliner.inline_local_functions(model) if model.functions else model
+
+
+def check_layout(model: ModelProto, file: Path) -> None:
+    """Refuse a file that ONNX Runtime wrote for one kind of processor: its weights lie in blocks, filled up with zeros.
+
+    Raises:
+        ModelError: naming the file and the node.
+    """
+    node = next((node for node in model.graph.node if node.domain in _LAYOUTS), None)
+    if node is not None:
+        raise ModelError(
+            f"{file}: was optimised by ONNX Runtime for one kind of processor ('{node.name or node.output[0]}' is a "
+            f"{node.op_type} of {node.domain}); give the file before that, or optimise it to the level `extended` at most"
+        )
 
 
 def _check_version(model: ModelProto, file: Path) -> None:

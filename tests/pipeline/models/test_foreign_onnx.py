@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ops.onnx_graph.layers import matrix_nodes
+from ops.onnx_graph.macs import count_macs
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
 from tests.pipeline.models.conftest import PICTURES, TEXTS, entry
@@ -56,6 +57,25 @@ def _answers(model, pixels=PIXELS):
     return session.run(["logits"], {"pixel_values": pixels})[0]
 
 
+def test_probabilities_as_maps_are_refused_with_the_setting_of_the_converter(tmp_path):
+    """As sklearn-onnx writes a classifier: the label, and a map from class to probability for each instance."""
+    after = [
+        helper.make_node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0),
+        helper.make_node("ZipMap", ["scores"], ["chances"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2]),
+    ]
+    kind = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    maps = helper.make_value_info("chances", helper.make_sequence_type_proto(kind))
+    graph = _classifier(after=after)
+    del graph.output[:]
+    graph.output.extend([_info("label", ["n"], TensorProto.INT64), maps])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 1)]
+    file = tmp_path / "net.onnx"
+    file.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
+    message = "has the outputs label, chances; the task needs logits. 'chances' is a sequence of maps: convert the model with `zipmap=False`"
+    with pytest.raises(ModelError, match=re.escape(message)):
+        build(entry("onnx", path=str(file)), PICTURES)
+
+
 @pytest.mark.parametrize("free", [-1, 0])
 def test_an_axis_of_size_zero_or_less_is_free(free, tmp_path):
     model = _built(_classifier(shape=(free, 3, 8, 8)), tmp_path)
@@ -75,6 +95,37 @@ def test_weights_in_constant_nodes_are_weights(tmp_path):
     assert [found.weight for found in matrix_nodes(stored)] == ["weight"]
     assert np.array_equal(numpy_helper.to_array(stored.graph.initializer[0]), WEIGHT)
     assert np.allclose(_answers(model), LOGITS, atol=1e-4)
+
+
+def test_products_inside_functions_are_layers(tmp_path):
+    """As torch's exporter writes modules with `export_modules_as_functions`, and onnxscript its own."""
+    graph = _classifier()
+    graph.node[1].CopyFrom(helper.make_node("Score", ["flat", "weight"], ["scores"], domain="mine"))
+    opset = helper.make_opsetid("", 18)
+    inside = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    score = helper.make_function("mine", "Score", ["x", "w"], ["y"], inside, [opset])
+    opsets = [opset, helper.make_opsetid("mine", 1)]
+    file = tmp_path / "net.onnx"
+    whole = helper.make_model(graph, functions=[score], opset_imports=opsets, ir_version=10)
+    file.write_bytes(whole.SerializeToString())
+    model = build(entry("onnx", path=str(file)), PICTURES)
+    assert np.allclose(_answers(model), LOGITS, atol=1e-4)
+    assert [found.weight for found in matrix_nodes(onnx.load(model.path))] == ["weight"]
+    assert sum(row.macs for row in count_macs(model.path)) == WEIGHT.size
+
+
+def test_a_file_for_one_kind_of_processor_is_refused(tmp_path):
+    """ONNX Runtime's optimiser fills channels up to blocks: MACs and weights would be those of the blocks."""
+    node = helper.make_node("ReorderInput", ["image"], ["blocks"], "blocks", domain="com.microsoft.nchwc")
+    graph = _classifier(before=[node], first="blocks")
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft.nchwc", 1)]
+    file = tmp_path / "net.onnx"
+    file.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
+    message = (
+        "was optimised by ONNX Runtime for one kind of processor ('blocks' is a ReorderInput of com.microsoft.nchwc)"
+    )
+    with pytest.raises(ModelError, match=re.escape(message)):
+        build(entry("onnx", path=str(file)), PICTURES)
 
 
 @pytest.mark.parametrize("ir", [3, 8])
