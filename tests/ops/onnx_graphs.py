@@ -193,6 +193,15 @@ GRAPHS: dict[str, Graph] = {
         {"s.weight": draw(10, 1, 3, 3, seed=3), "c.weight": draw(10, 10, 1, 1), "c.bias": draw(10, seed=1, scale=2), "factor": np.float32(20).reshape(())},
         lambda x, w: F.conv2d(20 * F.conv2d(F.conv2d(x, w["s.weight"], padding=1), w["c.weight"], w["c.bias"]), w["c.weight"], w["c.bias"]),
     ),
+    "weight of a convolution and of a transposed convolution": _pooled(
+        lambda: [
+            _named("Conv", ["x", "s.weight"], ["s"], "s", pads=[1, 1, 1, 1]), _named("Conv", ["s", "c.weight", "c.bias"], ["a"], "c"),
+            _named("Relu", ["a"], ["r"], "relu"), _named("ConvTranspose", ["r", "c.weight", "t.bias"], ["h"], "t"),
+        ],
+        {"s.weight": draw(10, 1, 3, 3, seed=3), "c.weight": draw(4, 10, 3, 3), "c.bias": draw(4, seed=1), "t.bias": draw(10, seed=2)},
+        lambda x, w: F.conv_transpose2d(
+            F.relu(F.conv2d(F.conv2d(x, w["s.weight"], padding=1), w["c.weight"], w["c.bias"])), w["c.weight"], w["t.bias"]),
+    ),
     "convolution scaled by channel": _pooled(
         lambda: [_named("Conv", ["x", "c.weight", "c.bias"], ["k"], "c"), _named("Mul", ["k", "gamma"], ["h"], "scale")],
         {**CONV, "gamma": draw(1, 10, 1, 1, seed=9)},

@@ -56,6 +56,9 @@ def normalise(model: Any) -> None:
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     uses = Counter(name for node in model.graph.node for name in node.input)
     for node in model.graph.node:
+        weight = tensors.get(node.input[1]) if node.op_type in ("Conv", "ConvTranspose") else None
+        if weight is not None and _used_otherwise(model, node, weight.name):
+            _own(model, node, 1, numpy_helper.to_array(weight))
         bias = node.input[_BIAS] if node.op_type in _BIASED and len(node.input) > _BIAS else ""
         if uses[bias] > 1 and bias in tensors:
             uses[bias] -= 1
@@ -83,8 +86,7 @@ def _simplify(model: Any, node: Any) -> None:
     _set(node, "beta", 1.0)
     if weight is None:
         return
-    turned_weight = bool(attribute(node, "transB", 0))
-    if alpha != 1 or _used_otherwise(model, node, weight.name, turned=turned_weight):
+    if alpha != 1 or _used_otherwise(model, node, weight.name):
         _own(model, node, 1, numpy_helper.to_array(weight) * np.float32(alpha))
     _set(node, "alpha", 1.0)
 
@@ -106,7 +108,7 @@ def _simplify_bias(model: Any, node: Any, tensor: Any, beta: float, *, fold: boo
 def _outputs(model: Any, node: Any) -> int:
     """Return the number of outputs of a Gemm whose weight is constant, or 0."""
     weight = next((tensor for tensor in model.graph.initializer if tensor.name == node.input[1]), None)
-    return 0 if weight is None else int(weight.dims[0 if attribute(node, "transB", 0) else 1])
+    return 0 if weight is None else int(weight.dims[0 if _turned(node) else 1])
 
 
 def _bias_apart(model: Any, node: Any, *, factor: float = 1.0, axes: int = 0) -> None:
@@ -138,14 +140,19 @@ def _spatial(model: Any, node: Any) -> int:
     return 0 if weight is None else len(weight.dims) - 2
 
 
-def _used_otherwise(model: Any, node: Any, name: str, *, turned: bool) -> bool:
+def _used_otherwise(model: Any, node: Any, name: str) -> bool:
     """Whether an earlier node takes the same weight in another way: another operator, or the other axis for its outputs."""
     for other in model.graph.node:
         if other is node or other == node:
             return False
-        if name in other.input and (other.op_type != "Gemm" or bool(attribute(other, "transB", 0)) != turned):
+        if name in other.input and (other.op_type, _turned(other)) != (node.op_type, _turned(node)):
             return True
     return False
+
+
+def _turned(node: Any) -> bool:
+    """Whether the outputs of a Gemm lie along the first axis of its weight."""
+    return bool(attribute(node, "transB", 0))
 
 
 def _own(model: Any, node: Any, place: int, values: np.ndarray) -> None:
