@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ops.core.edits import edit
@@ -27,7 +27,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.FACTORIZE, version=4, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.FACTORIZE, version=5, uses={Uses.DATA}, refuse=_refuse)
 def factorize(
     model: TorchModel,
     ctx: Context,
@@ -40,9 +40,9 @@ def factorize(
     """Replace layers by low-rank factors: SVD for linear layers and 1x1 convolutions, Tucker-2 for other convolutions.
 
     Fewer weights and operations on any runtime, at a loss that fine-tuning mends. A layer that its factors would not make
-    smaller stays as it is, with the reason noted; so does one whose weight the network reads past the layer. Recorded: how
-    near the outputs and every layer's are to the parent's on calibration instances, in decibels. Masks of replaced layers
-    are dropped, and noted: a product has no zeros.
+    smaller stays as it is, with the reason noted; so does one whose weight the network reads past the layer, or that it
+    calls past its name. Recorded: how near the outputs and every layer's are to the parent's on calibration instances, in
+    decibels. Masks of replaced layers are dropped, and noted: a product has no zeros.
 
     Args:
         model: stays as it is.
@@ -78,6 +78,7 @@ def factorize(
             unchanged[name] = reason
         ctx.progress(done + 1, len(layers), name)
     unchanged |= _unrunnable(model, factors)
+    unchanged |= _unreached(model, factors)
     result, replaced = _with_factors(model, factors), {name: _ranks(weights) for name, weights in factors.items()}
     turned = [name for name in replaced if is_turned_linear(layers[name])]
     _conclude(result, ctx, replaced, shares, unchanged=unchanged, turned=turned)
@@ -181,6 +182,31 @@ def _unrunnable(model: TorchModel, factors: _Weights) -> dict[str, str]:
             f"`include` with fewer of them: {', '.join(list(factors)[:3])}"
         )
     return reasons
+
+
+def _unreached(model: TorchModel, factors: _Weights) -> dict[str, str]:
+    """Take out of `factors` the layers that the network would go on to call in their place; return these with the reason."""
+    reasons = dict.fromkeys(
+        sorted(_called(model, factors) - _called(_with_factors(model, factors), factors)),
+        "the network calls it past its name (out of a list of its own, say): factors would never run",
+    )
+    for name in reasons:
+        del factors[name]
+    return reasons
+
+
+def _called(model: TorchModel, names: Collection[str]) -> set[str]:
+    """Return which of these parts of a network are called when it runs."""
+    result: set[str] = set()
+
+    def note(name: str) -> Any:
+        return lambda *_: result.add(name)
+
+    hooks = [model.module.get_submodule(name).register_forward_pre_hook(note(name)) for name in names]
+    _failure(model)
+    for hook in hooks:
+        hook.remove()
+    return result
 
 
 def _failure(model: TorchModel) -> str | None:

@@ -181,3 +181,31 @@ def test_a_broken_model_is_refused():
     model.module.classifier.weight.data[0, 0] = torch.nan
     with pytest.raises(OperationError, match=re.escape("'classifier.weight' has NaN or infinity")):
         factorize(model, ratio=0.5)
+
+
+class Listed(nn.Module):
+    """Runs its layers out of a list of its own, which holds the layers that it was built with."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.head = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10)
+        self.steps = [self.a, self.b]
+
+    def forward(self, x):
+        x = x.flatten(1)
+        for step in self.steps:
+            x = torch.relu(step(x))
+        return self.head(x)
+
+
+def test_layers_that_are_called_past_their_names_are_left_alone():
+    model = TorchModel(Listed().eval(), base("residual").architecture)
+    found, notes = factorize(model, ratio=0.5)
+    assert list(notes["achieved"]) == ["head"]
+    for name in ("a", "b"):
+        assert "the network calls it past its name" in notes["unchanged"][name]
+    x = torch.randn(3, 1, 8, 8)
+    whole = copy.deepcopy(model.module)
+    whole.head.weight.data = weight_of(found.module.head)
+    with torch.no_grad():
+        np.testing.assert_allclose(found.module(x), whole(x), rtol=1e-4, atol=1e-5)
