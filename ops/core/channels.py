@@ -41,14 +41,18 @@ def is_depthwise(layer: object) -> bool:
 
 
 def cut_layers(module: nn.Module, channels: Mapping[str, Mapping[Side, Sequence[int]]]) -> None:
-    """Narrow the named layers of `module` in place."""
+    """Narrow the named layers of `module` in place. A tensor that layers share stays one where they narrow it alike."""
+    narrow_tensors: dict[tuple[int, object], tuple[torch.Tensor, torch.Tensor]] = {}
     for name, sides in channels.items():
         layer = module.get_submodule(name)
         for key, tensor in _tensors(layer):
-            narrow = narrowed(layer, key, tensor.detach(), sides)
-            setattr(
-                layer, key, nn.Parameter(narrow, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else narrow
-            )
+            place = id(tensor), tuple(_places(layer, key, sides).items())
+            if place not in narrow_tensors:
+                narrow = narrowed(layer, key, tensor.detach(), sides)
+                if isinstance(tensor, nn.Parameter):
+                    narrow = nn.Parameter(narrow, tensor.requires_grad)
+                narrow_tensors[place] = tensor, narrow  # the first only so that its id is not given to another
+            setattr(layer, key, narrow_tensors[place][1])
         _resize(layer, sides)
 
 
@@ -72,13 +76,21 @@ def narrowed(layer: nn.Module, key: str, tensor: torch.Tensor, sides: Mapping[Si
         tensor: of the shape that the layer had before the cut; it stays as it is.
         sides: per side the channels that stay, as indices before the cut; a side that is absent loses none.
     """
-    for axis, side in _axes(layer, key).items():
-        if side in sides:
-            indices = list(sides[side])
-            if side == "in" and isinstance(layer, _ConvNd):
-                indices = indices[: len(indices) // layer.groups]  # every group keeps the same ones
-            tensor = tensor.index_select(axis, torch.tensor(indices))
+    for axis, places in _places(layer, key, sides).items():
+        tensor = tensor.index_select(axis, torch.tensor(places))
     return tensor.clone()
+
+
+def _places(layer: nn.Module, key: str, sides: Mapping[Side, Sequence[int]]) -> dict[int, tuple[int, ...]]:
+    """Return the places that stay along each axis of a layer's tensor."""
+    result: dict[int, tuple[int, ...]] = {}
+    for axis, side in sorted(_axes(layer, key).items()):
+        if side in sides:
+            places = tuple(sides[side])
+            if side == "in" and isinstance(layer, _ConvNd):
+                places = places[: len(places) // layer.groups]  # every group keeps the same ones
+            result[axis] = places
+    return result
 
 
 def width(layer: Any, side: Side) -> int:

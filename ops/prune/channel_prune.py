@@ -36,7 +36,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=2, uses={Uses.DATA, Uses.SEED}, refuse=_refuse, libraries=("torch-pruning",))
+@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA, Uses.SEED}, refuse=_refuse, libraries=("torch-pruning",))
 def channel_prune(
     model: TorchModel,
     ctx: Context,
@@ -80,19 +80,20 @@ def channel_prune(
         exclude: layers whose outputs are to stay.
 
     Every cut is compared, on calibration instances, with the whole network whose layers do not see the channels that went.
-    Normalisation over groups loses as many channels of each; where several heads share one key and value
+    A weight that layers share stays one where they narrow it alike, and is noted where they do not. Normalisation over groups
+    loses as many channels of each; where several heads share one key and value
     (grouped-query attention), they go together.
 
     Raises:
         OperationError: the tracer cannot follow the architecture, nothing can be cut, a layer would lose all its channels,
-            or the narrower network does not compute what the wide one does without those channels.
+            the network would have no fewer weights, or it does not compute what the wide one does without those channels.
 
     Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
     """
     from ops.core.channels import cut_masks
     from ops.core.network.channel_axes import is_turned_linear
     from ops.prune.channels.budget import ChannelLimits
-    from ops.prune.channels.cut import note_cut
+    from ops.prune.channels.cut import check_smaller, note_cut
     from ops.prune.channels.steps import cut_in_steps
 
     limits = ChannelLimits(scope, ratio, max_ratio, round_to or _UNPLANNED_MULTIPLE)
@@ -107,6 +108,7 @@ def channel_prune(
         exclude=exclude,
     )
     current, remaining = result.model, result.channels
+    check_smaller(model, current, result.cut)
     note_cut(ctx, model, current, ratio=ratio, verdict=result.verdict, cut=result.cut, initial=result.initial)
     if remaining:
         turned = [name for name in remaining if is_turned_linear(model.module.get_submodule(name))]

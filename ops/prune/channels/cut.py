@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ops.core.channels import Kept, Side, cut_layers, set_heads, width
 from ops.core.errors import OperationError
+from ops.core.network.sharing import same_names
 from ops.core.operation import Context, TorchModel
 from ops.core.text import reasons_in_line
 from ops.prune.channels.budget import ChannelLimits, kept_units
@@ -144,6 +145,31 @@ def apply(model: TorchModel, cut: ChannelCut, *, fresh: bool) -> TorchModel:
     return result
 
 
+def check_smaller(before: TorchModel, after: TorchModel, cut: ChannelCut) -> None:
+    """See that a cut made a network smaller: a weight that layers share, and narrow in different ways, is one no more.
+
+    Raises:
+        OperationError: it has as many weights as before, or more; names layers that can be excluded.
+    """
+    had, has = (sum(p.numel() for p in model.module.parameters()) for model in (before, after))
+    if not cut.channels or has < had:
+        return
+    shared = ", ".join(separated(before, after))
+    roots = ", ".join(cut.units)
+    raise OperationError(
+        f"'{before.architecture.name}' would have {has:,} weights instead of {had:,}: a weight that layers share would be "
+        f"taken apart ({shared}). Exclude some of the layers that lose channels: {roots}"
+    )
+
+
+def separated(before: TorchModel, after: TorchModel) -> list[str]:
+    """Return the names of tensors that were one, and are several after a cut: `a.weight and b.weight`."""
+    groups = [set(names) for names in same_names(after.module)]
+    return [
+        " and ".join(names) for names in same_names(before.module) if not any(set(names) <= group for group in groups)
+    ]
+
+
 def note_cut(
     ctx: Context,
     before: TorchModel,
@@ -176,6 +202,8 @@ def note_cut(
     if abs(1 - has / had - ratio) > _NEAR:
         achieved["because"] = "channels stay in multiples of round_to, heads stay or go whole, and max_ratio holds"
     ctx.note("achieved", achieved)
+    if apart := separated(before, after):
+        ctx.note("taken apart", apart)
     uneven = [root for root in widths if width(after.module.get_submodule(root), "out") % _LANES]
     if uneven:
         groups = f"{len(uneven)} groups ({', '.join(uneven[:3])}, ...)" if uneven[3:] else ", ".join(uneven)

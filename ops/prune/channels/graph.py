@@ -25,6 +25,8 @@ from ops.core.network.channel_axes import is_turned_linear, linear_widths
 from ops.core.network.sharing import drop_graphs
 from ops.core.operation import TorchModel
 
+_FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+"""How the library fails on operations that it misreads."""
 _MOST_VISITS = 64
 """How often one side of one layer may come up in a group. With repeated keys and values (grouped-query attention) the
 tracer turns in a circle for ever, while a network whose parts go through concatenations and splits needs a few."""
@@ -69,6 +71,10 @@ def traced_groups(model: TorchModel, skip: Collection[str]) -> Iterator[tuple[st
         except _EndlessError:
             visited.add(root)
             yield root, "the tracer finds no end to what its channels go with"
+            continue
+        except _FAILURES as error:
+            visited.add(root)
+            yield root, f"the tracer cannot follow what its channels go with ({type(error).__name__}: {error})"
             continue
         members = tuple(_members(graph, raw))
         visited |= {member.layer for member in members if member.side == "out"}
@@ -125,7 +131,7 @@ def _graph(model: TorchModel) -> Any:
                 forward_fn=lambda module, inputs: list(forward(module, inputs, architecture.task).values()),
                 verbose=False,
             )
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError) as error:
+    except _FAILURES as error:
         raise cannot_follow(model, f"{type(error).__name__}: {error}") from None
     finally:
         for name, p in network.named_parameters():

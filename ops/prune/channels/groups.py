@@ -168,6 +168,8 @@ class _Anatomy:
         if makers <= self._attention and not makers & users:  # both: between the low-rank factors of one projection
             return self._head_group(root, members, size, makers)
         units = _units(self._module, members, size)
+        if not isinstance(units, str) and len(units) == 1 == size:
+            return "it has one channel, and a layer keeps one at least"
         return units if isinstance(units, str) else ChannelGroup(root, members, units)
 
     def repeated(self, name: str) -> ChannelGroup | str:
