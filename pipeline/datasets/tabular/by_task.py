@@ -34,8 +34,8 @@ from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_fol
 from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, limited
 from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of, splits_of
 
-_VERSION = 2
-_CLASSIFICATION_VERSION = 3  # the order of classes
+_VERSION = 3
+_CLASSIFICATION_VERSION = 4  # the order of classes
 
 
 @dataclass(frozen=True, slots=True)

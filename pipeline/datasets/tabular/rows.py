@@ -59,7 +59,7 @@ class Records:
         """
         values = self.columns[column]
         for row, value in enumerate(values):
-            if value is None or value == "":
+            if value is None or value in ("", b""):
                 raise DataError(f"{self.places[row]}: '{column}' is empty")
             if isinstance(value, float) and math.isnan(value):
                 raise DataError(f"{self.places[row]}: '{column}' is not a number (NaN), which stands for no value")
@@ -77,11 +77,15 @@ class Records:
 
     def are_numbers(self, column: str) -> bool:
         """Whether labels that look like whole numbers are meant as numbers: all, unless the file types them as text."""
-        return self.untyped or not any(isinstance(value, str) for value in self.columns[column])
+        return self.untyped or not any(isinstance(value, str | bytes) for value in self.columns[column])
 
 
 def _text(value: Any, place: str, column: str) -> str:
-    text = str(value)
+    try:
+        # Parquet of Spark and of older writers types texts as binary
+        text = value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        raise DataError(f"{place}: '{column}' holds bytes that are not UTF-8; save the column as text") from None
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise DataError(
             f"{place}: '{column}' holds half a character (a lone surrogate), which is no text; write it anew"

@@ -40,6 +40,19 @@ def test_nan_is_no_label_but_may_be_a_text():
     assert column("None", "NA").labels("label") == ["None", "NA"]
 
 
+def test_texts_that_are_typed_as_binary_are_texts():
+    """Parquet of Spark: its bytes would become "b'caf\\xc3\\xa9'"."""
+    records = column("café".encode(), b"10", b"2")
+    assert records.texts("label") == ["café", "10", "2"]
+    assert not records.are_numbers("label")
+    with pytest.raises(
+        DataError, match=r"t.jsonl row 2: 'label' holds bytes that are not UTF-8; save the column as text"
+    ):
+        column("a", "café".encode("latin-1")).texts("label")
+    with pytest.raises(DataError, match=r"t.jsonl row 2: 'label' is empty"):
+        column("a", b"").texts("label")
+
+
 def test_half_a_character_is_no_text():
     with pytest.raises(DataError, match=r"t.jsonl row 1: 'label' holds half a character"):
         column("ab\ud83d", "c").texts("label")
