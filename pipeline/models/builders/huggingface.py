@@ -174,7 +174,7 @@ def _required_settings(base: Any, config: Mapping[str, Any], need: Need) -> dict
 def _check_length(settings: Any, need: Need) -> None:
     longest = getattr(settings, "max_position_embeddings", None)
     length = max((shape[0] for _, shape in need.inputs.values() if len(shape) == 1), default=0)
-    if longest is not None and length > longest:
+    if isinstance(longest, int) and 0 < longest < length:  # XLNet's -1: any length
         raise ModelError(
             f"the data has {length} tokens, the model takes {longest}; lower text.max_length of the data set"
         )

@@ -59,9 +59,17 @@ def _limit(config: Mapping[str, Any]) -> int | None:
     result = config.get("max_position_embeddings") or config.get("n_positions")
     if not isinstance(result, int) or result < 1:
         return None
-    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl"):
-        return result - int(config.get("pad_token_id") or 1) - 1
+    if config.get("model_type") in _AFTER_PADDING:
+        pad = config.get("pad_token_id")
+        return result - (pad if isinstance(pad, int) else 1) - 1
     return result
+
+
+_AFTER_PADDING = {
+    "camembert", "data2vec-text", "ibert", "longformer", "luke", "markuplm", "mpnet", "roberta", "roberta-prelayernorm",
+    "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+"""Models whose first position is the one after that of padding (`create_position_ids_from_input_ids` of transformers)."""
 
 
 def _tokenizer_limit(folder: Path) -> int | None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ops.core.forward import forward
+from ops.core.operation import TorchModel
 from pipeline.models import storage
 from pipeline.models.api import ModelError
 from pipeline.models.build import build
@@ -268,6 +269,12 @@ def test_a_file_of_tensors_with_other_names_fits_by_order(tmp_path, pretrained):
 def test_what_cannot_be_built_is_explained(arguments, need, message):
     with pytest.raises(ModelError, match=re.escape(f"Model 'mine': {message}")):
         build(entry("huggingface", **arguments), need)
+
+
+def test_a_model_without_a_limit_takes_texts_of_any_length():
+    """XLNet's configuration says -1 positions."""
+    config = {"vocab_size": 30, "d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}
+    assert isinstance(build(entry("huggingface", architecture="xlnet", config=config), TEXTS), TorchModel)
 
 
 def test_an_architecture_that_contradicts_the_folder_is_refused(saved_resnet, pretrained):

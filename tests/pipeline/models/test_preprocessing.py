@@ -279,9 +279,11 @@ def test_texts_are_padded_to_the_longest(tmp_path):
     assert data.inputs["input_ids"] == ("int64", (14,))  # eleven, two, and the end
 
 
-def test_the_limit_of_roberta_does_not_count_positions_before_the_first(tmp_path):
-    entry = _text_model(tmp_path / "m", model_type="roberta", max_position_embeddings=514, pad_token_id=1)
-    assert text_settings(entry).longest == 512
+@pytest.mark.parametrize(("kind", "pad", "longest"), [("roberta", 1, 512), ("mpnet", 1, 512), ("ibert", 0, 513)])
+def test_the_limit_of_roberta_does_not_count_positions_before_the_first(kind, pad, longest, tmp_path):
+    """transformers: a text of more tokens asks for a row that the table of positions does not have."""
+    entry = _text_model(tmp_path / "m", model_type=kind, max_position_embeddings=514, pad_token_id=pad)
+    assert text_settings(entry).longest == longest
 
 
 def test_padding_that_the_model_does_not_know_is_that_of_the_tokenizer(tmp_path):
