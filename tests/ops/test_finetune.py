@@ -205,3 +205,20 @@ def test_the_forward_comes_back_when_training_fails():
     with pytest.raises(ZeroDivisionError), rounded({"layer": layer}):
         raise ZeroDivisionError
     assert "forward" not in vars(layer)
+
+
+class _Aside(nn.Module):
+    """A part that serves training in its author's own loop only."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.aside = nn.Linear(64, 10), nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.head(x.flatten(1))
+
+
+def test_layers_that_the_loss_does_not_reach_cannot_be_trained_alone():
+    model = replace(trained(), module=_Aside().eval(), edits=[], masks={})
+    with pytest.raises(OperationError, match="None of the layers that are trained has a part in the loss"):
+        apply("finetune", model, context(), **SHORT, include=["aside"])

@@ -188,6 +188,10 @@ class _Run:
         value = float(loss.detach())
         if not math.isfinite(value):
             return value
+        if not loss.requires_grad:
+            raise OperationError(
+                "None of the layers that are trained has a part in the loss: choose others with 'include'"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._mask(gradients=True)
