@@ -7,6 +7,7 @@ import stat
 import unicodedata
 from pathlib import Path
 
+from pipeline.core.errors import nearest_path
 from pipeline.datasets.api import DataError
 
 _BREAKING = ("Cc", "Cs", "Zl", "Zp")
@@ -53,7 +54,9 @@ def check_regular(file: Path) -> os.stat_result:
         status = file.stat()
     except FileNotFoundError:
         broken = (
-            "a link to a file that is not there; mend or remove it" if file.is_symlink() else "there is no such file"
+            "a link to a file that is not there; mend or remove it"
+            if file.is_symlink()
+            else f"there is no such file{nearest_path(file)}"
         )
         raise DataError(f"{place}: {broken}") from None
     except OSError as error:

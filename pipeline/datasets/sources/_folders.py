@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.core.registry import nearest
+from pipeline.core.errors import nearest_path
 from pipeline.datasets.api import DataError, Split
 from pipeline.datasets.class_order import name_list
 from pipeline.datasets.paths import check_regular, readable
@@ -92,7 +93,7 @@ def list_pictures(root: Path, splits: bool | None) -> tuple[list[PictureFile], l
     """
     place = readable(str(root))
     if not root.is_dir():
-        raise DataError(f"root: {place}: there is no such folder")
+        raise DataError(f"root: {place}: there is no such folder{nearest_path(root)}")
     findings = _look(root)
     layout = _layout(place, findings, splits)
     notes = _notes(findings, layout)

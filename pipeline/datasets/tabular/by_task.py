@@ -19,6 +19,7 @@ from ops.core.tasks.image_classification import ImageClassification
 from ops.core.tasks.task import TASKS
 from ops.core.tasks.text_classification import TextClassification
 from pipeline.core.download.checksums import content_digest
+from pipeline.core.errors import nearest_path
 from pipeline.core.keys import digest
 from pipeline.core.user_code import code_of_definition
 from pipeline.datasets.api import DataError, Split
@@ -153,7 +154,9 @@ def _with_pictures(rules: Rules, content: str, read: Callable[[], Records], fold
 
 def _check_picture(file: Path, root: Path) -> None:
     if not os.path.lexists(file):
-        raise DataError(f"{readable(str(file))}: there is no such picture; paths start at {root} (picture.root)")
+        raise DataError(
+            f"{readable(str(file))}: there is no such picture; paths start at {root} (picture.root){nearest_path(file)}"
+        )
     check_regular(file)
 
 
