@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ops.core.errors import BouillonError
 
-__all__ = ["BouillonError", "blame", "first_cause", "nearest_path", "reason"]
+__all__ = ["BouillonError", "blame", "first_cause", "nearest_path", "own_frames", "reason"]
 
 _OURS = Path(__file__).resolve().parents[2]
 _OTHERS = (
@@ -29,8 +29,13 @@ def blame(error: BaseException) -> str:
     name, text = type(error).__name__, reason(error)
     text_with_type = text if text == name else f"{name}: {text}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(_OTHERS)] or frames
+    own = own_frames(error) or frames
     return f"{text_with_type} ({own[-1].filename}:{own[-1].lineno})" if own else text_with_type
+
+
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The lines of a person's own code that an error went through, outermost first."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OTHERS)]
 
 
 _MOST_NAMES = 10_000
