@@ -43,6 +43,8 @@ class Sheet:
     db: duckdb.DuckDBPyConnection
     dataset_key: str
     dataset: str
+    store: str
+    """The store's own name, which stays what it is when the file is moved."""
     task: str
     classes: tuple[str, ...]
     target: str
@@ -241,8 +243,10 @@ def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet 
         db.close()
         return None
     row = rows[0]
+    ((store,),) = db.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchall()
     return Sheet(
         db=db,
+        store=store,
         target=row[0],
         dataset_key=row[1],
         split=row[2],
