@@ -122,5 +122,5 @@ def _predictions(
         targets=targets if single else {name: array[rows] for name, array in targets.items()},
         answers=task.answers(dataset, outputs),
         references=task.references(dataset),
-        attributes={name: tuple(values) for name, values in dataset.attributes(_SPLIT).items()} or None,
+        attributes=group_names(dataset, _SPLIT) or None,
     )

@@ -13,7 +13,7 @@ from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.environment import device_id, id_of
 from pipeline.core.errors import blame, reason
 from pipeline.core.keys import Key
-from pipeline.datasets.api import SPLITS, Dataset, Split
+from pipeline.datasets.api import SPLITS, Dataset, Split, group_names
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped, state_of
 from pipeline.engine.runner import unsound
 from pipeline.engine.stage import STAGES, Recording
@@ -184,5 +184,5 @@ def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
         entry=dict(entry),
     )
     split: Split = "evaluation"
-    instances = Instances(data.fingerprint, split, data.ids(split), data.labels(split), data.attributes(split))
+    instances = Instances(data.fingerprint, split, data.ids(split), data.labels(split), group_names(data, split))
     return [info, instances, Ingested(data.fingerprint)]

@@ -35,6 +35,7 @@ from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_fol
 from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, limited
 from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of, splits_of
 
+_ATTRIBUTES_VERSION = 2
 _VERSION = 2
 _CLASSIFICATION_VERSION = 3  # the order of classes
 
@@ -109,7 +110,9 @@ def dataset_of(
     if task.reads_pictures:
         content = _with_pictures(rules, content, read, folder, root)
         decoding = Decoder(rules.picture.bits, rules.picture.background)
-        identity = fingerprint(name, version=version, content=content, decoding=decoding.identity, **rules.identity())
+        identity = fingerprint(
+            name, version=version, content=content, decoding=decoding.identity, **rules.identity(), **_groups(rules)
+        )
         return reading.kind(
             name=name,
             task=task.name,
@@ -119,7 +122,7 @@ def dataset_of(
         )
     tokenizer = tokenizer_folder(str(rules.text.tokenizer), folder)
     content = digest({"what": "table and tokenizer", "files": [content, tokenizer_digest(tokenizer, folder)]})
-    identity = fingerprint(name, version=version, content=content, **rules.identity())
+    identity = fingerprint(name, version=version, content=content, **rules.identity(), **_groups(rules))
     made_of = {**rules.identity(), "limits": None, "shares": None, "classes": None}
     key = digest({"what": "tokens", "version": _VERSION, "content": content, "rules": made_of})
     return reading.kind(
@@ -129,6 +132,11 @@ def dataset_of(
         load=lambda: reading.load(rules, read(), tokenizer, key, folder),
         is_own=task.has_classes,
     )
+
+
+def _groups(rules: Rules) -> dict[str, int]:
+    """The version of how attributes are read, where there are any."""
+    return {"attributes_version": _ATTRIBUTES_VERSION} if rules.columns.attributes else {}
 
 
 def _with_pictures(rules: Rules, content: str, read: Callable[[], Records], folder: Path, root: Path) -> str:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ops.core.tasks.task import TASKS
 from pipeline.core.plugins import load_plugins
-from pipeline.datasets.api import DataError
+from pipeline.datasets.api import DataError, group_names
 from pipeline.datasets.open import open_dataset
 from pipeline.datasets.tabular.by_task import READINGS
 from tests.pipeline.dataset_contract import DatasetContract
@@ -78,6 +78,36 @@ class TestTexts(DatasetContract):
         monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", None)
         again = open_dataset({**entry, "train": 7}, folder)
         assert len(next(again.batches("train", batch_size=10))) == 7
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
+@pytest.mark.parametrize("numbers", [True, False])
+def test_what_an_attribute_lacks_is_no_group(ending, numbers, tmp_path, text):
+    """As pandas and NumPy write it: an empty cell, null, NaN, or the text `nan`. `None` is a word like others."""
+    rows, nothing = reviews(40), [None, float("nan")] if numbers else [None, "nan", "NaN", " ", ""]
+    values = [1.5, 2.5, *nothing] if numbers else ["None", "film", *nothing]
+    for number, row in enumerate(rows):
+        row["grade"] = values[number % len(values)]
+    path = save(tmp_path / f"reviews.{ending}", rows)
+    columns = {"id": "key", "attributes": ["grade"]}
+    entry = {"dataset": "table", "path": path, "task": "text-classification", "text": text, "columns": columns}
+    data = open_dataset(entry, tmp_path / "cache")
+    grade = {row["key"]: row["grade"] for row in rows}
+    for split in ("train", "evaluation"):
+        expected = [
+            "" if grade[one] in nothing or grade[one] != grade[one] else str(grade[one]) for one in data.ids(split)
+        ]
+        assert list(group_names(data, split)["grade"]) == expected
+        assert {"", str(values[0])} <= set(expected)
+
+
+def test_groups_of_a_data_set_of_the_users_may_hold_numbers_and_arrays():
+    class Own:
+        def attributes(self, split):
+            return {"age": np.array([1.0, np.nan], np.float32), "sex": ["f", None], "when": [np.datetime64("NaT"), 3]}
+
+    found = group_names(Own(), "evaluation")
+    assert found == {"age": ("1.0", ""), "sex": ("f", ""), "when": ("", "3")}
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
