@@ -10,6 +10,7 @@ import numpy as np
 
 from ops.core.tasks.task import TASKS
 from pipeline.core.errors import BouillonError
+from pipeline.datasets.api import group_names
 from pipeline.measure.logits import LogitsSession
 from pipeline.measure.metrics.api import Predictions
 from pipeline.targets.api import Session
