@@ -104,7 +104,9 @@ def _header(file: Path) -> tuple[int, dict[str, Any]]:
             raise ValueError(f"{file.name} is damaged: its header is longer than the file")
         header = parse_json(stream.read(length))
     if not isinstance(header, dict):
-        raise ValueError(f"{file.name} is damaged: its header is no mapping")
+        raise ValueError(  # noqa: TRY004 - of the file, as above
+            f"{file.name} is damaged: its header is no mapping"
+        )
     header.pop("__metadata__", None)
     return 8 + length, header
 
