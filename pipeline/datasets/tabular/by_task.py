@@ -24,7 +24,7 @@ from pipeline.core.keys import digest
 from pipeline.core.user_code import code_of_definition
 from pipeline.datasets.api import DataError, Split
 from pipeline.datasets.class_order import ClassOrder, lookalikes, order_of
-from pipeline.datasets.paths import check_regular, readable
+from pipeline.datasets.paths import check_regular, readable, targets_outside
 from pipeline.datasets.readers.decoding import Decoder
 from pipeline.datasets.readers.extractive_qa import Question, QuestionSet, WindowReader, parsed, windowed
 from pipeline.datasets.readers.generative_qa import INPUTS, WrittenReader, WrittenSet, encoded_questions
@@ -160,6 +160,20 @@ def _with_pictures(rules: Rules, content: str, read: Callable[[], Records], fold
     return digest({"what": "table and pictures", "files": [content, pictures]})
 
 
+def _notes_on_places(sources: Sequence[Any], root: Path) -> list[str]:
+    """Say how many pictures of a table lie outside of the folder where its paths start."""
+    if not isinstance(sources, list):  # read piece by piece: a table that holds the pictures themselves
+        return []
+    names = dict.fromkeys(name for value in sources if isinstance(name := source_of(value), str) and name)
+    targets = list(targets_outside((root / name for name in names), root))
+    if not targets:
+        return []
+    return [
+        f"{len(targets)} of {len(names)} pictures lie outside of {root} (picture.root), the first is {readable(str(targets[0]))}, "
+        "and are read"
+    ]
+
+
 def _check_picture(file: Path, root: Path) -> None:
     if not os.path.lexists(file):
         raise DataError(
@@ -194,7 +208,11 @@ def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> S
         reader=reader,
         attributes=attributes_of(records, rules.columns),
         order=order,
-        notes=lambda: (*lookalikes(order.classes), *reader.notes(np.arange(len(records)))),
+        notes=lambda: (
+            *lookalikes(order.classes),
+            *_notes_on_places(sources, root),
+            *reader.notes(np.arange(len(records))),
+        ),
     )
 
 

@@ -281,6 +281,33 @@ class TestPictures(DatasetContract):
             open_dataset(entry, folder)
 
 
+def test_pictures_outside_of_the_root_are_read_and_said(tmp_path, save_digits):
+    files = save_digits(tmp_path / "pictures", count=4)
+    (tmp_path / "pictures" / "link.png").symlink_to(tmp_path / "far.png")
+    Image.open(files[0]).save(tmp_path / "far.png")
+    places = [*files[:-2], f"../{files[-2].relative_to(tmp_path)}", tmp_path / "pictures" / "link.png"]
+
+    def notes(names):
+        rows = [{"image": str(name), "label": files[row].parent.name} for row, name in enumerate(names)]
+        (tmp_path / "tables").mkdir(exist_ok=True)
+        entry = {
+            "dataset": "table", "path": save(tmp_path / "tables" / "pictures.csv", rows), "task": "image-classification",
+            "picture": {"size": 14, "channels": 1, "mean": 0, "std": 1, "root": str(root)},
+        }  # fmt: skip
+        data = open_dataset(entry, tmp_path / "cache")
+        assert sum(data.size(split) for split in ("train", "calibration", "evaluation")) == len(names)
+        return data.notes
+
+    root = tmp_path / "pictures"
+    assert notes([file.relative_to(root) for file in files]) == ()
+    assert notes(places[:-2]) == ()  # in full, and still inside
+    outside = f"1 of {len(places) - 1} pictures lie outside of {root} (picture.root), the first is {tmp_path}/far.png, and are read"
+    assert notes([*places[:-2], places[-1]]) == (outside,)
+    root = tmp_path / "tables"
+    first = f"{len(places)} of {len(places)} pictures lie outside of {root} (picture.root), the first is {files[0]}, and are read"
+    assert notes(places) == (first,)
+
+
 def test_pictures_inside_a_parquet_table(tmp_path, save_digits):
     files = save_digits(tmp_path / "pictures", count=12)
     rows = [
