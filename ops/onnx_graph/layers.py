@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.core.selector import Layer
+from ops.onnx_graph.metadata import recorded_names
 from ops.onnx_graph.recurrent import GATES, recurrent_nodes
 
 WEIGHT_INPUT = {
@@ -150,7 +150,7 @@ def fixed_length(model: Any) -> int | None:
 
 def module_names(node: Any) -> list[str]:
     """Names of the modules that a node was exported from, outermost (empty) first, the operator last; [] if unknown."""
-    return _recorded(node, _SCOPES)
+    return recorded_names(node, _SCOPES)
 
 
 def rename_tensors(model: Any, names: Mapping[str, str]) -> None:
@@ -219,7 +219,7 @@ def _constant(name: str, initializers: Mapping[str, Any], producers: Mapping[str
 
 def _place(node: Any, weight: str | None, *, shared: bool) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Return the layer's name, the class names of it and what contains it, and the names of what contains it."""
-    scopes, classes = module_names(node), _recorded(node, _CLASSES)
+    scopes, classes = module_names(node), recorded_names(node, _CLASSES)
     inner = [name.rpartition(".")[2] for name in classes[-2::-1]]
     tensor = _SUFFIX.sub("", weight or "")
     # where the exporter folded a normalisation into the node, its records are those of the normalisation
@@ -235,16 +235,6 @@ def _place(node: Any, weight: str | None, *, shared: bool) -> tuple[str, tuple[s
         name = tensor.removesuffix(".weight")
         return name, (), tuple(prefixes(name))
     return node.name or node.output[0], (), ()
-
-
-def _recorded(node: Any, key: str) -> list[str]:
-    for entry in node.metadata_props:
-        if entry.key == key:
-            try:
-                return [str(value) for value in ast.literal_eval(entry.value)]
-            except (ValueError, SyntaxError):
-                return []
-    return []
 
 
 def prefixes(name: str) -> Iterator[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from ops.onnx_graph.metadata import recorded_names
+
 GATES = {"DynamicQuantizeLSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1), "RNN": (0,)}
 """Recurrent operators -> which block of rows in the file is each gate of torch's, in torch's order."""
 _SCOPES = "pkg.torch.onnx.name_scopes"
-_NAMED = re.compile(r"(.*)\.weight_ih_l(\d+)(_quantized)?$")
+_NAMED = re.compile(r"(.*)\.weight_ih_l(\d{1,4})(_quantized)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,5 @@ def recurrent_nodes(model: Any) -> list[RecurrentNode]:
 
 def _module(node: Any) -> str:
     """Return the module that torch's exporter recorded for a node; empty if none."""
-    for entry in node.metadata_props:
-        if entry.key == _SCOPES:
-            try:
-                scopes = [str(value) for value in ast.literal_eval(entry.value)]
-            except (ValueError, SyntaxError):
-                return ""
-            return scopes[-2] if len(scopes) > 1 else ""
-    return ""
+    scopes = recorded_names(node, _SCOPES)
+    return scopes[-2] if len(scopes) > 1 else ""

@@ -30,6 +30,7 @@ from pipeline.core.machine.streams import open_standard_streams
 from pipeline.core.machine.user import settle_user
 
 __all__ = ["CONF", "compose", "main", "run"]
+_log = logging.getLogger(__name__)
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LONGEST_PATH = 500  # characters of it in a message
 _OBJECTS = 200_000
@@ -82,20 +83,34 @@ def _run(arguments: list[str]) -> int:
             _versions() if arguments == ["--version"] else f"{HELP}\nRecipes: {', '.join(recipe_names())}\n"
         )
         return 0 if arguments else 2
-    from pipeline.core.errors import BouillonError
-    from pipeline.store.database import DatabaseError
-
     try:
         if arguments[0] in _NAMES:
             return run_command(arguments)
         return _sweep(arguments)
-    except (BouillonError, DatabaseError, OSError) as error:
-        text = str(error) if isinstance(error, BouillonError) else _of_the_system(error)
-        _print_error(text, as_json="--json" in arguments)
-        return 2
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped. What is finished is kept: run the same command again to go on.\n")
         return 130
+    except Exception as error:
+        message = _explanation(error)
+        if message is None:
+            raise
+        _print_error(message, as_json="--json" in arguments)
+        return 2
+
+
+def _explanation(error: Exception) -> str | None:
+    """What to tell of an error; None if it is a fault of ours."""
+    from pipeline.core.errors import BouillonError, blame, own_frames
+    from pipeline.store.database import DatabaseError
+
+    if isinstance(error, BouillonError):
+        return str(error)
+    if isinstance(error, DatabaseError | OSError):
+        return _of_the_system(error)
+    if not own_frames(error):
+        return None
+    _log.debug("in code of the user's own", exc_info=error)
+    return f"{blame(error)}: raised by code of your own; --log-level debug shows where it was called"
 
 
 def _print_error(text: str, *, as_json: bool) -> None:

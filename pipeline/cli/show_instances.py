@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from ops.core.tasks.task import TASKS
 from pipeline.datasets.api import DataError, Dataset
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
-from pipeline.sweep.known_data import KnownData, allow, recall
+from pipeline.sweep.known_data import allow, recall, refusal
 
 __all__ = ["allow_known", "answer", "open_known"]
 
@@ -31,13 +30,10 @@ def open_known(results: Path, dataset_key: str) -> Dataset:
     from pipeline.datasets.open import open_dataset
 
     name, store = _looked_up(results, dataset_key)
-    present = _recalled(name, dataset_key)
-    if store not in present.stores:
-        raise DataError(
-            f"these results come from no run of yours. To have instances of your own data set '{present.entry.get('name', name)}' "
-            f"shown beside them, allow it once: python -m pipeline show {dataset_key} --results {shlex.quote(str(results))} "
-            "--allow"
-        )
+    because = refusal(dataset_key, name=name, results=results, store=store)
+    present = recall(dataset_key)
+    if because is not None or present is None:
+        raise DataError(because or f"what is noted of data set '{name}' has just gone")
     load_plugins(present.plugins)
     data = open_dataset(present.entry, present.folder)
     if data.fingerprint != dataset_key:
@@ -55,7 +51,9 @@ def allow_known(results: Path, dataset_key: str) -> str:
         DataError: if no run of this person's has opened the data.
     """
     name, store = _looked_up(results, dataset_key)
-    data = _recalled(name, dataset_key)
+    data = recall(dataset_key)
+    if data is None:
+        raise DataError(str(refusal(dataset_key, name=name, results=results, store=store)))
     allow(dataset_key, store)
     return f"Instances of your data set '{data.entry.get('name', name)}' are shown beside {results} from now on"
 
@@ -68,16 +66,6 @@ def _looked_up(results: Path, dataset_key: str) -> tuple[str, str]:
     if not names:
         raise StoreError(f"{results} knows no data set {dataset_key[:12]}")
     return names[0][0], store
-
-
-def _recalled(name: str, dataset_key: str) -> KnownData:
-    data = recall(dataset_key)
-    if data is None:
-        raise DataError(
-            f"no run of yours has opened the data set '{name}', and results alone never have data opened. If you have "
-            "it, plan a recipe with it once: python -m pipeline recipe=NAME dataset=NAME plan_only=true"
-        )
-    return data
 
 
 def answer(data: Dataset, lines: Iterable[str]) -> Iterator[str]:

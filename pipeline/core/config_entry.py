@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from ops.core.params import explain_errors, params_model
 from ops.core.registry import Registry, UnknownNameError
 from ops.core.text import cut, show
+from pipeline.core.errors import blame
 
 T = TypeVar("T")
 _MISSING = "???"
@@ -51,7 +52,10 @@ class EntryKind(Generic[T]):
         unset = next((key for key, value in parameters.items() if value == _MISSING), None)
         if unset:
             raise self.error(f"{name}: '{unset}' must be set, e.g. {self.folder}.{unset}=... on the command line")
-        params = params_model(signature(definition), skip=1)
+        try:
+            params = params_model(signature(definition), skip=1)
+        except (TypeError, NameError, SyntaxError) as error:  # the signature of a plug-in's
+            raise self.error(f"{name}: {self.names} '{entry[self.names]}': {blame(error)}") from None
         try:
             return definition, params.model_validate(parameters)
         except ValidationError as error:

@@ -1,7 +1,10 @@
-"""The base class of our errors, and what went wrong in a person's own code, in one line that names the place."""
+"""The base class of our errors, and what messages say in one line: what went wrong in a person's own code, and the nearest fix."""
 
 from __future__ import annotations
 
+import difflib
+import itertools
+import os
 import re
 import sysconfig
 import traceback
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from ops.core.errors import BouillonError
 
-__all__ = ["BouillonError", "blame", "reason"]
+__all__ = ["BouillonError", "blame", "first_cause", "nearest_path", "own_frames", "reason"]
 
 _OURS = Path(__file__).resolve().parents[2]
 _OTHERS = (
@@ -26,8 +29,37 @@ def blame(error: BaseException) -> str:
     name, text = type(error).__name__, reason(error)
     text_with_type = text if text == name else f"{name}: {text}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(_OTHERS)] or frames
+    own = own_frames(error) or frames
     return f"{text_with_type} ({own[-1].filename}:{own[-1].lineno})" if own else text_with_type
+
+
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The lines of a person's own code that an error went through, outermost first."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OTHERS)]
+
+
+_MOST_NAMES = 10_000
+"""Names of a folder that are compared with a missing one."""
+
+
+def nearest_path(path: Path) -> str:
+    """Return "; did you mean '...'?" for what lies where `path` does not, under the name closest to it, or nothing."""
+    above = path
+    while not above.is_dir():
+        if above == above.parent:
+            return ""
+        above = above.parent
+    missing, *below = path.parts[len(above.parts) :] or ("",)
+    try:
+        with os.scandir(above) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _MOST_NAMES) if entry.name.isprintable()]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(missing, sorted(names), n=1)
+    if not close:
+        return ""
+    whole = Path(above, close[0], *below)
+    return f"; did you mean '{whole if whole.exists() else Path(above, close[0])}'?"
 
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # colours and cursor movements of terminals

@@ -14,6 +14,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from ops.core.registry import nearest
 from pipeline.core.keys import digest
 
 _OURS = frozenset({"ops", "pipeline"})
@@ -59,6 +60,47 @@ def _read(file: Path, state: tuple[int, int, int], package: str) -> tuple[str, t
     """Digest of a source and the names that it imports; read again when `state` is another (no copy can fake the last)."""
     source = file.read_bytes()
     return hashlib.sha256(source).hexdigest(), tuple(_imported(source, package))
+
+
+def missing_code(factory: str) -> str | None:
+    """Say what there is not of a function (`package.module:function`): a module, or the function in it; None if all is there.
+
+    Only the user's own modules are read, and nothing is imported: what code makes when it runs is not called missing.
+    """
+    place, colon, name = factory.partition(":")
+    if not (place and colon and name):
+        return f"must be package.module:function (got '{factory}')"
+    top, *below = place.split(".")
+    spec = _top_spec(top)
+    if spec is None:
+        return f"there is no module '{top}'; is its folder on PYTHONPATH?"
+    file = _file(place)
+    if file is None:
+        folders = [Path(folder, *below[:-1]) for folder in spec.submodule_search_locations or ()]
+        present = {entry.name.partition(".")[0] for folder in folders if folder.is_dir() for entry in folder.iterdir()}
+        is_own = any(_INSTALLED.isdisjoint(folder.parts) for folder in folders)
+        if below and is_own and top not in sys.stdlib_module_names | _OURS and below[-1] not in present:
+            return f"there is no module '{place}'.{nearest(below[-1], present)}"
+        return None
+    names = _defined(file.read_bytes())
+    return None if names is None or name in names else f"'{place}' has no function '{name}'.{nearest(name, names)}"
+
+
+def _defined(source: bytes) -> set[str] | None:
+    """Names that a module binds; None where only running it tells."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # told when it is imported
+        return None
+    names = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    return None if names & {"*", "__getattr__", "globals", "vars", "setattr", "exec"} else names
 
 
 def code_of_definition(item: object) -> str | None:
@@ -115,9 +157,7 @@ def _file(name: str) -> Path | None:
     top, *below = name.split(".")
     if not top or top in sys.stdlib_module_names or top in _OURS:
         return None
-    spec = None
-    with contextlib.suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec(top)
+    spec = _top_spec(top)
     if spec is None:
         return None
     if below:
@@ -126,6 +166,12 @@ def _file(name: str) -> Path | None:
     else:
         files = [Path(spec.origin)] if spec.origin else []
     return next((file for file in files if _is_own(file)), None)
+
+
+def _top_spec(name: str) -> ModuleSpec | None:
+    with contextlib.suppress(ImportError, ValueError):
+        return importlib.util.find_spec(name)
+    return None
 
 
 def _is_own(file: Path) -> bool:

@@ -42,6 +42,8 @@ __all__ = [
     "Share",
     "Split",
     "dataset",
+    "group_names",
+    "is_missing",
 ]
 
 Split = Literal["train", "calibration", "evaluation"]
@@ -86,7 +88,10 @@ class Dataset(Protocol):
         ...
 
     def attributes(self, split: Split) -> Mapping[str, Sequence[str]]:
-        """Attribute name -> one value per instance, for groups. Empty if the data has none."""
+        """Attribute name -> one value per instance, for groups. Empty if the data has none.
+
+        What is missing (None, NaN, an empty text, or `nan`) makes no group: such instances count in no group of that attribute.
+        """
         ...
 
     def batches(
@@ -170,3 +175,20 @@ def dataset(fn: F) -> F:
     """Register a function that opens a data set, and return it unchanged."""
     DATASETS.add(fn.__name__, fn)
     return fn
+
+
+_NO_VALUES = ("", "nan", "nat")
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell of a table holds no value: None, NaN, an empty text, or the text `nan` or `NaT`, as which tools write
+    numbers and times that there are none of."""
+    return value is None or str(value).strip().lower() in _NO_VALUES
+
+
+def group_names(data: Dataset, split: Split) -> dict[str, tuple[str, ...]]:
+    """Attribute name -> the group of each instance, as text; empty where the instance has no value, and so no group."""
+    return {
+        name: tuple("" if is_missing(value) else str(value) for value in values)
+        for name, values in data.attributes(split).items()
+    }

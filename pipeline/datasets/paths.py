@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pipeline.core.errors import nearest_path
 from pipeline.datasets.api import DataError
 
 _BREAKING = ("Cc", "Cs", "Zl", "Zp")
@@ -53,7 +55,9 @@ def check_regular(file: Path) -> os.stat_result:
         status = file.stat()
     except FileNotFoundError:
         broken = (
-            "a link to a file that is not there; mend or remove it" if file.is_symlink() else "there is no such file"
+            "a link to a file that is not there; mend or remove it"
+            if file.is_symlink()
+            else f"there is no such file{nearest_path(file)}"
         )
         raise DataError(f"{place}: {broken}") from None
     except OSError as error:
@@ -62,3 +66,21 @@ def check_regular(file: Path) -> os.stat_result:
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no file")
         raise DataError(f"{place}: is {kind}, not a file with content; remove it")
     return status
+
+
+def targets_outside(paths: Iterable[Path], home: Path) -> Iterator[Path]:
+    """Yield where those of some files and folders lie, behind all links, that lie outside of a folder.
+
+    Args:
+        paths: what is there.
+        home: the folder.
+    """
+    root = home.resolve()
+    folders: dict[Path, Path] = {}  # few, of many files
+    for path in paths:
+        if path.is_symlink() or path.name in ("", ".."):
+            target = path.resolve()
+        else:
+            target = folders.setdefault(path.parent, path.parent.resolve()) / path.name
+        if not target.is_relative_to(root):
+            yield target

@@ -199,7 +199,7 @@ def _groups(rule: Rule, answers: PairedAnswers) -> Iterator[tuple[str, np.ndarra
     labels = {"": answers.classes} if rule.quantity is Quantity.WORST_CLASS else answers.attributes
     for attribute, values in labels.items():
         if values is not None:
-            for value in np.unique(values):
+            for value in np.unique(values[values != ""] if attribute else values):  # without a value there is no group
                 yield (f"{attribute}={value}" if attribute else f"class {value}"), values == value
 
 

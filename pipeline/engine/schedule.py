@@ -16,7 +16,7 @@ def jobs_of(planning: Planning) -> list[Job[Any]]:
     be complete comes before the next model.
 
     Raises:
-        TypeError: if a stage gives a job that its name or its parameters do not fit.
+        StageError: if a stage gives a job that cannot be run, or stages need one another.
     """
     jobs: dict[Key, Job[Any]] = {}
     for stage in stages_in_order():

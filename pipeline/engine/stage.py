@@ -27,13 +27,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ops.core.operation import Format
-from ops.core.registry import Registry
+from ops.core.registry import Registry, nearest
 from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.errors import BouillonError
 from pipeline.core.keys import Key, evidence_key
 from pipeline.core.user_code import code_of_definition
 from pipeline.engine.jobs import Job
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     from pipeline.engine.worker import Worker
 
 P = TypeVar("P")
+
+
+class StageError(BouillonError, ValueError):
+    """A stage of the user's gives jobs that cannot be run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +89,31 @@ class Planning:
         """Return the jobs of a stage. Others may ask for them too: they are made once.
 
         Raises:
-            TypeError: if the stage gives a job that its name or its parameters do not fit.
+            StageError: if the stage gives a job that its name, its parameters, the plan or the targets do not fit.
         """
         if stage not in self._jobs:
             jobs = tuple(stage.jobs(self))
             for job in jobs:
-                if job.stage != stage.name or not isinstance(job.params, stage.params):
-                    raise TypeError(f"stage '{stage.name}' gives a job of stage '{job.stage}' with {job.params!r}")
+                self._check(stage, job)
             self._jobs[stage] = jobs
         return self._jobs[stage]
+
+    def _check(self, stage: Stage[P], job: object) -> None:
+        if not isinstance(job, Job):
+            raise StageError(f"stage '{stage.name}': gives an object of type '{type(job).__name__}', not a job")
+        if job.stage != stage.name or not isinstance(job.params, stage.params):
+            raise StageError(
+                f"stage '{stage.name}': gives a job of stage '{job.stage}' with {type(job.params).__name__}; its own have "
+                f"{stage.params.__name__}"
+            )
+        if job.model not in self.steps:
+            raise StageError(
+                f"stage '{stage.name}': gives a job of model {str(job.model)[:12]}, which is not in the plan"
+            )
+        if job.target and job.target not in self.targets:
+            raise StageError(
+                f"stage '{stage.name}': gives a job for target '{job.target}', which the recipe does not name.{nearest(job.target, self.targets)}"
+            )
 
     def place(self, target: str) -> dict[str, Any]:
         """Return the runtime and the machine: with others, kernels and so answers and times differ."""
@@ -186,10 +207,13 @@ def stages_in_order() -> list[Stage[Any]]:
 
     Raises:
         UnknownNameError: if a stage needs one that is not registered.
-        CycleError: if stages need one another.
+        StageError: if stages need one another.
     """
     sorter = TopologicalSorter({name: STAGES[name].needs for name in STAGES})
-    sorter.prepare()
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise StageError(f"stages need one another: {' -> '.join(error.args[1])}") from None
     names: list[str] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready())

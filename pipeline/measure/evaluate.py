@@ -10,6 +10,7 @@ import numpy as np
 
 from ops.core.tasks.task import TASKS
 from pipeline.core.errors import BouillonError
+from pipeline.datasets.api import group_names
 from pipeline.measure.logits import LogitsSession
 from pipeline.measure.metrics.api import Predictions
 from pipeline.targets.api import Session
@@ -122,5 +123,5 @@ def _predictions(
         targets=targets if single else {name: array[rows] for name, array in targets.items()},
         answers=task.answers(dataset, outputs),
         references=task.references(dataset),
-        attributes={name: tuple(values) for name, values in dataset.attributes(_SPLIT).items()} or None,
+        attributes=group_names(dataset, _SPLIT) or None,
     )

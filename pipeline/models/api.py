@@ -6,7 +6,8 @@ A newcomer adds one file to `pipeline/models/builders/`:
     def residual_cnn(need: Need, *, depths: list[int] = [1, 1, 1]) -> Built:
         '''A small residual net.'''
 
-The keyword-only parameters are what a conf/model entry may set besides `builder`. Import torch inside the function.
+The keyword-only parameters are what a conf/model entry may set besides `builder`; one that names a file says so by
+`Annotated[str, LocalFile()]`, and planning refuses a file that is not there. Import torch inside the function.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pipeline.core.errors import BouillonError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BUILDERS", "Builder", "Built", "ModelError", "Need", "OnnxFile", "builder"]
+__all__ = ["BUILDERS", "Builder", "Built", "LocalFile", "ModelError", "Need", "OnnxFile", "builder"]
 
 
 class ModelError(BouillonError, ValueError):
@@ -70,6 +71,16 @@ class OnnxFile:
     """Output -> what it is (`ops.core.output_kind`)."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """As `Built.notes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """The mark of a builder's parameter that names a file."""
+
+    published: Callable[[str], bool] | None = None
+    """Whether a text may name what a library or a hub has."""
+    check_folder: Callable[[Path], None] | None = None
+    """Raises a ModelError for a folder that lacks something; None: folders will not do."""
 
 
 Builder = Callable[..., "torch.nn.Module | Built | OnnxFile | Path"]

@@ -89,15 +89,20 @@ def _literal(text: str) -> Any:
 
 def _as_order(names: Any) -> tuple[str, ...] | None:
     """Names from a list, or from a mapping of the numbers 0 to N - 1 to names; None if it is neither, or has gaps."""
-    if isinstance(names, Mapping):
-        try:
+    try:
+        if isinstance(names, Mapping):
             by_number = {int(number): str(name) for number, name in names.items()}
-        except (TypeError, ValueError):
-            return None
-        whole = sorted(by_number) == list(range(len(by_number)))
-        return tuple(by_number[number] for number in range(len(by_number))) if whole else None
-    if isinstance(names, Sequence) and not isinstance(names, str):
-        return tuple(map(str, names))
+            whole = sorted(by_number) == list(range(len(by_number)))
+            return tuple(by_number[number] for number in range(len(by_number))) if whole else None
+        if isinstance(names, Sequence) and not isinstance(names, str | bytes):
+            return tuple(map(str, names))
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ):  # numbers that are infinite or too long to be written
+        return None
     return None
 
 

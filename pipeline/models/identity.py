@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.download.checksums import content_digest
-from pipeline.core.download.hub import commit_of
+from pipeline.core.download.hub import HubError, commit_of
 from pipeline.core.download.pypi import PREFIX, DistributionError, located
 from pipeline.core.json_text import parse_json
 from pipeline.core.keys import CONTENT, digest
@@ -53,7 +53,8 @@ def content_of(entry: Mapping[str, Any], folder: Path) -> str | None:
     present commit counts. What was hashed is remembered below the cache folder `folder`.
 
     Raises:
-        ModelError: if an ONNX file or an index names weights outside of its folder, or weights that are not there.
+        ModelError: if an ONNX file or an index names weights outside of its folder, or weights that are not there, or a hub id
+            leads nowhere.
     """
     builder = str(entry.get("builder"))
     cache = folder.expanduser() / "hashes"
@@ -197,6 +198,9 @@ def _published(builder: str, entry: Mapping[str, Any]) -> dict[str, str]:
         result = version("timm")  # it says which weights are meant
         return {} if result is None else {"timm": result}
     if builder == "huggingface" and isinstance(weights, str) and not Path(weights).expanduser().exists():
-        commit = commit_of(weights, entry.get("revision"))
+        try:
+            commit = commit_of(weights, entry.get("revision"))
+        except HubError as error:
+            raise ModelError(f"Model '{entry.get('name', builder)}': weights: {error}") from None
         return {} if commit is None else {"commit": commit}
     return {}

@@ -44,7 +44,7 @@ class ActivationParams:
 class ActivationsStage(Stage[ActivationParams]):
     """Distributions and samples of the outputs of every model's layers."""
 
-    name, version, params = "activations", 4, ActivationParams
+    name, version, params = "activations", 5, ActivationParams
     needs = ("operation", "export")
 
     def key_on(

@@ -142,7 +142,7 @@ class Store:
                 self._stamp(self._db)
                 yield self._db
             done = True
-        except duckdb.ConstraintException as error:
+        except (duckdb.IntegrityError, duckdb.DataError) as error:  # a constraint, or a value of another type
             raise InvalidRecordError(f"{self.results}: nothing was written: {error}") from None
         except duckdb.Error as error:
             raise WriteError(self._files.explain(error)) from error

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from pipeline.core import secret_values
 if TYPE_CHECKING:
     from pipeline.sweep.config import Config
 
-__all__ = ["KnownData", "allow", "recall", "remember"]
+__all__ = ["KnownData", "allow", "recall", "refusal", "remember"]
 
 _FOLDER = Path("~/.cache/bouillon/known_data")
 
@@ -73,6 +74,30 @@ def allow(fingerprint: str, store: str) -> None:
     if note is None:
         raise KeyError(fingerprint)
     _write(fingerprint, {**note, "stores": sorted({*note.get("stores", ()), store})})
+
+
+def refusal(fingerprint: str, *, name: str, results: Path, store: str) -> str | None:
+    """Say why instances may not be shown beside some results, and how they may be; None if they may.
+
+    Args:
+        fingerprint: of the data set's content.
+        name: what the results call the data set.
+        results: the results file, for the command that allows it.
+        store: the identity of the results' store.
+    """
+    data = recall(fingerprint)
+    if data is None:
+        return (
+            f"no run of yours has opened the data set '{name}', and results alone never have data opened. If you have "
+            "it, plan a recipe with it once: python -m pipeline recipe=NAME dataset=NAME plan_only=true"
+        )
+    if store in data.stores:
+        return None
+    return (
+        f"these results come from no run of yours. To have instances of your own data set '{data.entry.get('name', name)}' "
+        f"shown beside them, allow it once: python -m pipeline show {fingerprint} --results {shlex.quote(str(results))} "
+        "--allow"
+    )
 
 
 def recall(fingerprint: str) -> KnownData | None:

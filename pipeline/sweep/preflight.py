@@ -39,6 +39,19 @@ def register_ours() -> None:
         list(registry)
 
 
+def check_folders(config: Config) -> None:
+    """Look where a run writes besides its results.
+
+    Raises:
+        ConfigError: if a file lies in the place of a folder.
+    """
+    for name, folder in (("workspace", config.workspace), ("data_folder", config.data_folder)):
+        place = folder.expanduser().absolute()
+        nearest = next(path for path in (place, *place.parents) if path.exists())
+        if not nearest.is_dir():
+            raise ConfigError(f"{name}: {folder}: {nearest} is a file, not a folder; name another folder: {name}=PATH")
+
+
 def read_data(data: Dataset) -> None:
     """Read the instances, so that mistakes in them are told before anything runs.
 
@@ -110,11 +123,7 @@ def gather(
         for name in sorted(names & models.keys()):
             check_entry(models[name])
         models |= {name: with_content(models[name], config.data_folder) for name in names if name in models}
-        contents = {
-            entry_id(entry): content
-            for _, entry in written
-            if (content := content_of(entry, config.data_folder)) is not None
-        }
+        contents = _contents(written, config.data_folder)
     except (ModelError, TargetError) as error:
         raise ConfigError(str(error)) from None
     specs = operations_of(recipe)
@@ -161,9 +170,13 @@ def code_of_operations(specs: Iterable[OpSpec]) -> dict[str, str]:
 
 
 def with_content(entry: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """Add the digest of the entry's local files and code."""
+    """Add the digest of the entry's local files and code.
+
+    Raises:
+        ModelError: if a file that it names is not there.
+    """
     plain = {key: value for key, value in entry.items() if key != CONTENT}
-    content = content_of(plain, folder)
+    content = _content(plain, folder)
     return plain if content is None else {**plain, CONTENT: content}
 
 
@@ -194,6 +207,34 @@ def _check_written(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
             problems.append(f"Step '{path}': {error}")
     if problems:
         raise ConfigError("\n".join(problems[:MOST_PROBLEMS]))
+
+
+def _content(entry: Mapping[str, Any], folder: Path) -> str | None:
+    from pipeline.models.named_files import check_files
+
+    check_files(entry)
+    return content_of(entry, folder)
+
+
+def _contents(entries: Iterable[tuple[str, Mapping[str, Any]]], folder: Path) -> dict[str, str]:
+    """Digest of the files and code of each model entry that a step writes out, for those that have any.
+
+    Raises:
+        ConfigError: with a line for each step whose files are not there.
+    """
+    from pipeline.models.api import ModelError
+
+    contents, problems = dict[str, str](), list[str]()
+    for path, entry in entries:
+        try:
+            content = _content(entry, folder)
+        except ModelError as error:
+            problems.append(f"Step '{path}': {error}")
+        else:
+            contents |= {} if content is None else {entry_id(entry): content}
+    if problems:
+        raise ConfigError("\n".join(problems[:MOST_PROBLEMS]))
+    return contents
 
 
 def _entries_of(recipe: Recipe, default: str | None) -> tuple[set[str], list[tuple[str, dict[str, Any]]]]:

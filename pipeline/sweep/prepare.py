@@ -25,7 +25,7 @@ from pipeline.store.writer import Store
 from pipeline.sweep.class_agreement import agree_on_classes
 from pipeline.sweep.config import Config, ConfigError
 from pipeline.sweep.known_data import remember
-from pipeline.sweep.preflight import data_notes, gather, open_data, read_data, register_ours
+from pipeline.sweep.preflight import check_folders, data_notes, gather, open_data, read_data, register_ours
 from pipeline.sweep.preprocessing import settle_preprocessing
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     if config.plugins:
         register_ours()
         load_plugins(config.plugins)
+    check_folders(config)
     preset = _preset(config.bench)
     recipe = parse(config.recipe)
     settled = settle_preprocessing(config, recipe, entries)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.environment import device_id, id_of
-from pipeline.core.errors import reason
-from pipeline.datasets.api import SPLITS, Dataset, Split
+from pipeline.core.errors import blame, reason
+from pipeline.core.keys import Key
+from pipeline.datasets.api import SPLITS, Dataset, Split, group_names
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped, state_of
 from pipeline.engine.runner import unsound
 from pipeline.engine.stage import STAGES, Recording
@@ -36,31 +38,45 @@ class Recorder:
         self._ingested = store.ingested()
         self.news = False
         """Whether this run has added anything to what was known of its models."""
-        self._groups: list[list[Record]] = []
-        """Records that make sense together only: those of one outcome."""
+        self.refused: dict[Key, Failed] = {}
+        """Jobs whose records the store did not take, and why."""
+        self._groups: list[tuple[list[Record], Job[Any] | None]] = []
+        """Records that make sense together only, and the job that they are of, if any."""
         self._flushed = time.monotonic()
         self._published, self._publishing_took = time.monotonic(), 0.0
 
-    def record(self, job: Job[Any], outcome: Outcome) -> None:
-        """Take note of an outcome; it reaches the store within seconds, and readers soon after."""
-        self._groups.append([self._step(job, outcome)])
+    def record(self, job: Job[Any], outcome: Outcome) -> Outcome:
+        """Take note of an outcome; it reaches the store within seconds, and readers soon after.
+
+        Returns:
+            The outcome as it is recorded: a failure where the job's stage says that its artifact is not whole, which is then made
+            again next time, or where the stage cannot turn it into records. A plug-in's stage may raise anything.
+        """
         if isinstance(outcome, Done):
-            self._groups.append(self._evidence(job))
+            outcome = self._record_evidence(job, outcome)
+        self._groups.append(([self._step(job, outcome)], None))
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self.flush()
+        return outcome
 
-    def accept(self, job: Job[Any], outcome: Outcome | None) -> Outcome | None:
-        """Return the outcome of a job; a failure where its stage says that the artifact is not whole.
-
-        Its records are kept, and the artifact is not: it is made again next time.
-        """
-        error = STAGES[job.stage].failure(job, self._recording) if isinstance(outcome, Done) else None
-        if error is None or not isinstance(outcome, Done):
-            return outcome
-        self._groups.append(self._with_devices(job, self._read(job)))
+    def _record_evidence(self, job: Job[Any], outcome: Done) -> Outcome:
+        """Add what the artifact says to the store, unless it is there already."""
+        try:
+            error = STAGES[job.stage].failure(job, self._recording)
+            if error is None and not self._is_news(job):
+                return outcome
+            records = self._with_devices(job, self._read(job))
+        except Exception as cause:  # noqa: BLE001 - boundary: a stage of the user's may raise anything
+            text = f"its records cannot be made: {blame(cause)}"
+            return Failed(job.key, outcome.seconds, text, "".join(traceback.format_exception(cause)))
         self.news = True
-        self._artifacts.remove(job.key)
-        return Failed(job.key, outcome.seconds, error)
+        if error is not None:
+            self._groups.append((records, job))
+            self._artifacts.remove(job.key)
+            return Failed(job.key, outcome.seconds, error)
+        self._ingested.add(job.key)
+        self._groups.append(([*records, Ingested(job.key)], job))
+        return outcome
 
     def damaged(self, jobs: Sequence[Job[Any]]) -> list[tuple[Job[Any], str]]:
         """Jobs whose results are there but damaged, and why. Only what the store or a job still lacks is read."""
@@ -72,28 +88,28 @@ class Recorder:
                 try:
                     self._read(job)
                 except Exception as error:  # noqa: BLE001 - boundary: a damaged file can make its reader raise anything
+                    if self._artifacts.fault(job.key) is None and self._artifacts.has_digests(job.key):
+                        continue  # what was written is there: it is the reader that fails, as `record` tells
                     faults.append((job, f"{type(error).__name__}: {reason(error)}"))
         return faults + unsound(jobs, self._artifacts, {job.key for job, _ in faults})
 
     def add(self, records: Iterable[Record]) -> None:
         """Write facts that do not come from a job."""
-        self._groups.append(list(records))
+        self._groups.append((list(records), None))
 
     def flush(self, *, publish: bool = False) -> None:
         """Write what was collected, and publish it if that is due or asked for.
 
+        What the store refuses of a job makes that job a failure (`refused`); all else is written.
+
         Raises:
-            StoreError: if it cannot be written. What the store refuses is dropped, and all else is written before; what the
-                disk refuses is kept for the next time.
+            StoreError: if it cannot be written. Of what the store refuses, what is of no job is dropped, and all else is written
+                before; what the disk refuses is kept for the next time.
         """
         try:
-            self._store.write(record for group in self._groups for record in group)
+            self._store.write(record for records, _ in self._groups for record in records)
         except InvalidRecordError:
-            for group in self._groups:
-                with contextlib.suppress(InvalidRecordError):
-                    self._store.write(group)
-            self._groups = []
-            raise
+            self._write_apart()
         self._groups = []
         now = time.monotonic()
         if publish or (now - self._published) * _PUBLISH_SHARE > self._publishing_took:
@@ -101,6 +117,24 @@ class Recorder:
             self._published = time.monotonic()
             self._publishing_took = self._published - now
         self._flushed = time.monotonic()
+
+    def _write_apart(self) -> None:
+        """Write group by group; raise the first refusal of what is of no job, after all else."""
+        refusals: list[InvalidRecordError] = []
+        for records, job in self._groups:
+            try:
+                self._store.write(records)
+            except InvalidRecordError as error:
+                if job is None:
+                    refusals.append(error)
+                else:
+                    self._ingested.discard(job.key)
+                    self.refused[job.key] = Failed(job.key, 0.0, f"its records do not fit the store: {error}")
+                    with contextlib.suppress(InvalidRecordError):
+                        self._store.write([self._step(job, self.refused[job.key])])
+        self._groups = []
+        if refusals:
+            raise refusals[0]
 
     def _step(self, job: Job[Any], outcome: Outcome) -> Step:
         step = self._recording.steps[job.model]
@@ -124,14 +158,6 @@ class Recorder:
         elif isinstance(outcome, Skipped):
             common |= {"error": outcome.because}
         return Step(**common)
-
-    def _evidence(self, job: Job[Any]) -> list[Record]:
-        """What the artifact adds to the store; nothing if it is there already."""
-        if not self._is_news(job):
-            return []
-        self._ingested.add(job.key)
-        self.news = True
-        return [*self._with_devices(job, self._read(job)), Ingested(job.key)]
 
     def _with_devices(self, job: Job[Any], records: Sequence[Record]) -> list[Record]:
         """Put the machines that an artifact's records name before them: it may have been made on another than this one."""
@@ -158,5 +184,5 @@ def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
         entry=dict(entry),
     )
     split: Split = "evaluation"
-    instances = Instances(data.fingerprint, split, data.ids(split), data.labels(split), data.attributes(split))
+    instances = Instances(data.fingerprint, split, data.ids(split), data.labels(split), group_names(data, split))
     return [info, instances, Ingested(data.fingerprint)]

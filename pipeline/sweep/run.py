@@ -90,13 +90,14 @@ class _Run:
                 self.reporter.jobs(self.prepared, workplace.scratch) as report,
             ):
                 for job, end in run_jobs(self.jobs, executor, self.artifacts, force=force):
-                    outcome = recorder.accept(job, end)
+                    outcome = None if end is None else recorder.record(job, end)
                     report(job, outcome)
                     if outcome is not None:
                         outcomes.append((job, outcome))
-                        recorder.record(job, outcome)
             outcomes += self._time(recorder)
             findings = self._lint(recorder)
+            recorder.flush()
+            outcomes = [(job, recorder.refused.get(job.key, outcome)) for job, outcome in outcomes]
         except BaseException:
             with contextlib.suppress(StoreError):  # the first error is the cause, and the one to tell
                 self._end(recorder, _INTERRUPTED)

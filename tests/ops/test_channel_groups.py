@@ -184,7 +184,7 @@ def test_normalisation_of_other_kinds_is_cut_right(layer):
     ("layer", "reason"),
     [
         (RootMeanSquare(), "it shares its channels with a parameter outside any known layer"),
-        (nn.LayerNorm([32, 8, 8]), "a LayerNorm cannot be narrowed"),
+        (nn.LayerNorm([32, 8, 8]), "which cannot be narrowed (LayerNorm)"),
         (Functional(), "the tracer misread how the network uses these channels: cut alone, 'logits' differs by"),
         (Interleaved(), "the tracer misread how the network uses these channels: cut alone, 'logits' differs by"),
     ],

@@ -1,6 +1,8 @@
 """Stages: the keys of their jobs are what they were, their jobs can go to another machine, and one of one's own fits in."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +15,12 @@ from ops.core.registry import UnknownNameError
 from pipeline.core.keys import digest
 from pipeline.engine.jobs import Job
 from pipeline.engine.schedule import jobs_of
-from pipeline.engine.stage import STAGES, NoParameters, Planning, Stage, register, stages_in_order
+from pipeline.engine.stage import STAGES, NoParameters, Planning, Stage, StageError, register, stages_in_order
 from pipeline.measure.timing.preset import parse_preset
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Facts
-from tests.pipeline.command import CONF
+from tests.pipeline.command import CONF, ROOT
 
 GOLDEN = Path(__file__).with_name("stage_keys.json")
 TARGETS = {name: {"name": name, "target": name} for name in ("onnxruntime", "pytorch")}
@@ -140,9 +142,49 @@ def test_mistakes_of_a_stage_name_it(planning, registered):
     own = registered(Own())
     own.params = str
     with pytest.raises(
-        TypeError, match=r"stage 'own_of_test' gives a job of stage 'own_of_test' with NoParameters\(\)"
+        StageError, match="stage 'own_of_test': gives a job of stage 'own_of_test' with NoParameters; its own have str"
     ):
         jobs_of(planning)
     own.needs = ("predicts",)
     with pytest.raises(UnknownNameError, match=r"No stage is called 'predicts'\. Did you mean 'predict'\?"):
         stages_in_order()
+    own.needs = ("own_of_test",)
+    with pytest.raises(StageError, match="stages need one another: own_of_test -> own_of_test"):
+        stages_in_order()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda job: 5, "stage 'own_of_test': gives an object of type 'int', not a job"),
+        (lambda job: replace(job, model="f" * 64), "gives a job of model ffffffffffff, which is not in the plan"),
+        (
+            lambda job: replace(job, target="pytorsh"),
+            r"gives a job for target 'pytorsh', which the recipe does not name\. Did you mean 'pytorch'\?",
+        ),
+    ],
+)
+def test_a_job_that_no_plan_has_room_for_names_its_stage(planning, registered, monkeypatch, change, message):
+    right = Own.jobs
+    monkeypatch.setattr(Own, "jobs", lambda self, planning: [change(job) for job in right(self, planning)])
+    registered(Own())
+    with pytest.raises(StageError, match=message):
+        jobs_of(planning)
+
+
+def test_what_a_plug_in_raises_while_planning_is_one_line_that_names_its_place(tmp_path):
+    source = (
+        "from pipeline.engine.stage import NoParameters, Stage, register\n\n\n"
+        "class Odd(Stage[NoParameters]):\n    name, params = 'odd', NoParameters\n\n"
+        "    def jobs(self, planning):\n        raise KeyError('oops')\n\n"
+        "    def make(self, worker, job, folder, scratch):\n        return {}\n\n\nregister(Odd())\n"
+    )
+    (tmp_path / "odd_stage.py").write_text(source)
+    command = [sys.executable, "-m", "pipeline", "recipe=quickstart", "plan_only=true", "plugins=[odd_stage]"]
+    environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: KeyError: 'oops' ({tmp_path}/odd_stage.py:8): raised by code of your own; --log-level debug shows where it was "
+        "called\n"
+    )

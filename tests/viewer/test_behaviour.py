@@ -73,6 +73,13 @@ def test_an_instance_with_several_labels_counts_once_overall():
     assert overall(values, values, shown, of_pair=False).mean[0] == pytest.approx(2 / 3)
 
 
+def test_an_instance_without_a_value_is_in_no_row():
+    rows = members(["young", None, "old", None, "young|blond"])
+    assert rows.names == ("blond", "old", "young")
+    assert list(zip(rows.instance.tolist(), rows.row.tolist(), strict=True)) == [(0, 2), (2, 1), (4, 0), (4, 2)]
+    assert members([None, None]).names == ()
+
+
 def test_a_class_whose_name_has_a_bar_is_one_class():
     assert members(["a|b", "c"], whole=("a|b", "c")).names == ("a|b", "c")
 

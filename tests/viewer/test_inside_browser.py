@@ -4,9 +4,12 @@ import csv
 
 import pytest
 
+from pipeline.store.writer import Store
+from pipeline.sweep.config import Config
+from pipeline.sweep.known_data import remember
 from tests.viewer import browsing
 from tests.viewer.inside_stores import HOSTILE, publish
-from viewer.behaviours.instance_previews import Pictures
+from viewer.behaviours.instance_previews import DataPlace, Pictures
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(browsing.why_not()), reason=browsing.why_not())]
@@ -18,7 +21,10 @@ def address(tmp_path_factory):
     publish(folder / "results.duckdb")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder))  # where pictures are kept
-        pictures = Pictures(folder / "results.duckdb", "d1")
+        store = Store(folder / "results.duckdb")
+        remember("d1", Config(recipe={}, dataset={"name": "mine", "dataset": "digits"}), store.identity)
+        store.close()
+        pictures = Pictures(DataPlace(folder / "results.duckdb", "", "d1", "pictures"))
         pictures._keep("i0007", {"image": PIXEL})  # as if the data set had been asked for it
         pictures._keep("i0008", {"question": f"Who {HOSTILE}?", "context": "A long story. " * 60})
         with browsing.served(folder / "results.duckdb", folder / "server.log") as found:

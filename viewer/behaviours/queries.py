@@ -43,6 +43,8 @@ class Sheet:
     db: duckdb.DuckDBPyConnection
     dataset_key: str
     dataset: str
+    store: str
+    """The store's own name, which stays what it is when the file is moved."""
     task: str
     classes: tuple[str, ...]
     target: str
@@ -205,16 +207,16 @@ class Sheet:
             self.texts.append(text)
         return self._codes[same]
 
-    def _labels(self, attributes: tuple[str, ...]) -> list[str]:
+    def _labels(self, attributes: tuple[str, ...]) -> list[str | None]:
+        """The class or group of each instance; None where it lacks a value, and so is in no group."""
         if not attributes:
             return self._column("label", [])
-        columns = [self._column("coalesce(attributes[?], '(none)')", [name]) for name in attributes]
-        return [SEPARATOR.join(parts) for parts in zip(*columns, strict=True)]
+        columns = [self._column("nullif(attributes[?], '')", [name]) for name in attributes]
+        return [None if None in parts else SEPARATOR.join(map(str, parts)) for parts in zip(*columns, strict=True)]
 
-    def _column(self, expression: str, values: Sequence[str]) -> list[str]:
+    def _column(self, expression: str, values: Sequence[str]) -> list[str | None]:
         query = f"SELECT {expression} AS found FROM instance WHERE instance_set = ? ORDER BY position"
-        matches: Any = self.db.execute(query, [*values, self.instance_set]).fetchnumpy()["found"]
-        return [str(value) for value in matches]
+        return [value for (value,) in self.db.execute(query, [*values, self.instance_set]).fetchall()]
 
 
 def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet | None:
@@ -241,8 +243,10 @@ def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet 
         db.close()
         return None
     row = rows[0]
+    ((store,),) = db.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchall()
     return Sheet(
         db=db,
+        store=store,
         target=row[0],
         dataset_key=row[1],
         split=row[2],

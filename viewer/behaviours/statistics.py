@@ -39,21 +39,22 @@ class Members:
     names: tuple[str, ...]
 
 
-def members(values: Sequence[str], *, whole: Sequence[str] = ()) -> Members:
-    """Return the rows that values name: `a|b` belongs to both, unless it is one of the `whole` names itself."""
-    distinct = sorted(set(values))
+def members(values: Sequence[str | None], *, whole: Sequence[str] = ()) -> Members:
+    """Return the rows that values name: `a|b` belongs to both, unless it is one of the `whole` names itself; None to none."""
+    distinct = sorted({text for text in values if text is not None})
     number = {text: at for at, text in enumerate(distinct)}
-    codes = np.fromiter((number[text] for text in values), np.int64, len(values))
+    instance = np.array([at for at, text in enumerate(values) if text is not None], np.int64)
+    codes = np.array([number[text] for text in values if text is not None], np.int64)
     parts = [[text] if text in whole or "|" not in text else sorted(set(text.split("|"))) for text in distinct]
     names = sorted({part for subset in parts for part in subset})
     place = {name: at for at, name in enumerate(names)}
     rows = [[place[part] for part in subset] for subset in parts]
     if all(len(subset) == 1 for subset in rows):
         row = np.array([code_row[0] for code_row in rows], np.int64)[codes] if rows else np.empty(0, np.int64)
-        return Members(np.arange(len(codes)), row, tuple(names))
-    instance = np.concatenate([np.full(len(rows[code]), at) for at, code in enumerate(codes)])
+        return Members(instance, row, tuple(names))
+    repeats = np.repeat(instance, [len(rows[code]) for code in codes])
     row = np.concatenate([np.array(rows[code]) for code in codes])
-    return Members(instance.astype(np.int64), row.astype(np.int64), tuple(names))
+    return Members(repeats, row.astype(np.int64), tuple(names))
 
 
 @dataclass(frozen=True, slots=True)

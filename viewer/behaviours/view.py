@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from bokeh.io import curdoc
 
-from viewer.behaviours.instance_previews import pictures_of
+from viewer.behaviours.instance_previews import DataPlace, Pictures, pictures_of
 from viewer.behaviours.page import PAGE, BehaviourPage, page_start
 from viewer.behaviours.queries import Sheet, open_sheet
 from viewer.format.numbers import format_number
@@ -174,7 +174,7 @@ class Behaviours(View):
         def arrived() -> None:
             document.add_next_tick_callback(self._redraw)
 
-        previews = pictures_of(self.session.path, sheet.dataset_key).get([row["id"] for row in rows], arrived)
+        previews = self._pictures(sheet).get([row["id"] for row in rows], arrived)
         for row in rows:
             row["picture"] = previews.get(row["id"])
 
@@ -185,8 +185,11 @@ class Behaviours(View):
             self.session.outbox.send()
 
     def _picture_problem(self, sheet: Sheet, page: BehaviourPage) -> list[str]:
-        problem = pictures_of(self.session.path, sheet.dataset_key).problem if page.rows_are == "instances" else ""
+        problem = self._pictures(sheet).problem if page.rows_are == "instances" else ""
         return [problem] if problem else []
+
+    def _pictures(self, sheet: Sheet) -> Pictures:
+        return pictures_of(DataPlace(self.session.path.absolute(), sheet.store, sheet.dataset_key, sheet.dataset))
 
     def _chips(self, page: BehaviourPage, names: Mapping[str, str]) -> list[tuple[str, str]]:
         state = self.state

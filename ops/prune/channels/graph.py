@@ -30,6 +30,8 @@ _FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, A
 _MOST_VISITS = 64
 """How often one side of one layer may come up in a group. With repeated keys and values (grouped-query attention) the
 tracer turns in a circle for ever, while a network whose parts go through concatenations and splits needs a few."""
+_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_OUTLINE = "_outline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,18 @@ def traced_groups(model: TorchModel, skip: Collection[str]) -> Iterator[tuple[st
         OperationError: the graph cannot be built; names the architecture.
     """
     graph = _graph(model)
+    recurrent = {
+        name: type(part).__name__ for name, part in model.module.named_modules() if isinstance(part, _RECURRENT)
+    }
     visited: set[str] = set()
     for layer in list(graph.module2node):
         if not isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
             continue
-        root = graph._module2name[layer]
+        root = _layer_name(graph, layer)
         if root in visited or root in skip:
+            continue
+        if root in recurrent:
+            yield root, f"it is a recurrent layer ({recurrent[root]}), which keeps its width"
             continue
         pruner = graph.get_pruner_of_module(layer)
         channels = pruner and pruner.get_out_channels(layer)
@@ -140,20 +148,67 @@ def _graph(model: TorchModel) -> Any:
 
 
 def _with_usual_layers(module: nn.Module) -> nn.Module:
-    """Return the network, or a copy in which linear layers of a kind that the tracer does not know are those it does."""
-    turned = [name for name, part in module.named_modules() if is_turned_linear(part)]
-    if not turned:
+    """Return the network, or a copy in which layers of a kind that the tracer does not know are those it does."""
+    replaced = [name for name, part in module.named_modules() if is_turned_linear(part) or isinstance(part, _RECURRENT)]
+    if not replaced or "" in replaced:
         return module
     result = copy.deepcopy(module)
-    for name in turned:
+    for name in replaced:
         layer: Any = result.get_submodule(name)
-        outputs, inputs = linear_widths(layer)
-        usual = nn.Linear(inputs, outputs, bias=layer.bias is not None)
-        usual.weight = nn.Parameter(layer.weight.detach().T.contiguous())
-        usual.bias = layer.bias
         parent, _, child = name.rpartition(".")
-        setattr(result.get_submodule(parent), child, usual)
+        setattr(result.get_submodule(parent), child, _usual(layer))
     return result.eval()
+
+
+def _usual(layer: Any) -> nn.Module:
+    if isinstance(layer, _RECURRENT):
+        return _RecurrentOutline(layer)
+    outputs, inputs = linear_widths(layer)
+    usual = nn.Linear(inputs, outputs, bias=layer.bias is not None)
+    usual.weight = nn.Parameter(layer.weight.detach().T.contiguous())
+    usual.bias = layer.bias
+    return usual
+
+
+class _RecurrentOutline(nn.Module):
+    """Stands for a recurrent layer in the tracer's eyes: one linear layer between the channels that go in and come out.
+
+    The library takes a recurrent layer for a sum over its inputs, or breaks off. Its gates are not cut, so that nothing needs
+    to be known of them.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.directions = 2 if getattr(layer, "bidirectional", False) else 1
+        self.layers, self.batch_first = getattr(layer, "num_layers", 1), getattr(layer, "batch_first", False)
+        self.has_memory = isinstance(layer, nn.LSTM | nn.LSTMCell)
+        self.is_cell = isinstance(layer, nn.RNNCellBase)
+        self.hidden = layer.hidden_size
+        width = getattr(layer, "proj_size", 0) or self.hidden
+        self.add_module(_OUTLINE, nn.Linear(layer.input_size, self.directions * width))
+
+    def forward(self, inputs: Any, state: Any = None) -> Any:
+        """As the layer's own: outputs and last states, of the right shapes."""
+        packed = isinstance(inputs, nn.utils.rnn.PackedSequence)
+        values = self.get_submodule(_OUTLINE)(inputs.data if packed else inputs)
+        first = state[0] if isinstance(state, tuple) else state
+        if first is not None and self.is_cell:
+            values = values + first  # what begins the state has its channels
+        if self.is_cell:
+            return (values, values) if self.has_memory else values
+        time = 0 if not self.batch_first or values.dim() == 2 else 1  # noqa: PLR2004 - time and channels, of one instance
+        if first is not None and not packed:
+            values = values + torch.cat(first.unbind(0)[-self.directions :], -1).unsqueeze(time)
+        last = values[: int(inputs.batch_sizes[0])] if packed else values.select(time, -1)
+        ends = torch.stack(self.layers * last.chunk(self.directions, -1))
+        memory = (ends, ends.new_zeros(*ends.shape[:-1], self.hidden)) if self.has_memory else ends
+        return (inputs._replace(data=values) if packed else values), memory
+
+
+def _layer_name(graph: Any, layer: nn.Module) -> str:
+    """Name of a layer in the network, also of one that something stands for."""
+    name = str(graph._module2name[layer])
+    return name.removesuffix(f".{_OUTLINE}")
 
 
 def _members(graph: Any, raw: Any) -> Iterator[GroupMember]:
@@ -162,7 +217,7 @@ def _members(graph: Any, raw: Any) -> Iterator[GroupMember]:
         if not isinstance(target, nn.Parameter) and target not in graph._module2name:
             continue  # an operation without weights
         side: Side = "out" if graph.is_out_channel_pruning_fn(item.dep.handler) else "in"
-        name = "" if isinstance(target, nn.Parameter) else graph._module2name[target]
+        name = "" if isinstance(target, nn.Parameter) else _layer_name(graph, target)
         if isinstance(target, nn.PReLU) and target.num_parameters == 1:
             continue  # one slope for all channels
         yield GroupMember(name, side, list(item.idxs), list(item.root_idxs))

@@ -148,7 +148,7 @@ class _Anatomy:
             return "it shares its channels with a parameter outside any known layer"
         layer = self._module.get_submodule(member.layer)
         if not can_cut(layer):
-            return f"it shares its channels with '{member.layer}', and a {type(layer).__name__} cannot be narrowed"
+            return f"it shares its channels with '{member.layer}', which cannot be narrowed ({type(layer).__name__})"
         if None in member.roots or max(member.channels) >= width(layer, member.side):
             return f"the tracer cannot tell which channels of '{member.layer}' go with it"
         return self._kept_output(member.layer) if member.side == "out" else None

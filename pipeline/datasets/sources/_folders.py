@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.core.registry import nearest
+from pipeline.core.errors import nearest_path
 from pipeline.datasets.api import DataError, Split
 from pipeline.datasets.class_order import name_list
-from pipeline.datasets.paths import check_regular, readable
+from pipeline.datasets.paths import check_regular, readable, targets_outside
 from pipeline.datasets.readers.decoding import ENDINGS
 from pipeline.datasets.tabular.rows import SPLIT_NAMES
 
@@ -64,8 +65,9 @@ class PictureFile:
 
 @dataclass(slots=True)
 class _Findings:
-    """Pictures below each top folder, and what is left out."""
+    """Pictures below each top folder, what is left out, and what leads elsewhere."""
 
+    root: Path
     pictures: dict[str, list[str]] = field(default_factory=dict)
     """Top folder -> paths relative to it."""
     empty: list[str] = field(default_factory=list)
@@ -75,12 +77,14 @@ class _Findings:
     circles: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     """Links that lead nowhere, and are not called like pictures."""
+    outside: list[tuple[str, Path]] = field(default_factory=list)
+    """Links that lead out of the root, and where to."""
     others: Counter[str] = field(default_factory=Counter)
     """Endings of pictures that are not read -> their number."""
 
 
 def list_pictures(root: Path, splits: bool | None) -> tuple[list[PictureFile], list[str]]:
-    """Return all pictures, sorted by path, and notes on what is left out.
+    """Return all pictures, sorted by path, and notes on what is left out or lies elsewhere.
 
     Args:
         root: The data set's folder.
@@ -92,7 +96,7 @@ def list_pictures(root: Path, splits: bool | None) -> tuple[list[PictureFile], l
     """
     place = readable(str(root))
     if not root.is_dir():
-        raise DataError(f"root: {place}: there is no such folder")
+        raise DataError(f"root: {place}: there is no such folder{nearest_path(root)}")
     findings = _look(root)
     layout = _layout(place, findings, splits)
     notes = _notes(findings, layout)
@@ -111,7 +115,7 @@ def list_pictures(root: Path, splits: bool | None) -> tuple[list[PictureFile], l
 
 
 def _look(root: Path) -> _Findings:
-    findings = _Findings()
+    findings = _Findings(root)
     for entry in _entries(root):
         if not _is_folder(entry, findings):
             findings.loose += entry.name.lower().endswith(ENDINGS)
@@ -143,6 +147,7 @@ def _pictures(folder: os.DirEntry[str], above: Sequence[_Link], findings: _Findi
         elif entry.name.lower().endswith(ENDINGS):
             if entry.is_symlink() or not entry.is_file():
                 check_regular(Path(entry.path))
+                _note_target(entry, findings)
             yield entry.path
         elif entry.name.lower().endswith(_OTHER_PICTURES):
             findings.others[Path(entry.name).suffix.lower()] += 1
@@ -159,7 +164,15 @@ def _is_folder(entry: os.DirEntry[str], findings: _Findings) -> bool:
     is_broken = not result and entry.is_symlink() and not Path(entry.path).exists()
     if is_broken and not entry.name.lower().endswith(ENDINGS):
         findings.broken.append(readable(entry.name))
+    if result:
+        _note_target(entry, findings)
     return result
+
+
+def _note_target(entry: os.DirEntry[str], findings: _Findings) -> None:
+    """Take note of a link that leads out of the root."""
+    for target in targets_outside([Path(entry.path)], findings.root) if entry.is_symlink() else ():
+        findings.outside.append((readable(Path(entry.path).relative_to(findings.root).as_posix()), target))
 
 
 def _link(folder: os.PathLike[str]) -> _Link:
@@ -259,6 +272,7 @@ def _notes(findings: _Findings, layout: Mapping[str, Split] | None) -> list[str]
     ):
         if names:
             notes.append(f"{_quoted(names)} {text}")
+    notes += _note_on_targets(findings.outside)
     for ending, count in sorted(findings.others.items()):
         notes.append(f"{count} files that end in {ending} are left out; save them as JPEG or PNG to have them read")
     for top in findings.pictures if layout else ():
@@ -270,6 +284,18 @@ def _notes(findings: _Findings, layout: Mapping[str, Split] | None) -> list[str]
         elif bare:
             notes.append(f"{bare} pictures in {_quoted([top])} lie in no class folder, and are left out")
     return notes
+
+
+def _note_on_targets(outside: Sequence[tuple[str, Path]]) -> list[str]:
+    if not outside:
+        return []
+    (name, target), count = outside[0], len(outside)
+    many = (
+        f"{count} links lead out of the folder, the first ('{name}')"
+        if count > 1
+        else f"'{name}' leads out of the folder,"
+    )
+    return [f"{many} to {readable(str(target))}, and {'are' if count > 1 else 'is'} followed"]
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from pipeline.datasets.tabular.files import read_table
 from pipeline.datasets.tabular.rows import attribute_texts
 
 _VERSION = 2
-_ATTRIBUTES_VERSION = 2
+_ATTRIBUTES_VERSION = 3
 """Raise it when a table of attributes gives other texts than before."""
 
 

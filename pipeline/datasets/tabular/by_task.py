@@ -19,11 +19,12 @@ from ops.core.tasks.image_classification import ImageClassification
 from ops.core.tasks.task import TASKS
 from ops.core.tasks.text_classification import TextClassification
 from pipeline.core.download.checksums import content_digest
+from pipeline.core.errors import nearest_path
 from pipeline.core.keys import digest
 from pipeline.core.user_code import code_of_definition
 from pipeline.datasets.api import DataError, Split
 from pipeline.datasets.class_order import ClassOrder, lookalikes, order_of
-from pipeline.datasets.paths import check_regular, readable
+from pipeline.datasets.paths import check_regular, readable, targets_outside
 from pipeline.datasets.readers.decoding import Decoder
 from pipeline.datasets.readers.extractive_qa import Question, QuestionSet, WindowReader, parsed, windowed
 from pipeline.datasets.readers.generative_qa import INPUTS, WrittenReader, WrittenSet, encoded_questions
@@ -34,6 +35,7 @@ from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_fol
 from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, limited
 from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of, splits_of
 
+_ATTRIBUTES_VERSION = 2
 _VERSION = 3
 _CLASSIFICATION_VERSION = 4  # the order of classes
 
@@ -108,7 +110,9 @@ def dataset_of(
     if task.reads_pictures:
         content = _with_pictures(rules, content, read, folder, root)
         decoding = Decoder(rules.picture.bits, rules.picture.background)
-        identity = fingerprint(name, version=version, content=content, decoding=decoding.identity, **rules.identity())
+        identity = fingerprint(
+            name, version=version, content=content, decoding=decoding.identity, **rules.identity(), **_groups(rules)
+        )
         return reading.kind(
             name=name,
             task=task.name,
@@ -118,7 +122,7 @@ def dataset_of(
         )
     tokenizer = tokenizer_folder(str(rules.text.tokenizer), folder)
     content = digest({"what": "table and tokenizer", "files": [content, tokenizer_digest(tokenizer, folder)]})
-    identity = fingerprint(name, version=version, content=content, **rules.identity())
+    identity = fingerprint(name, version=version, content=content, **rules.identity(), **_groups(rules))
     made_of = {**rules.identity(), "limits": None, "shares": None, "classes": None}
     key = digest({"what": "tokens", "version": _VERSION, "content": content, "rules": made_of})
     return reading.kind(
@@ -128,6 +132,11 @@ def dataset_of(
         load=lambda: reading.load(rules, read(), tokenizer, key, folder),
         is_own=task.has_classes,
     )
+
+
+def _groups(rules: Rules) -> dict[str, int]:
+    """The version of how attributes are read, where there are any."""
+    return {"attributes_version": _ATTRIBUTES_VERSION} if rules.columns.attributes else {}
 
 
 def _with_pictures(rules: Rules, content: str, read: Callable[[], Records], folder: Path, root: Path) -> str:
@@ -151,9 +160,25 @@ def _with_pictures(rules: Rules, content: str, read: Callable[[], Records], fold
     return digest({"what": "table and pictures", "files": [content, pictures]})
 
 
+def _notes_on_places(sources: Sequence[Any], root: Path) -> list[str]:
+    """Say how many pictures of a table lie outside of the folder where its paths start."""
+    if not isinstance(sources, list):  # read piece by piece: a table that holds the pictures themselves
+        return []
+    names = dict.fromkeys(name for value in sources if isinstance(name := source_of(value), str) and name)
+    targets = list(targets_outside((root / name for name in names), root))
+    if not targets:
+        return []
+    return [
+        f"{len(targets)} of {len(names)} pictures lie outside of {root} (picture.root), the first is {readable(str(targets[0]))}, "
+        "and are read"
+    ]
+
+
 def _check_picture(file: Path, root: Path) -> None:
     if not os.path.lexists(file):
-        raise DataError(f"{readable(str(file))}: there is no such picture; paths start at {root} (picture.root)")
+        raise DataError(
+            f"{readable(str(file))}: there is no such picture; paths start at {root} (picture.root){nearest_path(file)}"
+        )
     check_regular(file)
 
 
@@ -183,7 +208,11 @@ def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> S
         reader=reader,
         attributes=attributes_of(records, rules.columns),
         order=order,
-        notes=lambda: (*lookalikes(order.classes), *reader.notes(np.arange(len(records)))),
+        notes=lambda: (
+            *lookalikes(order.classes),
+            *_notes_on_places(sources, root),
+            *reader.notes(np.arange(len(records))),
+        ),
     )
 
 

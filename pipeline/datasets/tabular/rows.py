@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from ops.core.registry import nearest
-from pipeline.datasets.api import DataError, Split
+from pipeline.datasets.api import DataError, Split, is_missing
 from pipeline.datasets.class_order import name_list
 from pipeline.datasets.readers.settings import Columns, Shares
 from pipeline.datasets.splits import completed_split
@@ -26,7 +26,6 @@ SPLIT_NAMES: Mapping[str, Split] = {
     "dev": "evaluation",
     "test": "evaluation",
 }
-_NOT_A_NUMBER = ("nan", "NaN", "NAN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class Records:
         """Class names; as `texts`, and `nan`, which stands for no value, is none."""
         labels = self.texts(column)
         for row, label in enumerate(labels):
-            if label.strip() in _NOT_A_NUMBER:
+            if is_missing(label):
                 raise DataError(f"{self.places[row]}: '{column}' is {label}, which stands for no value; remove the row")
         return labels
 
@@ -134,12 +133,12 @@ def groups_of(records: Records, columns: Columns) -> Sequence[str]:
 
 
 def attributes_of(records: Records, columns: Columns) -> dict[str, Sequence[str]]:
-    """Attribute name -> one text per row; an empty cell is the group of that name."""
+    """Attribute name -> one text per row; empty where a cell holds no value, and so makes no group."""
     return {name: attribute_texts(records.columns[name], records.places, name) for name in columns.attributes}
 
 
 def attribute_texts(values: Sequence[Any], places: Sequence[str], name: str) -> list[str]:
-    """One text per row of a column of attributes; an empty cell is the group of that name.
+    """One text per row of a column of attributes; empty where a cell holds no value, and so makes no group.
 
     Args:
         values: The column's cells.
@@ -149,7 +148,7 @@ def attribute_texts(values: Sequence[Any], places: Sequence[str], name: str) -> 
     Raises:
         DataError: naming the row of a text that cannot be stored.
     """
-    return ["" if value is None else _text(value, place, name) for value, place in zip(values, places, strict=True)]
+    return ["" if is_missing(value) else _text(value, place, name) for value, place in zip(values, places, strict=True)]
 
 
 def common_orders(parts: Sequence[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:

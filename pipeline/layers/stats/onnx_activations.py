@@ -6,8 +6,9 @@ then compute what their QuantizeLinear/DequantizeLinear pairs define; fused inte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ _CHANNEL_NORMS = {"BatchNormalization", "InstanceNormalization", "GroupNormaliza
 _INTEGER = {"MatMulInteger", "ConvInteger"}
 _LOOKUPS = {"Gather": "axis", "GatherBlockQuantized": "gather_axis"}
 """Operators that look up in a table -> their attribute for the axis that is looked along."""
+_FLATTENS = {"Reshape", "Flatten"}
+_KEEPS_SHAPE = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "Identity"}
 _KEEPS_RANGE = {"Relu", "Clip", "Identity"}
 
 
@@ -38,6 +41,8 @@ class ValuePlace:
     axis: int
     rectified: bool
     saturation: Saturation | None
+    whole: str | None = None
+    """A value that was flattened to a matrix for the layer: it has the axes of the instances and of their parts."""
 
 
 def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: Mapping[str, str]) -> list[SiteSample]:
@@ -61,18 +66,21 @@ def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: 
     places = sorted(first.values(), key=lambda place: order[place.value])
     output_names = {output.name for output in model.graph.output}
     inputs = [value.name for value in model.graph.input]
-    for value in dict.fromkeys(place.value for place in places):
-        if value not in output_names:
+    values = (value for place in places for value in (place.value, place.whole))
+    names = list(dict.fromkeys(value for value in values if value is not None))
+    for value in names:
+        if value not in {*output_names, *inputs}:
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(value))
     session = open_session(model.SerializeToString(), optimize="none")
     del model
     sites: dict[str, Site] = {}
-    names = list(dict.fromkeys(place.value for place in places))
+    watched = [name for name in names if name not in inputs]
     for batch in batches:
-        outputs = dict(zip(names, session.run(names, {name: batch.inputs[name] for name in inputs}), strict=True))
+        feed = {name: batch.inputs[name] for name in inputs}
+        outputs = {**feed, **dict(zip(watched, session.run(watched, feed), strict=True))}
         for place in places:
-            output = outputs[place.value]
-            if output.ndim < 2 or len(output) != len(batch) or output.dtype.kind != "f":  # noqa: PLR2004 - instances, channels
+            output = _output(place, outputs, len(batch))
+            if output is None:
                 continue
             if place.site not in sites:
                 sites[place.site] = Site(
@@ -89,6 +97,22 @@ def onnx_activations(path: Path, batches: Iterable[Batch], scene: Scene, folds: 
     return [site.result() for site in sites.values()]
 
 
+def _output(place: ValuePlace, values: Mapping[str, np.ndarray], count: int) -> np.ndarray | None:
+    """What a layer gave to `count` instances, or None where it is not known which rows are which instance's."""
+    output = values[place.value]
+    if place.whole is not None and len(output) != count:
+        output = _unflattened(output, values[place.whole].shape)
+    return output if output.ndim > 1 and len(output) == count and output.dtype.kind == "f" else None
+
+
+def _unflattened(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Give the rows of a matrix (N, channels) the first axes of what they were flattened from, as far as these make N rows."""
+    for count in range(len(shape), 0, -1):
+        if math.prod(shape[:count]) == len(rows):
+            return rows.reshape(*shape[:count], *rows.shape[1:])
+    return rows
+
+
 def _places(model: Any, folds: Mapping[str, str]) -> Iterator[ValuePlace]:
     graph = _Graph(model.graph)
     for matrix in matrix_nodes(model):
@@ -97,7 +121,8 @@ def _places(model: Any, folds: Mapping[str, str]) -> Iterator[ValuePlace]:
         layer, node = matrix.layer.name, matrix.node
         conv = node.op_type in CONVOLUTIONS
         site = folds.get(layer, layer) if conv else layer
-        yield graph.place(site, node.op_type, graph.end(node, layer), 1 if conv else -1)
+        whole = None if conv else graph.flattened(str(node.input[0]))
+        yield replace(graph.place(site, node.op_type, graph.end(node, layer), 1 if conv else -1), whole=whole)
     for node in model.graph.node:
         name: str | None
         if node.op_type in _NORMS | _CHANNEL_NORMS and len(node.input) > 1:
@@ -118,6 +143,13 @@ class _Graph(GraphValues):
         """Return the float value that integers become: rows of an int8 table are dequantized after the lookup."""
         users = self.users.get(value, [])
         return str(users[0].output[0]) if users and users[0].op_type == "DequantizeLinear" else value
+
+    def flattened(self, value: str) -> str | None:
+        """Return what a value was flattened from, also where it is rounded after that; None if it was not."""
+        producer = self.producers.get(value)
+        while producer is not None and producer.op_type in _KEEPS_SHAPE:
+            producer = self.producers.get(producer.input[0])
+        return str(producer.input[0]) if producer is not None and producer.op_type in _FLATTENS else None
 
     def end(self, node: Any, layer: str) -> str:
         """Return the value that is the layer's output: after the scaling of integer products, and after its bias."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.json_text import parse_json
 from pipeline.layers.tensors.tensor import StoredTensor
 from pipeline.models import storage
 
@@ -102,7 +102,11 @@ def _header(file: Path) -> tuple[int, dict[str, Any]]:
         length = int.from_bytes(stream.read(8), "little")
         if length > file.stat().st_size:
             raise ValueError(f"{file.name} is damaged: its header is longer than the file")
-        header: dict[str, Any] = json.loads(stream.read(length))
+        header = parse_json(stream.read(length))
+    if not isinstance(header, dict):
+        raise ValueError(  # noqa: TRY004 - of the file, as above
+            f"{file.name} is damaged: its header is no mapping"
+        )
     header.pop("__metadata__", None)
     return 8 + length, header
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.measure.lints.api import Finding, Subject, lint
 from pipeline.measure.metrics import size
 
 _TRAINS = ("finetune", "train")
+_NAMED = 5
+"""Names that are written out."""
 
 
 @lint
@@ -22,6 +26,35 @@ def untrained_head(subject: Subject) -> Finding | None:
             )
         model = model.parent
     return None
+
+
+@lint
+def weights_left_out(subject: Subject) -> Finding | None:
+    """The file of weights holds tensors that the network has no layer for."""
+    names = subject.notes.get("weights_left_out")
+    if not names:
+        return None
+    count = f"{len(names)} tensors" if len(names) > 1 else "a tensor"
+    return Finding(
+        f"The weights also hold {count} that the network has no layer for, left out: {_listed(names)}",
+        "Nothing if they are of the old head or of a pooler; else name the network that they were trained in (`architecture`, "
+        "`config`)",
+        {"weights_left_out": list(names)},
+    )
+
+
+@lint
+def matched_by_order(subject: Subject) -> Finding | None:
+    """Inputs or outputs of an ONNX file have names of their own, and were taken in their order."""
+    names = subject.notes.get("matched_by_order")
+    if not names:
+        return None
+    return Finding(
+        f"The file's names are not the task's, so its order was taken: {_listed(names)}. In another order it answers something else",
+        "Compare the base's quality with what the model is known to reach, or export it under the task's names, which are taken "
+        "whatever their order",
+        {"matched_by_order": list(names)},
+    )
 
 
 @lint
@@ -62,3 +95,8 @@ def fixed_length(subject: Subject) -> Finding | None:
         "Export the network with a dynamic length, or set `text.max_length` of the data set to what is usual",
         {size.fixed_length.__name__: length},
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -73,6 +73,7 @@ class Predictions:
     references: tuple[tuple[str, ...], ...] = ()
     """Question answering: the accepted answers of each instance."""
     attributes: Mapping[str, tuple[str, ...]] | None = None
+    """Attribute name -> the group of each instance; empty where it has none."""
 
 
 class Scenario(StrEnum):

@@ -98,7 +98,9 @@ def _group_losses(predictions: Predictions, base: Predictions) -> list[tuple[flo
     _check(predictions, base)
     correct, before = correct_rows(predictions), correct_rows(base)
     attributes = (np.asarray(values) for values in (predictions.attributes or {}).values())
-    return [loss for groups in attributes for loss in _losses(correct, before, groups)]
+    return [
+        loss for groups in attributes for loss in _losses(*(rows[groups != ""] for rows in (correct, before, groups)))
+    ]
 
 
 def _losses(correct: np.ndarray, before: np.ndarray, groups: np.ndarray) -> list[tuple[float, float]]:

@@ -81,7 +81,8 @@ def worst_group_accuracy(predictions: Predictions) -> Estimate | None:
     if "labels" not in predictions.targets:
         return None
     correct = correct_rows(predictions)
-    result = [_worst(correct, np.asarray(values)) for values in (predictions.attributes or {}).values()]
+    attributes = [np.asarray(values) for values in (predictions.attributes or {}).values()]
+    result = [_worst(correct[groups != ""], groups[groups != ""]) for groups in attributes]
     return min((worst for worst in result if worst), key=lambda worst: worst.value, default=None)
 
 

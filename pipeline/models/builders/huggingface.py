@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ops.core.registry import nearest
 from ops.core.tasks.task import TASKS
-from pipeline.core.download.hub import HubError, local_folder
+from pipeline.core.download.hub import HubError, incomplete, is_hub_id, local_folder
 from pipeline.core.errors import reason
-from pipeline.models.api import Built, ModelError, Need, builder
+from pipeline.models.api import Built, LocalFile, ModelError, Need, builder
 from pipeline.models.weights import Match, is_of_pooler, listed, load_into, loading_notes, read_tensors
 
 if TYPE_CHECKING:
@@ -29,13 +29,24 @@ _NOT_STRUCTURE = (
 )
 
 
+def _complete(folder: Path) -> bool:
+    return (folder / "config.json").exists() and any(
+        next(folder.glob(pattern), None) is not None for pattern in (*_FILES[1:], *_PICKLES)
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    if not _complete(folder):
+        raise ModelError(incomplete(folder, _FILES))
+
+
 @builder
 def huggingface(
     need: Need,
     *,
     architecture: str | None = None,
     config: dict[str, Any] | None = None,
-    weights: str | None = None,
+    weights: Annotated[str | None, LocalFile(published=is_hub_id, check_folder=_check_folder)] = None,
     revision: str | None = None,
     new_head: bool = False,
     match: Match = "names",
@@ -106,12 +117,6 @@ def _source(weights: str | None, revision: str | None) -> Path | None:
         return local_folder(weights, patterns=_FILES, complete=_complete, revision=revision)
     except HubError as error:
         raise ModelError(f"weights: {error}") from None
-
-
-def _complete(folder: Path) -> bool:
-    return (folder / "config.json").exists() and any(
-        next(folder.glob(pattern), None) is not None for pattern in (*_FILES[1:], *_PICKLES)
-    )
 
 
 def _from_folder(folder: Path, architecture: str | None) -> Any:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ops.core.tasks.task import TASKS
 from ops.onnx_graph.layers import rename_values
 from ops.onnx_graph.session import open_session
 from pipeline.core.errors import reason
-from pipeline.models.api import ModelError, Need, OnnxFile, builder
+from pipeline.models.api import LocalFile, ModelError, Need, OnnxFile, builder
 from pipeline.models.build import check_output, fits
 from pipeline.models.onnx_files.external_data import is_large, write_whole
 from pipeline.models.onnx_files.graph import (
@@ -36,7 +36,7 @@ _FATAL = 4
 
 
 @builder
-def onnx(need: Need, *, path: str) -> OnnxFile:
+def onnx(need: Need, *, path: Annotated[str, LocalFile()]) -> OnnxFile:
     """An ONNX model for the operations that take ONNX.
 
     Its inputs and outputs are matched with those of the task by name, else by their order, outputs also by their shape,

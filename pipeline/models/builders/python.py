@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ops.core.registry import nearest
 from pipeline.models import factories
-from pipeline.models.api import Built, ModelError, Need, builder
+from pipeline.models.api import Built, LocalFile, ModelError, Need, builder
 from pipeline.models.weights import Match, load_into, read_tensors
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def python(
     *,
     factory: str,
     arguments: dict[str, Any] | None = None,
-    weights: str | None = None,
+    weights: Annotated[str | None, LocalFile()] = None,
     new_head: bool = False,
     match: Match = "names",
 ) -> Built:

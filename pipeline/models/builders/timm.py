@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ops.core.registry import nearest
 from pipeline.core.errors import reason
 from pipeline.core.extras import install_command
-from pipeline.models.api import Built, ModelError, Need, builder
+from pipeline.models.api import Built, LocalFile, ModelError, Need, builder
 from pipeline.models.weights import Match, load_into, read_tensors
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _FETCHING = frozenset({"pretrained", "checkpoint_path", "cache_dir"})
 """Arguments of `timm.create_model` that read files or fetch them."""
+_PRETRAINED = "pretrained"
+"""In place of a file: the weights that timm fetches."""
 
 
 @builder
@@ -23,7 +25,7 @@ def timm(
     *,
     architecture: str,
     config: dict[str, Any] | None = None,
-    weights: str | None = None,
+    weights: Annotated[str | None, LocalFile(published=_PRETRAINED.__eq__)] = None,
     new_head: bool = False,
     match: Match = "names",
 ) -> Built:
@@ -40,7 +42,7 @@ def timm(
     if need.pretrained:
         if weights is None:
             raise ModelError("there are no pretrained weights: set `weights` to a file, or to `pretrained`")
-        tensors = _fetched(architecture, config or {}, need) if weights == "pretrained" else read_tensors(weights)
+        tensors = _fetched(architecture, config or {}, need) if weights == _PRETRAINED else read_tensors(weights)
         notes = load_into(module, tensors, source=weights, new_head=new_head, match=match)
     return Built(module, {"architecture": architecture, "config": config or {}}, notes)
 

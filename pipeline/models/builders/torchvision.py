@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import urllib.error
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ops.core.registry import nearest
 from pipeline.core.errors import reason
 from pipeline.core.extras import install_command
-from pipeline.models.api import Built, ModelError, Need, builder
+from pipeline.models.api import Built, LocalFile, ModelError, Need, builder
 from pipeline.models.weights import Match, load_into, read_tensors
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def torchvision(
     *,
     architecture: str,
     config: dict[str, Any] | None = None,
-    weights: str | None = None,
+    weights: Annotated[str | None, LocalFile(published=str.isupper)] = None,
     new_head: bool = False,
     match: Match = "names",
 ) -> Built:

@@ -30,8 +30,9 @@ class Instances:
     attributes: Annotated[
         Mapping[str, Sequence[str]],
         Each("MAP(VARCHAR, VARCHAR)"),
-        "Map of attribute name -> value, for groups: attributes['sex'].",
+        "Map of attribute name -> value, for groups: attributes['sex']; what an instance has no value of is not in it.",
     ]
+    """An empty text stands for no value."""
     size: Annotated[Int32, "Number of instances."] = field(init=False, default=0)
     """Of the row: the store counts them."""
 

@@ -30,6 +30,7 @@ counted AS (
     SELECT model_key, model, target, dataset_key, dataset, split, attribute.key AS attribute, attribute.value AS value,
            count(*) AS instances, count(*) FILTER (correct) AS hits
     FROM tagged
+    WHERE attribute.value <> ''  -- no value, as older versions wrote it
     GROUP BY ALL
 )
 SELECT model_key, model, target, dataset_key, dataset, split, attribute, value, instances, hits / instances AS accuracy,

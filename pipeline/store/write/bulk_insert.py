@@ -146,13 +146,13 @@ def _log_probabilities(probabilities: np.ndarray, part: slice) -> pa.Array:
 
 
 def _maps(attributes: Mapping[str, Sequence[str]], part: slice) -> pa.Array:
-    """One map per instance, out of one column per attribute."""
-    names, count = list(attributes), part.stop - part.start
-    keys = pa.array(names * count, pa.string())
-    rows = zip(*(values[part] for values in attributes.values()), strict=True)
-    values = pa.array([value for row in rows for value in row], pa.string())
-    ends = np.arange(0, len(names) * count + 1, len(names), dtype=np.int32) if names else np.zeros(count + 1, np.int32)
-    return pa.MapArray.from_arrays(ends, keys, values)
+    """One map per instance, out of one column per attribute; an empty text stands for no value, and is left out."""
+    shape = len(attributes), part.stop - part.start
+    table = np.array([list(values[part]) for values in attributes.values()], object).reshape(shape).T
+    names = np.broadcast_to(np.array(list(attributes), object), table.shape)
+    present = (table != "").astype(bool)
+    ends = np.concatenate([[0], present.sum(axis=1).cumsum()]).astype(np.int32)
+    return pa.MapArray.from_arrays(ends, pa.array(names[present], pa.string()), pa.array(table[present], pa.string()))
 
 
 _CONVERSIONS: dict[str, Callable[[Any, slice], pa.Array]] = {

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipeline.core.errors import reason
 from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
 from pipeline.store.queries.metrics import stored_metrics
@@ -61,7 +62,10 @@ class Incoming:
                 raise InvalidRecordError(
                     f"{type(record).__name__} is no record of the store: declare its table by @own_table"
                 )
-            values = row(record, table)
+            try:
+                values = row(record, table)
+            except (AttributeError, TypeError, ValueError, RecursionError) as error:
+                raise InvalidRecordError(f"A {table.name} cannot be written: {reason(error)}") from None
             self._rows[type(record)].setdefault(values[table.key], values)
 
 
@@ -106,7 +110,7 @@ def _insert_values(db: duckdb.DuckDBPyConnection, records: list[InstanceValues],
 def _column(table: str, name: str, values: list[Any]) -> Any:
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise InvalidRecordError(f"A {table} has a {name} that does not fit the others: {error}") from None
 
 

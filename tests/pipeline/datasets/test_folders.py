@@ -170,6 +170,25 @@ def test_linked_folders_are_followed_and_endings_are_read_in_any_case(save, open
     assert sum(sizes(opened()).values()) == 10
 
 
+def test_links_that_leave_the_folder_are_followed_and_said(save, opened, tmp_path):
+    save("cat", "dog")
+    (tmp_path / "photos" / "cat" / "again.png").symlink_to(tmp_path / "photos" / "cat" / "0.png")  # stays
+    assert opened().notes == ()
+    Image.new("L", (8, 8), 200).save(tmp_path / "mine.png")
+    (tmp_path / "photos" / "dog" / "theirs.png").symlink_to("../../mine.png")
+    data = opened()
+    assert sum(sizes(data).values()) == 12
+    assert data.notes == (f"'dog/theirs.png' leads out of the folder, to {tmp_path}/mine.png, and is followed",)
+    (tmp_path / "private").mkdir()
+    Image.new("L", (8, 8), 100).save(tmp_path / "private" / "0.png")
+    (tmp_path / "photos" / "bird").symlink_to(tmp_path / "private")
+    assert opened().notes == (
+        f"2 links lead out of the folder, the first ('bird') to {tmp_path}/private, and are followed",
+    )
+    (tmp_path / "link").symlink_to(tmp_path / "photos")  # the root itself may be one
+    assert opened(root=str(tmp_path / "link")).notes == opened().notes
+
+
 @pytest.mark.parametrize(
     ("put", "message"),
     [

@@ -162,7 +162,7 @@ def test_attributes_come_from_a_table(tmp_path, save_digits):
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_an_empty_cell_of_an_attribute_is_the_group_without_a_name(tmp_path, save_digits, ending):
+def test_an_empty_cell_of_an_attribute_is_no_value(tmp_path, save_digits, ending):
     files = save_digits(tmp_path / "pictures", count=12)
     names = [file.relative_to(tmp_path / "pictures").as_posix() for file in files]
     cells = {name: None if row % 3 == 0 else "None" if row % 3 == 1 else "thin" for row, name in enumerate(names)}

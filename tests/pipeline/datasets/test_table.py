@@ -8,7 +8,7 @@ from PIL import Image
 
 from ops.core.tasks.task import TASKS
 from pipeline.core.plugins import load_plugins
-from pipeline.datasets.api import DataError
+from pipeline.datasets.api import DataError, group_names
 from pipeline.datasets.open import open_dataset
 from pipeline.datasets.tabular.by_task import READINGS
 from tests.pipeline.dataset_contract import DatasetContract
@@ -78,6 +78,36 @@ class TestTexts(DatasetContract):
         monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", None)
         again = open_dataset({**entry, "train": 7}, folder)
         assert len(next(again.batches("train", batch_size=10))) == 7
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
+@pytest.mark.parametrize("numbers", [True, False])
+def test_what_an_attribute_lacks_is_no_group(ending, numbers, tmp_path, text):
+    """As pandas and NumPy write it: an empty cell, null, NaN, or the text `nan`. `None` is a word like others."""
+    rows, nothing = reviews(40), [None, float("nan")] if numbers else [None, "nan", "NaN", " ", ""]
+    values = [1.5, 2.5, *nothing] if numbers else ["None", "film", *nothing]
+    for number, row in enumerate(rows):
+        row["grade"] = values[number % len(values)]
+    path = save(tmp_path / f"reviews.{ending}", rows)
+    columns = {"id": "key", "attributes": ["grade"]}
+    entry = {"dataset": "table", "path": path, "task": "text-classification", "text": text, "columns": columns}
+    data = open_dataset(entry, tmp_path / "cache")
+    grade = {row["key"]: row["grade"] for row in rows}
+    for split in ("train", "evaluation"):
+        expected = [
+            "" if grade[one] in nothing or grade[one] != grade[one] else str(grade[one]) for one in data.ids(split)
+        ]
+        assert list(group_names(data, split)["grade"]) == expected
+        assert {"", str(values[0])} <= set(expected)
+
+
+def test_groups_of_a_data_set_of_the_users_may_hold_numbers_and_arrays():
+    class Own:
+        def attributes(self, split):
+            return {"age": np.array([1.0, np.nan], np.float32), "sex": ["f", None], "when": [np.datetime64("NaT"), 3]}
+
+    found = group_names(Own(), "evaluation")
+    assert found == {"age": ("1.0", ""), "sex": ("f", ""), "when": ("", "3")}
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
@@ -249,6 +279,33 @@ class TestPictures(DatasetContract):
             DataError, match=re.escape(f"{files[2]}: there is no such picture; paths start at {tmp_path}")
         ):
             open_dataset(entry, folder)
+
+
+def test_pictures_outside_of_the_root_are_read_and_said(tmp_path, save_digits):
+    files = save_digits(tmp_path / "pictures", count=4)
+    (tmp_path / "pictures" / "link.png").symlink_to(tmp_path / "far.png")
+    Image.open(files[0]).save(tmp_path / "far.png")
+    places = [*files[:-2], f"../{files[-2].relative_to(tmp_path)}", tmp_path / "pictures" / "link.png"]
+
+    def notes(names):
+        rows = [{"image": str(name), "label": files[row].parent.name} for row, name in enumerate(names)]
+        (tmp_path / "tables").mkdir(exist_ok=True)
+        entry = {
+            "dataset": "table", "path": save(tmp_path / "tables" / "pictures.csv", rows), "task": "image-classification",
+            "picture": {"size": 14, "channels": 1, "mean": 0, "std": 1, "root": str(root)},
+        }  # fmt: skip
+        data = open_dataset(entry, tmp_path / "cache")
+        assert sum(data.size(split) for split in ("train", "calibration", "evaluation")) == len(names)
+        return data.notes
+
+    root = tmp_path / "pictures"
+    assert notes([file.relative_to(root) for file in files]) == ()
+    assert notes(places[:-2]) == ()  # in full, and still inside
+    outside = f"1 of {len(places) - 1} pictures lie outside of {root} (picture.root), the first is {tmp_path}/far.png, and are read"
+    assert notes([*places[:-2], places[-1]]) == (outside,)
+    root = tmp_path / "tables"
+    first = f"{len(places)} of {len(places)} pictures lie outside of {root} (picture.root), the first is {files[0]}, and are read"
+    assert notes(places) == (first,)
 
 
 def test_pictures_inside_a_parquet_table(tmp_path, save_digits):

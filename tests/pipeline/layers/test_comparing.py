@@ -155,6 +155,10 @@ def test_a_damaged_model_gives_a_sentence(bench, tmp_path):
     file.write_bytes(file.read_bytes()[:-400])
     with pytest.raises(LayerError, match="the tensors cannot be read"):
         tensors_of(folder)
+    for header in (b"[" * 100_000, b"[]", b"5"):
+        file.write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(LayerError, match="the tensors cannot be read"):
+            tensors_of(folder)
     file.write_bytes(b"nonsense, and not a header")
     with pytest.raises(LayerError, match="the tensors cannot be read"):
         tensors_of(folder)

@@ -18,6 +18,7 @@ ISSUE = {
     "quantized_without_preprocessing", "unsteady_latency", "contended", "drifted", "target_disagrees",
     "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay", "timed_apart",
     "untrained_head", "outputs_left_out", "further_outputs", "fixed_length",
+    "weights_left_out", "matched_by_order",
     "outputs_far_from_parent",
     "nothing_done", "little_done", "larger_than_parent",
 }  # fmt: skip
@@ -257,6 +258,28 @@ def test_outputs_that_nothing_judges_are_named(note):
     sweep = Sweep()
     sweep.model("base", op="load", kind="base", notes=json.dumps({note: ["hidden_states.0"]}))
     assert "hidden_states.0" in sweep.findings()["base", note].message
+
+
+def test_weights_that_have_no_layer_are_counted_and_named_for_the_root_alone():
+    names = [f"pooler.{number}.weight" for number in range(7)]
+    sweep = Sweep().model("base", op="load", kind="base", notes=json.dumps({"weights_left_out": names}))
+    sweep.model("int8", op="quantize", kind="quantize")
+    found = sweep.findings()
+    assert [model for model, lint in found if lint == "weights_left_out"] == ["base"]
+    assert found["base", "weights_left_out"].message == (
+        "The weights also hold 7 tensors that the network has no layer for, left out: pooler.0.weight, pooler.1.weight, "
+        "pooler.2.weight, pooler.3.weight, pooler.4.weight and 2 more"
+    )
+    one = Sweep().model("base", op="load", kind="base", notes=json.dumps({"weights_left_out": names[:1]}))
+    message = one.findings()["base", "weights_left_out"].message
+    assert message.endswith("hold a tensor that the network has no layer for, left out: pooler.0.weight")
+
+
+def test_names_that_were_matched_by_their_order_are_said():
+    notes = json.dumps({"matched_by_order": ["first as start_logits", "second as end_logits"]})
+    found = Sweep().model("base", op="load_onnx", kind="base", notes=notes).findings()["base", "matched_by_order"]
+    assert "its order was taken: first as start_logits, second as end_logits." in found.message
+    assert "under the task's names" in found.advice
 
 
 def test_a_length_that_is_fixed_is_said(sweep):

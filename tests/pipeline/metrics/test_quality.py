@@ -66,6 +66,20 @@ def test_the_worst_group_is_found(predictions):
     assert quality.worst_group_accuracy(replace(predictions, attributes=None)) is None
 
 
+def test_instances_without_a_value_are_in_no_group(predictions):
+    correct = predictions.outputs["logits"].argmax(axis=1) == predictions.targets["labels"]
+    groups = np.where(correct, predictions.attributes["group"], "")  # what is wrong lacks a value
+    some = replace(predictions, attributes={"group": tuple(groups)})
+    assert quality.worst_group_accuracy(some).value == 1
+    none = replace(predictions, attributes={"group": ("",) * len(groups)})
+    assert quality.worst_group_accuracy(none) is None
+    wrong = replace(some, outputs={"logits": -predictions.outputs["logits"]})
+    assert behaviour.worst_group_drop(wrong, some) == pytest.approx(
+        max(1 - (wrong.outputs["logits"].argmax(1) == some.targets["labels"])[groups == name].mean() for name in "xyz")
+    )
+    assert behaviour.worst_group_drop(none, none) is None
+
+
 def test_macro_f1_counts_a_class_that_is_only_predicted():
     found = quality.macro_f1(classified([[0, 1, 0], [1, 0, 0]], [0, 0]))
     assert found == pytest.approx(sklearn_metrics.f1_score([0, 0], [1, 0], average="macro", zero_division=0))

@@ -182,6 +182,17 @@ def test_predictions_join_their_instances(store, query):
     ) == [("f", 0.5), ("m", 0.5)]
 
 
+def test_instances_without_a_value_are_in_no_group(store, query):
+    attributes = {"sex": ["f", "", "m", "f"], "age": ["", "", "", ""]}
+    store.write([*GROUND, model("base"), replace(INSTANCES, attributes=attributes)])
+    store.write([predictions("base", [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]])])
+    store.publish()
+    maps = query("SELECT map_keys(attributes), map_values(attributes) FROM instances ORDER BY position")
+    assert maps == [(["sex"], ["f"]), ([], []), (["sex"], ["m"]), (["sex"], ["f"])]
+    groups = query("SELECT attribute, value, instances FROM group_accuracy ORDER BY value")
+    assert groups == [("sex", "f", 2), ("sex", "m", 1)]
+
+
 def test_markdown_lists_all_and_survives_bars_and_tags():
     view = views_table.View("v", "One & two.", (views_table.Column("c", "INTEGER", "a | b < c"),))
     assert views_table.markdown([view]) == (
