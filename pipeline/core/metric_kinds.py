@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Better", "MetricRole", "Pairing"]
+__all__ = ["TIMED_UNITS", "Better", "MetricRole", "Pairing", "counts_a_file"]
+
+TIMED_UNITS = frozenset({"ms", "s", "1/s", "x"})
+"""Units of costs that a clock told."""
 
 
 class Better(StrEnum):
@@ -41,3 +44,8 @@ class Pairing(StrEnum):
     """Both models ran in turn in one session: single stream, by wall-clock time."""
     CPU_TIME = "cpu_time"
     """Both models ran in turn in one session: single stream, by CPU time."""
+
+
+def counts_a_file(role: MetricRole, unit: str) -> bool:
+    """Whether a metric without runtime, machine and data has no noise: bytes, parameters, operations; no imported time."""
+    return role is MetricRole.SIZE or (role is MetricRole.COST and unit not in TIMED_UNITS)

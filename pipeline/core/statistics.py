@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -93,14 +93,25 @@ Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 """Standard errors from the middle of a normal distribution to the ends of its 95 % interval."""
 
 
-def normal_interval(mean: float, deviation: float, count: int) -> Interval:
-    """Interval of the mean of `count` values with that standard deviation; of paired data the values are differences.
+def independent_sides(
+    value: np.ndarray | float,
+    ends: tuple[np.ndarray | float, np.ndarray | float],
+    reference: np.ndarray | float,
+    reference_ends: tuple[np.ndarray | float, np.ndarray | float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far below and above a difference its interval reaches, from two intervals (MOVER: Donner and Zou, 2012).
 
-    Of right and wrong answers it is the Wald interval for paired proportions (Agresti, Categorical Data Analysis, 3rd
-    edition, section 11.1).
+    Elementwise, for estimates that are independent of each other.
+
+    Args:
+        value: of the first.
+        ends: of its interval, low and high.
+        reference: of the second, which is subtracted.
+        reference_ends: of its interval.
     """
-    half = Z * deviation / math.sqrt(count)
-    return Interval(mean, mean - half, mean + half)
+    below = np.hypot(value - ends[0], reference_ends[1] - reference)
+    above = np.hypot(ends[1] - value, reference - reference_ends[0])
+    return below, above
 
 
 def wilson(successes: int, count: int) -> Interval:
@@ -244,6 +255,7 @@ def paired_share_z(only_first: int, only_second: int, count: int, difference: fl
     return distance / math.sqrt(variance)
 
 
+@lru_cache(maxsize=1 << 14)
 def paired_share_interval(only_first: int, only_second: int, count: int, confidence: float = CONFIDENCE) -> Interval:
     """Difference of two shares on the same instances, first less second, with its score interval (Tango, 1998).
 

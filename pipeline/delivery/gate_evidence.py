@@ -8,9 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.metric_kinds import Better, MetricRole, Pairing
+from pipeline.core.metric_kinds import Better, MetricRole, Pairing, counts_a_file
+from pipeline.core.statistics import independent_sides
 from pipeline.delivery.gate_rules import JudgedFigure, Quantity, Rule, RuleError
-from pipeline.delivery.uncertain_values import Exact, Mean, PairedShares, Ratio, Share, Spread, UncertainValue
+from pipeline.measure.uncertain_values import (
+    Differences,
+    Exact,
+    Mean,
+    PairedShares,
+    Ratio,
+    Share,
+    Spread,
+    UncertainValue,
+    paired_difference,
+)
 from pipeline.store.queries.model_pair import Figure, ModelPair, PairedAnswers, SpeedupRow, StoredModel
 from pipeline.store.records.run_records import Metric
 
@@ -96,12 +107,14 @@ def _figure(pair: ModelPair, metric: Metric, model: StoredModel) -> Figure | Unk
 def _mean(values: np.ndarray, metric: Metric) -> UncertainValue:
     if _is_binary(values):
         return Share(int(values.sum()), len(values))
-    return Mean.of(values, limit=_limit(metric, values))
+    if metric.role == MetricRole.CHANGE:  # each value is a difference from the base's
+        return paired_difference(Differences.of(values), is_share=_is_share(metric)) or Mean.of(values)
+    return Mean.of(values, limit=1.0 if _is_share(metric) and float(np.abs(values).max()) <= 1 else None)
 
 
 def _is_exact(figure: Figure, metric: Metric) -> bool:
-    """Whether a figure has no error: it counts what is in a file. Of imported ones that is not known."""
-    return figure.of_file and metric.role in (MetricRole.SIZE, MetricRole.COST)
+    """Whether a figure has no error: it counts what is in a file."""
+    return figure.of_file and counts_a_file(MetricRole(metric.role), metric.unit)
 
 
 def _no_interval(metric: Metric) -> Unknown:
@@ -123,9 +136,8 @@ def _paired(rule: Rule, metric: Metric, pair: ModelPair) -> Sequence[Part] | Unk
         return Unknown(f"{len(first)} instance is too few")
     if rule.relative:
         return _relative(rule, first, second, reference)
-    if _is_binary(first) and _is_binary(second):
-        return [Part(_shares(first, second))]
-    return [Part(Mean.of(first - second, limit=_limit(metric, first - second)))]
+    estimate = paired_difference(Differences.of(first - second), is_share=_is_share(metric))
+    return [Part(estimate)] if estimate is not None else Unknown(f"{len(first)} instance is too few")
 
 
 def _relative(rule: Rule, first: np.ndarray, second: np.ndarray, reference: np.ndarray) -> Sequence[Part] | Unknown:
@@ -158,7 +170,7 @@ def _timed(rule: Rule, metric: Metric, pair: ModelPair) -> Sequence[Part] | Unkn
 
 
 def _difference(rule: Rule, metric: Metric, pair: ModelPair) -> Sequence[Part] | Unknown:
-    """Of figures without pairs: of two exact ones, or from the two intervals (MOVER: Donner and Zou, 2012)."""
+    """Of figures without pairs: of two exact ones, or from the two intervals."""
     mine, theirs = (_figure(pair, metric, model) for model in (pair.candidate, pair.reference))
     if isinstance(mine, Unknown):
         return mine
@@ -173,8 +185,9 @@ def _difference(rule: Rule, metric: Metric, pair: ModelPair) -> Sequence[Part] |
         return [Part(Exact(difference))]
     if None in (mine.low, mine.high, theirs.low, theirs.high):
         return _no_interval(metric)
-    below = math.hypot(mine.value - float(mine.low or 0), float(theirs.high or 0) - theirs.value) * abs(scale)
-    above = math.hypot(float(mine.high or 0) - mine.value, theirs.value - float(theirs.low or 0)) * abs(scale)
+    ends = [(float(side.low or 0), float(side.high or 0)) for side in (mine, theirs)]
+    sides = independent_sides(mine.value, ends[0], theirs.value, ends[1])
+    below, above = (float(side) * abs(scale) for side in sides)
     if sign < 0:
         below, above = above, below
     note = "from the intervals of the two: the results hold no values by instance"
@@ -219,9 +232,8 @@ def _is_binary(values: np.ndarray) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-def _limit(metric: Metric, values: np.ndarray) -> float | None:
-    """Return the size that no value of a share exceeds."""
-    return 1.0 if metric.format.endswith("%") and not metric.unit and float(np.abs(values).max()) <= 1 else None
+def _is_share(metric: Metric) -> bool:
+    return metric.format.endswith("%") and not metric.unit
 
 
 # ---- times

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.core.statistics import CONFIDENCE, wilson
 from pipeline.delivery.gate import GateOutcome, judge_pair
-from pipeline.delivery.uncertain_values import PairedShares
+from pipeline.measure.uncertain_values import PairedShares
 from pipeline.store.queries.model_pair import ModelPair
 from pipeline.store.reader import open_results
 from tests.pipeline.answer_stores import CLASSES, Pair, publish

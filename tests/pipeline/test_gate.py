@@ -12,10 +12,12 @@ from pipeline.cli.main import run
 from pipeline.core.statistics import paired_share_interval, paired_share_z
 from pipeline.delivery.gate import GateOutcome, judge_pair
 from pipeline.delivery.gate_rules import RuleError, parse_rule
+from pipeline.measure.metrics.estimates import share_difference
 from pipeline.store.queries.model_pair import ModelPair
 from pipeline.store.records import run_records as records
 from pipeline.store.records import timing_records as timings
 from tests.pipeline.answer_stores import START, measured, publish
+from viewer.results.results import load_results
 
 HERE = {"target": "ort", "device": "machine"}
 
@@ -316,3 +318,20 @@ def test_the_command_exits_by_the_verdict_and_writes_it_for_others(store, tmp_pa
     assert [line.count("|") for line in table[2:]] == [5] * 5
     assert run([*words, "--fail-if", "file_bytes > 5 MB"]) == 0
     assert run([*words, "--fail-if", "macro_f1 < 70%"]) == 3
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 0), (3, 0), (4, 0), (20, 5), (14, 5), (6, 1), (7, 1), (30, 60)])
+def test_gates_compare_rank_and_measure_with_one_interval(store, lost, won):
+    """What the gate, the page Compare, the ranking and the metric `accuracy_drop` say of a pair of models is the same."""
+    candidate, reference, labels = answers(400, lost=lost, won=won, wrong=30)
+    path = store((candidate, reference, labels), more=[])
+    verdict = one(path, "accuracy drop > 0pt")
+    results = load_results(path)
+    shown = results.difference("accuracy", "candidate 0", "reference 0")
+    ends = verdict.estimate.low, verdict.estimate.high
+    assert (-shown.high, -shown.low) == pytest.approx(ends, abs=1e-9)
+    expected = {GateOutcome.FAILS: -1, GateOutcome.PASSES: 1, GateOutcome.UNDECIDED: 0}[verdict.outcome]
+    told = results.ranking.verdicts("accuracy", results.row["reference 0"])[results.row["candidate 0"]]
+    assert told == expected
+    drop = share_difference(reference, candidate)
+    assert (drop.low, drop.high) == pytest.approx(ends, abs=1e-9)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from pipeline.core.plugins import load_plugins
 from pipeline.core.statistics import Z
@@ -71,7 +72,12 @@ def test_its_noise_is_that_of_the_same_instances(swept, metric):
     shown = tuple(results.measured(metric, key).value for key in pair)
     difference = Paired(place.results, results.context).difference(results.spec(metric), *pair, shown)
     assert difference.value == pytest.approx(differences.mean())
-    assert difference.noise == pytest.approx(Z * differences.std() / len(differences) ** 0.5)
+    score = difference.value / (Z * ((values["base/pruned"] != values["base"]).sum() ** 0.5) / len(differences))
+    if set(np.unique(differences)) <= {-1, 0, 1}:  # the score of equal shares: lost and won answers alone count
+        assert (difference.low <= 0 <= difference.high) is bool(abs(score) <= 1)
+    else:
+        student = scipy.stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / len(differences) ** 0.5
+        assert difference.noise == pytest.approx(student)
 
 
 def test_it_is_a_column_of_the_summary_among_its_role(swept):

@@ -44,20 +44,26 @@ def test_shares_are_those_whose_format_is_in_percent():
     assert MetricInfo("latency_p50").label == "latency p50"
 
 
+def exact(value):
+    return MeasuredValue(value, exact=True)
+
+
 ACCURACY, LATENCY = MetricInfo("accuracy", "", ".1%", Better.HIGHER), MetricInfo("latency", "ms", ".3g", Better.LOWER)
 
 
 @pytest.mark.parametrize(
     ("metric", "value", "reference", "text", "improved"),
     [
-        (ACCURACY, MeasuredValue(0.75), MeasuredValue(0.80), "\N{MINUS SIGN}5.0 pp", False),
+        (ACCURACY, MeasuredValue(0.75), MeasuredValue(0.80), "\N{MINUS SIGN}5.0 pp", None),
+        (ACCURACY, MeasuredValue(0.80, 0.79, 0.81), MeasuredValue(0.75), "+5.0 pp", None),
+        (ACCURACY, MeasuredValue(0.80, 0.78, 0.81), MeasuredValue(0.75, 0.74, 0.76), "+5.0 pp [+2.8, +6.4]", True),
         (ACCURACY, MeasuredValue(0.80, 0.79, 0.81), MeasuredValue(0.75, 0.74, 0.76), "+5.0 ± 1.4 pp", True),
         (ACCURACY, MeasuredValue(0.76, 0.74, 0.78), MeasuredValue(0.75, 0.73, 0.77), "+1.0 ± 2.8 pp", None),
-        (LATENCY, MeasuredValue(4), MeasuredValue(8), "\N{MINUS SIGN}50.0%", True),
-        (LATENCY, MeasuredValue(16), MeasuredValue(8), "+100%", False),
-        (LATENCY, MeasuredValue(8.01), MeasuredValue(8), "+0.1%", False),
+        (LATENCY, exact(4), exact(8), "\N{MINUS SIGN}50.0%", True),
+        (LATENCY, exact(16), exact(8), "+100%", False),
+        (LATENCY, exact(8.01), exact(8), "+0.1%", False),
         (LATENCY, MeasuredValue(8), MeasuredValue(8), "no change", None),
-        (LATENCY, MeasuredValue(2), MeasuredValue(0), "+2 ms", False),
+        (LATENCY, exact(2), exact(0), "+2 ms", False),
         (MetricInfo("epochs"), MeasuredValue(2), MeasuredValue(1), "+100%", None),
     ],
 )

@@ -1,12 +1,15 @@
-"""What two models differ by where they were measured together, against NumPy and against a store made by hand."""
+"""What two models differ by where they were measured together, against SciPy and against a store made by hand."""
 
+import math
 from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given
+import scipy.stats
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy.optimize import minimize_scalar
 
 from pipeline.store.records import run_records as facts
 from pipeline.store.records.timing_records import Speedup
@@ -19,14 +22,37 @@ START = datetime(2026, 1, 1)
 INSTANCES = 1000
 
 
-@given(st.integers(1, 60).flatmap(lambda n: st.tuples(*[arrays.arrays(bool, n)] * 2)))
-def test_the_interval_of_the_mean_difference_is_walds_where_answers_are_right_or_wrong(answers):
+def score(won, lost, count, difference):
+    """Tango's (1998): the variance is that of the most likely pair of shares with this difference, found by search."""
+
+    def unlikely(share):  # of instances that the other has right alone
+        parts = (share + difference, won), (share, lost), (1 - 2 * share - difference, count - won - lost)
+        return -sum(n * math.log(max(p, 1e-300)) for p, n in parts if n)
+
+    ends = max(0.0, -difference), (1 - difference) / 2
+    best = minimize_scalar(unlikely, bounds=ends, method="bounded", options={"xatol": 1e-12}).x
+    share = min((best, *ends), key=unlikely)
+    return (won - lost - count * difference) / math.sqrt(count * (2 * share + difference - difference**2))
+
+
+@given(st.integers(3, 60).flatmap(lambda n: st.tuples(*[arrays.arrays(bool, n)] * 2)))
+@settings(max_examples=40, deadline=None)
+def test_of_right_and_wrong_answers_the_interval_is_tangos(answers):
     mine, other = answers
-    gained, lost, count = int((mine & ~other).sum()), int((other & ~mine).sum()), len(mine)
+    won, lost, count = int((mine & ~other).sum()), int((other & ~mine).sum()), len(mine)
     found = of_instances(mine.astype(float), other.astype(float))
-    assert found.value == pytest.approx((gained - lost) / count, abs=1e-12)
-    half = 1.959963984540054 * (gained + lost - (gained - lost) ** 2 / count) ** 0.5 / count
-    assert found.noise == pytest.approx(half, abs=1e-9)
+    assert found.value == pytest.approx((won - lost) / count, abs=1e-12)
+    for end, sign in ((found.low, 1), (found.high, -1)):
+        if -0.999 < end < 0.999:
+            assert score(won, lost, count, end) == pytest.approx(sign * 1.959964, abs=1e-3)
+
+
+def test_of_other_values_it_is_students():
+    mine, other = np.array([0.5, 2.0, 1.5, 3.0, 0.25]), np.array([1.0, 1.0, 1.0, 1.0, 1.0])
+    expected = scipy.stats.ttest_rel(mine, other).confidence_interval(0.95)
+    found = of_instances(mine, other)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert of_instances(mine[:1], other[:1]) is None, "one value has no spread"
 
 
 def test_a_time_is_divided_by_the_speedup_and_a_rate_multiplied():
@@ -53,6 +79,9 @@ def study(tmp_path_factory):
         facts.Device("m1", {}),
         facts.Metric("accuracy", "", ".1%", "higher", True, "Share of right answers.", "quality", "instances"),
         facts.Metric("latency_p50", "ms", ".3g", "lower", True, "Median time.", "cost", "wall_time"),
+        facts.Metric("macro_f1", "", ".1%", "higher", False, "Mean of the classes' F1.", "quality"),
+        facts.Metric("file_bytes", "B", ",.0f", "lower", True, "Bytes.", "size"),
+        facts.Metric("first_run_time", "ms", ".3g", "lower", False, "Time of the first run.", "cost"),
     ]
     for name, answers in right.items():
         share = float(stated[name])
@@ -60,6 +89,9 @@ def study(tmp_path_factory):
             facts.Model(name, None if name == "base" else "base", name, "", "study", "op", 1, "prune", "torch", {}),
             facts.Measurement(name, "ort", "", "d1", "accuracy", share, share - 0.02, share + 0.02, INSTANCES, "r1", START, f"e{name}"),
             facts.Measurement(name, "ort", "m1", "", "latency_p50", 9.0 if name == "close" else 10.0, 8.9, 10.1, 100, "r1", START, f"t{name}"),
+            facts.Measurement(name, "ort", "", "d1", "macro_f1", share / 2, None, None, INSTANCES, "r1", START, f"f{name}"),
+            facts.Measurement(name, "", "", "", "file_bytes", 100.0 if name == "close" else 200.0, None, None, None, "r1", START, f"b{name}"),
+            facts.Measurement(name, "ort", "m1", "", "first_run_time", 9.0 if name == "close" else 10.0, None, None, 1, "r1", START, f"c{name}"),
             facts.InstanceValues(name, "ort", "", "d1", "accuracy", answers.astype(np.float32), f"e{name}"),
         ]  # fmt: skip
     for clock, ratio in (("wall", 1.02), ("cpu", 3.0)):
@@ -74,12 +106,15 @@ def study(tmp_path_factory):
 
 
 def test_a_small_loss_on_the_same_instances_is_told_from_noise(study):
-    assert study.change("accuracy", "close", "base") == {"change": "\N{MINUS SIGN}1.5 ± 1.0 pp", "tone": "bad"}
+    assert study.change("accuracy", "close", "base") == {
+        "change": "\N{MINUS SIGN}1.5 pp [\N{MINUS SIGN}2.6, \N{MINUS SIGN}0.6]",
+        "tone": "bad",
+    }
 
 
 def test_a_time_is_compared_as_it_was_in_one_session(study):
     assert study.change("latency_p50", "close", "base") == {
-        "change": "within noise (\N{MINUS SIGN}2.0 ± 4.8%)",
+        "change": "within noise (\N{MINUS SIGN}2.0% [\N{MINUS SIGN}6.5, +3.1])",
         "tone": "soft",
     }
 
@@ -97,9 +132,27 @@ def test_of_two_times_either_may_be_the_one_that_is_compared_with(study):
     assert difference.within_noise
 
 
+def test_a_figure_without_an_interval_is_no_verdict_unless_it_is_exact(study):
+    assert study.change("macro_f1", "close", "base") == {
+        "change": "noise unknown (\N{MINUS SIGN}0.8 pp)",
+        "tone": "soft",
+    }
+    assert study.change("first_run_time", "close", "base")["change"] == "noise unknown (\N{MINUS SIGN}10.0%)"
+    assert study.change("file_bytes", "close", "base") == {"change": "\N{MINUS SIGN}50.0%", "tone": "good"}
+    assert not study.ranking.verdicts("macro_f1", study.row["close"]).any()
+
+
+def test_where_no_noise_is_known_at_all_models_are_ranked_by_their_values(study):
+    """As those of imported files are: a front of all models would say nothing."""
+    front = study.ranking.front("file_bytes", "macro_f1")
+    assert [study.keys[row] for row in front] == ["close", "base"], "`other` has a macro F1 of 25 %"
+    best = study.ranking.best("macro_f1", np.ones(3, dtype=bool))
+    assert (study.keys[best.row], best.alike) == ("base", ())
+
+
 def test_rankings_tell_models_apart_as_comparisons_do(study):
     row = study.row
-    for metric in ("accuracy", "latency_p50"):
+    for metric in ("accuracy", "latency_p50", "macro_f1", "file_bytes", "first_run_time"):
         for key in study.keys:
             verdicts = study.ranking.verdicts(metric, row[key])
             for other in study.keys:
@@ -107,4 +160,5 @@ def test_rankings_tell_models_apart_as_comparisons_do(study):
                 assert verdicts[row[other]] == {"good": 1, "bad": -1}.get(tone, 0), (metric, key, other)
     assert study.ranking.verdicts("accuracy", row["base"])[row["close"]] == -1, "the intervals of the two overlap"
     best = study.ranking.best("latency_p50", np.ones(3, dtype=bool))
-    assert (study.keys[best.row], [study.keys[at] for at in best.alike]) == ("close", ["base"])
+    alike = [study.keys[at] for at in best.alike]
+    assert (study.keys[best.row], alike) == ("close", ["base", "other"]), "in one session, and of the same interval"

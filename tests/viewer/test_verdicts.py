@@ -26,13 +26,13 @@ TIME = MetricInfo("time", "ms", ".3g", Better.LOWER, True, role=MetricRole.COST)
 
 
 def results_of(accuracy, time, *, broken=(), unsure=()):
-    """Results of models "0", "1", ... with (value, half-interval) in two metrics; they need no file."""
+    """Results of models "0", "1", ... with (value, half-interval; 0: exact) in two metrics; they need no file."""
     keys = [str(at) for at in range(len(accuracy))]
 
     def column(pairs):
         values, halves = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
-        halves = np.where(halves > 0, halves, np.nan)
-        return MetricColumn(values, values - halves, values + halves)
+        ends = np.where(halves > 0, halves, np.nan)
+        return MetricColumn(values, values - ends, values + ends, halves == 0)
 
     return Results(
         Snapshot(

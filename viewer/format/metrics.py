@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pipeline.core.metric_kinds import Better, MetricRole, Pairing
+from pipeline.core.metric_kinds import TIMED_UNITS, Better, MetricRole, Pairing, counts_a_file
+from pipeline.core.statistics import independent_sides
 from pipeline.core.units import Multiple, readable_multiple
 from viewer.format.numbers import MISSING, FormatSpec, format_number, parse_format
 
@@ -26,8 +27,6 @@ __all__ = [
 ]
 
 _CLOCKS = {Pairing.WALL_TIME: "wall", Pairing.CPU_TIME: "cpu"}
-_TIMED = frozenset({"ms", "s", "1/s", "x"})
-"""Units of costs that a clock told."""
 _DEFAULT = ".3g"
 _LONGEST = 10**15
 _GROUPED = 1e5
@@ -64,7 +63,12 @@ class MetricInfo:
         """The clock that told it, `wall` or `cpu`; empty if none did."""
         if self.pairing in _CLOCKS:
             return _CLOCKS[self.pairing]
-        return "wall" if self.role is MetricRole.COST and self.unit in _TIMED else ""
+        return "wall" if self.role is MetricRole.COST and self.unit in TIMED_UNITS else ""
+
+    @property
+    def counts_a_file(self) -> bool:
+        """Whether it has no noise where it depends on no runtime, machine or data."""
+        return counts_a_file(self.role, self.unit)
 
     @property
     def is_share(self) -> bool:
@@ -79,12 +83,21 @@ class MeasuredValue:
     value: float
     low: float = math.nan
     high: float = math.nan
+    exact: bool = False
+    """Whether it has no noise, so that it needs no interval: it counts what is in a file."""
 
     @property
     def noise(self) -> float:
         """Half the width of the interval; 0 where there is none."""
         width = self.high - self.low
         return width / 2 if math.isfinite(width) else 0.0
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """What is known of its noise: the ends of its interval; None where nothing is."""
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return self.low, self.high
+        return (self.value, self.value) if self.exact else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +108,21 @@ class MetricChange:
     relative: float
     """absolute / |reference|; NaN where the reference is 0."""
     improved: bool | None
-    """None where nothing changed, the metric has no better direction, or the change is within the noise."""
-    noise: float
-    """What the difference may be by chance: half its interval, or else the two half-intervals, added in quadrature."""
+    """None where nothing changed, the metric has no better direction, or the change is within the noise or its noise is unknown."""
+    low: float
+    """Lower end of the 95 % interval of the absolute difference; NaN where its noise is unknown."""
+    high: float
     within_noise: bool
+
+    @property
+    def noise(self) -> float:
+        """Half the width of the interval; 0 where there is none."""
+        return (self.high - self.low) / 2 if self.has_known_noise else 0.0
+
+    @property
+    def has_known_noise(self) -> bool:
+        """Whether it can be told from chance at all."""
+        return math.isfinite(self.high - self.low)
 
 
 @lru_cache(maxsize=256)
@@ -171,38 +195,48 @@ def change(
     absolute = value.value - reference.value
     if not math.isfinite(absolute):
         return None
-    noise = math.hypot(value.noise, reference.noise)
-    within = abs(absolute) <= noise and noise > 0
     if difference is not None:
-        absolute, noise = difference.value, difference.noise
-        within = difference.low <= 0 <= difference.high and noise > 0
+        absolute, low, high = difference.value, difference.low, difference.high
+    elif value.ends is not None and reference.ends is not None:
+        below, above = independent_sides(value.value, value.ends, reference.value, reference.ends)
+        low, high = absolute - float(below), absolute + float(above)
+    else:
+        low = high = math.nan
+    within = low <= 0 <= high and high > low
     improved: bool | None = None
-    if absolute != 0 and not within and better is not Better.NEITHER:
+    if absolute != 0 and not within and math.isfinite(high - low) and better is not Better.NEITHER:
         improved = (absolute > 0) == (better is Better.HIGHER)
     relative = absolute / abs(reference.value) if reference.value else math.nan
-    return MetricChange(absolute, relative, improved, noise, within)
+    return MetricChange(absolute, relative, improved, low, high, within)
 
 
 def format_change(difference: MetricChange, metric: MetricInfo) -> str:
-    """Write a change: shares in percentage points ("-1.2 pp"), others relative ("+3.4%"), with noise ("+1.2 ± 0.3 pp").
+    """Write a change: shares in percentage points ("-1.2 pp"), others relative ("+3.4%"), with noise ("+1.2 ± 0.3 pp",
+    and "+1.2 pp [0.7, 1.9]" where the interval is not symmetric).
 
     "no change" where the values are equal; the difference in the metric's unit where the relative change says nothing.
     """
     if difference.absolute == 0:
         return "no change"
     if metric.is_share:
-        return _with_noise(100 * difference.absolute, 100 * difference.noise, " pp")
+        return _with_noise(difference, 100, " pp")
     if not abs(difference.relative) < _TELLING:
         return ("+" if difference.absolute > 0 else "") + format_value(difference.absolute, metric)
-    scale = 100 * difference.relative / difference.absolute
-    return _with_noise(100 * difference.relative, abs(scale) * difference.noise, "%")
+    return _with_noise(difference, 100 * difference.relative / difference.absolute, "%")
 
 
-def _with_noise(value: float, noise: float, unit: str) -> str:
+def _with_noise(difference: MetricChange, scale: float, unit: str) -> str:
+    value, low, high = (scale * each for each in (difference.absolute, difference.low, difference.high))
     digits = math.floor(math.log10(abs(value)))
     decimals = max(0, min(2, -digits)) if digits < 0 else int(digits <= 1)
     text = format_number(value, f"+.{decimals}f")
-    return f"{text} ± {noise:.{decimals}f}{unit}" if noise >= 0.5 * 10**-decimals else f"{text}{unit}"
+    if not difference.has_known_noise or max(value - low, high - value) < 0.5 * 10**-decimals:
+        return f"{text}{unit}"
+    below, above = f"{value - low:.{decimals}f}", f"{high - value:.{decimals}f}"
+    if below == above:
+        return f"{text} ± {below}{unit}"
+    ends = ", ".join(format_number(end, f"+.{decimals}f") for end in (low, high))
+    return f"{text}{unit} [{ends}]"
 
 
 def _joined(unit: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.statistics import normal_interval
+from pipeline.core.statistics import CONFIDENCE
+from pipeline.measure.uncertain_values import Differences, paired_difference
 from viewer.format.metrics import Better, MeasuredValue, MetricInfo, Pairing
 from viewer.results.queries import Setting, instance_values, speedups
 
@@ -54,11 +55,19 @@ class Paired:
         if metric.pairing is Pairing.INSTANCES:
             by_instance = self._instances(metric.name)
             mine, theirs = by_instance.get(key), by_instance.get(other)
-            return None if mine is None or theirs is None else _of_evaluations(mine, theirs, values)
+            if mine is None or theirs is None:
+                return None
+            return _of_evaluations(mine, theirs, values, is_share=metric.is_share and not metric.unit)
         if metric.pairing not in (Pairing.WALL_TIME, Pairing.CPU_TIME):
             return None
         speedup = self._speedup(key, other, metric.clock)
         return of_speedup(speedup, values[1], less=metric.better is Better.LOWER) if speedup else None
+
+    def covers(self, metric: MetricInfo) -> bool:
+        """Whether any models were measured together in a metric."""
+        if metric.pairing is Pairing.INSTANCES:
+            return bool(self._instances(metric.name))
+        return bool(metric.clock) and any(clock == metric.clock for _, _, clock in self._speedups)
 
     def _speedup(self, key: str, other: str, clock: str) -> MeasuredValue | None:
         """Return how many times as fast a model is as another; of either way round one is recorded."""
@@ -68,7 +77,9 @@ class Paired:
         return MeasuredValue(1 / recorded.value, 1 / recorded.high, 1 / recorded.low)
 
 
-def _of_evaluations(mine: np.ndarray, other: np.ndarray, values: tuple[float, float]) -> MeasuredValue | None:
+def _of_evaluations(
+    mine: np.ndarray, other: np.ndarray, values: tuple[float, float], *, is_share: bool
+) -> MeasuredValue | None:
     """The difference, if both count the same instances, and these give the values that are shown."""
     counted = ~np.isnan(mine)
     if len(mine) != len(other) or not np.array_equal(counted, ~np.isnan(other)) or not counted.any():
@@ -80,13 +91,24 @@ def _of_evaluations(mine: np.ndarray, other: np.ndarray, values: tuple[float, fl
         math.isclose(value, rows.mean(), rel_tol=_ROUNDING, abs_tol=_ROUNDING)
         for value, rows in zip(values, pair, strict=True)
     )
-    return of_instances(*pair) if all(close) else None
+    return of_instances(*pair, is_share=is_share) if all(close) else None
 
 
-def of_instances(mine: np.ndarray, other: np.ndarray) -> MeasuredValue:
-    """Return the mean difference of values of the same instances, float64 (instances,) each, with its 95 % interval."""
-    differences = mine - other
-    interval = normal_interval(float(differences.mean()), float(differences.std()), differences.size)
+def of_instances(mine: np.ndarray, other: np.ndarray, *, is_share: bool = False) -> MeasuredValue | None:
+    """Return the mean difference of values of the same instances with its 95 % interval: that which gates and lints use.
+
+    Args:
+        mine: values of the model, finite, float64 (instances,).
+        other: those of the other.
+        is_share: whether the metric is shown in percent.
+
+    Returns:
+        None where nothing tells the spread.
+    """
+    estimate = paired_difference(Differences.of(mine - other), is_share=is_share)
+    if estimate is None:
+        return None
+    interval = estimate.interval(CONFIDENCE)
     return MeasuredValue(interval.value, interval.low, interval.high)
 
 
@@ -101,4 +123,4 @@ def of_speedup(speedup: MeasuredValue, reference: float, *, less: bool) -> Measu
     value, low, high = (
         reference * (1 / r if less else r) - reference for r in (speedup.value, speedup.low, speedup.high)
     )
-    return MeasuredValue(value, *sorted((low, high)))
+    return MeasuredValue(value, min(low, high), max(low, high))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.store.documents import json_mapping
 from pipeline.store.reader import StoreError, open_results, snapshot_id
-from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
+from viewer.format.metrics import Better, MeasuredValue, MetricInfo, MetricRole, Pairing
 from viewer.results.lineage import Node, StepOutcome
 
 __all__ = [
@@ -60,6 +60,23 @@ class MetricColumn:
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    exact: np.ndarray
+    """bool: the value has no noise, as it depends on no runtime, machine or data and counts what is in a file."""
+
+    @classmethod
+    def empty(cls, rows: int) -> MetricColumn:
+        """Return a column without values."""
+        return cls(np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan), np.zeros(rows, dtype=bool))
+
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is known of the noise: ends of intervals, the value itself where it has none; NaN where nothing is."""
+        alone = self.exact & ~(np.isfinite(self.low) & np.isfinite(self.high))
+        return np.where(alone, self.value, self.low), np.where(alone, self.value, self.high)
+
+    def measured(self, row: int) -> MeasuredValue:
+        """Return one model's value with what is known of its noise."""
+        return MeasuredValue(*self.row(row), bool(self.exact[row]))
 
     def row(self, row: int) -> tuple[float, float, float]:
         """Return value, low and high of one model."""
@@ -108,15 +125,15 @@ def load_snapshot(path: Path) -> Snapshot:
     try:
         nodes = _models(db)
         keys = [node.key for node in nodes]
-        contexts = _contexts(db)
+        contexts, metrics = _contexts(db), _metrics(db)
         return Snapshot(
             path=path,
             id=identity,
             nodes=nodes + _steps_without_model(db, set(keys)),
             keys=keys,
-            metrics=_metrics(db),
+            metrics=metrics,
             contexts=contexts,
-            columns=_columns(db, keys, contexts),
+            columns=_columns(db, keys, contexts, {spec.name for spec in metrics if spec.counts_a_file}),
             recipes=[name for (name,) in db.execute("SELECT DISTINCT recipe FROM runs ORDER BY ALL").fetchall()],
             running=_running(db),
             trouble=_trouble(db),
@@ -349,9 +366,16 @@ def _device_text(device: str, description: str | None) -> str:
 
 
 def _columns(
-    db: duckdb.DuckDBPyConnection, keys: list[str], contexts: list[Setting]
+    db: duckdb.DuckDBPyConnection, keys: list[str], contexts: list[Setting], counts: Set[str]
 ) -> dict[Setting, dict[str, MetricColumn]]:
-    """Split the measurements by what they depend on; a number that depends on nothing stands in every context."""
+    """Split the measurements by what they depend on; a number that depends on nothing stands in every context.
+
+    Args:
+        db: the results.
+        keys: of the models, in the order of the rows.
+        contexts: what numbers may depend on.
+        counts: metrics that have no noise where they depend on nothing.
+    """
     rows: dict[str, Any] = db.execute(
         "SELECT model_key, metric, coalesce(target, '') AS target, coalesce(device, '') AS device,"
         " coalesce(dataset_key, '') AS dataset_key, value, low, high FROM measurements"
@@ -363,9 +387,10 @@ def _columns(
     for (metric, *identity), members in sorted(groups.items(), key=lambda group: -group[0].count("")):
         for context in contexts:
             if all(own in ("", expected) for own, expected in zip(identity, identity_of(context), strict=True)):
-                column = columns[context].setdefault(metric, _empty(len(keys)))
+                column = columns[context].setdefault(metric, MetricColumn.empty(len(keys)))
                 for name in ("value", "low", "high"):
                     getattr(column, name)[at[members]] = np.ma.filled(rows[name][members].astype(float), np.nan)
+                column.exact[at[members]] = metric in counts and not any(identity)
     return columns
 
 
@@ -375,10 +400,6 @@ def _groups(rows: Mapping[str, Any]) -> dict[tuple[str, ...], np.ndarray]:
     for index, identity in enumerate(zip(*(rows[name] for name in names), strict=True)):
         members[identity].append(index)
     return {identity: np.array(places) for identity, places in members.items()}
-
-
-def _empty(rows: int) -> MetricColumn:
-    return MetricColumn(np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan))
 
 
 def _running(db: duckdb.DuckDBPyConnection) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.core.statistics import independent_sides
 from viewer.format.metrics import Better, Pairing
 from viewer.results.budget import Budget, Range, effective_budget, nearest_row, passing, sentence, tightest
 from viewer.results.pareto import Bought, best_within, front
@@ -19,7 +20,7 @@ __all__ = ["Best", "Miss", "Ranking", "budgets"]
 
 _MOST_VERDICTS = 2000
 _FAR = 2.0
-"""Of the two half-intervals: values that are farther apart are so in paired comparisons too, which know more."""
+"""Of the interval of two independent values: farther apart they are so in paired comparisons too, which know more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,8 @@ class Ranking:
     def verdicts(self, metric: str, row: int) -> np.ndarray:
         """Return which models are measurably better (1) or worse (-1) than that of a row: int8 (N,).
 
-        It is 0 where a value is missing, where the two cannot be told apart, compared as on the Compare page, and where one
-        of two times was taken roughly or while others used the machine.
+        It is 0 where a value is missing, where the two cannot be told apart, compared as on the Compare page, where the noise
+        of a value is unknown, and where one of two times was taken roughly or while others used the machine.
         """
         signs = self._verdicts.get((metric, row))
         if signs is None:
@@ -89,26 +90,44 @@ class Ranking:
 
     def _compare(self, metric: str, row: int) -> np.ndarray:
         results, column = self._results, self._results.column(metric)
-        half = np.nan_to_num((column.high - column.low) / 2, nan=0.0, posinf=0.0)
         difference = np.nan_to_num(column.value - column.value[row], nan=0.0)
-        signs = np.where(np.abs(difference) > np.hypot(half, half[row]), np.sign(difference), 0).astype(np.int8)
+        low, high = column.ends
+        known = np.isfinite(low) & np.isfinite(high)
+        below, above = independent_sides(column.value, (low, high), column.value[row], (low[row], high[row]))
+        with np.errstate(invalid="ignore"):
+            apart = known & known[row] & ((difference > below) | (-difference > above))
+        signs = np.where(apart, np.sign(difference), 0).astype(np.int8)
         pairing = results.spec(metric).pairing
         if pairing is not Pairing.NONE:
-            near = (np.abs(difference) <= _FAR * (half + half[row])) | (pairing is not Pairing.INSTANCES)
+            close = np.abs(difference) <= _FAR * (np.maximum(below, above))
+            near = close | ~known | ~known[row] | (pairing is not Pairing.INSTANCES)
             for other in np.flatnonzero(near & np.isfinite(column.value)):
                 change = results.difference(metric, results.keys[other], results.keys[row])
                 if change is not None:
-                    signs[other] = 0 if change.within_noise else np.sign(change.absolute)
-        unsure = results.unsure(metric)
+                    is_told = change.has_known_noise and not change.within_noise
+                    signs[other] = np.sign(change.absolute) if is_told else 0
+        return self._judged(metric, row, signs)
+
+    def _judged(self, metric: str, row: int, signs: np.ndarray) -> np.ndarray:
+        """Turn signs of differences into better and worse; of rough times nothing is said."""
+        unsure = self._results.unsure(metric)
         signs[unsure | unsure[row]] = 0
         signs[row] = 0
-        return -signs if results.better(metric) is Better.LOWER else signs
+        return -signs if self._results.better(metric) is Better.LOWER else signs
+
+    def _order(self, metric: str, row: int) -> np.ndarray:
+        """Return the verdicts that models are ranked by: of a metric of which no noise is known, those of the bare values."""
+        if self._results.has_known_noise(metric):
+            return self.verdicts(metric, row)
+        values = self._results.values(metric)
+        return self._judged(metric, row, np.sign(np.nan_to_num(values - values[row], nan=0.0)).astype(np.int8))
 
     def front(self, x: str, y: str, among: np.ndarray | None = None) -> list[int]:
         """Return the rows that none (of those `among`) measurably beats, by x; empty where neither metric has a better end.
 
         One model beats another if it is measurably better in one metric and not measurably worse in the other. Models that
-        cannot be told apart stand or fall together; broken ones are left out.
+        cannot be told apart stand or fall together; broken ones are left out. A metric of which no noise is known at all, as
+        of imported files, counts by its bare values.
         """
         results = self._results
         if not x or not y or {results.better(x), results.better(y)} == {Better.NEITHER}:
@@ -116,7 +135,7 @@ class Ranking:
         nominal = self.outline(x, y, among)
         beaten = np.zeros(len(results.keys), dtype=bool)
         for row in nominal:
-            across, up = self.verdicts(x, row), self.verdicts(y, row)
+            across, up = self._order(x, row), self._order(y, row)
             beaten |= (across <= 0) & (up <= 0) & (across + up < 0)
         measured = np.isfinite(results.values(x)) & np.isfinite(results.values(y))
         rows = np.flatnonzero(self._eligible(among) & measured & ~beaten).tolist()
@@ -139,7 +158,7 @@ class Ranking:
         if not metric or not np.isfinite(values).any() or better is Better.NEITHER:
             return None
         row = int(np.nanargmin(values) if better is Better.LOWER else np.nanargmax(values))
-        alike = eligible & np.isfinite(results.values(metric)) & (self.verdicts(metric, row) == 0)
+        alike = eligible & np.isfinite(results.values(metric)) & (self._order(metric, row) == 0)
         alike[row] = False
         return Best(row, tuple(np.flatnonzero(alike).tolist()))
 
@@ -151,7 +170,7 @@ class Ranking:
         for step in best_within(
             results.values(budget), results.values(goal), results.better(budget), results.better(goal), eligible
         ):
-            if not steps or self.verdicts(goal, steps[-1].row)[step.row] > 0:
+            if not steps or self._order(goal, steps[-1].row)[step.row] > 0:
                 steps.append(step)
         return steps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +66,7 @@ class Results:
         self._paired = Paired(snapshot.path, self.context)
         self._siblings: dict[str, Results] = {}
         self._unsure: dict[str, np.ndarray] = {}
+        self._known_noise: dict[str, bool] = {}
         self._parts: dict[object, Any] = {}
 
     def within(self, context_id: str) -> Results:
@@ -113,7 +115,7 @@ class Results:
 
     def column(self, metric: str) -> MetricColumn:
         """Return values and intervals of all rows; NaN where not measured."""
-        return self._columns.get(metric) or MetricColumn(*(np.full(len(self.keys), np.nan),) * 3)
+        return self._columns.get(metric) or MetricColumn.empty(len(self.keys))
 
     def values(self, metric: str) -> np.ndarray:
         """Return the values of all rows; NaN where not measured."""
@@ -121,7 +123,7 @@ class Results:
 
     def measured(self, metric: str, key: str) -> MeasuredValue:
         """Return one model's value with its interval."""
-        return MeasuredValue(*self.column(metric).row(self.row[key]))
+        return self.column(metric).measured(self.row[key])
 
     def show(self, metric: str, row: int, *, interval: bool = False) -> str:
         """Write one model's value.
@@ -148,7 +150,7 @@ class Results:
     def figure(self, metric: str, key: str, base: str | None) -> dict[str, str]:
         """Write a model's value and its change since another model, with one interval: the change's where it has one."""
         change = self.change(metric, key, base)
-        return {"value": self.show(metric, self.row[key], interval="±" not in change["change"]), **change}
+        return {"value": self.show(metric, self.row[key], interval=not re.search("[±[]", change["change"])), **change}
 
     def change(self, metric: str, key: str, base: str | None) -> dict[str, str]:
         """Write the change since another model, with its noise, and say whether it is for better or worse.
@@ -159,7 +161,7 @@ class Results:
             base: that of the other model; None: nothing to say.
 
         Returns:
-            `change`, a text, and `tone`: `good`, `bad`, `soft` (within noise, or timed roughly) or empty.
+            `change`, a text, and `tone`: `good`, `bad`, `soft` (within noise, of unknown noise, or timed roughly) or empty.
         """
         difference = None if base is None else self.difference(metric, key, base)
         if difference is None:
@@ -168,6 +170,8 @@ class Results:
         text = format_change(difference, spec)
         if difference.within_noise and difference.absolute != 0:
             return {"change": f"within noise ({text})", "tone": "soft"}
+        if not difference.has_known_noise and difference.absolute != 0 and spec.better is not Better.NEITHER:
+            return {"change": f"noise unknown ({text})", "tone": "soft"}
         if self.unsure(metric)[[self.row[key], self.row[base or key]]].any():
             return {"change": f"timed roughly ({text})", "tone": "soft"}
         is_seen = any(digit in text for digit in "123456789")  # what is written as nothing is no verdict
@@ -178,6 +182,13 @@ class Results:
         spec, mine, theirs = self.spec(metric), self.measured(metric, key), self.measured(metric, other)
         together = self._paired.difference(spec, key, other, (mine.value, theirs.value))
         return change(mine, theirs, spec.better, together)
+
+    def has_known_noise(self, metric: str) -> bool:
+        """Whether anything tells a metric's differences from chance: an interval, exactness, or paired measurements."""
+        if metric not in self._known_noise:
+            low, high = self.column(metric).ends
+            self._known_noise[metric] = bool(np.isfinite(high - low).any()) or self._paired.covers(self.spec(metric))
+        return self._known_noise[metric]
 
     def unsure(self, metric: str) -> np.ndarray:
         """Return of which rows a time was taken roughly or while others used the machine: bool (N,); of no other metric."""

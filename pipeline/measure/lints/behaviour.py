@@ -55,12 +55,13 @@ def _loss(spec: MetricSpec, own: float, theirs: float) -> float:
 
 
 def _beyond_noise(spec: MetricSpec, subject: Subject, other: str) -> bool:
-    """Whether a difference is no chance; a loss says nothing unless the interval of the paired difference excludes zero."""
-    if spec.is_share:
-        return True
+    """Whether a difference is no chance: the interval of the paired difference excludes zero.
+
+    Where the results hold no values by instance, a share that differs by so much is told all the same.
+    """
     difference = subject.differences.get((spec.name, other))
     if difference is None or difference.low is None or difference.high is None:
-        return False
+        return spec.is_share
     return difference.low > 0 or difference.high < 0
 
 

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.core.errors import blame
-from pipeline.core.statistics import normal_interval
+from pipeline.core.statistics import CONFIDENCE
 from pipeline.measure.lints.api import LINTS, Measured, Subject, SubjectSpeedup, SubjectTiming
+from pipeline.measure.uncertain_values import Differences, paired_difference
 from pipeline.store.documents import json_mapping
 from pipeline.store.records.run_records import Lint
 
@@ -29,7 +30,8 @@ class Evidence:
     answers: Rows
     """(model_key, target, most_frequent, most_frequent_label)."""
     differences: Rows = ()
-    """(model_key, metric, target, other, mean, deviation, count): values by instance on a target less those on another."""
+    """(model_key, metric, is_share, target, other) and the fields of `Differences`: values by instance on a target less
+    those on another."""
 
 
 def run_lints(
@@ -146,9 +148,12 @@ def _differences(rows: Rows) -> dict[tuple[str, str], dict[tuple[str, str], Meas
     """(model key, target) -> (metric, other target) -> mean difference by instance."""
     result: dict[tuple[str, str], dict[tuple[str, str], Measured]] = defaultdict(dict)
     for row in rows:
-        interval = normal_interval(row["mean"], row["deviation"], row["count"])
-        difference = Measured(interval.value, interval.low, interval.high)
-        result[row["model_key"], row["target"]][row["metric"], row["other"]] = difference
+        values = Differences(**{f.name: row[f.name] for f in fields(Differences)})
+        estimate = paired_difference(values, is_share=row["is_share"])
+        if estimate is not None:
+            interval = estimate.interval(CONFIDENCE)
+            difference = Measured(interval.value, interval.low, interval.high)
+            result[row["model_key"], row["target"]][row["metric"], row["other"]] = difference
     return result
 
 

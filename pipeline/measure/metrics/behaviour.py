@@ -10,7 +10,7 @@ from pipeline.core.errors import BouillonError
 from pipeline.core.statistics import benjamini_hochberg, holm, mcnemar
 from pipeline.measure.metrics._outcomes import correct_rows
 from pipeline.measure.metrics.api import Better, Estimate, Pairing, Predictions, metric
-from pipeline.measure.metrics.estimates import mean, share
+from pipeline.measure.metrics.estimates import mean, share, share_difference
 
 
 class DifferentDataError(BouillonError, ValueError):
@@ -38,7 +38,7 @@ def accuracy_drop(predictions: Predictions, base: Predictions) -> Estimate | Non
     _check(predictions, base)
     if "labels" not in predictions.targets:
         return None
-    return mean(correct_rows(base).astype(np.float64) - correct_rows(predictions))
+    return share_difference(correct_rows(base), correct_rows(predictions))
 
 
 @metric(unit="nat", format=".3g", better=Better.LOWER)

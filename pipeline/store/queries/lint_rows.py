@@ -16,14 +16,19 @@ _QUERIES = {
             AND coalesce(dataset_key, $dataset) = $dataset""",
     "differences": """
         WITH own AS (
-            SELECT model_key, metric, position, target, value FROM instance_values JOIN metrics USING (metric)
+            SELECT model_key, metric, position, target, value::DOUBLE AS value,
+                   format LIKE '%!%' ESCAPE '!' AND unit = '' AS is_share
+            FROM instance_values JOIN metrics USING (metric)
             WHERE model_key IN $models AND dataset_key = $dataset AND coalesce(device, $device) = $device
-                AND role = 'quality' AND format NOT LIKE '%!%' ESCAPE '!'
+                AND role = 'quality'
+        ), pairs AS (
+            SELECT model_key, metric, own.is_share, own.target, other.target AS other, own.value - other.value AS away
+            FROM own JOIN own other USING (model_key, metric, position) WHERE own.target <> other.target
         )
-        SELECT model_key, metric, own.target, other.target AS other, avg(own.value - other.value) AS mean,
-               stddev_pop(own.value - other.value) AS deviation, count(own.value - other.value) AS count
-        FROM own JOIN own other USING (model_key, metric, position)
-        WHERE own.target <> other.target AND isfinite(own.value - other.value) GROUP BY ALL""",
+        SELECT model_key, metric, is_share, target, other, count(*) AS count, avg(away) AS mean,
+               stddev_pop(away) AS deviation, count(*) FILTER (away = 1) AS won, count(*) FILTER (away = -1) AS lost,
+               count(*) FILTER (away = 0) AS same, max(abs(away)) AS largest
+        FROM pairs WHERE isfinite(away) GROUP BY ALL""",
     "timings": """
         WITH own AS (
             SELECT t.*, root_key FROM timings t JOIN lineage USING (model_key)

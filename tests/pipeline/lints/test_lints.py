@@ -188,6 +188,17 @@ def test_times_that_compare(sweep, beside, fields):
     )
 
 
+@pytest.mark.parametrize(("lost", "says"), [(3, False), (4, True)])
+def test_a_share_that_differs_by_chance_is_no_finding(sweep, lost, says):
+    """Of 100 answers 3 lost and none won: Tango's score is 3 / sqrt(3) = 1.73 standard errors, of 4 lost it is 2."""
+    sweep.model("m").measure("m", "pytorch", accuracy=0.9 + lost / 100)
+    sweep.differences.append({
+        "model_key": "m", "metric": "accuracy", "is_share": True, "target": "ort", "other": "pytorch", "count": 100,
+        "mean": -lost / 100, "deviation": 0.2, "won": 0, "lost": lost, "same": 100 - lost, "largest": 1.0,
+    })  # fmt: skip
+    assert (("m", "target_disagrees") in sweep.findings()) is says
+
+
 def test_target_disagrees(sweep):
     sweep.model("m").measure("m", "pytorch", accuracy=0.95).measure("m", "openvino", accuracy=0.905)
     found = sweep.findings()

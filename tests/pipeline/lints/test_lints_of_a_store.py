@@ -113,27 +113,39 @@ class TestTwoDataSets:
         ]
 
     def test_differences_of_targets_are_by_instance_of_one_data_set(self, whole):
-        """Of losses: shares need none. What is no number on one target counts on neither."""
+        """What is no number on one target counts on neither."""
         values = {
-            ("ort", "data"): [1.0, 2.0, 4.0, np.nan], ("torch", "data"): [0.5, 2.0, 3.0, 9.0],
-            ("ort", "other"): [7.0] * 6, ("torch", "other"): [1.0] * 6,
-        }  # fmt: skip
+            ("ort", "data"): [1.0, 2.0, 4.0, np.nan],
+            ("torch", "data"): [0.5, 2.0, 3.0, 9.0],
+            ("ort", "other"): [7.0] * 6,
+            ("torch", "other"): [1.0] * 6,
+        }
+        right = {"ort": [1.0, 0.0, 1.0, np.nan], "torch": [0.0, 1.0, 0.0, 1.0]}  # fmt: skip
         whole.store.write(
             [*self.records(whole, "data", "abab", "abab"), *self.records(whole, "other", "aaabbb", "aaaaaa")]
         )
         whole.store.write(
-            InstanceValues("base", target, whole.device, dataset, metric, np.array(rows, np.float32), "e")
+            InstanceValues("base", target, whole.device, dataset, "loss", np.array(rows, np.float32), "e")
             for (target, dataset), rows in values.items()
-            for metric in ("loss", "accuracy")
+        )
+        whole.store.write(
+            InstanceValues("base", target, whole.device, "data", "accuracy", np.array(rows, np.float32), "e")
+            for target, rows in right.items()
         )
         whole.store.publish()
         rows = lint_rows(whole.path, models=["base"], device=whole.device, dataset="data")["differences"]
         own = np.array([0.5, 0.0, 1.0])
         for target, other, sign in (("ort", "torch", 1), ("torch", "ort", -1)):
-            (row,) = (row for row in rows if row["target"] == target)
-            assert (row["metric"], row["other"], row["count"]) == ("loss", other, 3)
-            assert (row["mean"], row["deviation"]) == pytest.approx((sign * own.mean(), own.std()))
-        assert len(rows) == 2
+            loss, accuracy = (
+                next(row for row in rows if (row["target"], row["metric"]) == (target, metric))
+                for metric in ("loss", "accuracy")
+            )
+            assert (loss["other"], loss["count"], loss["is_share"]) == (other, 3, False)
+            assert (loss["mean"], loss["deviation"]) == pytest.approx((sign * own.mean(), own.std()))
+            assert (loss["won"], loss["lost"], loss["same"], loss["largest"]) == (*((1, 0), (0, 1))[sign < 0], 1, 1.0)
+            assert (accuracy["other"], accuracy["count"], accuracy["is_share"]) == (other, 3, True)
+            assert (accuracy["won"], accuracy["lost"], accuracy["same"]) == (*((2, 1), (1, 2))[sign < 0], 0)
+        assert len(rows) == 4
 
     def test_lints_do_not_mix_them(self, whole):
         findings = run_lints(Evidence(**self.rows(whole, "data")), run_id="run", at=NOW)

@@ -148,16 +148,16 @@ class TestLossOnTwoTargets:
         if mean is not None:
             sweep.differences.append({
                 "model_key": "m", "metric": "loss", "target": "ort", "other": "torch", "mean": mean, "deviation": deviation,
-                "count": 400,
+                "count": 400, "is_share": False, "won": 0, "lost": 0, "same": 0, "largest": 0.01,
             })  # fmt: skip
         return sweep.findings()
 
     @pytest.mark.parametrize(("mean", "deviation"), [(None, None), (2e-4, 2.1e-3)])
     def test_within_noise_is_no_finding(self, sweep, mean, deviation):
-        """1.96 x 0.0021 / 20 = 0.00021."""
+        """Student's 1.966 x 0.0021 / sqrt(399) = 0.00021."""
         assert self.findings(sweep, mean, deviation) == {}
 
     def test_beyond_it_is_one(self, sweep):
-        """1.96 x 0.0020 / 20 = 0.00020."""
+        """1.966 x 0.0020 / sqrt(399) = 0.000197."""
         found = self.findings(sweep, 2e-4, 2.0e-3)
         assert found["m", "target_disagrees"].message == "loss 0.0102 nat on ort and 0.01 nat on torch"
