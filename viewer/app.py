@@ -90,7 +90,7 @@ class App:
         outbox = Outbox(self._bridge, self._handle)
         query = _query(document)
         values, notices = read_link(query, Keys(results.forest.nodes))
-        results = results.within(str(values.get("setting", "")))
+        results = results.within(str(values.get("setting", ""))).only(values.get("only", {}))
         accepted, more = choices(results).accept(values, set(PAGES))
         self.state.change(accepted)
         self.session = VisitorSession(path, self.state, results, outbox)
@@ -164,8 +164,8 @@ class App:
 
     def _changed(self, fields: Set[str]) -> None:
         changed = set(fields)
-        if "setting" in changed:
-            self.session.renew(self.session.results.within(self.state.setting))
+        if changed & {"setting", "only"}:
+            self.session.renew(self.session.results.within(self.state.setting).only(self.state.only))
             changed.add(RESULTS)
         self._redraw(changed, push="page" in changed)
 
@@ -214,7 +214,7 @@ class App:
         if snapshot_id(self.session.path) in (self.session.results.snapshot.id, (0, 0)):
             return
         try:
-            results = load_results(self.session.path).within(self.state.setting)
+            results = load_results(self.session.path).within(self.state.setting).only(self.state.only)
         except StoreError:
             return  # being replaced by something else: what is on the page stays
         with self.session.guarded("New results could not be shown."):

@@ -17,8 +17,8 @@ from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.overview.budgets_view import Budgets
 from viewer.results.lineage import Node
 from viewer.results.pareto import front
-from viewer.results.queries import MetricColumn, ModelLint, Setting, Snapshot
 from viewer.results.results import Results
+from viewer.results.snapshot import MetricColumn, ModelLint, Setting, Snapshot
 
 SETTING = Setting("ort", "m1", "d1", "digits", "CPU")
 ACCURACY = MetricInfo("accuracy", "", ".1%", Better.HIGHER, True, role=MetricRole.QUALITY)

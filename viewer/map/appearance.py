@@ -7,11 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from viewer.format.palette import KINDS, kind_color, scale
+from viewer.format.natural_order import natural_key
+from viewer.format.palette import KINDS, MISSING, SERIES, kind_color, scale
 from viewer.map.bundles import Bundle, Bundles
 from viewer.map.layout import Arrange, Layout, layout
 from viewer.results.results import Results
-from viewer.session.state import KIND
+from viewer.session.state import FACET, KIND
 
 __all__ = ["Appearance", "appearance"]
 
@@ -83,10 +84,19 @@ class Appearance:
     def _ink(self, metric: str, *, dark: bool) -> list[str]:
         if metric == KIND:
             return [kind_color(self._results.forest[key].kind) for key in self._results.keys]
+        if metric.startswith(FACET):
+            colors = dict(self.series(metric))
+            return [colors.get(text, MISSING) for text in self._results.experiments.texts(metric.removeprefix(FACET))]
         if not metric:
             return [_PLAIN] * len(self._results.keys)
         low, high = self.ends(metric)
         return scale(self._results.values(metric), self._results.better(metric), low=low, high=high, dark=dark)
+
+    def series(self, color: str) -> list[tuple[str, str]]:
+        """Return each value of a facet of experiments with its colour; the last ones of many share one."""
+        experiments, facet = self._results.experiments, color.removeprefix(FACET)
+        values = sorted({text for text in experiments.texts(facet) if text}, key=natural_key)
+        return [(value, SERIES[at] if at < len(SERIES) else MISSING) for at, value in enumerate(values)]
 
     @cached_property
     def kinds(self) -> list[str]:

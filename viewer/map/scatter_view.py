@@ -13,7 +13,7 @@ from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.map.drawing import FAINT, packed
 from viewer.map.figures import scatter_plot
-from viewer.results.queries import MetricColumn
+from viewer.results.snapshot import MetricColumn
 from viewer.session.choices import choices
 from viewer.session.messages import SELECTION_FAILED
 from viewer.session.session import VisitorSession
@@ -135,14 +135,15 @@ class Scatterplot(View):
 
     def _absent(self) -> str:
         """Say how many models have no place in the plot, and why."""
+        results = self.session.results
         measured, visible = (
             np.logical_and(*(np.isfinite(values(axis)) for axis in ("x", "y")))
             for values in (self._measured, self._values)
         )
         parts = (
-            [(~measured).sum(), "not measured"],
-            [(measured & ~visible).sum(), "not above 0: no place on a log axis"],
-            [(visible & self.session.results.elsewhere).sum(), "of other data sets, on no front of these"],
+            [(~measured & results.scope).sum(), "not measured"],
+            [(measured & ~visible & results.scope).sum(), "not above 0: no place on a log axis"],
+            [(visible & results.elsewhere & results.scope).sum(), "of other data sets, on no front of these"],
         )
         return ", ".join(f"{count} {why}" for count, why in parts if count)
 

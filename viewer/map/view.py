@@ -11,15 +11,17 @@ from viewer.map.appearance import appearance
 from viewer.map.drawing import Looks, Words, draw
 from viewer.map.figures import map_plot
 from viewer.map.layout import Layout
+from viewer.results.experiments import FACETS
 from viewer.session.choices import choices
 from viewer.session.messages import SELECTION_FAILED, whole_number
 from viewer.session.session import VisitorSession
-from viewer.session.state import KIND
+from viewer.session.state import FACET, KIND
 from viewer.session.view import RESULTS, Action, View
 
 __all__ = ["ModelMap"]
 
 _STOPS = 7
+_MOST_NAMED = 12
 _ARRANGED = frozenset({"arrange", "opened", "closed", RESULTS})
 _GROUND = {False: "#ffffff", True: "#1b222b"}
 """Of the card that the map lies on, as in the style sheet; by whether it is dark."""
@@ -72,21 +74,42 @@ class ModelMap(View):
     # ---- markup
     def draw_map_tools(self) -> str:
         results, state = self.session.results, self.state
+        color = choices(results).metric("color", state)
         return render(
             "map_tools",
             metrics=results.choices,
-            color=choices(results).metric("color", state),
+            color=color,
             size=choices(results).metric("size", state),
             arrange=state.arrange,
-            kinds=[{"name": KIND, "label": "kind of operation"}],
+            kinds=[
+                {"name": KIND, "label": "kind of operation"},
+                *(
+                    {"name": f"{FACET}{facet}", "label": FACETS[facet].lower()}
+                    for facet in FACETS
+                    if facet in results.experiments.telling or color == f"{FACET}{facet}"
+                ),
+            ],
         )
 
     def draw_legend(self) -> str:
         results, state = self.session.results, self.state
         color, size = choices(results).metric("color", state), choices(results).metric("size", state)
-        kinds = [(kind, kind_color(kind)) for kind in appearance(results).kinds] if color == KIND else []
-        color_scale = None if kinds else self._scale(color, ramp=True)
-        return render("legend", kinds=kinds, color=color_scale, size=self._scale(size, ramp=False))
+        kinds = self._series(color)
+        color_scale = None if color.startswith(FACET) else self._scale(color, ramp=True)
+        return render(
+            "legend",
+            kinds=kinds,
+            kinds_of=FACETS.get(color.removeprefix(FACET), ""),
+            color=color_scale,
+            size=self._scale(size, ramp=False),
+        )
+
+    def _series(self, color: str) -> list[tuple[str, str]]:
+        """Return the names that have colours of their own; none where colour is a metric's scale."""
+        looks = appearance(self.session.results)
+        if color == KIND:
+            return [(kind, kind_color(kind)) for kind in looks.kinds]
+        return looks.series(color)[:_MOST_NAMED] if color.startswith(FACET) else []
 
     def _scale(self, metric: str, *, ramp: bool) -> dict[str, Any] | None:
         results = self.session.results

@@ -83,7 +83,7 @@ class Budgets(SideView):
             refused=self._rejection,
             example=self._example(),
             filters=[self._filter(index, each, passing) for index, each in enumerate(state.filters)],
-            total=len(results.keys),
+            total=int(results.scope.sum()),
             passing=int(passing.sum()),
             goal=goal,
             goal_label=results.label(goal),
@@ -262,7 +262,8 @@ class Budgets(SideView):
         ranges = [
             [budget.metric, budget.low, budget.high] for budget in results.ranking.effective_budgets(state.filters)
         ]
-        self.session.send("filters", {"ranges": ranges, "visible": visible})
+        scope = None if results.scope.all() else results.scope.astype(np.uint8)
+        self.session.send("filters", {"ranges": ranges, "visible": visible, "scope": scope})
 
     def _type(self, message: Mapping[str, Any]) -> None:
         """The whole budget was typed: what it does not name is no longer bounded."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from viewer.format.templates import render
+from viewer.results.experiments import FACETS
 from viewer.results.lineage import StepOutcome
 from viewer.results.search import search_models
 from viewer.session.url import write_link
@@ -14,13 +15,14 @@ from viewer.session.view import Action, View
 __all__ = ["Header"]
 
 _MOST_HITS = 12
+_MOST_VALUES = 40
 
 
 class Header(View):
     """Pages are given as (name, title), so that the bar need not know them."""
 
     panes: ClassVar[Mapping[str, frozenset[str]]] = {
-        "study": frozenset({"setting"}),
+        "study": frozenset({"setting", "only"}),
         "pages": frozenset({"page"}),
         "actions": frozenset({"selected", "theme"}),
         "notice": frozenset(),
@@ -35,6 +37,7 @@ class Header(View):
             "dismiss": self._dismiss,
             "search": self._search,
             "find": self._find,
+            "scope": self._scope,
             "copy_link": self._copy_link,
         }
 
@@ -44,7 +47,8 @@ class Header(View):
         for node in results.forest:
             if node.outcome in lost:
                 lost[node.outcome] += 1
-        parts = [f"{len(results.keys):,} model{'' if len(results.keys) == 1 else 's'}"]
+        total, here = len(results.keys), int(results.scope.sum())
+        parts = [f"{here:,} of {total:,} models" if here < total else f"{total:,} model{'' if total == 1 else 's'}"]
         parts += [f"{count} {outcome}" for outcome, count in lost.items() if count]
         return render(
             "study",
@@ -53,7 +57,35 @@ class Header(View):
             running=results.snapshot.running,
             contexts=results.snapshot.contexts,
             current=results.context.id,
+            facets=self._facets(),
+            only=self.state.only,
+            chosen=[value for values in self.state.only.values() for value in values],
         )
+
+    def _facets(self) -> list[dict[str, Any]]:
+        """Return what tells the experiments at hand apart: of many values the first ones."""
+        experiments = self.session.results.experiments
+        return [
+            {
+                "name": facet,
+                "label": FACETS[facet],
+                "values": list(counts.items())[:_MOST_VALUES],
+                "left": len(counts) - _MOST_VALUES,
+            }
+            for facet in FACETS
+            if facet in experiments.telling and (counts := experiments.counts(facet))
+        ]
+
+    def _scope(self, message: Mapping[str, Any]) -> None:
+        """A value of a facet was chosen or given up; without a facet all models are in scope again."""
+        facet, value = str(message.get("facet", "")), str(message.get("value", ""))
+        own = list(self.state.only.get(facet, ()))
+        own = [each for each in own if each != value] if value in own else [*own, value]
+        choice = {**self.state.only, facet: own} if facet in FACETS else {}
+        known = self.session.results.experiments.known(choice)
+        narrow = self.session.results.only(known)
+        self.state.change({"only": known})
+        self.state.pick([key for key in self.state.selected if key not in narrow.row or narrow.scope[narrow.row[key]]])
 
     def draw_pages(self) -> str:
         pages = [{"name": name, "title": title} for name, title in self.titles.items()]
@@ -73,7 +105,7 @@ class Header(View):
             chosen=len(state.selected),
             filters=state.filters,
             passing=int(results.ranking.passing(state.filters).sum()),
-            total=len(results.keys),
+            total=int(results.scope.sum()),
         )
 
     def draw_found(self) -> str:
@@ -86,7 +118,7 @@ class Header(View):
     def _search(self, message: Mapping[str, Any]) -> None:
         text = str(message.get("text", "")).strip()
         results = self.session.results
-        matches = search_models(results.forest, text, results.text.name) if text else []
+        matches = search_models(results.forest, text, results.text.name, results.experiments.words) if text else []
         models = self.session.known_models(matches)
         if message.get("submitted") and models:
             self.state.pick(models)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from viewer.format.natural_order import natural_key
 from viewer.format.templates import render
+from viewer.results.experiments import FACETS
 from viewer.results.lineage import Node
 from viewer.results.table_sql import sql_of_table
 from viewer.session.messages import whole_number
@@ -27,7 +29,7 @@ class TableView(View):
 
     title: ClassVar[str] = "Table"
     shows: ClassVar[frozenset[str]] = frozenset(
-        {"columns", "order", "descending", "rows_from", "selected", "filters", "setting", "within"}
+        {"columns", "order", "descending", "rows_from", "selected", "filters", "setting", "within", "group"}
     )
 
     def actions(self) -> dict[str, Action]:
@@ -57,6 +59,7 @@ class TableView(View):
         rows = self.rows()
         columns = self.columns()
         selection, passing = set(state.selected), self.session.results.ranking.passing(state.filters)
+        groups = self._groups(rows, start, count)
         return render(
             "table",
             metrics=[
@@ -70,6 +73,7 @@ class TableView(View):
             rows=[
                 self._words(results.forest[results.keys[row]])
                 | {
+                    "group": groups.get(row, ""),
                     "chosen": results.keys[row] in selection,
                     "faint": not passing[row],
                     "cells": [self._cell(metric, row) for metric in columns],
@@ -83,7 +87,24 @@ class TableView(View):
             page=PAGE,
             budgets=results.ranking.filter_texts(state.filters),
             within=state.within,
+            facets=[(facet, FACETS[facet]) for facet in FACETS if facet in results.experiments.telling],
+            group=state.group,
         )
+
+    def _groups(self, rows: list[int], start: int, count: int) -> dict[int, str]:
+        """Return the heading before each row that begins a group, or the page."""
+        group = self.state.group
+        if not group:
+            return {}
+        texts = self.session.results.experiments.texts(group)
+        sizes = Counter(texts[row] for row in rows)
+        shown = rows[start : start + count]
+        before = [None, *(texts[row] for row in shown)]
+        return {
+            row: f"{FACETS[group]} {texts[row] or 'unknown'} · {sizes[texts[row]]:,} model{'' if sizes[texts[row]] == 1 else 's'}"
+            for row, last in zip(shown, before, strict=False)
+            if texts[row] != last
+        }
 
     def _words(self, node: Node) -> dict[str, str]:
         """Return what stands before the figures: the operation as the map words it, and all of it in `made_by`."""
@@ -107,9 +128,14 @@ class TableView(View):
         return [name for name in names if name in self.state.columns] or names[:_FIRST_METRICS]
 
     def rows(self) -> list[int]:
-        """All rows in the order asked for, or those within the budget if only they are."""
-        passing = self.session.results.ranking.passing(self.state.filters)
-        return [row for row in self._ordered() if passing[row] or not self.state.within]
+        """All rows in scope in the order asked for, group by group, or those within the budget if only they are."""
+        results, group = self.session.results, self.state.group
+        among = results.ranking.passing(self.state.filters) if self.state.within else results.scope
+        rows = [row for row in self._ordered() if among[row]]
+        if not group:
+            return rows
+        texts = results.experiments.texts(group)
+        return sorted(rows, key=lambda row: (not texts[row], natural_key(texts[row])))
 
     def _ordered(self) -> list[int]:
         """All rows in the order asked for; those without a value come last, either way."""
@@ -169,7 +195,7 @@ class TableView(View):
         write = csv.writer(text).writerow
         names = [metric.name for metric in results.metrics]
         write(
-            ["model_key", "model", "name", "parent_key", "operation", "parameters"]
+            ["model_key", "model", "name", "parent_key", "operation", "parameters", *FACETS]
             + [title for name in names for title in (name, f"{name} low", f"{name} high")]
         )
         for row in rows:
@@ -185,6 +211,7 @@ class TableView(View):
                         node.parent or "",
                         node.op,
                         results.text.parameters_text(node),
+                        *(results.experiments.texts(facet)[row] for facet in FACETS),
                     )
                 ]
                 + ["" if not np.isfinite(v) else repr(float(v)) for v in numbers]

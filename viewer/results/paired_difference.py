@@ -16,7 +16,8 @@ import numpy as np
 from pipeline.core.statistics import CONFIDENCE
 from pipeline.measure.uncertain_values import Differences, paired_difference
 from viewer.format.metrics import Better, MeasuredValue, MetricInfo, Pairing
-from viewer.results.queries import Setting, instance_values, speedups
+from viewer.results.queries import instance_values, speedups
+from viewer.results.snapshot import Setting
 
 __all__ = ["Paired", "of_instances", "of_speedup"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Set
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,108 +14,11 @@ import numpy as np
 
 from pipeline.store.documents import json_mapping
 from pipeline.store.reader import StoreError, open_results, snapshot_id
-from viewer.format.metrics import Better, MeasuredValue, MetricInfo, MetricRole, Pairing
+from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.results.lineage import Node, StepOutcome
+from viewer.results.snapshot import Dataset, MetricColumn, ModelLint, Run, Setting, Snapshot, identity_of
 
-__all__ = [
-    "MetricColumn",
-    "ModelLint",
-    "Setting",
-    "Snapshot",
-    "StoreError",
-    "identity_of",
-    "instance_values",
-    "load_snapshot",
-    "snapshot_id",
-    "speedups",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """The conditions that device-bound numbers depend on. Numbers of two contexts never stand side by side."""
-
-    target: str
-    device: str
-    dataset_key: str
-    dataset: str
-    device_text: str
-
-    @property
-    def id(self) -> str:
-        """Stable short name, for addresses."""
-        return "|".join((self.target, self.device, self.dataset_key[:12]))
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        parts = [self.target, self.device_text, self.dataset]
-        return " · ".join(part for part in parts if part) or "all measurements"
-
-
-@dataclass(frozen=True, slots=True)
-class MetricColumn:
-    """One metric in one context: per model, in the order of the snapshot's models; NaN where not measured."""
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    exact: np.ndarray
-    """bool: the value has no noise, as it depends on no runtime, machine or data and counts what is in a file."""
-
-    @classmethod
-    def empty(cls, rows: int) -> MetricColumn:
-        """Return a column without values."""
-        return cls(np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan), np.zeros(rows, dtype=bool))
-
-    @property
-    def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is known of the noise: ends of intervals, the value itself where it has none; NaN where nothing is."""
-        alone = self.exact & ~(np.isfinite(self.low) & np.isfinite(self.high))
-        return np.where(alone, self.value, self.low), np.where(alone, self.value, self.high)
-
-    def measured(self, row: int) -> MeasuredValue:
-        """Return one model's value with what is known of its noise."""
-        return MeasuredValue(*self.row(row), bool(self.exact[row]))
-
-    def row(self, row: int) -> tuple[float, float, float]:
-        """Return value, low and high of one model."""
-        return float(self.value[row]), float(self.low[row]), float(self.high[row])
-
-
-@dataclass(frozen=True, slots=True)
-class ModelLint:
-    """Something odd about a model, as the run that made it found."""
-
-    rule: str
-    target: str
-    message: str
-    advice: str
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything the overview shows, as it was published."""
-
-    path: Path
-    id: tuple[int, int]
-    nodes: list[Node]
-    """Models, then steps whose model never came to be."""
-    keys: list[str]
-    """Of the models: the rows of every column."""
-    metrics: list[MetricInfo]
-    contexts: list[Setting]
-    columns: Mapping[Setting, Mapping[str, MetricColumn]]
-    recipes: list[str]
-    running: bool
-    trouble: Mapping[str, list[str]] = field(default_factory=dict)
-    """Model key -> what failed when the model was measured."""
-    lints: Mapping[str, list[ModelLint]] = field(default_factory=dict)
-    """Model key -> what is odd about it."""
-    unsure: Mapping[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
-    """(target, device, clock) -> models whose time by that clock was taken roughly, or while others used the machine."""
-    datasets: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Model key -> data sets that it was measured on; models without such a measurement are not listed."""
+__all__ = ["StoreError", "instance_values", "load_snapshot", "snapshot_id", "speedups"]
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -140,6 +43,10 @@ def load_snapshot(path: Path) -> Snapshot:
             lints=_lints(db),
             unsure=_unsure(db),
             datasets=_datasets(db),
+            data=_data(db),
+            runs=_runs(db),
+            runs_of=_grouped(db, "SELECT DISTINCT model_key, run_id FROM steps WHERE job = 'operation' ORDER BY ALL"),
+            recipes_of=_grouped(db, "SELECT model_key, unnest(recipes) FROM models"),
         )
     finally:
         db.close()
@@ -209,6 +116,24 @@ def _datasets(db: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
         "SELECT model_key, list(DISTINCT dataset_key) FROM measurements WHERE coalesce(dataset_key, '') <> '' GROUP BY ALL"
     ).fetchall()
     return {key: frozenset(keys) for key, keys in rows}
+
+
+def _data(db: duckdb.DuckDBPyConnection) -> dict[str, Dataset]:
+    return {
+        key: Dataset(*row) for key, *row in db.execute("SELECT dataset_key, dataset, task FROM datasets").fetchall()
+    }
+
+
+def _runs(db: duckdb.DuckDBPyConnection) -> dict[str, Run]:
+    rows = db.execute("SELECT run_id, recipe, started_at FROM runs ORDER BY started_at, run_id").fetchall()
+    return {run_id: Run(run_id, recipe, started_at) for run_id, recipe, started_at in rows}
+
+
+def _grouped(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, tuple[str, ...]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for key, value in db.execute(query).fetchall():
+        groups[key].append(value)
+    return {key: tuple(values) for key, values in groups.items()}
 
 
 def _models(db: duckdb.DuckDBPyConnection) -> list[Node]:
@@ -330,31 +255,37 @@ def _declared(db: duckdb.DuckDBPyConnection, metrics: set[str]) -> dict[str, tup
 
 
 def _contexts(db: duckdb.DuckDBPyConnection) -> list[Setting]:
-    """Contexts by number of numbers, most first; one that holds nothing of its own is not listed."""
+    """Contexts by number of numbers, most first; one that holds nothing of its own is not listed.
+
+    Recipes and imported files whose models were measured on no known data set have contexts of their own: nothing says
+    that they are about the same.
+    """
     rows = db.execute(
         """
+        WITH placed AS (
+            SELECT recipe, bool_or(coalesce(dataset_key, '') <> '') AS has_data
+            FROM models JOIN measurements USING (model_key) GROUP BY ALL
+        )
         SELECT coalesce(s.target, ''), coalesce(s.device, ''), coalesce(s.dataset_key, ''), coalesce(s.dataset, ''),
-               any_value(d.description)
-        FROM scoreboard s LEFT JOIN devices d USING (device)
-        GROUP BY 1, 2, 3, 4 ORDER BY count(*) DESC, 1, 2, 4
+               any_value(d.description), if(has_data, '', m.recipe)
+        FROM scoreboard s JOIN models m USING (model_key) JOIN placed ON placed.recipe = m.recipe
+        LEFT JOIN devices d USING (device)
+        GROUP BY 1, 2, 3, 4, 6 ORDER BY count(*) DESC, 1, 2, 4, 6
         """
     ).fetchall()
     contexts = [
-        Setting(target, device, key, name, _device_text(device, description))
-        for target, device, key, name, description in rows
+        Setting(target, device, key, name, _device_text(device, description), recipe)
+        for target, device, key, name, description, recipe in rows
     ]
+    if len({context.recipe for context in contexts}) == 1:  # all there is: it needs no name
+        contexts = [replace(context, recipe="") for context in contexts]
     fullest = [c for c in contexts if not any(_covers(other, c) for other in contexts if other != c)]
     return fullest or [Setting("", "", "", "", "")]
 
 
 def _covers(wide: Setting, narrow: Setting) -> bool:
     pairs = zip(identity_of(wide), identity_of(narrow), strict=True)
-    return all(other in ("", own) for own, other in pairs)
-
-
-def identity_of(context: Setting) -> tuple[str, str, str]:
-    """Return target, device and data set: what tells contexts apart."""
-    return context.target, context.device, context.dataset_key
+    return wide.recipe == narrow.recipe and all(other in ("", own) for own, other in pairs)
 
 
 def _device_text(device: str, description: str | None) -> str:

@@ -53,8 +53,9 @@ class Ranking:
         self._verdicts: dict[tuple[str, int], np.ndarray] = {}
 
     def passing(self, filters: Iterable[Range]) -> np.ndarray:
-        """Return which rows satisfy all filters; one without a value satisfies none on it."""
-        return passing(self.effective_budgets(filters), self._results.columns_by_name, len(self._results.keys))
+        """Return which rows in scope satisfy all filters; one without a value satisfies none on it."""
+        within = passing(self.effective_budgets(filters), self._results.columns_by_name, len(self._results.keys))
+        return within & self._results.scope
 
     def effective_budgets(self, filters: Iterable[Range]) -> list[Budget]:
         """Return the filters as they judge: by what is shown."""
@@ -175,8 +176,8 @@ class Ranking:
         return steps
 
     def _eligible(self, among: np.ndarray | None) -> np.ndarray:
-        """Return which rows may win: of some, or of all, those that are sound and of the data set at hand."""
-        eligible: np.ndarray = self._results.sound & ~self._results.elsewhere
+        """Return which rows may win: of some, or of all, those in scope that are sound and of the data set at hand."""
+        eligible: np.ndarray = self._results.sound & ~self._results.elsewhere & self._results.scope
         return eligible if among is None else eligible & among
 
     def filter_texts(self, filters: Iterable[Range]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -21,11 +21,13 @@ from viewer.format.metrics import (
     format_change,
     format_value,
 )
+from viewer.results.experiments import Experiments, Only
 from viewer.results.lineage import Forest
 from viewer.results.model_text import ModelText
 from viewer.results.paired_difference import Paired
-from viewer.results.queries import MetricColumn, Setting, Snapshot, load_snapshot, snapshot_id
+from viewer.results.queries import load_snapshot, snapshot_id
 from viewer.results.ranking import Ranking
+from viewer.results.snapshot import MetricColumn, Setting, Snapshot
 
 __all__ = ["Results", "load_results"]
 
@@ -34,6 +36,8 @@ T = TypeVar("T")
 _cache: dict[Path, Results] = {}
 _opening = Lock()
 _ROLES = list(MetricRole)
+_MOST_SCOPES = 16
+"""Choices of experiments whose rankings are kept for all visitors."""
 _BROKEN = frozenset({"constant_predictor", "not_a_number"})
 """Lints of models that are of no use, whatever their figures."""
 
@@ -51,10 +55,11 @@ def load_results(path: Path) -> Results:
 class Results:
     """One publication of the results, seen in one context: rows are models, in the order in which they were made."""
 
-    def __init__(self, snapshot: Snapshot, context: Setting | None = None, forest: Forest | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, context: Setting | None = None, whole: Results | None = None) -> None:
+        """`whole`: the same publication, seen in another context or with all models in scope."""
         self.snapshot = snapshot
         self.context = context or snapshot.contexts[0]
-        self.forest = forest or Forest(snapshot.nodes)
+        self.forest: Forest = whole.forest if whole else Forest(snapshot.nodes)
         self.keys = snapshot.keys
         self.row = {key: row for row, key in enumerate(self.keys)}
         self._columns = snapshot.columns[self.context]
@@ -63,20 +68,40 @@ class Results:
         self._by_name = {spec.name: spec for spec in self.metrics}
         self.choices = [{"name": spec.name, "label": spec.label} for spec in self.metrics]
         self.columns_by_name = {name: column.value for name, column in self._columns.items()}
-        self._paired = Paired(snapshot.path, self.context)
-        self._siblings: dict[str, Results] = {}
+        is_same_context = whole is not None and whole.context == self.context
+        self._paired: Paired = whole._paired if whole and is_same_context else Paired(snapshot.path, self.context)
+        self._siblings: dict[str, Results] = whole._siblings if whole else {self.context.id: self}
+        self.experiments: Experiments = whole.experiments if whole else Experiments(self)
+        self.scope = np.ones(len(self.keys), dtype=bool)
+        """The rows that a person wants to see, bool (N,)."""
+        self._whole = whole if whole and is_same_context else self
+        self._narrow: dict[Hashable, Results] = {}
         self._unsure: dict[str, np.ndarray] = {}
         self._known_noise: dict[str, bool] = {}
         self._parts: dict[object, Any] = {}
 
     def within(self, context_id: str) -> Results:
-        """Return the same results in another context; itself if there is no such context."""
-        for context in self.snapshot.contexts:
-            if context.id == context_id and context != self.context:
-                if context_id not in self._siblings:
-                    self._siblings[context_id] = Results(self.snapshot, context, self.forest)
-                return self._siblings[context_id]
-        return self
+        """Return the same results in another context, with all models; of no name the fullest, of an unknown one its own."""
+        first = self.snapshot.contexts[0] if not context_id else self.context
+        context = next((each for each in self.snapshot.contexts if each.id == context_id), first)
+        if context.id not in self._siblings:
+            self._siblings[context.id] = Results(self.snapshot, context, self)
+        return self._siblings[context.id]
+
+    def only(self, choice: Only) -> Results:
+        """Return the same results with those models alone in scope that a choice of experiments names."""
+        whole = self._whole
+        known = whole.experiments.known(choice)
+        if not known:
+            return whole
+        name = tuple(sorted((facet, tuple(sorted(values))) for facet, values in known.items()))
+        if name not in whole._narrow:
+            while len(whole._narrow) >= _MOST_SCOPES:
+                whole._narrow.pop(next(iter(whole._narrow)), None)
+            narrow = Results(self.snapshot, self.context, whole)
+            narrow.scope = whole.experiments.among(known)
+            whole._narrow[name] = narrow
+        return whole._narrow[name]
 
     def shared(self, part: Callable[[Results], T]) -> T:
         """Return what `part` makes of these results; it is made once, for all visitors."""
@@ -206,11 +231,36 @@ class Results:
 
     @cached_property
     def elsewhere(self) -> np.ndarray:
-        """The rows of other experiments, bool (N,): models that were measured, but never on the data set at hand."""
-        here, datasets = self.context.dataset_key, self.snapshot.datasets
-        measured = (datasets.get(key, frozenset()) for key in self.keys)
-        away = (bool(keys) and bool(here) and here not in keys for keys in measured)
+        """The rows of other experiments, bool (N,): of other data sets than that at hand, or of recipes without a known one.
+
+        A model that was measured on no data set is taken to be of those of its tree, and else of its recipe.
+        """
+        groups = self._data_of_rows
+        here = self.context.dataset_key
+        if self.context.recipe:
+            recipes = (self.forest[key].notes.get("recipe") for key in self.keys)
+            away = (recipe != self.context.recipe for recipe in recipes)
+        else:
+            has_data = any(groups)
+            away = (bool(here) and here not in own if own else bool(here) and has_data for own in groups)
         return np.fromiter(away, dtype=bool, count=len(self.keys))
+
+    @cached_property
+    def _data_of_rows(self) -> list[frozenset[str]]:
+        """The data sets that each row's model is about."""
+        datasets = self.snapshot.datasets
+        by_root: dict[str, set[str]] = {}
+        by_recipe: dict[str, set[str]] = {}
+        for key in self.keys:
+            by_root.setdefault(self.forest.root(key), set()).update(datasets.get(key, ()))
+            recipe = str(self.forest[key].notes.get("recipe", ""))
+            by_recipe.setdefault(recipe, set()).update(datasets.get(key, ()))
+        return [
+            datasets.get(key)
+            or frozenset(by_root[self.forest.root(key)])
+            or frozenset(by_recipe[str(self.forest[key].notes.get("recipe", ""))])
+            for key in self.keys
+        ]
 
     # ---- rows
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from viewer.results.budget import Budget, sql
-from viewer.results.queries import Setting, identity_of
+from viewer.results.snapshot import Setting, identity_of
 
 __all__ = ["sql_of_table"]
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from viewer.format.metrics import MetricRole
 from viewer.results.budget import Range
+from viewer.results.experiments import FACETS
 from viewer.results.results import Results
-from viewer.session.state import AUTO, KIND, NOTHING, ViewState
+from viewer.session.state import AUTO, FACET, KIND, NOTHING, ViewState
 
 __all__ = ["Choices", "choices"]
 
 _METRIC_FIELDS = ("color", "size", "x", "y", "goal", "relax")
-_ALSO = {"color": (KIND,)}
+_ALSO = {"color": (KIND, *(f"{FACET}{facet}" for facet in FACETS))}
 _FIRST_CHOICE = {
     "color": MetricRole.QUALITY,
     "y": MetricRole.QUALITY,
@@ -58,7 +59,20 @@ class Choices:
         }:
             notices.append("The runtime, machine or data set of the address is not in these results.")
             accepted.pop("setting")
+        notices += self._accept_experiments(accepted)
         return accepted, notices
+
+    def _accept_experiments(self, accepted: dict[str, Any]) -> list[str]:
+        """Take away what names no experiments of these results, and return a sentence for each."""
+        notices = []
+        if accepted.get("group", "") not in {"", *FACETS}:
+            notices.append(f"The table cannot be grouped by '{_clip(accepted.pop('group'))}'.")
+        if accepted.get("only"):
+            given, known = accepted["only"], self._results.experiments.known(accepted["only"])
+            accepted["only"] = known
+            unknown = [value for facet in given for value in given[facet] if value not in known.get(facet, ())]
+            notices += [f"No model of these results is of '{_clip(value)}'." for value in unknown]
+        return notices
 
     def known_filters(self, filters: Iterable[Range]) -> tuple[list[Range], list[str]]:
         """Return one filter per metric, the last one given, and the names of those that are no metrics here."""
@@ -77,11 +91,16 @@ class Choices:
     def _suiting(self) -> dict[str, str]:
         metrics: dict[str, str] = {}
         for field, role in _FIRST_CHOICE.items():
-            names = [spec.name for spec in self._results.primary]
-            fitting = [spec.name for spec in self._results.primary if spec.role is role]
+            names = sorted((spec.name for spec in self._results.primary), key=self._rarity)
+            fitting = [name for name in names if self._results.spec(name).role is role]
             free = [name for name in names if name not in metrics.values()] if field in ("x", "y") else names
             metrics[field] = next(iter([*fitting, *free, *names]), "")
         return metrics
+
+    def _rarity(self, metric: str) -> int:
+        """Return what sorts metrics by the number of models at hand that have them: most first, in their order."""
+        at_hand = self._results.scope & ~self._results.elsewhere
+        return -int(np.isfinite(self._results.values(metric)[at_hand]).sum())
 
     def visible_rows(self, state: ViewState) -> np.ndarray:
         """Return which rows are drawn in full: those that pass, and are not dimmed as dominated."""

@@ -8,7 +8,17 @@ from typing import Any
 
 import param
 
-__all__ = ["AUTO", "KIND", "NOTHING", "PAGES_AT_START", "BehavioursState", "LayersState", "ViewState", "page_fields"]
+__all__ = [
+    "AUTO",
+    "FACET",
+    "KIND",
+    "NOTHING",
+    "PAGES_AT_START",
+    "BehavioursState",
+    "LayersState",
+    "ViewState",
+    "page_fields",
+]
 
 AUTO = ""
 """A metric that nobody chose: the viewer picks one."""
@@ -16,6 +26,8 @@ NOTHING = "-"
 """Deliberately no metric."""
 KIND = ":kind"
 """In place of a metric for the colour: what kind of operation made the model."""
+FACET = ":"
+"""Begins what stands in place of a metric for the colour: a facet of experiments, `:recipe`."""
 PAGES_AT_START = ("overview", "table", "compare")
 
 
@@ -89,6 +101,8 @@ class ViewState(param.Parameterized):
     descending = param.Boolean(False)
     rows_from = param.Integer(0, bounds=(0, None), doc="first row on the table's page")
     within = param.Boolean(False, doc="whether the table leaves out what is outside the budget")
+    only = param.Dict({}, doc="facet of experiments -> values: the models in scope")
+    group = param.String("", doc="facet of experiments that the table's rows are grouped by; empty: none")
     setting = param.String(AUTO, doc="runtime, machine and data set whose measurements are shown")
     theme = param.Selector(default="auto", objects=["auto", "light", "dark"])
 

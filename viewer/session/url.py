@@ -179,6 +179,7 @@ _WRITERS: dict[str, Callable[[Any, Keys], list[str]]] = {
     "filters": _write_filters,
     "budgets": _write_json,
     "refine": _write_json,
+    "only": _write_json,
 }
 _READERS: dict[str, Callable[[list[str], Keys, list[str]], Any]] = {
     "selected": _read_keys,
@@ -188,4 +189,5 @@ _READERS: dict[str, Callable[[list[str], Keys, list[str]], Any]] = {
     "filters": _read_filters,
     "budgets": _read_budgets,
     "refine": _read_refine,
+    "only": _read_refine,
 }

@@ -3,12 +3,12 @@
 (() => {
   const {send, listen, model, byId} = bouillon;
   const FAINT = 0.12, FRAME = 17, RESTING = 12;   // the last two: milliseconds
-  let values = {}, ranges = [], visible = null, drag = null, dimmed = false;
+  let values = {}, ranges = [], visible = null, scope = null, drag = null, dimmed = false;
 
   const within = (value, low, high) => value >= (low ?? -Infinity) && value <= (high ?? Infinity);   // NaN never is
 
   function inBudget() {
-    const size = model("models").data.key.length, mask = new Uint8Array(size).fill(1);
+    const size = model("models").data.key.length, mask = scope ? Uint8Array.from(scope) : new Uint8Array(size).fill(1);
     for (const [metric, low, high] of ranges) {
       const column = values[metric];
       if (!column) continue;
@@ -56,11 +56,11 @@
 
   // What is said of the budget; which model is best of those that pass, the server says on release
   function count(mask) {
-    const kept = mask.reduce((sum, pass) => sum + pass, 0), verdict = byId("verdict"), words = document.createElement("b");
-    words.textContent = kept ? `${kept} of ${mask.length} models pass.` : "No model passes.";
+    const sum = (some) => some.reduce((total, each) => total + each, 0), kept = sum(mask), total = scope ? sum(scope) : mask.length, verdict = byId("verdict"), words = document.createElement("b");
+    words.textContent = kept ? `${kept} of ${total} models pass.` : "No model passes.";
     verdict.replaceChildren(words);
     verdict.classList.toggle("none", !kept);
-    byId("tab-passing").textContent = `${kept} of ${mask.length} pass`;
+    byId("tab-passing").textContent = `${kept} of ${total} pass`;
   }
 
   // A frame of both plots takes longer than the pointer's next move on most machines: as much time is left for the
@@ -152,8 +152,8 @@
   listen("values", (more) => Object.assign(values, more));
   listen("filters", (next) => {
     if (drag) return;
-    ({ranges, visible} = next);
-    const dims = ranges.length > 0 || visible !== null;
+    ({ranges, visible, scope} = next);
+    const dims = ranges.length > 0 || visible !== null || scope !== null;
     if (dims || dimmed) { dimPoints(passing()); dimMap(passing()); }   // else everything is drawn in full, as it came
     dimmed = dims;
   });

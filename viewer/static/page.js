@@ -119,7 +119,7 @@ window.bouillon = (() => {
     if (target.dataset.set) send("set", {field: target.dataset.set, value: valueOf(target)});
     else if (target.dataset.here) (on["do " + target.dataset.here] ?? []).forEach((take) => take(target, event));
     else send(target.dataset.do, {...target.dataset, add: event.shiftKey});
-    if (target.closest("details.menu")) target.closest("details.menu").open = false;
+    if (target.closest("details.menu") && !target.dataset.stays) target.closest("details.menu").open = false;
   });
   document.addEventListener("keydown", (event) => {
     const target = event.target.closest?.("svg [data-do]");

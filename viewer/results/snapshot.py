@@ -1,0 +1,134 @@
+"""What the viewer knows of one publication of the results, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from viewer.format.metrics import MeasuredValue, MetricInfo
+from viewer.results.lineage import Node
+
+__all__ = ["Dataset", "MetricColumn", "ModelLint", "Run", "Setting", "Snapshot", "identity_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The conditions that device-bound numbers depend on. Numbers of two contexts never stand side by side."""
+
+    target: str
+    device: str
+    dataset_key: str
+    dataset: str
+    device_text: str
+    recipe: str = ""
+    """Of models that were measured on no known data set: the recipe, or the imported file, that they are of."""
+
+    @property
+    def id(self) -> str:
+        """Stable short name, for addresses."""
+        return "|".join((self.target, self.device, self.dataset_key[:12], *filter(None, [self.recipe])))
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        parts = [self.recipe, self.target, self.device_text, self.dataset]
+        return " · ".join(part for part in parts if part) or "all measurements"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricColumn:
+    """One metric in one context: per model, in the order of the snapshot's models; NaN where not measured."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    exact: np.ndarray
+    """bool: the value has no noise, as it depends on no runtime, machine or data and counts what is in a file."""
+
+    @classmethod
+    def empty(cls, rows: int) -> MetricColumn:
+        """Return a column without values."""
+        return cls(np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan), np.zeros(rows, dtype=bool))
+
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is known of the noise: ends of intervals, the value itself where it has none; NaN where nothing is."""
+        alone = self.exact & ~(np.isfinite(self.low) & np.isfinite(self.high))
+        return np.where(alone, self.value, self.low), np.where(alone, self.value, self.high)
+
+    def measured(self, row: int) -> MeasuredValue:
+        """Return one model's value with what is known of its noise."""
+        return MeasuredValue(*self.row(row), bool(self.exact[row]))
+
+    def row(self, row: int) -> tuple[float, float, float]:
+        """Return value, low and high of one model."""
+        return float(self.value[row]), float(self.low[row]), float(self.high[row])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLint:
+    """Something odd about a model, as the run that made it found."""
+
+    rule: str
+    target: str
+    message: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of the pipeline, or an import."""
+
+    id: str
+    recipe: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A data set that models were measured on."""
+
+    name: str
+    task: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything the overview shows, as it was published."""
+
+    path: Path
+    id: tuple[int, int]
+    nodes: list[Node]
+    """Models, then steps whose model never came to be."""
+    keys: list[str]
+    """Of the models: the rows of every column."""
+    metrics: list[MetricInfo]
+    contexts: list[Setting]
+    columns: Mapping[Setting, Mapping[str, MetricColumn]]
+    recipes: list[str]
+    running: bool
+    trouble: Mapping[str, list[str]] = field(default_factory=dict)
+    """Model key -> what failed when the model was measured."""
+    lints: Mapping[str, list[ModelLint]] = field(default_factory=dict)
+    """Model key -> what is odd about it."""
+    unsure: Mapping[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
+    """(target, device, clock) -> models whose time by that clock was taken roughly, or while others used the machine."""
+    datasets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Model key -> data sets that it was measured on; models without such a measurement are not listed."""
+    data: Mapping[str, Dataset] = field(default_factory=dict)
+    """Data set's key -> the data set."""
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    """Run's id -> the run; in the order in which they started."""
+    runs_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Model key -> ids of the runs that made or found it."""
+    recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Model key -> recipes that contain it."""
+
+
+def identity_of(context: Setting) -> tuple[str, str, str]:
+    """Return target, device and data set: what tells contexts apart."""
+    return context.target, context.device, context.dataset_key
