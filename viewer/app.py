@@ -53,7 +53,9 @@ _REPORTED: dict[str, type[View]] = {
     "table": TableView,
 }
 _POLL_MS = 2000
-_SCRIPTS = ("page.js", "map.js", "brush.js", "hover.js", "export.js", "inside.js")
+_SCRIPTS = ("page.js", "map.js", "brush.js", "hover.js", "export.js", "inside.js", "history.js", "connection.js")
+_QUIET = frozenset({"theme", RESULTS})
+"""Changes that are no step of the browser's history."""
 
 
 def results_path(arguments: Sequence[str]) -> Path:
@@ -85,6 +87,8 @@ class App:
 
     def __init__(self, document: Document, path: Path, results: Results) -> None:
         self._document = document
+        self._is_back = False
+        """Whether a step of the browser's history is being followed: it makes no new one."""
         self.state = ViewState()
         self._bridge = Bridge(name="bridge")
         outbox = Outbox(self._bridge, self._handle)
@@ -97,6 +101,7 @@ class App:
         self.session.notices = notices + more
         self.session.dark = self.state.theme == "dark" or (self.state.theme == "auto" and _prefers_dark(document))
         self.session.repaint = lambda: self._redraw({"color", "theme"})
+        self.session.reveal = self._reveal
         self._views = self._make_views()
         self._pages = {name: self._view_of(kind) for name, kind in PAGES.items()}
         self._actions: dict[str, Action] = {}
@@ -110,8 +115,9 @@ class App:
         self._fill()
 
     def _make_views(self) -> list[View]:
-        header = Header(self.session)
-        header.titles = {name: getattr(kind, "title", name.capitalize()) for name, kind in PAGES.items()}
+        self.header = header = Header(self.session)
+        self._titles = {name: getattr(kind, "title", name.capitalize()) for name, kind in PAGES.items()}
+        header.titles = self._titles
         self.map, self.scatter = ModelMap(self.session), Scatterplot(self.session)
         views: list[View] = [
             header,
@@ -125,6 +131,14 @@ class App:
         ]
         kinds = {type(view) for view in views}
         return views + [kind(self.session) for kind in PAGES.values() if kind is not None and kind not in kinds]
+
+    def _reveal(self, key: str) -> None:
+        """Bring a model into sight: on the map the mark that stands for it, in the table the rows that it is among."""
+        layout = appearance(self.session.results).layout(self.state.arrange, self.state.opened, self.state.closed)
+        self.session.send("bring", layout.owner.get(key, key))
+        table = self._pages[self.state.page]
+        if isinstance(table, TableView):
+            table.reveal(key)
 
     def _view_of(self, kind: type[View] | None) -> View | None:
         return next((view for view in self._views if type(view) is kind), None)
@@ -147,7 +161,7 @@ class App:
         document.add_periodic_callback(self._look_again, _POLL_MS)
 
     def _title(self) -> str:
-        return f"Bouillon · {self.session.path.name}"
+        return f"{self._titles.get(self.state.page, 'Bouillon')} · {self.session.path.name} · Bouillon"
 
     def _draw_page(self) -> str:
         """Return the open page's markup; of one that cannot be drawn, a way back, as its address would fail again."""
@@ -167,7 +181,9 @@ class App:
         if changed & {"setting", "only"}:
             self.session.renew(self.session.results.within(self.state.setting).only(self.state.only))
             changed.add(RESULTS)
-        self._redraw(changed, push="page" in changed)
+        if "page" in changed:
+            self.session.send("title", self._title())
+        self._redraw(changed, push=not self._is_back and bool(changed - _QUIET))
 
     def _redraw(self, changed: set[str], *, push: bool = False) -> None:
         for view in self._views:
@@ -186,6 +202,7 @@ class App:
     def _handle(self, kind: str, message: Mapping[str, Any]) -> None:
         action = self._actions.get(kind)
         if action is not None:
+            self._is_back = kind == "link"
             with self.session.guarded("The viewer could not do that."), self.state.together():
                 action(message)
 
@@ -212,6 +229,8 @@ class App:
     # ---- results that are published while the page is open
     def _look_again(self) -> None:
         if snapshot_id(self.session.path) in (self.session.results.snapshot.id, (0, 0)):
+            self.header.look_again()
+            self.session.outbox.send()
             return
         try:
             results = load_results(self.session.path).within(self.state.setting).only(self.state.only)
@@ -240,13 +259,13 @@ def _prefers_dark(document: Document) -> bool:
 
 def _plain_page(document: Document, markup: str) -> None:
     document.template = page_template()
-    document.title = "Bouillon"
+    document.title = "No results · Bouillon"
     document.template_variables.update(
         figures=False,
         panes={"startup": markup},
         theme="auto",
         page="",
-        page_title="Bouillon",
+        page_title="No results · Bouillon",
         css=asset("page.css"),
         theme_js=asset("theme.js"),
     )

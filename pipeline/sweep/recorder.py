@@ -19,6 +19,7 @@ from pipeline.engine.runner import unsound
 from pipeline.engine.stage import STAGES, Recording
 from pipeline.plan.steps import Plan
 from pipeline.store.errors import InvalidRecordError
+from pipeline.store.heartbeat import heartbeat
 from pipeline.store.records.run_records import DatasetInfo, Device, Ingested, Instances, Record, Step
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class Recorder:
         """Records that make sense together only, and the job that they are of, if any."""
         self._flushed = time.monotonic()
         self._published, self._publishing_took = time.monotonic(), 0.0
+
+    def heartbeat(self) -> contextlib.AbstractContextManager[None]:
+        """Give signs of life for the length of a block."""
+        return heartbeat(self._store.results, self._run_id)
 
     def record(self, job: Job[Any], outcome: Outcome) -> Outcome:
         """Take note of an outcome; it reaches the store within seconds, and readers soon after.

@@ -71,6 +71,10 @@ class _Run:
     def run(self) -> Result:
         """Run every job, record all outcomes, time the models and publish."""
         recorder = Recorder(self.store, self.plan, self.artifacts, run_id=self.run_id)
+        with recorder.heartbeat():
+            return self._run(recorder)
+
+    def _run(self, recorder: Recorder) -> Result:
         damaged = recorder.damaged(self.jobs)
         for job, why in damaged:
             place = self.artifacts.path(job.key)

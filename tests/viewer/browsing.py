@@ -36,12 +36,20 @@ def why_not() -> str:
     return ""
 
 
-@contextmanager
-def served(results: Path, log: Path) -> Iterator[str]:
-    """Run `panel serve viewer` on a free port of this machine; yields the page's address. The log has its output."""
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(results: Path, log: Path, port: int = 0) -> Iterator[str]:
+    """Run `panel serve viewer` on a port of this machine, by default a free one; yields the page's address.
+
+    The log has its output.
+    """
+    port = port or free_port()
     with log.open("w") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "panel", "serve", str(VIEWER), "--port", str(port), "--address", "127.0.0.1"],

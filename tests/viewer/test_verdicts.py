@@ -44,7 +44,6 @@ def results_of(accuracy, time, *, broken=(), unsure=()):
             contexts=[SETTING],
             columns={SETTING: {"accuracy": column(accuracy), "time": column(time)}},
             recipes=["r"],
-            running=False,
             lints={key: [ModelLint("constant_predictor", "ort", "always the same", "")] for key in broken},
             unsure={("ort", "m1", "wall"): frozenset(unsure)},
         )

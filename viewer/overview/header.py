@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pipeline.store.heartbeat import is_alive
 from viewer.format.templates import render
 from viewer.results.experiments import FACETS
 from viewer.results.lineage import StepOutcome
@@ -30,6 +31,7 @@ class Header(View):
         "side_tabs": frozenset({"pane", "selected", "filters"}),
     }
     titles: Mapping[str, str] = {}
+    _activity = ""
 
     def actions(self) -> dict[str, Action]:
         return {
@@ -43,6 +45,7 @@ class Header(View):
 
     def draw_study(self) -> str:
         results = self.session.results
+        self._activity = self._run_activity()
         lost = dict.fromkeys((StepOutcome.FAILED, StepOutcome.SKIPPED), 0)
         for node in results.forest:
             if node.outcome in lost:
@@ -54,13 +57,25 @@ class Header(View):
             "study",
             text=" · ".join(parts),
             file=results.snapshot.path.name,
-            running=results.snapshot.running,
+            activity=self._activity,
             contexts=results.snapshot.contexts,
             current=results.context.id,
             facets=self._facets(),
             only=self.state.only,
             chosen=[value for values in self.state.only.values() for value in values],
         )
+
+    def _run_activity(self) -> str:
+        """Return `running` if a run gives signs of life, `stopped` if the latest one has no end and gives none."""
+        snapshot = self.session.results.snapshot
+        if any(is_alive(snapshot.path, run) for run in snapshot.unfinished):
+            return "running"
+        return "stopped" if set(list(snapshot.runs)[-1:]) & set(snapshot.unfinished) else ""
+
+    def look_again(self) -> None:
+        """Say that a run has stopped, which publishes nothing."""
+        if self._run_activity() != self._activity:
+            self.session.send("panes", {"study": self.draw_study()})
 
     def _facets(self) -> list[dict[str, Any]]:
         """Return what tells the experiments at hand apart: of many values the first ones."""
@@ -121,8 +136,7 @@ class Header(View):
         matches = search_models(results.forest, text, results.text.name, results.experiments.words) if text else []
         models = self.session.known_models(matches)
         if message.get("submitted") and models:
-            self.state.pick(models)
-            self.session.send("bring", models[0])
+            self._show(models)
             self.session.send("panes", {"found": self.draw_found()})
             return
         hits = [
@@ -135,9 +149,17 @@ class Header(View):
     def _find(self, message: Mapping[str, Any]) -> None:
         keys = [key for key in [str(message.get("key"))] if key in self.session.results.forest]
         if keys:
-            self.state.pick([*self.state.selected, *keys] if message.get("add") else keys)
-            self.session.send("bring", keys[0])
+            self._show(keys, add=bool(message.get("add")))
         self.session.send("panes", {"found": self.draw_found()})
+
+    def _show(self, keys: list[str], *, add: bool = False) -> None:
+        """Select models and bring them into sight, whatever page is open; a step without a model is on the map alone."""
+        page = self.state.page
+        is_model = keys[0] in self.session.results.row
+        self.state.pick([*self.state.selected, *keys] if add or (page == "compare" and is_model) else keys)
+        if not is_model:
+            self.state.change({"page": "overview"})
+        self.session.reveal(keys[0])
 
     def _copy_link(self, message: Mapping[str, Any]) -> None:
         self.session.send("copy_link", write_link(self.state, self.session.keys))

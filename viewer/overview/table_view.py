@@ -173,6 +173,16 @@ class TableView(View):
     def _turn(self, message: Mapping[str, Any]) -> None:
         self.state.change({"rows_from": min(self._last(), max(0, whole_number(message, "start")))})
 
+    def reveal(self, key: str) -> None:
+        """Turn to the rows that a model is among; those outside the budget too, if it is."""
+        results = self.session.results
+        row = results.row.get(key, -1)
+        if row not in self.rows():
+            self.state.change({"within": False})
+        if row in (rows := self.rows()):
+            self.state.change({"rows_from": rows.index(row) // PAGE * PAGE})
+            self.session.send("row", key[:16])
+
     def _column_shown(self, message: Mapping[str, Any]) -> None:
         names, metric = self.columns(), str(message.get("metric"))
         self.state.change({"columns": [n for n in names if n != metric] if metric in names else [*names, metric]})

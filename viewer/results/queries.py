@@ -38,7 +38,7 @@ def load_snapshot(path: Path) -> Snapshot:
             contexts=contexts,
             columns=_columns(db, keys, contexts, {spec.name for spec in metrics if spec.counts_a_file}),
             recipes=[name for (name,) in db.execute("SELECT DISTINCT recipe FROM runs ORDER BY ALL").fetchall()],
-            running=_running(db),
+            unfinished=_unfinished(db),
             trouble=_trouble(db),
             lints=_lints(db),
             unsure=_unsure(db),
@@ -333,6 +333,6 @@ def _groups(rows: Mapping[str, Any]) -> dict[tuple[str, ...], np.ndarray]:
     return {identity: np.array(places) for identity, places in members.items()}
 
 
-def _running(db: duckdb.DuckDBPyConnection) -> bool:
-    row = db.execute("SELECT finished_at IS NULL FROM runs ORDER BY started_at DESC LIMIT 1").fetchone()
-    return bool(row and row[0])
+def _unfinished(db: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    rows = db.execute("SELECT run_id FROM runs WHERE finished_at IS NULL ORDER BY started_at DESC, run_id").fetchall()
+    return tuple(run_id for (run_id,) in rows)

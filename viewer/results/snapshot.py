@@ -110,7 +110,8 @@ class Snapshot:
     contexts: list[Setting]
     columns: Mapping[Setting, Mapping[str, MetricColumn]]
     recipes: list[str]
-    running: bool
+    unfinished: tuple[str, ...] = ()
+    """Ids of the runs without an end, the latest first: they run, or were killed."""
     trouble: Mapping[str, list[str]] = field(default_factory=dict)
     """Model key -> what failed when the model was measured."""
     lints: Mapping[str, list[ModelLint]] = field(default_factory=dict)

@@ -35,6 +35,8 @@ class VisitorSession:
         """Whether the page's ground is dark, as far as the browser has said."""
         self.repaint: Callable[[], None] = lambda: None
         """Draws everything that has colours of its own again."""
+        self.reveal: Callable[[str], None] = lambda key: None
+        """Brings a model into sight on the page that is open."""
 
     def renew(self, results: Results) -> None:
         """Work with newer results."""

@@ -381,5 +381,16 @@
     settleNow();
     frontNames();
   });
-  Object.assign(bouillon, {look, zoom, pan, frame, headersOf: () => content?.headers ?? []});
+  // Where a plot is looked at from: [start, end] of both ranges; `null` shows it as at the start
+  function show(name, ends) {
+    const {x_range, y_range} = model(name);
+    if (name === "map" && !ends) { touched = false; look(false); return; }
+    const [x0, x1, y0, y1] = ends ?? whole.flat();
+    if (x0 === undefined) return;
+    set(x_range, x0, x1);
+    set(y_range, y0, y1);
+    if (name === "map") touched = true;
+  }
+  const wholeOf = (name) => name === "scatter" ? whole.flat() : content && view("map").frame.bbox.width > 1 ? fitting(false).flat() : null;
+  Object.assign(bouillon, {look, zoom, pan, frame, show, whole: wholeOf, headersOf: () => content?.headers ?? []});
 })();

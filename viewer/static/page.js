@@ -8,7 +8,8 @@ window.bouillon = (() => {
   const view = (name) => { const found = model(name); return found && Bokeh.index.find_one(found); };
 
   function send(kind, content = {}) {
-    if (bridge) bridge.setv({message: {number: ++count, kind, ...content}});
+    if (bouillon.isLost) flash("Not connected: nothing can be changed now");
+    else if (bridge) bridge.setv({message: {number: ++count, kind, ...content}});
   }
 
   function listen(kind, take) { (on[kind] ??= []).push(take); }
@@ -54,10 +55,7 @@ window.bouillon = (() => {
     byId("overview")?.classList.toggle("away", next.page !== "overview");
     if (document.documentElement.dataset.choice !== next.theme) setTheme(next.theme);
   });
-  listen("link", ({query, push}) => {
-    const url = query ? "?" + query : location.pathname;
-    if (location.search !== (query ? "?" + query : "")) history[push ? "pushState" : "replaceState"](null, "", url);
-  });
+  listen("row", (key) => requestAnimationFrame(() => byId("row-" + key)?.closest("tr").scrollIntoView({block: "center"})));
   listen("say", (text) => { byId("live").textContent = text; });
   listen("title", (text) => { document.title = text; });
   async function copy(text) {
@@ -71,7 +69,7 @@ window.bouillon = (() => {
     setTimeout(() => note.classList.remove("flash"), 1800);
   }
   listen("copy", copy);
-  listen("copy_link", (query) => copy(location.origin + location.pathname + (query ? "?" + query : "")));
+  listen("copy_link", (query) => copy(location.origin + location.pathname + (query ? "?" + query : "") + location.hash));
   listen("flash", flash);
   listen("save", ({name, type, text}) => save(name, new Blob([text], {type})));
 
@@ -140,7 +138,6 @@ window.bouillon = (() => {
     next.focus();
     next.click();
   }
-  window.addEventListener("popstate", () => send("link", {query: location.search.slice(1)}));
   window.addEventListener("bouillon-theme", () => (on.theme ?? []).forEach((take) => take()));
 
   // Bokeh has drawn both plots without their data by now: what they show, and from where, is settled before they are
