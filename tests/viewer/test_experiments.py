@@ -9,6 +9,8 @@ import pytest
 
 from pipeline.store.records import run_records as facts
 from pipeline.store.writer import Store
+from tests.viewer.browsing import Visitor, served, why_not
+from tests.viewer.test_browser_layout import COLLISIONS, CUT
 from tests.viewer.visits import Page, visit
 from viewer.overview.table_view import TableView
 from viewer.results.results import load_results
@@ -199,3 +201,50 @@ def test_the_table_groups_by_experiments(path):
         "model_key,model,name,parent_key,operation,parameters,recipe,run,seed,dataset,task,"
     )
     assert ",small,2026-01-01 08:00,0,pictures,image-classification," in text
+
+
+@pytest.mark.parametrize(
+    ("selected", "mixture"),
+    [(["s0", "s7"], ""), (["s0", "words"], "pictures, texts"), (["a0", "b0"], "a, b"), (["words", "unmeasured"], "")],
+)
+def test_a_comparison_of_unlike_experiments_says_so(path, results, selected, mixture):
+    assert results.mixture(selected) == mixture
+    page = Page(visit(path))
+    page.app.state.change({"selected": selected, "page": "compare"})
+    details = page.app._views[3].draw_side()
+    assert ("all else equal" in details) is (not mixture)
+    assert (f"of different data sets or files: {mixture}" in details) is bool(mixture)
+    assert ('id="mixture"' in page.app._draw_page()) is bool(mixture)
+
+
+@pytest.fixture(scope="module")
+def address(path, tmp_path_factory):
+    with served(path, tmp_path_factory.mktemp("log") / "server.log") as address:
+        yield address
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+@pytest.mark.parametrize("width", [1440, 1024, 860, 390])
+def test_the_menu_of_experiments_has_room_and_stays_open(width, address, chromium):
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    visitor = Visitor(page).open(f"{address}?color=:seed")
+    menu = page.locator("#menu-only")
+    menu.locator("summary").click()
+    seven = menu.get_by_role("button", name="7 2", exact=True)
+    box = menu.locator(".facets").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    seven.click()
+    visitor.until("location.search.includes('only=')")
+    assert seven.is_visible(), "another value may be chosen too"
+    visitor.until("[...bouillon.model('models').data.alpha].filter((alpha) => alpha > 0.5).length === 2")
+    for code in (COLLISIONS, CUT):
+        page.keyboard.press("Escape")
+        assert visitor.run(code) == []
+    assert visitor.run("document.querySelector('#set-setting').getBoundingClientRect().width") >= 70
+    visitor.page.goto(f"{address}?page=table&group=dataset")
+    page.locator("tr.group").first.wait_for()
+    assert visitor.run(COLLISIONS) == []
+    assert visitor.complaints == []
+    page.close()

@@ -14,11 +14,11 @@ from viewer.format.metrics import MeasuredValue
 
 __all__ = ["Bar", "Chart", "Entry", "Label", "chart", "shortened_label"]
 
-WIDTH, LABEL, VALUE = 260.0, 92.0, 52.0
-_BAR, _THIN, _GAP, _FACET = 13.0, 4.0, 5.0, 18.0
+WIDTH, LABEL, VALUE = 230.0, 92.0, 66.0
+_BAR, _THIN, _GAP, _FACET = 15.0, 4.0, 5.0, 20.0
 _MANY = 80
-_CHARACTER = 5.3
-"""Mean width of a character at 10 px, for shortening names."""
+_CHARACTER = 6.4
+"""Mean width of a character at 12 px, for shortening names."""
 _BESIDE = int((LABEL - 6) / _CHARACTER)
 _COMPARED = 300
 """Of more names than this, comparing each with all others would take long, and nobody reads them."""
@@ -103,7 +103,7 @@ def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[f
         if entry.facet != facet:
             facet, group = entry.facet, None
             if facet:
-                facets.append(_label(facet, 0.0, y + 11, int(WIDTH / _CHARACTER)))
+                facets.append(_label(facet, 0.0, y + 13, int(WIDTH / _CHARACTER)))
                 y += _FACET
         if entry.group != group:
             y = max(y + _GAP, start + _BAR) if group is not None else y

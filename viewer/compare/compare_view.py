@@ -37,6 +37,7 @@ class Compare(View):
             others=[self._head(key) for key in others],
             rows=[self._row(metric.name, base, others) for metric in results.metrics],
             left_out=len(models) - 1 - len(others),
+            mixture=results.mixture([base, *others]),
         )
 
     def _head(self, key: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -81,6 +82,7 @@ class Details(SideView):
         whole = compare_selection(results.forest, keys)
         in_view = narrow(whole, refine) if refine else list(whole.keys)
         comparison = compare_selection(results.forest, in_view) if refine else whole
+        comparison = _of_experiments(comparison, results.mixture(in_view))
         inks = _inks(comparison)
         marks = comparison.marks[:_MOST_DRAWN]
         left_out = f"The first {_MOST_DRAWN} of {len(in_view)} are drawn; refine the comparison to see the others."
@@ -168,6 +170,14 @@ def _legend(comparison: Comparison, inks: Mapping[str, str]) -> dict[str, Any]:
         "x_name": _name(comparison.x),
         "facet_name": _name(comparison.facet),
     }
+
+
+def _of_experiments(comparison: Comparison, mixture: str) -> Comparison:
+    """Say that models are of different data sets, where they are: what separates them may be that."""
+    if not mixture:
+        return comparison
+    sentence = f"{comparison.sentence.removesuffix('; all else equal')}; of different data sets or files: {mixture}"
+    return replace(comparison, confounders=(*comparison.confounders, "data set"), sentence=sentence, clean=())
 
 
 def _inks(comparison: Comparison) -> dict[str, str]:

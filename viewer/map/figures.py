@@ -142,7 +142,7 @@ def _scatter_plot() -> Plot:
     plot = _plot("scatter", Range1d(0, 1), Range1d(0, 1), min_border_right=22, min_border_top=8)
     for axis in (plot.figure.xaxis[0], plot.figure.yaxis[0]):
         axis.axis_label_text_font_style = "normal"
-        axis.axis_label_text_font_size = "12px"
+        axis.axis_label_text_font_size = axis.major_label_text_font_size = "12px"
         axis.axis_label_text_font = axis.major_label_text_font = _FONT
         axis.axis_label_standoff = 3
     for name, color, alpha, width in (
@@ -245,7 +245,7 @@ def _labels(plot: Plot, source: str, name: str) -> None:
         x_offset="dx",
         y_offset="dy",
         text_font=value(_FONT),
-        text_font_size=value("11px"),
+        text_font_size=value("12px"),
         text_baseline=value("middle"),
         background_fill_color=value("#ffffff"),
         background_fill_alpha=0.75,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -244,6 +244,16 @@ class Results:
             has_data = any(groups)
             away = (bool(here) and here not in own if own else bool(here) and has_data for own in groups)
         return np.fromiter(away, dtype=bool, count=len(self.keys))
+
+    def mixture(self, keys: Iterable[str]) -> str:
+        """Name the data sets of some models, or their recipes where these are unknown; empty if they share them."""
+        names = {
+            " + ".join(sorted(self.snapshot.data[each].name for each in own if each in self.snapshot.data))
+            or str(self.forest[key].notes.get("recipe", ""))
+            for key in keys
+            if key in self.row and (own := self._data_of_rows[self.row[key]]) is not None
+        }
+        return ", ".join(sorted(filter(None, names))) if len(names) > 1 else ""
 
     @cached_property
     def _data_of_rows(self) -> list[frozenset[str]]:

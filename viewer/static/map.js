@@ -127,7 +127,7 @@
   }
 
   // ---- labels: a label is drawn where it meets neither a node nor another label, nor what lies over the map
-  const widths = new Map(), CAPITAL = 8;         // pixels: Bokeh centres digits by that height and words by theirs, so that the
+  const widths = new Map(), CAPITAL = 9;         // pixels: Bokeh centres digits by that height and words by theirs, so that the
                                                  // middle gives both one baseline, where "bottom" would lift words
   function measured(text) {
     let width = widths.get(text);
@@ -173,7 +173,7 @@
     if (note?.textContent) taken.add([left, bottom - note.offsetHeight - NOTE, left + NOTE + note.offsetWidth, bottom]);
     const place = (i, text, px, py, align, shift) => {
       const wide = measured(text), start = align === "left" ? px : align === "right" ? px - wide : px - wide / 2;
-      const box = [start - 1, py - 11, start + wide + 1, py + 1];
+      const box = [start - 1, py - 12, start + wide + 1, py + 1];
       if (!text || box[0] < left || box[2] > left + width || box[1] < top + under || box[3] > bottom || !taken.free(box)) return false;
       taken.add(box);
       out.x.push(xs[i]); out.y.push(ys[i]); out.text.push(text); out.align.push(align); out.shift.push(shift);
@@ -234,7 +234,7 @@
     for (const {x, y, text} of front) {
       const px = x_scale.compute(x), py = y_scale.compute(y), wide = measured(text);
       for (const [dx, dy, align] of front.length <= MOST_LINES ? [...BESIDE, ...APART] : BESIDE) {
-        const start = px + dx - wide * {left: 0, center: 0.5, right: 1}[align], box = [start - 2, py + dy - 11, start + wide + 2, py + dy + 2];
+        const start = px + dx - wide * {left: 0, center: 0.5, right: 1}[align], box = [start - 2, py + dy - 12, start + wide + 2, py + dy + 2];
         if (box[0] < left || box[2] > left + width || box[1] < top || box[3] > top + height || !taken.free(box)) continue;
         taken.add(box);
         out.x.push(x); out.y.push(y); out.text.push(text); out.align.push(align); out.dx.push(dx); out.dy.push(dy - CAPITAL / 2);
