@@ -21,6 +21,7 @@ from viewer.map.scatter_view import Scatterplot
 from viewer.map.view import ModelMap
 from viewer.overview.budgets_view import Budgets
 from viewer.overview.header import Header
+from viewer.overview.help_view import Help
 from viewer.overview.report import ReportView
 from viewer.overview.startup import startup_page
 from viewer.overview.table_view import TableView
@@ -41,6 +42,7 @@ PAGES: dict[str, type[View] | None] = {
     "compare": Compare,
     "behaviours": Behaviours,
     "layers": Layers,
+    "help": Help,
 }
 """Every page: its name in the address, and the view whose `draw_page` makes it."""
 
@@ -53,7 +55,17 @@ _REPORTED: dict[str, type[View]] = {
     "table": TableView,
 }
 _POLL_MS = 2000
-_SCRIPTS = ("page.js", "map.js", "brush.js", "hover.js", "export.js", "inside.js", "history.js", "connection.js")
+_SCRIPTS = (
+    "page.js",
+    "map.js",
+    "brush.js",
+    "hover.js",
+    "export.js",
+    "inside.js",
+    "history.js",
+    "connection.js",
+    "about.js",
+)
 _QUIET = frozenset({"theme", RESULTS})
 """Changes that are no step of the browser's history."""
 
@@ -117,7 +129,7 @@ class App:
     def _make_views(self) -> list[View]:
         self.header = header = Header(self.session)
         self._titles = {name: getattr(kind, "title", name.capitalize()) for name, kind in PAGES.items()}
-        header.titles = self._titles
+        header.titles = {name: title for name, title in self._titles.items() if getattr(PAGES[name], "in_bar", True)}
         self.map, self.scatter = ModelMap(self.session), Scatterplot(self.session)
         views: list[View] = [
             header,

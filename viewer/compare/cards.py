@@ -35,6 +35,7 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
     rows = [
         {
             "label": results.label(metric.name),
+            "about": results.about(metric.name),
             **results.figure(metric.name, node.key, parent if against else None),
         }
         for metric in (results.primary if exists else [])
@@ -65,7 +66,13 @@ def bundle_card(results: Results, bundle: Bundle) -> tuple[str, str]:
     """Return title and markup for the models of a sweep that are drawn as one."""
     rows = [results.row[member] for member in bundle.members if member in results.row]
     facts = [
-        {"label": results.label(m.name), "value": _span(results, m.name, rows), "change": "", "tone": ""}
+        {
+            "label": results.label(m.name),
+            "about": results.about(m.name),
+            "value": _span(results, m.name, rows),
+            "change": "",
+            "tone": "",
+        }
         for m in results.primary
     ]
     title = f"{len(bundle.members)} times {bundle.op.replace('_', ' ') or 'steps'}"

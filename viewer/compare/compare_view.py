@@ -54,6 +54,7 @@ class Compare(View):
         results = self.session.results
         return {
             "label": results.label(metric),
+            "about": results.about(metric),
             "base": results.show(metric, results.row[base], interval=True),
             "cells": [results.figure(metric, key, base) for key in others],
         }

@@ -67,6 +67,7 @@ class Details(SideView):
             "left": len(rows) - len(best),
             "budget": results.ranking.filter_texts(state.filters),
             "headings": [results.label(metric) for metric in dict.fromkeys(metrics)],
+            "columns": [(results.label(metric), results.about(metric)) for metric in dict.fromkeys(metrics)],
             "rows": [
                 {
                     "key": results.keys[row],
@@ -118,7 +119,12 @@ class Details(SideView):
             for mark in marks
         ]
         svg = chart(entries, inks, partial(results.show_value, metric.name))
-        return {"label": metric.label, "note": results.direction(metric.name), "drawn": svg}
+        return {
+            "label": metric.label,
+            "about": results.about(metric.name),
+            "note": results.direction(metric.name),
+            "drawn": svg,
+        }
 
     def _clean(self, message: Mapping[str, Any]) -> None:
         """Select those that differ in what can be drawn, and in nothing else."""

@@ -118,6 +118,7 @@ class ModelMap(View):
         low, high = appearance(results).ends(metric)
         texts = {
             "label": results.label(metric),
+            "about": results.about(metric),
             "low": results.show_value(metric, low),
             "high": results.show_value(metric, high),
             "direction": results.direction(metric),

@@ -64,7 +64,7 @@ class ReportView(View):
             "side": views["details"].draw_side(),
         }
         left_out = render("left_out", most=_MOST_CARDS) if len(self.session.results.forest.nodes) > _MOST_CARDS else ""
-        scripts = ("page.js", "map.js", "hover.js", "export.js")
+        scripts = ("page.js", "map.js", "hover.js", "export.js", "about.js")
         variables = {
             "figures": True,
             "panes": panes,

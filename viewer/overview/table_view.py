@@ -63,7 +63,13 @@ class TableView(View):
         return render(
             "table",
             metrics=[
-                {"name": m.name, "label": results.label(m.name), "shown": m.name in columns} for m in results.metrics
+                {
+                    "name": m.name,
+                    "label": results.label(m.name),
+                    "about": results.about(m.name),
+                    "shown": m.name in columns,
+                }
+                for m in results.metrics
             ],
             headings=[
                 self._heading(" name", "Model", "name"),
@@ -160,7 +166,8 @@ class TableView(View):
     def _heading(self, order: str, label: str, kind: str) -> dict[str, Any]:
         here = self.state.order == order
         arrow = ("descending" if self.state.descending else "ascending") if here else "none"
-        return {"order": order, "label": label, "sorted": arrow, "kind": kind}
+        about = "" if order.startswith(" ") else self.session.results.about(order)
+        return {"order": order, "label": label, "sorted": arrow, "kind": kind, "about": about}
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         order = str(message.get("order", ""))

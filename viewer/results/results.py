@@ -138,6 +138,12 @@ class Results:
         better = self.better(metric)
         return "" if better is Better.NEITHER else f"{better.value} is better"
 
+    def about(self, metric: str) -> str:
+        """Say what it is and which way is better; empty where nobody has described it."""
+        spec, direction = self.spec(metric), self.direction(metric)
+        ending = f" {direction[0].upper()}{direction[1:]}." if direction else ""
+        return f"{spec.description}{ending}" if spec.description else ""
+
     def column(self, metric: str) -> MetricColumn:
         """Return values and intervals of all rows; NaN where not measured."""
         return self._columns.get(metric) or MetricColumn.empty(len(self.keys))
