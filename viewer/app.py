@@ -78,9 +78,12 @@ def results_path(arguments: Sequence[str]) -> Path:
 def warm_cache(arguments: Sequence[str]) -> None:
     """Read the results before the first visitor comes; what is wrong with them is that visitor's page to say."""
     try:
-        appearance(load_results(results_path(arguments))).prepare()
+        results = load_results(results_path(arguments))
     except StoreError:
         return
+    appearance(results).prepare()
+    fresh = ViewState()
+    results.ranking.front(choices(results).metric("x", fresh), choices(results).metric("y", fresh))
 
 
 def open_app(document: Document, arguments: Sequence[str]) -> App | None:

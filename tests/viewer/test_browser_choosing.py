@@ -317,6 +317,10 @@ def test_compare_puts_models_beside_a_base(enter):
     page.get_by_role("button", name="Leave out resnet50trained-mag90").click()
     visitor.until("new URLSearchParams(location.search).get('selected').split(',').length === 3")
     page.go_back()
+    visitor.until("new URLSearchParams(location.search).get('selected').split(',').length === 4")
+    page.go_back()
+    visitor.until("!location.search.includes('base=')")
+    page.go_back()
     visitor.until("!document.getElementById('overview').classList.contains('away')")
 
 

@@ -12,6 +12,7 @@ from pipeline.store.writer import Store
 from tests.viewer.browsing import Visitor, served, why_not
 from tests.viewer.test_browser_layout import COLLISIONS, CUT
 from tests.viewer.visits import Page, visit
+from viewer.overview.report import ReportView
 from viewer.overview.table_view import TableView
 from viewer.results.results import load_results
 from viewer.session.choices import choices
@@ -177,6 +178,13 @@ def test_search_finds_experiments(path, query, found):
     page = Page(visit(path))
     page.say("search", text=query, submitted=True)
     assert set(page.app.state.selected) == found
+
+
+def test_the_report_says_which_experiments_it_is_of(path):
+    page = Page(visit(path, {"only": '{"seed":["7"]}', "group": "dataset"}))
+    report = next(view for view in page.app._views if isinstance(view, ReportView)).html()
+    assert " · only 7" in report
+    assert "Data set pictures · 2 models" in report
 
 
 def test_colours_tell_experiments_apart_with_a_legend(path):

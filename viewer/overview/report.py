@@ -53,6 +53,7 @@ class ReportView(View):
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             context=self.session.results.context.text,
             filters=self.session.results.ranking.filter_texts(self.state.filters),
+            scope=", ".join(value for values in self.state.only.values() for value in values),
             limits=self._limits(views["table"].total()),
         )
         panes |= {

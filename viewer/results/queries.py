@@ -16,7 +16,7 @@ from pipeline.store.documents import json_mapping
 from pipeline.store.reader import StoreError, open_results, snapshot_id
 from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.results.lineage import Node, StepOutcome
-from viewer.results.snapshot import Dataset, MetricColumn, ModelLint, Run, Setting, Snapshot, identity_of
+from viewer.results.snapshot import MetricColumn, ModelLint, RunStart, Setting, Snapshot, StudiedData, identity_of
 
 __all__ = ["StoreError", "instance_values", "load_snapshot", "snapshot_id", "speedups"]
 
@@ -118,15 +118,15 @@ def _datasets(db: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
     return {key: frozenset(keys) for key, keys in rows}
 
 
-def _data(db: duckdb.DuckDBPyConnection) -> dict[str, Dataset]:
+def _data(db: duckdb.DuckDBPyConnection) -> dict[str, StudiedData]:
     return {
-        key: Dataset(*row) for key, *row in db.execute("SELECT dataset_key, dataset, task FROM datasets").fetchall()
+        key: StudiedData(*row) for key, *row in db.execute("SELECT dataset_key, dataset, task FROM datasets").fetchall()
     }
 
 
-def _runs(db: duckdb.DuckDBPyConnection) -> dict[str, Run]:
+def _runs(db: duckdb.DuckDBPyConnection) -> dict[str, RunStart]:
     rows = db.execute("SELECT run_id, recipe, started_at FROM runs ORDER BY started_at, run_id").fetchall()
-    return {run_id: Run(run_id, recipe, started_at) for run_id, recipe, started_at in rows}
+    return {run_id: RunStart(run_id, recipe, started_at) for run_id, recipe, started_at in rows}
 
 
 def _grouped(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 from viewer.format.metrics import MeasuredValue, MetricInfo
 from viewer.results.lineage import Node
 
-__all__ = ["Dataset", "MetricColumn", "ModelLint", "Run", "Setting", "Snapshot", "identity_of"]
+__all__ = ["MetricColumn", "ModelLint", "RunStart", "Setting", "Snapshot", "StudiedData", "identity_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class ModelLint:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunStart:
     """A run of the pipeline, or an import."""
 
     id: str
@@ -89,7 +89,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
+class StudiedData:
     """A data set that models were measured on."""
 
     name: str
@@ -120,9 +120,9 @@ class Snapshot:
     """(target, device, clock) -> models whose time by that clock was taken roughly, or while others used the machine."""
     datasets: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Model key -> data sets that it was measured on; models without such a measurement are not listed."""
-    data: Mapping[str, Dataset] = field(default_factory=dict)
+    data: Mapping[str, StudiedData] = field(default_factory=dict)
     """Data set's key -> the data set."""
-    runs: Mapping[str, Run] = field(default_factory=dict)
+    runs: Mapping[str, RunStart] = field(default_factory=dict)
     """Run's id -> the run; in the order in which they started."""
     runs_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model key -> ids of the runs that made or found it."""
