@@ -132,7 +132,7 @@ class App:
     def _make_views(self) -> list[View]:
         self.header = header = Header(self.session)
         self._titles = {name: getattr(kind, "title", name.capitalize()) for name, kind in PAGES.items()}
-        header.titles = {name: title for name, title in self._titles.items() if getattr(PAGES[name], "in_bar", True)}
+        header.titles = self._titles
         self.map, self.scatter = ModelMap(self.session), Scatterplot(self.session)
         views: list[View] = [
             header,

@@ -173,6 +173,8 @@ EFFECTS = {
     "set": ({}, {"field": "arrange", "value": "step"}, {"arrange": "step"}),
     "link": ({"arrange": "step"}, {"query": f"selected={MAG50[:8]}"}, {"arrange": "operation", "selected": [MAG50]}),
     "compare": ({}, {}, {"page": "compare"}),
+    "scope": ({"selected": [MAG50]}, {"facet": "dataset", "value": "photos"}, {"only": {"dataset": ["photos"]}}),
+    "budgets": ({"page": "help"}, {}, {"page": "overview", "pane": "budgets"}),
     "find": ({"selected": [ROOT]}, {"key": MAG50, "add": True}, {"selected": [ROOT, MAG50]}),
     "search": ({}, {"text": MAG50[:20], "submitted": True}, {"selected": [MAG50]}),
     "column": ({"arrange": "step"}, {"column": 0}, {"selected": [ROOT]}),

@@ -15,6 +15,8 @@ from viewer.format.metrics import MeasuredValue
 __all__ = ["Bar", "Chart", "Entry", "Label", "chart", "shortened_label"]
 
 WIDTH, LABEL, VALUE = 230.0, 92.0, 66.0
+_WIDEST = 320.0
+"""Of a chart with long names."""
 _BAR, _THIN, _GAP, _FACET = 15.0, 4.0, 5.0, 20.0
 _MANY = 80
 _CHARACTER = 6.4
@@ -91,7 +93,8 @@ def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[f
     """
     names = {entry.group for entry in entries}
     above = _crowded(names)  # each name has a line of its own then, above its bars
-    scale = _scale(entries, 0.0 if above else LABEL)
+    width = min(_WIDEST, max(WIDTH, _CHARACTER * max(map(len, names), default=0))) if above else WIDTH
+    scale = _scale(entries, 0.0 if above else LABEL, width)
     many = len(entries) > _MANY
     height = _THIN if many else _BAR
     bars: list[Bar] = []
@@ -103,19 +106,19 @@ def chart(entries: Sequence[Entry], colors: Mapping[str, str], show: Callable[[f
         if entry.facet != facet:
             facet, group = entry.facet, None
             if facet:
-                facets.append(_label(facet, 0.0, y + 13, int(WIDTH / _CHARACTER)))
+                facets.append(_label(facet, 0.0, y + 13, int(width / _CHARACTER)))
                 y += _FACET
         if entry.group != group:
             y = max(y + _GAP, start + _BAR) if group is not None else y
             group, start = entry.group, y
             if above and group:
-                groups.append(_label(group, 0.0, y + _BAR - 4, int(WIDTH / _CHARACTER), names))
+                groups.append(_label(group, 0.0, y + _BAR - 4, int(width / _CHARACTER), names))
                 y += _BAR
             elif group:
                 groups.append(_label(group, LABEL - 6, y + _BAR - 3, _BESIDE))
         bars.append(_bar(entry, colors[entry.color], show, scale, (y, height)))
         y += height + 1
-    return Chart(bars, groups, facets, scale(0.0), WIDTH, max(y, start + _BAR) + 3, above)
+    return Chart(bars, groups, facets, scale(0.0), width, max(y, start + _BAR) + 3, above)
 
 
 def _crowded(names: Collection[str]) -> bool:
@@ -123,11 +126,11 @@ def _crowded(names: Collection[str]) -> bool:
     return len({name if len(name) <= _BESIDE else name[: _BESIDE - 1] for name in names}) < len(names)
 
 
-def _scale(entries: Sequence[Entry], margin: float) -> Callable[[float], float]:
+def _scale(entries: Sequence[Entry], margin: float, width: float) -> Callable[[float], float]:
     finite = [v for e in entries for v in (e.measured.value, e.measured.low, e.measured.high) if math.isfinite(v)]
     least, most = min([0.0, *finite]), max([0.0, *finite])
     span = (most - least) or 1.0
-    room = WIDTH - margin - VALUE
+    room = width - margin - VALUE
 
     def scale(value: float) -> float:
         return margin + (value - least) / span * room

@@ -16,8 +16,6 @@ class Help(View):
     """A page of its own: `draw_page` gives its markup."""
 
     title: ClassVar[str] = "Help"
-    in_bar: ClassVar[bool] = False
-    """Whether it stands among the pages in the bar."""
     shows: ClassVar[frozenset[str]] = frozenset({"setting"})
 
     def actions(self) -> dict[str, Action]:
