@@ -97,7 +97,7 @@ class Header(View):
         own = list(self.state.only.get(facet, ()))
         own = [each for each in own if each != value] if value in own else [*own, value]
         choice = {**self.state.only, facet: own} if facet in FACETS else {}
-        known = self.session.results.experiments.known(choice)
+        known = self.session.results.experiments.existing(choice)
         narrow = self.session.results.only(known)
         self.state.change({"only": known})
         self.state.pick([key for key in self.state.selected if key not in narrow.row or narrow.scope[narrow.row[key]]])

@@ -71,27 +71,27 @@ class Experiments:
     def among(self, only: Only) -> np.ndarray:
         """Return which rows have one of the values of every facet named: bool (N,)."""
         mask = np.ones(len(self._results.keys), dtype=bool)
-        for facet, wanted in only.items():
+        for facet, values in only.items():
             if facet in FACETS:
-                mask &= np.fromiter((not set(wanted).isdisjoint(own) for own in self.values(facet)), bool, len(mask))
+                mask &= np.fromiter((not set(values).isdisjoint(own) for own in self.values(facet)), bool, len(mask))
         return mask
 
-    def known(self, only: Only) -> dict[str, list[str]]:
+    def existing(self, only: Only) -> dict[str, list[str]]:
         """Return what of a choice there is in these results."""
-        kept = {
-            facet: [value for value in wanted if value in self.counts(facet)]
-            for facet, wanted in only.items()
+        remaining = {
+            facet: [value for value in values if value in self.counts(facet)]
+            for facet, values in only.items()
             if facet in FACETS
         }
-        return {facet: values for facet, values in kept.items() if values}
+        return {facet: values for facet, values in remaining.items() if values}
 
     def words(self, key: str) -> list[str]:
         """Return what a search may find a model by: `recipe=quickstart`, `quickstart`, `seed=7`."""
         row = self._results.row.get(key)
         if row is None:
             return []
-        found = [(facet, value) for facet in FACETS for value in self.values(facet)[row]]
-        return [f"{facet}={value}" for facet, value in found] + [value for facet, value in found if facet in _NAMED]
+        facts = [(facet, value) for facet in FACETS for value in self.values(facet)[row]]
+        return [f"{facet}={value}" for facet, value in facts] + [value for facet, value in facts if facet in _NAMED]
 
     def _recipes(self, key: str) -> Iterable[str]:
         own = str(self._results.forest[key].notes.get("recipe", ""))

@@ -93,23 +93,23 @@ class Ranking:
         results, column = self._results, self._results.column(metric)
         difference = np.nan_to_num(column.value - column.value[row], nan=0.0)
         low, high = column.ends
-        known = np.isfinite(low) & np.isfinite(high)
+        has_noise = np.isfinite(low) & np.isfinite(high)
         below, above = independent_sides(column.value, (low, high), column.value[row], (low[row], high[row]))
         with np.errstate(invalid="ignore"):
-            apart = known & known[row] & ((difference > below) | (-difference > above))
+            apart = has_noise & has_noise[row] & ((difference > below) | (-difference > above))
         signs = np.where(apart, np.sign(difference), 0).astype(np.int8)
         pairing = results.spec(metric).pairing
         if pairing is not Pairing.NONE:
             close = np.abs(difference) <= _FAR * (np.maximum(below, above))
-            near = close | ~known | ~known[row] | (pairing is not Pairing.INSTANCES)
+            near = close | ~has_noise | ~has_noise[row] | (pairing is not Pairing.INSTANCES)
             for other in np.flatnonzero(near & np.isfinite(column.value)):
                 change = results.difference(metric, results.keys[other], results.keys[row])
                 if change is not None:
                     is_told = change.has_known_noise and not change.within_noise
                     signs[other] = np.sign(change.absolute) if is_told else 0
-        return self._judged(metric, row, signs)
+        return self._verdict(metric, row, signs)
 
-    def _judged(self, metric: str, row: int, signs: np.ndarray) -> np.ndarray:
+    def _verdict(self, metric: str, row: int, signs: np.ndarray) -> np.ndarray:
         """Turn signs of differences into better and worse; of rough times nothing is said."""
         unsure = self._results.unsure(metric)
         signs[unsure | unsure[row]] = 0
@@ -121,7 +121,7 @@ class Ranking:
         if self._results.has_known_noise(metric):
             return self.verdicts(metric, row)
         values = self._results.values(metric)
-        return self._judged(metric, row, np.sign(np.nan_to_num(values - values[row], nan=0.0)).astype(np.int8))
+        return self._verdict(metric, row, np.sign(np.nan_to_num(values - values[row], nan=0.0)).astype(np.int8))
 
     def front(self, x: str, y: str, among: np.ndarray | None = None) -> list[int]:
         """Return the rows that none (of those `among`) measurably beats, by x; empty where neither metric has a better end.

@@ -91,7 +91,7 @@ class Results:
     def only(self, choice: Only) -> Results:
         """Return the same results with those models alone in scope that a choice of experiments names."""
         whole = self._whole
-        known = whole.experiments.known(choice)
+        known = whole.experiments.existing(choice)
         if not known:
             return whole
         name = tuple(sorted((facet, tuple(sorted(values))) for facet, values in known.items()))

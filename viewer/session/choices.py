@@ -68,7 +68,7 @@ class Choices:
         if accepted.get("group", "") not in {"", *FACETS}:
             notices.append(f"The table cannot be grouped by '{_clip(accepted.pop('group'))}'.")
         if accepted.get("only"):
-            given, known = accepted["only"], self._results.experiments.known(accepted["only"])
+            given, known = accepted["only"], self._results.experiments.existing(accepted["only"])
             accepted["only"] = known
             unknown = [value for facet in given for value in given[facet] if value not in known.get(facet, ())]
             notices += [f"No model of these results is of '{_clip(value)}'." for value in unknown]
