@@ -111,5 +111,8 @@ def test_a_group_that_the_library_breaks_off_at_is_left_alone_by_name(monkeypatc
 
     monkeypatch.setattr(graph._BoundedGroup, "add_dep", breaks_off)
     found, _, notes = prune(model_of(Rows("GRU")))
-    assert notes["unchanged"]["a"] == "the tracer cannot follow what its channels go with (IndexError: list index out of range)"
+    assert (
+        notes["unchanged"]["a"]
+        == "the tracer cannot follow what its channels go with (IndexError: list index out of range)"
+    )
     assert found.module.c.out_features == 8
