@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
@@ -120,6 +121,17 @@ class Dataset(Protocol):
 
     def show(self, instance_id: str) -> Mapping[str, Any]:
         """What a person sees of an instance: {"image": PNG bytes} or {"text": str, ...}."""
+        ...
+
+    def write_inputs(self, folder: Path) -> Mapping[str, Any]:
+        """Return what a packaged model's program must know of the inputs, JSON-ready; write its files (a tokenizer).
+
+        `fields` names the parts of a row. See `ops.core.programs.reading`.
+        """
+        ...
+
+    def write_row(self, instance_id: str, folder: Path) -> Mapping[str, str]:
+        """Return an instance as such a program takes it, by field; what is a file is written into the folder."""
         ...
 
 

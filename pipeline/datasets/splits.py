@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,22 +15,12 @@ from pipeline.core.keys import digest
 from pipeline.datasets.api import SPLITS, Batch, DataError, Split
 from pipeline.datasets.class_order import ClassOrder
 from pipeline.datasets.errors import errors_named
+from pipeline.datasets.reader import Reader, RowReader
 
-Arrays = Mapping[str, np.ndarray]
+_ARRAYS = "arrays"
+"""Field of a row that is a file of arrays."""
 _POOL = 32
 """Batches among which rows are sorted by length: enough to save most padding, few enough to leave the order random."""
-
-
-class Reader(Protocol):
-    """Makes a model's inputs of instances; rows count over all splits."""
-
-    def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
-        """Return inputs and targets, one row per instance; `noise` draws the augmentation, None means none."""
-        ...
-
-    def show(self, row: int) -> Mapping[str, Any]:
-        """Return an instance for a person to see."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +153,23 @@ class SplitDataset:
         if instance_id not in self._row_of:
             raise DataError(f"Data set '{self.name}' has no instance '{instance_id}'")
         return self._all.reader.show(self._row_of[instance_id])
+
+    def write_inputs(self, folder: Path) -> dict[str, Any]:
+        """As `Dataset.write_inputs`."""
+        reader = self._all.reader
+        with errors_named(self.name):
+            return reader.write_settings(folder) if isinstance(reader, RowReader) else {"fields": [_ARRAYS]}
+
+    def write_row(self, instance_id: str, folder: Path) -> dict[str, str]:
+        """As `Dataset.write_row`."""
+        row, reader = self._row_of[instance_id], self._all.reader
+        with errors_named(self.name):
+            if isinstance(reader, RowReader):
+                return reader.write_row(row, folder)
+            inputs, _ = reader.read(np.array([row]), None)
+        file = folder / f"{row}.npz"
+        np.savez(file, allow_pickle=False, **{name: values[0] for name, values in inputs.items()})
+        return {_ARRAYS: str(file)}
 
     def _rows(self, split: Split) -> np.ndarray:
         return self._all.splits[split]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ops.core.programs.answers import SPAN
+from ops.core.programs.program import Program
+from ops.core.programs.reading import QUESTION, token_program
 from ops.core.tasks.classification import TEXT_INPUTS
 from ops.core.tasks.question_answering import QuestionAnswering
 from ops.core.tasks.rows import cross_entropy
@@ -27,6 +30,7 @@ class ExtractiveQuestionAnswering(QuestionAnswering):
     targets = ("start_positions", "end_positions")
     softmax_outputs = outputs
     transformers_class = "AutoModelForQuestionAnswering"
+    hub_tag = name
 
     def loss(
         self,
@@ -74,3 +78,7 @@ class ExtractiveQuestionAnswering(QuestionAnswering):
             if f"{end}_logits" in evaluation.outputs
         ]
         return np.mean(rows, axis=0) if rows else None
+
+    def program(self, settings: Mapping[str, Any]) -> Program:
+        """Read a question with its context, and give the likeliest piece of the context."""
+        return token_program(settings, QUESTION, SPAN, "QUESTION CONTEXT")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ops.core.programs.answers import WRITTEN
+from ops.core.programs.program import Program
+from ops.core.programs.reading import WRITTEN_QUESTION, token_program
 from ops.core.tasks.greedy_decoding import write_answers
 from ops.core.tasks.question_answering import QuestionAnswering
 from ops.core.tasks.task import DECODER_TOKENS, Axis, Input, OpenModel, task
@@ -81,3 +84,7 @@ class GenerativeQuestionAnswering(QuestionAnswering):
             `tokens` int64 (batch, answer length) and `log_probability` float32 (batch,).
         """
         return write_answers(model, inputs, dataset.decoding)
+
+    def program(self, settings: Mapping[str, Any]) -> Program:
+        """Read a question with its context, and write the answer."""
+        return token_program(settings, WRITTEN_QUESTION, WRITTEN, "QUESTION CONTEXT")

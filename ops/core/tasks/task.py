@@ -23,11 +23,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ops.core.errors import OperationError
+from ops.core.programs.answers import OUTPUTS
+from ops.core.programs.reading import array_program, picture_program
 from ops.core.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from ops.core.programs.program import Program
 
 __all__ = ["INVALID", "TASKS", "Axis", "Evaluation", "Input", "Judgement", "OpenModel", "Task", "task"]
 
@@ -150,6 +154,8 @@ class Task(ABC):
     """Whether instances refer to long texts, which are cut."""
     transformers_class: ClassVar[str | None] = None
     """The automatic class of transformers that builds its networks; None: that library has none."""
+    hub_tag: ClassVar[str | None] = None
+    """Hugging Face's hub knows the task by this name; None: it does not know it."""
 
     @property
     def reads_pictures(self) -> bool:
@@ -283,6 +289,17 @@ class Task(ABC):
         ours, theirs = self.judge(evaluation).predicted, self.judge(base).predicted
         pairs = zip(ours, theirs, strict=True)
         return np.array([mine == other != INVALID for mine, other in pairs], dtype=bool)
+
+    # ---- packages
+    def program(self, settings: Mapping[str, Any]) -> Program:
+        """Return the program that comes with a packaged model: how a row is read, and what is said of it.
+
+        By default the outputs are, as they are, and so are inputs that are no pictures.
+
+        Args:
+            settings: what the data set says of its inputs (`pipeline.datasets.api.Dataset.write_inputs`).
+        """
+        return picture_program(settings, OUTPUTS) if self.reads_pictures else array_program(OUTPUTS)
 
     # ---- people
     def show(self, instance: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,10 @@ import numpy as np
 from pipeline.core.json_text import parse_json
 from pipeline.datasets.api import Answers, DataError, Split
 from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.reader import Arrays
 from pipeline.datasets.readers.settings import Text
-from pipeline.datasets.readers.tokenizers import as_arrays, input_names, open_tokenizer
-from pipeline.datasets.splits import Arrays, SplitDataset
+from pipeline.datasets.readers.tokenizers import as_arrays, input_names, open_tokenizer, write_tokenizer
+from pipeline.datasets.splits import SplitDataset
 
 _CHUNK = 500
 
@@ -69,7 +70,9 @@ class WindowReader:
     windows: Mapping[str, np.ndarray]
     """Arrays of `windowed`."""
     names: tuple[str, ...]
-    answer_tokens: int
+    text: Text
+    tokenizer: Path
+    """Its folder."""
 
     @property
     def unanswerable(self) -> bool:
@@ -86,6 +89,22 @@ class WindowReader:
         """As `Reader.show`."""
         one = self.questions[self.windows["question"][row]]
         return {"question": one.question, "context": one.context, "answers": list(one.answers)}
+
+    def write_settings(self, folder: Path) -> dict[str, Any]:
+        """As `RowReader.write_settings`."""
+        longest = self.text.longest
+        tokens = write_tokenizer(self.tokenizer, folder, longest=longest, length=longest, stride=self.text.stride)
+        return {
+            "fields": list(self.write_row(0, folder)),
+            **tokens,
+            "answer_tokens": self.text.answer_tokens,
+            "unanswerable": self.unanswerable,
+        }
+
+    def write_row(self, row: int, folder: Path) -> dict[str, str]:
+        """As `RowReader.write_row`."""
+        one = self.questions[self.windows["question"][row]]
+        return {"question": one.question, "context": one.context}
 
 
 def windowed(
@@ -205,7 +224,7 @@ class QuestionSet(SplitDataset):
         if len(starts) != len(rows):
             raise DataError(f"{len(starts)} rows of outputs for {len(rows)} windows of the evaluation split")
         spans = self._windows.windows["spans"][rows]
-        scores, first, last = best_spans(starts, ends, spans[:, :, 0] >= 0, self._windows.answer_tokens)
+        scores, first, last = best_spans(starts, ends, spans[:, :, 0] >= 0, self._windows.text.answer_tokens)
         numbers = self._windows.windows["question"][rows]
         order = np.lexsort((-scores, numbers))  # windows of each question in order of merit
         best = order[np.unique(numbers[order], return_index=True)[1]]

@@ -18,10 +18,11 @@ from pipeline.core.errors import reason
 from pipeline.core.json_text import parse_json
 from pipeline.datasets.api import Answers, DataError, Decoding
 from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.reader import Arrays
 from pipeline.datasets.readers.extractive_qa import Question
 from pipeline.datasets.readers.settings import Text
-from pipeline.datasets.readers.tokenizers import as_arrays, open_tokenizer
-from pipeline.datasets.splits import Arrays, SplitDataset
+from pipeline.datasets.readers.tokenizers import as_arrays, open_tokenizer, write_tokenizer
+from pipeline.datasets.splits import SplitDataset
 
 _CHUNK = 1000
 _IGNORED = -100
@@ -42,6 +43,7 @@ class WrittenReader:
     """Arrays of `encoded_questions`."""
     evaluated: np.ndarray
     """bool (N,): questions of the evaluation split, whose answers a model must not see."""
+    text: Text
     tokenizer: Path
 
     def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
@@ -58,6 +60,17 @@ class WrittenReader:
         """As `Reader.show`."""
         one = self.questions[row]
         return {"question": one.question, "context": one.context, "answers": list(one.answers)}
+
+    def write_settings(self, folder: Path) -> dict[str, Any]:
+        """As `RowReader.write_settings`."""
+        longest, special = self.text.longest, self.tokens["special"].tolist()
+        tokens = write_tokenizer(self.tokenizer, folder, longest=longest, length=longest)
+        fields = list(self.write_row(0, folder))
+        return {"fields": fields, **tokens, "answer_tokens": self.text.answer_tokens, "special": special}
+
+    def write_row(self, row: int, folder: Path) -> dict[str, str]:
+        """As `RowReader.write_row`."""
+        return {"question": self.questions[row].question, "context": self.questions[row].context}
 
     @property
     def decoding(self) -> Decoding:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, FiniteFloat
 
 from pipeline.datasets.api import DataError
-from pipeline.datasets.splits import Arrays
+from pipeline.datasets.reader import Arrays
 
 Statistic = FiniteFloat | list[FiniteFloat]
 """One number for all channels, or one for each."""
@@ -53,10 +54,22 @@ class Form:
 
     def normalise(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 (N, 1 or channels, size, size) -> float32 (N, channels, size, size)."""
+        scale, shift = self._line()
+        values: np.ndarray = pictures * scale - shift
+        return values
+
+    def _line(self) -> tuple[np.ndarray, np.ndarray]:
+        """What levels are multiplied by, and what is taken off then: float32 (channels, 1, 1) each."""
         mean = np.asarray(self.mean, np.float32)[:, None, None]
         std = np.asarray(self.std, np.float32)[:, None, None]
-        values: np.ndarray = pictures * (1 / (self.peak * std)) - mean / std
-        return values
+        return 1 / (self.peak * std), mean / std
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-ready, for programs that read pictures as this does."""
+        scale, shift = self._line()
+        sides = {"fields": ["image"], "size": self.size, "peak": self.peak}
+        levels = {"mean": list(self.mean), "std": list(self.std)}
+        return {**sides, **levels, "scale": scale.tolist(), "shift": shift.tolist()}
 
 
 def _per_channel(name: str, value: Statistic, channels: int) -> tuple[float, ...]:
@@ -91,6 +104,29 @@ class ArrayReader:
     def show(self, row: int) -> Mapping[str, Any]:
         """As `Reader.show`: the picture as it was given."""
         return {"image": png(self.pictures[row], peak=self.form.peak)}
+
+    def write_settings(self, folder: Path) -> dict[str, Any]:
+        """As `RowReader.write_settings`."""
+        _, channels, height, width = self.pictures.shape
+        return self.form.settings() | {
+            "channels": channels,
+            "fit": "none",
+            "rounding": "torchvision",
+            "interpolation": "nearest",
+            "channel_order": "rgb",
+            "resize": self.form.size,
+            "enlarge": self.repeat,
+            "shape": [width, height],
+            "background": "white",
+            "bits": None,
+            "deep": False,
+        }
+
+    def write_row(self, row: int, folder: Path) -> dict[str, str]:
+        """As `RowReader.write_row`."""
+        file = folder / f"{row}.png"
+        file.write_bytes(png(self.pictures[row], peak=self.form.peak))
+        return {"image": str(file)}
 
 
 def enlarged(pictures: np.ndarray, factor: int) -> np.ndarray:

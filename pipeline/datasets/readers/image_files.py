@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ import numpy as np
 
 from pipeline.datasets.api import DataError
 from pipeline.datasets.paths import readable
+from pipeline.datasets.reader import Arrays
 from pipeline.datasets.readers.decoding import MAX_PIXELS, Decoder, is_deep, open_picture, orientation_of
 from pipeline.datasets.readers.geometry import Geometry
 from pipeline.datasets.readers.image_arrays import Form
-from pipeline.datasets.splits import Arrays
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,6 +65,37 @@ class PictureReader:
             picture.save(file, "PNG")
             return {"image": file.getvalue()}
 
+    def write_settings(self, folder: Path) -> dict[str, Any]:
+        """As `RowReader.write_settings`."""
+        geometry = asdict(self.geometry)
+        traits = [self._traits(row) for row in self._spread(np.arange(len(self.sources)))]
+        return (
+            self.form.settings()
+            | geometry
+            | {
+                "channels": self.form.channels,
+                "enlarge": 1,
+                "shape": None,
+                "background": self.decoder.background,
+                "bits": self.decoder.bits,
+                "deep": any(_DEEP in one or _FLOAT in one for one in traits),
+            }
+        )
+
+    def write_row(self, row: int, folder: Path) -> dict[str, str]:
+        """As `RowReader.write_row`."""
+        source, _ = self._source(row)
+        if isinstance(source, Path):
+            return {"image": str(source.resolve())}
+        file = folder / str(row)
+        file.write_bytes(source)
+        return {"image": str(file)}
+
+    def _spread(self, rows: np.ndarray) -> np.ndarray:
+        """Return some of the rows, from all over."""
+        spread: np.ndarray = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).astype(int))]
+        return spread
+
     def notes(self, rows: np.ndarray) -> tuple[str, ...]:
         """Say how the pictures of some rows are read where other programs may read them in another way.
 
@@ -73,7 +104,7 @@ class PictureReader:
         Raises:
             DataError: for a picture that cannot be opened.
         """
-        spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).astype(int))]
+        spread = self._spread(rows)
         with ThreadPoolExecutor(_THREADS) as pool:
             traits = list(pool.map(self._traits, spread))
         counts = Counter(trait for one in traits for trait in one)
@@ -92,6 +123,7 @@ class PictureReader:
                 _CLEAR: picture.has_transparency_data,
                 _MOVING: animated,
                 _DEEP: is_deep(picture) and picture.mode != "F",
+                _FLOAT: picture.mode == "F",
             }
         return {trait for trait, holds in traits.items() if holds}
 
@@ -138,7 +170,7 @@ class PictureReader:
         return self.root / source, readable(str(self.root / source))
 
 
-_TURNED, _CLEAR, _MOVING, _DEEP = "turned", "transparent", "moving", "deep"
+_TURNED, _CLEAR, _MOVING, _DEEP, _FLOAT = "turned", "transparent", "moving", "deep", "float"
 _TRAITS = (
     (
         _TURNED,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.reader import Arrays
 from pipeline.datasets.readers.settings import Text
-from pipeline.datasets.readers.tokenizers import as_arrays, input_names, open_tokenizer
-from pipeline.datasets.splits import Arrays
+from pipeline.datasets.readers.tokenizers import as_arrays, input_names, open_tokenizer, write_tokenizer
 
 _CHUNK = 1000
 
@@ -26,6 +26,9 @@ class TextReader:
     tokens: Mapping[str, np.ndarray]
     """Input name -> int32 (N, length)."""
     labels: np.ndarray
+    text: Text
+    tokenizer: Path
+    """Its folder."""
 
     def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
         """As `Reader.read`; text is not augmented."""
@@ -34,6 +37,19 @@ class TextReader:
 
     def show(self, row: int) -> Mapping[str, Any]:
         """As `Reader.show`."""
+        return self._row(row)
+
+    def write_settings(self, folder: Path) -> dict[str, Any]:
+        """As `RowReader.write_settings`."""
+        length = self.tokens["input_ids"].shape[1]
+        tokens = write_tokenizer(self.tokenizer, folder, longest=self.text.longest, length=length)
+        return {"fields": list(self._row(0)), **tokens}
+
+    def write_row(self, row: int, folder: Path) -> dict[str, str]:
+        """As `RowReader.write_row`."""
+        return self._row(row)
+
+    def _row(self, row: int) -> dict[str, str]:
         return dict(zip(("text", "text_pair"), self.texts[row], strict=False))
 
 

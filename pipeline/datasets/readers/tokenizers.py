@@ -75,6 +75,36 @@ def open_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
+def write_tokenizer(
+    tokenizer: Path, folder: Path, *, longest: int, length: int, stride: int | None = None
+) -> dict[str, Any]:
+    """Write a tokenizer's files, and return how `tokenizers` alone cuts off and pads texts as is done here.
+
+    Args:
+        tokenizer: its folder.
+        folder: receives the files.
+        longest: the most tokens of a text or window.
+        length: to which texts are padded.
+        stride: tokens that neighbouring windows over the second text share; None: there is one window.
+
+    Raises:
+        DataError: as `open_tokenizer`.
+    """
+    encoder = open_tokenizer(tokenizer)
+    encoder.save_pretrained(folder)
+    windows = {"strategy": "longest_first"} if stride is None else {"strategy": "only_second", "stride": stride}
+    return {
+        "truncation": {"max_length": longest, "direction": encoder.truncation_side, **windows},
+        "padding": {
+            "direction": encoder.padding_side,
+            "pad_id": encoder.pad_token_id,
+            "pad_type_id": encoder.pad_token_type_id,
+            "pad_token": encoder.pad_token,
+            "length": length,
+        },
+    }
+
+
 def input_names(tokenizer: Any, text: Text) -> tuple[str, ...]:
     """Names of the model's inputs, in the order in which models take them."""
     names = ["input_ids", "attention_mask"]

@@ -228,7 +228,7 @@ def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Pa
         splits=limited(splits, labels, rules.limits),
         classes=order.classes,
         inputs=inputs_of(tokens),
-        reader=TextReader(texts, tokens, labels),
+        reader=TextReader(texts, tokens, labels, rules.text, tokenizer),
         lengths=lengths_of(tokens),
         attributes=attributes_of(records, rules.columns),
         order=order,
@@ -283,7 +283,7 @@ def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder
         },
         classes=(),
         inputs=inputs_of({name: windows[name] for name in names}),
-        reader=WindowReader(questions, windows, names, rules.text.answer_tokens),
+        reader=WindowReader(questions, windows, names, rules.text, tokenizer),
         lengths=lengths_of(windows),
         attributes={
             name: [values[question] for question in of_window]
@@ -305,7 +305,7 @@ def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: 
         splits=splits,
         classes=(),
         inputs=inputs_of({name: tokens[of] for name, of in shapes}),
-        reader=WrittenReader(questions, tokens, evaluated, tokenizer),
+        reader=WrittenReader(questions, tokens, evaluated, rules.text, tokenizer),
         lengths=lengths_of(tokens),
         attributes=attributes_of(records, rules.columns),
     )
