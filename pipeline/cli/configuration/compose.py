@@ -24,6 +24,7 @@ from pipeline.cli.configuration.overrides import (
     read_override,
     shortened,
 )
+from pipeline.cli.configuration.written_entries import WRITTEN_OUT, with_entries
 from pipeline.cli.configuration.yaml_errors import explain_yaml
 from pipeline.cli.configuration.yaml_reader import YamlFileError, read_yaml, strings
 from pipeline.core import secret_values
@@ -112,7 +113,7 @@ def _with_recipe(
     recipe = apply_overrides(data, own)
     others = [word for word in words if word not in own and word.key != "recipe"]
     rest = _composed(["~recipe", *_entry_words(recipe, words, folders), *map(_addable, others)], folders)
-    return _resolved({**rest, "recipe": recipe}), _entries(folders)
+    return _resolved(with_entries(rest, recipe, words)), _entries(folders)
 
 
 def recipe_names(folders: Iterable[Path] = (CONF,)) -> list[str]:
@@ -216,8 +217,8 @@ def _entry_words(recipe: Mapping[str, Any], words: Sequence[Override], folders: 
                 )
             if word.value not in present:
                 raise _unknown(group, word.word.partition("=")[2], present)
-        own = recipe.get(group) if group in ("model", "dataset") else None
-        if values or own is None or own == "" or (isinstance(own, str) and "${" in own):
+        own = recipe.get(group) if group in WRITTEN_OUT else None
+        if values or own is None or own == "" or isinstance(own, Mapping) or (isinstance(own, str) and "${" in own):
             continue
         if not isinstance(own, str) or own not in present:
             listing = repr(own)
