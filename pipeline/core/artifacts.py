@@ -14,13 +14,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.json_text import parse_json
 from pipeline.core.keys import Key
 from pipeline.core.machine.exchange import exchange
+from pipeline.core.machine.use_lock import in_use
 from pipeline.core.secret_values import hidden
 
 MANIFEST = "manifest.json"
@@ -104,6 +105,10 @@ class ArtifactStore:
                 return f"{name} cannot be read: {error.strerror}"
         return None
 
+    def digests(self, key: Key) -> dict[str, str]:
+        """Return the sha256 of every file of an artifact, as they were written; none of an older version's."""
+        return {name: str(file["sha256"]) for name, file in self._read(key).get(_FILES, {}).items()}
+
     def has_digests(self, key: Key) -> bool:
         """Whether the manifest lists digests: older versions wrote none."""
         return _FILES in self._read(key)
@@ -124,6 +129,10 @@ class ArtifactStore:
         aside.parent.mkdir(parents=True, exist_ok=True)
         self.path(key).rename(aside)
         return aside
+
+    def set_aside_folders(self) -> Iterator[Path]:
+        """Yield the folders of artifacts that were set aside, in order."""
+        yield from sorted((self.root / _ASIDE).glob("*"))
 
     def _read(self, key: Key) -> dict[str, Any]:
         """Read a manifest with what the store has added."""
@@ -195,6 +204,10 @@ class ArtifactStore:
         folder = self.path(key)
         (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Hold while artifacts are made or read: nothing is cleared away meanwhile (`pipeline.core.machine.use_lock`)."""
+        return in_use(self.root.parent)
 
     def sweep(self) -> None:
         """Remove what killed processes left half written. What a living process writes stays, in whatever container it is."""

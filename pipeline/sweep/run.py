@@ -53,7 +53,8 @@ def run(prepared: Prepared, reporter: Reporter | None = None) -> Result:
         ConfigError: if this machine can run none of the targets that are needed.
         StoreError: if the results cannot be written.
     """
-    return _Run(prepared, reporter or SilentReporter()).run()
+    with prepared.artifacts.in_use():
+        return _Run(prepared, reporter or SilentReporter()).run()
 
 
 class _Run:
