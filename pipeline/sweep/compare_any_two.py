@@ -30,7 +30,7 @@ from pipeline.store.reader import Connection, open_results
 from pipeline.store.records.run_records import Change, Model, Record
 from pipeline.store.writer import Store
 
-__all__ = ["compare_models", "side_store"]
+__all__ = ["compare_models", "evidence_in", "side_store", "workspace_of"]
 
 
 def side_store(results: Path) -> Path:
@@ -56,8 +56,8 @@ def compare_models(
     with open_results(results) as db:
         models = _Models(db)
         first, second = (Key(find_model(db, text).key) for text in (model, reference))
-        artifacts = ArtifactStore(_workspace(db, results, workspace) / "artifacts")
-        evidence = _evidence_in(artifacts)
+        artifacts = ArtifactStore(workspace_of(db, results, workspace) / "artifacts")
+        evidence = evidence_in(artifacts)
         try:
             sides = [open_side(artifacts, models.sources(key, evidence)) for key in (first, second)]
         except DamagedArtifactError as error:
@@ -122,8 +122,8 @@ class _Models:
         return ancestors
 
 
-def _evidence_in(artifacts: ArtifactStore) -> dict[tuple[str, str], Key]:
-    """(kind, model) -> key of the newest artifact: keys hold versions of libraries, which may not be those of today."""
+def evidence_in(artifacts: ArtifactStore) -> dict[tuple[str, str], Key]:
+    """Return (kind, model) -> key of the newest artifact: keys hold versions of libraries, which may not be those of today."""
     newest: dict[tuple[str, str], tuple[float, Key]] = {}
     for key in artifacts.keys():  # noqa: SIM118 - a store is no mapping
         with contextlib.suppress(OSError, ValueError):
@@ -152,8 +152,17 @@ def _row(row: tuple[Any, ...]) -> _Row:
     return _Row(Key(key), Key(parent) if parent else None, Key(root), form, record)
 
 
-def _workspace(db: Connection, results: Path, own: Path | None) -> Path:
-    """The folder of the newest run; a relative one is looked for beside the results, then from here."""
+def workspace_of(db: Connection, results: Path, own: Path | None) -> Path:
+    """Return the folder of the newest run; a relative one is looked for beside the results, then from here.
+
+    Args:
+        db: the open results.
+        results: their file.
+        own: a folder that the person names.
+
+    Raises:
+        StoreError: if it is gone.
+    """
     if own is not None:
         return own
     rows = db.execute(

@@ -1,0 +1,75 @@
+"""The best models within a budget, as the pages rank them, for other programs: one JSON object on standard output.
+
+python -m viewer.best RESULTS COUNT [BUDGET]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import BouillonError
+from viewer.overview.budget_text import parse_budgets
+from viewer.results.budget import Range
+from viewer.results.results import Results, load_results
+from viewer.session.choices import choices
+from viewer.session.state import ViewState
+
+__all__ = ["named_best"]
+
+
+def named_best(results: Results, count: int, budget: str = "") -> dict[str, Any]:
+    """Return the best models by the metric that a visitor sees first, JSON-ready.
+
+    Args:
+        results: those to choose from.
+        count: how many at most.
+        budget: as it is typed on the page of budgets; empty: none.
+
+    Returns:
+        `goal`, the metric, and `models`: for each its `key`, its `name` and how many others, `alike`, cannot be told apart
+        from it; or `problem`, a sentence, where no model is within the budget.
+
+    Raises:
+        BudgetError: if the budget cannot be read.
+    """
+    filters = [
+        (each.metric, each.low, each.high) for each in parse_budgets(budget, results.metrics, results.columns_by_name)
+    ]
+    goal = choices(results).metric("goal", ViewState())
+    among = results.ranking.passing(filters)
+    models: list[dict[str, Any]] = []
+    while len(models) < count and (best := results.ranking.best(goal, among)) is not None:
+        key = results.keys[best.row]
+        models.append({"key": key, "name": results.forest[key].name, "alike": len(best.alike)})
+        among[best.row] = False
+    return {"goal": goal, "models": models} if models else {"problem": _nothing(results, filters, goal)}
+
+
+def _nothing(results: Results, filters: list[Range], goal: str) -> str:
+    if not filters:
+        return "No model of these results can be called the best: none has a figure that says how good it is"
+    texts = " and ".join(results.ranking.filter_texts(filters))
+    miss = results.ranking.near_miss(filters)
+    if miss is None:
+        return f"No sound model with a known {results.label(goal)} has {texts}"
+    name = results.forest[results.keys[miss.row]].name
+    value = results.show(miss.budget.metric, miss.row)
+    return f"No sound model has {texts}. Nearest: '{name}', with {results.label(miss.budget.metric)} {value}"
+
+
+def print_best(arguments: list[str]) -> int:
+    """Answer; exit status 2 where there is a problem."""
+    path, count, *budget = arguments
+    try:
+        answer = named_best(load_results(Path(path)), int(count), " ".join(budget))
+    except BouillonError as error:
+        answer = {"problem": str(error)}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 2 if "problem" in answer else 0
+
+
+if __name__ == "__main__":
+    sys.exit(print_best(sys.argv[1:]))
