@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from ops.core.text import cut
 from pipeline.cli.configuration.compose import UsageError
+from pipeline.cli.delivery_commands import DELIVERY_COMMANDS, add_json, printed
 
 _LONGEST = 300
 _LEAST_CONFIDENCE = 0.5
@@ -39,7 +40,7 @@ class _Command(NamedTuple):
 def run_command(arguments: list[str]) -> int:
     """Run one of `COMMANDS`.
 
-    Returns the exit code: 1 if `verify` finds damage, that of the verdict of `gate`, else 0.
+    Returns the exit code: 1 if `verify` finds damage, that of the verdict of `gate` or `reproduce`, else 0.
 
     Raises:
         StoreError: naming the file, the problem and what to do.
@@ -134,8 +135,9 @@ def _add_gate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--confidence", type=_confidence, default=0.95, help="of the intervals; default: 0.95")
     for name, text in (("target", "the runtime"), ("device", "id of the machine"), ("dataset", "name or key")):
         command.add_argument(f"--{name}", help=f"{text}, where the models were measured on several")
-    for name in ("json", "junit", "markdown"):
+    for name in ("junit", "markdown"):
         command.add_argument(f"--{name}", type=Path, metavar="FILE", help="write the verdict there too")
+    add_json(command)
 
 
 def _confidence(text: str) -> float:
@@ -245,10 +247,10 @@ def _gate(options: argparse.Namespace) -> tuple[str, int]:
         dataset=options.dataset,
     ) as pair:
         verdict = judge_pair(pair, rules, confidence=options.confidence)
-        for path, write in ((options.json, as_json), (options.junit, as_junit), (options.markdown, as_markdown)):
+        for path, write in ((options.junit, as_junit), (options.markdown, as_markdown)):
             if path is not None:
                 path.write_text(write(verdict, pair), encoding="utf-8")
-        return as_text(verdict, pair), int(verdict.outcome)
+        return printed(options, as_text(verdict, pair), as_json(verdict, pair)), int(verdict.outcome)
 
 
 def _schema(options: argparse.Namespace) -> str:
@@ -299,7 +301,8 @@ def _view(options: argparse.Namespace) -> tuple[str, int]:
 
 
 def _show(options: argparse.Namespace) -> str:
-    from pipeline.cli.show_instances import allow_known, answer, open_known
+    from pipeline.cli.show_instances import answer
+    from pipeline.sweep.open_known import allow_known, open_known
 
     if options.allow:
         return allow_known(options.results, options.dataset)
@@ -335,6 +338,7 @@ COMMANDS = (
         _add_gate,
     ),
     _Command("view", "serve the page of the results: scatterplot, model map, comparisons", _view, _add_page),
+    *(_Command(*command) for command in DELIVERY_COMMANDS),
     _Command("schema", "print the JSON schema of recipes, for editors and other programs", _schema, _add_part),
     _Command("completion", "print a script by which a shell completes the command `bouillon`", _completion, _add_shell),
     _Command("mcp", "serve an assistant over standard input and output (Model Context Protocol)", _mcp, _add_limits),

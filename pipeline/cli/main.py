@@ -6,6 +6,9 @@ python -m pipeline export compress-and-compare FILE
 python -m pipeline migrate
 python -m pipeline verify
 python -m pipeline gate CANDIDATE REFERENCE --fail-if RULE
+python -m pipeline package MODEL DIR
+python -m pipeline reproduce DIR
+python -m pipeline clean
 python -m pipeline compare MODEL REFERENCE
 python -m pipeline show DATASET
 """
@@ -48,6 +51,9 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline verify                                look for damaged files in the workspace
   python -m pipeline gate CANDIDATE REFERENCE --fail-if "accuracy drop > 0.5pt"
                                                            may a model take the place of another?
+  python -m pipeline package MODEL DIR                     a folder to deploy: the model with all that it takes
+  python -m pipeline reproduce DIR                         make a package's or a store's model anew, and compare
+  python -m pipeline clean                                 what the workspace holds, and what may go
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
   python -m pipeline view                                  serve the page of the results
   python -m pipeline schema                                print the JSON schema of recipes, for editors
