@@ -107,6 +107,11 @@ def _reproduce(options: argparse.Namespace) -> Answer:
             "workspace": folder / ".bouillon",
             "bench": None,
             "plugins": origin.provenance["run"]["plugins"],
+            # training gives other bits with another number of threads
+            "executor": {
+                **raw["executor"],
+                **{name: n for name, n in origin.provenance["run"]["executor"].items() if n},
+            },
         }
         data_folder = options.data_folder or origin.data_folder
         settings |= {"data_folder": data_folder} if data_folder else {}

@@ -11,8 +11,10 @@ from ops.core.operation import Format
 from pipeline.core.artifacts import ArtifactStore, DamagedArtifactError
 from pipeline.core.keys import Key
 from pipeline.delivery.packaging.package_error import PackageError
+from pipeline.measure.predictions import load_predictions
 from pipeline.models.storage import load_architecture
 from pipeline.stages.export import EXPORT
+from pipeline.stages.predict import PREDICT
 from pipeline.store.queries.model_facts import Answer, ModelFacts, answers_of, model_facts
 from pipeline.store.reader import open_results
 from pipeline.sweep.compare_any_two import evidence_in, workspace_of
@@ -20,6 +22,8 @@ from pipeline.sweep.open_known import open_known
 from pipeline.targets.api import TARGETS
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pipeline.datasets.api import Dataset
 
 __all__ = ["COMPARED", "DeployedModel", "deployed_folder", "deployed_model"]
@@ -41,6 +45,8 @@ class DeployedModel:
     data: Dataset
     answers: list[Answer]
     """To some instances, as the results hold them."""
+    outputs: dict[str, dict[str, np.ndarray]]
+    """Instance -> what the network gave for it, by name; none where the observations were removed."""
     weights: dict[Key, dict[str, str]]
     """Model of the lineage -> file -> sha256, as far as their artifacts are there."""
 
@@ -69,7 +75,8 @@ def deployed_model(
     architecture = load_architecture(folder)
     data = open_known(results, facts.dataset.key)
     weights = {Key(each.key): digests for each in facts.lineage if (digests := _digests(artifacts, Key(each.key)))}
-    return DeployedModel(facts, folder, form_of(facts), artifacts, architecture, data, answers, weights)
+    outputs = _outputs(artifacts, facts)
+    return DeployedModel(facts, folder, form_of(facts), artifacts, architecture, data, answers, outputs, weights)
 
 
 def deployed_folder(artifacts: ArtifactStore, facts: ModelFacts) -> Path:
@@ -103,6 +110,14 @@ def form_of(facts: ModelFacts) -> Format:
     """Return the form in which a model was measured: what its runtime takes."""
     accepts: Format = TARGETS[facts.target].accepts if facts.target in TARGETS else Format.ONNX  # type: ignore[attr-defined]
     return accepts
+
+
+def _outputs(artifacts: ArtifactStore, facts: ModelFacts) -> dict[str, dict[str, np.ndarray]]:
+    key = evidence_in(artifacts).get((PREDICT.name, Key(facts.key)))
+    if key is None or key not in artifacts:
+        return {}
+    observed = load_predictions(artifacts.folder(key))
+    return {name: {out: rows[at] for out, rows in observed.outputs.items()} for at, name in enumerate(observed.ids)}
 
 
 def _digests(artifacts: ArtifactStore, key: Key) -> dict[str, str]:

@@ -64,6 +64,7 @@ def provenance_of(facts: ModelFacts, weights: Mapping[Key, Mapping[str, str]]) -
             "versions": dict(facts.run.versions),
             "host": dict(facts.run.host),
             "plugins": plugins,
+            "executor": {name: (facts.run.config.get("executor") or {}).get(name) for name in ("workers", "threads")},
         },
         "code": {name: code_of(name) for name in plugins},
     }
@@ -137,6 +138,7 @@ class _Run(_Part):
     git_commit: str | None
     versions: dict[str, str]
     plugins: list[str]
+    executor: dict[Literal["workers", "threads"], int | None]
 
 
 class _Provenance(_Part):

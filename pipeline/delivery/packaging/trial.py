@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.delivery.packaging.deployed import DeployedModel
 from pipeline.delivery.packaging.package_error import PackageError
 from pipeline.store.queries.model_facts import Answer
@@ -40,7 +42,7 @@ def try_package(model: DeployedModel, folder: Path) -> int:
     differing = [
         (expected, line)
         for expected, line in zip(model.answers, lines, strict=True)
-        if not _agrees(expected, line, model.facts.dataset.classes)
+        if not _agrees(expected, line, model)
     ]
     if differing:
         expected, line = differing[0]
@@ -74,17 +76,31 @@ def _run(folder: Path, rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def _agrees(expected: Answer, line: Mapping[str, Any], classes: Sequence[str]) -> bool:
+def _agrees(expected: Answer, line: Mapping[str, Any], model: DeployedModel) -> bool:
     """Whether a program gives the stored answer; of two classes that are as likely, either."""
     if "outputs" in line:
-        return True  # nothing is said of them that could be compared
-    answer, shares = line["answer"], expected.probabilities
+        return _are_close(line["outputs"], model.outputs.get(expected.instance))
+    answer, shares, classes = line["answer"], expected.probabilities, model.facts.dataset.classes
     if answer is None or expected.confidence is None or shares is None:
         return (answer is None) == (shares is None and bool(classes)) and (
             answer is None or answer == expected.predicted
         )
     close = abs(float(line["probability"]) - expected.confidence) <= _TOLERANCE
     return close and shares[classes.index(answer)] >= expected.confidence - _TOLERANCE
+
+
+def _are_close(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray] | None) -> bool:
+    """Whether outputs are those that were observed, to a thousandth of their largest."""
+    if expected is None:
+        raise PackageError(
+            "what the model gave was removed from the workspace, so that nothing can be compared; run again"
+        )
+    for name, values in expected.items():
+        largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+        given = np.asarray(outputs.get(name, np.nan), np.float64)
+        if not np.allclose(given, values, rtol=0, atol=_TOLERANCE * max(largest, 1e-6), equal_nan=True):
+            return False
+    return True
 
 
 def _percent(value: object) -> str:

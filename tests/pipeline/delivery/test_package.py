@@ -5,11 +5,21 @@ import re
 import shutil
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
+from pipeline.delivery.packaging import trial
+from pipeline.delivery.packaging.package_error import PackageError
+from pipeline.store.errors import StoreError
+from pipeline.store.queries.model_facts import Answer, model_facts
+from pipeline.store.reader import open_results
+from pipeline.store.records import run_records as records
+from pipeline.store.writer import Store
+from tests.pipeline.answer_stores import START
 
 FILES = {
     "MODEL_CARD.md", "README.md", "config.json", "labels.json", "model.onnx", "predict.py", "provenance.json",
@@ -215,20 +225,69 @@ def test_files_that_are_gone_are_asked_for(swept, tmp_path, call):
     assert said.count("\n") == 1
 
 
-def test_a_model_that_answers_otherwise_is_not_packaged(swept, tmp_path):
-    """The program is tried before a package is put in place."""
-    from pipeline.delivery.packaging import trial
-    from pipeline.store.queries.model_facts import Answer
+def model(classes="", **outputs):
+    """What is asked of a model when answers are compared."""
+    return SimpleNamespace(facts=SimpleNamespace(dataset=SimpleNamespace(classes=classes)), outputs=outputs)
 
-    shares = (0.1, 0.6, 0.3)
-    expected = Answer("i", "b", 0.6, shares)
-    agrees = lambda answer, share: trial._agrees(expected, {"answer": answer, "probability": share}, "abc")  # noqa: E731
+
+def test_answers_are_compared_before_a_package_is_put_in_place():
+    expected = Answer("i", "b", 0.6, (0.1, 0.6, 0.3))
+
+    def agrees(answer, share, expected=expected):
+        return trial._agrees(expected, {"answer": answer, "probability": share}, model("abc"))
+
     assert agrees("b", 0.6005)
     assert not agrees("b", 0.61)
     assert not agrees("c", 0.6)
     assert not agrees(None, None)
-    tie = Answer("i", "b", 0.5, (0.0, 0.5, 0.4995))
-    assert trial._agrees(tie, {"answer": "c", "probability": 0.5}, "abc")
+    assert agrees("c", 0.5, Answer("i", "b", 0.5, (0.0, 0.5, 0.4995)))  # as likely
     broken = Answer("i", "(not a number)", None, None)
-    assert trial._agrees(broken, {"answer": None}, "abc")
-    assert not trial._agrees(broken, {"answer": "a", "probability": 0.9}, "abc")
+    assert agrees(None, None, broken)
+    assert not agrees("a", 0.9, broken)
+    written = Answer("i", "fun", None, None)
+    assert trial._agrees(written, {"answer": "fun"}, model())
+    assert not trial._agrees(written, {"answer": "the fun"}, model())
+
+
+def test_outputs_are_compared_where_a_task_says_nothing():
+    expected, observed = Answer("i", "", None, None), {"tags": np.array([3.0, -1.0], np.float32)}
+    assert trial._agrees(expected, {"outputs": {"tags": [3.001, -1.0]}}, model(i=observed))
+    assert not trial._agrees(expected, {"outputs": {"tags": [3.1, -1.0]}}, model(i=observed))
+    assert not trial._agrees(expected, {"outputs": {"logits": [3.0, -1.0]}}, model(i=observed))
+    with pytest.raises(PackageError, match="what the model gave was removed from the workspace"):
+        trial._agrees(expected, {"outputs": {"tags": [3.0, -1.0]}}, model())
+
+
+def test_a_run_that_has_not_ended_is_not_packaged(tmp_path):
+    """And neither is a model that failed, or that came from elsewhere."""
+    store = Store(tmp_path / "results.duckdb")
+    common = {"parent_key": None, "op": "train", "kind": "base", "params": {}}
+    store.write([
+        records.Run("run", "mine", {"dataset_key": "d"}, {}, {}, None, START),
+        records.Model("k" * 64, None, "base", "", "mine", "train", 1, "base", "torch", {}),
+        records.Step("run", "base", "operation", "k" * 64, outcome="done", **common),
+        records.Model("e" * 64, None, "elsewhere", "", "mine", "train", 1, "base", "torch", {}),
+        records.Step("run", "broken", "operation", "b" * 64, outcome="failed", error="told to fail", **common),
+    ])  # fmt: skip
+    store.publish()
+    with open_results(tmp_path / "results.duckdb") as db:
+        with pytest.raises(
+            StoreError, match="The results of 'base' are not finished: run 'mine' is going on, or was stopped"
+        ):
+            model_facts(db, "base")
+        with pytest.raises(StoreError, match="'elsewhere' was made by no run of this program"):
+            model_facts(db, "elsewhere")
+        with pytest.raises(StoreError, match=r"There is no model 'broken': its step failed \(told to fail\)"):
+            model_facts(db, "broken")
+    store.write([records.RunEnd("run", START, 0)])
+    store.publish()
+    store.close()
+    with open_results(tmp_path / "results.duckdb") as db, pytest.raises(StoreError, match="'base' was not evaluated"):
+        model_facts(db, "base")
+
+
+def test_a_runtime_that_did_not_run_the_model_is_refused(call, tmp_path):
+    code, _, said = call("package", "base", str(tmp_path / "none"), "--target", "openvino")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "'base' was not evaluated on 'openvino'" in said
+    assert "It was evaluated on onnxruntime" in said
