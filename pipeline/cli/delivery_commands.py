@@ -63,14 +63,14 @@ def _package(options: argparse.Namespace) -> Answer:
 
     budget = budget_of(options.model)
     best = None if budget is None else best_models(options.results, 1, budget)[0]
-    made = package(
+    result = package(
         options.results,
         options.model if best is None else best.key,
         options.folder,
         workspace=options.workspace,
         target=options.target,
     )
-    return printed(options, package_text(made, best), package_json(made, best)), 0
+    return printed(options, package_text(result, best), package_json(result, best)), 0
 
 
 # ---- reproduce

@@ -100,9 +100,9 @@ def clean(
     holdings = tuple(_holdings(store))
     at_least = _seconds(older) if older is not None else 0.0
     if models or keep or older is not None:
-        chosen = {_found(holdings, text) for text in models} | _ranked(results, keep)
-        chosen |= {each.model for each in holdings if older is not None and each.age < at_least}
-        needed = _needed(holdings, chosen)
+        selection = {_find_model(holdings, text) for text in models} | _ranked(results, keep)
+        selection |= {each.model for each in holdings if older is not None and each.age < at_least}
+        needed = _needed(holdings, selection)
     else:
         needed = {each.folder for each in holdings}
     removable = frozenset(
@@ -134,16 +134,16 @@ def _seconds(text: str) -> float:
 
 
 def _ranked(results: Path, keep: Iterable[str]) -> set[str]:
-    chosen: set[str] = set()
+    selection: set[str] = set()
     for text in keep:
         match = _BEST.fullmatch(text)
         if match is None:
             raise CleaningError(f"--keep {text}: write best=N, such as best=3; models to keep are named without --keep")
-        chosen |= {each.key for each in best_models(results, int(match[1]))}
-    return chosen
+        selection |= {each.key for each in best_models(results, int(match[1]))}
+    return selection
 
 
-def _found(holdings: Sequence[Holding], text: str) -> str:
+def _find_model(holdings: Sequence[Holding], text: str) -> str:
     """Key of the model that is called `text`, or whose key begins so."""
     models = {each.model: each.path for each in holdings if each.kind == OPERATION.name}
     exact = [key for key, path in models.items() if text in (key, path)]
@@ -156,11 +156,11 @@ def _found(holdings: Sequence[Holding], text: str) -> str:
     raise CleaningError(f"No model of the workspace is called '{text}'.{nearest(text, models.values())}")
 
 
-def _needed(holdings: Sequence[Holding], chosen: set[str]) -> set[Path]:
+def _needed(holdings: Sequence[Holding], selection: set[str]) -> set[Path]:
     """Folders of all that some models need: what is known of them, and what they were made of."""
     by_key = {each.key: each for each in holdings if each.kind in _MAKING}
     made_of: set[Key] = set()
-    waiting = [each for each in by_key.values() if each.model in chosen]
+    waiting = [each for each in by_key.values() if each.model in selection]
     while waiting:
         each = waiting.pop()
         if each.key in made_of:
@@ -173,7 +173,7 @@ def _needed(holdings: Sequence[Holding], chosen: set[str]) -> set[Path]:
     return {
         each.folder
         for each in holdings
-        if (each.model in chosen and each.kind != DAMAGED) or (each.key in made_of and each.kind in _MAKING)
+        if (each.model in selection and each.kind != DAMAGED) or (each.key in made_of and each.kind in _MAKING)
     }
 
 

@@ -60,8 +60,8 @@ def _lines(done: WorkspaceCleaning) -> Iterator[str]:
 
 def _state(done: WorkspaceCleaning, some: Sequence[Holding]) -> str:
     word = "removed" if done.removed else "would go"
-    gone = [each for each in some if each.folder in done.removable]
-    return "kept" if not gone else word if len(gone) == len(some) else f"{_text(_size(gone))} {word}"
+    removal = [each for each in some if each.folder in done.removable]
+    return "kept" if not removal else word if len(removal) == len(some) else f"{_text(_size(removal))} {word}"
 
 
 def _kinds(some: Iterable[Holding], most: int | None = 3) -> str:

@@ -132,14 +132,14 @@ def _picture(settings: Mapping[str, Any]) -> str:
     }
     return _PICTURE.format(
         levels=(_DEEP_LEVELS if settings["deep"] else _LEVELS).format(**values),
-        place=_enlarged(settings) if settings["shape"] else _placed(values),
+        place=_enlarged(settings) if settings["shape"] else _placement(values),
         size=settings["size"],
         order="[::-1]" if settings["channel_order"] == "bgr" else "",
         scaled="" if settings["peak"] == _BYTE else _SCALED.format(**values),
     )
 
 
-def _placed(values: Mapping[str, Any]) -> str:
+def _placement(values: Mapping[str, Any]) -> str:
     fit, rounding = values["fit"], values["rounding"]
     sides = _SIDES["crop nearest" if (fit, rounding) == ("crop", "nearest") else fit].format(**values)
     return _PLACE.format(sides=sides, offset=_OFFSETS[rounding].format(**values), filter=values["filter"])
@@ -147,5 +147,5 @@ def _placed(values: Mapping[str, Any]) -> str:
 
 def _enlarged(settings: Mapping[str, Any]) -> str:
     sides = tuple(side * settings["enlarge"] for side in settings["shape"])
-    left, top = (-((settings["size"] - side) // 2) for side in sides)
-    return _ENLARGED.format(shape=tuple(settings["shape"]), sides=sides, left=left, top=top)
+    column, row = (-((settings["size"] - side) // 2) for side in sides)
+    return _ENLARGED.format(shape=tuple(settings["shape"]), sides=sides, left=column, top=row)

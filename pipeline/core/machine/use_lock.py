@@ -26,7 +26,7 @@ def in_use(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(stack.enter_context(_opened(folder)), fcntl.LOCK_SH)
+            fcntl.flock(stack.enter_context(_descriptor(folder)), fcntl.LOCK_SH)
         except OSError as error:
             if error.errno not in (*_NO_LOCKS, *_READ_ONLY):
                 raise
@@ -40,7 +40,7 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         BusyError: if somebody works with it, or the file system has no locks to tell.
     """
-    with _opened(folder) as descriptor:
+    with _descriptor(folder) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,7 +55,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int]:
+def _descriptor(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         yield descriptor

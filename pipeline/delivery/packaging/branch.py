@@ -53,9 +53,9 @@ def branch(
         while at is not None:
             needed[at] = nodes[at]
             at = nodes[at].parent
-    kept = {name: value for name, value in recipe.items() if name not in ("model", "dataset", "tree")}
+    remaining = {name: value for name, value in recipe.items() if name not in ("model", "dataset", "tree")}
     tree = _pruned(recipe["tree"], [None], list(needed.values()), params)
-    return {**kept, "dataset": dict(dataset), "tree": tree}
+    return {**remaining, "dataset": dict(dataset), "tree": tree}
 
 
 def _words(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,10 +98,10 @@ def _values(
     values: dict[str, Any] = dict(written)
     for name, value in written.items():
         if isinstance(value, Mapping) and "each" in value:
-            kept: list[Any] = []
+            remaining: list[Any] = []
             for node in nodes:
-                kept += [] if node.params[name] in kept else [node.params[name]]
-            values[name] = {"each": kept}
+                remaining += [] if node.params[name] in remaining else [node.params[name]]
+            values[name] = {"each": remaining}
     for name in OPERATIONS[nodes[0].op].marked("model entry"):
         entry = params.get(nodes[0].path, {}).get(name)
         if isinstance(entry, Mapping) and not isinstance(values.get(name), Mapping):

@@ -63,7 +63,7 @@ def _lines(model: DeployedModel, program: Program) -> Iterable[str]:
     if facts.dataset.classes:
         yield ""
         yield f"Classes ({len(facts.dataset.classes)}): {', '.join(map(_plain, facts.dataset.classes[:_MOST_PARTS]))}"
-    yield from _made(model)
+    yield from _origin(model)
     yield from _measured(model)
     yield from _limits(model)
 
@@ -72,7 +72,7 @@ def _form(model: DeployedModel) -> str:
     return "as an ONNX file" if model.form is Format.ONNX else "as tensors with a module of PyTorch's operators"
 
 
-def _made(model: DeployedModel) -> Iterable[str]:
+def _origin(model: DeployedModel) -> Iterable[str]:
     facts = model.facts
     sizes = ", ".join(f"{count:,} for {split}" for split, count in facts.dataset.splits.items())
     yield ""
@@ -101,8 +101,8 @@ def _measured(model: DeployedModel) -> Iterable[str]:
     yield "| figure | value | interval | |"
     yield "|---|---|---|---|"
     for each in facts.figures:
-        known = each.low is not None and each.high is not None
-        ends = f"{figure_text(each.low or 0, each)} to {figure_text(each.high or 0, each)}" if known else ""
+        has_interval = each.low is not None and each.high is not None
+        ends = f"{figure_text(each.low or 0, each)} to {figure_text(each.high or 0, each)}" if has_interval else ""
         yield f"| {_cell(each.metric)} | {figure_text(each.value, each)} | {ends} | {_cell(each.description)} |"
     yield from _table("By class", "class", facts.classes)
     yield from _table("By group", "group", facts.groups)

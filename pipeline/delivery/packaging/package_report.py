@@ -11,13 +11,13 @@ from pipeline.delivery.packaging.package import Package
 __all__ = ["package_json", "package_text"]
 
 
-def package_text(made: Package, best: BestModel | None = None) -> str:
+def package_text(result: Package, best: BestModel | None = None) -> str:
     """Say what is in a package, and why that model, if it was chosen."""
-    size = sum(made.files.values())
+    size = sum(result.files.values())
     multiple = readable_multiple(size, "B")
     lines = [
-        f"'{made.name}' is in {made.folder}: {len(made.files)} files, {size / multiple.divisor:.4g} {multiple.unit}. In a process "
-        f"of its own it answered {made.compared} instances as the results say"
+        f"'{result.name}' is in {result.folder}: {len(result.files)} files, {size / multiple.divisor:.4g} {multiple.unit}. In a process "
+        f"of its own it answered {result.compared} instances as the results say"
     ]
     if best is not None:
         others = f"; {best.alike} others cannot be told apart from it" if best.alike else ""
@@ -25,13 +25,13 @@ def package_text(made: Package, best: BestModel | None = None) -> str:
     return "\n".join(lines)
 
 
-def package_json(made: Package, best: BestModel | None = None) -> str:
+def package_json(result: Package, best: BestModel | None = None) -> str:
     """Return that as one JSON object."""
     content = {
-        "folder": str(made.folder),
-        "model": {"name": made.name, "model_key": made.model_key},
+        "folder": str(result.folder),
+        "model": {"name": result.name, "model_key": result.model_key},
         "best": None if best is None else {"goal": best.goal, "alike": best.alike},
-        "files": made.files,
-        "compared": made.compared,
+        "files": result.files,
+        "compared": result.compared,
     }
     return json.dumps(content, indent=2) + "\n"

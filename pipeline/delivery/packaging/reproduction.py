@@ -36,7 +36,7 @@ from pipeline.sweep.run import run
 
 __all__ = [
     "FigureComparison",
-    "Origin",
+    "ModelOrigin",
     "Reproduction",
     "ReproductionOutcome",
     "StepComparison",
@@ -56,7 +56,7 @@ class ReproductionOutcome(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ModelOrigin:
     """What was written down of a model."""
 
     provenance: Mapping[str, Any]
@@ -113,7 +113,7 @@ class Reproduction:
     outcome: ReproductionOutcome
 
 
-def origin_of(results: Path, text: str, workspace: Path | None = None) -> Origin:
+def origin_of(results: Path, text: str, workspace: Path | None = None) -> ModelOrigin:
     """Read what was written down of a package or of a model of some results.
 
     Args:
@@ -128,7 +128,7 @@ def origin_of(results: Path, text: str, workspace: Path | None = None) -> Origin
     folder = Path(text).expanduser()
     if folder.is_dir():
         provenance = read_provenance(folder)
-        return Origin(provenance, (folder / RECIPE).read_text(encoding="utf-8"), folder)
+        return ModelOrigin(provenance, (folder / RECIPE).read_text(encoding="utf-8"), folder)
     with open_results(results) as db:
         facts = model_facts(db, text)
         artifacts = ArtifactStore(workspace_of(db, results, workspace) / "artifacts")
@@ -138,12 +138,12 @@ def origin_of(results: Path, text: str, workspace: Path | None = None) -> Origin
     file: Path | None = None  # it may have been removed: digests and figures can still be compared
     with contextlib.suppress(PackageError):
         file = deployed_folder(artifacts, facts)
-    return Origin(
+    return ModelOrigin(
         provenance_of(facts, weights), branch_text(facts), file, config.get("batch_size"), config.get("data_folder")
     )
 
 
-def reproduce(origin: Origin, prepared: Prepared, reporter: Reporter | None = None) -> Reproduction:
+def reproduce(origin: ModelOrigin, prepared: Prepared, reporter: Reporter | None = None) -> Reproduction:
     """Run a prepared branch in its empty workspace, and compare.
 
     Args:

@@ -100,9 +100,9 @@ def write_network(source: Path, folder: Path) -> None:
         code=code,
     )
     (folder / NETWORK).write_text(text, encoding="utf-8")
-    held = {**program.constants, **program.state_dict}
+    state = {**program.constants, **program.state_dict}
     save_file(
-        {str(spec.target): held[str(spec.target)].detach().clone().contiguous() for spec in own}, folder / TENSORS
+        {str(spec.target): state[str(spec.target)].detach().clone().contiguous() for spec in own}, folder / TENSORS
     )
 
 

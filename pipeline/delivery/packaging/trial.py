@@ -97,8 +97,8 @@ def _are_close(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray] | 
         )
     for name, values in expected.items():
         largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
-        given = np.asarray(outputs.get(name, np.nan), np.float64)
-        if not np.allclose(given, values, rtol=0, atol=_TOLERANCE * max(largest, 1e-6), equal_nan=True):
+        output = np.asarray(outputs.get(name, np.nan), np.float64)
+        if not np.allclose(output, values, rtol=0, atol=_TOLERANCE * max(largest, 1e-6), equal_nan=True):
             return False
     return True
 

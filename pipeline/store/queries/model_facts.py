@@ -45,7 +45,7 @@ class Ancestor(NamedTuple):
 
 
 class RunFacts(NamedTuple):
-    """A run that made a model or found it there."""
+    """A run that made a model, or found it there."""
 
     run_id: str
     recipe: str
@@ -222,11 +222,11 @@ def _evaluation(
             f"'{name}' was not evaluated{where}: there are no answers to compare with.{others}"
             + ("" if rows else f" Run its recipe to the end: python -m pipeline recipe={run.recipe}")
         )
-    found = db.execute(
+    row = db.execute(
         "SELECT dataset_key, dataset, task, classes, splits FROM datasets WHERE dataset_key = ?", [fingerprint]
     ).fetchone()
-    assert found is not None, "predictions refer to it"
-    data, dataset, task, classes, splits = found
+    assert row is not None, "predictions refer to it"
+    data, dataset, task, classes, splits = row
     return DatasetFacts(data, dataset, task, tuple(classes or ()), json_mapping(splits)), *fitting[0]
 
 
