@@ -17,7 +17,7 @@ from viewer.results.results import Results, load_results
 from viewer.session.choices import choices
 from viewer.session.state import ViewState
 
-__all__ = ["named_best"]
+__all__ = ["front_of", "named_best"]
 
 
 def named_best(results: Results, count: int, budget: str = "") -> dict[str, Any]:
@@ -46,6 +46,22 @@ def named_best(results: Results, count: int, budget: str = "") -> dict[str, Any]
         models.append({"key": key, "name": results.forest[key].name, "alike": len(best.alike)})
         among[best.row] = False
     return {"goal": goal, "models": models} if models else {"problem": _nothing(results, filters, goal)}
+
+
+def front_of(results: Results, x: str, y: str) -> list[tuple[str, str, float, float]]:
+    """Return the models that no other measurably beats in two metrics, by the first: key, name, and the two values.
+
+    Args:
+        results: those to choose from.
+        x: a metric.
+        y: another.
+    """
+    across, up = results.values(x), results.values(y)
+    keys = results.keys
+    return [
+        (keys[row], results.forest[keys[row]].name, float(across[row]), float(up[row]))
+        for row in results.ranking.front(x, y)
+    ]
 
 
 def _nothing(results: Results, filters: list[Range], goal: str) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ops.core.registry import nearest
 from ops.core.text import cut
-from pipeline.cli.commands import COMMANDS, run_command
+from pipeline.cli.commands.table import COMMANDS, run_command
 from pipeline.cli.configuration.compose import CONF, UsageError, compose, recipe_names
 from pipeline.cli.configuration.overrides import shortened
 from pipeline.core import secret_values

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.cli.commands import run_command
+from pipeline.cli.commands.table import run_command
 from pipeline.core.artifacts import ArtifactStore, DamagedArtifactError
 from pipeline.core.keys import Key
 from pipeline.core.machine import exchange

@@ -204,3 +204,20 @@ def test_instances_that_do_not_fit_together_are_refused(arguments, message):
 
 def test_whole_numbers_that_a_library_made_floats_are_one_class():
     assert bouillon.EvaluationSet("digits", labels=np.array([0.0, 2.0, 10.0])).classes == ["0", "2", "10"]
+
+
+def test_fronts_and_the_best_are_those_of_the_page(results, labels):
+    """A model that is smaller and not measurably worse stands beside the base; one that is worse and larger does not."""
+    test = bouillon.EvaluationSet("animals", labels=labels)
+    base = bouillon.log("base", evaluation=test, probabilities=answers(labels, 3.0, 1), figures={"file_bytes": 1000})
+    small = {"parent": base, "operation": "prune", "evaluation": test}
+    bouillon.log("small", probabilities=answers(labels, 3.0, 2), figures={"file_bytes": 100}, **small)
+    bouillon.log("bad", probabilities=answers(labels, 0.2, 3), figures={"file_bytes": 500}, **small)
+    frames = bouillon.Results()
+    assert set(frames.pareto("accuracy", "file_bytes")["model"]) == {"small"}
+    assert list(frames.best("file_bytes <= 600 B")["model"]) == ["small"]
+    assert set(frames.best(count=2)["model"]) == {"base", "small"}
+    with pytest.raises(bouillon.BouillonError, match="Did you mean 'accuracy'"):
+        frames.pareto("acuracy", "file_bytes")
+    with pytest.raises(bouillon.BouillonError, match="Nearest: 'small'"):
+        frames.best("file_bytes <= 50 B")

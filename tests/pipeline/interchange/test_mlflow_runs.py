@@ -15,7 +15,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from pipeline.cli.commands import run_command
+from pipeline.cli.commands.table import run_command
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
 from pipeline.store.records.run_records import Measurement, Metric

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.cli.commands import run_command
+from pipeline.cli.commands.table import run_command
 from pipeline.store.errors import StoreError
 from pipeline.store.reader import open_results
 

@@ -1,50 +1,21 @@
-"""Commands by which models leave the house, or are made anew: package, reproduce, and clean."""
+"""Commands by which models leave the house, or are made anew: package, reproduce, clean and gate."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli.commands.command import Command, CommandOutcome, add_json
 from pipeline.cli.configuration.compose import UsageError, compose
 from pipeline.cli.configuration.yaml_reader import read_yaml
 
-__all__ = ["DELIVERY_COMMANDS", "add_json", "printed"]
+__all__ = ["DELIVERY_COMMANDS"]
 
-_STANDARD_OUTPUT = Path("-")
-Answer = tuple[str, int]
-"""What is printed, and the exit status."""
-
-
-def add_json(command: argparse.ArgumentParser) -> None:
-    """Let a command take --json."""
-    command.add_argument(
-        "--json",
-        type=Path,
-        metavar="FILE",
-        nargs="?",
-        const=_STANDARD_OUTPUT,
-        help="write the outcome as JSON to a file; without one to standard output, in place of text",
-    )
-
-
-def printed(options: argparse.Namespace, text: str, json_text: str) -> str:
-    """Return what is printed, after the JSON has been written where it is wanted.
-
-    Args:
-        options: with `json`.
-        text: for people.
-        json_text: for programs.
-    """
-    if options.json == _STANDARD_OUTPUT:
-        return json_text.rstrip("\n")
-    if options.json is not None:
-        options.json.write_text(json_text, encoding="utf-8")
-    return text
+_LEAST_CONFIDENCE = 0.5
 
 
 # ---- package
@@ -56,7 +27,7 @@ def _add_package(command: argparse.ArgumentParser) -> None:
     add_json(command)
 
 
-def _package(options: argparse.Namespace) -> Answer:
+def _package(options: argparse.Namespace) -> CommandOutcome:
     from pipeline.delivery.choice import best_models, budget_of
     from pipeline.delivery.packaging.package import package
     from pipeline.delivery.packaging.package_report import package_json, package_text
@@ -70,7 +41,7 @@ def _package(options: argparse.Namespace) -> Answer:
         workspace=options.workspace,
         target=options.target,
     )
-    return printed(options, package_text(result, best), package_json(result, best)), 0
+    return CommandOutcome(package_text(result, best), package_json(result, best), 0)
 
 
 # ---- reproduce
@@ -82,7 +53,7 @@ def _add_reproduce(command: argparse.ArgumentParser) -> None:
     add_json(command)
 
 
-def _reproduce(options: argparse.Namespace) -> Answer:
+def _reproduce(options: argparse.Namespace) -> CommandOutcome:
     from rich.console import Console
 
     from pipeline.cli.console import ConsoleReporter
@@ -118,7 +89,7 @@ def _reproduce(options: argparse.Namespace) -> Answer:
         settings |= {"batch_size": origin.batch_size} if origin.batch_size else {}
         prepared = prepare(check_config({**raw, **settings}), entries)
         report = reproduce(origin, prepared, ConsoleReporter(Console(file=sys.stderr)))
-        return printed(options, reproduction_text(report), reproduction_json(report)), int(report.outcome)
+        return CommandOutcome(reproduction_text(report), reproduction_json(report), int(report.outcome))
 
 
 # ---- clean
@@ -131,7 +102,7 @@ def _add_clean(command: argparse.ArgumentParser) -> None:
     add_json(command)
 
 
-def _clean(options: argparse.Namespace) -> Answer:
+def _clean(options: argparse.Namespace) -> CommandOutcome:
     from pipeline.delivery.cleaning import clean
     from pipeline.delivery.cleaning_report import cleaning_json, cleaning_text
 
@@ -143,22 +114,74 @@ def _clean(options: argparse.Namespace) -> Answer:
         older=options.older,
         remove=options.yes,
     )
-    return printed(options, cleaning_text(done), cleaning_json(done)), 0
+    return CommandOutcome(cleaning_text(done), cleaning_json(done), 0)
 
 
-DELIVERY_COMMANDS: tuple[tuple[str, str, Callable[..., Answer], Callable[[argparse.ArgumentParser], None]], ...] = (
-    ("package", "put a model as it is deployed into a folder, with all that using it takes", _package, _add_package),
-    (
+# ---- gate
+def _add_gate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="candidate", help="name or key (its beginning is enough)")
+    command.add_argument("reference", help="likewise")
+    command.add_argument(
+        "--fail-if", action="append", default=[], metavar="RULE", help='such as "accuracy drop > 0.5pt"; repeatable'
+    )
+    command.add_argument("--rules", type=Path, metavar="FILE", help="rules, one a line; # begins a comment")
+    command.add_argument("--confidence", type=_confidence, default=0.95, help="of the intervals; default: 0.95")
+    for name, text in (("target", "the runtime"), ("device", "id of the machine"), ("dataset", "name or key")):
+        command.add_argument(f"--{name}", help=f"{text}, where the models were measured on several")
+    for name in ("junit", "markdown"):
+        command.add_argument(f"--{name}", type=Path, metavar="FILE", help="write the verdict there too")
+    add_json(command)
+
+
+def _confidence(text: str) -> float:
+    value = float(text)
+    if not _LEAST_CONFIDENCE < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0.5 and below 1")
+    return value
+
+
+def _gate(options: argparse.Namespace) -> CommandOutcome:
+    from pipeline.delivery.gate import judge_pair
+    from pipeline.delivery.gate_report import as_json, as_junit, as_markdown, as_text
+    from pipeline.delivery.gate_rules import read_rules
+    from pipeline.store.queries.model_pair import ModelPair
+
+    rules = [*options.fail_if, *(read_rules(options.rules) if options.rules else [])]
+    with ModelPair(
+        options.results,
+        options.model,
+        options.reference,
+        target=options.target,
+        device=options.device,
+        dataset=options.dataset,
+    ) as pair:
+        verdict = judge_pair(pair, rules, confidence=options.confidence)
+        for path, write in ((options.junit, as_junit), (options.markdown, as_markdown)):
+            if path is not None:
+                path.write_text(write(verdict, pair), encoding="utf-8")
+        return CommandOutcome(as_text(verdict, pair), as_json(verdict, pair), int(verdict.outcome))
+
+
+DELIVERY_COMMANDS = (
+    Command(
+        "package", "put a model as it is deployed into a folder, with all that using it takes", _package, _add_package
+    ),
+    Command(
         "reproduce",
         "make a model anew in an empty workspace and compare; exit status 0: agrees, 1: differs by more than chance",
         _reproduce,
         _add_reproduce,
     ),
-    (
+    Command(
+        "gate",
+        "judge whether a model may take the place of another; exit status 0: passes, 1: fails, 3: cannot be told",
+        _gate,
+        _add_gate,
+    ),
+    Command(
         "clean",
         "show what the workspace holds, and remove what no model that is kept needs; the results keep all figures",
         _clean,
         _add_clean,
     ),
 )
-"""Name, what it does, the command itself, and what it takes."""

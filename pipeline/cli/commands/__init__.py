@@ -1,0 +1,1 @@
+"""Commands other than a run: one function each, with what it takes."""
