@@ -125,14 +125,10 @@ class AssistantTools:
             if isinstance(name, Path):
                 name.write_text(json.dumps(recipe))  # which is YAML, too
             code, output = _run([*words, f"recipe={name}"], limit)
-        failures = self.query(
-            "SELECT path, job, error FROM steps WHERE outcome = 'failed'"
-            " AND run_id = (SELECT run_id FROM runs ORDER BY started_at DESC LIMIT 1)"
-        )
         return {
             "finished": code in (0, 1),
             "succeeded": code == 0,
-            "failures": failures["rows"],
+            "failures": self._failures() if self.results.exists() else [],
             "output": output[-4000:],
             "results": str(self.results),
         }
@@ -177,6 +173,13 @@ class AssistantTools:
                 )
             )["rows"],
         }
+
+    def _failures(self) -> list[dict[str, Any]]:
+        """What failed in the last run."""
+        last = "(SELECT run_id FROM runs ORDER BY started_at DESC LIMIT 1)"
+        sql = f"SELECT path, job, error FROM steps WHERE outcome = 'failed' AND run_id = {last}"
+        rows: list[dict[str, Any]] = self.query(sql)["rows"]
+        return rows
 
     # ---- limits
     def _prepared(self, recipe: str | Mapping[str, Any], settings: Sequence[str] | None) -> Prepared:

@@ -36,7 +36,7 @@ def artifact(place, model, file):
 
 def lose_results(place):
     place.results.unlink()
-    for left in place.artifacts.parent.glob("results.duckdb*"):
+    for left in place.artifacts.parent.glob("results.duckdb.w*"):
         left.unlink()
 
 

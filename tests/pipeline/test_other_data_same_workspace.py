@@ -43,7 +43,7 @@ def accuracy(place):
 def run(place, *words):
     """Run with fresh results, in the same workspace; return the exit code."""
     place.results.unlink(missing_ok=True)
-    for left in place.artifacts.parent.glob("results.duckdb*"):
+    for left in place.artifacts.parent.glob("results.duckdb.w*"):
         left.unlink()
     return main.run(["--config-dir", str(CONF), *words])
 

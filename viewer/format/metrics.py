@@ -222,7 +222,10 @@ def format_change(difference: MetricChange, metric: MetricInfo) -> str:
         return _with_noise(difference, 100, " pp")
     if not abs(difference.relative) < _TELLING:
         return ("+" if difference.absolute > 0 else "") + format_value(difference.absolute, metric)
-    return _with_noise(difference, 100 * difference.relative / difference.absolute, "%")
+    scale = 100 * difference.relative / difference.absolute
+    if not math.isfinite(scale):  # a change of a value that is hardly more than zero
+        return f"{100 * difference.relative:+.0f}%"
+    return _with_noise(difference, scale, "%")
 
 
 def _with_noise(difference: MetricChange, scale: float, unit: str) -> str:

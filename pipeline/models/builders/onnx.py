@@ -47,7 +47,7 @@ def onnx(need: Need, *, path: Annotated[str, LocalFile()]) -> OnnxFile:
     file = Path(path).expanduser()
     read, beside = read_whole_graph(file)
     check_layout(read, file)
-    model = without_functions(read)
+    model = without_functions(read, file)
     changed = model is not read or beside
     changed |= weights_apart(model) | free_axes(model.graph)
     copy = _temporary_file() if is_large(model) else None

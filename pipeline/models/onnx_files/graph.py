@@ -52,11 +52,19 @@ def check_graph(model: ModelProto | Path, file: Path) -> None:
         raise ModelError(f"{file}: damaged or no ONNX model ({reason(error)})") from None
 
 
-def without_functions(model: ModelProto) -> ModelProto:
-    """Return a model with the nodes of its functions in the place of their calls: what is inside is seen by nobody else."""
+def without_functions(model: ModelProto, file: Path) -> ModelProto:
+    """Return a model with the nodes of its functions in the place of their calls: what is inside is seen by nobody else.
+
+    Raises:
+        ModelError: in one line that names `file`, if functions call each other in a circle.
+    """
+    import onnx
     from onnx import inliner
 
-    return inliner.inline_local_functions(model) if model.functions else model
+    try:
+        return inliner.inline_local_functions(model) if model.functions else model
+    except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{file}: damaged or no ONNX model ({reason(error)})") from None
 
 
 def check_layout(model: ModelProto, file: Path) -> None:

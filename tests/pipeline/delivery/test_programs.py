@@ -7,13 +7,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from ops.core.programs.program import Program
-from ops.core.tasks.task import TASKS
+from ops.core.tasks.task import PICTURES, TASKS, Axis, Input, Task
 from pipeline.datasets.reader import RowReader
 from pipeline.datasets.readers.decoding import Decoder
 from pipeline.datasets.readers.geometry import Geometry
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form
 from pipeline.datasets.readers.image_files import PictureReader
-from tests.pipeline.tagging import Tagging
 
 NOISE = np.random.default_rng(0)
 GREY, COLOUR = NOISE.integers(0, 256, (37, 53), np.uint8), NOISE.integers(0, 256, (61, 40, 3), np.uint8)
@@ -104,12 +103,33 @@ def test_small_arrays_are_enlarged_and_centred(tmp_path, peak, repeat, size, cha
         assert np.array_equal(read(row), reader.read(np.array([row]), None)[0]["pixel_values"])
 
 
+class Silent(Task):
+    """A plug-in's task of pictures that says nothing of programs. Not registered: other tests ask what tasks there are."""
+
+    name = "silent"
+    inputs = (Input(PICTURES, "float32", ("channels", "height", "width")),)
+    outputs = ("logits",)
+    targets = ("tags",)
+
+    def loss(self, outputs, targets, *, label_smoothing=0.0):
+        return outputs["logits"].mean()
+
+    def axes(self, output, classes, inputs):
+        return (Axis("classes", classes),)
+
+    def judge(self, evaluation):
+        raise AssertionError(evaluation)
+
+    def correct(self, evaluation):
+        raise AssertionError(evaluation)
+
+
 def test_a_task_that_says_nothing_gives_its_outputs(tmp_path):
-    """A plug-in's task of pictures: read as all pictures are, answered with what the network gives."""
+    """Its pictures are read as all are, and answered with what the network gives."""
     Image.fromarray(GREY).save(tmp_path / "grey.png")
     form = Form.of(size=20, channels=1, mean=0.5, std=0.25)
     reader = PictureReader(["grey.png"], tmp_path, np.zeros(1), form, Geometry(20, 24), False)
-    program = Tagging().program(reader.write_settings(tmp_path))
+    program = Silent().program(reader.write_settings(tmp_path))
     assert 'row["image"]' in program.read
     assert '"outputs"' in program.answer
     assert program.packages == ("pillow",)
