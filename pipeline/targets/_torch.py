@@ -68,7 +68,7 @@ class TorchSession:
             with torch.inference_mode():
                 outputs = forward(self._module, tensors(inputs), self._task)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise TargetError(f"{self._folder}: PyTorch fails: {str(error).strip().partition(chr(10))[0]}") from None
+            raise TargetError(f"{self._folder}: PyTorch fails: {_cause(error)}") from None
         return tuple(outputs[name].numpy() for name in self.outputs)
 
     def __enter__(self) -> Self:
@@ -76,3 +76,9 @@ class TorchSession:
 
     def __exit__(self, *exc: Any) -> None:
         del self._module
+
+
+def _cause(error: Exception) -> str:
+    """The first line of an error, and the next where the first only says that another error follows."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
