@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from ops.core.operation import OPERATIONS
 from ops.core.registry import nearest
 from pipeline.cli.configuration.compose import CONF, UsageError, recipe_names
 from pipeline.cli.configuration.yaml_reader import read_yaml, strings
-from pipeline.cli.library import RunRecipe, plan
+from pipeline.cli.library import RunRecipe, prepared_run
 from pipeline.core.errors import BouillonError
 from pipeline.delivery.result_frames import ResultFrames
 from pipeline.plan.schema import operation_schemas
@@ -41,6 +41,7 @@ _SETTINGS = (
     "recipe.",
 )
 """Words of the command line that an assistant may give, or their beginnings."""
+_ENTRIES = ("recipe.dataset", "recipe.model")
 _MOST_ROWS = 200
 _STOP_SECONDS = 60
 
@@ -183,9 +184,15 @@ class AssistantTools:
 
     # ---- limits
     def _prepared(self, recipe: str | Mapping[str, Any], settings: Sequence[str] | None) -> Prepared:
+        """Compose, check and plan. Nothing that is named is opened before all of it is known to be the person's."""
         if not isinstance(recipe, str):
-            _check_content(recipe)
-        return plan(RunRecipe(recipe, *self._words(settings), folder=self.folder))
+            _check_references(recipe)
+            _check_entries(recipe, {})
+        words = self._words(settings)
+        raw, entries = RunRecipe(recipe, *words, folder=self.folder).composed()
+        own = RunRecipe(recipe, folder=self.folder).composed()[0]["recipe"] if isinstance(recipe, str) else {}
+        _check_entries(raw["recipe"], own)
+        return prepared_run(raw, entries)
 
     def _words(self, settings: Sequence[str] | None) -> list[str]:
         for word in settings or ():
@@ -196,37 +203,59 @@ class AssistantTools:
                 )
             if "${" in word:
                 raise UsageError(f"'{word}': write the value out")
+            if key.startswith(_ENTRIES) and (key not in _ENTRIES or "{" in word):
+                raise UsageError(f"'{word}': name an entry of conf/; an assistant cannot write one")
         return [*(settings or ()), f"results={self.results}", f"workspace={self.workspace}"]
 
 
-def _check_content(recipe: Mapping[str, Any]) -> None:
-    """Refuse what would read files or environment, or call functions, that the person did not name.
+def _check_references(recipe: Mapping[str, Any]) -> None:
+    """Refuse what would read the environment.
 
     Raises:
         UsageError: naming it.
     """
-    written = next((word for word in ("model", "dataset") if isinstance(recipe.get(word), Mapping)), None)
-    if written is not None:
-        raise UsageError(f"recipe.{written}: name an entry of conf/{written}; an assistant cannot write one")
     reference = next((text for text in strings(dict(recipe)) if "${" in text), None)
     if reference is not None:
         raise UsageError(f"recipe: '{reference}': write the value out")
+
+
+def _check_entries(recipe: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse entries that are written out, as they may read files or call functions, but for those of the person's recipe.
+
+    Args:
+        recipe: as it will be planned, after all settings.
+        own: the person's recipe of that name without settings; empty: there is none.
+
+    Raises:
+        UsageError: naming the place.
+    """
+    allowed = [entry for _, _, entry in _entries_in(own)]
+    for place, word, entry in _entries_in(recipe):
+        if entry not in allowed:
+            raise UsageError(f"{place}: {word}: name an entry of conf/; an assistant cannot write one")
+
+
+def _entries_in(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield every entry that a recipe writes out: its place, the word that it stands under, and the entry."""
+    for word in ("model", "dataset"):
+        if isinstance(recipe.get(word), Mapping):
+            yield "recipe", word, recipe[word]
     waiting = [recipe.get("tree")]
     while waiting:
         steps = waiting.pop()
         for name, step in steps.items() if isinstance(steps, Mapping) else ():
-            if not isinstance(step, Mapping):
-                continue
-            waiting.append(step.get("then"))
-            op, params = step.get("op"), step.get("with")
-            entries = OPERATIONS[op].marked("model entry") if isinstance(op, str) and op in OPERATIONS else ()
-            for entry in entries:
-                value = params.get(entry) if isinstance(params, Mapping) else None
-                choices = value.get("each", [value]) if isinstance(value, Mapping) else [value]
-                if any(isinstance(one, Mapping) for one in choices or ()):
-                    raise UsageError(
-                        f"Step '{name}': {entry}: name an entry of conf/model; an assistant cannot write one"
-                    )
+            if isinstance(step, Mapping):
+                waiting.append(step.get("then"))
+                yield from ((f"Step '{name}'", word, entry) for word, entry in _model_entries(step))
+
+
+def _model_entries(step: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    op, params = step.get("op"), step.get("with")
+    words = OPERATIONS[op].marked("model entry") if isinstance(op, str) and op in OPERATIONS else ()
+    for word in words if isinstance(params, Mapping) else ():
+        value = params.get(word)
+        choices = value["each"] if isinstance(value, Mapping) and "each" in value else [value]
+        yield from ((word, one) for one in choices or () if isinstance(one, Mapping))
 
 
 def _run(words: Sequence[str], minutes: float) -> tuple[int | None, str]:

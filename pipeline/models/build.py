@@ -150,9 +150,9 @@ def _check_fit(module: torch.nn.Module, need: Need) -> tuple[dict[str, str], lis
     task = TASKS[need.task]
     for name in task.outputs:
         if not isinstance(outputs[name], torch.Tensor):
-            given = ", ".join(map(repr, all_outputs(result))) or f"a {type(result).__name__}"
+            names = ", ".join(map(repr, all_outputs(result))) or f"a {type(result).__name__}"
             raise ModelError(
-                f"the network returns {given}, and no '{name}'; return it by that name, or as a tensor alone"
+                f"the network returns {names}, and no '{name}'; return it by that name, or as a tensor alone"
             )
         check_output(name, tuple(outputs[name].shape), need)
     used = {id(output) for output in outputs.values()}

@@ -85,17 +85,17 @@ def check_copies(module: torch.nn.Module, architecture: Architecture) -> None:
         required = {name: parameter.requires_grad for name, parameter in module.named_parameters()}
         module.requires_grad_(True)
         try:
-            given = forward(copied, feed, architecture.task)
-            total = torch.stack([value.float().sum() for value in given.values()]).sum()
+            outputs = forward(copied, feed, architecture.task)
+            total = torch.stack([value.float().sum() for value in outputs.values()]).sum()
             parameters = list(module.parameters())
             reached = torch.autograd.grad(total, parameters, allow_unused=True) if total.requires_grad else ()
         except Exception:  # noqa: BLE001 - boundary: what a copy computes with another's parts may fail in any way
-            given, reached = {}, ()
+            outputs, reached = {}, ()
         finally:
             for name, parameter in module.named_parameters():
                 parameter.requires_grad_(required[name])
-    same = given.keys() == expected.keys() and all(
-        torch.allclose(given[name], expected[name], rtol=1e-4, atol=1e-5, equal_nan=True) for name in expected
+    same = outputs.keys() == expected.keys() and all(
+        torch.allclose(outputs[name], expected[name], rtol=1e-4, atol=1e-5, equal_nan=True) for name in expected
     )
     if not same or any(gradient is not None for gradient in reached):
         raise ModelError(

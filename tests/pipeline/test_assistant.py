@@ -115,8 +115,8 @@ def test_settings_that_reach_beyond_the_recipe_are_refused(tools, setting):
     ("change", "message"),
     [
         ({"name": "${oc.env:HOME}"}, "write the value out"),
-        ({"model": {"name": "python", "factory": "os:system"}}, "name an entry of conf/model"),
-        ({"dataset": {"name": "table", "file": "/etc/passwd"}}, "name an entry of conf/dataset"),
+        ({"model": {"name": "python", "factory": "os:system"}}, "model: name an entry of conf/"),
+        ({"dataset": {"name": "table", "file": "/etc/passwd"}}, "dataset: name an entry of conf/"),
         ({"tree": {"base": {"op": "train", "with": {"model": {"name": "python", "factory": "os:system"}}}}}, "Step 'base'"),
         ({"tree": {"base": {"op": "train", "with": {"model": {"each": [{"factory": "os:system"}]}}}}}, "Step 'base'"),
         ({"tree": {"a": {"op": "train", "then": {"b": {"op": "load", "with": {"model": {"a": 1}}}}}}}, "Step 'b'"),
@@ -126,6 +126,22 @@ def test_settings_that_reach_beyond_the_recipe_are_refused(tools, setting):
 def test_recipes_that_would_run_code_or_read_files_are_refused(tools, change, message):
     with pytest.raises(BouillonError, match=message):
         tools.run_recipe({**RECIPE, **change}, ["bench=none"])
+    assert not tools.results.exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["recipe.model={name: x, builder: python, factory: 'os:system'}"],
+        ["recipe.model.name=x", "recipe.model.builder=python", "recipe.model.factory='os:system'"],
+        ["recipe.tree.base.with.model={name: x, builder: python, factory: 'os:system'}"],
+        ["recipe.dataset={name: x, dataset: table, file: /etc/passwd}"],
+    ],
+)
+@pytest.mark.parametrize("recipe", ["quickstart", RECIPE], ids=["named", "data"])
+def test_settings_cannot_write_entries_either(tools, recipe, settings):
+    with pytest.raises(BouillonError, match="an assistant cannot write one"):
+        tools.run_recipe(recipe, ["bench=none", *settings])
     assert not tools.results.exists()
 
 

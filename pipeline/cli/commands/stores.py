@@ -67,8 +67,8 @@ def _import(options: argparse.Namespace) -> CommandOutcome:
     content = {**asdict(done), "source": str(source), "notes": notes}
     if done.is_repeated:
         return CommandOutcome(f"{source} had been imported before: nothing was changed", content)
-    told = f"{done.models} models with {done.measurements} measurements from {source} are in {options.results}"
-    return CommandOutcome("\n".join([told, *notes]), content)
+    text = f"{done.models} models with {done.measurements} measurements from {source} are in {options.results}"
+    return CommandOutcome("\n".join([text, *notes]), content)
 
 
 def _export(options: argparse.Namespace) -> CommandOutcome:
@@ -79,11 +79,11 @@ def _export(options: argparse.Namespace) -> CommandOutcome:
     with closing(open_results(options.results)) as db:
         if options.format == "mlflow":
             done = export_runs(db, _needed(options, "uri"), options.recipe, options.experiment)
-            told = (
+            text = (
                 f"Experiment '{done.experiment}': {done.created} runs made, {done.updated} given new figures, "
                 f"{done.unchanged} as they were"
             )
-            return CommandOutcome(told, asdict(done))
+            return CommandOutcome(text, asdict(done))
         count = write(db, _needed(options, "file"), options.recipe)
     return CommandOutcome(f"{count} models written to {options.file}", {"models": count, "file": str(options.file)})
 
