@@ -251,8 +251,9 @@ def _entries_in(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[s
 
 def _model_entries(step: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     op, params = step.get("op"), step.get("with")
-    words = OPERATIONS[op].marked("model entry") if isinstance(op, str) and op in OPERATIONS else ()
-    for word in words if isinstance(params, Mapping) else ():
+    if not isinstance(params, Mapping) or not isinstance(op, str) or op not in OPERATIONS:
+        return
+    for word in OPERATIONS[op].marked("model entry"):
         value = params.get(word)
         choices = value["each"] if isinstance(value, Mapping) and "each" in value else [value]
         yield from ((word, one) for one in choices or () if isinstance(one, Mapping))
