@@ -38,6 +38,18 @@ def test_the_front_is_that_of_the_models_within_the_budget(app):
     assert [each["x"] for each in app.scatter.labels] == values[front].tolist()
 
 
+def test_what_shows_all_is_told_whatever_the_hand_has_moved(app, monkeypatch):
+    """`Fit` came back to where the wheel had been if it turned while results were on their way."""
+    told = []
+    monkeypatch.setattr(app.session, "send", lambda name, value: told.append((name, value)))
+    values, span = app.session.results.values("Latency"), app.scatter.figure.x_range
+    span.start, span.end = 1.0, 2.0
+    app.state.change({"dim_dominated": True})
+    [[low, high]] = {tuple(value["whole"][0]) for name, value in told if name == "front"}
+    assert low < np.nanmin(values) < np.nanmax(values) < high
+    assert (span.start, span.end) == (1.0, 2.0)
+
+
 def test_models_at_0_are_not_said_to_be_unmeasured_on_a_log_axis(app):
     assert "not measured" not in app.scatter.draw_front()
     app.state.change({"x_log": True})

@@ -51,7 +51,7 @@ class Scatterplot(View):
     }
 
     def begin(self) -> None:
-        self.session.send("front", self.labels)
+        self._send_front()
 
     def __init__(self, session: VisitorSession) -> None:
         super().__init__(session)
@@ -59,6 +59,7 @@ class Scatterplot(View):
         self.figure, self._sources = plot.figure, plot.sources
         self.models = plot.sources["models"]
         self._echo = False
+        self._whole: dict[str, tuple[float, float]] = {}
         self._draw_points()
         self._show_selection()
         self.models.selected.on_change("indices", self._on_selection)
@@ -70,14 +71,18 @@ class Scatterplot(View):
         super().update(changed)
         if changed & {"x", "y", "x_log", "y_log", "color", "size", RESULTS}:
             self._draw_points()
-            self.session.send("front", self.labels)
+            self._send_front()
         elif changed & {"filters", "dim_dominated"}:
             xs, ys = self._values("x"), self._values("y")
             self._draw_front(xs, ys)
             self._draw_bars(xs, ys)
-            self.session.send("front", self.labels)
+            self._send_front()
         if changed & {"selected", RESULTS}:
             self._show_selection()
+
+    def _send_front(self) -> None:
+        """Tell the page what is named, and the ranges that show all: those it draws may have been moved by hand already."""
+        self.session.send("front", {"named": self.labels, "whole": [self._whole["x"], self._whole["y"]]})
 
     def draw_scatter_tools(self) -> str:
         results, state = self.session.results, self.state
@@ -186,7 +191,8 @@ class Scatterplot(View):
         axis.formatter = CustomJSTickFormatter(args={"percent": results.spec(metric).is_share}, code=TICKS)
         setattr(self.figure, f"{name}_scale", LogScale() if log else LinearScale())
         span = getattr(self.figure, f"{name}_range")
-        span.start, span.end = extent(np.concatenate([values, self._around(metric)]), log=log)
+        self._whole[name] = extent(np.concatenate([values, self._around(metric)]), log=log)
+        span.start, span.end = self._whole[name]
 
     def _around(self, metric: str) -> np.ndarray:
         """Return what else an axis must have room for: the ends of the scale, and the intervals that are drawn."""

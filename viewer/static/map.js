@@ -221,7 +221,7 @@
   const APART = [28, 46, 68, 92].flatMap((far) => [[0, 1], [0.7, 0.7], [-0.7, 0.7], [0, -1], [0.7, -0.7], [-0.7, -0.7]].map(
     ([x, y]) => [x * far, y * far + 4, x > 0 ? "left" : x < 0 ? "right" : "center"]));
   const MOST_LINES = 12;
-  let front = [], points = null, whole = [];    // `whole`: the ranges that show all points, as the server sent them
+  let front = [], whole = [];                   // `whole`: the ranges that show all points
   function frontNames() {
     const {x_scale, y_scale, bbox: {left, top, width, height}} = view("scatter").frame, taken = new Taken();
     const out = {x: [], y: [], text: [], align: [], dx: [], dy: []}, lines = {x0: [], y0: [], x1: [], y1: []};
@@ -337,11 +337,9 @@
   }
 
   listen("map", (next) => { content = next; widths.clear(); cursor = -1; if (!touched || next.fresh) { look(false); touched = false; } else hold(); settle(); });
-  listen("front", (next) => {                   // comes after the points, if they are new, and the ranges that hold them
-    front = next;
-    const {x} = model("models").data;
-    if (x !== points) whole = ranges().map(({start, end}) => [start, end]);
-    points = x;
+  listen("front", (next) => {
+    front = next.named;
+    whole = next.whole;
     name();
   });
   listen("bring", (key_) => { const at = nodes().key.indexOf(key_); if (at >= 0) { bring(at); cursor = at; point(at); } });
