@@ -136,6 +136,11 @@ def _zeroed(weights: torch.Tensor, part: Scores, keeper: Keeper) -> tuple[torch.
 def _too_much(group: WeightGroup) -> OperationError:
     total = sum(part.size for part in group.scores)
     count, name = largest_count(group.scores)
+    if not count:
+        return OperationError(
+            f"No weight of '{name}' scores above any other of the model's, so that every sparsity would remove it whole "
+            "(does the loss reach that layer?); exclude it"
+        )
     return OperationError(
         f"sparsity {group.count / total:.4g} would remove every weight of '{name}'. "
         f"Largest possible: {int(count / total * 10_000) / 10_000:.4f}; or exclude that layer"
