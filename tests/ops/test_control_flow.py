@@ -81,7 +81,7 @@ def test_quantize_leaves_bodies_as_they_are_and_says_so(where, method, tmp_path)
     assert any("bodies of If, Loop and Scan stay in float" in warning for warning in ctx.notes["warnings"])
     assert "integer_mac_share" not in ctx.notes
     file = onnx.load(result.path).graph
-    inner = [node for node in file.node if node.op_type == "If"][0].attribute[0].g
+    inner = next(node for node in file.node if node.op_type == "If").attribute[0].g
     assert {node.op_type for node in inner.node} <= {"Constant", "MatMul"}
     kinds = {tensor.name: tensor.data_type for tensor in (*file.initializer, *inner.initializer)}
     taken = next(node for node in inner.node if node.op_type == "MatMul").input[1]

@@ -204,7 +204,9 @@ def test_labels_are_ordered_as_their_type_means_them(classes):
 
 def test_truth_values_beside_other_labels_are_refused_for_which_is_which_cannot_be_told(classes):
     lines = b'{"image": "p.png", "label": true}\n{"image": "p.png", "label": 1}\n{"image": "p.png", "label": false}\n'
-    with pytest.raises(DataError, match=r"t.jsonl line 1: 'label' is true, and '1' in t.jsonl line 2; write all labels"):
+    with pytest.raises(
+        DataError, match=r"t.jsonl line 1: 'label' is true, and '1' in t.jsonl line 2; write all labels"
+    ):
         classes("t.jsonl", lines)
 
 
