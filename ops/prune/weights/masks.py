@@ -38,9 +38,9 @@ def kept_before(model: TorchModel, name: str) -> NDArray[np.bool_] | None:
     return None if mask is None else mask.contiguous().numpy().reshape(-1)
 
 
-def layer_groups(scores: Sequence[Scores], sparsity: float) -> list[WeightGroup]:
-    """One group per tensor, each with the same sparsity."""
-    return [WeightGroup([part], round(sparsity * part.size)) for part in scores]
+def layer_groups(scores: Sequence[Scores], sparsities: Mapping[str, float]) -> list[WeightGroup]:
+    """One group per tensor, each with its own sparsity, by name."""
+    return [WeightGroup([part], round(sparsities[part.name] * part.size)) for part in scores]
 
 
 def global_group(scores: Sequence[Scores], sparsity: float) -> list[WeightGroup]:
