@@ -93,7 +93,7 @@ def test_modules_keep_their_names_to_themselves_and_run_once_after_what_they_imp
     assert json.loads(run(tmp_path / "page.cjs").stdout) == [["count", "mine", 6, 2], "undefined"]
 
 
-def test_modules_in_a_circle_and_forms_that_are_not_known_are_refused(files):
+def test_modules_in_a_circle_and_what_is_not_exported_are_refused(files):
     files["one.js"] = 'import {b} from "./two.js";\nexport const a = 1;\n'
     files["two.js"] = 'import {a} from "./one.js";\nexport const b = 1;\n'
     with pytest.raises(ValueError, match="in a circle: one -> two -> one"):
@@ -101,3 +101,7 @@ def test_modules_in_a_circle_and_forms_that_are_not_known_are_refused(files):
     files["three.js"] = "export default 3;\n"
     with pytest.raises(ValueError, match=r"static/three.js: write another form of 'export default 3;'"):
         page_script("three.js")
+    files["four.js"] = 'import {c, d as e} from "./five.js";\n'
+    files["five.js"] = "export const c = 1, d = 2;\n"
+    with pytest.raises(ValueError, match=r"static/four.js imports d as e from static/five.js, which does not export it"):
+        page_script("four.js")

@@ -25,8 +25,8 @@ def page_script(*names: str) -> str:
         *names: files of `static/`.
 
     Raises:
-        ValueError: modules that import each other in a circle, or an import or export in another form than
-            `import {a, b} from "./other.js";` and `export function | const | class NAME`.
+        ValueError: modules that import each other in a circle, or what another does not export; or an import or export in
+            another form than `import {a, b} from "./other.js";` and `export function | const | class NAME`, one name each.
     """
     placed: dict[str, str] = {}
     for name in names:
@@ -41,8 +41,11 @@ def _place(name: str, placed: dict[str, str], above: tuple[str, ...]) -> None:
     if name in above:
         raise ValueError(f"Modules of static/ import each other in a circle: {' -> '.join((*above, name))}")
     text = asset(f"{name}.js")
-    for _, other in _IMPORT.findall(text):
+    for names, other in _IMPORT.findall(text):
         _place(other, placed, (*above, name))
+        for each in _names(names):
+            if each.partition(" as ")[0] not in _EXPORT.findall(asset(f"{other}.js")):
+                raise ValueError(f"static/{name}.js imports {each} from static/{other}.js, which does not export it")
     placed[name] = _in_a_function(name, text)
 
 
@@ -57,5 +60,8 @@ def _in_a_function(name: str, text: str) -> str:
 
 
 def _taken(found: re.Match[str]) -> str:
-    names = ", ".join(each.strip().replace(" as ", ": ") for each in found[1].split(",") if each.strip())
-    return f"const {{{names}}} = ${found[2]};\n"
+    return f"const {{{', '.join(_names(found[1])).replace(' as ', ': ')}}} = ${found[2]};\n"
+
+
+def _names(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]

@@ -1,5 +1,6 @@
 // Where the map is looked at from. Pure: ranges are [start, end] of the columns or of the rows, lengths are pixels.
-export const ROW = {least: 16, most: 46, closest: 220}, COLUMN = {least: 44, most: 190, closest: 480};
+export const ROW = {least: 16, most: 46, closest: 220};
+export const COLUMN = {least: 44, most: 190, closest: 480};
 export const STEEP = {sin: 0.616, cos: 0.788, longest: 132};   // names above narrow columns stand at a slant and need more height
 const HEAD = 8, FOOT = 40, EDGE = 24;
 

@@ -67,8 +67,7 @@ function light(key) {
   kin.change.emit();
 }
 
-listen("card", ({key, html, text, aloud, alone: details}) => {
-  if (aloud) { byId("live").textContent = text; return; }
+listen("card", ({key, html, alone: details}) => {
   cards.set(key, html);
   alone.set(key, details);
   if (key === wanted && key === over) open(key);

@@ -67,4 +67,4 @@ listen("start", () => {
   live = true;
   names();
 });
-bouillon.views.scatter = {show, whole: () => whole.flat()};
+bouillon.views.scatter = {show, whole: () => whole.length ? whole.flat() : null};
