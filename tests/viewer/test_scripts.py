@@ -103,5 +103,7 @@ def test_modules_in_a_circle_and_what_is_not_exported_are_refused(files):
         page_script("three.js")
     files["four.js"] = 'import {c, d as e} from "./five.js";\n'
     files["five.js"] = "export const c = 1, d = 2;\n"
-    with pytest.raises(ValueError, match=r"static/four.js imports d as e from static/five.js, which does not export it"):
+    with pytest.raises(
+        ValueError, match=r"static/four.js imports d as e from static/five.js, which does not export it"
+    ):
         page_script("four.js")

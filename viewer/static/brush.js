@@ -1,11 +1,12 @@
 // Budgets: dragging over a histogram narrows what passes, in every view, without a journey to the server;
 // when the pointer is released the server is told and its answer is what counts.
-import {within, written, valuesOf, grip, dragged, stepped} from "./bounds.js";
+import {within, written, valuesOf} from "./bounds.js";
+import {RangeControl} from "./range_control.js";
 
 const {send, listen, model, byId} = bouillon;
-const FAINT = 0.12, FRAME = 17, RESTING = 12, PAUSE = 400;   // the last three: milliseconds
+const FAINT = 0.12, FRAME = 17, RESTING = 12;   // the last two: milliseconds
 const values = {};
-let ranges = [], visible = null, scope = null, drag = null, dimmed = false;
+let ranges = [], visible = null, scope = null, dimmed = false;
 
 function inBudget() {
   const size = model("models").data.key.length, mask = scope ? Uint8Array.from(scope) : new Uint8Array(size).fill(1);
@@ -78,7 +79,7 @@ function draw() {
   behind = false;
   requestAnimationFrame(() => {
     const start = performance.now();
-    if (drag) {
+    if (control.held) {
       const mask = passing();
       count(inBudget());
       dimPoints(mask);
@@ -92,88 +93,34 @@ function draw() {
   });
 }
 
-const partAt = (svg, event) => {
-  const box = svg.getBoundingClientRect();
-  return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-};
+const edgesOf = (svg) => JSON.parse(svg.dataset.edges);
+const indexOf = (svg) => Number(svg.closest("[data-filter]").dataset.filter);
 
-// ---- a range that is being changed, by the pointer or by keys, and not yet told
-function begin(svg) {
-  const [edges, units] = [svg.dataset.edges, svg.dataset.units].map((text) => JSON.parse(text)), rect = svg.querySelector(".brush");
-  const x = parseFloat(rect.getAttribute("x")) / 100, width = parseFloat(rect.getAttribute("width")) / 100, verdict = byId("verdict");
-  verdict.style.minHeight = verdict.offsetHeight + "px";        // what stands below stays under the pointer
-  return {svg, edges, units, rect, parts: [x, x + width], index: Number(svg.closest("[data-filter]").dataset.filter)};
-}
-
-function apply(parts) {
-  const {svg, rect, edges, units, index} = drag, bounds = valuesOf(edges, parts), [low, high] = bounds, box = svg.closest("[data-filter]");
-  Object.assign(drag, {parts, low, high});
-  rect.setAttribute("x", parts[0] * 100 + "%");
-  rect.setAttribute("width", (parts[1] - parts[0]) * 100 + "%");
-  ["low", "high"].forEach((end, at) => {
-    const text = written(bounds[at], units), field = box.querySelector(`input[data-end=${end}]`), handle = svg.querySelector(`[data-handle=${end}]`);
-    if (field) field.value = text;
-    handle.setAttribute("x", parts[at] * 100 + "%");
-    handle.setAttribute("aria-valuenow", Math.round(parts[at] * 100));
-    handle.setAttribute("aria-valuetext", text || "any");
-  });
-  ranges = ranges.map((range, i) => i === index ? [range[0], low, high] : range);
-  follow();
-}
-
-function finish() {
-  const {index, low, high, moved} = drag;
-  drag = null;
-  send("range", moved ? {index, low, high} : {index, low: null, high: null});   // a click clears
-}
-
-function move(event) {
-  if (!drag?.hold) return;
-  const part = partAt(drag.svg, event);
-  drag.moved ||= Math.abs(part - drag.first) > 0.01;
-  apply(dragged(drag.hold, part));
-}
-
-document.addEventListener("pointerdown", (event) => {
-  const svg = event.target.closest?.("svg[data-edges]");
-  if (!svg || event.button) return;
-  event.preventDefault();
-  if (drag) settled();
-  const first = partAt(svg, event);
-  drag = begin(svg);
-  Object.assign(drag, {first, hold: grip(first, drag.parts)});
-  svg.setPointerCapture(event.pointerId);
-});
-document.addEventListener("pointermove", move);
-document.addEventListener("pointerup", (event) => {
-  if (!drag?.hold) return;
-  move(event);
-  finish();
-});
-
-// ---- by keys: an end is a slider; the server is told when it rests, so that no answer overtakes the hand
-let resting = null;
-function settled() {
-  clearTimeout(resting);
-  if (drag && !drag.hold) finish();
-}
-document.addEventListener("keydown", (event) => {
-  const handle = event.target.closest?.("[data-handle]"), svg = handle?.closest("svg[data-edges]");
-  if (!svg || drag?.hold) return;
-  if (drag && drag.svg !== svg) settled();
-  const current = drag ?? begin(svg), parts = stepped(current.parts, handle.dataset.handle, event.key, current.edges.length - 1);
-  if (!parts) return;
-  event.preventDefault();
-  drag = Object.assign(current, {moved: true});
-  apply(parts);
-  clearTimeout(resting);
-  resting = setTimeout(settled, PAUSE);
-});
-document.addEventListener("focusout", (event) => { if (event.target.closest?.("[data-handle]")) settled(); });
+const control = new RangeControl("svg[data-edges]", {
+  binsOf: (svg) => edgesOf(svg).length - 1,
+  begin() {
+    const verdict = byId("verdict");
+    verdict.style.minHeight = verdict.offsetHeight + "px";      // what stands below stays under the pointer
+  },
+  change(svg, parts) {
+    const bounds = valuesOf(edgesOf(svg), parts), units = JSON.parse(svg.dataset.units), box = svg.closest("[data-filter]");
+    ["low", "high"].forEach((end, at) => {
+      const text = written(bounds[at], units);
+      box.querySelector(`input[data-end=${end}]`).value = text;
+      box.querySelector(`[data-handle=${end}]`).setAttribute("aria-valuetext", text || "any");
+    });
+    ranges = ranges.map((range, i) => i === indexOf(svg) ? [range[0], ...bounds] : range);
+    follow();
+  },
+  done(svg, parts) {                            // a click clears
+    const [low, high] = parts ? valuesOf(edgesOf(svg), parts) : [null, null];
+    send("range", {index: indexOf(svg), low, high});
+  },
+}).listen();
 
 listen("values", (more) => Object.assign(values, more));
 listen("filters", (next) => {
-  if (drag) return;
+  if (control.held) return;
   ({ranges, visible, scope} = next);
   const dims = ranges.length > 0 || visible !== null || scope !== null;
   if (dims || dimmed) { dimPoints(passing()); dimMap(passing()); }   // else everything is drawn in full, as it came

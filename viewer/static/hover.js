@@ -73,11 +73,13 @@ listen("card", ({key, html, alone: details}) => {
   if (key === wanted && key === over) open(key);
 });
 listen("forget", () => { cards.clear(); alone.clear(); });
-document.addEventListener("pointerover", (event) => {
-  const key = event.target.closest?.("[data-points]")?.dataset.points;
-  if (key) light(key);
-});
-document.addEventListener("pointerout", (event) => { if (event.target.closest?.("[data-points]")) light(null); });
+for (const [on, off] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
+  document.addEventListener(on, (event) => {
+    const key = event.target.closest?.("[data-points]")?.dataset.points;
+    if (key) light(key);
+  });
+  document.addEventListener(off, (event) => { if (event.target.closest?.("[data-points]")) light(null); });
+}
 document.addEventListener("pointerleave", () => hovered("map", -1));
 listen("start", () => {
   for (const name of ["nodes", "models"]) model(name).selected.properties.indices.change.connect(() => picked(name));

@@ -136,7 +136,7 @@ function key(event) {
   if (event.target !== byId("map")) return;
   const {key: keys, x: xs, y: ys} = nodes();
   if (ARROWS[event.key]) {
-    cursor = neighbour(xs, ys, cursor, ARROWS[event.key]);
+    cursor = neighbour(xs, ys, cursor < 0 ? model("nodes").selected.indices.at(-1) ?? -1 : cursor, ARROWS[event.key]);
     if (cursor >= 0) { bring(cursor); point(cursor); send("hover", {key: keys[cursor], aloud: true}); }
   } else if ((event.key === "Enter" || event.key === " ") && cursor >= 0) {
     send("node", {key: keys[cursor], add: event.shiftKey});
@@ -183,6 +183,8 @@ listen("start", () => {
   // Bokeh takes any two clicks within 300 ms for a double click, wherever they are, and starts no tool for those
   for (const {toolbar} of [model("map"), model("scatter")])
     toolbar.gestures.doubletap.active = toolbar.tools.find((tool) => tool.gesture === "doubletap");
+  // what takes the keys is the element around a plot, also after a click
+  for (const name of ["map", "scatter"]) view(name).canvas.events_el.removeAttribute("tabindex");
   box.addEventListener("wheel", wheel, {passive: false, capture: true});
   box.addEventListener("keydown", key);
   box.addEventListener("pointerdown", () => { touched = true; });

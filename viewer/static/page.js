@@ -119,10 +119,10 @@ document.addEventListener("click", (event) => {
   if (target.closest("details.menu") && !target.dataset.stays) target.closest("details.menu").open = false;
 });
 document.addEventListener("keydown", (event) => {
-  const target = event.target.closest?.("svg [data-do]");
+  const target = event.target.closest?.("svg [data-do],[role=button]:not(button,summary)");
   if (target && (event.key === "Enter" || event.key === " ")) {
     event.preventDefault();
-    send(target.dataset.do, {...target.dataset, add: event.shiftKey});
+    target.dispatchEvent(new MouseEvent("click", {bubbles: true, shiftKey: event.shiftKey}));
   }
   if (event.key === "Escape") document.querySelectorAll("details.menu[open]").forEach((menu) => { menu.open = false; });
   if (event.target.role === "tab") otherTab(event);

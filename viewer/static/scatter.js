@@ -36,7 +36,8 @@ function key(event) {
     const {x, y, left, top, width, height} = frame(), px = Array.from(xs, (at) => x.compute(at)), py = Array.from(ys, (at) => y.compute(at));
     const inside = (i) => px[i] >= left && px[i] <= left + width && py[i] >= top && py[i] <= top + height;
     px.forEach((_, i) => { if (!inside(i)) px[i] = NaN; });
-    const at = neighbour(px, py, keys.indexOf(cursor), ARROWS[event.key]);
+    const from = cursor === null ? model("models").selected.indices.at(-1) ?? -1 : keys.indexOf(cursor);
+    const at = neighbour(px, py, from, ARROWS[event.key]);
     cursor = keys[at] ?? null;
     bouillon.light(cursor);
     if (cursor !== null) send("hover", {key: cursor, aloud: true});
