@@ -1,37 +1,21 @@
 // The pages that look inside models: ranges dragged on histograms, pictures that enlarge.
-(() => {
-  const {send, listen} = bouillon;
-  let drag = null;
-  const part = (svg, event) => {
-    const box = svg.getBoundingClientRect();
-    return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-  };
-  function move(event) {
-    if (!drag) return;
-    const now = part(drag.svg, event);
-    drag.moved ||= Math.abs(now - drag.first) > 0.01;
-    drag.from = Math.min(drag.first, now);
-    drag.to = Math.max(drag.first, now);
-    drag.rect.setAttribute("x", drag.from * 100);
-    drag.rect.setAttribute("width", (drag.to - drag.from) * 100);
-  }
-  document.addEventListener("pointerdown", (event) => {
-    const svg = event.target.closest?.("svg[data-span]");
-    if (!svg || event.button) return;
-    event.preventDefault();
-    drag = {svg, rect: svg.querySelector(".brush"), span: JSON.parse(svg.dataset.span), first: part(svg, event), moved: false};
-    svg.setPointerCapture(event.pointerId);
-  });
-  document.addEventListener("pointermove", move);
-  document.addEventListener("pointerup", (event) => {
-    if (!drag) return;
-    move(event);
-    const {svg, span, from, to, moved} = drag, first = span[0], width = span[span.length - 1] - first;
-    drag = null;
-    // whole bins: what is counted is what is drawn
-    const bins = span.length - 1, low = Math.floor(from * bins) / bins, high = Math.ceil(to * bins) / bins;
-    send("b_brush", moved ? {model: svg.dataset.model, low: first + low * width, high: first + high * width} : {model: svg.dataset.model});
-  });
-  listen("do enlarge", (picture) => picture.classList.toggle("large"));
-  listen("do tall", (svg) => svg.closest("tr").classList.toggle("open"));
-})();
+import {RangeControl} from "./range_control.js";
+
+const {send, listen} = bouillon;
+const spanOf = (svg) => JSON.parse(svg.dataset.span), TINY = 1e-9;
+
+new RangeControl("svg[data-span]", {
+  binsOf: (svg) => spanOf(svg).length - 1,
+  begin() {},
+  change() {},
+  done(svg, parts) {                            // whole bins: what is counted is what is drawn; of all values there is no range
+    const span = spanOf(svg), first = span[0], width = span.at(-1) - first, bins = span.length - 1, {model} = svg.dataset;
+    const [low, high] = [Math.floor((parts?.[0] ?? 0) * bins + TINY) / bins, Math.ceil((parts?.[1] ?? 1) * bins - TINY) / bins];
+    send("b_brush", low > 0 || high < 1 ? {model, low: first + low * width, high: first + high * width} : {model});
+  },
+}).listen();
+listen("do enlarge", (picture) => picture.setAttribute("aria-expanded", picture.classList.toggle("large")));
+listen("do tall", (part) => {
+  const row = part.closest("tr"), open = row.classList.toggle("open");
+  row.querySelector("button[data-here=tall]")?.setAttribute("aria-pressed", open);
+});
