@@ -1,10 +1,12 @@
 """How fast the viewer is, in a real Chromium: first map, main-thread blocks, click to details, ten brush moves.
 
     python scripts/bench/viewer.py [--models 52 500 5000] [--repeats 5]
+    python scripts/bench/viewer.py --visitors 20 [--seconds 120] [--models 500] [--results FILE]
 
 Every repeat is a new browser with nothing cached. Times are medians of wall-clock time: measure on an idle machine. The
 prototype's figures, measured on two cores of such a machine, stand beside ours. Selection details are also timed on the
-server alone, for 16 random models of each study.
+server alone, for 16 random models of each study. With `--visitors`, so many people work at once without a browser, and what
+they cost the server is measured.
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import psutil
+
+from scripts.bench.visitors import load
 from tests.studies import study, synthetic_study
-from tests.viewer.browsing import CHROMIUM, FLAGS, Visitor, served, why_not
+from tests.viewer.browsing import CHROMIUM, FLAGS, Visitor, errors_of_ours, served, why_not
 from tests.viewer.stores import publish
 from viewer.compare.comparison import compare_selection
 from viewer.results.results import load_results
@@ -73,7 +78,12 @@ def main() -> int:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--models", type=int, nargs="+", default=[52, 500, 5000])
     args.add_argument("--repeats", type=int, default=5)
+    args.add_argument("--visitors", type=int, default=0)
+    args.add_argument("--seconds", type=float, default=120)
+    args.add_argument("--results", type=Path, help="of visitors: look at this file instead of a made one")
     asked = args.parse_args()
+    if asked.visitors:
+        return _crowd(asked)
     if why := why_not():
         print(why)
         return 2
@@ -93,6 +103,23 @@ def main() -> int:
         )
     print("ours / the prototype's; the last column: the slowest of 100 draws of 16 models, time of the variable finder")
     return 1 if missed else 0
+
+
+def _crowd(asked: argparse.Namespace) -> int:
+    """Measure what visitors cost the server on results of the first of the sizes, or on a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = asked.results or Path(folder) / "results.duckdb"
+        if asked.results is None:
+            publish(results, synthetic_study(asked.models[0]) if asked.models[0] > 52 else study(52)).close()
+        with served(results, Path(folder) / "log") as address:
+            server = next(
+                each for each in psutil.Process().children() if any("serve" in word for word in each.cmdline())
+            )
+            found = load(address, server, visitors=asked.visitors, seconds=asked.seconds)
+            faults = errors_of_ours(Path(folder) / "log")
+    print(f"{asked.visitors} visitors for {asked.seconds:.0f} s: {found}")
+    print("\n".join(faults[:5]))
+    return 0 if found.is_within and not faults else 1
 
 
 def measure(models: int, repeats: int) -> tuple[float, float, float, float, float]:

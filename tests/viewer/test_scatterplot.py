@@ -75,3 +75,20 @@ def test_ticks_are_told_apart_and_their_sizes_are_true(ticks, percent, texts, ch
     page = chromium.new_page()
     assert page.evaluate(run, [ticks, percent]) == texts
     page.close()
+
+
+def test_points_have_shapes_of_their_own_only_where_a_time_is_rough(app, monkeypatch):
+    """Names of shapes for all are an eighth of what a browser reads of 5,000 models."""
+    results, models = app.session.results, app.scatter.models
+    [points] = [each for each in app.scatter.figure.renderers if each.data_source is models]
+    shapes = lambda: (points.glyph.marker, points.selection_glyph.marker, models.data.get("marker"))  # noqa: E731
+    assert shapes() == ("circle", "circle", None)
+    rough = np.zeros(len(results.keys), dtype=bool)
+    rough[2] = True
+    sure = np.zeros_like(rough)
+    monkeypatch.setattr(type(results), "unsure", lambda self, metric: rough if metric == "Latency" else sure)
+    app.state.change({"x_log": True})
+    assert shapes()[:2] == ("marker", "marker")
+    assert [at for at, shape in enumerate(shapes()[2]) if shape == "diamond"] == [2]
+    app.state.change({"x": "Top-1 Accuracy"})
+    assert shapes() == ("circle", "circle", None)

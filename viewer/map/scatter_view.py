@@ -164,6 +164,9 @@ class Scatterplot(View):
         results, state = self.session.results, self.state
         xs, ys = self._values("x"), self._values("y")
         crowd = 1.0 if len(results.keys) <= _CROWD else 0.6
+        unsure = self._unsure()
+        if not unsure.any():
+            self._shape("circle")  # before the column of shapes goes
         self.models.data = {
             "x": xs,
             "y": ys,
@@ -172,14 +175,21 @@ class Scatterplot(View):
             ),
             "color": packed(appearance(results).rgb(choices(results).metric("color", state), dark=self.session.dark)),
             "alpha": np.where(choices(results).visible_rows(state), 0.9, FAINT).astype(np.float32),
-            "marker": np.where(self._unsure(), "diamond", "circle").tolist(),
             "key": results.keys,
             "parent": results.parent_rows,
-        }
+        } | ({"marker": np.where(unsure, "diamond", "circle").tolist()} if unsure.any() else {})
+        if unsure.any():
+            self._shape("marker")
         self._axis("x", xs)
         self._axis("y", ys)
         self._draw_front(xs, ys)
         self._draw_bars(xs, ys)
+
+    def _shape(self, marker: str) -> None:
+        """Draw points with one shape, or with those of a column."""
+        for renderer in self.figure.renderers:
+            if renderer.data_source is self.models:
+                renderer.glyph.marker = renderer.selection_glyph.marker = marker
 
     def _axis(self, name: str, values: np.ndarray) -> None:
         results, state = self.session.results, self.state
