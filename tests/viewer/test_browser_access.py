@@ -105,6 +105,7 @@ def test_the_scatterplot_is_walked_selected_from_and_told_by_keys(address, chrom
     page.keyboard.press("Enter")
     visitor.until("location.search.includes('selected=')")
     assert visitor.run("bouillon.model('models').selected.indices.length") == 1
+    assert told(visitor) == "1 model selected"
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowUp")

@@ -88,8 +88,14 @@ def test_text_can_be_read_and_nothing_collides_or_is_cut(width, height, theme, a
     assert faults == {}
 
 
-@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
-@pytest.mark.parametrize("name", PAGES[1:-1])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *((name, size) for name in PAGES[1:-1] for size in ((1440, 900), (390, 844))),
+        ("layers", (1150, 800)),
+        ("layers", (720, 450)),  # 1440 at 200 % zoom
+    ],
+)
 def test_the_head_and_the_first_column_of_every_table_stay(name, size, address, chromium):
     page = chromium.new_page(viewport={"width": size[0], "height": min(size[1], 560)})
     visitor = Visitor(page).open(f"{address}?page={name}&selected=base,pruned,int8,tuned&l_flat=1")

@@ -231,6 +231,8 @@ class ModelMap(View):
             self.state.pick([key for key in self.state.selected if key not in keys])
         else:
             self._choose(keys, add=add)
+        count = len(self.state.selected)
+        self.session.send("say", f"{count} model{'' if count == 1 else 's'} selected")
 
     def _choose(self, keys: Iterable[str], *, add: bool) -> None:
         """Select what is not outside the budget."""
