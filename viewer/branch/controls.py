@@ -1,0 +1,106 @@
+"""The controls of an operation's parameters, from its signature, and what is typed into them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import yaml  # type: ignore[import-untyped]
+
+__all__ = ["Control", "controls_of", "typed_value"]
+
+_SEED = "seed"
+
+
+class Control(NamedTuple):
+    """One parameter."""
+
+    name: str
+    kind: Literal["choice", "flag", "list", "value"]
+    text: str
+    """The value that is set; empty: the default."""
+    default: str
+    """In words; empty: there is none, and a value is required."""
+    choices: tuple[str, ...]
+    about: str
+    bounds: str
+
+
+def controls_of(schema: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[Control]:
+    """Yield a control for each parameter that is no mapping; those that must be set come first.
+
+    Args:
+        schema: of the operation.
+        params: parameter -> value, as the step has it.
+    """
+    properties, required = schema["parameters"]["properties"], schema["parameters"]["required"]
+    for name in sorted(properties, key=lambda name: name not in required):
+        own = properties[name]
+        form = _form(own)
+        if form.get("type") == "object":
+            continue
+        yield Control(
+            name=name,
+            kind=_kind(form),
+            text=_text(params[name]) if name in params else "",
+            default="" if name in required else _text(own.get("default")) or "none",
+            choices=tuple(_text(each) for each in form.get("enum", ())),
+            about=str(own.get("description", "")),
+            bounds=_bounds(form),
+        )
+
+
+def typed_value(schema: Mapping[str, Any], name: str, text: str) -> Any:
+    """Return the value of a parameter that somebody typed or chose; a text where it is none of its type: the check says so.
+
+    Args:
+        schema: of the operation.
+        name: the parameter.
+        text: as typed; it is not empty.
+    """
+    form = _form(schema["parameters"]["properties"][name])
+    if form.get("type") == "array":
+        return [part.strip() for part in text.strip("[] ").split(",") if part.strip()]
+    if form.get("type") == "string":
+        return None if text == "null" else text
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return text
+    return value if isinstance(value, int | float | bool | None) else text
+
+
+def _form(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The form of a value, where null is another."""
+    forms: list[Mapping[str, Any]] = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
+    objects = [each for each in forms if each.get("type") == "object"]
+    return (objects or forms or [schema])[0]
+
+
+def _kind(form: Mapping[str, Any]) -> Literal["choice", "flag", "list", "value"]:
+    if "enum" in form:
+        return "choice"
+    if form.get("type") == "boolean":
+        return "flag"
+    return "list" if form.get("type") == "array" else "value"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _bounds(form: Mapping[str, Any]) -> str:
+    """The range of a number in words."""
+    words = [
+        (f"at least {form['minimum']:g}" if "minimum" in form else ""),
+        (f"above {form['exclusiveMinimum']:g}" if "exclusiveMinimum" in form else ""),
+        (f"at most {form['maximum']:g}" if "maximum" in form else ""),
+        (f"below {form['exclusiveMaximum']:g}" if "exclusiveMaximum" in form else ""),
+    ]
+    return ", ".join(word for word in words if word)
