@@ -9,7 +9,19 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-__all__ = ["MOST_TEXT", "Draft", "DraftError", "from_finding", "from_lint", "in_place", "parse_change", "write_change"]
+__all__ = [
+    "MOST_TEXT",
+    "Draft",
+    "DraftError",
+    "can_follow",
+    "from_finding",
+    "from_lint",
+    "in_place",
+    "named",
+    "names_a_step",
+    "parse_change",
+    "write_change",
+]
 
 MOST_TEXT = 6_000
 """Characters of a change on the page; a longer one is a recipe of its own."""
@@ -17,6 +29,8 @@ _PARTS = (".weight", ".bias", ".running_var", ".running_mean")
 _REPAIRABLE = ("flattened_norm", "over_pruned", "dead_channels", "diverges")
 _TORCH = "torch"
 _CODE = re.compile(r"`([^`]+)`")
+_SAID = {"finetune": re.compile(r"fine-tun", re.IGNORECASE), "calibrate": re.compile(r"recalibrat", re.IGNORECASE)}
+"""Operations that advice speaks of in plain words."""
 
 Schemas = Mapping[str, Any]
 """Operation -> what it is and takes, as `python -m pipeline schema operations` says."""
@@ -137,8 +151,14 @@ def from_lint(advice: str, model: Any, parent: str | None, schemas: Schemas) -> 
     if changes and parent is not None:
         return in_place(parent, model.op, model.params, schemas, changes)
     form = schemas.get(model.op, {}).get("produces")
+    words += [op for op, pattern in _SAID.items() if pattern.search(advice)]
     fitting = [word for word in words if word in schemas and word != model.op and can_follow(schemas[word], form)]
     return Draft(model.key, fitting[0], {}) if fitting else None
+
+
+def names_a_step(advice: str) -> bool:
+    """Whether advice speaks of something that a recipe can say."""
+    return bool(_CODE.search(advice)) or any(pattern.search(advice) for pattern in _SAID.values())
 
 
 def can_follow(schema: Mapping[str, Any], form: str | None) -> bool:

@@ -148,7 +148,7 @@ class Branch(View):
             "text_problem": problem,
             "name": name,
             "op": op,
-            "ops": [(each, schemas[each]["kind"]) for each in schemas if can_follow(schemas[each], form)],
+            "ops": _by_kind({each: schema for each, schema in schemas.items() if can_follow(schema, form)}),
             "summary": schemas[op]["summary"] if op else "",
             "controls": list(controls_of(schemas[op], params or {})) if op else [],
             "more": len(change) > 1 or bool(step.get("then")),
@@ -317,6 +317,12 @@ class Branch(View):
             self.state.change({"page": "overview", "pane": "selection"})
             self.state.pick(models)
             self.session.reveal(models[0])
+
+
+def _by_kind(schemas: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Operations by their kind."""
+    kinds = dict.fromkeys(schema["kind"] for schema in schemas.values())
+    return [(kind, [name for name, schema in schemas.items() if schema["kind"] == kind]) for kind in sorted(kinds)]
 
 
 def _step_names(change: str) -> str:

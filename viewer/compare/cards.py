@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline.delivery.branches.offer import offer_of
+from viewer.branch.drafts import names_a_step
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.map.bundles import Bundle
@@ -163,6 +164,7 @@ def _lints(results: Results, key: str, *, whole: bool) -> dict[str, Any] | None:
             "rule": lint.rule.replace("_", " ") + (f" on {lint.target}" if lint.target else ""),
             "message": lint.message,
             "advice": lint.advice if whole else "",
+            "can_try": names_a_step(lint.advice),
         }
         for lint in first
     ]

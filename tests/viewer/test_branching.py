@@ -1,0 +1,173 @@
+"""From a finding of a broken model to the repaired one, with a worker that is killed in between; and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from pipeline.delivery.branches.offer import offer_of, queue_folder
+from pipeline.delivery.branches.queue import BranchQueue, RequestState
+from tests.pipeline.command import ROOT
+from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
+from tests.viewer.visits import Page, visit
+
+TOKEN = "a token of twenty"
+RECIPE = """
+name: broken
+model: {name: tiny, builder: residual_cnn, depths: [1], widths: [8]}
+dataset: {name: digits, dataset: digits, size: 8, channels: 1, train: 200, calibration: 20, evaluation: 60, shift: 0}
+tree:
+  base:
+    op: train
+    with: {epochs: 1}
+    then: {broken: {op: magnitude_prune, with: {sparsity: 0.75, include: [stem.1]}}}
+"""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "BOUILLON_TOKEN": TOKEN}
+
+
+def pipeline(folder, *words):
+    command = [sys.executable, "-m", "pipeline", *words]
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def worker(folder):
+    command = [sys.executable, "-m", "pipeline", "serve"]
+    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    assert "gives the token of $BOUILLON_TOKEN" in process.stdout.readline(), (
+        "the token is not printed where it was given"
+    )
+    return process
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Results of a network and of one whose normalisation was pruned, made by a run."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    done = pipeline(folder, "recipe=recipe.yaml", "bench=none", "executor=inprocess", "executor.threads=1")
+    assert done.returncode == 0, done.stderr
+    return folder / "results.duckdb"
+
+
+@pytest.fixture(scope="module")
+def plan(store):
+    """What the page is told of a branch below the broken model."""
+    (store.parent / "change.yaml").write_text("again: {op: restore, with: {include: [norm]}}\n")
+    told = pipeline(store.parent, "branch", "base/broken", "--change", "change.yaml", "--json")
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+def until(condition):
+    while not condition():
+        time.sleep(0.1)
+
+
+def states(results):
+    return [each.status.state for each in BranchQueue(results).requests()]
+
+
+def test_a_plan_finds_all_above_again_and_is_a_recipe_that_runs_by_hand(store, plan):
+    assert [(step["path"], step["is_there"]) for step in plan["steps"]] == [
+        ("base", True), ("base/broken", True), ("base/broken/again", False),
+    ]  # fmt: skip
+    (store.parent / "by_hand.yaml").write_text(plan["recipe"])
+    settings = ["bench=none", "executor=inprocess", "executor.threads=1", "plan_only=true", "--json"]
+    told = pipeline(store.parent, "recipe=by_hand.yaml", *settings)
+    steps = json.loads(next(line for line in told.stdout.splitlines() if '"event": "plan"' in line))["steps"]
+    assert [(each["key"], each["present"]) for each in steps] == [
+        (each["key"], each["is_there"]) for each in plan["steps"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("a: {op: restor}", "No operation is called 'restor'. Did you mean 'restore'?"),
+        ("a: {op: restore, with: {includ: [norm]}}", "unknown parameter 'includ'. Did you mean 'include'?"),
+        ("a: [1", "line 2"),
+    ],
+)
+def test_mistakes_are_those_of_a_recipe(store, change, message):
+    (store.parent / "wrong.yaml").write_text(change)
+    told = pipeline(store.parent, "branch", "base/broken", "--change", "wrong.yaml", "--json")
+    assert told.returncode == 2
+    assert message in json.loads(told.stdout)["problems"][0]["message"]
+
+
+def test_a_visitor_without_the_token_gets_no_further(store):
+    page = Page(visit(store))
+    assert "No worker runs branches" in page.say("set", field="page", value="branch")["panes"]["page"]
+    key = next(
+        key for key in page.app.session.results.keys if page.app.session.results.forest[key].op == "magnitude_prune"
+    )
+    page.say("try", key=key)
+    assert page.app.state.branch.origin == "", "nothing is offered without a worker"
+    process = worker(store.parent)
+    try:
+        until(lambda: offer_of(store) is not None)
+        drawn = page.say("try", key=key, finding="flattened_norm", site="stem.1.weight")["panes"]["page"]
+        assert page.app.state.branch.change == "restore:\n  op: restore\n  with:\n    include: [stem.1]\n"
+        assert 'type="password"' in drawn
+        assert "t-draft" not in drawn
+        page.say("t_queue", who="Eve")
+        assert "not the worker&#39;s token" in page.say("t_token", token="some other token")["panes"]["page"]
+        for _ in range(4):
+            page.say("t_token", token="some other token")
+        assert "Too many wrong tokens" in page.say("t_token", token=TOKEN)["panes"]["page"]
+        assert states(store) == []
+        address = page.updates[-1]
+        assert TOKEN not in json.dumps(address)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0, "it ends cleanly"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+def test_a_repair_is_queued_from_a_finding_and_survives_its_worker(store, plan, chromium, tmp_path):
+    log = tmp_path / "server.log"
+    first = worker(store.parent)
+    with served(store, log) as address:
+        visitor = Visitor(chromium.new_page())
+        page = visitor.page
+        visitor.open(f"{address}?page=layers")
+        page.locator("#l-findings [data-do=try][data-finding=flattened_norm]").first.click()
+        page.fill("#t-token", TOKEN)
+        page.press("#t-token", "Enter")
+        page.fill("#t-set-include", "norm")
+        page.press("#t-set-include", "Tab")
+        visitor.until("document.getElementById('t-text').value.includes('[norm]')")
+        page.fill("#t-who", "Ann")
+        page.wait_for_function("document.getElementById('t-queue')?.disabled === false")
+        page.click("#t-queue")
+        # a second visitor asks at the same time, and the worker dies in the middle, with the process that it has begun
+        BranchQueue(store).add(
+            offer_of(store), TOKEN, origin=plan["origin"]["key"], origin_name="broken", change="again: {op: restore, with: {include: [norm]}}\n",
+            recipe=plan["recipe"], who="Bob",
+        )  # fmt: skip
+        until(lambda: RequestState.RUNNING in states(store))
+        for process in [first, *psutil.Process(first.pid).children()]:
+            process.send_signal(signal.SIGKILL)
+        first.wait()
+        assert len(states(store)) == 2
+        assert RequestState.DONE not in states(store)
+        done = pipeline(store.parent, "serve", "--once")
+        assert done.returncode == 0, done.stderr
+        assert states(store) == [RequestState.DONE, RequestState.DONE], done.stdout
+        page.locator("#t-requests [data-do=t_show]").last.click()
+        visitor.until("bouillon.state().page === 'overview'")
+        visitor.until("bouillon.model('nodes').data.key.length === 3")
+        assert "restore" in visitor.texts("#pane-side h2")[0]
+        assert visitor.complaints == []
+        page.close()
+    assert errors_of_ours(log) == []
+    requests = BranchQueue(store).requests()
+    assert sorted(each.who for each in requests) == ["Ann", "Bob"]
+    assert requests[0].status.models == requests[1].status.models, "the second found what the first had made"
+    assert TOKEN not in "".join(file.read_text() for file in queue_folder(store).iterdir())
