@@ -9,7 +9,7 @@ import yaml  # type: ignore[import-untyped]
 
 __all__ = ["Control", "controls_of", "typed_value"]
 
-_SEED = "seed"
+_MOST_NEAR = 4
 
 
 class Control(NamedTuple):
@@ -24,15 +24,25 @@ class Control(NamedTuple):
     choices: tuple[str, ...]
     about: str
     bounds: str
+    is_near: bool
+    """Whether it is shown with the first, not folded with those that are as by default."""
 
 
-def controls_of(schema: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[Control]:
-    """Yield a control for each parameter that is no mapping; those that must be set come first.
+def controls_of(schema: Mapping[str, Any], params: Mapping[str, Any]) -> list[Control]:
+    """Return a control for each parameter that is no mapping; those that must be set come first.
+
+    Of many, those that nobody has to set or has set are far, but for the first few.
 
     Args:
         schema: of the operation.
         params: parameter -> value, as the step has it.
     """
+    controls = list(_controls(schema, params))
+    near = [at for at, each in enumerate(controls) if each.text or not each.default or at < _MOST_NEAR]
+    return [each._replace(is_near=len(controls) <= 2 * _MOST_NEAR or at in near) for at, each in enumerate(controls)]
+
+
+def _controls(schema: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[Control]:
     properties, required = schema["parameters"]["properties"], schema["parameters"]["required"]
     for name in sorted(properties, key=lambda name: name not in required):
         own = properties[name]
@@ -47,6 +57,7 @@ def controls_of(schema: Mapping[str, Any], params: Mapping[str, Any]) -> Iterato
             choices=tuple(_text(each) for each in form.get("enum", ())),
             about=str(own.get("description", "")),
             bounds=_bounds(form),
+            is_near=True,
         )
 
 

@@ -69,22 +69,22 @@ class BranchPlan:
             self.problems = [lines[-1] if lines else "The plan failed without a word"]
 
 
-_plans: OrderedDict[tuple[Path, Any, str, str], BranchPlan] = OrderedDict()
+_plans: OrderedDict[tuple[Path, int, str, str], BranchPlan] = OrderedDict()
 _starting, _turn = Lock(), Lock()
 
 
-def plan_of(results: Path, publication: Any, origin: str, change: str, notify: Callable[[], None]) -> BranchPlan:
+def plan_of(results: Path, models: int, origin: str, change: str, notify: Callable[[], None]) -> BranchPlan:
     """Return the plan of a change, begun if nobody has asked for it yet.
 
     Args:
         results: the results file.
-        publication: identity of what is published: a newer one is planned with anew.
+        models: how many there are: with new ones it is planned anew, as what is asked for may be among them.
         origin: key of the model.
         change: YAML of the steps that are added.
         notify: called, in another thread, when the plan is there; only that of the first call for it is.
     """
     with _starting:
-        where = (results.absolute(), publication, origin, change)
+        where = (results.absolute(), models, origin, change)
         if where not in _plans:
             plan = _plans[where] = BranchPlan(where[0], origin, change)
             Thread(target=_one_at_a_time, args=(plan, notify), daemon=True, name="plan").start()

@@ -12,6 +12,7 @@ from pipeline.delivery.branches.offer import Offer, offer_of
 from pipeline.delivery.branches.queue import BranchQueue, BranchRequest, QueueError, RequestState
 from viewer.branch.controls import controls_of, typed_value
 from viewer.branch.drafts import (
+    MOST_TEXT,
     Draft,
     DraftError,
     can_follow,
@@ -105,7 +106,7 @@ class Branch(View):
         return offer is not None and bool(self._token)
 
     def _requests(self) -> Sequence[BranchRequest]:
-        return BranchQueue(self.session.path).requests()[-_MOST_SHOWN:]
+        return BranchQueue(self.session.path).requests(_MOST_SHOWN)
 
     def _draw_requests(self) -> list[dict[str, Any]]:
         known, text = self.session.results.row, self.session.results.text
@@ -141,6 +142,7 @@ class Branch(View):
         params = step.get("with") if isinstance(step.get("with"), dict) else {}
         op = step.get("op") if step.get("op") in schemas else ""
         form = schemas.get(results.forest[state.origin].op, {}).get("produces")
+        controls = controls_of(schemas[op], params or {}) if op else []
         return {
             "origin": state.origin,
             "origin_name": results.text.name(state.origin),
@@ -150,7 +152,8 @@ class Branch(View):
             "op": op,
             "ops": _by_kind({each: schema for each, schema in schemas.items() if can_follow(schema, form)}),
             "summary": schemas[op]["summary"] if op else "",
-            "controls": list(controls_of(schemas[op], params or {})) if op else [],
+            "controls": controls,
+            "far": sum(not each.is_near for each in controls),
             "more": len(change) > 1 or bool(step.get("then")),
             "plan": self._shown_plan(),
             "who": self._who,
@@ -169,7 +172,7 @@ class Branch(View):
         def notify() -> None:
             document.add_next_tick_callback(self.look_again)
 
-        return plan_of(self.session.path, results.snapshot.id, state.origin, state.change, notify)
+        return plan_of(self.session.path, len(results.keys), state.origin, state.change, notify)
 
     def _shown_plan(self) -> dict[str, Any] | None:
         plan = self._plan()
@@ -195,7 +198,7 @@ class Branch(View):
     # ---- what a person does
     def _change(self, text: str, **more: Any) -> None:
         self._problem = ""
-        self.state.change({"t_change": text, **more})
+        self.state.change({"t_change": text[: MOST_TEXT + 1], **more})  # too long by one: the page says so
 
     def _open(self, draft: Draft) -> None:
         """Begin with a draft, on the page of branches."""
@@ -224,7 +227,7 @@ class Branch(View):
     def _choose_op(self, message: Mapping[str, Any]) -> None:
         """Another operation: its parameters are other ones, so that those of the one before go."""
         op = str(message.get("value", ""))
-        if op in operation_schemas_of():
+        if op in operation_schemas_of() and self.state.branch.origin in self.session.results.row:
             self._open(Draft(self.state.branch.origin, op, {}))
 
     def _set_param(self, message: Mapping[str, Any]) -> None:
@@ -278,8 +281,9 @@ class Branch(View):
         self._redraw()
 
     def _queue(self, message: Mapping[str, Any]) -> None:
-        offer, plan = offer_of(self.session.path), self._plan()
+        offer = offer_of(self.session.path)
         self._who = str(message.get("who", ""))[:_LONGEST]
+        plan = self._plan() if self._is_known(offer) else None
         if offer is None or plan is None or not plan.finished or plan.problems:
             return
         try:

@@ -130,10 +130,18 @@ def _serve(options: argparse.Namespace) -> CommandOutcome:
 
 
 def _check_results(results: Path) -> None:
+    """Refuse results below whose models no branch would be run."""
     from pipeline.store.reader import open_results
+    from pipeline.sweep.known_data import recall
 
-    with closing(open_results(results)):
-        pass
+    with closing(open_results(results)) as db:
+        keys = [key for (key,) in db.execute("SELECT dataset_key FROM datasets").fetchall()]
+        ((store,),) = db.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchall()
+    if not any(store in data.stores for key in keys if (data := recall(key)) is not None):
+        raise UsageError(
+            f"{results}: no run of yours on this machine has made these results, and branches of others' are not run. Run their "
+            "recipe here once"
+        )
 
 
 def _shown(token: str, given: str | None) -> str:

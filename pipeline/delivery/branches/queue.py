@@ -150,10 +150,10 @@ class BranchQueue:
             raise QueueError(f"{self.folder}: {os.strerror(error.errno or errno.EIO)}. Nothing was queued") from None
         return request
 
-    def requests(self) -> list[BranchRequest]:
-        """Every request with its state, oldest first; files that are none are passed over."""
+    def requests(self, most: int | None = None) -> list[BranchRequest]:
+        """The newest requests with their states (default: all), oldest first; files that are none are passed over."""
         try:
-            files = sorted(self.folder.glob("*.yaml"))
+            files = sorted(self.folder.glob("*.yaml"))[-most if most else None :]
         except OSError:
             return []
         return [request for file in files if (request := _read(file)) is not None]
