@@ -20,8 +20,8 @@ def plan_summary(prepared: Prepared) -> dict[str, Any]:
     measured of its model is expected to take as long as of the others.
     """
     missing = {job.key for job in prepared.missing()}
-    expected, known = _Expectation(prepared.store.durations()), prepared.plan.by_key()
-    waiting = [expected.seconds(job.stage, known[job.model].op) for job in prepared.jobs if job.key in missing]
+    expected, steps = _Expectation(prepared.store.durations()), prepared.plan.by_key()
+    waiting = [expected.seconds(job.stage, steps[job.model].op) for job in prepared.jobs if job.key in missing]
     return {
         "steps": [
             {
@@ -51,7 +51,7 @@ class _Expectation:
 
     def seconds(self, stage: str, op: str) -> float | None:
         """Return the median of such jobs; of evidence about models of a new operation that about other models."""
-        known = self._durations.get((stage, op))
-        if known is not None or stage == OPERATION.name or stage not in self._of_stage:
-            return known
+        median_seconds = self._durations.get((stage, op))
+        if median_seconds is not None or stage == OPERATION.name or stage not in self._of_stage:
+            return median_seconds
         return median(self._of_stage[stage])

@@ -11,10 +11,10 @@ from viewer.branch.drafts import (
     MOST_TEXT,
     Draft,
     DraftError,
+    change_of,
     from_finding,
     from_lint,
     in_place,
-    named,
     names_a_step,
     parse_change,
     write_change,
@@ -83,8 +83,8 @@ def test_what_is_no_change_is_told(text, message):
 
 def test_a_step_has_a_name_that_no_other_below_the_model_has():
     draft = Draft("model", "restore", {})
-    assert named(draft, []) == {"restore": {"op": "restore"}}
-    assert list(named(draft, ["restore", "restore_2"])) == ["restore_3"]
+    assert change_of(draft, []) == {"restore": {"op": "restore"}}
+    assert list(change_of(draft, ["restore", "restore_2"])) == ["restore_3"]
 
 
 def test_a_step_again_says_only_what_is_not_as_by_default():

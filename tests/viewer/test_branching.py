@@ -10,11 +10,13 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from pipeline.delivery.branches.offer import offer_of, queue_folder
 from pipeline.delivery.branches.queue import BranchQueue, RequestState
 from tests.pipeline.command import ROOT
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
+from tests.viewer.test_browser_layout import COLLISIONS, CUT, SIZES, SMALL, WIDE
 from tests.viewer.visits import Page, visit
 
 TOKEN = "a token of twenty"
@@ -139,29 +141,41 @@ def test_a_repair_is_queued_from_a_finding_and_survives_its_worker(store, plan, 
         visitor.until("document.getElementById('t-text').value.includes('[norm]')")
         page.fill("#t-who", "Ann")
         page.wait_for_function("document.getElementById('t-queue')?.disabled === false")
-        page.click("#t-queue")
-        # a second visitor asks at the same time, and the worker dies in the middle, with the process that it has begun
-        BranchQueue(store).add(
-            offer_of(store), TOKEN, origin=plan["origin"]["key"], origin_name="broken", change="again: {op: restore, with: {include: [norm]}}\n",
-            recipe=plan["recipe"], who="Bob",
-        )  # fmt: skip
-        until(lambda: RequestState.RUNNING in states(store))
-        for process in [first, *psutil.Process(first.pid).children()]:
-            process.send_signal(signal.SIGKILL)
+        for width, height, _ in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            for code in (SMALL, COLLISIONS, CUT):
+                assert visitor.run(code) == [], (width, code)
+            assert not visitor.run(WIDE), width
+        # a second visitor asks at the same time, for a recipe that is no branch; then the worker is killed with what it has begun
+        recipe, change = (
+            plan["recipe"].replace("epochs: 1", "epochs: 9"),
+            "again: {op: restore, with: {include: [norm]}}\n",
+        )
+        asked = {
+            "origin": plan["origin"]["key"],
+            "origin_name": "broken",
+            "change": change,
+            "recipe": recipe,
+            "who": "Bob",
+        }
+        with FileLock(store.parent / ".bouillon" / f"{store.name}.lock"):  # so that it cannot be done before
+            page.click("#t-queue")
+            until(lambda: RequestState.RUNNING in states(store))
+            BranchQueue(store).add(offer_of(store), TOKEN, **asked)
+            for process in [first, *psutil.Process(first.pid).children()]:
+                process.send_signal(signal.SIGKILL)
         first.wait()
-        assert len(states(store)) == 2
-        assert RequestState.DONE not in states(store)
+        assert states(store) == [RequestState.RUNNING, RequestState.QUEUED]
         done = pipeline(store.parent, "serve", "--once")
         assert done.returncode == 0, done.stderr
-        assert states(store) == [RequestState.DONE, RequestState.DONE], done.stdout
-        page.locator("#t-requests [data-do=t_show]").last.click()
+        assert states(store) == [RequestState.DONE, RequestState.REFUSED], done.stdout
+        assert "the recipe is not the branch of 'base/broken'" in done.stdout
+        page.click("#t-requests [data-do=t_show]")
         visitor.until("bouillon.state().page === 'overview'")
         visitor.until("bouillon.model('nodes').data.key.length === 3")
         assert "restore" in visitor.texts("#pane-side h2")[0]
         assert visitor.complaints == []
         page.close()
     assert errors_of_ours(log) == []
-    requests = BranchQueue(store).requests()
-    assert sorted(each.who for each in requests) == ["Ann", "Bob"]
-    assert requests[0].status.models == requests[1].status.models, "the second found what the first had made"
+    assert [each.who for each in BranchQueue(store).requests()] == ["Ann", "Bob"]
     assert TOKEN not in "".join(file.read_text() for file in queue_folder(store).iterdir())

@@ -14,10 +14,10 @@ __all__ = [
     "Draft",
     "DraftError",
     "can_follow",
+    "change_of",
     "from_finding",
     "from_lint",
     "in_place",
-    "named",
     "names_a_step",
     "parse_change",
     "write_change",
@@ -89,10 +89,10 @@ def write_change(change: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(change), sort_keys=False, width=100, allow_unicode=True, default_flow_style=None))
 
 
-def named(draft: Draft, taken: Collection[str]) -> dict[str, Any]:
+def change_of(draft: Draft, names: Collection[str]) -> dict[str, Any]:
     """Return a draft as a change, under a name that no other step below the model has."""
     name, count = draft.op or "step", 1
-    while name in taken:
+    while name in names:
         count += 1
         name = f"{draft.op}_{count}"
     return {name: {"op": draft.op, **({"with": dict(draft.params)} if draft.params else {})}}
@@ -109,8 +109,8 @@ def in_place(key: str, op: str, params: Mapping[str, Any], schemas: Schemas, cha
         changes: parameter -> its new value.
     """
     own = schemas.get(op, {}).get("parameters", {}).get("properties", {})
-    kept = {name: value for name, value in params.items() if name in own and own[name].get("default", own) != value}
-    return Draft(key, op, {**kept, **changes})
+    others = {name: value for name, value in params.items() if name in own and own[name].get("default", own) != value}
+    return Draft(key, op, {**others, **changes})
 
 
 def from_finding(kind: str, site: str, model: Any, parent: str | None, schemas: Schemas) -> Draft | None:

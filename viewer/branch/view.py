@@ -16,10 +16,10 @@ from viewer.branch.drafts import (
     Draft,
     DraftError,
     can_follow,
+    change_of,
     from_finding,
     from_lint,
     in_place,
-    named,
     parse_change,
     write_change,
 )
@@ -47,7 +47,7 @@ class Branch(View):
         super().__init__(session)
         self._token, self._who, self._problem = "", "", ""
         self._tries = 0
-        self._drawn: Any = None
+        self._sources: Any = None
         """What the page was drawn from, besides the state: a look at it tells whether it must be drawn again."""
 
     def actions(self) -> dict[str, Action]:
@@ -68,7 +68,7 @@ class Branch(View):
     def draw_page(self) -> str:
         """Return the page's markup."""
         offer = offer_of(self.session.path)
-        self._drawn = self._look(offer)
+        self._sources = self._look(offer)
         is_known = self._is_known(offer)
         return render(
             "branch",
@@ -87,7 +87,7 @@ class Branch(View):
 
     def look_again(self) -> None:
         """Say what has changed in the queue, and whether a plan has arrived."""
-        if self.state.page == "branch" and self._drawn != self._look(offer_of(self.session.path)):
+        if self.state.page == "branch" and self._sources != self._look(offer_of(self.session.path)):
             self._redraw()
 
     def _redraw(self) -> None:
@@ -109,19 +109,19 @@ class Branch(View):
         return BranchQueue(self.session.path).requests(_MOST_SHOWN)
 
     def _draw_requests(self) -> list[dict[str, Any]]:
-        known, text = self.session.results.row, self.session.results.text
+        rows, text = self.session.results.row, self.session.results.text
         return [
             {
                 "name": each.name,
                 "when": each.when.replace("T", " ").removesuffix("+00:00"),
                 "who": each.who,
                 "steps": _step_names(each.change),
-                "origin": text.name(each.origin) if each.origin in known else each.origin_name,
+                "origin": text.name(each.origin) if each.origin in rows else each.origin_name,
                 "state": each.status.state.value,
                 "tone": _TONES.get(each.status.state, ""),
                 "reason": each.status.reason,
                 "progress": f"{each.status.done} of {each.status.total} jobs" if each.status.total else "",
-                "models": sum(key in known for key in each.status.models),
+                "models": sum(key in rows for key in each.status.models),
             }
             for each in reversed(self._requests())
         ]
@@ -204,8 +204,8 @@ class Branch(View):
         """Begin with a draft, on the page of branches."""
         forest = self.session.results.forest
         below = [forest[key] for key in forest.children(draft.origin)]
-        taken = {node.name.rpartition("/")[2].partition("[")[0] for node in below}
-        text = write_change(named(draft, taken)) if draft.op else ""
+        names = {node.name.rpartition("/")[2].partition("[")[0] for node in below}
+        text = write_change(change_of(draft, names)) if draft.op else ""
         self._change(text, t_origin=draft.origin, page="branch")
 
     def _try(self, message: Mapping[str, Any]) -> None:
@@ -344,11 +344,11 @@ def _is_below(step: Mapping[str, Any], path: str) -> bool:
 def _length(seconds: float, unknown: int) -> str:
     """How long a plan takes by earlier runs, in words."""
     about = f"about {seconds:.0f} s" if seconds < 2 * _MINUTE else f"about {seconds / _MINUTE:.0f} min"
-    known = f"{about} by earlier runs" if seconds >= 1 else "less than a second by earlier runs"
+    length = f"{about} by earlier runs" if seconds >= 1 else "less than a second by earlier runs"
     steps = f"{unknown} step{'s' if unknown > 1 else ''} of a kind that was never run here"
     if not unknown:
-        return known
-    return f"{known}, and {steps}" if seconds else f"{steps}: how long is not known"
+        return length
+    return f"{length}, and {steps}" if seconds else f"{steps}: how long is not known"
 
 
 def _marked(before: str, now: str) -> list[tuple[bool, str]]:

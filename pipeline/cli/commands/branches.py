@@ -117,12 +117,12 @@ def _serve(options: argparse.Namespace) -> CommandOutcome:
     words = [f"--{name}={value}" for name in ("workspace", "config_dir") if (value := getattr(options, name))]
     words = [word.replace("config_dir", "config-dir", 1) for word in words]
     try:
-        given = options.token if options.token is not None else os.environ.get(_VARIABLE)
-        token = own_token(results, given)
+        secret = options.token if options.token is not None else os.environ.get(_VARIABLE)
+        token = own_token(results, secret)
         worker = BranchWorker(results, token, words, _tell)
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, lambda number, frame: worker.stop())
-        _tell(f"Serving branches of {results}. The page offers them to who gives the token{_shown(token, given)}")
+        _tell(f"Serving branches of {results}. The page offers them to who gives the token{_hint(token, secret)}")
         worker.serve(once=options.once)
     except TokenError as error:
         raise UsageError(str(error)) from None
@@ -144,8 +144,8 @@ def _check_results(results: Path) -> None:
         )
 
 
-def _shown(token: str, given: str | None) -> str:
-    return f": {token}" if given is None else f" of ${_VARIABLE} or --token"
+def _hint(token: str, secret: str | None) -> str:
+    return f": {token}" if secret is None else f" of ${_VARIABLE} or --token"
 
 
 def _tell(text: str) -> None:

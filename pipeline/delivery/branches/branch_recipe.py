@@ -97,10 +97,10 @@ def branch_recipe(source: BranchSource, change: Mapping[str, Any]) -> dict[str, 
     step: dict[str, Any] = {"then": recipe["tree"]}
     for part in descent.path.split("/"):
         step = step["then"][part.partition("[")[0]]
-    taken = [name for name in change if name in step.get("then", {})]
-    if taken:
+    doubles = [name for name in change if name in step.get("then", {})]
+    if doubles:
         raise BranchError(
-            f"Step '{descent.path}/{taken[0]}': a step above refers to one of this name; write another name"
+            f"Step '{descent.path}/{doubles[0]}': a step above refers to one of this name; write another name"
         )
     if change:
         step["then"] = {**step.get("then", {}), **change}
@@ -138,10 +138,10 @@ def _check_change(change: Mapping[str, Any]) -> None:
 
 def _check_model(entry: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse what names a function or a file, unless an entry of the person's does so too."""
-    named = {name: entry[name] for name in _naming(str(entry["builder"])) if isinstance(entry.get(name), str)}
+    names = {name: entry[name] for name in _naming(str(entry["builder"])) if isinstance(entry.get(name), str)}
     own = [each for each in entries.values() if each.get("builder") == entry["builder"]]
-    if named and not any(all(each.get(name) == value for name, value in named.items()) for each in own):
-        where = ", ".join(f"{name}: {cut(str(value), 100)}" for name, value in named.items())
+    if names and not any(all(each.get(name) == value for name, value in names.items()) for each in own):
+        where = ", ".join(f"{name}: {cut(str(value), 100)}" for name, value in names.items())
         label = cut(str(entry.get("name", entry["builder"])), 100)
         raise BranchError(
             f"model '{label}' ({where}): no entry of conf/model names that. Keep the model's entry in a folder of your own, "

@@ -20,7 +20,17 @@ from pipeline.core.json_text import parse_json
 from pipeline.store.heartbeat import is_alive
 from pipeline.store.publication import FOLDER
 
-__all__ = ["SIGN", "Offer", "TokenError", "announce", "key_of", "offer_of", "own_token", "queue_folder", "write_whole"]
+__all__ = [
+    "SIGN",
+    "Offer",
+    "TokenError",
+    "announce",
+    "key_of",
+    "offer_of",
+    "own_token",
+    "queue_folder",
+    "write_atomically",
+]
 
 SIGN = "serve"
 """The worker's sign of life, among those of runs (`pipeline.store.heartbeat`)."""
@@ -75,7 +85,7 @@ def announce(results: Path, token: str) -> Offer:
     offer = Offer(salt, _check(key_of(token, salt)), datetime.now(UTC).isoformat(timespec="seconds"))
     folder = queue_folder(results)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / _OFFER, json.dumps(asdict(offer)))
+    write_atomically(folder / _OFFER, json.dumps(asdict(offer)))
     return offer
 
 
@@ -129,7 +139,7 @@ def key_of(token: str, salt: str) -> bytes:
     return hashlib.scrypt(token.encode("utf-8", "replace"), salt=salt.encode(), n=2**14, r=8, p=1, dklen=32)
 
 
-def write_whole(file: Path, text: str) -> None:
+def write_atomically(file: Path, text: str) -> None:
     """Write a file so that nobody ever reads a part of it.
 
     Raises:

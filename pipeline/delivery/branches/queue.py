@@ -24,7 +24,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.core.json_text import parse_json
-from pipeline.delivery.branches.offer import Offer, queue_folder, write_whole
+from pipeline.delivery.branches.offer import Offer, queue_folder, write_atomically
 
 __all__ = ["BranchQueue", "BranchRequest", "QueueError", "RequestState", "RequestStatus"]
 
@@ -86,10 +86,10 @@ class BranchRequest:
     @property
     def text(self) -> str:
         """The content of its file: a recipe that can be run."""
-        asked = {name: value for name, value in asdict(self).items() if name not in ("recipe", "status", "name")}
+        head = {name: value for name, value in asdict(self).items() if name not in ("recipe", "status", "name")}
         return (
             "# A branch that was asked for on the page. To run it by hand: python -m pipeline recipe=THIS_FILE\n"
-            f"{_HEAD}{json.dumps(asked)}\n{self.recipe}"
+            f"{_HEAD}{json.dumps(head)}\n{self.recipe}"
         )
 
     def signed(self, key: bytes) -> BranchRequest:
@@ -145,7 +145,7 @@ class BranchQueue:
             when=now.isoformat(timespec="seconds"),
         ).signed(key)
         try:
-            write_whole(self._file(request), request.text)
+            write_atomically(self._file(request), request.text)
         except OSError as error:
             raise QueueError(f"{self.folder}: {os.strerror(error.errno or errno.EIO)}. Nothing was queued") from None
         return request
@@ -187,7 +187,7 @@ class BranchQueue:
             OSError: if it cannot be written.
         """
         status = replace(status, since=datetime.now(UTC).isoformat(timespec="seconds"))
-        write_whole(_state_file(self._file(request)), json.dumps(asdict(status)))
+        write_atomically(_state_file(self._file(request)), json.dumps(asdict(status)))
 
     def _file(self, request: BranchRequest) -> Path:
         return self.folder / f"{request.name}.yaml"

@@ -105,23 +105,23 @@ class BranchWorker:
         if self._over.is_set():  # the signal came before there was a process
             self.stop()
         assert self._process.stdout is not None
-        told = _Told(request.origin)
+        events = _Events(request.origin)
         last = time.monotonic()
         for line in self._process.stdout:
-            told.take(line)
-            if told.total and time.monotonic() - last > _WRITE_S:
+            events.take(line)
+            if events.total and time.monotonic() - last > _WRITE_S:
                 last = time.monotonic()
-                self._queue.write(request, told.status(RequestState.RUNNING, told.stage))
+                self._queue.write(request, events.status(RequestState.RUNNING, events.stage))
         code = self._process.wait()
         self._process = None
         if self._over.is_set() and code not in _CODES:
             return RequestStatus(RequestState.QUEUED, "the worker was ended; the next goes on")
-        return told.end(code)
+        return events.end(code)
 
 
 @dataclass(slots=True)
-class _Told:
-    """What the process of a run has told."""
+class _Events:
+    """The events of a run, as its process has told them."""
 
     origin: str
     total: int = 0
