@@ -51,7 +51,7 @@ class BranchPlan:
         notify()
 
     def _plan(self, file: Path) -> None:
-        words = ["branch", self.origin, "--results", str(self.results), "--change", str(file), "--json"]
+        words = ["branch", "--results", str(self.results), "--change", str(file), "--json", "--", self.origin]
         process = subprocess.run(
             [sys.executable, "-m", "pipeline", *words],
             capture_output=True, text=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL,

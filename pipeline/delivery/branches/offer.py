@@ -57,7 +57,7 @@ class Offer:
     def key(self, token: str) -> bytes | None:
         """Return the key that requests are signed with; None if the token is not the worker's."""
         key = key_of(token, self.salt)
-        return key if hmac.compare_digest(_check(key), self.check) else None
+        return key if hmac.compare_digest(_check(key).encode(), self.check.encode("utf-8", "replace")) else None
 
 
 def queue_folder(results: Path) -> Path:

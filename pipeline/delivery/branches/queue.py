@@ -98,7 +98,7 @@ class BranchRequest:
 
     def is_signed(self, key: bytes) -> bool:
         """Whether the signature is of the token, and over all that is asked for."""
-        return hmac.compare_digest(self._signature(key), self.signature)
+        return hmac.compare_digest(self._signature(key).encode(), self.signature.encode("utf-8", "replace"))
 
     def _signature(self, key: bytes) -> str:
         parts = [self.name, self.origin, self.origin_name, self.change, self.recipe, self.who, self.when]

@@ -90,8 +90,18 @@ class BranchWorker:
         change, recipe = scratch / "change.yaml", scratch / "recipe.yaml"
         change.write_text(request.change, encoding="utf-8")
         recipe.write_text(request.recipe, encoding="utf-8")
-        command = [sys.executable, "-m", "pipeline", "branch", request.origin, "--results", str(self._results)]
-        command += ["--change", str(change), "--expect", str(recipe), "--run", "--json", *self._options]
+        command = [sys.executable, "-m", "pipeline", "branch", "--results", str(self._results)]
+        command += [
+            "--change",
+            str(change),
+            "--expect",
+            str(recipe),
+            "--run",
+            *self._options,
+            "--json",
+            "--",
+            request.origin,
+        ]
         # a session of its own: Ctrl-C reaches it once, through `stop`. It inherits the lock: should this worker be killed, no
         # other takes the request up while that process still works on it
         self._process = subprocess.Popen(
@@ -99,6 +109,7 @@ class BranchWorker:
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
+            errors="replace",
             start_new_session=True,
             pass_fds=(lock,),
         )
