@@ -52,10 +52,19 @@ def test_every_parameter_has_a_control_and_what_is_typed_passes_the_check(name):
 
 def test_what_is_no_value_stays_as_it_was_typed_for_the_check_to_say():
     assert typed_value(SCHEMAS["palettize"], "bits", "four") == "four"
-    assert typed_value(SCHEMAS["palettize"], "bits", "{a: 1}") == "{a: 1}"
+    assert typed_value(SCHEMAS["finetune"], "samples", "{a: 1}") == "{a: 1}"
     assert typed_value(SCHEMAS["finetune"], "samples", "null") is None
     assert typed_value(SCHEMAS["finetune"], "teacher", "7") == "7", "a name"
     assert typed_value(SCHEMAS["restore"], "include", "[a.b, 'c*' ]") == ["a.b", "'c*'"]
+
+
+def test_a_strength_by_layer_is_typed_as_in_a_recipe():
+    strengths = {"default": 0.5, "layer4.*": 0.8}
+    schema = SCHEMAS["magnitude_prune"]
+    (control,) = [each for each in controls_of(schema, {"sparsity": strengths}) if each.name == "sparsity"]
+    assert control.text == "{default: 0.5, layer4.*: 0.8}"
+    assert typed_value(schema, "sparsity", control.text) == strengths
+    assert control.bounds == "at least 0, at most 1"
 
 
 def test_a_change_is_read_and_written():

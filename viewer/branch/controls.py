@@ -47,8 +47,8 @@ def _controls(schema: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[
     for name in sorted(properties, key=lambda name: name not in required):
         own = properties[name]
         form = _form(own)
-        if form.get("type") == "object":
-            continue
+        if any(each.get("additionalProperties") is True for each in _forms(own)):
+            continue  # an entry of conf/
         yield Control(
             name=name,
             kind=_kind(form),
@@ -69,7 +69,8 @@ def typed_value(schema: Mapping[str, Any], name: str, text: str) -> Any:
         name: the parameter.
         text: as typed; it is not empty.
     """
-    form = _form(schema["parameters"]["properties"][name])
+    own = schema["parameters"]["properties"][name]
+    form = _form(own)
     if form.get("type") == "array":
         return [part.strip() for part in text.strip("[] ").split(",") if part.strip()]
     if form.get("type") == "string":
@@ -78,14 +79,24 @@ def typed_value(schema: Mapping[str, Any], name: str, text: str) -> Any:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
         return text
+    if isinstance(value, dict) and any(each.get("type") == "object" for each in _forms(own)):
+        return value  # a strength by layer
     return value if isinstance(value, int | float | bool | None) else text
 
 
 def _form(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The form of a value, where null is another."""
-    forms: list[Mapping[str, Any]] = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
-    objects = [each for each in forms if each.get("type") == "object"]
-    return (objects or forms or [schema])[0]
+    """The form of a value that a line holds, where null or a mapping is another."""
+    forms = [form for form in _forms(schema) if form.get("type") != "null"]
+    return min(forms or [schema], key=lambda form: form.get("type") == "object")
+
+
+def _forms(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every form that a value may have."""
+    others = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    if not others:
+        yield schema
+    for other in others:
+        yield from _forms(other)
 
 
 def _kind(form: Mapping[str, Any]) -> Literal["choice", "flag", "list", "value"]:
@@ -103,6 +114,8 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        return str(yaml.safe_dump(dict(value), default_flow_style=True, width=10_000, sort_keys=False)).strip()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

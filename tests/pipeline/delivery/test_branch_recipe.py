@@ -141,7 +141,7 @@ def test_results_of_others_and_their_plugins_are_refused():
         ({"name": "m", "builder": "python", "factory": "mine:make"}, None),
         ({"name": "m", "builder": "python", "factory": "os:system"}, r"'m' \(factory: os:system\)"),
         ({"name": "m", "builder": "python", "factory": "mine:make", "weights": "/etc/passwd"}, "weights: /etc/passwd"),
-        ({"name": "m", "builder": "onnx", "path": "/root/secret.onnx"}, "path: /root/secret.onnx"),
+        ({"name": "m", "builder": "onnx", "path": "/etc/secret.onnx"}, "path: /etc/secret.onnx"),
         ({"name": "m", "builder": "nothing"}, "No model builder is called 'nothing'"),
     ],
 )
