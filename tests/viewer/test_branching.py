@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+import yaml
 from filelock import FileLock
 
 from pipeline.delivery.branches.offer import offer_of, queue_folder
@@ -91,6 +92,12 @@ def test_a_plan_finds_all_above_again_and_is_a_recipe_that_runs_by_hand(store, p
     ]
 
 
+def test_a_recipe_is_the_same_in_whatever_order_it_is_written(store, plan):
+    (store.parent / "sorted.yaml").write_text(yaml.safe_dump(yaml.safe_load(plan["recipe"]), sort_keys=True))
+    told = pipeline(store.parent, "branch", "base/broken", "--change", "change.yaml", "--expect", "sorted.yaml")
+    assert (told.returncode, told.stdout) == (0, plan["recipe"])
+
+
 def test_mistakes_are_those_of_a_recipe(store):
     (store.parent / "wrong.yaml").write_text("a: {op: restor}\nb: {op: restore, with: {includ: [norm]}}\n")
     told = pipeline(store.parent, "branch", "base/broken", "--change", "wrong.yaml", "--json")
@@ -141,6 +148,8 @@ def test_a_repair_is_queued_from_a_finding_and_survives_its_worker(store, plan, 
         visitor.until("document.getElementById('t-text').value.includes('[norm]')")
         page.fill("#t-who", "Ann")
         page.wait_for_function("document.getElementById('t-queue')?.disabled === false")
+        lines = visitor.run("document.querySelector('#t-recipe pre').textContent").splitlines()
+        assert [line.strip() for line in lines[-4:]] == ["op: restore", "with:", "include:", "- norm"]
         for width, height, _ in SIZES:
             page.set_viewport_size({"width": width, "height": height})
             for code in (SMALL, COLLISIONS, CUT):
