@@ -123,7 +123,8 @@ def _serve(options: argparse.Namespace) -> CommandOutcome:
     words = [f"--{name}={value}" for name in ("workspace", "config_dir") if (value := getattr(options, name))]
     words = [word.replace("config_dir", "config-dir", 1) for word in words]
     try:
-        secret = options.token if options.token is not None else os.environ.get(_VARIABLE)
+        variable = os.environ.pop(_VARIABLE, None)  # the runs that it starts need not know it
+        secret = options.token if options.token is not None else variable
         token = own_token(results, secret)
         worker = BranchWorker(results, token, words, _tell)
         for kind in (signal.SIGINT, signal.SIGTERM):
