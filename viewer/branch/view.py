@@ -32,6 +32,7 @@ __all__ = ["Branch"]
 
 _MOST_SHOWN = 50
 _MOST_TRIES = 5
+_MOST_OFFERED = 6
 _LONGEST, _LONGEST_ADVICE = 200, 2_000
 _MINUTE = 60.0
 _TONES = {RequestState.DONE: "good", RequestState.FAILED: "bad", RequestState.REFUSED: "bad"}
@@ -41,7 +42,7 @@ class Branch(View):
     """A page of its own: `draw_page` gives its markup. It writes requests, and never results."""
 
     title: ClassVar[str] = "Branch"
-    shows: ClassVar[frozenset[str]] = page_fields("branch")
+    shows: ClassVar[frozenset[str]] = page_fields("branch") | {"selected"}
 
     def __init__(self, session: Any) -> None:
         super().__init__(session)
@@ -78,7 +79,13 @@ class Branch(View):
             problem=self._problem,
             requests=self._draw_requests(),
             draft=self._draft() if is_known else None,
+            selected=self._selected(),
         )
+
+    def _selected(self) -> list[tuple[str, str]]:
+        """The first of the selected models, with their names: a branch may begin at each."""
+        keys = self.session.known_models(self.state.selected)[:_MOST_OFFERED]
+        return [(key, self.session.results.text.name(key)) for key in keys]
 
     def update(self, changed: Set[str]) -> None:
         super().update(changed)
