@@ -115,8 +115,14 @@ def test_a_visitor_without_the_token_gets_no_further(store):
     )
     page.say("try", key=key)
     assert page.app.state.branch.origin == "", "nothing is offered without a worker"
+    assert 'data-do="try"' not in page.say("find", key=key)["panes"]["side"]
+    page.say("clear")
     with worker(store.parent) as process:
         until(lambda: offer_of(store) is not None)
+        side = page.say("find", key=key)["panes"]["side"]
+        assert 'data-how="below"' in side
+        assert 'data-how="instead"' in side
+        assert f'data-do="try" data-key="{key}"' in page.say("set", field="page", value="layers")["panes"]["page"]
         drawn = page.say("try", key=key, finding="flattened_norm", site="stem.1.weight")["panes"]["page"]
         assert page.app.state.branch.change == "restore:\n  op: restore\n  with:\n    include: [stem.1]\n"
         assert 'type="password"' in drawn

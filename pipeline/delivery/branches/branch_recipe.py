@@ -18,6 +18,7 @@ from pipeline.core.errors import BouillonError
 from pipeline.delivery.packaging.branch import branch
 from pipeline.models.api import BUILDERS, LocalFile
 from pipeline.plan.entries import model_entries
+from pipeline.plan.recipe import RecipeError, parse
 from pipeline.store.queries.model_facts import Descent
 from pipeline.sweep.known_data import KnownData, recall
 
@@ -131,7 +132,7 @@ def _check_change(change: Mapping[str, Any]) -> None:
         raise BranchError(f"'{cut(reference)}': a branch refers to nothing outside of it; write the value out")
     for place, word, _ in model_entries(change):
         raise BranchError(f"{place}: {word}: a branch has the model that is above it; leave the entry out")
-    count = sum(1 for _ in _steps(change))
+    count = _count(change)
     if count > _MOST_STEPS:
         raise BranchError(f"the branch has {count} steps; at most {_MOST_STEPS} can be asked for at once")
 
@@ -171,11 +172,9 @@ def _texts(value: Any) -> Iterator[str]:
             waiting += one
 
 
-def _steps(tree: Any) -> Iterator[Any]:
-    waiting = [tree]
-    while waiting:
-        steps = waiting.pop()
-        for step in steps.values() if isinstance(steps, Mapping) else ():
-            yield step
-            if isinstance(step, Mapping):
-                waiting.append(step.get("then"))
+def _count(change: Mapping[str, Any]) -> int:
+    """How many steps a change has with the values of `each`; none where it cannot be read, which planning says."""
+    try:
+        return len(parse({"name": "branch", "tree": change}).nodes)
+    except RecipeError:
+        return 0

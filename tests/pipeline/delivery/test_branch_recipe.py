@@ -116,6 +116,7 @@ def test_models_that_steps_above_refer_to_are_there_too():
             "leave the entry out",
         ),
         ({f"a{at}": {"op": "palettize"} for at in range(201)}, "201 steps; at most 200"),
+        ({"a": {"op": "palettize", "with": {"bits": {"each": list(range(300))}}}}, "300 steps; at most 200"),
     ],
 )
 def test_steps_name_no_file_no_function_and_no_variable(change, message):
