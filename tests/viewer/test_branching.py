@@ -122,6 +122,7 @@ def test_a_visitor_without_the_token_gets_no_further(store):
         side = page.say("find", key=key)["panes"]["side"]
         assert 'data-how="below"' in side
         assert 'data-how="instead"' in side
+        page.say("clear")
         assert f'data-do="try" data-key="{key}"' in page.say("set", field="page", value="layers")["panes"]["page"]
         drawn = page.say("try", key=key, finding="flattened_norm", site="stem.1.weight")["panes"]["page"]
         assert page.app.state.branch.change == "restore:\n  op: restore\n  with:\n    include: [stem.1]\n"
