@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from bokeh.document import Document
 
 from viewer.behaviours.view import Behaviours
+from viewer.branch.view import Branch
 from viewer.compare.compare_view import Compare
 from viewer.compare.details_view import Details
 from viewer.compare.hover_view import HoverCard
@@ -43,6 +44,7 @@ PAGES: dict[str, type[View] | None] = {
     "compare": Compare,
     "behaviours": Behaviours,
     "layers": Layers,
+    "branch": Branch,
     "help": Help,
 }
 """Every page: its name in the address, and the view whose `draw_page` makes it."""
@@ -246,7 +248,8 @@ class App:
     # ---- results that are published while the page is open
     def _look_again(self) -> None:
         if snapshot_id(self.session.path) in (self.session.results.snapshot.id, (0, 0)):
-            self.header.look_again()
+            for view in self._views:
+                view.look_again()
             self.session.outbox.send()
             return
         try:
@@ -295,7 +298,7 @@ def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, A
         "theme": state.theme,
         "page": state.page,
         "page_title": title,
-        "css": asset("page.css") + asset("inside.css"),
+        "css": asset("page.css") + asset("inside.css") + asset("branch.css"),
         "theme_js": page_script("theme.js"),
         "js": page_script(*_SCRIPTS),
         "bokeh_script": _BOKEH,

@@ -11,22 +11,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.core.operation import OPERATIONS
 from ops.core.registry import nearest
 from pipeline.cli.configuration.compose import CONF, UsageError, recipe_names
 from pipeline.cli.configuration.yaml_reader import read_yaml, strings
 from pipeline.cli.library import RunRecipe, prepared_run
 from pipeline.core.errors import BouillonError
 from pipeline.delivery.result_frames import ResultFrames
+from pipeline.plan.entries import entries_in
 from pipeline.plan.schema import operation_schemas
 from pipeline.store.queries.model_pair import find_model
 from pipeline.store.reader import open_results
+from pipeline.sweep.plan_summary import plan_summary
 from pipeline.sweep.prepare import Prepared
 
 __all__ = ["AssistantTools"]
@@ -93,20 +94,7 @@ class AssistantTools:
             recipe: the name of one, or its content.
             settings: words such as "recipe.seed=1".
         """
-        prepared = self._prepared(recipe, settings)
-        missing = {job.key for job in prepared.missing()}
-        durations, known = prepared.store.durations(), prepared.plan.by_key()
-        waiting = [durations.get((job.stage, known[job.model].op)) for job in prepared.jobs if job.key in missing]
-        return {
-            "steps": [
-                {"path": step.path, "op": step.op, "params": dict(step.written), "is_there": step.key not in missing}
-                for step in prepared.plan.steps
-            ],
-            "jobs_to_run": len(waiting),
-            "expected_seconds": round(sum(one or 0.0 for one in waiting), 1),
-            "jobs_of_unknown_length": sum(one is None for one in waiting),
-            "notes": [*prepared.preprocessing, *prepared.notes],
-        }
+        return plan_summary(self._prepared(recipe, settings))
 
     def run_recipe(
         self, recipe: str | dict[str, Any], settings: list[str] | None = None, minutes: float = 10.0
@@ -229,34 +217,10 @@ def _check_entries(recipe: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     Raises:
         UsageError: naming the place.
     """
-    allowed = [entry for _, _, entry in _entries_in(own)]
-    for place, word, entry in _entries_in(recipe):
+    allowed = [entry for _, _, entry in entries_in(own)]
+    for place, word, entry in entries_in(recipe):
         if entry not in allowed:
             raise UsageError(f"{place}: {word}: name an entry of conf/; an assistant cannot write one")
-
-
-def _entries_in(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield every entry that a recipe writes out: its place, the word that it stands under, and the entry."""
-    for word in ("model", "dataset"):
-        if isinstance(recipe.get(word), Mapping):
-            yield "recipe", word, recipe[word]
-    waiting = [recipe.get("tree")]
-    while waiting:
-        steps = waiting.pop()
-        for name, step in steps.items() if isinstance(steps, Mapping) else ():
-            if isinstance(step, Mapping):
-                waiting.append(step.get("then"))
-                yield from ((f"Step '{name}'", word, entry) for word, entry in _model_entries(step))
-
-
-def _model_entries(step: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    op, params = step.get("op"), step.get("with")
-    if not isinstance(params, Mapping) or not isinstance(op, str) or op not in OPERATIONS:
-        return
-    for word in OPERATIONS[op].marked("model entry"):
-        value = params.get(word)
-        choices = value["each"] if isinstance(value, Mapping) and "each" in value else [value]
-        yield from ((word, one) for one in choices or () if isinstance(one, Mapping))
 
 
 def _run(words: Sequence[str], minutes: float) -> tuple[int | None, str]:

@@ -10,6 +10,8 @@ python -m pipeline package MODEL DIR
 python -m pipeline reproduce DIR
 python -m pipeline clean
 python -m pipeline compare MODEL REFERENCE
+python -m pipeline branch MODEL --change FILE
+python -m pipeline serve
 python -m pipeline show DATASET
 """
 
@@ -55,6 +57,8 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline reproduce DIR                         make a package's or a store's model anew, and compare
   python -m pipeline clean                                 what the workspace holds, and what may go
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
+  python -m pipeline branch MODEL --change FILE            add steps below a model: print the recipe, or --run it
+  python -m pipeline serve                                 run the branches that visitors of the page ask for
   python -m pipeline view                                  serve the page of the results
   python -m pipeline schema                                print the JSON schema of recipes, for editors
   python -m pipeline mcp                                   serve an assistant over standard input and output

@@ -37,6 +37,8 @@ class KnownData:
     folder: Path
     """Cache folder of data files."""
     plugins: tuple[str, ...]
+    written: Mapping[str, Any]
+    """The entry as it may be written down: with references to the environment in the place of their values."""
     stores: frozenset[str]
     """Identities of the stores beside which its instances may be shown (`pipeline.store.writer.Store.identity`)."""
 
@@ -108,7 +110,7 @@ def recall(fingerprint: str) -> KnownData | None:
             return None
         entry = secret_values.revealed(note["entry"], note["variables"])
         stores = frozenset(note.get("stores", ()))  # older versions noted none
-        return KnownData(entry, Path(note["folder"]), tuple(note["plugins"]), stores)
+        return KnownData(entry, Path(note["folder"]), tuple(note["plugins"]), note["entry"], stores)
     except (KeyError, TypeError):
         return None
 

@@ -228,6 +228,10 @@ EFFECTS = {
     "l_sort": ({}, {"key": "size"}, {"l_order": "size", "l_descending": True}),
     "l_by": ({"selected": ["base", "int8"]}, {"value": "sqnr_db"}, {"l_by": "sqnr_db", "l_order": "int8", "l_descending": False}),
     "l_turn": ({}, {"start": "50"}, {"l_from": 50}),
+    "t_text": ({}, {"text": "a: {op: palettize}"}, {"t_change": "a: {op: palettize}"}),
+    "t_op": ({"t_origin": MAG50}, {"value": "palettize"}, {"t_change": "palettize: {op: palettize}\n", "page": "branch"}),
+    "t_param": ({"t_change": "a: {op: palettize}"}, {"name": "bits", "value": "2"}, {"t_change": "a:\n  op: palettize\n  with: {bits: 2}\n"}),
+    "t_name": ({"t_change": "a: {op: palettize}"}, {"value": " b "}, {"t_change": "b: {op: palettize}\n"}),
     "l_flat": ({"l_order": "size"}, {"value": "1"}, {"l_flat": True, "l_order": ""}),
 }  # fmt: skip
 """Kind of message -> the state before, what the page says, and what the state is then; all else stays as it is."""
@@ -250,6 +254,8 @@ ANSWERS = {
 """Kind of message that leaves the state alone -> the state, what the page says, and what it is answered."""
 SELECTS = {"front_all", "clean"}
 """What they select depends on figures and lineages: the tests of the front and of confounded selections have it."""
+NEED_A_WORKER = {"try", "t_token", "t_queue", "t_save", "t_show"}
+"""The tests of branching have them."""
 
 
 def prepared(request, kind, before):
@@ -280,7 +286,7 @@ def test_a_message_that_asks_is_answered(kind, request, failures):
 
 
 def test_every_message_has_its_test(overview):
-    assert {*EFFECTS, *ANSWERS, *SELECTS} == set(visit(overview)._actions)
+    assert {*EFFECTS, *ANSWERS, *SELECTS, *NEED_A_WORKER} == set(visit(overview)._actions)
 
 
 # ---- what fails all the same

@@ -9,6 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.delivery.branches.offer import offer_of
+from viewer.branch.drafts import names_a_step
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.map.bundles import Bundle
@@ -23,10 +25,15 @@ _MOST_LINTS = 3
 """On the card under the pointer, which must stay small."""
 
 
-def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = False) -> str:
+def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = False, offered: bool = False) -> str:
     """Return the markup of a model's facts: operation, parameters, metrics, what changed since its parent, what is odd.
 
-    `whole`: with everything that is odd, and what to try.
+    Args:
+        results: those at hand.
+        node: of the model.
+        hint: what a click does.
+        whole: with everything that is odd, and what to try.
+        offered: whether a worker would try it.
     """
     brief, name = node.brief, results.text.name(node.key)
     parent = results.forest.parent(node.key)
@@ -59,6 +66,8 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
         trouble=results.snapshot.trouble.get(node.key, []),
         lints=_lints(results, node.key, whole=whole),
         hint=hint,
+        key=node.key,
+        offered=offered,
     )
 
 
@@ -91,13 +100,27 @@ def bundle_card(results: Results, bundle: Bundle) -> tuple[str, str]:
         trouble=[],
         lints=None,
         hint="Click selects all, double-click draws each.",
+        key="",
+        offered=False,
     )
 
 
 def selected_alone(results: Results, state: ViewState, key: str) -> str:
     """Return the selection's pane when this model is all that is selected."""
-    card = Markup(model_card(results, results.forest[key], whole=True))  # a template has escaped what is in it
-    return selection(card=card, buttons=fold_buttons(results, state, [key]))
+    offered = key in results.row and offer_of(results.snapshot.path) is not None
+    card = Markup(model_card(results, results.forest[key], whole=True, offered=offered))  # a template has escaped it
+    return selection(card=card, buttons=[*fold_buttons(results, state, [key]), *_tries(results, key, offered=offered)])
+
+
+def _tries(results: Results, key: str, *, offered: bool) -> list[dict[str, str]]:
+    """Offer to add a step below a model, or to change its own."""
+    if not offered:
+        return []
+    parent = results.forest.parent(key)
+    buttons = [{"do": "try", "key": key, "how": "below", "text": "Try a step below it …"}]
+    if parent in results.row:
+        buttons.append({"do": "try", "key": key, "how": "instead", "text": "Try other parameters …"})
+    return buttons
 
 
 def selection(**parts: Any) -> str:
@@ -141,6 +164,7 @@ def _lints(results: Results, key: str, *, whole: bool) -> dict[str, Any] | None:
             "rule": lint.rule.replace("_", " ") + (f" on {lint.target}" if lint.target else ""),
             "message": lint.message,
             "advice": lint.advice if whole else "",
+            "can_try": names_a_step(lint.advice),
         }
         for lint in first
     ]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from bokeh.io import curdoc
 
+from pipeline.delivery.branches.offer import offer_of
 from viewer.format.templates import render
 from viewer.layers.comparison_jobs import ComparisonJob, comparison_of
 from viewer.layers.page import NOTHING, PAGE, LayerPage, in_turn
@@ -104,6 +105,7 @@ class Layers(View):
             problems=self._problems(compared, names),
             remarks=self._remarks(page, names),
             waiting=self._waiting(page, names),
+            offered=offer_of(self.session.path) is not None,
         )
 
     # ---- what the page is drawn from

@@ -15,6 +15,7 @@ __all__ = [
     "NOTHING",
     "PAGES_AT_START",
     "BehavioursState",
+    "BranchState",
     "LayersState",
     "ViewState",
     "page_fields",
@@ -68,7 +69,14 @@ class LayersState(param.Parameterized):
     start = param.Integer(0, bounds=(0, None), doc="first row on the page")
 
 
-_PARTS = {"b_": "behaviours", "l_": "layers"}
+class BranchState(param.Parameterized):
+    """The branch at hand on the Branch page."""
+
+    origin = param.String("", doc="key of the model that steps are added below")
+    change = param.String("", doc="YAML of the steps")
+
+
+_PARTS = {"b_": "behaviours", "l_": "layers", "t_": "branch"}
 """Beginning of a field's name in addresses and messages -> the part of the state that holds it."""
 _KEYWORDS = {"class": "class_name", "from": "start"}
 """Names in addresses that Python keeps for itself -> the field."""
@@ -108,7 +116,7 @@ class ViewState(param.Parameterized):
 
     def __init__(self) -> None:
         super().__init__()
-        self.behaviours, self.layers = BehavioursState(), LayersState()
+        self.behaviours, self.layers, self.branch = BehavioursState(), LayersState(), BranchState()
         self._depth, self._changed = 0, dict[str, None]()
         self._report: Callable[[Set[str]], None] = lambda fields: None
         self._watch(self, "")

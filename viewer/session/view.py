@@ -39,6 +39,9 @@ class View:
     def begin(self) -> None:
         """Send what the page starts with."""
 
+    def look_again(self) -> None:
+        """Draw what has changed without new results; called every few seconds."""
+
     def update(self, changed: Set[str]) -> None:
         """Draw what depends on the changed fields."""
         for pane, fields in self.panes.items():

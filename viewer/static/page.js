@@ -20,7 +20,7 @@ function focusPath(pane) {
 
 // What somebody is typing while the pane around it is drawn anew, and has not sent
 function unsent(field) {
-  if (!field?.matches("input:not([type]),input[type=search],input[type=text]") || field.value === field.defaultValue) return null;
+  if (!field?.matches("textarea,input:not([type]),input[type=search],input[type=text],input[type=password]") || field.value === field.defaultValue) return null;
   return {value: field.value, at: [field.selectionStart, field.selectionEnd]};
 }
 
@@ -106,7 +106,7 @@ document.addEventListener("submit", (event) => {
   const {submit} = event.target.dataset;
   if (!submit) return;
   event.preventDefault();
-  event.target.querySelectorAll("input").forEach((field) => { field.defaultValue = field.value; });
+  event.target.querySelectorAll("input,textarea").forEach((field) => { field.defaultValue = field.value; });
   send(submit, {...event.target.dataset, ...Object.fromEntries(new FormData(event.target)), submitted: true});
 });
 document.addEventListener("click", (event) => {

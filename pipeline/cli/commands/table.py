@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ops.core.text import cut
+from pipeline.cli.commands.branches import BRANCH_COMMANDS
 from pipeline.cli.commands.command import Command, CommandOutcome, printed
 from pipeline.cli.commands.delivery import DELIVERY_COMMANDS
 from pipeline.cli.commands.programs import PROGRAM_COMMANDS
@@ -77,6 +78,7 @@ def _completion(options: argparse.Namespace) -> CommandOutcome:
 COMMANDS = (
     *STORE_COMMANDS,
     *DELIVERY_COMMANDS,
+    *BRANCH_COMMANDS,
     *PROGRAM_COMMANDS,
     Command("completion", "print a script by which a shell completes the command `bouillon`", _completion, _add_shell),
 )

@@ -16,11 +16,13 @@ __all__ = [
     "Ancestor",
     "Answer",
     "DatasetFacts",
+    "Descent",
     "MeasuredFigure",
     "ModelFacts",
     "PartFigure",
     "RunFacts",
     "answers_of",
+    "descent_of",
     "model_facts",
 ]
 
@@ -54,6 +56,20 @@ class RunFacts(NamedTuple):
     host: Mapping[str, Any]
     git_commit: str | None
     started_at: datetime
+
+
+class Descent(NamedTuple):
+    """How a model was made: the run, and the models from the base to it."""
+
+    key: str
+    lineage: tuple[Ancestor, ...]
+    """From the base to the model; then those that parameters of theirs name, with their own ancestors."""
+    run: RunFacts
+
+    @property
+    def path(self) -> str:
+        """Of its step, in the run."""
+        return next(each.path for each in self.lineage if each.key == self.key)
 
 
 class DatasetFacts(NamedTuple):
@@ -165,6 +181,21 @@ def model_facts(db: Connection, text: str, *, target: str | None = None) -> Mode
     )
 
 
+def descent_of(db: Connection, text: str) -> Descent:
+    """Return how the model that is called `text`, or whose key begins so, was made: by the newest run, if one has ended by that.
+
+    Args:
+        db: open results.
+        text: name, or the beginning of the key.
+
+    Raises:
+        StoreError: if there is none or several, it failed, or no run of this program made it.
+    """
+    model = find_model(db, text)
+    run, _ = _newest_run(db, model.key, model.name)
+    return Descent(model.key, _lineage(db, model.key, run.run_id), run)
+
+
 def answers_of(db: Connection, facts: ModelFacts, most: int) -> list[Answer]:
     """Return what a model answered to at most so many instances, from all over the evaluation split."""
     rows = db.execute(
@@ -183,23 +214,30 @@ def _row(db: Connection, query: str, *values: object) -> tuple[Any, ...]:
 
 
 def _run(db: Connection, key: str, name: str) -> RunFacts:
+    run, is_finished = _newest_run(db, key, name, ended_first=False)
+    if not is_finished:
+        raise StoreError(
+            f"The results of '{name}' are not finished: run '{run.recipe}' is going on, or was stopped. Run it to the end "
+            f"(python -m pipeline recipe={run.recipe}); what is finished is kept"
+        )
+    return run
+
+
+def _newest_run(db: Connection, key: str, name: str, *, ended_first: bool = True) -> tuple[RunFacts, bool]:
+    """The newest run that has the model, or the newest that has ended; and whether it has."""
     row = db.execute(
         "SELECT r.run_id, r.recipe, r.config, r.versions, r.host, r.git_commit, r.started_at, r.finished_at"
-        " FROM runs r WHERE r.run_id IN (SELECT run_id FROM steps WHERE model_key = ? AND job = 'operation'"
-        " AND outcome IN ('done', 'cached')) ORDER BY r.started_at DESC LIMIT 1",
-        [key],
+        " FROM runs r WHERE r.run_id IN (SELECT run_id FROM steps WHERE model_key = $1 AND job = 'operation'"
+        " AND outcome IN ('done', 'cached')) ORDER BY $2 AND r.finished_at IS NULL, r.started_at DESC LIMIT 1",
+        [key, ended_first],
     ).fetchone()
     if row is None:
         raise StoreError(
             f"'{name}' was made by no run of this program: its figures were imported, and its files are not here"
         )
     run_id, recipe, config, versions, host, commit, started, finished = row
-    if finished is None:
-        raise StoreError(
-            f"The results of '{name}' are not finished: run '{recipe}' is going on, or was stopped. Run it to the end "
-            f"(python -m pipeline recipe={recipe}); what is finished is kept"
-        )
-    return RunFacts(run_id, recipe, json_mapping(config), json_mapping(versions), json_mapping(host), commit, started)
+    facts = RunFacts(run_id, recipe, json_mapping(config), json_mapping(versions), json_mapping(host), commit, started)
+    return facts, finished is not None
 
 
 def _evaluation(

@@ -1,0 +1,239 @@
+"""The queue of branches: each request is a recipe file, and its state a file beside it that only workers write.
+
+    .bouillon/results.duckdb.queue/20260131T120000-1a2b3c4d.yaml        the recipe, with what was asked for in its head
+    .bouillon/results.duckdb.queue/20260131T120000-1a2b3c4d.state.json  written by the worker; missing: it is queued
+    .bouillon/results.duckdb.queue/20260131T120000-1a2b3c4d.lock        locked by whoever works on it
+
+A lock goes with its process, however that ends: a request whose worker died is taken up by the next.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.core.json_text import parse_json
+from pipeline.delivery.branches.offer import Offer, queue_folder, write_atomically
+
+__all__ = ["BranchQueue", "BranchRequest", "QueueError", "RequestState", "RequestStatus"]
+
+_HEAD = "#: "
+"""Begins the line of a request's file that holds what was asked for."""
+_MOST_WAITING = 100
+_LONGEST_FILE = 2_000_000
+_LONGEST_NAME = 80
+
+
+class QueueError(ValueError):
+    """A request cannot be queued: the message says why, and what to do."""
+
+
+class RequestState(StrEnum):
+    """The state of a request."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStatus:
+    """The state of a request, as its worker has written it down."""
+
+    state: RequestState = RequestState.QUEUED
+    reason: str = ""
+    since: str = ""
+    """UTC, ISO 8601."""
+    done: int = 0
+    """Jobs that are finished, of `total`."""
+    total: int = 0
+    models: tuple[str, ...] = ()
+    """Keys of the models that it adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class BranchRequest:
+    """A branch that somebody asked for."""
+
+    name: str
+    """Of its file, without ending; begins with the time."""
+    origin: str
+    """Key of the model that it begins at."""
+    origin_name: str
+    change: str
+    """YAML: name -> step, as under `then` of a recipe."""
+    recipe: str
+    """YAML: the whole recipe."""
+    who: str
+    when: str
+    """UTC, ISO 8601."""
+    signature: str = ""
+    status: RequestStatus = field(default=RequestStatus(), compare=False)
+
+    @property
+    def text(self) -> str:
+        """The content of its file: a recipe that can be run."""
+        head = {name: value for name, value in asdict(self).items() if name not in ("recipe", "status", "name")}
+        return (
+            "# A branch that was asked for on the page. To run it by hand: python -m pipeline recipe=THIS_FILE\n"
+            f"{_HEAD}{json.dumps(head)}\n{self.recipe}"
+        )
+
+    def signed(self, key: bytes) -> BranchRequest:
+        """Return the request with the signature of somebody who has the token."""
+        return replace(self, signature=self._signature(key))
+
+    def is_signed(self, key: bytes) -> bool:
+        """Whether the signature is of the token, and over all that is asked for."""
+        return hmac.compare_digest(self._signature(key).encode(), self.signature.encode("utf-8", "replace"))
+
+    def _signature(self, key: bytes) -> str:
+        parts = [self.name, self.origin, self.origin_name, self.change, self.recipe, self.who, self.when]
+        return hmac.new(key, json.dumps(parts).encode(), hashlib.sha256).hexdigest()
+
+
+class BranchQueue:
+    """The requests beside one results file. Any number of pages and workers may use it at once."""
+
+    def __init__(self, results: Path) -> None:
+        self.folder = queue_folder(results)
+
+    # ---- those who ask
+    def add(
+        self, offer: Offer, token: str, *, origin: str, origin_name: str, change: str, recipe: str, who: str
+    ) -> BranchRequest:
+        """Queue a branch.
+
+        Args:
+            offer: of the worker.
+            token: as the visitor gave it.
+            origin: key of the model that the branch begins at.
+            origin_name: what the page calls it.
+            change: YAML of the steps that are added.
+            recipe: YAML of the whole recipe.
+            who: the visitor's name, as far as it is known.
+
+        Raises:
+            QueueError: for a wrong token, a full queue or disk.
+        """
+        key = offer.key(token)
+        if key is None:
+            raise QueueError("the token is not that of the worker, which it printed when it was started")
+        if sum(each.status.state is RequestState.QUEUED for each in self.requests()) >= _MOST_WAITING:
+            raise QueueError(f"{_MOST_WAITING} requests are waiting; ask again when some are done")
+        now = datetime.now(UTC)
+        request = BranchRequest(
+            name=f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}",
+            origin=origin,
+            origin_name=origin_name,
+            change=change,
+            recipe=recipe,
+            who="".join(letter for letter in who if letter.isprintable()).strip()[:_LONGEST_NAME] or "someone",
+            when=now.isoformat(timespec="seconds"),
+        ).signed(key)
+        try:
+            write_atomically(self._file(request), request.text)
+        except OSError as error:
+            raise QueueError(f"{self.folder}: {os.strerror(error.errno or errno.EIO)}. Nothing was queued") from None
+        return request
+
+    def requests(self, most: int | None = None) -> list[BranchRequest]:
+        """The newest requests with their states (default: all), oldest first; files that are none are passed over."""
+        try:
+            files = sorted(self.folder.glob("*.yaml"))[-most if most else None :]
+        except OSError:
+            return []
+        return [request for file in files if (request := _read(file)) is not None]
+
+    # ---- workers
+    @contextmanager
+    def next_request(self) -> Iterator[tuple[BranchRequest, int] | None]:
+        """Have the oldest request that is not finished and that nobody works on, for the length of the block.
+
+        Yields the request and the descriptor of its lock, which a process that works on it may inherit; None: there is none.
+        """
+        for request in self.requests():
+            if request.status.state not in (RequestState.QUEUED, RequestState.RUNNING):
+                continue
+            with self._turn(request) as lock:
+                again = _read(self._file(request)) if lock is not None else None
+                if (
+                    lock is None
+                    or again is None
+                    or again.status.state not in (RequestState.QUEUED, RequestState.RUNNING)
+                ):
+                    continue
+                yield again, lock
+                return
+        yield None
+
+    def write(self, request: BranchRequest, status: RequestStatus) -> None:
+        """Write down the state of a request.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        status = replace(status, since=datetime.now(UTC).isoformat(timespec="seconds"))
+        write_atomically(_state_file(self._file(request)), json.dumps(asdict(status)))
+
+    def _file(self, request: BranchRequest) -> Path:
+        return self.folder / f"{request.name}.yaml"
+
+    @contextmanager
+    def _turn(self, request: BranchRequest) -> Iterator[int | None]:
+        descriptor = os.open(self.folder / f"{request.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            yield descriptor if _is_locked(descriptor) else None
+        finally:
+            os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Whether the lock could be had."""
+    with suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _state_file(file: Path) -> Path:
+    return file.with_suffix(".state.json")
+
+
+def _read(file: Path) -> BranchRequest | None:
+    try:
+        with file.open(encoding="utf-8") as stream:
+            text = stream.read(_LONGEST_FILE + 1)
+        _, head, recipe = text.split("\n", 2)
+        content = parse_json(head.removeprefix(_HEAD))
+        if len(text) > _LONGEST_FILE or not all(isinstance(value, str) for value in content.values()):
+            return None
+        request = BranchRequest(name=file.stem, recipe=recipe, **content)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return replace(request, status=_status(_state_file(file)))
+
+
+def _status(file: Path) -> RequestStatus:
+    """The state that stands beside a request; one that cannot be read is as good as none."""
+    try:
+        raw = parse_json(file.read_text(encoding="utf-8"))
+        return RequestStatus(
+            RequestState(raw["state"]), str(raw["reason"]), str(raw["since"]), int(raw["done"]), int(raw["total"]),
+            tuple(map(str, raw["models"])),
+        )  # fmt: skip
+    except (OSError, ValueError, TypeError, KeyError):
+        return RequestStatus()

@@ -1,0 +1,1 @@
+"""The page on which a branch is tried: its change, its plan, and the requests of all visitors."""
