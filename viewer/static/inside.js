@@ -32,6 +32,8 @@
     const bins = span.length - 1, low = Math.floor(from * bins) / bins, high = Math.ceil(to * bins) / bins;
     send("b_brush", moved ? {model: svg.dataset.model, low: first + low * width, high: first + high * width} : {model: svg.dataset.model});
   });
+  // What was asked for may be drawn out of sight
+  listen("reveal", (id) => requestAnimationFrame(() => { const part = bouillon.byId(id); part?.scrollIntoView({block: "nearest"}); part?.focus({preventScroll: true}); }));
   listen("do enlarge", (picture) => picture.classList.toggle("large"));
   listen("do tall", (svg) => svg.closest("tr").classList.toggle("open"));
 })();
