@@ -46,9 +46,9 @@ class Scope:
         """Why nothing can be said; empty if something can."""
         changed, same = int(self.changed.sum()), int(self.same.sum())
         if changed < FEWEST:
-            return f"Only {changed:,} {self.text}: {FEWEST} are needed to say which layers differ more on them."
+            return f"{FEWEST} instances are needed to say which layers differ more on them."
         if same < FEWEST:
-            return f"Only {same:,} {self.against} to set them against: {FEWEST} are needed."
+            return f"There are only {same:,} instances {self.against} to set them against: {FEWEST} are needed."
         return ""
 
 
@@ -68,22 +68,22 @@ def scope_of(sheet: Sheet, model: str, base: str, kind: str, names: Sequence[str
     before, after = sheet.answers(base).predicted, sheet.answers(model).predicted
     changed, same = before != after, before == after
     if kind == "all":
-        return Scope("instances changed their answer", changed, same, "kept it")
+        return Scope("instances changed their answer", changed, same, "that kept theirs")
     if kind == "flip" and len(names) == _FLIP:
         first, second = (sheet.code_of(name) for name in names)
-        text, against = f"answers changed from “{names[0]}” to “{names[1]}”", f"stayed “{names[0]}”"
+        text, against = f"answers changed from “{names[0]}” to “{names[1]}”", f"that stayed “{names[0]}”"
         return _fallback(Scope(text, (before == first) & (after == second), (before == first) & same, against), same)
     if kind not in ("class", "group") or not names:
         return None
     within = members_mask(sheet, names[0], tuple(names[1:]))
     text = f"instances of {kind} “{names[0]}” changed their answer"
-    return _fallback(Scope(text, within & changed, within & same, f"of the {kind} kept it"), same)
+    return _fallback(Scope(text, within & changed, within & same, f"of the {kind} that kept theirs"), same)
 
 
 def _fallback(scope: Scope, same: np.ndarray) -> Scope:
     if scope.same.sum() >= FEWEST or scope.changed.sum() < FEWEST:
         return scope
-    return Scope(scope.text, scope.changed, same, f"of all kept theirs (too few {scope.against})")
+    return Scope(scope.text, scope.changed, same, f"of all that kept theirs (there are too few {scope.against})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def joint_panel(sheet: Sheet, chosen: Sequence[str], base: str, bench: Bench) ->
     if scope is None:
         return None
     panel = {"model": model, "kind": kind, "names": names, "text": scope.text, "against": scope.against}
-    panel |= {"rows": [], "rest": [], "waiting": "", "counts": ("", ""), "run": ("", ""), "remark": ""}
+    panel |= {"rows": [], "rest": [], "waiting": "", "counts": ("", ""), "run": "", "remark": ""}
     panel |= {"counts": tuple(f"{int(part.sum()):,}" for part in (scope.changed, scope.same))}
     problem = scope.problem or bench.refusal
     if problem:
@@ -122,11 +122,10 @@ def joint_panel(sheet: Sheet, chosen: Sequence[str], base: str, bench: Bench) ->
     rows = read_contrast(bench.results, sets.key(model, base))
     if rows:
         drawn = _drawn(rows)
-        run = (f"{rows[0].instances_changed:,}", f"{rows[0].instances_same:,}")
         told = sum(row["told"] for row in drawn)
         return panel | {
             "problem": "",
-            "run": run,
+            "run": _run_text(rows[0], panel["counts"]),
             "rows": drawn[:_FIRST_ROWS],
             "rest": drawn[_FIRST_ROWS:],
             "remark": _remark(told, len(drawn)),
@@ -134,6 +133,16 @@ def joint_panel(sheet: Sheet, chosen: Sequence[str], base: str, bench: Bench) ->
     job = comparison_of(bench.results, model, base, bench.notify, sets)
     problem = job.problem or ("The comparison has left no result" if job.finished else "")
     return panel | {"problem": problem, "waiting": "" if problem else job.text}
+
+
+def _run_text(row: ContrastRow, counts: tuple[str, str]) -> str:
+    ran = f"{row.instances_changed:,}", f"{row.instances_same:,}"
+    if ran == counts:
+        return "Both models were run on all of them."
+    return (
+        f"Both models were run on {ran[0]} of the {counts[0]} and on {ran[1]} of the {counts[1]}, drawn at random: the "
+        "same ones every time."
+    )
 
 
 def _remark(told: int, count: int) -> str:

@@ -108,6 +108,7 @@ class ViewState(param.Parameterized):
     within = param.Boolean(False, doc="whether the table leaves out what is outside the budget")
     only = param.Dict({}, doc="facet of experiments -> values: the models in scope")
     group = param.String("", doc="facet of experiments that the table's rows are grouped by; empty: none")
+    unchanged = param.Boolean(False, doc="whether Compare shows figures that are the same in all models")
     setting = param.String(AUTO, doc="runtime, machine and data set whose measurements are shown")
     theme = param.Selector(default="auto", objects=["auto", "light", "dark"])
 

@@ -32,6 +32,18 @@
     const bins = span.length - 1, low = Math.floor(from * bins) / bins, high = Math.ceil(to * bins) / bins;
     send("b_brush", moved ? {model: svg.dataset.model, low: first + low * width, high: first + high * width} : {model: svg.dataset.model});
   });
+  // Of a strip's cells one is reached by Tab, the others by the arrows
+  const STEPS = {ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0]};
+  document.addEventListener("keydown", (event) => {
+    const [, row, column] = event.target.id?.match?.(/^l-cell-(\d+)-(\d+)$/) ?? [], step = STEPS[event.key];
+    if (!row || !step) return;
+    event.preventDefault();
+    const next = bouillon.byId(`l-cell-${+row + step[0]}-${+column + step[1]}`);
+    if (!next) return;
+    event.target.setAttribute("tabindex", -1);
+    next.setAttribute("tabindex", 0);
+    next.focus();
+  });
   // What was asked for may be drawn out of sight
   listen("reveal", (id) => requestAnimationFrame(() => { const part = bouillon.byId(id); part?.scrollIntoView({block: "nearest"}); part?.focus({preventScroll: true}); }));
   listen("do enlarge", (picture) => picture.classList.toggle("large"));
