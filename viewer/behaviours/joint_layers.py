@@ -68,15 +68,15 @@ def scope_of(sheet: Sheet, model: str, base: str, kind: str, names: Sequence[str
     before, after = sheet.answers(base).predicted, sheet.answers(model).predicted
     changed, same = before != after, before == after
     if kind == "all":
-        return Scope("instances changed their answer", changed, same, "that kept theirs")
+        return Scope("instances that changed their answer", changed, same, "that kept theirs")
     if kind == "flip" and len(names) == _FLIP:
         first, second = (sheet.code_of(name) for name in names)
-        text, against = f"answers changed from “{names[0]}” to “{names[1]}”", f"that stayed “{names[0]}”"
+        text, against = f"answers that changed from “{names[0]}” to “{names[1]}”", f"that stayed “{names[0]}”"
         return _fallback(Scope(text, (before == first) & (after == second), (before == first) & same, against), same)
     if kind not in ("class", "group") or not names:
         return None
     within = members_mask(sheet, names[0], tuple(names[1:]))
-    text = f"instances of {kind} “{names[0]}” changed their answer"
+    text = f"instances of {kind} “{names[0]}” that changed their answer"
     return _fallback(Scope(text, within & changed, within & same, f"of the {kind} that kept theirs"), same)
 
 

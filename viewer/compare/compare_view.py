@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from viewer.compare.comparison import compare_selection
-from viewer.compare.variables import NONE
+from viewer.compare.variables import NONE, Variable, VariableKind
 from viewer.format.metrics import MetricInfo, MetricRole
 from viewer.format.templates import render
 from viewer.session.view import Action, View
@@ -73,9 +73,22 @@ class Compare(View):
         rows = []
         for variable in variables[:_MOST_PARAMETERS]:
             before = variable.value(base)
-            cells = [{"text": _words(variable.value(key)), "differs": variable.value(key) != before} for key in others]
-            rows.append({"label": variable.label.replace("_", " "), "base": _words(before), "cells": cells})
+            cells = [{"text": self._value(variable, key), "differs": variable.value(key) != before} for key in others]
+            rows.append(
+                {"label": variable.label.replace("_", " "), "base": self._value(variable, base), "cells": cells}
+            )
         return {"rows": rows, "left_out": len(variables) - len(rows)}
+
+    def _value(self, variable: Variable, key: str) -> str:
+        """What a model has of a difference: of a step that others lack, the step's own parameters."""
+        value = variable.value(key)
+        if value == NONE:
+            return "—"
+        if variable.kind is not VariableKind.PRESENCE:
+            return value.replace("_", " ")
+        results = self.session.results
+        steps = [results.forest[each] for each in results.forest.path(key) if results.forest[each].op == variable.label]
+        return (results.text.telling_text(steps[0].brief) if len(steps) == 1 else "") or "yes"
 
     def _group(self, role: MetricRole, base: str, others: list[str]) -> dict[str, Any]:
         metrics = [metric for metric in self.session.results.metrics if metric.role is role]
@@ -99,7 +112,3 @@ class Compare(View):
 
     def _drop(self, message: Mapping[str, Any]) -> None:
         self.state.pick([key for key in self.state.selected if key != message.get("key")])
-
-
-def _words(value: str) -> str:
-    return "—" if value == NONE else value.replace("_", " ")

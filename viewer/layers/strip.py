@@ -22,7 +22,7 @@ _WIDEST, _NARROWEST, _WIDTH = 44, 14, 980
 ROW, LINES, GAP = 22, 120, 8
 """Heights of a model's row, of the lines under them, and of the space between."""
 _LABEL, _LETTER = 16, 6.3
-"""A rotated name takes so much of the axis; a letter of it so much of its length."""
+"""An upright name takes so much of the axis; a letter of it so much of its length."""
 _LONGEST = 26
 _COLORS = 6
 _IDENTICAL = 160.0
@@ -87,7 +87,7 @@ def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
         "floor": _floor(name, axis, ROW * len(models) + GAP),
         "marks": _marks(page, models, sites, findings),
         "labels": _labels(sites, wide),
-        "labels_height": round(min(_LONGEST, max(map(len, sites))) * _LETTER * 0.82) + 14,
+        "labels_height": round(min(_LONGEST, max(map(len, sites))) * _LETTER) + 14,
         "ends": [show_number(name, axis.high), show_number(name, axis.low)],
         "worse": "low" if name in _LESS_IS_WORSE else "high",
         "left_out": len(page.sites) - len(sites),
