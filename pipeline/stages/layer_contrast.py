@@ -34,12 +34,12 @@ _BATCH = 8
 class LayerContrastRecord:
     """What a layer changed by on some instances and on others."""
 
-    model_key: Annotated[str, "The model."]
-    reference_key: Annotated[str, "The model that it is compared with."]
+    model_key: Annotated[str, "The model that is judged; both sets were run through it."]
+    reference_key: Annotated[str, "The model whose outputs are the reference."]
     contrast: Annotated[str, "Digest of the two models and of the two sets of instances."]
     stage: Annotated[str, "`torch`: the network; `onnx`: its file."]
     site: Annotated[str, "The layer."]
-    position: Annotated[Int32, "Place along the network, from 0."]
+    position: Annotated[Int32, "Place of the layer, in the order in which the model computes."]
     changed: Annotated[float, "Relative change of its outputs on the first set."]
     same: Annotated[float, "Relative change of its outputs on the second set."]
     ratio: Annotated[float, "The first over the second."]
@@ -110,9 +110,9 @@ def _batches_of(data: Dataset, ids: Sequence[str]) -> Iterator[Batch]:
     if isinstance(data, SplitDataset):
         yield from data.batches_of(ids, batch_size=_BATCH)
         return
-    wanted = set(ids)
+    id_set = set(ids)
     for batch in data.batches("evaluation", batch_size=_BATCH):
-        rows = np.flatnonzero([name in wanted for name in batch.ids])
+        rows = np.flatnonzero([name in id_set for name in batch.ids])
         if rows.size:
             names = tuple(batch.ids[row] for row in rows)
             yield Batch(names, {name: array[rows] for name, array in batch.inputs.items()}, {})

@@ -8,7 +8,7 @@ from tests.viewer.inside_stores import SITES, publish
 from tests.viewer.visits import Page, visit
 from viewer.layers.page import NOTHING, LayerPage, _share_axis, in_turn
 from viewer.layers.queries import Found, read_layer_data
-from viewer.layers.strip import Axis, fitted_axis, strip
+from viewer.layers.strip import FittedAxis, fitted_axis, strip
 from viewer.layers.table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
 from viewer.results.notes import Notes
 from viewer.session.state import ViewState
@@ -184,11 +184,11 @@ def test_findings_sit_at_their_layer(layers):
 
 
 def test_an_axis_fits_what_is_on_it():
-    assert fitted_axis([23.0, 41.0]) == Axis(20.0, 45.0)
-    assert fitted_axis([0.0, float("inf")]) == Axis(0.0, 1.0)
-    assert fitted_axis([]) == Axis(0.0, 1.0)
+    assert fitted_axis([23.0, 41.0]) == FittedAxis(20.0, 45.0)
+    assert fitted_axis([0.0, float("inf")]) == FittedAxis(0.0, 1.0)
+    assert fitted_axis([]) == FittedAxis(0.0, 1.0)
     assert fitted_axis([3.0, 3.0]).low == 0
-    assert Axis(0, 10).share(20) == 1
+    assert FittedAxis(0, 10).share(20) == 1
 
 
 def test_a_click_on_a_cell_opens_the_layer_of_all_models_on_one_axis(results):

@@ -77,9 +77,9 @@ def test_the_threshold_is_that_of_trying_all_of_them(keep):
     expected = by_hand(scores, positive, base, keep)
     assert (point.threshold, point.recall, point.precision) == pytest.approx(expected)
     left = point.precision if keep == "recall" else point.recall
-    assert point.left is not None
-    assert point.left.low < left < point.left.high
-    assert point.left.value == left
+    assert point.rest is not None
+    assert point.rest.low < left < point.rest.high
+    assert point.rest.value == left
 
 
 def test_a_model_that_ranks_as_its_base_has_nothing_left_to_lose():
@@ -100,7 +100,7 @@ def test_a_base_that_finds_nothing_gives_no_threshold():
     none = np.zeros(20, bool)
     point = operating_point(np.linspace(0, 1, 20), none, Truth(positive, none, resamples(20)), "recall")
     assert np.isnan(point.threshold)
-    assert point.left is None
+    assert point.rest is None
 
 
 def test_the_curve_ends_where_everything_is_taken():
@@ -121,7 +121,7 @@ def test_the_panel_tells_a_moved_threshold_from_a_worse_model(two_classes):
     assert shifted["tone"] != "bad"
     assert worse["tone"] == "bad"
     assert worse["change"].startswith("\N{MINUS SIGN}")
-    assert worse["left"].startswith("[")
+    assert worse["rest"].startswith("[")
     other = threshold_panel(sheet, list(NAMES), NAMES, positive="fine", keep="precision")
     assert other["positive"] == "fine"
     assert other["base"]["precision"] == other["rows"][0]["precision"]

@@ -98,22 +98,23 @@ class Bench:
     """Called, in another thread, when something is new."""
 
 
-def joint_panel(sheet: Sheet, chosen: Sequence[str], base: str, bench: Bench) -> dict[str, Any] | None:
+def joint_panel(sheet: Sheet, choice: Sequence[str], base: str, bench: Bench) -> dict[str, Any] | None:
     """Return what the template draws: the layers, how far their comparison is, or why there is none.
 
     Args:
         sheet: the answers.
-        chosen: key of the model, kind of the row, and its names.
+        choice: key of the model, kind of the row, and its names.
         base: key of the model that it is compared with.
         bench: what the two can be run with.
     """
-    model, kind, *names = chosen
+    model, kind, *names = choice
     scope = scope_of(sheet, model, base, kind, names)
     if scope is None:
         return None
-    panel = {"model": model, "kind": kind, "names": names, "text": scope.text, "against": scope.against}
-    panel |= {"rows": [], "rest": [], "waiting": "", "counts": ("", ""), "run": "", "remark": ""}
-    panel |= {"counts": tuple(f"{int(part.sum()):,}" for part in (scope.changed, scope.same))}
+    panel: dict[str, Any] = {"model": model, "kind": kind, "names": names, "text": scope.text, "against": scope.against}
+    panel |= {"rows": [], "rest": [], "waiting": "", "run": "", "remark": ""}
+    counts = f"{int(scope.changed.sum()):,}", f"{int(scope.same.sum()):,}"
+    panel |= {"counts": counts}
     problem = scope.problem or bench.refusal
     if problem:
         return panel | {"problem": problem}
@@ -121,14 +122,14 @@ def joint_panel(sheet: Sheet, chosen: Sequence[str], base: str, bench: Bench) ->
     sets = InstanceSets(sheet.dataset_key, *ids)
     rows = read_contrast(bench.results, sets.key(model, base))
     if rows:
-        drawn = _drawn(rows)
-        told = sum(row["told"] for row in drawn)
+        table_rows = _table_rows(rows)
+        certain = sum(row["certain"] for row in table_rows)
         return panel | {
             "problem": "",
-            "run": _run_text(rows[0], panel["counts"]),
-            "rows": drawn[:_FIRST_ROWS],
-            "rest": drawn[_FIRST_ROWS:],
-            "remark": _remark(told, len(drawn)),
+            "run": _run_text(rows[0], counts),
+            "rows": table_rows[:_FIRST_ROWS],
+            "rest": table_rows[_FIRST_ROWS:],
+            "remark": _remark(certain, len(table_rows)),
         }
     job = comparison_of(bench.results, model, base, bench.notify, sets)
     problem = job.problem or ("The comparison has left no result" if job.finished else "")
@@ -145,16 +146,16 @@ def _run_text(row: ContrastRow, counts: tuple[str, str]) -> str:
     )
 
 
-def _remark(told: int, count: int) -> str:
-    if not told:
+def _remark(certain: int, count: int) -> str:
+    if not certain:
         return (
             f"No layer's outputs change measurably more or less on them than on the others ({count} layers compared)."
         )
-    layers = "1 layer's outputs change" if told == 1 else f"{told} layers' outputs change"
+    layers = "1 layer's outputs change" if certain == 1 else f"{certain} layers' outputs change"
     return f"{layers} measurably more or less on them than on the others, of {count} compared."
 
 
-def _drawn(rows: Sequence[ContrastRow]) -> list[dict[str, Any]]:
+def _table_rows(rows: Sequence[ContrastRow]) -> list[dict[str, Any]]:
     """Rows with a bar on one logarithmic axis, on which a ratio of 1 is in the middle."""
     ends = [
         abs(math.log(end)) for row in rows for end in (row.low, row.high, row.ratio) if math.isfinite(end) and end > 0
@@ -179,7 +180,7 @@ def _drawn(rows: Sequence[ContrastRow]) -> list[dict[str, Any]]:
             "at": place(row.ratio),
             "since": place(row.low),
             "to": place(row.high),
-            "told": bool(row.p < ALPHA),
+            "certain": bool(row.p < ALPHA),
             "p": f"p {row.p:.2g}" if math.isfinite(row.p) else "not tested",
         }
         for row in rows

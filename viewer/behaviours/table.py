@@ -60,7 +60,7 @@ class Cell:
     """The interval alone, in brackets."""
     gain: float | None = None
     """Length of the bar of the change, from -100 to 100, gains positive; None where there is none."""
-    told: bool = False
+    certain: bool = False
     """Whether the test tells the change from chance."""
 
 
@@ -127,10 +127,10 @@ def cell(cells: Cells, row: int, look: Look, *, base: bool = False, p: float = m
     title += f"; change {change_text(change, look.measure)}"
     if math.isfinite(p):
         title += f", p {p:.2g}" + (f" corrected for {look.tests} tests" if look.tests > 1 else "")
-    drawn = float(cells.relative[row]) if look.relative else change
+    amount = float(cells.relative[row]) if look.relative else change
     return Cell(
         text, title, text_now, _tone(change, p, look.measure), bar, count, since, to, brackets,
-        gain=_gain(drawn, look), told=bool(p < ALPHA),
+        gain=_gain(amount, look), certain=bool(p < ALPHA),
     )  # fmt: skip
 
 

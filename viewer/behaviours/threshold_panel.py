@@ -36,35 +36,34 @@ def threshold_panel(
     """
     if len(sheet.classes) != _PAIR:
         return None
-    chosen = positive if positive in sheet.classes else sheet.classes[1]
+    target = positive if positive in sheet.classes else sheet.classes[1]
     sheet.load(models)
-    code = sheet.code_of(chosen)  # none where no model gives that answer: then all give the other
+    code = sheet.code_of(target)  # none where no model gives that answer: then all give the other
     scores = {key: positive_scores(sheet.answers(key), code) for key in models}
-    known = {key: score for key, score in scores.items() if score is not None}
-    if not known:
+    scored = {key: score for key, score in scores.items() if score is not None}
+    if not scored:
         return None
-    is_positive = members_mask(sheet, chosen, ())
+    is_positive = members_mask(sheet, target, ())
     base = sheet.answers(models[0]).predicted == code
-    points = {
-        key: sheet.computed(
-            ("threshold", models[0], key, chosen, keep),
-            lambda key=key: operating_point(
-                known[key], sheet.answers(key).predicted == code, Truth(is_positive, base, _weights(sheet)), keep
-            ),
-        )
-        for key in known
-    }
+    truth = Truth(is_positive, base, _weights(sheet))
+
+    def point(key: str) -> OperatingPoint:
+        own = sheet.answers(key).predicted == code
+        name = ("threshold", models[0], key, target, keep)
+        return sheet.computed(name, lambda: operating_point(scored[key], own, truth, keep))
+
+    points = {key: point(key) for key in scored}
     other = "precision" if keep == "recall" else "recall"
     return {
-        "positive": chosen,
+        "positive": target,
         "classes": sheet.classes,
         "keep": keep,
         "other": other,
         "base": _figures(base, is_positive),
         "count": f"{int(is_positive.sum()):,} of {sheet.size:,}",
-        "rows": [_row(names[key], points[key], is_base=key == models[0]) for key in known],
-        "chart": _chart({names[key]: curve(known[key], is_positive) for key in known}, list(points.values())),
-        "without": [names[key] for key in models if key not in known],
+        "rows": [_row(names[key], points[key], is_base=key == models[0]) for key in scored],
+        "chart": _chart({names[key]: curve(scored[key], is_positive) for key in scored}, list(points.values())),
+        "without": [names[key] for key in models if key not in scored],
     }
 
 
@@ -74,10 +73,10 @@ def _weights(sheet: Sheet) -> np.ndarray:
 
 
 def _figures(says: np.ndarray, positive: np.ndarray) -> dict[str, str]:
-    found = int((says & positive).sum())
+    hits = int((says & positive).sum())
     return {
-        "recall": _percent(found / max(1, int(positive.sum()))),
-        "precision": _percent(found / int(says.sum()) if says.any() else math.nan),
+        "recall": _percent(hits / max(1, int(positive.sum()))),
+        "precision": _percent(hits / int(says.sum()) if says.any() else math.nan),
     }
 
 
@@ -89,7 +88,7 @@ def _row(name: str, point: OperatingPoint, *, is_base: bool) -> dict[str, Any]:
         "threshold": format_number(point.threshold, ".3f"),
         "recall": _percent(point.recall),
         "precision": _percent(point.precision),
-        "left": _brackets(point.left),
+        "rest": _brackets(point.rest),
         **_verdict(point.difference),
     } | ({"change": "", "tone": ""} if is_base else {})
 

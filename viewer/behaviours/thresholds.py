@@ -43,7 +43,7 @@ class OperatingPoint:
     """Instances whose probability is at least that are taken for positive; NaN where no threshold keeps what is asked."""
     recall: float
     precision: float
-    left: Interval | None
+    rest: Interval | None
     """What was not asked to be kept: the precision left at the base's recall, or the recall left at its precision."""
     difference: Interval | None
     """That less the base's, of the same instances."""
@@ -67,8 +67,8 @@ def positive_scores(answers: ModelAnswers, positive: int) -> np.ndarray | None:
 def resamples(count: int) -> np.ndarray:
     """Return weights of the bootstrap (Efron, 1979), float64 (1 + resamples, count), the first row all ones."""
     number = max(200, min(1000, _MOST_VALUES // max(1, count)))
-    drawn = np.random.default_rng(_SEED).multinomial(count, np.full(count, 1 / count), number)
-    return np.concatenate([np.ones((1, count)), drawn])
+    draws = np.random.default_rng(_SEED).multinomial(count, np.full(count, 1 / count), number)
+    return np.concatenate([np.ones((1, count)), draws])
 
 
 def operating_point(scores: np.ndarray, own: np.ndarray, truth: Truth, keep: str) -> OperatingPoint:
@@ -87,13 +87,13 @@ def operating_point(scores: np.ndarray, own: np.ndarray, truth: Truth, keep: str
     ranked, right = scores[order], truth.positive[order]
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
     figures = [_point(part, (order, right, ends), truth, keep) for part in _blocks(truth.weights)]
-    place, kept, left, difference = (np.concatenate(parts) for parts in zip(*figures, strict=True))
+    place, same, rest, difference = (np.concatenate(parts) for parts in zip(*figures, strict=True))
     usual = _rates(own, truth.positive)
-    if math.isnan(left[0]):
+    if math.isnan(rest[0]):
         return OperatingPoint(math.nan, math.nan, math.nan, None, None, usual)
-    recall, precision = (kept[0], left[0]) if keep == "recall" else (left[0], kept[0])
+    recall, precision = (same[0], rest[0]) if keep == "recall" else (rest[0], same[0])
     threshold = float(ranked[ends[int(place[0])]])
-    return OperatingPoint(threshold, float(recall), float(precision), _interval(left), _interval(difference), usual)
+    return OperatingPoint(threshold, float(recall), float(precision), _interval(rest), _interval(difference), usual)
 
 
 def curve(scores: np.ndarray, positive: np.ndarray, most: int = 160) -> list[tuple[float, float]]:
@@ -107,8 +107,8 @@ def curve(scores: np.ndarray, positive: np.ndarray, most: int = 160) -> list[tup
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    found = np.cumsum(positive[order])[ends]
-    recall, precision = found / max(1, int(positive.sum())), found / (ends + 1)
+    hits = np.cumsum(positive[order])[ends]
+    recall, precision = hits / max(1, int(positive.sum())), hits / (ends + 1)
     some = np.unique(np.linspace(0, len(ends) - 1, min(most, len(ends))).round().astype(int))
     return [(float(recall[at]), float(precision[at])) for at in some]
 
@@ -124,40 +124,40 @@ def _point(
     """Of each row of weights: the place of the threshold, the figure kept, the figure left, and that less the base's."""
     order, right, ends = ranking
     ranked = weights[:, order]
-    found, taken = np.cumsum(ranked * right, axis=1)[:, ends], np.cumsum(ranked, axis=1)[:, ends]
+    hits, positives = np.cumsum(ranked * right, axis=1)[:, ends], np.cumsum(ranked, axis=1)[:, ends]
     all_found, base_taken = weights @ truth.positive, weights @ truth.base
     base_found = weights @ (truth.positive & truth.base)
     with np.errstate(divide="ignore", invalid="ignore"):
-        recall, precision = found / all_found[:, None], found / taken
+        recall, precision = hits / all_found[:, None], hits / positives
         base = {"recall": base_found / all_found, "precision": base_found / base_taken}
     if keep == "recall":
-        keeps, kept, left, other = found >= base_found[:, None], recall, precision, "precision"
+        keeps, same, rest, other = hits >= base_found[:, None], recall, precision, "precision"
         place = keeps.argmax(axis=1)
     else:
         # products of counts: no rounding decides which threshold it is
-        keeps, kept, left, other = (
-            found * base_taken[:, None] >= base_found[:, None] * taken,
+        keeps, same, rest, other = (
+            hits * base_taken[:, None] >= base_found[:, None] * positives,
             precision,
             recall,
             "recall",
         )
-        keeps &= taken > 0
+        keeps &= positives > 0
         place = len(ends) - 1 - keeps[:, ::-1].argmax(axis=1)
     rows = np.arange(len(weights))
     able = keeps.any(axis=1) & (base_found > 0)
-    figure = np.where(able, left[rows, place], np.nan)
-    return place, np.where(able, kept[rows, place], np.nan), figure, figure - base[other]
+    figure = np.where(able, rest[rows, place], np.nan)
+    return place, np.where(able, same[rows, place], np.nan), figure, figure - base[other]
 
 
 def _rates(own: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
-    found = int((own & positive).sum())
-    return found / max(1, int(positive.sum())), found / int(own.sum()) if own.any() else math.nan
+    hits = int((own & positive).sum())
+    return hits / max(1, int(positive.sum())), hits / int(own.sum()) if own.any() else math.nan
 
 
 def _interval(values: np.ndarray) -> Interval | None:
     """The first value with the percentiles of the others."""
-    known = values[1:][np.isfinite(values[1:])]
-    if not known.size or known.size < _KNOWN * (len(values) - 1):
+    finite = values[1:][np.isfinite(values[1:])]
+    if not finite.size or finite.size < _KNOWN * (len(values) - 1):
         return None
-    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(values[0]), float(low), float(high))

@@ -153,23 +153,23 @@ class Behaviours(View):
 
     def _matrix(self, page: BehaviourPage, compared: ComparedModels) -> dict[str, Any] | None:
         """The flip matrix of the model that was asked for, else of that which the rows are sorted by."""
-        asked = [self.state.behaviours.matrix, self.state.behaviours.order, *compared.others]
-        key = next((key for key in asked if key in compared.others), None)
+        candidates = [self.state.behaviours.matrix, self.state.behaviours.order, *compared.others]
+        key = next((key for key in candidates if key in compared.others), None)
         if key is None:
             return None
         matrix = page.matrix(key)
         return matrix | {"key": key, "names_and_rows": list(zip(matrix["names"], matrix["rows"], strict=True))}
 
     def _joint(self, sheet: Sheet, compared: ComparedModels) -> dict[str, Any] | None:
-        chosen, document = self.state.behaviours.joint, curdoc()
-        if len(chosen) < 2 or chosen[0] not in compared.others:  # noqa: PLR2004 - the model and the kind of row
+        joint, document = self.state.behaviours.joint, curdoc()
+        if len(joint) < 2 or joint[0] not in compared.others:  # noqa: PLR2004 - the model and the kind of row
             return None
 
         def notify() -> None:
             document.add_next_tick_callback(self._redraw)
 
         bench = Bench(self.session.results.snapshot.path, self._pictures(sheet).refusal("run"), notify)
-        return joint_panel(sheet, chosen, compared.base, bench)
+        return joint_panel(sheet, joint, compared.base, bench)
 
     def _thresholds(self, sheet: Sheet, compared: ComparedModels, names: Mapping[str, str]) -> dict[str, Any] | None:
         state = self.state.behaviours
@@ -304,20 +304,19 @@ class Behaviours(View):
 
     def _join(self, message: Mapping[str, Any]) -> None:
         """Ask for the layers that differ most on the instances of a row, of another model, or of none."""
-        chosen, kind = self.state.behaviours.joint, str(message.get("row"))
+        joint, kind = self.state.behaviours.joint, str(message.get("row"))
         names = {
             "class": [str(message.get("name"))],
             "group": [str(message.get("name")), *self.state.behaviours.groups],
             "flip": [str(message.get("before")), str(message.get("after"))],
         }.get(kind, [])
         if "value" in message:
-            for key in self.session.known_models([str(message["value"])]) if chosen else ():
-                self.state.change({"b_joint": [key, *chosen[1:]]})
+            for key in self.session.known_models([str(message["value"])]) if joint else ():
+                self.state.change({"b_joint": [key, *joint[1:]]})
         elif kind in KINDS:
             compared = self._compared_models()
-            asked = [str(message.get("key")), self.state.behaviours.order, *compared.others]
-            key = next((key for key in asked if key in compared.others), None)
-            if key is not None:
+            candidates = [str(message.get("key")), self.state.behaviours.order, *compared.others]
+            for key in [key for key in candidates if key in compared.others][:1]:
                 self.state.change({"b_joint": [key, kind, *names]})
                 self.session.send("reveal", "b-joint")
         else:
@@ -328,8 +327,8 @@ class Behaviours(View):
         compared = self._compared_models()
         stage = "onnx" if message.get("stage") == "file" else "torch"
         self.state.pick([*compared.models, *compared.unable])
-        shown = {"l_show": "activations", "l_stage": stage, "l_site": str(message.get("site"))}
-        self.state.change({"page": "layers", "base": compared.base, **shown})
+        fields = {"l_show": "activations", "l_stage": stage, "l_site": str(message.get("site"))}
+        self.state.change({"page": "layers", "base": compared.base, **fields})
 
     def _flag(self, message: Mapping[str, Any]) -> None:
         sheet = self._sheet()

@@ -193,9 +193,9 @@ class LayerPage:
         return texts
 
     def _bars(self, site: LayerSite | None, change: Changed | None) -> list[Any]:
-        return self._drawn(site, change) if self.state.layers.show in _DRAWN else []
+        return self._shapes_of(site, change) if self.state.layers.show in _DRAWN else []
 
-    def _drawn(self, site: LayerSite | None, change: Changed | None) -> list[Any]:
+    def _shapes_of(self, site: LayerSite | None, change: Changed | None) -> list[Any]:
         if change is not None and change.counts:
             return stacked(change.counts)
         return bars(site.counts) if site is not None else []
@@ -234,7 +234,7 @@ class LayerPage:
         cells = [self._cell(model, site) for model in self.models]
         for model, cell in zip(self.models, cells, strict=True):
             if not cell["bars"] and not cell["text"]:
-                cell["bars"] = self._drawn(self._site(model, site), self._change(model, site))
+                cell["bars"] = self._shapes_of(self._site(model, site), self._change(model, site))
         if not any(cell["bars"] for cell in cells):
             return None
         limits = _share_axis(cells)

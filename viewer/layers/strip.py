@@ -14,7 +14,7 @@ from viewer.layers.page import LayerPage
 from viewer.layers.queries import Found
 from viewer.layers.table import NUMBERS, show_number
 
-__all__ = ["MOST_COLUMNS", "Axis", "fitted_axis", "strip"]
+__all__ = ["MOST_COLUMNS", "FittedAxis", "fitted_axis", "strip"]
 
 MOST_COLUMNS = 300
 """Layers that are drawn; the filter chooses others."""
@@ -33,7 +33,7 @@ _LESS_IS_WORSE = frozenset({"sqnr_db", "cosine"})
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class FittedAxis:
     """Round ends around some values."""
 
     low: float
@@ -44,18 +44,18 @@ class Axis:
         return max(0.0, min(1.0, (value - self.low) / (self.high - self.low)))
 
 
-def fitted_axis(values: Sequence[float]) -> Axis:
+def fitted_axis(values: Sequence[float]) -> FittedAxis:
     """Return the tightest axis with round ends that holds all finite values."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
-        return Axis(0.0, 1.0)
+        return FittedAxis(0.0, 1.0)
     low, high = min(finite), max(finite)
     if low == high:
         low, high = (low, low + 1) if low == 0 else (min(low, 0.0), max(high, 0.0))
     size = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(size))
     step = next((part * power for part in _STEPS if part * power >= size), 10 * power)
-    return Axis(math.floor(low / step) * step, math.ceil(high / step) * step)
+    return FittedAxis(math.floor(low / step) * step, math.ceil(high / step) * step)
 
 
 def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
@@ -69,10 +69,10 @@ def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
     sites = page.sites[:MOST_COLUMNS]
     models = [model for model in page.models if name not in _OF_PAIR or model != page.base]
     table = {model: {site: page.number(model, site, name) for site in sites} for model in models}
-    known = [value for row in table.values() for value in row.values() if value is not None]
-    if len(sites) <= 1 or not known:
+    values = [value for row in table.values() for value in row.values() if value is not None]
+    if len(sites) <= 1 or not values:
         return None
-    axis = fitted_axis([_drawn(name, value) for value in known if not _identical(name, value)])
+    axis = fitted_axis([_on_axis(name, value) for value in values if not _identical(name, value)])
     wide = max(_NARROWEST, min(_WIDEST, _WIDTH // len(sites)))
     return {
         "number": NUMBERS[name][0],
@@ -96,7 +96,7 @@ def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
     }
 
 
-def _drawn(name: str, value: float) -> float:
+def _on_axis(name: str, value: float) -> float:
     """Of a signal without any noise, that of one that cannot be told from it."""
     return min(value, _IDENTICAL) if name == "sqnr_db" else value
 
@@ -105,7 +105,7 @@ def _identical(name: str, value: float) -> bool:
     return name == "sqnr_db" and value >= _IDENTICAL
 
 
-def _shade(name: str, value: float | None, axis: Axis) -> float | None:
+def _shade(name: str, value: float | None, axis: FittedAxis) -> float | None:
     """Return how dark a cell is, from 0 to 1: the worse the darker."""
     if value is None or math.isnan(value):
         return None
@@ -115,7 +115,7 @@ def _shade(name: str, value: float | None, axis: Axis) -> float | None:
     return round(0.06 + 0.94 * (1 - share if name in _LESS_IS_WORSE else share), 3)
 
 
-def _row(page: LayerPage, model: str, row: Mapping[str, float | None], scale: tuple[str, Axis]) -> dict[str, Any]:
+def _row(page: LayerPage, model: str, row: Mapping[str, float | None], scale: tuple[str, FittedAxis]) -> dict[str, Any]:
     name, axis = scale
     return {
         "key": model,
@@ -129,21 +129,23 @@ def _row(page: LayerPage, model: str, row: Mapping[str, float | None], scale: tu
 
 
 def _lines(
-    page: LayerPage, table: Mapping[str, Mapping[str, float | None]], wide: int, scale: tuple[str, Axis]
+    page: LayerPage, table: Mapping[str, Mapping[str, float | None]], wide: int, scale: tuple[str, FittedAxis]
 ) -> list[dict[str, Any]]:
     """One line per model, in pixels; of outputs also that of the other stage, dashed, where a model has both."""
     name, axis = scale
     place = {site: at for at, site in enumerate(next(iter(table.values())))}
-    values = {(model, False): list(row.items()) for model, row in table.items()}
+    values: dict[tuple[str, bool], Sequence[tuple[str, float | None]]] = {
+        (model, False): list(cells.items()) for model, cells in table.items()
+    }
     if name == "sqnr_db" and page.state.layers.show == "activations":
         for (model, stage), along in page.data.along.items():
             if model in table and stage != page.stage(model):
                 values[model, True] = [(site, value) for site, value in along if site in place]
     lines = []
-    for (model, is_other), along in values.items():
+    for (model, is_other), row in values.items():
         points = [
-            (wide * (place[site] + 0.5), LINES * (1 - axis.share(_drawn(name, value))))
-            for site, value in sorted(along, key=lambda pair: place[pair[0]])
+            (wide * (place[site] + 0.5), LINES * (1 - axis.share(_on_axis(name, value))))
+            for site, value in sorted(row, key=lambda pair: place[pair[0]])
             if value is not None and not math.isnan(value)
         ]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
@@ -153,7 +155,7 @@ def _lines(
     return lines
 
 
-def _floor(name: str, axis: Axis, top: int) -> float | None:
+def _floor(name: str, axis: FittedAxis, top: int) -> float | None:
     """Where the lines cross 20 dB, below which findings begin; None where that is not on the axis."""
     is_there = name == "sqnr_db" and axis.low < 20 < axis.high  # noqa: PLR2004 - as pipeline.layers.compare.findings has it
     return top + LINES * (1 - axis.share(20.0)) if is_there else None

@@ -152,7 +152,7 @@ def contrasts(layers: Sequence[LayerSums], is_changed: np.ndarray) -> list[Layer
         resampled.append(_quotient(weights @ change[rows], weights @ reference[rows]))
     ratios, ratio = _quotient(*resampled), _quotient(*whole)
     p = holm([_p(float(value), column) for value, column in zip(ratio, ratios.T, strict=True)])
-    made = [
+    results = [
         LayerContrast(
             layer.site,
             layer.stage,
@@ -165,7 +165,7 @@ def contrasts(layers: Sequence[LayerSums], is_changed: np.ndarray) -> list[Layer
         )
         for layer, first, second, value, column, own in zip(layers, *whole, ratio, ratios.T, p, strict=True)
     ]
-    return sorted(made, key=lambda each: (math.isnan(each.ratio), -each.ratio if each.ratio == each.ratio else 0))
+    return sorted(results, key=lambda each: (math.isnan(each.ratio), -each.ratio if each.ratio == each.ratio else 0))
 
 
 def _quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -174,10 +174,10 @@ def _quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _ends(ratios: np.ndarray) -> tuple[float, float]:
-    known = ratios[~np.isnan(ratios)]
-    if not known.size:
+    finite = ratios[~np.isnan(ratios)]
+    if not finite.size:
         return math.nan, math.nan
-    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest")
+    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest")
     return float(low), float(high)
 
 
