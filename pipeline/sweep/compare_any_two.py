@@ -81,8 +81,8 @@ def contrast_models(
 ) -> tuple[Path, list[LayerContrast]]:
     """Compare what the layers of two models give on one set of instances with what they give on another; write and publish.
 
-    Both models are run on both sets. Instances are read, and networks loaded, only beside results of the person's own, or
-    where they allowed it. Returns the file and the layers, those first that changed more on the first set.
+    Both models are run on both sets: only beside results of the person's own, since models can bring code. Returns the file
+    and the layers, those first that changed more on the first set.
 
     Args:
         results: the results file.
@@ -93,10 +93,10 @@ def contrast_models(
 
     Raises:
         StoreError: if the results cannot be read, or do not know a model or the data set.
-        DataError: if the data cannot be read, or may not be beside these results.
+        DataError: if the data cannot be read, or models may not be run beside these results.
         LayerError: if a model's files are gone or damaged.
     """
-    data = open_known(results, sets.dataset_key)
+    data = open_known(results, sets.dataset_key, runs=True)
     with open_results(results) as db:
         models = _Models(db)
         first, second = (Key(find_model(db, text).key) for text in pair)

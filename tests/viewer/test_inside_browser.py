@@ -142,7 +142,7 @@ def test_a_flip_shows_its_instances_and_asks_for_the_layers_behind_them(visit):
     settle(v, lambda: page.keyboard.press("Enter"))
     v.until("document.activeElement.id === 'b-joint'")
     assert v.texts("#b-joint h2")[0].startswith("Layers that differ on these: 12 answers that changed from")
-    v.until("document.querySelector('#b-joint .bad')?.textContent.includes('files are gone')")
+    v.until("document.querySelector('#b-joint .bad')?.textContent.includes('is not what it was')")
     assert "b_joint=int8" in page.url
     settle(v, lambda: page.click("#b-joint button[data-row='']"))
     assert v.texts("#b-joint") == []
@@ -318,7 +318,7 @@ def test_models_whose_files_are_gone_give_a_sentence_and_the_rest_of_the_page_wo
 
 
 BEYOND = """[...document.querySelectorAll("body *")].filter((e) => {
-    if (!e.checkVisibility() || e.closest(".unseen, .skip, .holder, svg, #map-headers, .canvas")) return false;
+    if (!e.checkVisibility() || e.closest(".unseen, .skip, .holder, .wide, svg, #map-headers, .canvas")) return false;
     const {left, right, width, height} = e.getBoundingClientRect();
     return width && height && (right > innerWidth + 1 || left < -1);
 }).map((e) => e.outerHTML.slice(0, 80))"""

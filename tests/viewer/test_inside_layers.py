@@ -184,7 +184,7 @@ def test_findings_sit_at_their_layer(layers):
 
 
 def test_an_axis_fits_what_is_on_it():
-    assert fitted_axis([23.0, 41.0]) == FittedAxis(20.0, 45.0)
+    assert fitted_axis([23.0, 41.0]) == FittedAxis(22.5, 42.5)
     assert fitted_axis([0.0, float("inf")]) == FittedAxis(0.0, 1.0)
     assert fitted_axis([]) == FittedAxis(0.0, 1.0)
     assert fitted_axis([3.0, 3.0]).low == 0

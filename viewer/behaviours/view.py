@@ -168,7 +168,7 @@ class Behaviours(View):
         def notify() -> None:
             document.add_next_tick_callback(self._redraw)
 
-        bench = Bench(self.session.results.snapshot.path, self._pictures(sheet).refusal("run"), notify)
+        bench = Bench(self.session.results.snapshot.path, self._pictures(sheet).refusal(runs=True), notify)
         return joint_panel(sheet, joint, compared.base, bench)
 
     def _thresholds(self, sheet: Sheet, compared: ComparedModels, names: Mapping[str, str]) -> dict[str, Any] | None:

@@ -52,14 +52,14 @@ def fitted_axis(values: Sequence[float]) -> FittedAxis:
     low, high = min(finite), max(finite)
     if low == high:
         low, high = (low, low + 1) if low == 0 else (min(low, 0.0), max(high, 0.0))
-    size = (high - low) / 4
+    size = (high - low) / 8
     power = 10.0 ** math.floor(math.log10(size))
     step = next((part * power for part in _STEPS if part * power >= size), 10 * power)
     return FittedAxis(math.floor(low / step) * step, math.ceil(high / step) * step)
 
 
 def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
-    """Return what the template draws; None where there are not two layers, or nothing is known of them.
+    """Return what the template draws; None where nothing is known of any layer.
 
     Args:
         page: the drawing of the page: its models, layers and numbers.
@@ -70,7 +70,7 @@ def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
     models = [model for model in page.models if name not in _OF_PAIR or model != page.base]
     table = {model: {site: page.number(model, site, name) for site in sites} for model in models}
     values = [value for row in table.values() for value in row.values() if value is not None]
-    if len(sites) <= 1 or not values:
+    if not values:
         return None
     axis = fitted_axis([_on_axis(name, value) for value in values if not _identical(name, value)])
     wide = max(_NARROWEST, min(_WIDEST, _WIDTH // len(sites)))

@@ -11,8 +11,8 @@ import torch
 from ops.core.operation import TorchModel
 from pipeline.cli.main import run
 from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.errors import BouillonError
 from pipeline.core.keys import digest
-from pipeline.datasets.api import DataError
 from pipeline.datasets.splits import SplitDataset, SplitInstances
 from pipeline.layers.compare.contrast import InstanceSets, LayerSums, contrasts, sums_of
 from pipeline.layers.tensors.tensor import LayerError
@@ -20,6 +20,8 @@ from pipeline.models import storage
 from pipeline.stages.layer_contrast import contrast_layers
 from pipeline.stages.layer_sources import Sources
 from pipeline.sweep.compare_any_two import contrast_models
+from pipeline.sweep.config import Config
+from pipeline.sweep.known_data import allow, remember
 from tests.pipeline.layers.layers_bench import ARCHITECTURE, Pictures, network
 from tests.viewer.inside_stores import publish
 
@@ -141,11 +143,23 @@ def test_what_is_not_there_is_said(bench):
             InstanceSets.parse(text)
 
 
-def test_nothing_is_run_beside_results_of_others(tmp_path):
-    publish(tmp_path / "results.duckdb").close()
+def test_nothing_is_run_beside_results_of_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    store = publish(tmp_path / "results.duckdb")
     sets = InstanceSets("d1", tuple("abcde"), tuple("fghij"))
-    with pytest.raises(DataError, match="no run of yours has opened the data set 'pictures'"):
-        contrast_models(tmp_path / "results.duckdb", ("pruned", "base"), sets)
+
+    def attempt():
+        with pytest.raises(BouillonError) as refused:
+            contrast_models(tmp_path / "results.duckdb", ("pruned", "base"), sets)
+        return str(refused.value)
+
+    assert "no run of yours has opened the data set 'pictures'" in attempt()
+    remember("d1", Config(recipe={}, dataset={"name": "mine", "dataset": "digits"}), "another store")
+    allow("d1", store.identity)
+    assert "models are run only beside results that a run of yours has written" in attempt(), "leave to show is no more"
+    remember("d1", Config(recipe={}, dataset={"name": "mine", "dataset": "digits"}), store.identity)
+    assert "is not what it was when the models were evaluated" in attempt(), "now the data set is opened"
+    store.close()
 
 
 def test_the_command_refuses_what_is_no_pair_of_sets(tmp_path, capsys):
