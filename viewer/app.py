@@ -14,6 +14,7 @@ from viewer.behaviours.view import Behaviours
 from viewer.compare.compare_view import Compare
 from viewer.compare.details_view import Details
 from viewer.compare.hover_view import HoverCard
+from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
 from viewer.layers.view import Layers
 from viewer.map.appearance import appearance
@@ -58,6 +59,7 @@ _POLL_MS = 2000
 _SCRIPTS = (
     "page.js",
     "map.js",
+    "scatter.js",
     "brush.js",
     "hover.js",
     "export.js",
@@ -282,12 +284,11 @@ def _plain_page(document: Document, markup: str) -> None:
         page="",
         page_title="No results · Bouillon",
         css=asset("page.css"),
-        theme_js=asset("theme.js"),
+        theme_js=page_script("theme.js"),
     )
 
 
 def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, Any]:
-    scripts = "\n".join(asset(name) for name in _SCRIPTS)
     return {
         "figures": True,
         "panes": panes,
@@ -295,8 +296,8 @@ def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, A
         "page": state.page,
         "page_title": title,
         "css": asset("page.css") + asset("inside.css"),
-        "theme_js": asset("theme.js"),
-        "js": scripts,
+        "theme_js": page_script("theme.js"),
+        "js": page_script(*_SCRIPTS),
         "bokeh_script": _BOKEH,
     }
 

@@ -7,12 +7,39 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError, create_model
 
 from ops.core.registry import nearest
 from ops.core.text import cut, show
+
+DEFAULT = "default"
+"""The key of a mapping that stands for the layers which no pattern reaches; without it they are left alone."""
+FORMS = ONE, BY_LAYER = "one value", "by layer"
+"""What pydantic calls the two forms in the paths of its errors."""
+
+
+def _form(value: Any) -> str:
+    return BY_LAYER if isinstance(value, Mapping) else ONE
+
+
+T = TypeVar("T")
+PerLayer = Annotated[Annotated[T, Tag(ONE)] | Annotated[dict[str, T], Tag(BY_LAYER)], Discriminator(_form)]
+"""A parameter that takes one value, or a mapping from patterns to values."""
+
+
+def largest(value: T | Mapping[str, T]) -> Any:
+    """Return the value, or the largest of a mapping."""
+    return max(value.values()) if isinstance(value, Mapping) and value else value
+
+
+def refuse_one_threshold(params: Mapping[str, Any]) -> str | None:
+    """Say why a sparsity for each layer does not go with one threshold for all; None where that is not asked for."""
+    if isinstance(params["sparsity"], Mapping) and params["scope"] == "global":
+        return "a sparsity for each layer goes with 'scope: layer'; 'scope: global' has one threshold for all"
+    return None
+
 
 _MOST, _LONGEST = 5, 200
 """Problems of one set of parameters that are named, and characters of each part of a message."""
@@ -63,7 +90,7 @@ def explain_errors(error: ValidationError, params: type[BaseModel]) -> str:
 
 
 def _explain(problem: Mapping[str, Any], params: type[BaseModel]) -> str:
-    where = cut(".".join(map(str, problem["loc"])), _LONGEST) or "parameters"
+    where = cut(".".join(str(part) for part in problem["loc"] if part not in FORMS), _LONGEST) or "parameters"
     if problem["type"] == "extra_forbidden":
         present = _sibling_names(params, problem["loc"][:-1])
         hint = nearest(str(problem["loc"][-1]), present)

@@ -96,7 +96,8 @@ def choose(
     Raises:
         OperationError: a pattern matches nothing (with the nearest name, type or group), or no layer is left.
     """
-    _check_patterns(layers, include, exclude, parameters=False)
+    check_patterns(layers, "include", include, parameters=False)
+    check_patterns(layers, "exclude", exclude, parameters=False)
     expected = _requested_layers(layers, include, default)
     if able:
         expected = _only_able(expected, include, able)
@@ -152,7 +153,8 @@ def choose_parameters(
 
     module = network_of(model)
     layers = layers_of(model, (*include, *exclude))
-    _check_patterns(layers, include, exclude, parameters=True)
+    check_patterns(layers, "include", include, parameters=True)
+    check_patterns(layers, "exclude", exclude, parameters=True)
     expected = [name for layer in _requested_layers(layers, include, default) for name in layer.weights]
     expected += [name for layer in layers for pattern in include for name in layer.matching_parameters(pattern)]
     if not expected:
@@ -316,14 +318,16 @@ def _only_able(requested: list[Layer], include: Sequence[str], able: Sequence[st
     return [layer for layer in requested if layer.groups & set(able)]
 
 
-def _check_patterns(
-    layers: Collection[Layer], include: Sequence[str], exclude: Sequence[str], *, parameters: bool
-) -> None:
-    for what, patterns in (("include", include), ("exclude", exclude)):
-        for pattern in patterns:
-            if any(layer.matches(pattern) or (parameters and layer.matching_parameters(pattern)) for layer in layers):
-                continue
-            raise OperationError(f"{what} '{pattern}' matches no layer.{_suggestion(pattern, layers)}")
+def check_patterns(layers: Collection[Layer], what: str, patterns: Sequence[str], *, parameters: bool) -> None:
+    """Check that every pattern matches a layer or, with `parameters`, a parameter.
+
+    Raises:
+        OperationError: naming `what` the pattern is for, and the nearest name, type or group.
+    """
+    for pattern in patterns:
+        if any(layer.matches(pattern) or (parameters and layer.matching_parameters(pattern)) for layer in layers):
+            continue
+        raise OperationError(f"{what} '{pattern}' matches no layer.{_suggestion(pattern, layers)}")
 
 
 def _suggestion(pattern: str, layers: Collection[Layer]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ops.core.errors import OperationError
@@ -78,9 +78,11 @@ def unchanged_reasons(model: Network, include: Sequence[str], exclude: Sequence[
     return reasons
 
 
-def note_unchanged(ctx: Context, model: Network, include: Sequence[str], exclude: Sequence[str]) -> None:
-    """Record what is left alone, if anything is."""
-    reasons = unchanged_reasons(model, include, exclude)
+def note_unchanged(
+    ctx: Context, model: Network, include: Sequence[str], exclude: Sequence[str], more: Mapping[str, str]
+) -> None:
+    """Record what is left alone, and `more` with its reasons, if anything is."""
+    reasons = {**unchanged_reasons(model, include, exclude), **more}
     if reasons:
         ctx.note("unchanged", reasons)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ops.core.edits import edit
 from ops.core.errors import OperationError
 from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
+from ops.core.params import PerLayer
 
 if TYPE_CHECKING:
     import torch
@@ -32,8 +33,8 @@ def factorize(
     model: TorchModel,
     ctx: Context,
     *,
-    ratio: Fraction | None = None,
-    energy: Fraction | None = None,
+    ratio: PerLayer[Fraction] | None = None,
+    energy: PerLayer[Fraction] | None = None,
     include: Include = (),
     exclude: Exclude = (),
 ) -> TorchModel:
@@ -47,8 +48,8 @@ def factorize(
     Args:
         model: stays as it is.
         ctx: gives the calibration instances on which outputs are compared.
-        ratio: the ranks are the largest with which a layer has at most this share of its weights.
-        energy: the ranks are the smallest with which a layer keeps this share of its squared weights.
+        ratio: the ranks are the largest with which a layer has at most this share of its weights; also by layer.
+        energy: the ranks are the smallest with which a layer keeps this share of its squared weights; also by layer.
         include: default: convolutions and linear layers.
         exclude: layers to leave alone.
 
@@ -58,19 +59,25 @@ def factorize(
     """
     from ops.core.network.channel_axes import is_turned_linear
     from ops.core.network.sharing import sharing_layers
+    from ops.core.strength import strengths
     from ops.core.tied import choose_weighted
     from ops.factorize.methods.low_rank import decompose
 
     layers, unchanged = choose_weighted(model, include, exclude)
+    wanted = energy if ratio is None else ratio
+    assert wanted is not None, "refused when the recipe is planned"
+    values, others = strengths(model, layers, wanted)
+    layers, unchanged = {name: layer for name, layer in layers.items() if name in values}, unchanged | others
     shared = sharing_layers(model.module)
     factors: _Weights = {}
     shares: dict[str, float] = {}
     for done, (name, layer) in enumerate(layers.items()):
-        reason = _unfit(name, layer, ratio)
+        value = values[name]
+        reason = _unfit(name, layer, None if ratio is None else value)
         if name in shared:
             reason = f"its weight is also '{shared[name]}': factors would only be added to it"
         if reason is None:
-            weights, share = decompose(layer, _ranker(layer, ratio, energy))
+            weights, share = decompose(layer, _ranker(layer, value, by_energy=ratio is None))
             reason = _not_smaller(layer, weights)
         if reason is None:
             factors[name], shares[name] = weights, share
@@ -115,14 +122,13 @@ def _unfit(name: str, layer: torch.nn.Module, ratio: float | None) -> str | None
     return None
 
 
-def _ranker(layer: torch.nn.Module, ratio: float | None, energy: float | None) -> RankOf:
+def _ranker(layer: torch.nn.Module, value: float, *, by_energy: bool) -> RankOf:
     from ops.factorize.methods.low_rank import ranks_for_energy, ranks_for_ratio
 
-    if ratio is not None:
-        ranks = ranks_for_ratio(layer, ratio)
+    if not by_energy:
+        ranks = ranks_for_ratio(layer, value)
         return lambda mode, values: min(ranks[mode], len(values))
-    assert energy is not None, "refused when the recipe is planned"
-    return ranks_for_energy(energy, modes=1 if layer.get_parameter("weight")[0, 0].numel() == 1 else 2)
+    return ranks_for_energy(value, modes=1 if layer.get_parameter("weight")[0, 0].numel() == 1 else 2)
 
 
 def _not_smaller(layer: torch.nn.Module, weights: list[torch.Tensor]) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.core.selector import Layer
+from ops.onnx_graph.control_flow import graphs
 from ops.onnx_graph.metadata import recorded_names
 from ops.onnx_graph.recurrent import GATES, recurrent_nodes
 
@@ -157,10 +158,11 @@ def rename_tensors(model: Any, names: Mapping[str, str]) -> None:
     """Rename initialisers wherever they are used."""
     for tensor in model.graph.initializer:
         tensor.name = names.get(tensor.name, tensor.name)
-    for node in model.graph.node:
-        for index, values in enumerate(node.input):
-            if values in names:
-                node.input[index] = names[values]
+    for graph in graphs(model.graph):
+        for node in graph.node:
+            for index, values in enumerate(node.input):
+                if values in names:
+                    node.input[index] = names[values]
     # shape records would still speak of the old names
     remaining = [value for value in model.graph.value_info if value.name not in names]
     del model.graph.value_info[:]
@@ -172,11 +174,11 @@ def rename_values(model: Any, names: Mapping[str, str]) -> None:
 
     Bodies of `If` and `Loop` use the values of the graph around them, so they are followed.
     """
-    in_use = {name for graph in _graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
+    in_use = {name for graph in graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
     expected = {old: new for old, new in names.items() if old != new}
     for new in (set(expected.values()) & in_use) - set(expected):
         expected[new] = _free(f"{new}_inner", in_use)
-    for graph in _graphs(model.graph):
+    for graph in graphs(model.graph):
         for node in graph.node:
             for names_of in (node.input, node.output):
                 for place, name in enumerate(names_of):
@@ -189,15 +191,6 @@ def _free(name: str, in_use: Collection[str]) -> str:
     while name in in_use:
         name += "_"
     return name
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    """Yield a graph and those inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") or attribute.graphs else ():
-                yield from _graphs(inner)
 
 
 def attribute(node: Any, name: str, default: Any) -> Any:

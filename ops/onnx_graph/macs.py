@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ops.onnx_graph.body_products import body_products
 from ops.onnx_graph.einsum import EINSUM, einsum_macs, einsum_nodes
 from ops.onnx_graph.layers import CONVOLUTIONS, WEIGHT_INPUT, MatrixNode, attribute, matrix_nodes
 from ops.onnx_graph.recurrent import recurrent_nodes
@@ -56,14 +57,15 @@ class LayerMacs:
     """As ONNX Runtime runs it on this machine's CPU: `QLinearConv`, ...; the file's operator if it stays in float."""
     precision: str
     """`int8`, `int8_weights` or `int4_weights` (weight-only), `float16`, `float32`."""
-    macs: int
+    macs: int | None
+    """None in the body of an `If`, a `Loop` or a `Scan`: how often it runs depends on the input."""
 
 
 def count_macs(path: Path, inputs: Mapping[str, Sequence[int]] = MappingProxyType({})) -> tuple[LayerMacs, ...]:
     """Count the multiply-accumulates of convolutions, matrix products, Einsum and recurrent layers in an ONNX file.
 
     Shapes are those of a run on one instance of zeros, so any operator that ONNX Runtime knows may stand between them. Rows
-    come in graph order, those of recurrent layers and then of Einsum last. Fused attention operators are not counted.
+    come in graph order, those of recurrent layers, of Einsum and of bodies last. Fused attention operators are not counted.
 
     Args:
         path: the file.
@@ -80,8 +82,9 @@ def count_macs(path: Path, inputs: Mapping[str, Sequence[int]] = MappingProxyTyp
     if model.functions:
         model = inliner.inline_local_functions(model)
     nodes, recurrent, sums = matrix_nodes(model), recurrent_nodes(model), einsum_nodes(model)
+    inside = [LayerMacs(name, operator, operator, "float32", None) for name, operator in body_products(model.graph)]
     if not (nodes or recurrent or sums):
-        return ()
+        return tuple(inside)
     kernels = _Kernels(path if _runs_otherwise(model, nodes) else None)
     widths = {tensor.name: _WIDTHS.get(tensor.data_type, "float32") for tensor in model.graph.initializer}
     others = [matrix.node.input[0] for matrix in recurrent] + [name for node in sums for name in node.input]
@@ -99,7 +102,14 @@ def count_macs(path: Path, inputs: Mapping[str, Sequence[int]] = MappingProxyTyp
         macs = einsum_macs(node, [shapes[name] for name in node.input])
         width = "float16" if any(widths.get(name) == "float16" for name in node.input) else "float32"
         rows.append(LayerMacs(node.name or node.output[0], EINSUM, EINSUM, width, macs))
-    return tuple(rows)
+    return (*rows, *inside)
+
+
+def total_macs(rows: Iterable[LayerMacs]) -> int | None:
+    """Add up the multiply-accumulates of an instance; None where those of a layer are not known."""
+    counts = [row.macs for row in rows]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def has_free_sizes(path: Path) -> bool:
@@ -113,9 +123,11 @@ def has_free_sizes(path: Path) -> bool:
 
 
 def precision_shares(rows: Iterable[LayerMacs]) -> dict[str, float]:
-    """Return the share of all multiply-accumulates in each precision; the shares add up to 1."""
+    """Return the share of all multiply-accumulates in each precision, which add up to 1; none where a layer's are not known."""
     totals: dict[str, int] = {}
     for row in rows:
+        if row.macs is None:
+            return {}
         totals[row.precision] = totals.get(row.precision, 0) + row.macs
     whole = sum(totals.values())
     return {name: count / whole for name, count in sorted(totals.items())} if whole else {}

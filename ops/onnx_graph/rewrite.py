@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from ops.onnx_graph.control_flow import uses
 from ops.onnx_graph.layers import MatrixNode, attribute, matrix_nodes
 
 
@@ -27,7 +27,7 @@ def gemm_to_matmul(model: Any, layers: Collection[str], folder: Path) -> None:
 
     Weights may lie apart, in `folder`; those that have to be transposed are read. A Gemm that scales, or whose weight is not a constant, stays.
     """
-    shared = Counter(name for node in model.graph.node for name in node.input)
+    shared = uses(model.graph)
     for matrix in matrix_nodes(model):
         if matrix.node.op_type != "Gemm" or matrix.node.name not in layers or not _plain(matrix):
             continue

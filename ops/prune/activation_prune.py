@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ops.core.operation import Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
+from ops.core.params import PerLayer
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,7 @@ def activation_prune(
     model: TorchModel,
     ctx: Context,
     *,
-    sparsity: Fraction,
+    sparsity: PerLayer[Fraction],
     method: Literal["wanda", "sparsegpt"] = "wanda",
     samples: Annotated[int, Field(ge=1)] = 128,
     dampening: Annotated[float, Field(gt=0, le=1)] = 0.01,
@@ -36,7 +37,7 @@ def activation_prune(
     Args:
         model: stays as it is.
         ctx: gives calibration instances; no other split is read.
-        sparsity: share of zeros in each chosen layer afterwards.
+        sparsity: share of zeros in each chosen layer afterwards; also by layer.
         method: `wanda` scores |w| times the norm of its input, within each output (Sun et al., "A Simple and Effective
             Pruning Approach for Large Language Models", ICLR 2024); `sparsegpt` also corrects the remaining weights for
             what was lost (Frantar and Alistarh, "SparseGPT", ICML 2023), which costs a matrix inverse per layer.
@@ -50,20 +51,24 @@ def activation_prune(
         OperationError: a pattern matches nothing, the calibration split is empty, an activation or a weight is not finite,
             or a layer would lose all its weights.
     """
+    from ops.core.strength import strengths
     from ops.core.tied import choose_weighted
     from ops.prune.weights.layerwise import note_achieved, prune_layers
     from ops.prune.weights.sparsegpt import sparsegpt
 
     layers, reasons = choose_weighted(model, include, exclude)
+    values, others = strengths(model, layers, sparsity)
+    layers = {name: layer for name, layer in layers.items() if name in values}
 
     def prune(rows: Rows) -> torch.Tensor:
         if method == "wanda":
-            return _wanda(rows, sparsity)
-        return sparsegpt(rows, sparsity, dampening=dampening, block_size=block_size)
+            return _wanda(rows, values[rows.name])
+        return sparsegpt(rows, values[rows.name], dampening=dampening, block_size=block_size)
 
-    result = prune_layers(model, layers, ctx, prune, samples=samples, full=method == "sparsegpt", unchanged=reasons)
+    unchanged = reasons | others
+    result = prune_layers(model, layers, ctx, prune, samples=samples, full=method == "sparsegpt", unchanged=unchanged)
     ctx.note("samples", min(samples, ctx.data.size("calibration")))
-    note_achieved(ctx, result, layers, sparsity)
+    note_achieved(ctx, result, values)
     return result
 
 

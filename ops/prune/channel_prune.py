@@ -20,6 +20,7 @@ from ops.core.operation import (
     Uses,
     operation,
 )
+from ops.core.params import PerLayer, largest
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +32,11 @@ _UNPLANNED_MULTIPLE = 8
 
 
 def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
-    if params["ratio"] > params["max_ratio"]:
-        return f"ratio {params['ratio']} is above max_ratio {params['max_ratio']}: raise max_ratio, or lower ratio"
+    if isinstance(params["ratio"], Mapping) and params["scope"] != "layer":
+        return f"a ratio for each layer goes with 'scope: layer'; 'scope: {params['scope']}' ranks channels of several"
+    ratio = largest(params["ratio"])
+    if ratio > params["max_ratio"]:
+        return f"ratio {ratio} is above max_ratio {params['max_ratio']}: raise max_ratio, or lower ratio"
     return None
 
 
@@ -41,7 +45,7 @@ def channel_prune(
     model: TorchModel,
     ctx: Context,
     *,
-    ratio: Fraction,
+    ratio: PerLayer[Fraction],
     importance: Literal["magnitude", "taylor", "bn_scale", "hessian", "random"] = "magnitude",
     scope: Literal["layer", "global", "isomorphic"] = "layer",
     round_to: ChannelMultiple = None,
@@ -62,7 +66,8 @@ def channel_prune(
         model: stays as it is.
         ctx: gives training instances, for `taylor` and `hessian` only.
         ratio: share of the channels that go, of each group of layers (`scope: layer`) or of all together. The number of
-            weights falls faster: both sides of a layer get narrower.
+            weights falls faster: both sides of a layer get narrower. Also by layer: of layers that share channels the
+            smallest ratio holds, and it is noted where others were given.
         importance: `magnitude` of the weights; `taylor` |w * dL/dw| (Molchanov et al. 2017); `bn_scale` |gamma| of batch
             normalisation (Liu et al., "Network Slimming", ICCV 2017); `hessian` w^2 times the mean squared gradient of single
             instances (LeCun et al., "Optimal Brain Damage", 1989); `random`. Summed over each channel's weights, averaged
@@ -92,11 +97,14 @@ def channel_prune(
     """
     from ops.core.channels import cut_masks
     from ops.core.network.channel_axes import is_turned_linear
+    from ops.core.selector import choose_layers
+    from ops.core.strength import strengths
     from ops.prune.channels.budget import ChannelLimits
     from ops.prune.channels.cut import check_smaller, note_cut
     from ops.prune.channels.steps import cut_in_steps
 
-    limits = ChannelLimits(scope, ratio, max_ratio, round_to or _UNPLANNED_MULTIPLE)
+    ratios, others = strengths(model, choose_layers(model, include, exclude), ratio)
+    limits = ChannelLimits(scope, ratios, max_ratio, round_to or _UNPLANNED_MULTIPLE)
     result = cut_in_steps(
         model,
         ctx,
@@ -104,12 +112,12 @@ def channel_prune(
         criterion=importance,
         iterations=iterations,
         samples=samples,
-        include=include,
-        exclude=exclude,
     )
     current, remaining = result.model, result.channels
     check_smaller(model, current, result.cut)
-    note_cut(ctx, model, current, ratio=ratio, verdict=result.verdict, cut=result.cut, initial=result.initial)
+    note_cut(
+        ctx, model, current, limits=limits, verdict=result.verdict, cut=result.cut, initial=result.initial, more=others
+    )
     if remaining:
         turned = [name for name in remaining if is_turned_linear(model.module.get_submodule(name))]
         entry: dict[str, Any] = {"edit": "channels", "layers": remaining, "heads": result.heads}

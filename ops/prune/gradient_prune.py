@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ops.core.operation import Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
+from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
+from ops.core.params import PerLayer, refuse_one_threshold
 
 
-@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA})
+def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
+    return refuse_one_threshold(params)
+
+
+@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, refuse=_refuse)
 def gradient_prune(
     model: TorchModel,
     ctx: Context,
     *,
-    sparsity: Fraction,
+    sparsity: PerLayer[Fraction],
     criterion: Literal["taylor", "snip", "fisher"] = "taylor",
     scope: Literal["global", "layer"] = "global",
     normalize: bool = False,
@@ -31,7 +37,7 @@ def gradient_prune(
     Args:
         model: stays as it is.
         ctx: gives training instances; no other split is read.
-        sparsity: share of the chosen weights that are zero afterwards.
+        sparsity: share of the chosen weights that are zero afterwards; with `scope: layer` also by layer.
         criterion: `taylor` adds up the saliencies of the batches (Molchanov et al. 2017); `snip` takes the saliency of
             the mean gradient (Lee et al. 2019), nearly zero everywhere in a fully trained network; `fisher` is w^2 times
             the mean squared gradient (Theis et al. 2018).
@@ -50,13 +56,16 @@ def gradient_prune(
     import torch
 
     from ops.core.selector import choose_parameters
+    from ops.core.strength import strengths
     from ops.core.tied import note_unchanged
     from ops.prune.weights.masks import flat, global_group, kept_before, layer_groups, remove_weights
     from ops.prune.weights.saliency import saliencies
     from ops.prune.weights.threshold import Saliencies
 
     selection = choose_parameters(model, include, exclude)
-    note_unchanged(ctx, model, include, exclude)
+    values, others = strengths(model, selection, sparsity)
+    selection = {name: weight for name, weight in selection.items() if name in values}
+    note_unchanged(ctx, model, include, exclude, others)
     scores = saliencies(model, selection, ctx, criterion=criterion, samples=samples, batch_size=batch_size)
     if normalize:
         for score in scores.values():
@@ -64,6 +73,8 @@ def gradient_prune(
     names = list(scores)
     parts = [Saliencies(name, flat(scores.pop(name)), kept_before(model, name)) for name in names]
     ctx.note("samples", min(samples, ctx.data.size("train")))
-    groups = global_group(parts, sparsity) if scope == "global" else layer_groups(parts, sparsity)
+    groups = layer_groups(parts, values)
+    if scope == "global" and not isinstance(sparsity, Mapping):
+        groups = global_group(parts, sparsity)
     del parts  # the groups drop scores as they use them
     return remove_weights(model, groups, ctx)

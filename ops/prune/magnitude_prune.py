@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, operation
+from ops.core.params import PerLayer, refuse_one_threshold
 
 
 def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
@@ -13,7 +14,9 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
         return (
             "'allocation' divides a budget among layers and goes with 'scope: layer'; 'scope: global' has one threshold"
         )
-    return None
+    if params["allocation"] != "uniform" and isinstance(params["sparsity"], Mapping):
+        return "a sparsity for each layer leaves nothing for 'allocation' to divide: leave one of them out"
+    return refuse_one_threshold(params)
 
 
 @operation(kind=Kind.PRUNE, version=3, refuse=_refuse)
@@ -21,7 +24,7 @@ def magnitude_prune(
     model: TorchModel,
     ctx: Context,
     *,
-    sparsity: Fraction,
+    sparsity: PerLayer[Fraction],
     scope: Literal["global", "layer"] = "global",
     allocation: Literal["uniform", "erk", "lamp"] = "uniform",
     include: Include = (),
@@ -35,7 +38,7 @@ def magnitude_prune(
     Args:
         model: stays as it is.
         ctx: not asked for data.
-        sparsity: share of the chosen weights that are zero afterwards.
+        sparsity: share of the chosen weights that are zero afterwards; with `scope: layer` also by layer.
         scope: `global` has one threshold over all chosen weights; `layer` prunes each tensor by itself.
         allocation: with `scope: layer`, `uniform` prunes every tensor alike, `erk` spares small tensors (Evci et al. 2020),
             `lamp` spares tensors whose weights are all needed (Lee et al. 2021).
@@ -48,20 +51,25 @@ def magnitude_prune(
     Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015.
     """
     from ops.core.selector import choose_parameters
+    from ops.core.strength import strengths
     from ops.core.tied import note_unchanged
     from ops.prune.weights.allocation import erk_groups, lamp_groups
     from ops.prune.weights.masks import flat, global_group, kept_before, layer_groups, remove_weights
     from ops.prune.weights.threshold import Magnitudes
 
     selection = choose_parameters(model, include, exclude)
-    note_unchanged(ctx, model, include, exclude)
+    values, others = strengths(model, selection, sparsity)
+    selection = {name: weight for name, weight in selection.items() if name in values}
+    note_unchanged(ctx, model, include, exclude, others)
     parts = [Magnitudes(name, flat(weight), kept_before(model, name)) for name, weight in selection.items()]
-    if scope == "global":
+    if isinstance(sparsity, Mapping):
+        groups = layer_groups(parts, values)
+    elif scope == "global":
         groups = global_group(parts, sparsity)
     elif allocation == "erk":
         groups = erk_groups(parts, {name: weight.shape for name, weight in selection.items()}, sparsity)
     elif allocation == "lamp":
         groups = lamp_groups(parts, sparsity)
     else:
-        groups = layer_groups(parts, sparsity)
+        groups = layer_groups(parts, values)
     return remove_weights(model, groups, ctx)

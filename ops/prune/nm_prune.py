@@ -70,7 +70,7 @@ def nm_prune(
     result = prune_layers(model, fit, ctx, prune, samples=samples if score == "wanda" else 0, unchanged=reasons | unfit)
     for name in fit:
         _verify(result, name, kernels[name], n, m)
-    note_achieved(ctx, result, fit, 1 - n / m)
+    note_achieved(ctx, result, dict.fromkeys(fit, 1 - n / m))
     return result
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Context, Exclude, Include, Kind, TorchModel, operation
+from ops.core.operation import Ancestry, Context, Exclude, Include, Kind, TorchModel, operation
+from ops.core.params import PerLayer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,12 +22,16 @@ _BINS = 256
 _FEW = 256
 
 
-@operation(kind=Kind.CLUSTER, version=3)
+def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
+    return "bits: 1 to 8; 0 stands only in a mapping, for layers that are left alone" if params["bits"] == 0 else None
+
+
+@operation(kind=Kind.CLUSTER, version=3, refuse=_refuse)
 def palettize(
     model: TorchModel,
     ctx: Context,
     *,
-    bits: Annotated[int, Field(ge=1, le=8)] = 4,
+    bits: PerLayer[Annotated[int, Field(ge=0, le=8)]] = 4,
     group_channels: Annotated[int, Field(ge=0)] = 0,
     include: Include = (),
     exclude: Exclude = (),
@@ -44,7 +50,7 @@ def palettize(
     Args:
         model: stays as it is.
         ctx: not asked for data.
-        bits: per weight; a tensor has at most 2^bits distinct values afterwards.
+        bits: per weight, 1 to 8, also by layer; a tensor has at most 2^bits distinct values afterwards.
         group_channels: this many output channels share a table (the last group may be smaller); 0: the whole tensor.
         include: default: the weights of convolutions and linear layers.
         exclude: layers to leave alone.
@@ -57,13 +63,17 @@ def palettize(
     import torch
 
     from ops.core.selector import choose_parameters
+    from ops.core.strength import strengths
     from ops.core.tied import note_unchanged
     from ops.prune.weights.masks import flat, kept_before, with_tensors
 
     selection = choose_parameters(model, include, exclude)
-    note_unchanged(ctx, model, include, exclude)
+    widths, others = strengths(model, selection, bits)
+    selection = {name: weight for name, weight in selection.items() if name in widths}
+    note_unchanged(ctx, model, include, exclude, others)
     tensors: dict[str, torch.Tensor] = {}
-    tables = error = energy = 0.0
+    error = energy = 0.0
+    tables = 0  # values in all of them
     for done, (name, weight) in enumerate(selection.items()):
         values = flat(weight).copy()
         remaining = kept_before(model, name)
@@ -71,18 +81,19 @@ def palettize(
         step = channel * (group_channels or weight.shape[0])
         for start in range(0, values.size, step):
             part = slice(start, start + step)
-            lost, total = _share(values[part], None if remaining is None else remaining[part], 2**bits, name)
-            error, energy, tables = error + lost, energy + total, tables + 1
+            lost, total = _share(values[part], None if remaining is None else remaining[part], 2 ** widths[name], name)
+            error, energy, tables = error + lost, energy + total, tables + 2 ** widths[name]
         tensors[name] = torch.from_numpy(values).view(weight.shape)
         ctx.progress(done + 1, len(selection), name)
     weights = sum(tensor.numel() for tensor in tensors.values())
+    indices = sum(tensor.numel() * widths[name] for name, tensor in tensors.items())
     ctx.note(
         "achieved",
         {
-            "bits": bits,
+            "bits": bits if isinstance(bits, int) else indices / weights,
             "weights": weights,
             # what an ideal file holds of the chosen weights: packed indices, and float32 tables
-            "ideal_bytes": -(-weights * bits // 8) + int(tables) * 2**bits * 4,
+            "ideal_bytes": -(-indices // 8) + tables * 4,
             "relative_error": (error / energy) ** 0.5 if energy else 0.0,
         },
     )

@@ -26,6 +26,8 @@ _FIXED_BITS = {"static": 8, "dynamic": 8, "float16": 16, "bfloat16": 16}
 """What a method gives, whatever `bits` says; at its default it asks for nothing."""
 _DEFAULT_BITS = 8
 _RECURRENT = "a recurrent layer, which `quantize` leaves in float"
+_MOST_TOLD = 5
+"""Layers that a warning names."""
 _SLOW_SHARE = 0.8  # below it, conversions between float and int8 may cost more than the integer kernels save
 
 
@@ -281,14 +283,22 @@ def _note_kernels(
     shares = precision_shares(rows)
     kernels = {row.layer for row in rows if row.precision.startswith("int")}
     integer = [product.layer for product in request.products if product.layer in kernels]
+    inside = [row.layer for row in rows if row.macs is None]
     ctx.note("mac_shares", shares)
-    ctx.note("integer_mac_share", shares.get("int8", 0.0))
+    if not inside:
+        ctx.note("integer_mac_share", shares.get("int8", 0.0))
     if method in _DEFAULT:
         ctx.note("layers_quantized", integer)
         recurrent = {row.layer: _RECURRENT for row in rows if row.operator in GATES and row.precision != "int8"}
         ctx.note("layers_in_float", _reasons(request, report, integer) | recurrent)
     warnings = list(report.warnings)
-    if method == "static" and shares.get("int8", 0.0) < _SLOW_SHARE:
+    if inside:
+        warnings.append(
+            "Products in the bodies of If, Loop and Scan stay in float, and how often they run is not known: "
+            + ", ".join(inside[:_MOST_TOLD])
+            + (f" and {len(inside) - _MOST_TOLD} more" if len(inside) > _MOST_TOLD else "")
+        )
+    elif method == "static" and shares.get("int8", 0.0) < _SLOW_SHARE:
         warnings.append(
             f"Only {shares.get('int8', 0.0):.0%} of the multiply-accumulates run in integer kernels: the model may be no "
             "faster than float"

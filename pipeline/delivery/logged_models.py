@@ -339,9 +339,9 @@ def _digest_of(file: Path) -> str:
 def _macs(file: Path) -> int | None:
     if file.suffix != ".onnx":
         return None
-    from ops.onnx_graph.macs import count_macs, has_free_sizes
+    from ops.onnx_graph.macs import count_macs, has_free_sizes, total_macs
 
-    return None if has_free_sizes(file) else sum(layer.macs for layer in count_macs(file))
+    return None if has_free_sizes(file) else total_macs(count_macs(file))
 
 
 def _predictions(evaluation: EvaluationSet, probabilities: Any) -> Predictions:

@@ -55,7 +55,7 @@ class MeasureParams:
 class MeasureStage(Stage[MeasureParams]):
     """The figures of every model on every target."""
 
-    name, version, params = "measure", 3, MeasureParams
+    name, version, params = "measure", 4, MeasureParams
     evidence = "measures"
     needs = ("operation", "export", "layers", "predict")
 
@@ -129,7 +129,7 @@ def _figures(estimate: Estimate) -> dict[str, float | None]:
 
 
 def _files(worker: Worker, job: Job[MeasureParams]) -> ModelFiles:
-    from ops.onnx_graph.macs import count_macs
+    from ops.onnx_graph.macs import count_macs, total_macs
 
     deployed = worker.artifacts.folder(job.params.file) / ONNX_FILE
     target = open_target(worker.workplace.targets[job.target])
@@ -138,6 +138,6 @@ def _files(worker: Worker, job: Job[MeasureParams]) -> ModelFiles:
     return ModelFiles(
         file=deployed,
         layers=tuple(asdict(layer) for layer in layers),
-        macs=sum(layer.macs for layer in count_macs(deployed, input_sizes(deployed))),
+        macs=total_macs(count_macs(deployed, input_sizes(deployed))),
         kernels=target.kernels(model_file),
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class LayersStage(Stage[NoParameters]):
     """Statistics and distributions of all tensors of every model."""
 
-    name, version, params = "layers", 7, NoParameters
+    name, version, params = "layers", 8, NoParameters
 
     def jobs(self, planning: Planning) -> Iterator[Job[NoParameters]]:
         """One job per model."""

@@ -109,7 +109,7 @@ def _reason(error: Exception) -> str:
 
 
 def _work(model: Path) -> list[tuple[tuple[str, ...], int]]:
-    """Of every matrix product in the file: the names by which OpenVINO may call it, and its MACs."""
+    """Of every matrix product in the file: the names by which OpenVINO may call it, and its MACs; empty if one's are unknown."""
     import onnx
 
     from ops.onnx_graph.einsum import einsum_nodes
@@ -121,8 +121,11 @@ def _work(model: Path) -> list[tuple[tuple[str, ...], int]]:
     graph = onnx.load(model)
     nodes = [matrix.node for matrix in matrix_nodes(graph)] + [matrix.node for matrix in recurrent_nodes(graph)]
     nodes += einsum_nodes(graph)
-    rows = count_macs(model, input_sizes(model))
-    return [((node.name, *node.output), row.macs) for node, row in zip(nodes, rows, strict=True)]
+    counts = [row.macs for row in count_macs(model, input_sizes(model))]
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts):
+        return []
+    return [((node.name, *node.output), count) for node, count in zip(nodes, known, strict=True)]
 
 
 def _precisions(compiled: ov.CompiledModel) -> dict[str, str]:

@@ -46,8 +46,11 @@ def _section(spec: OpSpec) -> str:
 
 def allowed(schema: Mapping[str, Any]) -> str:
     """Return the values that a parameter takes, from its JSON schema: `0 to 1`, `"global", "layer"`, `integer, at least 1`."""
-    if "anyOf" in schema:
-        return ", or ".join(allowed(choice) for choice in schema["anyOf"])
+    choices = schema.get("anyOf") or schema.get("oneOf")
+    if choices:
+        return ", or ".join(allowed(choice) for choice in choices)
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        return "such a value by layer"
     if "const" in schema or "enum" in schema:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema.get("enum", [schema.get("const")]))
     kind = schema.get("type")

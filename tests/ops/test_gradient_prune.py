@@ -99,3 +99,10 @@ def test_a_gradient_that_is_no_number_is_refused():
     with pytest.raises(OperationError, match=message):
         apply("gradient_prune", base("residual"), context(data=data), sparsity=0.5)
     assert all(p.grad is None and p.requires_grad for p in base("residual").module.parameters())
+
+
+def test_a_layer_that_the_loss_does_not_reach_is_named():
+    model = base("residual").copy()
+    list(model.module.modules())[-1].weight.data.zero_()  # of the head: no gradient goes further back
+    with pytest.raises(OperationError, match=r"No weight of '.*' scores above any other .*does the loss reach"):
+        apply("gradient_prune", model, context(), sparsity=0.5, samples=16, batch_size=16)

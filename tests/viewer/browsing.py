@@ -36,6 +36,13 @@ def why_not() -> str:
     return ""
 
 
+def node() -> str:
+    """Return the program that runs JavaScript: Playwright brings one."""
+    from playwright._impl._driver import compute_driver_executable
+
+    return str(compute_driver_executable()[0])
+
+
 def free_port() -> int:
     """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Set
 from viewer.compare.cards import bundle_card, model_card, selected_alone
 from viewer.map.appearance import appearance
 from viewer.results.results import Results
+from viewer.session.choices import choices
 from viewer.session.view import RESULTS, Action, View
 
 __all__ = ["HoverCard"]
@@ -33,9 +34,25 @@ class HoverCard(View):
             return
         title, markup = content
         results = self.session.results
+        if message.get("aloud"):
+            self.session.send("say", self._words(key, title))
+            return
         alone = selected_alone(results, self.state, key) if key in results.forest else ""
-        card = {"key": key, "html": markup, "text": title, "aloud": bool(message.get("aloud")), "alone": alone}
-        self.session.send("card", card)
+        self.session.send("card", {"key": key, "html": markup, "alone": alone})
+
+    def _words(self, key: str, title: str) -> str:
+        """Say a mark to who moves by keys: its name, where the scatterplot has it, and its state."""
+        results, state = self.session.results, self.state
+        words, row = [title], results.row.get(key)
+        if row is not None:
+            axes = dict.fromkeys(choices(results).metric(axis, state) for axis in ("x", "y"))
+            words += [
+                f"{results.label(metric)} {results.show_value(metric, results.values(metric)[row])}"
+                for metric in axes
+                if metric
+            ]
+            words += ["outside the budget"] * (not choices(results).visible_rows(state)[row])
+        return ", ".join(words + ["selected"] * (key in state.selected))
 
     def card(self, key: str) -> tuple[str, str] | None:
         """Return the title and the markup for a model, a step without model, or a bundle of a sweep."""

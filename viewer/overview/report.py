@@ -11,6 +11,7 @@ import numpy as np
 from bokeh.embed import file_html
 from bokeh.resources import INLINE, Resources
 
+from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
 from viewer.map.view import ModelMap
 from viewer.session.session import VisitorSession
@@ -65,7 +66,7 @@ class ReportView(View):
             "side": views["details"].draw_side(),
         }
         left_out = render("left_out", most=_MOST_CARDS) if len(self.session.results.forest.nodes) > _MOST_CARDS else ""
-        scripts = ("page.js", "map.js", "hover.js", "export.js", "about.js")
+        scripts = ("page.js", "map.js", "scatter.js", "hover.js", "export.js", "about.js")
         variables = {
             "figures": True,
             "panes": panes,
@@ -73,9 +74,9 @@ class ReportView(View):
             "page": "overview",
             "page_title": "Bouillon report",
             "css": asset("page.css") + asset("report.css"),
-            "theme_js": asset("theme.js"),
+            "theme_js": page_script("theme.js"),
             "js": f"window.bouillonFirst={script_json(first)};window.bouillonCards={script_json(cards)};"
-            f"window.bouillonLeftOut={script_json(left_out)};" + "\n".join(map(asset, scripts)),
+            f"window.bouillonLeftOut={script_json(left_out)};" + page_script(*scripts),
             "bokeh_script": "\n".join(
                 f"<script>{text}</script>" for text in Resources(mode="inline", components=["bokeh"]).js_raw
             ),

@@ -22,9 +22,19 @@ class ChannelLimits:
     """What a recipe asks for."""
 
     scope: Scope
-    ratio: float
+    ratios: Mapping[str, float]
+    """Chosen layer -> the share of its channels that goes; all alike but with the scope `layer`."""
     max_ratio: float
     round_to: int
+
+    def asked(self, group: ChannelGroup) -> set[float]:
+        """Return the shares that are given for the layers which make a group's channels."""
+        makers = {member.layer for member in group.members if member.side == "out" and member.layer in self.ratios}
+        return {self.ratios[name] for name in makers}
+
+    def ratio(self, group: ChannelGroup) -> float:
+        """Return the share of a group's channels that goes: of several the smallest, which no layer's exceeds."""
+        return min(self.asked(group))
 
 
 def kept_units(
@@ -48,9 +58,9 @@ def kept_units(
 def _target_counts(
     groups: Sequence[ChannelGroup], scores: Sequence[torch.Tensor], initial: Mapping[str, int], limits: ChannelLimits
 ) -> list[int]:
-    share = 1 - limits.ratio
     if limits.scope == "layer":
-        return [_whole(initial[group.root] * share, group) for group in groups]
+        return [_whole(initial[group.root] * (1 - limits.ratio(group)), group) for group in groups]
+    share = 1 - next(iter(limits.ratios.values()))
     expected = [0] * len(groups)
     scopes: dict[object, list[int]] = {}
     for index, group in enumerate(groups):

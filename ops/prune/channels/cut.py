@@ -175,10 +175,11 @@ def note_cut(
     before: TorchModel,
     after: TorchModel,
     *,
-    ratio: float,
+    limits: ChannelLimits,
     verdict: Judged,
     cut: ChannelCut,
     initial: Mapping[str, int],
+    more: Mapping[str, str],
 ) -> None:
     """Record how many channels and parameters went, and which layers were left alone and why.
 
@@ -186,10 +187,11 @@ def note_cut(
         ctx: takes the notes.
         before: the network before the first step.
         after: the network after the last.
-        ratio: the share of channels that was asked for, 0 to 1.
+        limits: what was asked for.
         verdict: groups of the last step, and why others stay.
         cut: the last step's.
         initial: units of each group before the first step, by its root.
+        more: other layers that were left alone, and why.
     """
     widths = {group.root: group.units.shape[1] for group in verdict.groups}
     had = sum(initial[root] * each for root, each in widths.items())
@@ -199,7 +201,8 @@ def note_cut(
         "channels": [had, has],
         "parameters": [sum(p.numel() for p in model.module.parameters()) for model in (before, after)],
     }
-    if abs(1 - has / had - ratio) > _NEAR:
+    request = sum(initial[group.root] * widths[group.root] * limits.ratio(group) for group in verdict.groups) / had
+    if abs(1 - has / had - request) > _NEAR:
         achieved["because"] = "channels stay in multiples of round_to, heads stay or go whole, and max_ratio holds"
     ctx.note("achieved", achieved)
     if apart := separated(before, after):
@@ -213,8 +216,11 @@ def note_cut(
         for root in widths
         if len(cut.units[root]) == initial[root]
     }
-    if verdict.exclusions or whole:
-        ctx.note("unchanged", {**verdict.exclusions, **whole})
+    if verdict.exclusions or whole or more:
+        ctx.note("unchanged", {**verdict.exclusions, **whole, **more})
+    several = {group.root: sorted(given) for group in verdict.groups if len(given := limits.asked(group)) > 1}
+    if several:
+        ctx.note("smallest ratio of several", several)
 
 
 def _score(model: TorchModel, ctx: Context, criterion: Criterion, samples: int) -> Score:

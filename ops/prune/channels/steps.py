@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -10,7 +10,6 @@ import torch
 from ops.calibration.sample_inputs import sample_inputs
 from ops.core.channels import Kept, compose_cuts
 from ops.core.operation import Context, TorchModel
-from ops.core.selector import choose_layers
 from ops.prune.channels.budget import ChannelLimits
 from ops.prune.channels.cut import ChannelCut, Criterion, Judged, decide, judge
 from ops.prune.channels.trial import attempt, misread_groups
@@ -39,8 +38,6 @@ def cut_in_steps(
     criterion: Criterion,
     iterations: int,
     samples: int,
-    include: Sequence[str],
-    exclude: Sequence[str],
 ) -> Narrowed:
     """Return a copy that has lost the least important channels, judged anew in each of the steps.
 
@@ -49,25 +46,24 @@ def cut_in_steps(
     Args:
         model: stays as it is.
         ctx: gives instances to compare on, and training instances to criteria that need them.
-        limits: what the last step is to reach.
+        limits: what the last step is to reach, by chosen layer.
         criterion: what makes a unit important.
         iterations: number of steps.
         samples: training instances.
-        include: as `choose_layers`.
-        exclude: as `choose_layers`.
 
     Raises:
         OperationError: as `channel_prune`.
     """
-    selection = choose_layers(model, include, exclude).keys()
     inputs = sample_inputs(model, ctx)
     misread: dict[str, str] = {}
     result: Narrowed | None = None
     for step in range(1, iterations + 1):
         current = model if result is None else result.model
-        goal = replace(limits, ratio=limits.ratio * step / iterations)
+        goal = replace(limits, ratios={name: ratio * step / iterations for name, ratio in limits.ratios.items()})
         while True:
-            verdict = judge(current, selection, ctx, criterion=criterion, samples=samples, step=step, misread=misread)
+            verdict = judge(
+                current, limits.ratios.keys(), ctx, criterion=criterion, samples=samples, step=step, misread=misread
+            )
             initial = result.initial if result else {group.root: len(group.units) for group in verdict.groups}
             cut = decide(current, verdict, initial, goal)
             narrow, reason = attempt(current, cut, inputs)

@@ -91,19 +91,19 @@ def prune_layers(
     return result
 
 
-def note_achieved(ctx: Context, model: TorchModel, layers: Mapping[str, object], sparsity: float) -> None:
+def note_achieved(ctx: Context, model: TorchModel, sparsities: Mapping[str, float]) -> None:
     """Record the zeros of the pruned layers, those of a shared weight once.
 
     Args:
         ctx: takes the note.
         model: the pruned network with its masks.
-        layers: the pruned layers, by path.
-        sparsity: the share of each layer's weights that was asked for, 0 to 1.
+        sparsities: path of a pruned layer -> the share of its weights that was asked for, 0 to 1.
     """
     same = identities(model.module)
-    names = {same[name]: name for name in [f"{layer}.weight" for layer in layers] if name in model.masks}
+    asked = {f"{layer}.weight": share for layer, share in sparsities.items()}
+    names = {same[name]: name for name in asked if name in model.masks}
     masks = [model.masks[name] for name in names.values()]
-    request = sum(round(sparsity * mask.numel()) for mask in masks)
+    request = sum(round(asked[name] * model.masks[name].numel()) for name in names.values())
     total = sum(mask.numel() for mask in masks)
     removed = total - sum(int(mask.count_nonzero()) for mask in masks)
     note_sparsity(ctx, removed=removed, total=total, target=request)

@@ -38,9 +38,9 @@ def kept_before(model: TorchModel, name: str) -> NDArray[np.bool_] | None:
     return None if mask is None else mask.contiguous().numpy().reshape(-1)
 
 
-def layer_groups(scores: Sequence[Scores], sparsity: float) -> list[WeightGroup]:
-    """One group per tensor, each with the same sparsity."""
-    return [WeightGroup([part], round(sparsity * part.size)) for part in scores]
+def layer_groups(scores: Sequence[Scores], sparsities: Mapping[str, float]) -> list[WeightGroup]:
+    """One group per tensor, each with its own sparsity, by name."""
+    return [WeightGroup([part], round(sparsities[part.name] * part.size)) for part in scores]
 
 
 def global_group(scores: Sequence[Scores], sparsity: float) -> list[WeightGroup]:
@@ -136,6 +136,11 @@ def _zeroed(weights: torch.Tensor, part: Scores, keeper: Keeper) -> tuple[torch.
 def _too_much(group: WeightGroup) -> OperationError:
     total = sum(part.size for part in group.scores)
     count, name = largest_count(group.scores)
+    if not count:
+        return OperationError(
+            f"No weight of '{name}' scores above any other of the model's, so that every sparsity would remove it whole "
+            "(does the loss reach that layer?); exclude it"
+        )
     return OperationError(
         f"sparsity {group.count / total:.4g} would remove every weight of '{name}'. "
         f"Largest possible: {int(count / total * 10_000) / 10_000:.4f}; or exclude that layer"

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from ops.onnx_graph.control_flow import uses
 from ops.onnx_graph.layers import CONVOLUTIONS, MatrixNode, matrix_nodes
 from ops.onnx_graph.rewrite import gemm_to_matmul
 from ops.quantize.methods.request import Report, Request, prepare_graph
@@ -76,7 +77,7 @@ class _Rewriting:
         copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in output]
         del self._graph.node[:]
         self._graph.node.extend(copies)
-        used = {name for node in copies for name in node.input}
+        used = uses(self._graph)
         for name, tensor in self._weights.items():
             if name not in used:
                 self._graph.initializer.remove(tensor)

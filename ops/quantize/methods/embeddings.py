@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.selector import Layer
+from ops.onnx_graph.control_flow import uses
 from ops.onnx_graph.layers import attribute, prefixes
 
 _LARGEST = 127
@@ -47,18 +48,20 @@ def _tables(model: Any) -> list[Any]:
     """Return the initialisers that nothing but lookups of whole rows use."""
     import onnx
 
-    uses: dict[str, list[bool]] = {}
+    lookups: dict[str, list[bool]] = {}
+    taken = uses(model.graph)
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             rows = node.op_type == "Gather" and index == 0 and attribute(node, "axis", 0) == 0
-            uses.setdefault(name, []).append(rows)
+            lookups.setdefault(name, []).append(rows)
     return [
         tensor
         for tensor in model.graph.initializer
         if tensor.data_type == onnx.TensorProto.FLOAT
         and len(tensor.dims) == 2  # noqa: PLR2004 - a matrix
         and tensor.dims[0] * tensor.dims[1] >= _SMALL
-        and all(uses.get(tensor.name, [False]))
+        and all(lookups.get(tensor.name, [False]))
+        and len(lookups[tensor.name]) == taken[tensor.name]
     ]
 
 

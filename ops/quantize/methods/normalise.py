@@ -8,13 +8,13 @@ seen as weights.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from ops.onnx_graph.control_flow import bodies, uses
 from ops.onnx_graph.layers import WEIGHT_INPUT, attribute
 
 _FOLDED = {"Constant", "Identity", "Transpose"}
@@ -54,14 +54,14 @@ def normalise(model: Any) -> None:
         elif node.op_type == "ConvTranspose" and attribute(node, "group", 1) > 1:
             _bias_apart(model, node, axes=_spatial(model, node))
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    uses = Counter(name for node in model.graph.node for name in node.input)
+    taken = uses(model.graph)
     for node in model.graph.node:
         weight = tensors.get(node.input[1]) if node.op_type in ("Conv", "ConvTranspose") else None
         if weight is not None and _used_otherwise(model, node, weight.name):
             _own(model, node, 1, numpy_helper.to_array(weight))
         bias = node.input[_BIAS] if node.op_type in _BIASED and len(node.input) > _BIAS else ""
-        if uses[bias] > 1 and bias in tensors:
-            uses[bias] -= 1
+        if taken[bias] > 1 and bias in tensors:
+            taken[bias] -= 1
             _own(model, node, _BIAS, numpy_helper.to_array(tensors[bias]))
     _drop_unused(model)
 
@@ -141,7 +141,9 @@ def _spatial(model: Any, node: Any) -> int:
 
 
 def _used_otherwise(model: Any, node: Any, name: str) -> bool:
-    """Whether an earlier node takes the same weight in another way: another operator, or the other axis for its outputs."""
+    """Whether a body, or an earlier node in another way (operator, axis of its outputs), takes the same weight."""
+    if any(name in inner.input for body in bodies(model.graph) for inner in body.node):
+        return True
     for other in model.graph.node:
         if other is node or other == node:
             return False
@@ -158,8 +160,7 @@ def _turned(node: Any) -> bool:
 def _own(model: Any, node: Any, place: int, values: np.ndarray) -> None:
     """Give a node a constant of its own."""
     old = node.input[place]
-    shared = sum(list(other.input).count(old) for other in model.graph.node) > 1
-    if shared:
+    if uses(model.graph)[old] > 1:
         node.input[place] = _add(model, f"{node.name}.{'bias' if place == _BIAS else 'weight'}", values)
         return
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == old)
@@ -209,7 +210,7 @@ def _fold(model: Any, node: Any, place: int, array: np.ndarray, source: str) -> 
     alone = (
         len(users) == 1
         and users[0].op_type in _FOLDED
-        and len([n for n in model.graph.node if node.input[place] in n.input]) == 1
+        and uses(model.graph)[source] == uses(model.graph)[node.input[place]] == 1
     )
     if alone:
         tensor = next(tensor for tensor in model.graph.initializer if tensor.name == source)
@@ -222,7 +223,7 @@ def _fold(model: Any, node: Any, place: int, array: np.ndarray, source: str) -> 
 
 
 def _drop_unused(model: Any) -> None:
-    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    used = uses(model.graph).keys() | {value.name for value in model.graph.output}
     for node in [node for node in model.graph.node if node.op_type in _FOLDED]:
         if not used & set(node.output):
             model.graph.node.remove(node)

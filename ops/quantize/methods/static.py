@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.calibration.batches import calibration_batches, sample_count
+from ops.onnx_graph.control_flow import uses
 from ops.onnx_graph.layers import CONVOLUTIONS, attribute, matrix_nodes
 from ops.onnx_graph.session import quiet_tools
 from ops.quantize.methods.request import Report, Request, prepare_graph
@@ -139,7 +140,7 @@ def _keep_in_float(path: Path) -> None:
             node.input[0] += _FLOAT
     if not widened:
         return
-    needed = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    needed = uses(model.graph).keys() | {value.name for value in model.graph.output}
     nodes = list(model.graph.node)
     del model.graph.node[:]
     for node in nodes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ops.onnx_graph.control_flow import bodies
 from ops.onnx_graph.layers import CONVOLUTIONS, matrix_nodes
 from ops.onnx_graph.rewrite import gemm_to_matmul
 from ops.onnx_graph.session import quiet_tools
@@ -20,7 +21,8 @@ def quantize_weight_only(request: Request) -> Report:
     settings = request.settings
     model = onnx.load(request.source)
     gemm_to_matmul(model, request.layers, request.work)
-    left_alone = [matrix.node.name for matrix in matrix_nodes(model) if matrix.node.name not in request.layers]
+    left_alone = [node.name for body in bodies(model.graph) for node in body.node]
+    left_alone += [matrix.node.name for matrix in matrix_nodes(model) if matrix.node.name not in request.layers]
     with quiet_tools(request.work):
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 

@@ -67,8 +67,19 @@ class Records:
         return [_text(value, self.places[row], column) for row, value in enumerate(values)]
 
     def labels(self, column: str) -> list[str]:
-        """Class names; as `texts`, and `nan`, which stands for no value, is none."""
+        """Class names; as `texts`, and `nan`, which stands for no value, is none.
+
+        Raises:
+            DataError: as `texts`, and where some labels are true or false and others are not: which name the same class?
+        """
         labels = self.texts(column)
+        truths = [isinstance(value, bool) for value in self.columns[column]]
+        if any(truths) and not all(truths):
+            truth, other = truths.index(True), truths.index(False)
+            raise DataError(
+                f"{self.places[truth]}: '{column}' is {labels[truth].lower()}, and {labels[other]!r} in "
+                f"{self.places[other]}; write all labels as true and false, or none"
+            )
         for row, label in enumerate(labels):
             if is_missing(label):
                 raise DataError(f"{self.places[row]}: '{column}' is {label}, which stands for no value; remove the row")

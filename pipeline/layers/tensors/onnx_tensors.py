@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ops.onnx_graph.body_products import body_weights
 from ops.onnx_graph.layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
 from ops.onnx_graph.recurrent import GATES, RecurrentNode, recurrent_nodes
 from pipeline.layers.tensors.dequantize import Rounding, Roundings, base_name, dequantized, kind_of, split
@@ -58,7 +60,32 @@ class _Reader:
             by_name = "." in name or _LOOKED_UP.match(name)
             if name not in self.used and not name.endswith(_CONSTANTS) and by_name:
                 self._other(name)
+        self._bodies()
         return list(self.stored_tensors.values())
+
+    def _bodies(self) -> None:
+        """List what the bodies of `If`, `Loop` and `Scan` multiply with: of their own, or from around them."""
+        listed: set[int] = set()
+        for name, tensor, operator in body_weights(self.graph):
+            if tensor is None:
+                if name in self.initializers and name not in self.used:
+                    self._other(name)
+            elif id(tensor) not in listed and tensor.dims and kind_of(tensor) in _FLOATS:
+                listed.add(id(tensor))
+                called = next(new for new in _numbered(name) if new not in self.stored_tensors)
+                kind = kind_of(tensor)
+                read = partial(_inner, tensor)
+                self.stored_tensors[called] = StoredTensor(
+                    called,
+                    operator,
+                    "parameter",
+                    tuple(tensor.dims),
+                    kind,
+                    float(_BITS[kind]),
+                    _bytes(tensor),
+                    read,
+                    how=_how_read(kind),
+                )
 
     def _weight(self, matrix: MatrixNode) -> None:
         node, name = matrix.node, str(matrix.weight)
@@ -210,6 +237,18 @@ class _Reader:
                 return str(users[0].op_type)
             name = users[0].output[0]
         return ""
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """Yield a name, then it with numbers: branches beside each other may use one name for two things."""
+    yield name
+    yield from (f"{name}#{number}" for number in count(2))
+
+
+def _inner(tensor: Any) -> np.ndarray:
+    from onnx import numpy_helper
+
+    return np.asarray(numpy_helper.to_array(tensor)).astype(np.float32, copy=False)
 
 
 def _how_read(kind: str) -> tuple[str, ...]:

@@ -17,7 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import TypeVar
+
+import duckdb
 
 from pipeline.store.records.columns import TABLES, declare, key_columns
 from pipeline.store.schema import definition
@@ -42,6 +45,10 @@ def own_table(name: str, **refers: str) -> Callable[[R], R]:
             raise TypeError(
                 f"{record.__name__}: the store has a table or view '{name}', or it is no name; choose another"
             )
+        if name.lower() in _reserved_words():
+            raise TypeError(
+                f"{record.__name__}: '{name}' is a word of SQL, so queries would have to quote it; choose another name"
+            )
         unknown = sorted(set(refers.values()) - key_columns().keys())
         if unknown:
             raise TypeError(f"{record.__name__}: the store has no table '{unknown[0]}' to refer to")
@@ -52,6 +59,13 @@ def own_table(name: str, **refers: str) -> Callable[[R], R]:
         return record
 
     return with_table
+
+
+@cache
+def _reserved_words() -> frozenset[str]:
+    words = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category IN ('reserved', 'type_function')"
+    with duckdb.connect() as connection:
+        return frozenset(word for (word,) in connection.execute(words).fetchall())
 
 
 def _address(record: type) -> tuple[str, str]:

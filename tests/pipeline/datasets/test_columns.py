@@ -202,6 +202,14 @@ def test_labels_are_ordered_as_their_type_means_them(classes):
     assert classes("t.csv", b"image,label\np.png,10\np.png,9\n", classes=["10", "9"]) == ("10", "9")
 
 
+def test_truth_values_beside_other_labels_are_refused_for_which_is_which_cannot_be_told(classes):
+    lines = b'{"image": "p.png", "label": true}\n{"image": "p.png", "label": 1}\n{"image": "p.png", "label": false}\n'
+    with pytest.raises(
+        DataError, match=r"t.jsonl line 1: 'label' is true, and '1' in t.jsonl line 2; write all labels"
+    ):
+        classes("t.jsonl", lines)
+
+
 def test_class_labels_keep_their_order_and_their_unused_names(classes):
     features = {"label": {"names": ["z", "y", "unused", "x"], "_type": "ClassLabel"}}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}

@@ -100,6 +100,7 @@ def test_a_table_of_an_older_program_that_holds_json_as_text_goes_on(declared, s
         ("layer", Annotated[float, "A value."], "Own: the store has a table or view 'layer'"),
         ("layers", Annotated[float, "A value."], "Own: the store has a table or view 'layers'"),
         ("no name", Annotated[float, "A value."], "'no name', or it is no name"),
+        ("order", Annotated[float, "A value."], "'order' is a word of SQL, so queries would have to quote it"),
         ("own_figures", float, r"Own.value: give the column a description: Annotated\[TYPE, \"...\"\]"),
         (
             "own_figures",
