@@ -248,6 +248,9 @@ def test_the_rest_of_the_controls_of_layers(visit):
     settle(v, lambda: page.click("#l-show-activations"))
     settle(v, lambda: page.click("#l-stage-onnx"))
     assert "l_stage=onnx" in page.url
+    assert v.texts("#l-chart") == [], "int8 has no such layer"
+    page.click("#l-types summary")
+    settle(v, lambda: page.locator("#l-types label", has_text="BatchNorm2d").locator("input").click())
     assert len(v.texts("#l-chart")) == 1
     page.locator("[data-do=l_copy]").first.click()
     v.until("document.getElementById('live').textContent !== ''")
