@@ -183,6 +183,15 @@ def test_findings_sit_at_their_layer(layers):
     assert module["site"] == "stem.norm", "of its outputs the layer that the tensor is of"
 
 
+def test_of_very_many_layers_and_models_the_first_are_drawn(layers):
+    made = layers([*MODELS, "other"], l_show="numbers", l_by="sparsity")
+    made.sites = [*SITES, *(f"net.block{at}.weight" for at in range(600))]
+    drawn = strip(made, [])
+    assert [len(row["cells"]) for row in drawn["rows"]] == [300] * 4
+    assert (drawn["left_out"], drawn["models_left_out"]) == (305, 0)
+    assert len(drawn["labels"]) < 200, "as many names as there is room for"
+
+
 def test_an_axis_fits_what_is_on_it():
     assert fitted_axis([23.0, 41.0]) == FittedAxis(22.5, 42.5)
     assert fitted_axis([0.0, float("inf")]) == FittedAxis(0.0, 1.0)

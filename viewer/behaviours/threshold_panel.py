@@ -53,6 +53,7 @@ def threshold_panel(
         return sheet.computed(name, lambda: operating_point(scored[key], own, truth, keep))
 
     points = {key: point(key) for key in scored}
+    lined = list(scored)[:_COLORS]  # as many lines as can be told apart
     other = "precision" if keep == "recall" else "recall"
     return {
         "positive": target,
@@ -62,7 +63,7 @@ def threshold_panel(
         "base": _figures(base, is_positive),
         "count": f"{int(is_positive.sum()):,} of {sheet.size:,}",
         "rows": [_row(names[key], points[key], is_base=key == models[0]) for key in scored],
-        "chart": _chart({names[key]: curve(scored[key], is_positive) for key in scored}, list(points.values())),
+        "chart": _chart({names[key]: curve(scored[key], is_positive) for key in lined}, [points[key] for key in lined]),
         "without": [names[key] for key in models if key not in scored],
     }
 

@@ -18,6 +18,9 @@ __all__ = ["MOST_COLUMNS", "FittedAxis", "fitted_axis", "strip"]
 
 MOST_COLUMNS = 300
 """Layers that are drawn; the filter chooses others."""
+_MOST_CELLS = 2400
+"""Each is an element that can be clicked: of very many models the first are drawn."""
+_FEWEST_ROWS = 4
 _WIDEST, _NARROWEST, _WIDTH = 44, 14, 980
 ROW, LINES, GAP = 22, 120, 8
 """Heights of a model's row, of the lines under them, and of the space between."""
@@ -67,7 +70,8 @@ def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
     """
     name = _OF_TAB.get(page.state.layers.show, page.state.layers.by)
     sites = page.sites[:MOST_COLUMNS]
-    models = [model for model in page.models if name not in _OF_PAIR or model != page.base]
+    able = [model for model in page.models if name not in _OF_PAIR or model != page.base]
+    models = able[: max(_FEWEST_ROWS, _MOST_CELLS // max(1, len(sites)))]
     table = {model: {site: page.number(model, site, name) for site in sites} for model in models}
     values = [value for row in table.values() for value in row.values() if value is not None]
     if not values:
@@ -91,6 +95,7 @@ def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
         "ends": [show_number(name, axis.high), show_number(name, axis.low)],
         "worse": "low" if name in _LESS_IS_WORSE else "high",
         "left_out": len(page.sites) - len(sites),
+        "models_left_out": len(able) - len(models),
         "is_divergence": name == "sqnr_db",
         "open": page.state.layers.site,
     }
