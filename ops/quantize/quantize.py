@@ -32,9 +32,15 @@ _SLOW_SHARE = 0.8  # below it, conversions between float and int8 may cost more 
 
 
 def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
-    if any(name == "quantize" for name, _ in ancestry.operations):
-        return "the model is quantized already; put the second `quantize` beside the first, not below it"
     method, bits = params["method"], params["bits"]
+    before = [earlier["method"] for name, earlier in ancestry.operations if name == "quantize"]
+    if method == "static" and "static" in before:
+        return (
+            "a step above has quantized with `method: static`, which takes all its layers at once: name them in that step, or "
+            "take another method for the others"
+        )
+    if before and params["compute"] == "float16":
+        return "`compute: float16` converts the whole graph, and a step above has quantized parts of it"
     if method in _FIXED_BITS and bits != _DEFAULT_BITS:
         return (
             f"`bits: {bits}` is for `method: weight_only`; `{method}` always gives {_FIXED_BITS[method]} bits. Set "
@@ -95,6 +101,10 @@ def quantize(
     what was chosen, which layers stay in float and why, and the share of multiply-accumulates in integer kernels of the graph
     that ONNX Runtime runs; a warning where float would be faster; and how near the outputs and every layer's are to the float
     file's on calibration instances, in decibels.
+
+    Mixed precision is a chain: a second step takes the layers that are in float still, with another method or other bits
+    (`static` for convolutions, then `weight_only` with 4 bits for linear layers, the head excluded). Distances are to the
+    step's parent.
 
     Args:
         model: stays as it is.

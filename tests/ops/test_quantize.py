@@ -281,11 +281,16 @@ def test_what_is_quantized_already_is_refused():
         OperationError, match="no convolution or linear layer with float32 weights: it is quantized already"
     ):
         apply("quantize", int8, context(), samples=8)
-    refuse = OPERATIONS["quantize"].refuse
-    assert refuse(Ancestry({}, "", (("train", {}), ("quantize", {}))), {}) == (
-        "the model is quantized already; put the second `quantize` beside the first, not below it"
+    refuse, check = OPERATIONS["quantize"].refuse, OPERATIONS["quantize"].check
+    below = Ancestry({}, "", (("train", {}), ("quantize", check({}))))
+    assert refuse(below, check({})).startswith(
+        "a step above has quantized with `method: static`, which takes all its layers"
     )
-    assert refuse(Ancestry({}, "", (("train", {}),)), {"method": "static", "bits": 8}) is None
+    half = check({"method": "float16", "compute": "float16"})
+    assert refuse(below, half).startswith("`compute: float16` converts the whole graph")
+    for params in ({"method": "dynamic"}, {"method": "weight_only", "bits": 4}, {"method": "float16"}):
+        assert refuse(below, check(params)) is None
+    assert refuse(Ancestry({}, "", (("train", {}),)), check({})) is None
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,13 @@ def test_operations_that_did_next_to_nothing(sweep, op, kind, params, changed, f
     assert {lint for _, lint in sweep.findings()} == ({fires} if fires else set())
 
 
+def test_a_second_quantize_takes_what_the_first_has_left(sweep):
+    for key, parent in (("int8", "base"), ("int4", "int8")):
+        sweep.model(key, parent, op="quantize", kind="quantize", file_bytes=4e6, integer_mac_share=0.9)
+        sweep.models[-1]["notes"] = '{"changed": {"values": 64, "of": 14154}}'
+    assert sweep.findings().keys() == {("int8", "little_done")}
+
+
 def test_the_share_that_was_changed_is_told_with_what_was_asked_for(sweep):
     sweep.model("m", params='{"sparsity": 0.8}')
     sweep.models[-1]["notes"] = '{"changed": {"values": 64, "of": 14154}}'
