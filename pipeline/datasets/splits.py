@@ -137,11 +137,19 @@ class SplitDataset:
                 rows = bucketed(rows, self._all.lengths, batch_size, shuffling)
         rows = self._expanded(rows, split)
         noise = np.random.default_rng([seed or 0, 1]) if augment and split == "train" else None
+        yield from self._read(rows, batch_size, noise)
+
+    def batches_of(self, ids: Sequence[str], *, batch_size: int) -> Iterator[Batch]:
+        """Yield instances of the evaluation split by their ids; ids of others are passed over."""
+        known = set(self._rows("evaluation").tolist())
+        rows = [row for name in ids if (row := self._row_of.get(name)) in known]
+        yield from self._read(self._expanded(np.array(rows, np.int64), "evaluation"), batch_size, None)
+
+    def _read(self, rows: np.ndarray, batch_size: int, noise: np.random.Generator | None) -> Iterator[Batch]:
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
-            reader = self._all.reader
             with errors_named(self.name):
-                inputs, targets = reader.read(part, noise)
+                inputs, targets = self._all.reader.read(part, noise)
             yield Batch(tuple(self._all.ids[part]), inputs, targets)
 
     def show(self, instance_id: str) -> Mapping[str, Any]:

@@ -13,14 +13,13 @@ from pipeline.core.machine.libraries import releases
 from pipeline.engine.jobs import Job
 from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.layers.records_file import DISTRIBUTIONS, SAMPLES, load_records, save_records
-from pipeline.layers.stats.activation_sampling import Scene, SiteSample, save_samples
+from pipeline.layers.stats.activation_sampling import SiteSample, save_samples
 from pipeline.layers.stats.describe import activation_records
 from pipeline.layers.stats.onnx_activations import onnx_activations
 from pipeline.layers.tensors.bn_folds import folds_of
-from pipeline.layers.tensors.edits import follow
 from pipeline.layers.tensors.open import tensors_of
 from pipeline.models import storage
-from pipeline.stages.layer_sources import Sources, kept_channels, origin_folder, original_shapes
+from pipeline.stages.layer_sources import Sources, activation_scene
 from pipeline.stages.tensor_stats import LAYERS
 from pipeline.store.records.run_records import Distribution
 
@@ -89,11 +88,7 @@ class ActivationsStage(Stage[ActivationParams]):
 
         artifacts, sources = worker.artifacts, job.params.sources
         model = artifacts.folder(sources.model)
-        origin = origin_folder(artifacts, sources)
-        edited = follow(storage.load_edits(origin) if origin else ())
-        modules = storage.load_structure(origin)["modules"] if origin else {}
-        channels = kept_channels(edited, original_shapes(artifacts, sources.root), modules)
-        scene = Scene(INSTANCES, channels, edited.renamed)
+        scene = activation_scene(artifacts, sources, INSTANCES)
         samples: list[SiteSample] = []
         file = model / storage.ONNX_FILE
         if storage.format_of(model) is Format.TORCH:

@@ -13,16 +13,16 @@ from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
 from pipeline.layers.compare.models import Side, summaries
 from pipeline.layers.records_file import DISTRIBUTIONS, SAMPLES, load_records
-from pipeline.layers.stats.activation_sampling import load_samples
+from pipeline.layers.stats.activation_sampling import Scene, load_samples
 from pipeline.layers.tensors.bn_folds import folds_of
 from pipeline.layers.tensors.constant_gathers import Lookup, lookups_of
-from pipeline.layers.tensors.edits import Edited
+from pipeline.layers.tensors.edits import Edited, follow
 from pipeline.layers.tensors.open import tensors_of
 from pipeline.layers.tensors.tensor import LayerError
 from pipeline.models import storage
 from pipeline.store.records.run_records import Distribution
 
-__all__ = ["Sources", "kept_channels", "open_side", "origin_folder", "original_shapes"]
+__all__ = ["Sources", "activation_scene", "open_side", "origin_folder"]
 
 
 def open_side(artifacts: ArtifactStore, sources: Sources) -> Side:
@@ -69,7 +69,23 @@ def original_shapes(artifacts: ArtifactStore, root: Key) -> dict[str, tuple[int,
     return {tensor.name: tensor.shape for tensor in tensors_of(artifacts.folder(root))}
 
 
-def kept_channels(
+def activation_scene(artifacts: ArtifactStore, sources: Sources, rows: int, *, apart: bool = False) -> Scene:
+    """Return how a model's layers are observed, so that what is left of a narrowed layer is found in any other model's.
+
+    Args:
+        artifacts: where the models are.
+        sources: the model's.
+        rows: how many rows of input it will see.
+        apart: keep the values of every row by itself.
+    """
+    origin = origin_folder(artifacts, sources)
+    edited = follow(storage.load_edits(origin) if origin else ())
+    modules = storage.load_structure(origin)["modules"] if origin else {}
+    channels = _kept_channels(edited, original_shapes(artifacts, sources.root), modules)
+    return Scene(rows, channels, edited.renamed, apart)
+
+
+def _kept_channels(
     edited: Edited, original: Mapping[str, tuple[int, ...]], modules: Mapping[str, str]
 ) -> dict[str, tuple[np.ndarray, int]]:
     """Return, per narrowed layer, the output channels that are left and the original number of them.

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ops.core.operation import Format
 from pipeline.core.artifacts import ArtifactStore, DamagedArtifactError
 from pipeline.core.keys import Key
+from pipeline.layers.compare.contrast import InstanceSets, LayerContrast
 from pipeline.layers.compare.findings import find
 from pipeline.layers.compare.models import changes
 from pipeline.layers.tensors.tensor import LayerError
 from pipeline.plan.steps import export_key
 from pipeline.stages.activation_stats import ACTIVATIONS
 from pipeline.stages.export import EXPORT
+from pipeline.stages.layer_contrast import LayerContrastRecord, contrast_layers
 from pipeline.stages.layer_sources import Sources, open_side
 from pipeline.stages.tensor_stats import LAYERS
 from pipeline.store.documents import json_mapping
@@ -29,8 +31,9 @@ from pipeline.store.queries.model_pair import find_model
 from pipeline.store.reader import Connection, open_results
 from pipeline.store.records.run_records import Change, Model, Record
 from pipeline.store.writer import Store
+from pipeline.sweep.open_known import open_known
 
-__all__ = ["compare_models", "evidence_in", "side_store", "workspace_of"]
+__all__ = ["compare_models", "contrast_models", "evidence_in", "side_store", "workspace_of"]
 
 
 def side_store(results: Path) -> Path:
@@ -66,11 +69,61 @@ def compare_models(
     differences: list[Change] = list(changes(*sides, progress=progress))
     here, there = (list(side.distributions.values()) for side in sides)
     records += [*differences, *find(second, here, differences, there, folds=sides[0].folds)]
+    return _write(results, records), len(differences)
+
+
+def contrast_models(
+    results: Path,
+    pair: tuple[str, str],
+    sets: InstanceSets,
+    workspace: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Path, list[LayerContrast]]:
+    """Compare what the layers of two models give on one set of instances with what they give on another; write and publish.
+
+    Both models are run on both sets: only beside results of the person's own, since models can bring code. Returns the file
+    and the layers, those first that changed more on the first set.
+
+    Args:
+        results: the results file.
+        pair: the model and its reference: names, or beginnings of keys.
+        sets: the instances.
+        workspace: where the models are; None: that of the last run.
+        progress: called with how many batches are done, and their number.
+
+    Raises:
+        StoreError: if the results cannot be read, or do not know a model or the data set.
+        DataError: if the data cannot be read, or models may not be run beside these results.
+        LayerError: if a model's files are gone or damaged.
+    """
+    data = open_known(results, sets.dataset_key, runs=True)
+    with open_results(results) as db:
+        models = _Models(db)
+        first, second = (Key(find_model(db, text).key) for text in pair)
+        artifacts = ArtifactStore(workspace_of(db, results, workspace) / "artifacts")
+        evidence = evidence_in(artifacts)
+        sources = models.sources(first, evidence), models.sources(second, evidence)
+        records: list[Record] = [*models.lineage(first), *models.lineage(second)]
+    try:
+        layers, counts = contrast_layers(artifacts, sources, data, sets, progress)
+    except DamagedArtifactError as error:
+        raise LayerError(str(error)) from None
+    if not layers:
+        raise LayerError("The two models have no layer in common whose outputs could be compared")
+    key = sets.key(first, second)
+    records += [
+        LayerContrastRecord(first, second, key, **asdict(layer), instances_changed=counts[0], instances_same=counts[1])
+        for layer in layers
+    ]
+    return _write(results, records), layers
+
+
+def _write(results: Path, records: list[Record]) -> Path:
     store = Store(side_store(results))
     store.write(records)
     store.publish()
     store.close()
-    return store.results, len(differences)
+    return store.results
 
 
 @dataclass(frozen=True, slots=True)

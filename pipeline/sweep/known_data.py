@@ -41,6 +41,8 @@ class KnownData:
     """The entry as it may be written down: with references to the environment in the place of their values."""
     stores: frozenset[str]
     """Identities of the stores beside which its instances may be shown (`pipeline.store.writer.Store.identity`)."""
+    own: frozenset[str] = frozenset()
+    """Those of them that runs of this person's have written: beside these their models may be run too."""
 
 
 def remember(fingerprint: str, config: Config, store: str) -> None:
@@ -60,6 +62,7 @@ def remember(fingerprint: str, config: Config, store: str) -> None:
         "plugins": list(config.plugins),
         "variables": secret_values.variables(),
         "stores": sorted({*(earlier.stores if earlier else ()), store}),
+        "own": sorted({*(earlier.own if earlier else ()), store}),
     }
     with contextlib.suppress(OSError, RuntimeError):  # a read-only disk; nobody's home
         _write(fingerprint, note)
@@ -78,14 +81,18 @@ def allow(fingerprint: str, store: str) -> None:
     _write(fingerprint, {**note, "stores": sorted({*note.get("stores", ()), store})})
 
 
-def refusal(fingerprint: str, *, name: str, results: Path, store: str) -> str | None:
+def refusal(fingerprint: str, *, name: str, results: Path, store: str, runs: bool = False) -> str | None:
     """Say why instances may not be shown beside some results, and how they may be; None if they may.
+
+    Models are run beside results of the person's own alone: code of others comes with models of others, so that leave to
+    show instances is none to run models on them.
 
     Args:
         fingerprint: of the data set's content.
         name: what the results call the data set.
         results: the results file, for the command that allows it.
         store: the identity of the results' store.
+        runs: whether models are to be run on the instances.
     """
     data = recall(fingerprint)
     if data is None:
@@ -93,8 +100,13 @@ def refusal(fingerprint: str, *, name: str, results: Path, store: str) -> str | 
             f"no run of yours has opened the data set '{name}', and results alone never have data opened. If you have "
             "it, plan a recipe with it once: python -m pipeline recipe=NAME dataset=NAME plan_only=true"
         )
-    if store in data.stores:
+    if store in (data.own if runs else data.stores):
         return None
+    if runs:
+        return (
+            "models are run only beside results that a run of yours has written. If these are, run the recipe once more: "
+            "what is there is not made again"
+        )
     return (
         f"these results come from no run of yours. To have instances of your own data set '{data.entry.get('name', name)}' "
         f"shown beside them, allow it once: python -m pipeline show {fingerprint} --results {shlex.quote(str(results))} "
@@ -109,8 +121,8 @@ def recall(fingerprint: str) -> KnownData | None:
         if note is None:
             return None
         entry = secret_values.revealed(note["entry"], note["variables"])
-        stores = frozenset(note.get("stores", ()))  # older versions noted none
-        return KnownData(entry, Path(note["folder"]), tuple(note["plugins"]), note["entry"], stores)
+        stores, own = (frozenset(note.get(part, ())) for part in ("stores", "own"))  # older versions noted none
+        return KnownData(entry, Path(note["folder"]), tuple(note["plugins"]), note["entry"], stores, own)
     except (KeyError, TypeError):
         return None
 

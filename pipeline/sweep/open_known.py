@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["allow_known", "open_known"]
 
 
-def open_known(results: Path, dataset_key: str) -> Dataset:
+def open_known(results: Path, dataset_key: str, *, runs: bool = False) -> Dataset:
     """Open the data set that some results were evaluated on, as a run of this person's has opened it.
 
     What the results say of it is not used: they may be somebody else's.
+
+    Args:
+        results: the results file.
+        dataset_key: fingerprint of the data set.
+        runs: whether models of these results are to be run on it: then they must be of the person's own.
 
     Raises:
         StoreError: if the results cannot be read, or do not know the data set.
@@ -31,7 +36,7 @@ def open_known(results: Path, dataset_key: str) -> Dataset:
     from pipeline.datasets.open import open_dataset
 
     name, store = _looked_up(results, dataset_key)
-    because = refusal(dataset_key, name=name, results=results, store=store)
+    because = refusal(dataset_key, name=name, results=results, store=store, runs=runs)
     present = recall(dataset_key)
     if because is not None or present is None:
         raise DataError(because or f"what is noted of data set '{name}' has just gone")

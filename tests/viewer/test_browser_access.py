@@ -22,10 +22,10 @@ COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
 """What the ground changes; the rest is asked once at each width."""
 LOOKS = [(1440, 900, "light", {}), (1440, 900, "dark", COLOURS), (390, 844, "dark", {}), (390, 844, "light", COLOURS)]
 
-# What can be used, as far as it can be seen; of a row of tabs the chosen one stands for all
+# What can be used, as far as it can be seen; of a row of tabs the chosen one stands for all, of a strip's cells the one that was last at hand
 CONTROLS = """(() => [...document.querySelectorAll("a[href],button,input,select,textarea,summary,[tabindex],[data-do],[data-here],[data-commit],[data-set]")].filter((each) =>
     !each.disabled && each.checkVisibility({visibilityProperty: true}) && each.tabIndex !== -1 | each.matches("[data-do],[data-here]")
-    && !(each.role === "tab" && each.ariaSelected !== "true")
+    && !(each.role === "tab" && each.ariaSelected !== "true") && !(each.matches(".heat") && each.tabIndex === -1)
     && !each.matches("svg.bars")))()"""  # of a row's histograms, one button stands for all
 WATCH = """(() => {
     window.reached = new Set(); window.unseen = [];

@@ -9,11 +9,18 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=wh
 PAGES = ("overview", "table", "compare", "behaviours", "layers", "help")
 SIZES = [(1440, 900, "light"), (1024, 768, "dark"), (860, 900, "light"), (390, 844, "dark")]
 LEAST = 12
+MORE = {
+    "overview": ("", "&pane=budgets&filters=~0.999~accuracy"),
+    "behaviours": ("&b_joint=pruned&b_joint=class&b_joint=cat",),
+    "layers": ("&l_site=stem.conv.weight",),
+}
+"""Of pages that have more than they show at first, what is opened on them."""
 
 # What a person can see of every text: its boxes, cut by all that scroll or hide around it
 TEXTS = """(() => {
     const texts = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
-    const scale = (element) => element.ownerSVGElement ? Math.min(element.getScreenCTM().a, element.getScreenCTM().d) : 1;
+    const ways = ({a, b, c, d}) => Math.min(Math.hypot(a, b), Math.hypot(c, d));  // upright text is no smaller
+    const scale = (element) => element.ownerSVGElement ? ways(element.getScreenCTM()) : 1;
     for (let node = walk.nextNode(); node; node = walk.nextNode()) {
         const element = node.parentElement, style = getComputedStyle(element);
         if (!node.data.trim() || element.closest("script,style,option,title,[hidden],.unseen,.skip") || style.visibility === "hidden") continue;
@@ -70,7 +77,7 @@ def test_text_can_be_read_and_nothing_collides_or_is_cut(width, height, theme, a
     page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
     faults = {}
     for name in PAGES:
-        for more in ("", "&pane=budgets&filters=~0.999~accuracy") if name == "overview" else ("",):
+        for more in MORE.get(name, ("",)):
             visitor = Visitor(page).open(f"{address}?page={name}{more}&selected=base,pruned,int8,tuned")
             visitor.until(f"document.title.toLowerCase().startsWith('{name}')")
             visitor.drawn()

@@ -53,7 +53,7 @@ def settle(visitor, act):
 
 
 def first_cells(visitor):
-    return visitor.texts(".behaviours tbody tr:first-child th .plain, .behaviours tbody tr:first-child td")
+    return visitor.texts(".behaviours tbody tr:first-child th .plain:not(.inner), .behaviours tbody tr:first-child td")
 
 
 def test_behaviours_by_hand(visit):
@@ -117,7 +117,7 @@ def test_groups_models_and_the_flip_matrix(visit):
     assert "pruned" in v.texts(".behaviours th.base .who")[0]
     settle(v, lambda: v.page.click(".behaviours th.model:last-child [data-do=b_drop]"))
     assert len(v.texts(".behaviours th.model")) == 2
-    assert "Values, square-root scale" in v.texts("#b-scale")[0]
+    assert "Bars: change against the base, harm to the left" in v.texts("#b-scale")[0]
     assert "p is below 0.05: exact McNemar tests" in v.texts("#b-scale")[0]
     settle(v, lambda: v.page.select_option("#b-only", "broken"))
     assert v.texts("#b-untested") == ["Instances were chosen by what the models say of them: no test applies."]
@@ -127,10 +127,47 @@ def test_groups_models_and_the_flip_matrix(visit):
     assert "instances chosen" in v.texts(".behaviours th.model:last-child")[0]
     settle(v, lambda: v.page.select_option("#b-only", "all"))
     assert v.texts("#b-untested") == []
-    v.page.locator(".flips summary").first.click()
-    settle(v, v.page.locator("[data-do=b_matrix]").first.click)
     assert HOSTILE in " ".join(v.texts("#b-matrix th"))
     assert v.run("window.hurt") is None
+
+
+def test_a_flip_shows_its_instances_and_asks_for_the_layers_behind_them(visit):
+    v = visit("page=behaviours&selected=base,pruned,int8")
+    page = v.page
+    settle(v, page.locator("th.model", has_text="int8").locator("[data-do=b_flip]").first.click)
+    assert v.texts("#b-count")[0].startswith("12 of 240"), "60 of each class, of which a fifth changed"
+    assert len(v.texts(".behaviours td.changed")) >= 12
+    settle(v, lambda: page.click(".chip"))
+    page.locator("th.model", has_text="int8").locator("[data-row=flip]").first.focus()
+    settle(v, lambda: page.keyboard.press("Enter"))
+    v.until("document.activeElement.id === 'b-joint'")
+    assert v.texts("#b-joint h2")[0].startswith("Layers that differ on these: 12 answers that changed from")
+    v.until("document.querySelector('#b-joint .bad')?.textContent.includes('is not what it was')")
+    assert "b_joint=int8" in page.url
+    settle(v, lambda: page.click("#b-joint button[data-row='']"))
+    assert v.texts("#b-joint") == []
+    page.go_back()
+    v.until("document.getElementById('b-joint') !== null")
+    assert v.run("window.hurt") is None
+    assert not v.complaints
+
+
+def test_the_strip_is_walked_by_arrows_and_opens_a_layer(visit):
+    v = visit("page=layers&selected=base,pruned,int8")
+    page = v.page
+    page.focus("#l-cell-0-0")
+    for key, at in (("ArrowRight", "0-1"), ("ArrowDown", "1-1"), ("ArrowRight", "1-2")):
+        page.keyboard.press(key)
+        assert v.run("document.activeElement.id") == f"l-cell-{at}"
+    settle(v, lambda: page.keyboard.press("Enter"))
+    assert HOSTILE in v.texts("#l-site h2")[0]
+    assert len(v.texts("#l-site figure")) == 3
+    page.locator(".mark").first.focus()
+    assert "was flattened" in v.texts("#about")[0]
+    settle(v, page.go_back)
+    v.until("document.getElementById('l-site') === null")
+    assert v.run("window.hurt") is None
+    assert not v.complaints
 
 
 def test_a_note_is_kept_and_taken_away(visit):
@@ -160,10 +197,9 @@ def test_the_rest_of_the_controls_of_behaviours(visit):
     settle(v, lambda: page.click("#b-rows-classes"))
     settle(v, lambda: page.select_option("#b-base", "other"))
     assert v.texts(".behaviours th.base .who")[0].startswith("other"), "any model may be the base"
-    page.locator(".flips summary").first.click()
-    settle(v, page.locator("[data-do=b_matrix]").first.click)
+    settle(v, lambda: page.select_option("#b-matrix-of", "int8"))
     again = visit(page.url.partition("?")[2])
-    assert len(again.texts("#b-matrix")) == 1, "the flip matrix is part of the address"
+    assert again.run("document.getElementById('b-matrix-of').value") == "int8", "it is part of the address"
     with page.expect_download() as download:
         page.click("[data-do=b_export]")
     rows = download.value.path().read_text().splitlines()
@@ -212,6 +248,9 @@ def test_the_rest_of_the_controls_of_layers(visit):
     settle(v, lambda: page.click("#l-show-activations"))
     settle(v, lambda: page.click("#l-stage-onnx"))
     assert "l_stage=onnx" in page.url
+    assert v.texts("#l-chart") == [], "int8 has no such layer"
+    page.click("#l-types summary")
+    settle(v, lambda: page.locator("#l-types label", has_text="BatchNorm2d").locator("input").click())
     assert len(v.texts("#l-chart")) == 1
     page.locator("[data-do=l_copy]").first.click()
     v.until("document.getElementById('live').textContent !== ''")
@@ -282,7 +321,7 @@ def test_models_whose_files_are_gone_give_a_sentence_and_the_rest_of_the_page_wo
 
 
 BEYOND = """[...document.querySelectorAll("body *")].filter((e) => {
-    if (!e.checkVisibility() || e.closest(".unseen, .skip, .holder, svg, #map-headers, .canvas")) return false;
+    if (!e.checkVisibility() || e.closest(".unseen, .skip, .holder, .wide, svg, #map-headers, .canvas")) return false;
     const {left, right, width, height} = e.getBoundingClientRect();
     return width && height && (right > innerWidth + 1 || left < -1);
 }).map((e) => e.outerHTML.slice(0, 80))"""

@@ -8,6 +8,7 @@ from tests.viewer.inside_stores import SITES, publish
 from tests.viewer.visits import Page, visit
 from viewer.layers.page import NOTHING, LayerPage, _share_axis, in_turn
 from viewer.layers.queries import Found, read_layer_data
+from viewer.layers.strip import FittedAxis, fitted_axis, strip
 from viewer.layers.table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
 from viewer.results.notes import Notes
 from viewer.session.state import ViewState
@@ -148,9 +149,65 @@ def test_filters_by_name_and_type(layers):
 def test_activations_and_where_they_diverge(layers):
     made = layers(l_show="activations", l_flat=True)
     assert made.sites[0] == "stem.conv"
-    chart = made.chart()
-    assert {line["model"] for line in chart["lines"]} == {"pruned", "int8"}
-    assert chart["sites"][:2] == ["stem.conv", "stem.norm"]
+    drawn = strip(made, made.data.findings)
+    assert {line["name"] for line in drawn["lines"]} == {"pruned", "int8"}
+    assert [label["whole"] for label in drawn["labels"]][:2] == ["stem.conv", "stem.norm"]
+    assert [row["name"] for row in drawn["rows"]] == ["pruned", "int8"], "of the base there is no change"
+
+
+def test_the_strip_has_a_cell_per_layer_and_model_darker_where_it_is_worse(layers):
+    made = layers(l_show="activations")
+    drawn = strip(made, made.data.findings)
+    pruned, int8 = drawn["rows"]
+    assert [cell["text"] for cell in pruned["cells"]] == ["identical", "39.0", "38.0", "37.0", "37.0"][
+        : len(made.sites)
+    ]
+    shades = [cell["shade"] for cell in pruned["cells"]]
+    assert shades[0] == 0
+    assert shades[1:] == sorted(shades[1:]), "less signal is darker"
+    assert int8["cells"][1]["shade"] is None, "it has no such layer"
+    weights = strip(layers(l_show="weights"), [])
+    assert [cell["shade"] for cell in weights["rows"][0]["cells"]] == sorted(
+        cell["shade"] for cell in weights["rows"][0]["cells"]
+    )
+    assert [row["name"] for row in strip(layers(l_show="sparsity"), [])["rows"]] == MODELS
+
+
+def test_findings_sit_at_their_layer(layers):
+    made = layers(l_show="weights")
+    (first, *rest) = strip(made, made.data.findings)["marks"]
+    assert (first["site"], first["key"]) == (SITES[1], "pruned")
+    assert first["text"].startswith("The scale of")
+    assert {mark["key"] for mark in rest} <= {"int8"}
+    module = strip(layers(l_show="activations"), made.data.findings)["marks"][0]
+    assert module["site"] == "stem.norm", "of its outputs the layer that the tensor is of"
+
+
+def test_of_very_many_layers_and_models_the_first_are_drawn(layers):
+    made = layers([*MODELS, "other"], l_show="numbers", l_by="sparsity")
+    made.sites = [*SITES, *(f"net.block{at}.weight" for at in range(600))]
+    drawn = strip(made, [])
+    assert [len(row["cells"]) for row in drawn["rows"]] == [300] * 4
+    assert (drawn["left_out"], drawn["models_left_out"]) == (305, 0)
+    assert len(drawn["labels"]) < 200, "as many names as there is room for"
+
+
+def test_an_axis_fits_what_is_on_it():
+    assert fitted_axis([23.0, 41.0]) == FittedAxis(22.5, 42.5)
+    assert fitted_axis([0.0, float("inf")]) == FittedAxis(0.0, 1.0)
+    assert fitted_axis([]) == FittedAxis(0.0, 1.0)
+    assert fitted_axis([3.0, 3.0]).low == 0
+    assert FittedAxis(0, 10).share(20) == 1
+
+
+def test_a_click_on_a_cell_opens_the_layer_of_all_models_on_one_axis(results):
+    page = Page(visit(results, {"page": "layers", "selected": "base,pruned,int8", "l_show": "sparsity"}))
+    drawn = page.say("l_cell", site="stem.conv.weight")["panes"]["page"]
+    panel = drawn.partition('id="l-site"')[2].partition("</section>")[0]
+    assert panel.count('<svg class="bars"') == 3
+    assert page.updates[-1]["link"]["query"].count("l_site=stem.conv.weight")
+    assert 'id="l-site"' not in page.say("l_cell", site="stem.conv.weight")["panes"]["page"], "and closes it"
+    assert 'id="l-site"' not in page.say("l_cell", site="no such layer")["panes"]["page"]
 
 
 def test_models_that_were_not_compared_with_this_base(layers):

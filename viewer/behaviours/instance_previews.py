@@ -70,14 +70,20 @@ class Pictures:
     @property
     def problem(self) -> str:
         """Why nothing can be shown: one sentence; empty if something can."""
-        return self._refusal() or self._failure
+        return self.refusal() or self._failure
+
+    def refusal(self, *, runs: bool = False) -> str:
+        """Say why instances may not be shown beside these results, or models be run on them; empty if they may."""
+        place = self._place
+        because = refusal(place.dataset_key, name=place.name, results=place.results, store=place.store, runs=runs)
+        return f"The instances cannot be {'run' if runs else 'shown'}: {because}" if because else ""
 
     def get(self, ids: Sequence[str], arrived: Callable[[], None]) -> dict[str, dict[str, Any]]:
         """Return id -> {"image": data URI} or {"text": str, ...} as far as known; `arrived` is called when more is.
 
         Nothing is returned or fetched where the person has not allowed it.
         """
-        if self._refusal():
+        if self.refusal():
             return {}
         for name in ids:
             if name not in self._have and (cached := self._cached(name)) is not None:
@@ -90,11 +96,6 @@ class Pictures:
                 self._thread = Thread(target=self._work, daemon=True, name="pictures")
                 self._thread.start()
         return {name: self._have[name] for name in ids if name in self._have}
-
-    def _refusal(self) -> str:
-        place = self._place
-        because = refusal(place.dataset_key, name=place.name, results=place.results, store=place.store)
-        return f"The instances cannot be shown: {because}" if because else ""
 
     def _work(self) -> None:
         while True:

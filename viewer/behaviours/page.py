@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 
 from viewer.behaviours.groups import error_groups
+from viewer.behaviours.instance_filter import InstanceFilter
 from viewer.behaviours.measures import MEASURES, Measure, ModelAnswers
+from viewer.behaviours.prediction_changes import flip_texts, matrix_of
 from viewer.behaviours.queries import Sheet
 from viewer.behaviours.statistics import (
     Cells,
     Members,
     agreement_rate,
     cells,
-    changed_in,
     count_bins,
-    flip_matrix,
-    flips,
     negative_flips,
 )
 from viewer.behaviours.table import (
@@ -30,13 +29,14 @@ from viewer.behaviours.table import (
     Look,
     Order,
     cell,
+    change_text,
     corrected,
     edges_of,
     harm,
     marked,
     order_rows,
     overall,
-    read_brush,
+    relative_text,
 )
 from viewer.format.numbers import format_number
 from viewer.results.notes import Notes
@@ -45,9 +45,8 @@ from viewer.session.state import ViewState
 __all__ = ["PAGE", "BehaviourPage"]
 
 PAGE = 50
-_FLIPS = 5
-_CHOSEN = "Instances were chosen by what the models say of them: no test applies."
-_FLAGGED = "Instances were chosen by a person who saw the answers: no test applies."
+_FARTHEST = 3.0
+"""Of relative changes: what grew from almost nothing would hide all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,82 +75,40 @@ class BehaviourPage:
         self.columns = [self._column(key, values[key]) for key in self.models]
         self.base = self.columns[0]
 
-    # ---- which instances
     @cached_property
+    def _filter(self) -> InstanceFilter:
+        return InstanceFilter(
+            self.sheet,
+            self.state.behaviours,
+            {column.key: column.answers for column in self.columns},
+            {column.key: column.histogram_values for column in self.columns},
+            self.notes,
+        )
+
+    @property
     def mask(self) -> np.ndarray:
         """Instances that pass every filter, bool (N,)."""
-        mask = self._members_mask(self.state.behaviours.class_name, ())
-        mask &= self._members_mask(self.state.behaviours.group, tuple(self.state.behaviours.groups))
-        if self.state.behaviours.text:
-            mask &= self.sheet.matching(self.state.behaviours.text)
-        mask &= self._only()
-        for brush in self.brushes:
-            column = next((c for c in self.columns if c.key == brush.model), None)
-            if column is not None:
-                mask &= (column.histogram_values >= brush.low) & (column.histogram_values <= brush.high)
-        return mask
+        return self._filter.mask
 
-    @cached_property
+    @property
     def brushes(self) -> list[Brush]:
         """Ranges chosen on histograms."""
-        return [brush for text in self.state.behaviours.brush if (brush := read_brush(text)) is not None]
+        return self._filter.brushes
 
-    @cached_property
+    @property
+    def flip(self) -> tuple[str, str] | None:
+        """The change of answer that instances must have: before and after."""
+        return self._filter.flip
+
+    @property
     def untested(self) -> str:
-        """The reason why no test applies to the instances shown; empty where tests do.
+        """The reason why no test applies to the instances shown; empty where tests do."""
+        return self._filter.untested
 
-        Instances that were chosen by their outcome differ between the models by that choice alone.
-        """
-        if any(brush.model in self.models for brush in self.brushes) or self.state.behaviours.only not in (
-            "all",
-            "flagged",
-        ):
-            return _CHOSEN
-        return _FLAGGED if self.state.behaviours.only == "flagged" else ""
-
-    @cached_property
+    @property
     def exemplars(self) -> np.ndarray:
         """In how many of the models each answer is not the base's."""
-        return changed_in([column.answers for column in self.columns[1:]], self.base.answers)
-
-    def _members_mask(self, name: str, attributes: tuple[str, ...]) -> np.ndarray:
-        mask = np.ones(self.sheet.size, bool)
-        if name and (attributes or self.sheet.classes):
-            belongs = self.sheet.members(attributes)
-            mask[:] = False
-            if name in belongs.names:
-                mask[belongs.instance[belongs.row == belongs.names.index(name)]] = True
-        return mask
-
-    def _only(self) -> np.ndarray:
-        kind = self.state.behaviours.only
-        if kind == "all":
-            return np.ones(self.sheet.size, bool)
-        if kind == "exemplars":
-            return np.asarray(self.exemplars >= self.state.behaviours.least)
-        if kind == "flagged":
-            return self._flagged()
-        return self._differing(kind)
-
-    def _flagged(self) -> np.ndarray:
-        mask = np.zeros(self.sheet.size, bool)
-        mask[self.sheet.positions(list(self.notes.of("instance", self.sheet.dataset_key)))] = True
-        for name in self.notes.of("class", self.sheet.dataset_key) if self.sheet.classes else ():
-            mask |= self._members_mask(name, ())
-        return mask
-
-    def _differing(self, kind: str) -> np.ndarray:
-        base = self.base.answers
-        columns = [c for c in self.columns[1:] if self.state.behaviours.of in ("", c.key)] or self.columns[1:]
-        tests = {
-            "changed": lambda model: model.predicted != base.predicted,
-            "broken": lambda model: base.correct & ~model.correct,
-            "mended": lambda model: ~base.correct & model.correct,
-        }
-        mask = np.zeros(self.sheet.size, bool)
-        for column in columns:
-            mask |= tests[kind](column.answers)
-        return mask
+        return self._filter.exemplars
 
     # ---- headers
     def headers(self) -> list[dict[str, Any]]:
@@ -187,7 +144,7 @@ class BehaviourPage:
             "name": self.names[column.key],
             "base": is_base,
             "cell": whole,
-            "flips": [] if is_base else self._flip_texts(answers, count),
+            "flips": [] if is_base else flip_texts(self.sheet, answers, base, self.mask),
             "negative": f"{negative_flips(answers, base, self.mask):,}",
             "negative_share": f"{negative_flips(answers, base, self.mask) / count:.2%}" if count else "—",
             "agreement": "—" if same is None else f"{same:.1%}",
@@ -203,30 +160,10 @@ class BehaviourPage:
             "note": self.notes.of("model").get(column.key),
         }
 
-    def _flip_texts(self, answers: ModelAnswers, count: int) -> list[dict[str, str]]:
-        largest = flips(answers, self.base.answers, self.mask, most=_FLIPS)
-        texts = self.sheet.texts
-        return [
-            {
-                "before": texts[f.before],
-                "after": texts[f.after],
-                "share": f"{f.count / count:.1%}",
-                "count": f"{f.count:,}",
-            }
-            for f in largest
-        ]
-
     def matrix(self, key: str) -> dict[str, Any]:
         """The flip matrix of one model: answers that change most, before by after."""
         column = next(c for c in self.columns if c.key == key)
-        codes, table = flip_matrix(column.answers, self.base.answers, self.mask)
-        top = max(1, int(table.max(initial=1)))
-        return {
-            "names": [self.sheet.texts[code] for code in codes],
-            "rows": [
-                [{"count": f"{n:,}" if n else "", "shade": round(n / top, 3)} for n in row] for row in table.tolist()
-            ],
-        }
+        return matrix_of(self.sheet, column.answers, self.base.answers, self.mask)
 
     # ---- rows
     @cached_property
@@ -303,6 +240,7 @@ class BehaviourPage:
                     "value": format_number(value, self.measure.format),
                     "correct": bool(column.answers.correct[at]),
                     "changed": bool(column.answers.predicted[at] != self.base.answers.predicted[at]),
+                    "confidence": _share_text(float(column.answers.confidence[at])),
                 }
             )
         return {
@@ -334,7 +272,26 @@ class BehaviourPage:
         return corrected(columns, inferred=not self.untested)
 
     def _look(self, tests: int) -> Look:
-        return Look(self.measure, self.state.behaviours.relative, self._top, inferred=not self.untested, tests=tests)
+        relative = self.state.behaviours.relative
+        return Look(self.measure, relative, self._top, self.reach, inferred=not self.untested, tests=tests)
+
+    @cached_property
+    def reach(self) -> float:
+        """The change of a full bar, the same in all columns and on all pages."""
+        columns = self._whole[1:] if self.rows_are == "instances" else [*self._whole[1:], *self.table[1:]]
+        changes = [cells.relative if self.state.behaviours.relative else cells.change for cells in columns]
+        finite = [abs(float(value)) for part in changes for value in part[np.isfinite(part)]]
+        longest = max(finite, default=0.0) or 1.0
+        return min(longest, _FARTHEST) if self.state.behaviours.relative else longest
+
+    def scale_text(self) -> str:
+        """What the bars of changes mean, in a sentence; empty where the measure compares the two itself."""
+        if self.measure.of_pair or len(self.columns) <= 1:
+            return ""
+        relative = self.state.behaviours.relative
+        full = (relative_text(self.reach) if relative else change_text(self.reach, self.measure)).lstrip("+")
+        shades = "" if self.untested or self.measure.better == "neither" else "; pale: may be chance"
+        return f"Bars: change against the base, harm to the left, gain to the right, all on one scale: {full} at either end{shades}."
 
     # ---- parts
     def _order(self) -> Order:
@@ -368,6 +325,11 @@ class BehaviourPage:
 def page_start(start: int, total: int) -> int:
     """Return the first row of the page that was asked for, within what there is."""
     return min(start // PAGE * PAGE, max(0, (total - 1) // PAGE * PAGE))
+
+
+def _share_text(share: float) -> str:
+    """A probability; empty where there is none."""
+    return format_number(share, ".1%") if np.isfinite(share) else ""
 
 
 def _bars(counts: np.ndarray, everyone: np.ndarray) -> list[dict[str, float]]:

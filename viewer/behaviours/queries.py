@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -20,6 +20,8 @@ __all__ = ["SEPARATOR", "Instance", "Sheet", "open_sheet"]
 
 _KEPT = 64 << 20
 """Bytes of measured values that are kept."""
+_MOST_COMPUTED = 500
+T = TypeVar("T")
 SEPARATOR = " × "  # noqa: RUF001 - the sign for crossings
 """Between the values of crossed attributes."""
 
@@ -57,6 +59,7 @@ class Sheet:
     _answers: dict[str, ModelAnswers] = field(default_factory=dict)
     _values: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
     _members: dict[tuple[str, ...], Members] = field(default_factory=dict)
+    _computed: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _codes: dict[str, int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     """Code of an answer -> the answer, as one of the models wrote it."""
@@ -104,6 +107,16 @@ class Sheet:
             if names not in self._members:
                 self._members[names] = members(self._labels(names), whole=() if names else self.classes)
             return self._members[names]
+
+    def computed(self, name: tuple[str, ...], compute: Callable[[], T]) -> T:
+        """Return what follows from the answers alone: computed when it is first asked for, and kept."""
+        with self.lock:
+            if name not in self._computed:
+                while len(self._computed) >= _MOST_COMPUTED:
+                    del self._computed[next(iter(self._computed))]
+                self._computed[name] = compute()
+            value: T = self._computed[name]
+            return value
 
     def attributes(self) -> list[str]:
         """Names of the attributes that groups can be made of."""
@@ -198,6 +211,22 @@ class Sheet:
         )
         for key, rows in fetched.items():
             self._answers[key] = replace(self._answers[key], rows=rows)
+
+    def code_of(self, text: str) -> int:
+        """Return the code of an answer that some model gave; -1 of any other."""
+        return self._codes.get(text if self.classes else normalized(text), -1)
+
+    def ids(self, positions: np.ndarray) -> list[str]:
+        """Ids of instances, in the order of their places.
+
+        Args:
+            positions: int (n,).
+        """
+        query = """
+            SELECT instance_id FROM instance
+            WHERE instance_set = ? AND position IN (SELECT unnest(?::INTEGER[])) ORDER BY position"""
+        with self.lock:
+            return [name for (name,) in self.db.execute(query, [self.instance_set, positions.tolist()]).fetchall()]
 
     def _code(self, text: str) -> int:
         """Names of classes are what they are; written answers are compared as the metrics do it."""

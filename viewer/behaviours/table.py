@@ -37,6 +37,8 @@ __all__ = [
 ALPHA = 0.05
 """A change is told where its p value, corrected for the number of tests, is below."""
 _BINS = 20
+_ALIKE = 0.5
+"""Share of words and spaces that two texts have in common, below which they are shown one after the other."""
 _WORD = re.compile(r"\s+|[^\s]+")
 
 
@@ -56,6 +58,10 @@ class Cell:
     to: float = 0
     range: str = ""
     """The interval alone, in brackets."""
+    gain: float | None = None
+    """Length of the bar of the change, from -100 to 100, gains positive; None where there is none."""
+    certain: bool = False
+    """Whether the test tells the change from chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ class Look:
     """Changes are ratios of means."""
     top: float = 1.0
     """The value of a full bar."""
+    reach: float = 1.0
+    """The change of a full bar."""
     inferred: bool = True
     """Instances say something of others like them: with intervals. Not where they were chosen by their outcome."""
     tests: int = 1
@@ -119,7 +127,19 @@ def cell(cells: Cells, row: int, look: Look, *, base: bool = False, p: float = m
     title += f"; change {change_text(change, look.measure)}"
     if math.isfinite(p):
         title += f", p {p:.2g}" + (f" corrected for {look.tests} tests" if look.tests > 1 else "")
-    return Cell(text, title, text_now, _tone(change, p, look.measure), bar, count, since, to, brackets)
+    amount = float(cells.relative[row]) if look.relative else change
+    return Cell(
+        text, title, text_now, _tone(change, p, look.measure), bar, count, since, to, brackets,
+        gain=_gain(amount, look), certain=bool(p < ALPHA),
+    )  # fmt: skip
+
+
+def _gain(change: float, look: Look) -> float | None:
+    """Return the length of a change's bar: harm is negative; of measures without a direction, a fall."""
+    if math.isnan(change):
+        return None
+    share = max(-1.0, min(1.0, change / look.reach))
+    return -100 * share if look.measure.better == "lower" else 100 * share
 
 
 def _tone(change: float, p: float, measure: Measure) -> str:
@@ -207,10 +227,16 @@ def edges_of(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def marked(before: str, after: str) -> list[tuple[str, str]]:
-    """Return what became of a text, in parts: ("same" | "gone" | "new", words)."""
+    """Return what became of a text, in parts: ("same" | "gone" | "new", words).
+
+    Texts that have little in common are one part each: their words in turn would be no sentence.
+    """
     first, second = _WORD.findall(before), _WORD.findall(after)
+    matcher = difflib.SequenceMatcher(None, first, second, autojunk=False)
+    if matcher.ratio() < _ALIKE:
+        return [(kind, text) for kind, text in (("gone", before), ("new", after)) if text]
     parts: list[tuple[str, str]] = []
-    for kind, a, b, c, d in difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in matcher.get_opcodes():
         if kind == "equal":
             parts.append(("same", "".join(first[a:b])))
             continue

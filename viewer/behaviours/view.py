@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 from bokeh.io import curdoc
 
 from viewer.behaviours.instance_previews import DataPlace, Pictures, pictures_of
+from viewer.behaviours.joint_layers import KINDS, Bench, joint_panel
 from viewer.behaviours.page import PAGE, BehaviourPage, page_start
 from viewer.behaviours.queries import Sheet, open_sheet
+from viewer.behaviours.threshold_panel import threshold_panel
 from viewer.format.numbers import format_number
 from viewer.format.templates import render
 from viewer.results.notes import Notes
@@ -52,7 +54,7 @@ class Behaviours(View):
 
     def actions(self) -> dict[str, Action]:
         """Messages of the page; every value is checked before it enters the state."""
-        plain = ("b_measure", "b_by", "b_only", "b_of", "b_least")
+        plain = ("b_measure", "b_by", "b_only", "b_of", "b_least", "b_positive", "b_keep")
         return {
             **{field: self._setter(field) for field in plain},
             "b_base": lambda message: set_base(self.session, self._compared_models(), message),
@@ -67,6 +69,9 @@ class Behaviours(View):
             "b_turn": self._turn,
             "b_brush": self._brush,
             "b_matrix": self._show_matrix,
+            "b_flip": self._flip,
+            "b_joint": self._join,
+            "b_layer": self._layer,
             "b_flag": self._flag,
             "b_unflag": self._flag,
             "b_export": lambda message: self._export(),
@@ -100,13 +105,6 @@ class Behaviours(View):
             self._add_pictures(sheet, rows)
         on_page = set(compared.models)
         attributes = sheet.attributes()
-        matrix = None
-        if state.behaviours.matrix in compared.others:
-            matrix = page.matrix(state.behaviours.matrix)
-            matrix |= {
-                "model": names[state.behaviours.matrix],
-                "names_and_rows": list(zip(matrix["names"], matrix["rows"], strict=True)),
-            }
         return render(
             "behaviours",
             state=state,
@@ -127,7 +125,10 @@ class Behaviours(View):
             measure=page.measure,
             measures=page.measures,
             headers=page.headers(),
-            matrix=matrix,
+            matrix=self._matrix(page, compared),
+            joint=self._joint(sheet, compared),
+            thresholds=self._thresholds(sheet, compared, names),
+            scale=page.scale_text(),
             panel=page.group_panel(),
             base=compared.base,
             base_name=names[compared.base],
@@ -142,12 +143,37 @@ class Behaviours(View):
             dataset=sheet.dataset,
             target=sheet.target,
             untested=page.untested,
+            tested=not page.untested and page.measure.better != "neither",
             verdict=page.verdict(),
             problems=[
                 *([self._missing(compared, names)] if compared.unable else []),
                 *self._picture_problem(sheet, page),
             ],
         )
+
+    def _matrix(self, page: BehaviourPage, compared: ComparedModels) -> dict[str, Any] | None:
+        """The flip matrix of the model that was asked for, else of that which the rows are sorted by."""
+        candidates = [self.state.behaviours.matrix, self.state.behaviours.order, *compared.others]
+        key = next((key for key in candidates if key in compared.others), None)
+        if key is None:
+            return None
+        matrix = page.matrix(key)
+        return matrix | {"key": key, "names_and_rows": list(zip(matrix["names"], matrix["rows"], strict=True))}
+
+    def _joint(self, sheet: Sheet, compared: ComparedModels) -> dict[str, Any] | None:
+        joint, document = self.state.behaviours.joint, curdoc()
+        if len(joint) < 2 or joint[0] not in compared.others:  # noqa: PLR2004 - the model and the kind of row
+            return None
+
+        def notify() -> None:
+            document.add_next_tick_callback(self._redraw)
+
+        bench = Bench(self.session.results.snapshot.path, self._pictures(sheet).refusal(runs=True), notify)
+        return joint_panel(sheet, joint, compared.base, bench)
+
+    def _thresholds(self, sheet: Sheet, compared: ComparedModels, names: Mapping[str, str]) -> dict[str, Any] | None:
+        state = self.state.behaviours
+        return threshold_panel(sheet, compared.models, names, positive=state.positive, keep=state.keep)
 
     # ---- what the page is drawn from
     def _sheet(self) -> Sheet | None:
@@ -195,6 +221,9 @@ class Behaviours(View):
         state = self.state
         chips = [("b_class", f"class {state.behaviours.class_name}")] if state.behaviours.class_name else []
         chips += [("b_group", f"group {state.behaviours.group}")] if state.behaviours.group else []
+        if page.flip is not None:
+            of = names.get(state.behaviours.of, "any model")
+            chips.append(("b_flip", f"“{page.flip[0]}” became “{page.flip[1]}” in {of}"))
         chips += [("b_text", f"“{state.behaviours.text}”")] if state.behaviours.text else []
         chips += [
             (
@@ -234,6 +263,8 @@ class Behaviours(View):
         field, _, model = str(message.get("field")).partition(" ")
         if field == "b_brush":
             self._change(b_brush=[text for text in self.state.behaviours.brush if not text.startswith(f"{model}~")])
+        elif field == "b_flip":
+            self._change(b_flip=[])
         elif field in ("b_class", "b_group", "b_text"):
             self._change(**{field: ""})
 
@@ -262,8 +293,42 @@ class Behaviours(View):
         self._change(b_brush=others)
 
     def _show_matrix(self, message: Mapping[str, Any]) -> None:
-        key = str(message.get("key", ""))
+        key = str(message.get("value", ""))
         self.state.change({"b_matrix": key if self.session.known_models([key]) else ""})
+
+    def _flip(self, message: Mapping[str, Any]) -> None:
+        """Show the instances whose answer changed in one way."""
+        for key in self.session.known_models([str(message.get("key"))]):
+            flip = [str(message.get("before")), str(message.get("after"))]
+            self._change(b_rows="instances", b_flip=flip, b_of=key)
+
+    def _join(self, message: Mapping[str, Any]) -> None:
+        """Ask for the layers that differ most on the instances of a row, of another model, or of none."""
+        joint, kind = self.state.behaviours.joint, str(message.get("row"))
+        names = {
+            "class": [str(message.get("name"))],
+            "group": [str(message.get("name")), *self.state.behaviours.groups],
+            "flip": [str(message.get("before")), str(message.get("after"))],
+        }.get(kind, [])
+        if "value" in message:
+            for key in self.session.known_models([str(message["value"])]) if joint else ():
+                self.state.change({"b_joint": [key, *joint[1:]]})
+        elif kind in KINDS:
+            compared = self._compared_models()
+            candidates = [str(message.get("key")), self.state.behaviours.order, *compared.others]
+            for key in [key for key in candidates if key in compared.others][:1]:
+                self.state.change({"b_joint": [key, kind, *names]})
+                self.session.send("reveal", "b-joint")
+        else:
+            self.state.change({"b_joint": []})
+
+    def _layer(self, message: Mapping[str, Any]) -> None:
+        """Show a layer on the page of layers, of the models that stand here."""
+        compared = self._compared_models()
+        stage = "onnx" if message.get("stage") == "file" else "torch"
+        self.state.pick([*compared.models, *compared.unable])
+        fields = {"l_show": "activations", "l_stage": stage, "l_site": str(message.get("site"))}
+        self.state.change({"page": "layers", "base": compared.base, **fields})
 
     def _flag(self, message: Mapping[str, Any]) -> None:
         sheet = self._sheet()

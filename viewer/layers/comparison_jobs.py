@@ -1,4 +1,4 @@
-"""Comparisons that were asked for on the page: a process of the pipeline's makes them, the page shows how far it is."""
+"""Comparisons that were asked for on a page: a process of the pipeline's makes them, the page shows how far it is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
 
+from pipeline.layers.compare.contrast import InstanceSets
+
 __all__ = ["ComparisonJob", "comparison_of"]
 
-_jobs: dict[tuple[Path, str, str], ComparisonJob] = {}
+_jobs: dict[tuple[Path, str, str, str], ComparisonJob] = {}
 _starting = Lock()
 
 
@@ -22,6 +24,8 @@ class ComparisonJob:
     results: Path
     model: str
     base: str
+    sets: InstanceSets | None = None
+    """Instances that both are run on; None: all layers are compared, on what a run has recorded of them."""
     done: int = 0
     total: int = 0
     finished: bool = False
@@ -33,23 +37,21 @@ class ComparisonJob:
         """The progress of the job in a sentence."""
         if self.problem:
             return self.problem
-        return f"{self.done:,} of {self.total:,} tensors" if self.total else "starting"
+        unit = "tensors" if self.sets is None else "batches of instances"
+        return f"{self.done:,} of {self.total:,} {unit}" if self.total else "starting"
 
     def run(self, notify: Callable[[], None]) -> None:
         """Compare the two; `notify` is called now and then, and at the end."""
         command = [sys.executable, "-m", "pipeline", "compare", self.model, self.base, "--results", str(self.results)]
+        command += [] if self.sets is None else ["--instances", "-"]
+        pipe = subprocess.PIPE
         try:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         except OSError as error:
             self.problem = f"The comparison could not be started: {error.strerror}"
             notify()
             return
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("progress "):
-                self.done, self.total = (int(part) for part in line.split()[1:3])
-                if self.done % max(1, self.total // 8) == 0:
-                    notify()
+        self._follow(process, notify)
         _, errors = process.communicate()
         if process.returncode:
             messages = [line for line in errors.splitlines() if line.strip()]
@@ -57,8 +59,25 @@ class ComparisonJob:
         self.finished = True
         notify()
 
+    def _follow(self, process: subprocess.Popen[str], notify: Callable[[], None]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write("" if self.sets is None else self.sets.text())
+            process.stdin.close()
+        except OSError:  # it has ended already: what it said is read afterwards
+            pass
+        process.stdin = None
+        for line in process.stdout:
+            if line.startswith("progress "):
+                self.done, self.total = (int(part) for part in line.split()[1:3])
+                if self.done % max(1, self.total // 8) == 0:
+                    notify()
 
-def comparison_of(results: Path, model: str, base: str, notify: Callable[[], None]) -> ComparisonJob:
+
+def comparison_of(
+    results: Path, model: str, base: str, notify: Callable[[], None], sets: InstanceSets | None = None
+) -> ComparisonJob:
     """Return the comparison of two models, started if nobody has asked for it yet.
 
     Args:
@@ -66,11 +85,12 @@ def comparison_of(results: Path, model: str, base: str, notify: Callable[[], Non
         model: key of the model.
         base: key of the one that it is compared with.
         notify: called, in another thread, when something is new; only that of the first call for the pair is.
+        sets: instances that both are run on.
     """
     with _starting:
-        where = (results.absolute(), model, base)
+        where = (results.absolute(), model, base, sets.key(model, base) if sets else "")
         if where not in _jobs:
-            _jobs[where] = ComparisonJob(*where)
+            _jobs[where] = ComparisonJob(results.absolute(), model, base, sets)
             Thread(target=_one_at_a_time, args=(_jobs[where], notify), daemon=True, name="compare").start()
         return _jobs[where]
 

@@ -24,7 +24,6 @@ _COLUMNS = {
 _DRAWN = "weights", "activations"
 """Shown as histograms, whose zeros would hide all else: their share is told in words."""
 _FROM_SITE = "sparsity", "mean_abs", "dead_share", "saturated", "bits", "bytes", "macs", "seconds", "time_share"
-_CHART_DB = 80.0
 NOTHING = "-"
 """Stands among the opened modules when a person has closed them all."""
 _THINNEST = 0.03
@@ -194,8 +193,9 @@ class LayerPage:
         return texts
 
     def _bars(self, site: LayerSite | None, change: Changed | None) -> list[Any]:
-        if self.state.layers.show not in _DRAWN:
-            return []
+        return self._shapes_of(site, change) if self.state.layers.show in _DRAWN else []
+
+    def _shapes_of(self, site: LayerSite | None, change: Changed | None) -> list[Any]:
         if change is not None and change.counts:
             return stacked(change.counts)
         return bars(site.counts) if site is not None else []
@@ -221,41 +221,30 @@ class LayerPage:
         ]
 
     # ---- the rest of the page
-    def chart(self) -> dict[str, Any] | None:
-        """The chart of divergence: SQNR of activations along the network, one line per model and stage."""
-        order = list(dict.fromkeys(site for line in self.data.along.values() for site, _ in line))
-        activations = [key for key in self.data.sites.get(self.base, {}) if key[0] == "activation"]
-        # the network has every layer in its order; its file lacks what was folded away
-        base_sites = [key[2] for key in sorted(activations, key=lambda key: key[1] != "torch")]
-        place = {site: at for at, site in enumerate(dict.fromkeys([*base_sites, *order]))}
-        lines = []
-        known_lines = [line for line in self.data.along.items() if line[0][0] in self.models and len(place) > 1]
-        for (model, stage), along in sorted(
-            known_lines, key=lambda line: (self.models.index(line[0][0]), line[0][1] != "torch")
-        ):
-            points = [
-                (
-                    100 * place[site] / (len(place) - 1),
-                    100 - 100 * max(0.0, min(_CHART_DB, value)) / _CHART_DB,
-                    site,
-                    value,
-                )
-                for site, value in sorted(along, key=lambda pair: place[pair[0]])
-            ]
-            lines.append(
-                {
-                    "model": self.names[model],
-                    "stage": "network" if stage == "torch" else "file",
-                    "dashed": stage == "onnx",
-                    "color": self.models.index(model) % 6,
-                    "path": " ".join(f"{x:.2f},{y:.2f}" for x, y, *_ in points),
-                    "points": [
-                        {"x": x, "y": y, "text": f"{site}: {show_number('sqnr_db', value)}"}
-                        for x, y, site, value in points
-                    ],
-                }
-            )
-        return {"lines": lines, "sites": list(place), "top": _CHART_DB} if lines else None
+    def number(self, model: str, site: str, name: str) -> float | None:
+        """One of a layer's numbers; None where it is not known."""
+        return self._numbers(model, site).get(name)
+
+    def stage(self, model: str) -> str:
+        """The stage of a model's outputs that is shown."""
+        return self._stage(model)
+
+    def histograms(self, site: str) -> dict[str, Any] | None:
+        """One layer of all models, on one axis; None where none of them has it."""
+        cells = [self._cell(model, site) for model in self.models]
+        for model, cell in zip(self.models, cells, strict=True):
+            if not cell["bars"] and not cell["text"]:
+                cell["bars"] = self._shapes_of(self._site(model, site), self._change(model, site))
+        if not any(cell["bars"] for cell in cells):
+            return None
+        limits = _share_axis(cells)
+        names = [self.names[model] for model in self.models]
+        return {
+            "site": site,
+            "type": self.types.get(site, ""),
+            "limits": limits,
+            "cells": list(zip(names, cells, strict=True)),
+        }
 
     def untimed(self) -> list[str]:
         """Models of whose layers no runtime told the time."""

@@ -10,7 +10,16 @@ import duckdb
 
 from pipeline.store.reader import StoreError, open_results
 
-__all__ = ["Found", "LayerData", "LayerSite", "able_models", "read_layer_data", "side_file"]
+__all__ = [
+    "ContrastRow",
+    "Found",
+    "LayerData",
+    "LayerSite",
+    "able_models",
+    "read_contrast",
+    "read_layer_data",
+    "side_file",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,42 @@ class LayerData:
 def side_file(results: Path) -> Path:
     """Return the file of the comparisons that were asked for on the page."""
     return results.with_suffix(".layers.duckdb")
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastRow:
+    """What a layer changed by on some instances and on others, as `pipeline.layers.compare.contrast` says it."""
+
+    stage: str
+    site: str
+    changed: float
+    same: float
+    ratio: float
+    low: float
+    high: float
+    p: float
+    instances_changed: int
+    instances_same: int
+
+
+def read_contrast(results: Path, contrast: str) -> list[ContrastRow]:
+    """Read the layers of a contrast that was asked for on the page, the largest ratio first; nothing where it was not.
+
+    Args:
+        results: the results file; the contrasts are beside it.
+        contrast: its digest.
+    """
+    file = side_file(results)
+    if not file.exists():
+        return []
+    query = """
+        SELECT stage, site, changed, same, ratio, low, high, p, instances_changed, instances_same
+        FROM results.layer_contrast WHERE contrast = ? ORDER BY isnan(ratio), ratio DESC, position"""
+    try:
+        with open_results(file) as db:
+            return [ContrastRow(*row) for row in db.execute(query, [contrast]).fetchall()]
+    except (StoreError, duckdb.Error):  # of before there were any; it is made anew
+        return []
 
 
 def able_models(path: Path) -> frozenset[str]:

@@ -14,6 +14,7 @@ from viewer.format.templates import render
 from viewer.layers.comparison_jobs import ComparisonJob, comparison_of
 from viewer.layers.page import NOTHING, PAGE, LayerPage, in_turn
 from viewer.layers.queries import LayerData, able_models, read_layer_data, side_file
+from viewer.layers.strip import strip
 from viewer.layers.table import NUMBERS
 from viewer.results.notes import Notes
 from viewer.results.queries import snapshot_id
@@ -53,6 +54,7 @@ class Layers(View):
             "l_filter": lambda message: self._change(l_filter=str(message.get("text", ""))[:200]),
             "l_type": self._type,
             "l_toggle": self._toggle,
+            "l_cell": self._cell,
             "l_sort": self._sort,
             "l_by": self._by,
             "l_turn": lambda message: self.state.change({"l_from": max(0, whole_number(message, "start"))}),
@@ -98,7 +100,8 @@ class Layers(View):
             model_notes=self._notes.of("model"),
             by=[(name, text) for name, (text, _) in NUMBERS.items()],
             classes=_CHANGES,
-            chart=page.chart() if self.state.layers.show == "activations" else None,
+            strip=strip(page, data.findings),
+            histograms=page.histograms(self.state.layers.site) if self.state.layers.site else None,
             filter_problem=page.filter_problem,
             findings=[(finding, names[finding.model_key]) for finding in in_turn(data.findings)[:_MOST_FINDINGS]],
             heads=_HEADS,
@@ -180,6 +183,12 @@ class Layers(View):
         name = str(message.get("name"))
         paths = [path for path in unfolded if path != name] if name in unfolded else [*unfolded, name]
         self.state.change({"l_open": paths or [NOTHING]})
+
+    def _cell(self, message: Mapping[str, Any]) -> None:
+        """Open a layer's histograms, or close them."""
+        site = str(message.get("site", ""))
+        self.state.change({"l_site": "" if site == self.state.layers.site else site})
+        self.session.send("reveal", "l-site")
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key", ""))

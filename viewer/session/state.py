@@ -49,7 +49,11 @@ class BehavioursState(param.Parameterized):
     of = param.String("", doc="key of the model that `only` is about; empty: any")
     least = param.Integer(2, bounds=(1, None), doc="exemplars: changed in at least so many of the models")
     brush = param.List([], item_type=str, doc="ranges on the models' histograms: key~low~high")
-    matrix = param.String("", doc="key of the model whose flip matrix is open")
+    flip = param.List([], item_type=str, doc="only instances whose answer changed so: before, after")
+    matrix = param.String("", doc="key of the model whose flip matrix is shown; empty: that of the sorted column")
+    joint = param.List([], item_type=str, doc="whose layers differ where: model key, kind of row, and its names")
+    positive = param.String("", doc="class that thresholds are about; empty: the second")
+    keep = param.Selector(default="recall", objects=["recall", "precision"], doc="what thresholds keep of the base")
     start = param.Integer(0, bounds=(0, None), doc="first row on the page")
 
 
@@ -66,6 +70,7 @@ class LayersState(param.Parameterized):
     filter = param.String("", doc="regular expression that names must match")
     types = param.List([], item_type=str, doc="types of module shown; empty: all")
     flagged = param.Boolean(False, doc="only what is flagged, or lies in a flagged module")
+    site = param.String("", doc="the layer whose histograms are open; empty: none")
     start = param.Integer(0, bounds=(0, None), doc="first row on the page")
 
 
@@ -111,6 +116,7 @@ class ViewState(param.Parameterized):
     within = param.Boolean(False, doc="whether the table leaves out what is outside the budget")
     only = param.Dict({}, doc="facet of experiments -> values: the models in scope")
     group = param.String("", doc="facet of experiments that the table's rows are grouped by; empty: none")
+    unchanged = param.Boolean(False, doc="whether Compare shows figures that are the same in all models")
     setting = param.String(AUTO, doc="runtime, machine and data set whose measurements are shown")
     theme = param.Selector(default="auto", objects=["auto", "light", "dark"])
 

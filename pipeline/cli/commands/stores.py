@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -39,6 +40,13 @@ def _add_pair(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", help="name or key (its beginning is enough)")
     command.add_argument("reference", help="likewise")
     command.add_argument("--workspace", type=Path, help="where the models are; default: that of the last run")
+    command.add_argument(
+        "--instances",
+        type=Path,
+        metavar="FILE",
+        help="run both on two sets of instances, and say which layers changed more on the first: JSON with `dataset` (its "
+        "key), `changed` and `same` (ids); - is standard input",
+    )
     add_json(command)
 
 
@@ -127,8 +135,27 @@ def _compare(options: argparse.Namespace) -> CommandOutcome:
             sys.stdout.write(f"progress {done} {total}\n")
             sys.stdout.flush()
 
+    if options.instances is not None:
+        return _contrast(options, tell)
     path, count = compare_models(options.results, options.model, options.reference, options.workspace, tell)
     return CommandOutcome(f"{count} comparisons of layers are in {path}", {"file": str(path), "comparisons": count})
+
+
+def _contrast(options: argparse.Namespace, tell: Callable[[int, int], None]) -> CommandOutcome:
+    from pipeline.layers.compare.contrast import InstanceSets
+    from pipeline.sweep.compare_any_two import contrast_models
+
+    try:
+        text = sys.stdin.read() if str(options.instances) == "-" else options.instances.read_text()
+        sets = InstanceSets.parse(text)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--instances {options.instances}: {error}") from None
+    path, layers = contrast_models(options.results, (options.model, options.reference), sets, options.workspace, tell)
+    lines = [
+        f"{layer.ratio:8.2f} [{layer.low:.2f}, {layer.high:.2f}]  p {layer.p:.2g}  {layer.site}" for layer in layers
+    ]
+    head = f"Relative change of each layer's outputs on the first set over that on the second; also in {path}"
+    return CommandOutcome("\n".join([head, *lines]), {"file": str(path), "layers": [asdict(layer) for layer in layers]})
 
 
 STORE_COMMANDS = (

@@ -52,7 +52,7 @@ def branch_source(descent: Descent, store: str) -> BranchSource:
     """
     config = descent.run.config
     data = recall(str(config.get("dataset_key", "")))
-    if data is None or store not in data.stores:
+    if data is None or store not in data.own:
         raise BranchError(
             "these results come from no run of yours on this machine, and branches of others' are not run. Run the recipe "
             f"here once (python -m pipeline recipe={cut(descent.run.recipe, 100)}), then ask again"

@@ -20,6 +20,8 @@ __all__ = ["PLACES", "Saturation", "Scene", "Site", "SiteSample", "load_samples"
 
 PLACES = 4096
 """Values per layer that are kept."""
+APART = 512
+"""Values per layer and instance that are kept where instances are told apart."""
 _TAG = "|"
 
 
@@ -47,9 +49,9 @@ class SiteSample:
     saturated: float | None
     """Share of values outside what their quantized type can represent; None without quantization."""
     values: np.ndarray
-    """float32 (PLACES,): the output at the fixed places."""
+    """float32 (PLACES,): the output at the fixed places; (rows, APART) where rows are kept apart."""
     present: np.ndarray
-    """bool (PLACES,): False where the place's channel is not in this model."""
+    """bool, of the same shape: False where the place's channel is not in this model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Scene:
     """Narrowed layer -> the output channels that are left, and the original number of them."""
     called: Mapping[str, str] = field(default_factory=dict)
     """Layer -> its name in the original, where compression gave it another."""
+    apart: bool = False
+    """Keep values of every row by itself, at the same places of each, instead of places spread over all rows."""
 
 
 class Site:
@@ -95,8 +99,9 @@ class Site:
         self._counts = np.zeros(ROWS, np.int64)
         self._smallest: np.ndarray | None = None
         self._largest: np.ndarray | None = None
-        self._values = np.zeros(PLACES, np.float32)
-        self._present = np.zeros(PLACES, np.bool_)
+        self._apart = scene.apart
+        self._values = np.zeros((0, APART) if scene.apart else PLACES, np.float32)
+        self._present = np.zeros(self._values.shape, np.bool_)
 
     def add(self, batch: np.ndarray) -> None:
         """Take the output for the next instances into account: (instances, ...) with the channels along `axis`."""
@@ -168,10 +173,19 @@ class Site:
             where = np.full(self._width or moved.shape[1], -1)
             where[self._channels] = np.arange(len(self._channels))
             channels = where[channels]
+        if self._apart:
+            self._pick_apart(moved, channels[:APART], rest[:APART])
+            return
         now = (instances >= self._instance_count) & (instances < self._instance_count + len(moved)) & (channels >= 0)
         now &= channels < moved.shape[1]
         self._values[now] = moved[instances[now] - self._instance_count, channels[now], rest[now]]
         self._present |= now
+
+    def _pick_apart(self, moved: np.ndarray, channels: np.ndarray, rest: np.ndarray) -> None:
+        there = (channels >= 0) & (channels < moved.shape[1])
+        values = np.where(there, moved[:, np.where(there, channels, 0), rest], np.float32(0))
+        self._values = np.concatenate([self._values, values])
+        self._present = np.concatenate([self._present, np.broadcast_to(there, values.shape)])
 
 
 def save_samples(samples: Mapping[str, SiteSample], file: Path) -> None:
