@@ -14,6 +14,7 @@ from viewer.behaviours.view import Behaviours
 from viewer.compare.compare_view import Compare
 from viewer.compare.details_view import Details
 from viewer.compare.hover_view import HoverCard
+from viewer.effects.view import OperationEffects
 from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
 from viewer.layers.view import Layers
@@ -41,6 +42,7 @@ PAGES: dict[str, type[View] | None] = {
     "overview": None,  # in the page from the start
     "table": TableView,
     "compare": Compare,
+    "effects": OperationEffects,
     "behaviours": Behaviours,
     "layers": Layers,
     "help": Help,
@@ -295,7 +297,7 @@ def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, A
         "theme": state.theme,
         "page": state.page,
         "page_title": title,
-        "css": asset("page.css") + asset("inside.css"),
+        "css": asset("page.css") + asset("inside.css") + asset("effects.css"),
         "theme_js": page_script("theme.js"),
         "js": page_script(*_SCRIPTS),
         "bokeh_script": _BOKEH,

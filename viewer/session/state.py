@@ -15,6 +15,7 @@ __all__ = [
     "NOTHING",
     "PAGES_AT_START",
     "BehavioursState",
+    "EffectsState",
     "LayersState",
     "ViewState",
     "page_fields",
@@ -68,7 +69,19 @@ class LayersState(param.Parameterized):
     start = param.Integer(0, bounds=(0, None), doc="first row on the page")
 
 
-_PARTS = {"b_": "behaviours", "l_": "layers"}
+class EffectsState(param.Parameterized):
+    """Everything that a person can change on the Effects page. What is selected is `ViewState.selected`."""
+
+    show = param.Selector(default="operations", objects=["operations", "sweeps"])
+    columns = param.List([], item_type=str, doc="metrics; empty: the viewer's choice")
+    flat = param.Boolean(False, doc="rows of one operation need not stand together")
+    order = param.String("", doc="metric that the rows are sorted by, or ` places`; empty: by operation and parameters")
+    gain = param.Boolean(False, doc="the most gain first, instead of the most harm")
+    open = param.List([], item_type=str, doc="ids of the operations whose places are shown")
+    start = param.Integer(0, bounds=(0, None), doc="first row on the page")
+
+
+_PARTS = {"b_": "behaviours", "l_": "layers", "e_": "effects"}
 """Beginning of a field's name in addresses and messages -> the part of the state that holds it."""
 _KEYWORDS = {"class": "class_name", "from": "start"}
 """Names in addresses that Python keeps for itself -> the field."""
@@ -108,7 +121,7 @@ class ViewState(param.Parameterized):
 
     def __init__(self) -> None:
         super().__init__()
-        self.behaviours, self.layers = BehavioursState(), LayersState()
+        self.behaviours, self.layers, self.effects = BehavioursState(), LayersState(), EffectsState()
         self._depth, self._changed = 0, dict[str, None]()
         self._report: Callable[[Set[str]], None] = lambda fields: None
         self._watch(self, "")
