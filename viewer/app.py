@@ -69,6 +69,7 @@ _SCRIPTS = (
     "history.js",
     "connection.js",
     "about.js",
+    "panes.js",
 )
 _QUIET = frozenset({"theme", RESULTS})
 """Changes that are no step of the browser's history."""

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import json
 import math
 import re
 from dataclasses import replace
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from pipeline.store.interchange.compress_and_compare import import_file
+from pipeline.store.writer import Store
 from tests.studies import study
 from tests.viewer.stores import key_of, publish
 from tests.viewer.visits import Page, visit
@@ -284,10 +287,17 @@ def test_the_csv_has_every_place_in_full_precision(store):
 
 
 def test_imported_figures_without_noise_are_told_and_not_judged(tmp_path):
-    bare = study(13)
-    publish(tmp_path / "results.duckdb", {**bare, "metrics": [m for m in bare["metrics"] if m["name"] == "Epochs"], "models": [{**m, "metrics": {"Epochs": 3.5 + i}} for i, m in enumerate(bare["models"])]}).close()  # fmt: skip
-    text = shown(Page(visit(tmp_path / "results.duckdb", {"page": "effects"})))
-    assert "Nothing is known of the noise of these figures" in text
+    (tmp_path / "models.json").write_text(json.dumps(study(13)))
+    store = Store(tmp_path / "results.duckdb")
+    import_file(store, tmp_path / "models.json")
+    store.publish()
+    store.close()
+    page = Page(visit(tmp_path / "results.duckdb", {"page": "effects"}))
+    cells = re.findall(r'<span class="(\w*)">([^<]+)</span>', html.unescape(page.app._draw_page()))
+    accuracy = [(tone, typed(text)) for tone, text in cells if "pp" in text and "noise" in text]
+    assert ("soft", "noise unknown (-10.0 pp)") in accuracy
+    assert {tone for tone, text in accuracy} == {"soft"}
+    assert ("good", "x0.55") in [(tone, typed(text)) for tone, text in cells], "bytes are counted"
 
 
 @pytest.mark.parametrize("models", [0, 1])

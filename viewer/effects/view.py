@@ -67,7 +67,6 @@ class OperationEffects(View):
             stop=min(start + PAGE, len(operations)),
             total=len(operations),
             page=PAGE,
-            known_noise=any(results.has_known_noise(metric) for metric in columns),
         )
 
     def columns(self) -> list[str]:
