@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from viewer.format.palette import SERIES
 
-__all__ = ["Curve", "CurveChart", "CurvePoint", "Mark", "Tick", "curve_chart"]
+__all__ = ["Curve", "CurveChart", "CurveMark", "CurvePoint", "Tick", "curve_chart"]
 
 WIDTH, HEIGHT = 340.0, 190.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 14.0, 10.0, 24.0
@@ -53,7 +53,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class CurveMark:
     """A point in pixels; `low` and `high` are the ends of its bar."""
 
     x: float
@@ -73,19 +73,19 @@ class CurveChart:
 
     lines: list[tuple[str, str]]
     """Points of a polyline, and its colour."""
-    marks: list[Mark]
+    marks: list[CurveMark]
     across: list[Tick]
     up: list[Tick]
     before: float | None
     """Where the models before the operation stand."""
-    left: float = _LEFT
+    edge: float = _LEFT
     bottom: float = HEIGHT - _BOTTOM
     width: float = WIDTH
     height: float = HEIGHT
 
 
 def curve_chart(curves: Sequence[Curve], show: Callable[[float], str]) -> CurveChart | None:
-    """Place the curves; None where nothing was measured.
+    """AppliedPlace the curves; None where nothing was measured.
 
     Args:
         curves: at most as many as there are colours.
@@ -102,7 +102,7 @@ def curve_chart(curves: Sequence[Curve], show: Callable[[float], str]) -> CurveC
     start = _LEFT + (_BEFORE if has_before else 10)
     x = _scale((min(swept), max(swept)), (start, WIDTH - _RIGHT - 8))
     before = _LEFT + 14 if has_before else None
-    marks: list[Mark] = []
+    marks: list[CurveMark] = []
     lines: list[tuple[str, str]] = []
     for curve, color in zip(curves, SERIES, strict=False):
         own = [_mark(point, (x, y), before or 0.0, color) for point in curve.points if _mean(point) is not None]
@@ -114,11 +114,11 @@ def curve_chart(curves: Sequence[Curve], show: Callable[[float], str]) -> CurveC
 
 def _mark(
     point: CurvePoint, scales: tuple[Callable[[float], float], Callable[[float], float]], before: float, color: str
-) -> Mark:
+) -> CurveMark:
     x, y = scales
     low, high = (y(end) if math.isfinite(end) else None for end in (point.low, point.high))
     finite = [value for value in point.values if math.isfinite(value)]
-    return Mark(
+    return CurveMark(
         x=before if point.at is None else x(point.at),
         y=y(_mean(point) or 0.0),
         low=low,
@@ -157,11 +157,11 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _apart(ticks: Sequence[Tick]) -> list[Tick]:
     """Leave away labels that would stand too near to the one before; the last one stays."""
-    kept: list[Tick] = []
+    labels: list[Tick] = []
     for tick in ticks:
-        if kept and tick.at - kept[-1].at < _APART:
+        if labels and tick.at - labels[-1].at < _APART:
             if tick is not ticks[-1]:
                 continue
-            kept.pop()
-        kept.append(tick)
-    return kept
+            labels.pop()
+        labels.append(tick)
+    return labels

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.core.statistics import CONFIDENCE, Z, cochran_q
 from pipeline.measure.uncertain_values import Mean
-from viewer.effects.places import AppliedOperation, Pair, Place, applied_operations
+from viewer.effects.places import AppliedOperation, AppliedPair, AppliedPlace, applied_operations
 from viewer.format.metrics import Better, MeasuredValue, MetricRole
 from viewer.results.results import Results
 
@@ -65,7 +65,7 @@ class Effects:
 
     def __init__(self, results: Results) -> None:
         self._results = results
-        self._of_places: dict[tuple[str, Place], Effect | None] = {}
+        self._of_places: dict[tuple[str, AppliedPlace], Effect | None] = {}
         self._of_operations: dict[tuple[str, str], Effect | None] = {}
         self._means: dict[str, dict[str, float]] = {}
         self._factors: dict[str, bool] = {}
@@ -89,7 +89,7 @@ class Effects:
             self._factors[metric] = spec.role in (MetricRole.SIZE, MetricRole.COST) and not spec.is_share and positive
         return self._factors[metric]
 
-    def of_place(self, place: Place, metric: str) -> Effect | None:
+    def of_place(self, place: AppliedPlace, metric: str) -> Effect | None:
         """Return what happened at one place, pooled over its seeds; None where it was not measured."""
         name = metric, place
         if name not in self._of_places:
@@ -121,16 +121,16 @@ class Effects:
             if changes:
                 yield operation.id, sum(changes) / len(changes)
 
-    def _bare_changes(self, operation: AppliedOperation, metric: str) -> dict[Place, float]:
+    def _bare_changes(self, operation: AppliedOperation, metric: str) -> dict[AppliedPlace, float]:
         """Return the mean change at each place by the bare values; without places where no pair has both."""
         values, row = self._scaled(metric), self._results.row
-        found: dict[Place, float] = {}
+        means: dict[AppliedPlace, float] = {}
         for place in operation.places:
             changes = [values[row[pair.child]] - values[row[pair.parent]] for pair in place.pairs]
             finite = [change for change in changes if math.isfinite(change)]
             if finite:
-                found[place] = sum(finite) / len(finite)
-        return found
+                means[place] = sum(finite) / len(finite)
+        return means
 
     def _scaled(self, metric: str) -> list[float]:
         """Return the values of all rows as they are pooled: logarithms of what changes by factors."""
@@ -139,46 +139,48 @@ class Effects:
             self._values[metric] = (np.log(values) if self.is_factor(metric) else values).tolist()
         return self._values[metric]
 
-    def _pooled_pairs(self, pairs: Sequence[Pair], metric: str) -> Effect | None:
-        changes = [(pair, found) for pair in pairs if (found := self._change(pair, metric)) is not None]
+    def _pooled_pairs(self, pairs: Sequence[AppliedPair], metric: str) -> Effect | None:
+        changes = [(pair, each) for pair in pairs if (each := self._change(pair, metric)) is not None]
         if not changes:
             return None
         rows = [self._results.row[key] for pair, _ in changes for key in (pair.parent, pair.child)]
         parents = [float(self._results.values(metric)[self._results.row[pair.parent]]) for pair, _ in changes]
         return Effect(
-            measured=pooled([found for _, found in changes]),
+            measured=pooled([each for _, each in changes]),
             reference=0.0 if self.is_factor(metric) else float(np.mean(parents)),
-            parts=tuple(found.value for _, found in changes),
+            parts=tuple(each.value for _, each in changes),
             rough=bool(self._results.unsure(metric)[rows].any()),
         )
 
-    def _change(self, pair: Pair, metric: str) -> MeasuredValue | None:
+    def _change(self, pair: AppliedPair, metric: str) -> MeasuredValue | None:
         """Return the paired change from parent to child, as everywhere else; as a logarithm where it is a factor."""
-        found = self._results.difference(metric, pair.child, pair.parent)
-        if found is None:
+        difference = self._results.difference(metric, pair.child, pair.parent)
+        if difference is None:
             return None
         if not self.is_factor(metric):
-            return MeasuredValue(found.absolute, found.low, found.high)
+            return MeasuredValue(difference.absolute, difference.low, difference.high)
         before = float(self._results.values(metric)[self._results.row[pair.parent]])
-        value, low, high = (_logarithm(1 + each / before) for each in (found.absolute, found.low, found.high))
+        value, low, high = (
+            _logarithm(1 + each / before) for each in (difference.absolute, difference.low, difference.high)
+        )
         return MeasuredValue(value, low, high)
 
     def _pooled_places(self, operation: AppliedOperation, metric: str) -> Effect | None:
         changes = self._bare_changes(operation, metric)
         measured, step = list(changes), max(1.0, len(changes) / _MOST_JUDGED)
         some = [measured[int(at * step)] for at in range(min(len(measured), _MOST_JUDGED))]
-        judged = [found for place in some if (found := self.of_place(place, metric)) is not None]
-        if len(judged) <= 1:
-            return judged[0] if judged else None
+        samples = [effect for place in some if (effect := self.of_place(place, metric)) is not None]
+        if len(samples) <= 1:
+            return samples[0] if samples else None
         is_all = len(some) == len(measured)
-        values = [each.measured.value for each in judged] if is_all else list(changes.values())
-        rough = any(each.rough for each in judged)
+        values = [each.measured.value for each in samples] if is_all else list(changes.values())
+        rough = any(each.rough for each in samples)
         return Effect(
-            measured=pooled([each.measured for each in judged], values),
-            reference=float(np.mean([each.reference for each in judged])),
+            measured=pooled([each.measured for each in samples], values),
+            reference=float(np.mean([each.reference for each in samples])),
             parts=tuple(values),
             rough=rough,
-            heterogeneity=None if rough else _heterogeneity([each.measured for each in judged]),
+            heterogeneity=None if rough else _heterogeneity([each.measured for each in samples]),
         )
 
 

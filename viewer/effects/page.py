@@ -9,7 +9,7 @@ from typing import Any
 
 from viewer.effects.curve_chart import Curve, CurvePoint, curve_chart
 from viewer.effects.effects import Effect, Effects, effects
-from viewer.effects.places import AppliedOperation, Place
+from viewer.effects.places import AppliedOperation, AppliedPlace
 from viewer.effects.sweeps import Sweep, SweptLineage, sweeps
 from viewer.effects.words import EffectText, describe_effect
 from viewer.format.palette import SERIES, kind_color
@@ -27,12 +27,12 @@ _MOST_SWEEPS = 24
 
 def swept(results: Results) -> list[Sweep]:
     """Return the sweeps of these results; found once for all visitors."""
-    return results.shared(_Sweeps).found
+    return results.shared(_Sweeps).all
 
 
 class _Sweeps:
     def __init__(self, results: Results) -> None:
-        self.found = sweeps(effects(results).operations)
+        self.all = sweeps(effects(results).operations)
 
 
 class EffectsPage:
@@ -98,8 +98,8 @@ class EffectsPage:
 
     def rows(self, start: int) -> list[dict[str, Any]]:
         """Return one page of operations, each with its places if it is open."""
-        shown = self.operations()[start : start + PAGE]
-        groups = [None, *(each.op for each in shown)]
+        page = self.operations()[start : start + PAGE]
+        groups = [None, *(each.op for each in page)]
         return [
             {
                 "id": each.id,
@@ -116,7 +116,7 @@ class EffectsPage:
                 "left_out": max(0, len(each.places) - MOST_PLACES),
                 "chosen": self._is_chosen(each.places),
             }
-            for each, before in zip(shown, groups, strict=False)
+            for each, before in zip(page, groups, strict=False)
         ]
 
     def _cell(self, effect: Effect | None, metric: str) -> EffectText:
@@ -135,14 +135,14 @@ class EffectsPage:
             changes = {place: self._effects.of_place(place, order) for place in places}
             places.sort(
                 key=lambda place: (
-                    sign * self._effects.harm(order, found.measured.value) if (found := changes[place]) else math.inf
+                    sign * self._effects.harm(order, effect.measured.value) if (effect := changes[place]) else math.inf
                 )
             )
         return [
             self._place(operation.places.index(place), place, len(operation.places)) for place in places[:MOST_PLACES]
         ]
 
-    def _place(self, number: int, place: Place, of: int) -> dict[str, Any]:
+    def _place(self, number: int, place: AppliedPlace, of: int) -> dict[str, Any]:
         first, more = place.pairs[0], len(place.pairs) - 1
         name = self._results.text.name
         return {
@@ -155,7 +155,7 @@ class EffectsPage:
             "cells": [self._cell(self._effects.of_place(place, metric), metric) for metric in self._columns],
         }
 
-    def _is_chosen(self, places: Sequence[Place]) -> bool:
+    def _is_chosen(self, places: Sequence[AppliedPlace]) -> bool:
         return bool(places) and bool(self._selected) and all(self._selected.issuperset(each.keys) for each in places)
 
     # ---- the curves
@@ -171,10 +171,10 @@ class EffectsPage:
             curves = [
                 Curve(name, self._points(sweep, each, name, metric)) for each, name in zip(lineages, names, strict=True)
             ]
-            drawn = curve_chart(curves, partial(self._results.show_value, metric))
-            if drawn is not None:
+            chart = curve_chart(curves, partial(self._results.show_value, metric))
+            if chart is not None:
                 label, about = self._results.label(metric), self._results.about(metric)
-                charts.append({"label": label, "about": about, "note": self._results.direction(metric), "drawn": drawn})
+                charts.append({"label": label, "about": about, "note": self._results.direction(metric), "drawn": chart})
         return {
             "id": sweep.id,
             "color": kind_color(sweep.kind),
@@ -204,10 +204,10 @@ class EffectsPage:
             f"{name}, before {sweep.op.replace('_', ' ')}" if at is None else f"{sweep.parameter} {at:.6g} after {name}"
         )
         return CurvePoint(
-            at, tuple(values), low, high, tuple(keys), f"{where}: {self._said(metric, values, (low, high))}"
+            at, tuple(values), low, high, tuple(keys), f"{where}: {self._summary(metric, values, (low, high))}"
         )
 
-    def _said(self, metric: str, values: Sequence[float], ends: tuple[float, float]) -> str:
+    def _summary(self, metric: str, values: Sequence[float], ends: tuple[float, float]) -> str:
         show = partial(self._results.show_value, metric)
         if not values:
             return "not measured"

@@ -13,11 +13,11 @@ from viewer.format.natural_order import natural_key
 from viewer.results.lineage import Forest, Node, StepOutcome
 from viewer.results.results import Results
 
-__all__ = ["AppliedOperation", "Pair", "Place", "applied_operations", "lineages", "step_id"]
+__all__ = ["AppliedOperation", "AppliedPair", "AppliedPlace", "applied_operations", "lineages", "step_id"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class AppliedPair:
     """A model and the one that it was made from, by their keys."""
 
     parent: str
@@ -25,10 +25,10 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AppliedPlace:
     """One lineage that an operation was applied to: several pairs where it was with several seeds."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[AppliedPair, ...]
     parent_lineage: int
     """Number of the parents' lineage."""
 
@@ -51,12 +51,12 @@ class AppliedOperation:
     """Its parameters as far as they tell it from others of this operation; empty of the only one."""
     whole: str
     """The operation with all of its parameters."""
-    places: tuple[Place, ...]
+    places: tuple[AppliedPlace, ...]
     failed: int
     """Number of models that it failed on."""
 
     @property
-    def pairs(self) -> list[Pair]:
+    def pairs(self) -> list[AppliedPair]:
         """Those of all places."""
         return [pair for place in self.places for pair in place.pairs]
 
@@ -69,19 +69,19 @@ class AppliedOperation:
 def lineages(forest: Forest) -> dict[str, int]:
     """Return a number for each node: equal for models of the same steps from the same root, whatever their seeds."""
     numbers: dict[Hashable, int] = {}
-    found: dict[str, int] = {}
+    of_key: dict[str, int] = {}
     for node in forest:  # parents come before their children
         parent = forest.parent(node.key)
-        before = f"{node.name} {node.title}" if parent is None else found[parent]
-        found[node.key] = numbers.setdefault((before, *_step(node)), len(numbers))
-    return found
+        before = f"{node.name} {node.title}" if parent is None else of_key[parent]
+        of_key[node.key] = numbers.setdefault((before, *_step(node)), len(numbers))
+    return of_key
 
 
 def applied_operations(results: Results) -> list[AppliedOperation]:
     """Return the operations that models in scope were made with: by operation, then by parameters in natural order."""
     forest, numbers = results.forest, lineages(results.forest)
     at_hand = results.scope & ~results.elsewhere
-    pairs: dict[tuple[str, str], dict[int, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+    pairs: dict[tuple[str, str], dict[int, list[AppliedPair]]] = defaultdict(lambda: defaultdict(list))
     first: dict[tuple[str, str], Node] = {}
     failed: Counter[tuple[str, str]] = Counter()
     for node in forest:
@@ -89,14 +89,14 @@ def applied_operations(results: Results) -> list[AppliedOperation]:
         if parent not in results.row or not at_hand[results.row.get(node.key, results.row[parent])]:
             continue
         if node.outcome is StepOutcome.DONE:
-            pairs[_step(node)][numbers[node.key]].append(Pair(parent, node.key))
+            pairs[_step(node)][numbers[node.key]].append(AppliedPair(parent, node.key))
         elif node.outcome is StepOutcome.FAILED:
             failed[_step(node)] += 1
         else:
             continue
         first.setdefault(_step(node), node)
     texts = _texts(results, first)
-    found = [
+    operations = [
         AppliedOperation(
             id=step_id(node.op, node.params),
             op=node.op,
@@ -104,12 +104,12 @@ def applied_operations(results: Results) -> list[AppliedOperation]:
             params=node.params,
             text=texts[step],
             whole=results.text.operation(node.key),
-            places=tuple(Place(tuple(each), numbers[each[0].parent]) for each in pairs[step].values()),
+            places=tuple(AppliedPlace(tuple(each), numbers[each[0].parent]) for each in pairs[step].values()),
             failed=failed[step],
         )
         for step, node in first.items()
     ]
-    return _unique(sorted(found, key=lambda each: (each.op, natural_key(each.params))))
+    return _unique(sorted(operations, key=lambda each: (each.op, natural_key(each.params))))
 
 
 def _step(node: Node) -> tuple[str, str]:
@@ -135,12 +135,12 @@ def _texts(results: Results, first: Mapping[tuple[str, str], Node]) -> dict[tupl
     }
 
 
-def _unique(found: Iterable[AppliedOperation]) -> list[AppliedOperation]:
+def _unique(operations: Iterable[AppliedOperation]) -> list[AppliedOperation]:
     """Number what no parameter that can be read tells apart, such as settings within an entry for a model."""
-    seen: Counter[tuple[str, str]] = Counter()
+    count: Counter[tuple[str, str]] = Counter()
     unique = []
-    for each in found:
-        seen[each.op, each.text] += 1
-        count = seen[each.op, each.text]
-        unique.append(each if count == 1 else replace(each, text=f"{each.text} ({count})".strip()))
+    for each in operations:
+        count[each.op, each.text] += 1
+        number = count[each.op, each.text]
+        unique.append(each if number == 1 else replace(each, text=f"{each.text} ({number})".strip()))
     return unique

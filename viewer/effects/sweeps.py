@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from viewer.effects.places import AppliedOperation, Pair
+from viewer.effects.places import AppliedOperation, AppliedPair
 
 __all__ = ["Sweep", "SweptLineage", "SweptValue", "sweeps"]
 
@@ -59,21 +59,21 @@ def sweeps(operations: Sequence[AppliedOperation]) -> list[Sweep]:
         for name in _numbers(operation):
             rest = {other: value for other, value in operation.params.items() if other != name}
             families[operation.op, name, json.dumps(rest, sort_keys=True, default=str)].append(operation)
-    found = [
+    clean = [
         sweep
         for (_, name, _), members in families.items()
         if len(members) >= _FEWEST
         for sweep in _sweep(name, members)
     ]
-    return _told_apart(found)
+    return _told_apart(clean)
 
 
 def _sweep(name: str, members: Sequence[AppliedOperation]) -> Iterator[Sweep]:
-    pairs: dict[int, dict[float, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+    pairs: dict[int, dict[float, list[AppliedPair]]] = defaultdict(lambda: defaultdict(list))
     for operation in members:
         for place in operation.places:
             pairs[place.parent_lineage][float(operation.params[name])].extend(place.pairs)
-    lineages = [found for by_value in pairs.values() if (found := _lineage(by_value)) is not None]
+    lineages = [lineage for by_value in pairs.values() if (lineage := _lineage(by_value)) is not None]
     if lineages:
         first = members[0]
         ordered = sorted(lineages, key=lambda each: (-len(each.values), -len(each.parents)))  # stable: then by time
@@ -85,7 +85,7 @@ def _sweep(name: str, members: Sequence[AppliedOperation]) -> Iterator[Sweep]:
         yield Sweep(f"{first.id}-{name}", first.op, first.kind, name.replace("_", " "), fixed, tuple(ordered))
 
 
-def _lineage(by_value: Mapping[float, Sequence[Pair]]) -> SweptLineage | None:
+def _lineage(by_value: Mapping[float, Sequence[AppliedPair]]) -> SweptLineage | None:
     """Return the most values that the same parents had applied; None if there are too few."""
     values_of: dict[str, set[float]] = defaultdict(set)
     for value, pairs in by_value.items():
@@ -104,12 +104,12 @@ def _lineage(by_value: Mapping[float, Sequence[Pair]]) -> SweptLineage | None:
     return SweptLineage(tuple(parents_of[values]), tuple(points))
 
 
-def _told_apart(found: Sequence[Sweep]) -> list[Sweep]:
+def _told_apart(clean: Sequence[Sweep]) -> list[Sweep]:
     """Leave away what is fixed where an operation has one sweep of a parameter."""
     count: dict[tuple[str, str], int] = defaultdict(int)
-    for sweep in found:
+    for sweep in clean:
         count[sweep.op, sweep.parameter] += 1
-    return [replace(each, fixed="") if count[each.op, each.parameter] == 1 else each for each in found]
+    return [replace(each, fixed="") if count[each.op, each.parameter] == 1 else each for each in clean]
 
 
 def _numbers(operation: AppliedOperation) -> list[str]:

@@ -86,8 +86,8 @@ class OperationEffects(View):
     def _column(self, message: Mapping[str, Any]) -> None:
         names, metric = self.columns(), str(message.get("metric"))
         if metric in {each.name for each in self.session.results.metrics}:
-            wanted = [name for name in names if name != metric] if metric in names else [*names, metric]
-            self.state.change({"e_columns": wanted})
+            columns = [name for name in names if name != metric] if metric in names else [*names, metric]
+            self.state.change({"e_columns": columns})
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         """Sort by a column, the most harm first; by the same once more, the most gain."""
@@ -97,10 +97,10 @@ class OperationEffects(View):
             self.state.change({"e_order": order, "e_gain": again and not self.state.effects.gain, "e_from": 0})
 
     def _open(self, message: Mapping[str, Any]) -> None:
-        name, opened = str(message.get("operation")), self.state.effects.open
+        name, unfolded = str(message.get("operation")), self.state.effects.open
         if name in effects(self.session.results).by_id:
-            rest = [each for each in opened if each != name]
-            self.state.change({"e_open": rest if name in opened else [*opened, name]})
+            rest = [each for each in unfolded if each != name]
+            self.state.change({"e_open": rest if name in unfolded else [*unfolded, name]})
 
     def _turn(self, message: Mapping[str, Any]) -> None:
         self.state.change({"e_from": min(self._last(), max(0, whole_number(message, "start")))})
@@ -126,15 +126,15 @@ class OperationEffects(View):
 
     def _lines(self) -> Iterator[list[Any]]:
         """Yield every place with every metric shown, in full precision."""
-        found = effects(self.session.results)
+        store = effects(self.session.results)
         yield ["operation", "parameters", "parent", "model", "metric", "change", "low", "high", "factor"]
-        for operation in found.operations:
+        for operation in store.operations:
             for place in operation.places:
                 for metric in self.columns():
-                    effect = found.of_place(place, metric)
+                    effect = store.of_place(place, metric)
                     if effect is None:
                         continue
-                    is_factor = found.is_factor(metric)
+                    is_factor = store.is_factor(metric)
                     numbers = effect.measured.value, effect.measured.low, effect.measured.high
                     yield [
                         *(_safe(text) for text in (operation.op, operation.text)),

@@ -44,16 +44,16 @@ def describe_effect(effect: Effect | None, metric: MetricInfo, *, is_factor: boo
     if effect is None or difference is None:
         return EffectText()
     text = factor_text(effect.measured) if is_factor else format_change(difference, metric)
-    told = told_change(difference, metric, text, rough=effect.rough)
+    verdict = told_change(difference, metric, text, rough=effect.rough)
     caution = _caution(effect.heterogeneity, text)
     if caution and difference.within_noise:  # what differs between places by more than noise is not within it
-        told = {"change": "", "tone": "soft"}
+        verdict = {"change": "", "tone": "soft"}
     is_nothing = is_factor and text == factor_text(MeasuredValue(0.0))
     spread = ""
     if len(effect.parts) > 1 and max(effect.parts) > min(effect.parts):
         ends = [_bare(effect, end, metric, is_factor=is_factor) for end in (min(effect.parts), max(effect.parts))]
         spread = " to ".join(ends) if ends[0] != ends[1] else ""
-    return EffectText(told["change"], "" if is_nothing else told["tone"], spread, caution)
+    return EffectText(verdict["change"], "" if is_nothing else verdict["tone"], spread, caution)
 
 
 def factor_text(logarithm: MeasuredValue) -> str:
@@ -82,11 +82,11 @@ def _difference(effect: Effect, measured: MeasuredValue, metric: MetricInfo) -> 
     return change(after, MeasuredValue(effect.reference), metric.better, measured)
 
 
-def _caution(found: Heterogeneity | None, mean: str) -> str:
-    if found is None or not found.is_told:
+def _caution(differing: Heterogeneity | None, mean: str) -> str:
+    if differing is None or not differing.is_told:
         return ""
-    p = f"p < {_LEAST_P}" if found.p < _LEAST_P else f"p = {found.p:.2g}"
+    p = f"p < {_LEAST_P}" if differing.p < _LEAST_P else f"p = {differing.p:.2g}"
     return (
-        f"Effects at {found.places} places differ by more than their noise (Cochran's Q = {found.q:.3g}, {p}): what came "
+        f"Effects at {differing.places} places differ by more than their noise (Cochran's Q = {differing.q:.3g}, {p}): what came "
         f"before matters, and the mean, {mean}, speaks for none of them. Unfold the row to see each."
     )

@@ -57,8 +57,8 @@ class Appearance:
         rows = results.ranking.front(x, y) if x and y else []
         best = results.ranking.best(goal, np.isin(np.arange(len(results.keys)), rows)) if rows else None
         step = max(1, len(rows) // _MOST_FOCUSED)
-        chosen = [*([best.row] if best else []), *rows[::step][:_MOST_FOCUSED]]
-        return tuple(results.keys[row] for row in dict.fromkeys(chosen))
+        keys = [*([best.row] if best else []), *rows[::step][:_MOST_FOCUSED]]
+        return tuple(results.keys[row] for row in dict.fromkeys(keys))
 
     def layout(self, arrange: Arrange, unfolded: Iterable[str], closed: Iterable[str]) -> Layout:
         """Return where everything stands; the latest arrangements are kept for all visitors.

@@ -178,12 +178,12 @@ class ModelMap(View):
         ticks = appearance(results).color_ticks(metric)
         texts = [results.show_value(metric, value) for value, _ in ticks]
         ends = [*(share for _, share in ticks[1:]), ticks[-1][1] if ticks else 0.5]
-        found = []
+        ramps = []
         for (_, share), end, text in zip(ticks, ends, texts, strict=True):
             stops = [share + (end - share) * step / (_STOPS - 1) for step in range(_STOPS)]
             colors = scale(stops, results.better(metric), low=0.0, high=1.0, dark=self.session.dark)
-            found.append({"text": text, "stops": ", ".join(colors)})
-        return found
+            ramps.append({"text": text, "stops": ", ".join(colors)})
+        return ramps
 
     def draw_kin(self) -> str:
         return render("kin", chosen=len(self.state.selected))
