@@ -173,6 +173,9 @@ def test_rough_times_are_said_to_be_rough():
         times.values("time") + 0.1,
     )
     assert text_of(times, "prune", MOST, "time").change == "timed roughly (x0.50 [0.49, 0.51])"
+    (sweep,) = EffectsPage(times, EffectsState(), ["time"], []).sweeps()
+    assert [mark.rough for mark in sweep["charts"][0]["drawn"].marks] == [False, False, True]
+    assert sweep["charts"][0]["drawn"].marks[2].text.endswith(", timed roughly")
 
 
 def test_rows_are_sorted_by_harm_or_gain_and_stand_by_operation():

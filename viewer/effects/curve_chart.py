@@ -34,6 +34,8 @@ class CurvePoint:
     keys: tuple[str, ...]
     text: str
     """All of it, in words."""
+    rough: bool = False
+    """Whether times were taken roughly, or while others used the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class CurveMark:
     seeds: tuple[float, ...]
     color: str
     is_before: bool
+    rough: bool
     keys: tuple[str, ...]
     text: str
 
@@ -126,6 +129,7 @@ def _mark(
         seeds=tuple(y(value) for value in finite) if len(finite) > 1 else (),
         color=color,
         is_before=point.at is None,
+        rough=point.rough,
         keys=point.keys,
         text=point.text,
     )

@@ -203,9 +203,9 @@ class EffectsPage:
         where = (
             f"{name}, before {sweep.op.replace('_', ' ')}" if at is None else f"{sweep.parameter} {at:.6g} after {name}"
         )
-        return CurvePoint(
-            at, tuple(values), low, high, tuple(keys), f"{where}: {self._summary(metric, values, (low, high))}"
-        )
+        rough = bool(self._results.unsure(metric)[rows].any())
+        text = f"{where}: {self._summary(metric, values, (low, high))}{', timed roughly' if rough else ''}"
+        return CurvePoint(at, tuple(values), low, high, tuple(keys), text, rough)
 
     def _summary(self, metric: str, values: Sequence[float], ends: tuple[float, float]) -> str:
         show = partial(self._results.show_value, metric)
