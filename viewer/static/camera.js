@@ -24,7 +24,7 @@ export function fitting({columns, rows, left, right: least, focus, names}, {widt
   const across = [-(left + aside) / column, (width - left - aside) / column];
   // what has room stands at the top; of a map that has none, the part around what is in focus: the best models
   const seen = tall / row, first = -0.5 - header / row + Math.min(Math.max(0, rows - seen), Math.max(0, focus.row - seen / 2));
-  const over = Math.max(0, Math.ceil(focus.column - (width - left - right) / column));
+  const over = everything ? 0 : Math.max(0, Math.ceil(focus.column - (width - left - right) / column - 1e-6));
   return [across.map((end) => end + over), [first + height / row, first]];
 }
 
