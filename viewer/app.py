@@ -15,6 +15,7 @@ from viewer.branch.view import Branch
 from viewer.compare.compare_view import Compare
 from viewer.compare.details_view import Details
 from viewer.compare.hover_view import HoverCard
+from viewer.effects.view import OperationEffects
 from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
 from viewer.layers.view import Layers
@@ -42,6 +43,7 @@ PAGES: dict[str, type[View] | None] = {
     "overview": None,  # in the page from the start
     "table": TableView,
     "compare": Compare,
+    "effects": OperationEffects,
     "behaviours": Behaviours,
     "layers": Layers,
     "branch": Branch,
@@ -69,6 +71,7 @@ _SCRIPTS = (
     "history.js",
     "connection.js",
     "about.js",
+    "panes.js",
 )
 _QUIET = frozenset({"theme", RESULTS})
 """Changes that are no step of the browser's history."""
@@ -298,7 +301,7 @@ def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, A
         "theme": state.theme,
         "page": state.page,
         "page_title": title,
-        "css": asset("page.css") + asset("inside.css") + asset("branch.css"),
+        "css": asset("page.css") + asset("inside.css") + asset("effects.css") + asset("branch.css"),
         "theme_js": page_script("theme.js"),
         "js": page_script(*_SCRIPTS),
         "bokeh_script": _BOKEH,

@@ -184,6 +184,23 @@ def mcnemar_of_counts(only_first: np.ndarray, only_second: np.ndarray) -> np.nda
     return p_values
 
 
+def cochran_q(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    """Return Cochran's Q of estimates, and the p value that all are of one and the same thing (Cochran, 1954, Biometrics 10).
+
+    For independent estimates; of those that share instances, whose errors go together, too few are told apart.
+
+    Args:
+        values: the estimates, (N,), N >= 2.
+        errors: their standard errors, all positive.
+    """
+    from scipy.special import chdtrc
+
+    weights = 1 / np.square(np.asarray(errors, np.float64))
+    middle = float((weights * values).sum() / weights.sum())
+    q = float((weights * np.square(values - middle)).sum())
+    return q, float(chdtrc(len(weights) - 1, q))
+
+
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """P values of many tests, adjusted so that the chance of any false alarm keeps its level (Holm, 1979).
 

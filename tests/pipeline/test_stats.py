@@ -113,6 +113,12 @@ def test_mcnemar_approaches_chi_squared():
     assert statistics.mcnemar(first, ~first) == pytest.approx(scipy_stats.chi2.sf(statistic, 1), rel=0.02)
 
 
+def test_cochrans_q_by_hand():
+    """Weights 1, 1/4: their mean is (1 + 6/4) / (5/4) = 2, so that Q = 1 + 16/4 with one degree of freedom."""
+    q, p = statistics.cochran_q(np.array([1.0, 6.0]), np.array([1.0, 2.0]))
+    assert (q, p) == pytest.approx((5.0, scipy_stats.chi2.sf(5, 1)))
+
+
 def test_holm_by_hand():
     """Sorted .01 .02 .03 .04 times 4 3 2 1, never falling: .04 .06 .06 .06."""
     np.testing.assert_allclose(statistics.holm([0.01, 0.04, 0.03, 0.02]), [0.04, 0.06, 0.06, 0.06])

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
+from viewer.effects.places import step_id
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
@@ -13,6 +14,7 @@ PAGES = {
     "budgets": f"page=overview&pane=budgets&filters=~0.999~accuracy{PICKED}",
     "table": f"page=table{PICKED}",
     "compare": f"page=compare{PICKED}",
+    "effects": f"page=effects&e_open={step_id('prune', {})}{PICKED}",
     "behaviours": f"page=behaviours{PICKED}",
     "instances": f"page=behaviours&b_rows=instances&b_text=i000{PICKED}",
     "layers": f"page=layers&l_flat=1{PICKED}",

@@ -6,7 +6,7 @@ from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
-PAGES = ("overview", "table", "compare", "behaviours", "layers", "help")
+PAGES = ("overview", "table", "compare", "effects", "behaviours", "layers", "help")
 SIZES = [(1440, 900, "light"), (1024, 768, "dark"), (860, 900, "light"), (390, 844, "dark")]
 LEAST = 12
 MORE = {

@@ -9,6 +9,8 @@ import pytest
 from tests.studies import study
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
 from tests.viewer.stores import key_of, publish
+from tests.viewer.test_browser_layout import COLLISIONS, CUT, SMALL, WIDE
+from tests.viewer.visits import visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
@@ -17,12 +19,17 @@ MAGNITUDE = [key_of(f"resnet50trained-mag{amount}") for amount in (50, 75, 90)]
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served")
-    publish(folder / "results.duckdb", study(52), failures=1).close()
-    with served(folder / "results.duckdb", folder / "server.log") as url:
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("served") / "results.duckdb"
+    publish(path, study(52), failures=1).close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(path):
+    with served(path, path.parent / "server.log") as url:
         yield url
-    assert errors_of_ours(folder / "server.log") == []
+    assert errors_of_ours(path.parent / "server.log") == []
 
 
 @pytest.fixture
@@ -335,3 +342,58 @@ def test_a_label_takes_free_room_before_it_is_cut(visitor):
         f"(() => {{ const {{label, brief}} = bouillon.model('nodes').data; label[{at}] = brief[{at}] = 'a value as wide as three columns'; bouillon.zoom(1.0001); }})()"
     )
     visitor.until("bouillon.model('labels').data.text.includes('a value as wide as three columns')")
+
+
+def test_the_map_stands_at_the_top_and_panes_are_resized_by_hand_and_by_keyboard(visitor, address):
+    first = "(() => { const {y} = bouillon.frame(), foot = document.getElementById('map-headers').offsetHeight; return y.compute(Math.min(...bouillon.model('nodes').data.y)) - foot; })()"
+    assert 0 < visitor.run(first) < 50
+    bar, card = visitor.page.locator("#split-across"), visitor.page.locator(".card.map")
+    before, box = card.bounding_box()["width"], bar.bounding_box()
+    visitor.drag((box["x"] + 4, 300), (box["x"] - 196, 300))
+    assert card.bounding_box()["width"] == pytest.approx(before - 200, abs=8)
+    visitor.until("bouillon.view('map').frame.bbox.width < 760")
+    dragged = int(bar.get_attribute("aria-valuenow"))
+    bar.focus()
+    visitor.page.keyboard.press("ArrowLeft")
+    assert int(bar.get_attribute("aria-valuenow")) == pytest.approx(dragged - 2, abs=1)
+    down = visitor.page.locator("#split-down")
+    down.focus()
+    visitor.page.keyboard.press("End")
+    assert down.get_attribute("aria-valuenow") == "80"
+    kept = card.bounding_box()["width"]
+    visitor.open(address)
+    assert card.bounding_box()["width"] == pytest.approx(kept, abs=1)
+    assert down.get_attribute("aria-valuenow") == "80"
+    visitor.page.locator("#split-across").dblclick()
+    assert card.bounding_box()["width"] == pytest.approx(before, abs=2)
+
+
+def test_the_page_dims_the_map_as_the_server_does(visitor, address, path):
+    """What a hand drags is dimmed by the page, and what is drawn anew by the server: models, their lineages, failed steps."""
+    query = {"filters": "0.77~~Top-1 Accuracy", "arrange": "step"}
+    visitor.open(f"{address}?filters=0.77~~Top-1%20Accuracy&arrange=step")
+    shown = visitor.run("[...bouillon.model('nodes').data.alpha].map((alpha) => Math.round(100 * alpha))")
+    drawn = visit(path, query).map.nodes.data["alpha"]
+    assert shown == [round(100 * float(alpha)) for alpha in drawn]
+    assert set(shown) == {12, 45, 100}
+
+
+def test_effects_unfold_select_and_draw_curves_by_keyboard(visitor, address):
+    page = visitor.page
+    visitor.open(f"{address}?page=effects")
+    page.locator("[id^=e-open]").last.focus()
+    page.keyboard.press("Enter")
+    visitor.until("location.search.includes('e_open') && document.querySelectorAll('.effects tr.place').length === 8")
+    page.locator("[id^=e-place]").first.click()
+    visitor.until("document.querySelectorAll('tr.place.chosen').length === 1 && location.search.includes('selected')")
+    page.go_back()
+    visitor.until("!location.search.includes('selected') && !document.querySelector('tr.place.chosen')")
+    for width in (1024, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        for show in ("operations", "sweeps"):
+            page.locator(f"#e-show-{show}").click()
+            visitor.until(f"document.querySelector('#e-show-{show}').getAttribute('aria-pressed') === 'true'")
+            assert {name: found for name, code in (("small", SMALL), ("collides", COLLISIONS), ("cut", CUT), ("wide", WIDE)) if (found := visitor.run(code))} == {}  # fmt: skip
+    page.locator(".curves svg [data-do]").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect_selected(visitor, key_of("resnet50trained-gra50"))

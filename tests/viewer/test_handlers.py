@@ -13,10 +13,12 @@ from tests.viewer.inside_stores import CLASSES, HOSTILE
 from tests.viewer.stores import key_of, publish
 from tests.viewer.visits import Page, visit
 from viewer.app import PAGES
+from viewer.effects.places import step_id
 from viewer.layers.comparison_jobs import ComparisonJob
 
 STATIC = Path(__file__).parents[2] / "viewer" / "static"
 ROOT, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-mag50", "-mag75"))
+CALIBRATE = step_id("calibrate", {"data": "train batch"})
 NONSENSE = [None, "²", -1, 10**400, math.nan, [], {"a": {}}, "\0\ud800", "x" * 10_000, "__class__"]
 NONSENSE_IN_ADDRESSES = [
     *NONSENSE,
@@ -93,6 +95,8 @@ STARTS = {
     "step without model": f"selected={key_of('failed-0')}&color=%3Akind&dim_dominated=1",
     "table": f"page=table&filters=~9000~Latency&within=1&order=Latency&selected={MAG50}",
     "compare": f"page=compare&selected={ROOT},{MAG50},{MAG75}",
+    "effects": "page=effects&e_order=Latency",
+    "sweeps": "page=effects&e_show=sweeps",
 }
 INSIDE = {
     "classes": "page=behaviours&selected=base,pruned,int8",
@@ -202,6 +206,11 @@ EFFECTS = {
     "column_shown": ({"columns": ["Latency", "Epochs"]}, {"metric": "Epochs"}, {"columns": ["Latency"]}),
     "row": ({"selected": [ROOT]}, {"key": MAG50}, {"selected": [ROOT, MAG50]}),
     "base": ({"selected": [ROOT, MAG50]}, {"value": MAG50}, {"base": MAG50}),
+    "e_column": ({"e_columns": ["Latency", "Epochs"]}, {"metric": "Epochs"}, {"e_columns": ["Latency"]}),
+    "e_sort": ({"e_order": "Latency", "e_from": 50}, {"order": "Latency"}, {"e_order": "Latency", "e_gain": True, "e_from": 0}),
+    "e_open": ({"e_open": ["gone"]}, {"operation": CALIBRATE}, {"e_open": ["gone", CALIBRATE]}),
+    "e_turn": ({"e_from": 50}, {"start": "-50"}, {"e_from": 0}),
+    "e_select": ({"selected": [ROOT]}, {"keys": f"{MAG50},gone", "add": True}, {"selected": [ROOT, MAG50]}),
     "drop": ({"selected": [ROOT, MAG50]}, {"key": ROOT}, {"selected": [MAG50]}),
     "b_base": ({"selected": ["base", "int8"]}, {"value": "int8"}, {"base": "int8"}),
     "b_add": ({"selected": ["base"]}, {"value": "int8"}, {"selected": ["base", "int8"]}),
@@ -248,6 +257,7 @@ ANSWERS = {
     "dismiss": ({}, {}, "panes", lambda panes: panes["notice"] == ""),
     "sql": ({}, {}, "copy", lambda text: text.startswith("SELECT model, op")),
     "csv": ({}, {"every": "1"}, "save", lambda file: file["text"].count("\n") == 15),
+    "e_csv": ({}, {}, "save", lambda file: file["text"].startswith("operation,parameters,parent,model")),
     "report": ({}, {}, "save", lambda file: file["text"].startswith("<!DOCTYPE html>")),
     "ground": ({}, {"dark": True}, "panes", lambda panes: "legend" in panes),
     "b_flag": ({}, {"kind_of": "class", "about": HOSTILE, "why": "odd one"}, "panes", lambda panes: "odd one" in panes["page"]),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viewer.format.metrics import Better
-from viewer.format.palette import KINDS, MISSING, SERIES, blend, kind_color, scale
+from viewer.format.palette import KINDS, MISSING, SERIES, blend, kind_color, rank_shares, scale
 
 
 def luminance(color):
@@ -92,3 +92,20 @@ def test_missing_values_have_their_own_colour():
 
 def test_a_blend_begins_and_ends_with_its_stops():
     assert blend(["#000000", "#ffffff"], [0, 0.5, 1]) == ["#000000", "#808080", "#ffffff"]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30), st.floats(1, 1e9))
+def test_an_outlier_moves_no_other_models_colour(values, far):
+    """However far the last one is, the others have the shares of their ranks."""
+    near, beyond = (rank_shares([*values, max(values) + by]) for by in (1.0, 1.0 + far))
+    np.testing.assert_array_equal(near, beyond)
+    ordered = np.argsort(values, kind="stable")
+    assert (np.diff(near[:-1][ordered]) >= 0).all()
+    assert (near.min(), near.max()) == (0, 1)
+
+
+def test_ranks_by_hand():
+    np.testing.assert_allclose(rank_shares([3, 1, 2, np.nan, np.inf]), [1, 0, 0.5, np.nan, np.nan])
+    np.testing.assert_allclose(rank_shares([5, 5, 1, 9]), [0.5, 0.5, 0, 1], err_msg="equal values have one share")
+    np.testing.assert_allclose(rank_shares([7, 7]), [0.5, 0.5])
+    assert rank_shares([]).shape == (0,)

@@ -24,6 +24,7 @@ __all__ = [
     "exact_value",
     "format_change",
     "format_value",
+    "told_change",
 ]
 
 _CLOCKS = {Pairing.WALL_TIME: "wall", Pairing.CPU_TIME: "cpu"}
@@ -226,6 +227,28 @@ def format_change(difference: MetricChange, metric: MetricInfo) -> str:
     if not math.isfinite(scale):  # a change of a value that is hardly more than zero
         return f"{100 * difference.relative:+.0f}%"
     return _with_noise(difference, scale, "%")
+
+
+def told_change(difference: MetricChange, metric: MetricInfo, text: str, *, rough: bool = False) -> dict[str, str]:
+    """Say of a change whether it is for better or worse, as far as its noise lets that be told.
+
+    Args:
+        difference: the change.
+        metric: what it is of.
+        text: the change as it is written, with its noise.
+        rough: whether a time that it is of was taken roughly or while others used the machine.
+
+    Returns:
+        `change`, a text, and `tone`: `good`, `bad`, `soft` (within noise, of unknown noise, or timed roughly) or empty.
+    """
+    if difference.within_noise and difference.absolute != 0:
+        return {"change": f"within noise ({text})", "tone": "soft"}
+    if not difference.has_known_noise and difference.absolute != 0 and metric.better is not Better.NEITHER:
+        return {"change": f"noise unknown ({text})", "tone": "soft"}
+    if rough:
+        return {"change": f"timed roughly ({text})", "tone": "soft"}
+    is_seen = any(digit in text for digit in "123456789")  # what is written as nothing is no verdict
+    return {"change": text, "tone": {True: "good", False: "bad", None: ""}[difference.improved] if is_seen else ""}
 
 
 def _with_noise(difference: MetricChange, scale: float, unit: str) -> str:

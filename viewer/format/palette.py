@@ -14,7 +14,7 @@ import numpy as np
 
 from viewer.format.metrics import Better
 
-__all__ = ["KINDS", "MISSING", "SERIES", "blend", "kind_color", "scale"]
+__all__ = ["KINDS", "MISSING", "SERIES", "blend", "kind_color", "rank_shares", "scale"]
 
 KINDS = {
     "base": "#4d5864",
@@ -74,6 +74,23 @@ def scale(
     if better is Better.LOWER:
         share = 1 - share
     return blend(_DARK if dark else _LIGHT, share)
+
+
+def rank_shares(values: Values) -> np.ndarray:
+    """Return how far each value is through the others by rank, 0 to 1: one outlier does not make all others alike.
+
+    Equal values have one share, that of their middle; where all are equal it is 0.5, of what is missing NaN. Float64 (N,).
+    """
+    array = np.asarray(values, dtype=np.float64)
+    shares = np.full(array.shape, np.nan)
+    finite = np.isfinite(array)
+    distinct, which, count = np.unique(array[finite], return_inverse=True, return_counts=True)
+    middle = np.cumsum(count) - (count - 1) / 2
+    if len(distinct) == 1:
+        shares[finite] = 0.5
+    elif len(distinct):
+        shares[finite] = ((middle - middle[0]) / (middle[-1] - middle[0]))[which]
+    return shares
 
 
 def blend(stops: Sequence[str], share: Sequence[float] | np.ndarray) -> list[str]:

@@ -8,16 +8,20 @@ from functools import cached_property
 import numpy as np
 
 from viewer.format.natural_order import natural_key
-from viewer.format.palette import KINDS, MISSING, SERIES, kind_color, scale
+from viewer.format.palette import KINDS, MISSING, SERIES, kind_color, rank_shares, scale
 from viewer.map.bundles import Bundle, Bundles
 from viewer.map.layout import Arrange, Layout, layout
 from viewer.results.results import Results
+from viewer.session.choices import choices
 from viewer.session.state import FACET, KIND
 
 __all__ = ["Appearance", "appearance"]
 
 _MOST_LAYOUTS = 8
+_MOST_FOCUSED = 6
+"""Models of the front whose surroundings are opened first."""
 _PLAIN = "#5b8db8"
+_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _FILLED = 0.25
 """Share of its declared range that a metric's values must take for the range to be its scale."""
 
@@ -45,6 +49,17 @@ class Appearance:
         """Groups of models that may be drawn as one."""
         return Bundles(self._results.forest)
 
+    @cached_property
+    def focus(self) -> tuple[str, ...]:
+        """Models where the action is: the best in quality, then others of the front, from its whole length."""
+        results, axes = self._results, choices(self._results)
+        x, y, goal = (axes.suiting(field) for field in ("x", "y", "goal"))
+        rows = results.ranking.front(x, y) if x and y else []
+        best = results.ranking.best(goal, np.isin(np.arange(len(results.keys)), rows)) if rows else None
+        step = max(1, len(rows) // _MOST_FOCUSED)
+        keys = [*([best.row] if best else []), *rows[::step][:_MOST_FOCUSED]]
+        return tuple(results.keys[row] for row in dict.fromkeys(keys))
+
     def layout(self, arrange: Arrange, unfolded: Iterable[str], closed: Iterable[str]) -> Layout:
         """Return where everything stands; the latest arrangements are kept for all visitors.
 
@@ -62,6 +77,7 @@ class Appearance:
                 open_units=arrangement[1],
                 closed=arrangement[2],
                 bundles=self.bundles,
+                focus=self.focus,
             )
             while len(self._layouts) >= _MOST_LAYOUTS:
                 self._layouts.pop(next(iter(self._layouts)), None)
@@ -89,8 +105,17 @@ class Appearance:
             return [colors.get(text, MISSING) for text in self._results.experiments.texts(metric.removeprefix(FACET))]
         if not metric:
             return [_PLAIN] * len(self._results.keys)
-        low, high = self.ends(metric)
-        return scale(self._results.values(metric), self._results.better(metric), low=low, high=high, dark=dark)
+        return scale(self._shares(metric), self._results.better(metric), low=0.0, high=1.0, dark=dark)
+
+    def _shares(self, metric: str) -> np.ndarray:
+        return rank_shares(self._results.values(metric))
+
+    def color_ticks(self, metric: str) -> list[tuple[float, float]]:
+        """Return values that part the models into quarters, each once, with their places on the colour scale, 0 to 1."""
+        values, shares = self._results.values(metric), self._shares(metric)
+        finite = np.sort(values[np.isfinite(values)])
+        ticks = dict.fromkeys(float(finite[round(at * (len(finite) - 1))]) for at in _QUARTERS) if len(finite) else {}
+        return [(value, float(shares[np.flatnonzero(values == value)[0]])) for value in ticks]
 
     def series(self, color: str) -> list[tuple[str, str]]:
         """Return each value of a facet of experiments with its colour; the last ones of many share one."""

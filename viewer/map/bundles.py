@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2s
 from typing import Any
@@ -173,21 +173,29 @@ class Bundles:
 
 
 def unfold(
-    bundles: Bundles, *, rows: int | None, open_units: Collection[str] = (), closed: Collection[str] = ()
+    bundles: Bundles,
+    *,
+    rows: int | None,
+    open_units: Collection[str] = (),
+    closed: Collection[str] = (),
+    focus: Sequence[str] = (),
 ) -> list[Shown]:
     """Choose what is visible, in preorder: everything where `rows` is None or enough, else what fits.
 
-    Models are opened before bundles, shallow before deep, those that cost few rows before those that cost many.
+    What leads to the models in focus is opened first, then models before bundles, shallow before deep, those that cost few
+    rows before those that cost many.
 
     Args:
         bundles: the forest with its bundles.
         rows: of the map; None: no limit.
         open_units: ids of units that are opened as soon as they are visible, beyond the rows if need be.
         closed: ids of units that stay closed.
+        focus: keys of models, those to be seen first before others.
     """
+    ways = _ways(bundles, focus)
     room = float("inf") if rows is None else rows - len(bundles.units(None))
     open_: set[str] = set()
-    queue: list[tuple[bool, int, int, int, str]] = []
+    queue: list[tuple[int, bool, int, int, int, str]] = []
     count = 0
 
     def consider(units: Iterable[str], depth: int) -> None:
@@ -195,12 +203,13 @@ def unfold(
         for unit in units:
             inner = bundles.units(unit)
             if inner and unit not in closed:
-                heapq.heappush(queue, (unit in bundles.bundles, depth, len(inner), count, unit))
+                first = ways.get(unit, len(ways))
+                heapq.heappush(queue, (first, unit in bundles.bundles, depth, len(inner), count, unit))
                 count += 1
 
     consider(bundles.units(None), 0)
     while queue:
-        _, depth, inner, _, unit = heapq.heappop(queue)
+        _, _, depth, inner, _, unit = heapq.heappop(queue)
         if unit not in open_units:
             if inner - 1 > room:
                 continue
@@ -208,6 +217,21 @@ def unfold(
         open_.add(unit)
         consider(bundles.units(unit), depth + (unit not in bundles.bundles))
     return _visible(bundles, open_)
+
+
+def _ways(bundles: Bundles, focus: Sequence[str]) -> dict[str, int]:
+    """Return the units that must be open for the models in focus to be seen, each with the first of these."""
+    holder = {unit: bundle.id for bundle in bundles.bundles.values() for unit in bundle.units}
+    ways: dict[str, int] = {}
+    for at, key in enumerate(focus):
+        for each in bundles.forest.path(key):
+            unit = each
+            while unit in holder:
+                unit = holder[unit]
+                ways.setdefault(unit, at)
+            if each != key:
+                ways.setdefault(each, at)
+    return ways
 
 
 def _visible(bundles: Bundles, open_: set[str]) -> list[Shown]:

@@ -12,14 +12,17 @@ from viewer.map.layout import Layout, Placed
 from viewer.map.ribbons import joined, ribbons
 from viewer.results.lineage import Forest, Node, StepOutcome
 
-__all__ = ["FAINT", "Drawing", "Looks", "Words", "draw", "packed"]
+__all__ = ["FAINT", "LINEAGE", "Drawing", "Looks", "Words", "draw", "packed"]
 
 FAINT = 0.12
 """Opacity of what is outside the budget."""
+LINEAGE = 0.45
+"""Of what is outside, and has led to something within."""
 _SMALLEST, _LARGEST = 0.11, 0.34
 """Radii in rows."""
 _LOST = {StepOutcome.FAILED: ("#f2b48c", "#b3470f"), StepOutcome.SKIPPED: ("#c3cbd4", "#7b8794")}
 _EDGE, _BUNDLE_EDGE = "#5c6b7a", "#33414f"
+_BOUND = "\N{NO-BREAK SPACE}"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _INK, _FAINT_INK = 0.85, 0.09
 """How much of a ribbon's colour is seen, and of one outside the budget: mixed with the ground, as opacities would add up
@@ -80,7 +83,9 @@ def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, w
     positions = list(layout.positions.values())
     index = {each.id: at for at, each in enumerate(positions)}
     members = [_rows(each, row) for each in positions]
-    rgb, radius, alpha = _appearance(positions, members, looks, forest)
+    below = [_hidden_rows(each, row, forest) for each in positions]
+    rgb, radius = _appearance(positions, members, looks, forest)
+    alpha = _opacity(positions, members, below, looks.visible)
     x = np.array([each.column for each in positions], dtype=np.float32)
     y = np.array([each.row for each in positions], dtype=np.float32)
     outcomes = [_outcome(each, forest) for each in positions]
@@ -100,6 +105,7 @@ def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, w
         "dash": ["dashed" if outcome in _LOST else "solid" for outcome in outcomes],
         "key": list(index),
         "model": np.array([row.get(each.id, -1) for each in positions], dtype=np.int32),
+        "below": below,
         "members": [rows if each.id not in row else [] for each, rows in zip(positions, members, strict=True)],
         "label": [_label(each, forest, label) for each in positions],
         "brief": [_brief(each, forest, label) for each in positions],
@@ -135,27 +141,51 @@ def _outcome(each: Placed, forest: Forest) -> StepOutcome:
     return each.bundle.outcome if each.bundle else forest[each.id].outcome
 
 
+def _hidden_rows(each: Placed, row: Mapping[str, int], forest: Forest) -> list[int]:
+    """Return the rows of what is below a model, or below the models of a bundle, and not drawn."""
+    if not each.hidden:
+        return []
+    hidden = each.bundle.models if each.bundle else forest.descendants(each.id)
+    return [row[key] for key in hidden if key in row]
+
+
 def _appearance(
     positions: list[Placed], members: list[list[int]], looks: Looks, forest: Forest
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colour, radius and opacity; a bundle has the mean of its models, and is faint only if all of them are."""
-    index = {each.id: at for at, each in enumerate(positions)}
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colour and radius; a bundle has the mean of its models."""
     rgb = np.empty((len(positions), 3), dtype=np.uint8)
     share = np.empty(len(positions), dtype=np.float32)
-    alpha = np.ones(len(positions), dtype=np.float32)
     for at, (each, rows) in enumerate(zip(positions, members, strict=True)):
         if rows:
             rgb[at] = looks.rgb[rows].mean(axis=0)
             share[at] = looks.size[rows].mean()
-            alpha[at] = 1.0 if looks.visible[rows].any() else FAINT
         else:
             fill = _LOST.get(_outcome(each, forest), ("#9aa3ad", ""))[0]
             rgb[at] = tuple(bytes.fromhex(fill[1:]))
             share[at] = 0.4
-            alpha[at] = alpha[index[each.parent]] if each.parent else 1.0  # as faint as what it starts from
         if each.hidden:
             share[at] = max(share[at], 0.75)  # room for the number of what it stands for
-    return rgb, (_SMALLEST + (_LARGEST - _SMALLEST) * share).astype(np.float32), alpha
+    return rgb, (_SMALLEST + (_LARGEST - _SMALLEST) * share).astype(np.float32)
+
+
+def _opacity(
+    positions: list[Placed], members: list[list[int]], below: list[list[int]], visible: np.ndarray
+) -> np.ndarray:
+    """Return the opacity of every node: a bundle is faint only if all of its models are, and `LINEAGE` if they led to others.
+
+    The browser does the same while a budget is dragged (`static/dimming.js`).
+    """
+    index = {each.id: at for at, each in enumerate(positions)}
+    passes = np.ones(len(positions), dtype=bool)
+    leads = np.zeros(len(positions), dtype=bool)
+    for at, (each, rows) in enumerate(zip(positions, members, strict=True)):  # parents come before their children
+        passes[at] = visible[rows].any() if rows else passes[index[each.parent]] if each.parent else True
+        leads[at] = bool(visible[below[at]].any()) if below[at] else False
+    for at in range(len(positions) - 1, -1, -1):
+        parent = positions[at].parent
+        if parent and (leads[at] or (passes[at] and members[at])):
+            leads[index[parent]] = True
+    return np.where(passes, 1.0, np.where(leads, LINEAGE, FAINT)).astype(np.float32)
 
 
 def _label(each: Placed, forest: Forest, label: Callable[[Node], str]) -> str:
@@ -166,10 +196,11 @@ def _label(each: Placed, forest: Forest, label: Callable[[Node], str]) -> str:
 
 
 def _brief(each: Placed, forest: Forest, label: Callable[[Node], str]) -> str:
-    """The values alone, for narrow columns."""
+    """Name one parameter with its value, for narrow columns; between the two stands a space that does not break."""
     if each.bundle is not None:
-        return each.bundle.span
-    return ", ".join(part.rsplit(" ", 1)[-1] for part in label(forest[each.id]).split(", ")) if each.parent else ""
+        return _BOUND.join(filter(None, [each.bundle.parameter.replace("_", " "), each.bundle.span]))
+    first = label(forest[each.id]).split(", ")[0] if each.parent else ""
+    return _BOUND.join(first.rsplit(" ", 1))
 
 
 def _inside(each: Placed) -> str:

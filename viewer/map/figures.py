@@ -31,6 +31,7 @@ from bokeh.plotting import figure
 
 __all__ = [
     "ACCENT",
+    "FRONT",
     "MODEL_COLUMNS",
     "NODE_COLUMNS",
     "RIBBON_COLUMNS",
@@ -53,12 +54,16 @@ NODE_COLUMNS = (
     "key",
     "model",
     "members",
+    "below",
     "label",
     "brief",
     "name",
     "inside",
 )
-"""Of `nodes`, what the map draws: a model's row in `model`, or -1 and the rows of a bundle in `members`."""
+"""Of `nodes`, what the map draws: a model's row in `model`, or -1 and the rows of a bundle in `members`; in `below` those of
+what it hides."""
+FRONT = "#c2570c"
+"""What is on the Pareto front."""
 RIBBON_COLUMNS = ("corners_x", "corners_y", "color", "faint", "parent", "child")
 """Of `ribbons`, one row per piece: a row of the two matrices has its corners; `faint` is its colour outside the budget,
 `parent` and `child` are nodes."""
@@ -130,6 +135,8 @@ def _map_plot() -> Plot:
         line_width=3.5,
     )
     marks = _glyph(plot, plot.source("nodes", *NODE_COLUMNS), node, selection=ring)
+    crown = Circle(x="x", y="y", radius="r", radius_dimension="y", fill_color=None, line_color=FRONT, line_width=2)
+    _glyph(plot, plot.source("front_marks", "x", "y", "r"), crown)
     pointer = Circle(x="x", y="y", radius="r", radius_dimension="y", fill_color=None, line_color=ACCENT, line_width=2)
     _glyph(plot, plot.source("pointer", "x", "y", "r"), pointer, over=True)
     _labels(plot, "labels", "map-labels")
@@ -153,9 +160,7 @@ def _scatter_plot() -> Plot:
     ):
         line = Segment(x0="x0", y0="y0", x1="x1", y1="y1", line_color=color, line_alpha=alpha, line_width=width)
         _glyph(plot, plot.source(name, "x0", "y0", "x1", "y1"), line, over=name == "kin")
-    _glyph(
-        plot, plot.source("front", "x", "y"), Line(x="x", y="y", line_color="#c2570c", line_width=1.6, line_dash=[5, 3])
-    )
+    _glyph(plot, plot.source("front", "x", "y"), Line(x="x", y="y", line_color=FRONT, line_width=1.6, line_dash=[5, 3]))
     point = Scatter(
         x="x",
         y="y",

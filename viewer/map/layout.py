@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -84,6 +84,7 @@ def layout(
     open_units: Collection[str] = (),
     closed: Collection[str] = (),
     bundles: Bundles | None = None,
+    focus: Sequence[str] = (),
 ) -> Layout:
     """Lay out a forest. The result depends on the models alone, not on the order in which they come.
 
@@ -94,9 +95,10 @@ def layout(
         open_units: ids of models and bundles that a person opened.
         closed: ids of those that a person closed.
         bundles: those of the forest, where they are at hand.
+        focus: keys of models that are to be seen before others, the first one first.
     """
     bundles = bundles or Bundles(forest)
-    units = unfold(bundles, rows=rows, open_units=open_units, closed=closed)
+    units = unfold(bundles, rows=rows, open_units=open_units, closed=closed, focus=focus)
     index = {unit.id: at for at, unit in enumerate(units)}
     parents = [-1 if unit.parent is None else index[unit.parent] for unit in units]
     columns, headers = _columns(bundles, units, parents, arrange)

@@ -12,6 +12,7 @@ from viewer.map.drawing import Looks, Words, draw
 from viewer.map.figures import map_plot
 from viewer.map.layout import Layout
 from viewer.results.experiments import FACETS
+from viewer.results.lineage import StepOutcome
 from viewer.session.choices import choices
 from viewer.session.messages import SELECTION_FAILED, whole_number
 from viewer.session.session import VisitorSession
@@ -20,7 +21,19 @@ from viewer.session.view import RESULTS, Action, View
 
 __all__ = ["ModelMap"]
 
-_STOPS = 7
+_STOPS = 4
+"""Colours between two ticks of the legend."""
+_CROWN = 0.09
+"""Rows between a mark and the ring that says that it is on the front."""
+_MOST_LOST = 100
+_MEANINGS = {
+    "bundle": "several models, drawn as one",
+    "folded": "models folded below",
+    "front": "on the Pareto front, or holds models on it",
+    "selected": "selected",
+    "lost": "failed or skipped",
+}
+"""Kind of mark -> what it means."""
 _MOST_NAMED = 12
 _ARRANGED = frozenset({"arrange", "opened", "closed", RESULTS})
 _GROUND = {False: "#ffffff", True: "#1b222b"}
@@ -34,7 +47,8 @@ class ModelMap(View):
 
     panes: ClassVar[Mapping[str, frozenset[str]]] = {
         "map_tools": frozenset({"color", "size", "arrange"}),
-        "legend": frozenset({"color", "size", "theme"}),
+        "legend": frozenset({"color", "size", "theme", "arrange", "opened", "closed"}),
+        "failures": frozenset(),
         "kin": frozenset({"selected"}),
         "map_message": frozenset(),
     }
@@ -43,9 +57,11 @@ class ModelMap(View):
         super().__init__(session)
         plot = map_plot()
         self.figure, self.nodes, self.ribbons = plot.figure, plot.sources["nodes"], plot.sources["ribbons"]
+        self._front_marks = plot.sources["front_marks"]
         self._index: dict[str, int] = {}
         self._echo = False
         self._draw()
+        self._mark_front()
         self._show_selection()
         self.nodes.selected.on_change("indices", self._on_selection)
 
@@ -66,6 +82,8 @@ class ModelMap(View):
         super().update(changed)
         if changed & (_ARRANGED | {"color", "size"}):
             self._draw()
+        if changed & (_ARRANGED | {"x", "y", "filters", "size"}):
+            self._mark_front()
         if changed & _ARRANGED:
             self._send_frame(fresh="arrange" in changed)
         if changed & (_ARRANGED | {"selected", "color", "size"}):
@@ -102,6 +120,35 @@ class ModelMap(View):
             kinds_of=FACETS.get(color.removeprefix(FACET), ""),
             color=color_scale,
             size=self._scale(size, ramp=False),
+            marks=self._marks(),
+        )
+
+    def _marks(self) -> list[tuple[str, str]]:
+        """Return the kinds of mark that are on the map, and what each means."""
+        positions = self._layout().positions.values()
+        forest = self.session.results.forest
+        here = {
+            "bundle": any(each.bundle for each in positions),
+            "folded": any(each.hidden and not each.bundle for each in positions),
+            "front": bool(self._front_marks.data["x"]),
+            "selected": bool(positions),
+            "lost": any(not each.bundle and forest[each.id].outcome is not StepOutcome.DONE for each in positions),
+        }
+        return [(name, meaning) for name, meaning in _MEANINGS.items() if here[name]]
+
+    def draw_failures(self) -> str:
+        results = self.session.results
+        lost = [node for node in results.forest if node.outcome is not StepOutcome.DONE]
+        lost.sort(key=lambda node: (node.outcome is not StepOutcome.FAILED, node.order))
+        counts = [(outcome, sum(node.outcome is outcome for node in lost)) for outcome in StepOutcome]
+        return render(
+            "failures",
+            text=", ".join(f"{count} {outcome}" for outcome, count in counts if count),
+            steps=[
+                {"key": node.key, "name": results.text.name(node.key), "outcome": node.outcome, "reason": node.reason}
+                for node in lost[:_MOST_LOST]
+            ],
+            left_out=len(lost[_MOST_LOST:]),
         )
 
     def _series(self, color: str) -> list[tuple[str, str]]:
@@ -116,18 +163,27 @@ class ModelMap(View):
         if not metric or not results.keys:
             return None
         low, high = appearance(results).ends(metric)
-        texts = {
+        texts: dict[str, Any] = {
             "label": results.label(metric),
             "about": results.about(metric),
             "low": results.show_value(metric, low),
             "high": results.show_value(metric, high),
             "direction": results.direction(metric),
         }
-        if ramp:
-            stops = [step / (_STOPS - 1) for step in range(_STOPS)]
-            better = results.better(metric)
-            texts["stops"] = ", ".join(scale(stops, better, low=0.0, high=1.0, dark=self.session.dark))
-        return texts
+        return texts | {"ticks": self._ticks(metric)} if ramp else texts
+
+    def _ticks(self, metric: str) -> list[dict[str, str]]:
+        """Return the values at the quarters of the models by rank, each with the colours between it and the next."""
+        results = self.session.results
+        ticks = appearance(results).color_ticks(metric)
+        texts = [results.show_value(metric, value) for value, _ in ticks]
+        ends = [*(share for _, share in ticks[1:]), ticks[-1][1] if ticks else 0.5]
+        ramps = []
+        for (_, share), end, text in zip(ticks, ends, texts, strict=True):
+            stops = [share + (end - share) * step / (_STOPS - 1) for step in range(_STOPS)]
+            colors = scale(stops, results.better(metric), low=0.0, high=1.0, dark=self.session.dark)
+            ramps.append({"text": text, "stops": ", ".join(colors)})
+        return ramps
 
     def draw_kin(self) -> str:
         return render("kin", chosen=len(self.state.selected))
@@ -177,8 +233,28 @@ class ModelMap(View):
             "right": _RIGHT,
             "headers": headers,
         }
-        root = next((each.row for each in layout.positions.values()), 0)
-        self.session.send("map", {**frame, "root": root, "fresh": fresh})
+        spots = [
+            layout.positions[owner]
+            for key in appearance(self.session.results).focus
+            if (owner := layout.owner.get(key))
+        ]
+        spot = next(iter([*spots, *layout.positions.values()]), None)
+        focus = {"column": spot.column, "row": spot.row} if spot else {"column": 0, "row": 0}
+        self.session.send("map", {**frame, "focus": focus, "fresh": fresh})
+
+    def _mark_front(self) -> None:
+        """Put a ring around what is on the Pareto front of the scatterplot, or holds something that is."""
+        results, state, nodes = self.session.results, self.state, self.nodes.data
+        x, y = (choices(results).metric(axis, state) for axis in ("x", "y"))
+        owner = self._layout().owner
+        front = results.ranking.front(x, y, results.ranking.passing(state.filters))
+        units = dict.fromkeys(owner.get(results.keys[row], "") for row in front)
+        at = [self._index[unit] for unit in units if unit in self._index]
+        self._front_marks.data = {
+            "x": [float(nodes["x"][each]) for each in at],
+            "y": [float(nodes["y"][each]) for each in at],
+            "r": [float(nodes["r"][each]) + _CROWN for each in at],
+        }
 
     def _show_selection(self) -> None:
         owner = self._layout().owner

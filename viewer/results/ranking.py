@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Best", "Miss", "Ranking", "budgets"]
 
 _MOST_VERDICTS = 2000
+_MOST_FRONTS = 16
+"""The latest: several parts of a page ask for one."""
 _FAR = 2.0
 """Of the interval of two independent values: farther apart they are so in paired comparisons too, which know more."""
 
@@ -51,6 +53,7 @@ class Ranking:
     def __init__(self, results: Results) -> None:
         self._results = results
         self._verdicts: dict[tuple[str, int], np.ndarray] = {}
+        self._fronts: dict[tuple[str, str, bytes], tuple[int, ...]] = {}
 
     def passing(self, filters: Iterable[Range]) -> np.ndarray:
         """Return which rows in scope satisfy all filters; one without a value satisfies none on it."""
@@ -133,6 +136,15 @@ class Ranking:
         results = self._results
         if not x or not y or {results.better(x), results.better(y)} == {Better.NEITHER}:
             return []
+        name = x, y, b"" if among is None else among.tobytes()
+        if name not in self._fronts:
+            while len(self._fronts) >= _MOST_FRONTS:
+                self._fronts.pop(next(iter(self._fronts)), None)
+            self._fronts[name] = tuple(self._front(x, y, among))
+        return list(self._fronts[name])
+
+    def _front(self, x: str, y: str, among: np.ndarray | None) -> list[int]:
+        results = self._results
         nominal = self.outline(x, y, among)
         beaten = np.zeros(len(results.keys), dtype=bool)
         for row in nominal:

@@ -20,6 +20,7 @@ from viewer.format.metrics import (
     change,
     format_change,
     format_value,
+    told_change,
 )
 from viewer.results.experiments import Experiments, Only
 from viewer.results.lineage import Forest
@@ -198,15 +199,8 @@ class Results:
         if difference is None:
             return {"change": "", "tone": ""}
         spec = self.spec(metric)
-        text = format_change(difference, spec)
-        if difference.within_noise and difference.absolute != 0:
-            return {"change": f"within noise ({text})", "tone": "soft"}
-        if not difference.has_known_noise and difference.absolute != 0 and spec.better is not Better.NEITHER:
-            return {"change": f"noise unknown ({text})", "tone": "soft"}
-        if self.unsure(metric)[[self.row[key], self.row[base or key]]].any():
-            return {"change": f"timed roughly ({text})", "tone": "soft"}
-        is_seen = any(digit in text for digit in "123456789")  # what is written as nothing is no verdict
-        return {"change": text, "tone": {True: "good", False: "bad", None: ""}[difference.improved] if is_seen else ""}
+        rough = bool(self.unsure(metric)[[self.row[key], self.row[base or key]]].any())
+        return told_change(difference, spec, format_change(difference, spec), rough=rough)
 
     def difference(self, metric: str, key: str, other: str) -> MetricChange | None:
         """Return what a model differs by from another, as well as it is known; None where one has no value."""

@@ -85,7 +85,11 @@ class Choices:
         if value == NOTHING:
             return ""
         exists = value in self._names or value in _ALSO.get(field, ())
-        return value if exists else self._suiting[field]
+        return value if exists else self.suiting(field)
+
+    def suiting(self, field: str) -> str:
+        """Return the metric that suits a field where nobody chose one; empty for none."""
+        return self._suiting[field]
 
     @cached_property
     def _suiting(self) -> dict[str, str]:

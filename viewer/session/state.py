@@ -16,6 +16,7 @@ __all__ = [
     "PAGES_AT_START",
     "BehavioursState",
     "BranchState",
+    "EffectsState",
     "LayersState",
     "ViewState",
     "page_fields",
@@ -81,7 +82,19 @@ class BranchState(param.Parameterized):
     change = param.String("", doc="YAML of the steps")
 
 
-_PARTS = {"b_": "behaviours", "l_": "layers", "t_": "branch"}
+class EffectsState(param.Parameterized):
+    """Everything that a person can change on the Effects page. What is selected is `ViewState.selected`."""
+
+    show = param.Selector(default="operations", objects=["operations", "sweeps"])
+    columns = param.List([], item_type=str, doc="metrics; empty: the viewer's choice")
+    flat = param.Boolean(False, doc="rows of one operation need not stand together")
+    order = param.String("", doc="metric that the rows are sorted by, or ` places`; empty: by operation and parameters")
+    gain = param.Boolean(False, doc="the most gain first, instead of the most harm")
+    open = param.List([], item_type=str, doc="ids of the operations whose places are shown")
+    start = param.Integer(0, bounds=(0, None), doc="first row on the page")
+
+
+_PARTS = {"b_": "behaviours", "l_": "layers", "e_": "effects", "t_": "branch"}
 """Beginning of a field's name in addresses and messages -> the part of the state that holds it."""
 _KEYWORDS = {"class": "class_name", "from": "start"}
 """Names in addresses that Python keeps for itself -> the field."""
@@ -122,7 +135,8 @@ class ViewState(param.Parameterized):
 
     def __init__(self) -> None:
         super().__init__()
-        self.behaviours, self.layers, self.branch = BehavioursState(), LayersState(), BranchState()
+        self.behaviours, self.layers = BehavioursState(), LayersState()
+        self.effects, self.branch = EffectsState(), BranchState()
         self._depth, self._changed = 0, dict[str, None]()
         self._report: Callable[[Set[str]], None] = lambda fields: None
         self._watch(self, "")

@@ -2,9 +2,10 @@
 // when the pointer is released the server is told and its answer is what counts.
 import {within, written, valuesOf} from "./bounds.js";
 import {RangeControl} from "./range_control.js";
+import {FAINT, dimming} from "./dimming.js";
 
 const {send, listen, model, byId} = bouillon;
-const FAINT = 0.12, FRAME = 17, RESTING = 12;   // the last two: milliseconds
+const FRAME = 17, RESTING = 12;                 // milliseconds
 const values = {};
 let ranges = [], visible = null, scope = null, dimmed = false;
 
@@ -40,19 +41,11 @@ const dimPoints = whenNew(() => [model("models").data.alpha], (mask) => {
 });
 
 const dimMap = whenNew(() => [model("nodes").data.alpha, model("ribbons").data.child], (mask) => {
-  const nodes = model("nodes"), ribbons = model("ribbons"), {model: index, members} = nodes.data, {parent, child} = ribbons.data;
-  const above = new Map();                     // a step without a model is as faint as what it starts from
-  child.forEach((node, i) => above.set(node, parent[i]));
-  const passes = [];
-  for (let i = 0; i < index.length; i++)       // parents come before their children
-    passes.push(index[i] >= 0 ? mask[index[i]] : members[i].length ? members[i].some((m) => mask[m]) : passes[above.get(i)] ?? 1);
-  nodes.data.alpha = Float32Array.from(passes, (pass) => pass ? 1 : FAINT);
+  const nodes = model("nodes"), ribbons = model("ribbons"), {alpha, kept} = dimming(nodes.data, ribbons.data, mask);
+  nodes.data.alpha = alpha;
   nodes.change.emit();
-  // Ribbons that pass are the "selected" ones: that repaints, where new alphas would rebuild thousands of patches
-  const kept = [];
-  let all = true;
-  for (let i = 0; i < child.length; i++) if (passes[child[i]] && passes[parent[i]]) kept.push(i); else all = false;
-  ribbons.selected.setv({indices: all ? [] : kept.length ? kept : [-1]}, {sync: false});
+  // Ribbons that are seen are the "selected" ones: that repaints, where new alphas would rebuild thousands of patches
+  ribbons.selected.setv({indices: kept === null ? [] : kept.length ? kept : [-1]}, {sync: false});
 });
 
 // What is said of the budget; which model is best of those that pass, the server says on release

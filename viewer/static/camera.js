@@ -9,7 +9,7 @@ export const slanted = (step, names) => step < Math.min(150, names.word + 10);
 export const headerHeight = (step, names) => step < 20 ? 92 : slanted(step, names) ? Math.ceil(names.longest * STEEP.sin) + 20 : 46;
 
 // Rows are at least ROW.least pixels high; of a map that does not fit then, a part is seen. Gives both ranges
-export function fitting({columns, rows, left, right: least, root, names}, {width, height}, everything) {
+export function fitting({columns, rows, left, right: least, focus, names}, {width, height}, everything) {
   const share = (room) => Math.min(COLUMN.most, Math.max(50, width - left - room) / Math.max(1, columns - 1));
   let right = Math.max(least, names.last / 2 + 8), column = share(right);
   if (slanted(column, names)) {
@@ -22,11 +22,10 @@ export function fitting({columns, rows, left, right: least, root, names}, {width
   if (!everything) row = Math.max(ROW.least, row);
   const aside = Math.max(0, width - left - right - column * (columns - 1)) / 2;   // few columns stand in the middle
   const across = [-(left + aside) / column, (width - left - aside) / column];
-  const top = -0.5 - header / row, spare = Math.max(0, tall - rows * row);
-  // of a tall map, the part around its first base model
-  const unseen = Math.max(0, rows - tall / row), near = Math.min(unseen, Math.max(0, root - tall / row / 2));
-  const first = top - Math.min(spare / 2, rows > 3 ? 90 : tall / 3) / row + near;
-  return [across, [first + height / row, first]];
+  // what has room stands at the top; of a map that has none, the part around what is in focus: the best models
+  const seen = tall / row, first = -0.5 - header / row + Math.min(Math.max(0, rows - seen), Math.max(0, focus.row - seen / 2));
+  const over = everything ? 0 : Math.max(0, Math.ceil(focus.column - (width - left - right) / column - 1e-6));
+  return [across.map((end) => end + over), [first + height / row, first]];
 }
 
 // Each direction stays between the closest look and the one that shows everything

@@ -85,7 +85,7 @@ function headers() {
     button.setAttribute("aria-label", `Select the models of column ${at + 1}: ${header.title}`);
     button.style.left = px + "px";
     const inside = steep && step >= 20 ? Math.min(content.names.longest, rest / STEEP.cos - 6) : 0;   // none is cut off at the edge
-    button.hidden = px < left - 5 || rest < -5 || (steep && step >= 20 && inside < 30);
+    button.hidden = px < left + (steep ? 4 : -5) || rest < -5 || (steep && step >= 20 && inside < 30);
     button.style.maxWidth = steep ? (inside ? inside + "px" : "") : Math.max(40, Math.min(step - 4, 2 * rest - 6)) + "px";
   });
 }

@@ -26,6 +26,17 @@ export function shorten(text, room, measured) { // "" where not even four letter
   return "";
 }
 
+// A value alone tells nothing: of "sparsity 0.8", bound by a space that does not break, the name is cut, never left away
+export function cut(text, room, measured) {
+  const at = text.indexOf("\u00a0"), name = text.slice(0, at), value = text.slice(at);
+  if (at < 0 || measured(text) <= room) return shorten(text, room, measured);
+  for (let length = name.length - 1; length >= 2; length--) {
+    const shorter = name.slice(0, length).trimEnd() + "…" + value;
+    if (measured(shorter) <= room) return shorter;
+  }
+  return "";
+}
+
 class Sheet {                                   // what is written so far, and where nothing else may stand
   constructor([left, top, right, bottom], margin, measured) {
     Object.assign(this, {left, top, right, bottom, margin, measured, taken: new Taken()});
@@ -70,10 +81,10 @@ function writeSteps(sheet, seen, {x: xs, y: ys, label, brief}, perColumn) {
     if (!label[i]) continue;
     const text = [label[i], brief[i]].find((words) => measured(words) <= room);
     if (text === undefined) wide.push(node);
-    else fits(node, text, shorten(brief[i], perColumn - radius - 6, measured));
+    else fits(node, text, cut(brief[i], perColumn - radius - 6, measured));
   }
   for (const node of wide) {
-    const {i, radius} = node, text = (columns, gap) => shorten(brief[i], columns * perColumn - radius - gap, measured);
+    const {i, radius} = node, text = (columns, gap) => cut(brief[i], columns * perColumn - radius - gap, measured);
     const most = ends.get(ys[i]) === xs[i] ? Infinity : 1;
     [Infinity, 4, 3, 2.5, 2, 1.5, 1].some((columns) => fits(node, text(columns, 14), columns <= most ? text(columns, 6) : ""));
   }

@@ -26,7 +26,7 @@ def _recalibration(network: Network) -> Iterator[str]:
     if not gains:
         return
     what, best = max(gains, key=lambda gain: gain[1].points)
-    better = sum(gain.points - gain.half > 0 for _, gain in gains)
+    better = sum(gain.low > 0 for _, gain in gains)
     yield (
         f"Recalibration raises {network.quality} in {better} of {len(gains)} cases, by {best} points at most "
         f"(after {what})."
@@ -82,6 +82,6 @@ def _int8(network: Network) -> Iterator[str]:
 
 
 def _verdict(found: Change) -> str:
-    if abs(found.points) <= found.half:
+    if found.low <= 0 <= found.high:
         return f"no different ({found} points) from"
     return f"{'better' if found.points > 0 else 'worse'} by {found} points than"

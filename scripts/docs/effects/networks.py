@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 from ops.core.operation import OPERATIONS
 from scripts.docs.effects.queries import Measured, measured
+from viewer.results.paired_difference import of_instances
 
-_Z = 1.96
 _INCIDENTAL = {"samples", "batch_size", "learning_rate", "epochs", "clip_norm"}
 """Parameters that say how, not what."""
 THEN: dict[str, Callable[[Measured], bool]] = {
@@ -46,19 +45,24 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Difference of two models' quality over the same instances, in points, with half of its 95 % interval."""
+    """Difference of two models' quality over the same instances, in points, with its 95 % interval."""
 
     points: float
-    half: float
+    low: float
+    high: float
 
     def __str__(self) -> str:
-        return f"{self.points:+.1f} ± {self.half:.1f}"
+        below, above = f"{self.points - self.low:.1f}", f"{self.high - self.points:.1f}"
+        ends = f"± {below}" if below == above else f"[{self.low:+.1f}, {self.high:+.1f}]"
+        return f"{self.points:+.1f} {ends}"
 
 
 def change(model: Measured, other: Measured) -> Change:
-    """Compare per instance: the mean of paired differences is normal over a thousand instances and more."""
-    differences = 100 * (model.scores - other.scores)
-    return Change(float(differences.mean()), _Z * float(differences.std(ddof=1)) / math.sqrt(differences.size))
+    """Compare per instance, as the page of effects, gates and lints do."""
+    found = of_instances(model.scores, other.scores, is_share=True)
+    if found is None:
+        raise ValueError(f"One instance tells nothing of the noise between {model.name} and {other.name}")
+    return Change(100 * found.value, 100 * found.low, 100 * found.high)
 
 
 def is_int8(model: Measured) -> bool:

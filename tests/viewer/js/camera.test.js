@@ -3,23 +3,33 @@ import {test} from "node:test";
 import {COLUMN, ROW, beyond, fitting, headerHeight, held, partInSight, slanted, zoomed} from "../../../viewer/static/camera.js";
 
 const NAMES = {word: 60, last: 60, longest: 110}, FRAME = {width: 900, height: 600};
-const content = (columns, rows, root = 0) => ({columns, rows, left: 84, right: 34, root, names: NAMES});
+const content = (columns, rows, row = 0, column = 0) => ({columns, rows, left: 84, right: 34, focus: {row, column}, names: NAMES});
 const span = ([start, end]) => Math.abs(end - start);
 
 test("everything is in sight when all is shown, whatever the number of columns and rows", () => {
   for (const columns of [1, 2, 7, 40]) for (const rows of [1, 3, 30, 3000]) {
-    const [[x0, x1], [y0, y1]] = fitting(content(columns, rows), FRAME, true);
+    const [[x0, x1], [y0, y1]] = fitting(content(columns, rows, rows - 1, columns - 1), FRAME, true);
     assert.ok(x0 < 0 && x1 > columns - 1 - 1e-9, `${columns} columns: ${x0} to ${x1}`);
     assert.ok(y1 < -0.5 && y0 > rows - 1, `${rows} rows: ${y1} to ${y0}`);
   }
 });
 
-test("at the start rows and columns are wide enough to be told apart, and the first base model is in sight", () => {
-  for (const root of [0, 500, 2999]) {
-    const [[x0, x1], [y0, y1]] = fitting(content(60, 3000, root), FRAME, false);
+test("at the start rows and columns are wide enough to be told apart, and the best model is in sight", () => {
+  for (const [row, column] of [[0, 0], [500, 30], [2999, 59]]) {
+    const [[x0, x1], [y0, y1]] = fitting(content(60, 3000, row, column), FRAME, false);
     assert.ok(FRAME.width / span([x0, x1]) >= COLUMN.least - 1e-9);
     assert.ok(FRAME.height / span([y0, y1]) >= ROW.least - 1e-9);
-    assert.ok(y1 < root && root < y0, `row ${root} in ${y1} to ${y0}`);
+    assert.ok(y1 < row && row < y0, `row ${row} in ${y1} to ${y0}`);
+    assert.ok(x0 < column && column < x1, `column ${column} in ${x0} to ${x1}`);
+  }
+});
+
+test("what has room stands at the top, right below the headers", () => {
+  for (const rows of [1, 3, 6, 12]) {
+    const [[x0, x1], [y0, y1]] = fitting(content(6, rows, rows - 1, 5), FRAME, false), row = FRAME.height / span([y0, y1]);
+    const above = (0 - y1) * row - headerHeight(FRAME.width / span([x0, x1]), NAMES);
+    assert.ok(above > 0 && above < 40, `${above} pixels above the first of ${rows} rows`);
+    assert.ok(x0 < 0, "the first column is in sight where all have room");
   }
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
-import {Taken, frontLabels, nodeLabels, shorten} from "../../../viewer/static/placement.js";
+import {Taken, cut, frontLabels, nodeLabels, shorten} from "../../../viewer/static/placement.js";
 
 const measured = (text) => 6 * text.length;     // pixels
 const scale = (factor) => ({compute: (value) => value * factor, invert: (pixels) => pixels / factor});
@@ -40,6 +40,14 @@ test("a text is cut where it has no room, and left out where four letters have n
   assert.equal(shorten("sparsity, of all", 72, measured), "sparsity, o…");
   assert.equal(shorten("sparsity, of all", 60, measured), "sparsity…");
   assert.equal(shorten("sparsity", 20, measured), "");
+});
+
+test("of a parameter with its value the name is cut, and no value stands alone", () => {
+  const text = "sparsity\u00a00.8";
+  assert.equal(cut(text, 72, measured), text);
+  assert.equal(cut(text, 54, measured), "spar…\u00a00.8");
+  assert.equal(cut(text, 30, measured), "", "less than two letters tell nothing");
+  assert.equal(cut("conv, linear and norm", 60, measured), shorten("conv, linear and norm", 60, measured));
 });
 
 test("labels of the map meet neither each other nor the headers nor the window's edge", () => {
