@@ -9,7 +9,7 @@ from tests.viewer.visits import Page, visit
 from viewer.layers.page import NOTHING, LayerPage, _share_axis, in_turn
 from viewer.layers.queries import Found, read_layer_data
 from viewer.layers.table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
-from viewer.results.notes import Notes
+from viewer.notes.notes import Notes
 from viewer.session.state import ViewState
 
 MODELS = ["base", "pruned", "int8"]

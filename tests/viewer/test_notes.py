@@ -2,7 +2,7 @@
 
 import pytest
 
-from viewer.results.notes import Notes, notes_path
+from viewer.notes.notes import Notes, notes_path
 
 
 def test_who_when_and_why(tmp_path):
