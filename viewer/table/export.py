@@ -38,18 +38,26 @@ def models_csv(results: Results, rows: Iterable[int], notes: Mapping[str, list[N
     parameters = results.shared(TableColumns).parameters.values()
     titles = [title for name in metrics for title in (name, f"{name} low", f"{name} high")]
     write([*_HEAD, *FACETS, *titles, *(column.title for column in parameters), "tags", "notes"])
+    facets = {facet: results.experiments.texts(facet) for facet in FACETS}
+    figures = [results.column(name) for name in metrics]
     for row in rows:
         node = results.forest[results.keys[row]]
-        facts = (results.text.name(node.key), node.name, node.parent or "", node.op, results.text.parameters_text(node))
-        facets = (results.experiments.texts(facet)[row] for facet in FACETS)
-        numbers = [value for name in metrics for value in results.column(name).row(row)]
+        facts: tuple[str, ...] = (
+            results.text.name(node.key),
+            node.name,
+            node.parent or "",
+            node.op,
+            results.text.parameters_text(node),
+        )
+        facts += tuple(texts[row] for texts in facets.values())
+        numbers = [value for figure in figures for value in figure.row(row)]
         own = notes.get(node.key, [])
         remarks = (
             ", ".join(dict.fromkeys(tag for note in own for tag in note.tags)),
             "; ".join(f"{note.who}: {note.why}" for note in own),
         )
         write(
-            [*map(spreadsheet_safe, (node.key, *facts, *facets))]
+            [*map(spreadsheet_safe, (node.key, *facts))]
             + ["" if not np.isfinite(value) else repr(float(value)) for value in numbers]
             + [spreadsheet_safe(column.text(row)) for column in parameters]
             + [*map(spreadsheet_safe, remarks)]

@@ -71,6 +71,11 @@ class TableRows:
         return sorted(rows, key=lambda row: (not texts[row], natural_key(texts[row])))
 
     @property
+    def passing(self) -> list[int]:
+        """The rows that are within the budget too, in the same order."""
+        return [row for row in self.rows if self._passing[row]]
+
+    @property
     def group(self) -> str:
         """The facet that rows are grouped by, `REPLICATES`, or nothing."""
         exists = self.state.group in FACETS or (self.state.group == REPLICATES and self.replicates.exist)

@@ -49,7 +49,7 @@ class TableView(View):
             "row": self._row,
             "row_card": self._card,
             "row_map": self._on_map,
-            "rows_chosen": lambda message: self.state.pick(self._keys(self.table().rows)),
+            "rows_chosen": lambda message: self.state.pick(self._keys(self.table().passing)),
             "axis": self._axis,
             "t_flag": self._flag,
             "t_unflag": self._flag,
@@ -83,7 +83,7 @@ class TableView(View):
         results, state = self.session.results, self.state
         entries = [] if lines else table.entries[start : start + count]
         groups = self._groups(table, entries)
-        total = len(table.rows) if lines else len(table.entries)
+        total = len(table.passing) if lines else len(table.entries)
         return render(
             "table",
             choices=self._choices(table),
@@ -92,7 +92,7 @@ class TableView(View):
             start=start,
             stop=start + len(entries),
             total=total,
-            models=len(table.rows),
+            models=len(table.passing),
             page=count,
             sorted_by=f"{state.order} {state.descending} {state.where}",
             within=state.within,
