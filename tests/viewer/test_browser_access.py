@@ -12,6 +12,7 @@ PAGES = {
     "selection": "page=overview&selected=base",
     "budgets": f"page=overview&pane=budgets&filters=~0.999~accuracy{PICKED}",
     "table": f"page=table{PICKED}",
+    "lines": f"page=table&look=lines&card=pruned{PICKED}",
     "compare": f"page=compare{PICKED}",
     "behaviours": f"page=behaviours{PICKED}",
     "instances": f"page=behaviours&b_rows=instances&b_text=i000{PICKED}",

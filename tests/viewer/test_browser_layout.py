@@ -3,10 +3,13 @@
 import pytest
 
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
+from viewer.notes.notes import Notes
+from viewer.notes.saved_views import SavedViews
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
 PAGES = ("overview", "table", "compare", "behaviours", "layers", "help")
+MORE = {"overview": ["&pane=budgets&filters=~0.999~accuracy"], "table": ["&look=lines&card=pruned"]}
 SIZES = [(1440, 900, "light"), (1024, 768, "dark"), (860, 900, "light"), (390, 844, "dark")]
 LEAST = 12
 
@@ -60,6 +63,11 @@ DRAWN_SMALL = """["map", "scatter"].flatMap((name) => [...bouillon.model(name).r
 @pytest.fixture(scope="module")
 def address(results, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "server.log"
+    Notes(results).add(
+        "model", "int8", "Slower than its base on all phones that we have: " * 4, tags=("slow", "ask QA"), who="rosa"
+    )
+    Notes(results).add("layer", "stem.0", "odd")
+    SavedViews(results).save("Small and good enough", "page=table", "rosa")
     with served(results, log) as address:
         yield address
     assert errors_of_ours(log) == []
@@ -69,8 +77,8 @@ def address(results, tmp_path_factory):
 def test_text_can_be_read_and_nothing_collides_or_is_cut(width, height, theme, address, chromium):
     page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
     faults = {}
-    for name in PAGES:
-        for more in ("", "&pane=budgets&filters=~0.999~accuracy") if name == "overview" else ("",):
+    for name in (*PAGES, "notes"):
+        for more in ("", *MORE.get(name, [])):
             visitor = Visitor(page).open(f"{address}?page={name}{more}&selected=base,pruned,int8,tuned")
             visitor.until(f"document.title.toLowerCase().startsWith('{name}')")
             visitor.drawn()

@@ -1,6 +1,8 @@
 """The views in notebooks and in Panel pages of other people."""
 
+import ast
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +73,17 @@ def test_results_of_the_library_and_every_way_to_name_a_model_are_taken(small, m
     monkeypatch.chdir(small.parent)
     assert by_path.html() == viewer.compare(ROOT, PRUNED).html()
     assert by_path.html() == viewer.compare(library, key_of(ROOT), key_of(PRUNED)[:10]).html()
+
+
+def test_the_cell_of_the_readme_shows_a_scatterplot(small, monkeypatch):
+    cells = re.findall(r"```python\n(.*?)```", (Path(viewer.__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+    (cell,) = (cell for cell in cells if "import viewer" in cell)
+    monkeypatch.chdir(small.parent)
+    *statements, last = ast.parse(cell).body
+    names = {}
+    exec(compile(ast.Module(statements, []), "cell", "exec"), names)
+    plot = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    assert len(plot.view.models.data["key"]) == 12
 
 
 def test_what_is_not_there_is_said_with_what_is(small):

@@ -25,7 +25,9 @@ class ModelText:
 
     def parameters(self, node: Node) -> list[tuple[str, str]]:
         """Return the operation's parameters as text; those left at None are not worth a line."""
-        return [(name.replace("_", " "), value_words(value)) for name, value in node.params.items() if value is not None]
+        return [
+            (name.replace("_", " "), value_words(value)) for name, value in node.params.items() if value is not None
+        ]
 
     def parameters_text(self, node: Node) -> str:
         """Return the parameters in one line."""
