@@ -85,7 +85,7 @@ def test_names_and_figures_are_seen_together(enter):
 def test_a_row_tells_its_operation_briefly_and_its_intervals(enter):
     row = enter("page=table").page.locator(".models tbody tr").first
     assert "{" not in row.inner_text()
-    assert "'depths': [3, 4, 6, 3]" in row.locator("td.made div").get_attribute("title")
+    assert "depths [3, 4, 6, 3]" in row.locator("td.made div").get_attribute("title")
     assert re.search(r"\d% to \d+\.\d%", row.inner_text())
 
 
@@ -127,7 +127,7 @@ def test_a_report_names_the_best_and_has_no_control_that_does_nothing(report):
     for text in ("Colour", "Size", "By operation", "Only within the budget", "Dim the dominated", "Download CSV"):
         assert not page.get_by_text(text, exact=True).first.is_visible()
     assert page.locator("select:visible, input:visible").count() == 0
-    assert page.locator(".models td.name").first.is_visible()
+    assert page.locator(".models tbody td.name").first.is_visible()
 
 
 def test_a_report_dims_the_ribbons_outside_the_budget(report):

@@ -80,8 +80,8 @@ class PlotViewer(Viewer):
         return pn.pane.Bokeh(self.figure, height=self.height, sizing_mode="stretch_width", min_width=_NARROWEST)
 
     def _source(self, name: str) -> ColumnDataSource:
-        found = self.figure.select_one({"name": name, "type": ColumnDataSource})
-        return found or next(each.data_source for each in self.figure.renderers if each.data_source.name == name)
+        own = self.figure.select_one({"name": name, "type": ColumnDataSource})
+        return own or next(each.data_source for each in self.figure.renderers if each.data_source.name == name)
 
     def _show(self, tooltips: list[tuple[str, str]]) -> None:
         for renderer in self.figure.renderers:

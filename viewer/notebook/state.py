@@ -92,11 +92,11 @@ def find_models(results: Results, names: tuple[str, ...] | list[str]) -> list[st
     """
     by_name = {results.text.name(key): key for key in results.keys}
     by_name |= {results.forest[key].name: key for key in results.keys} | {key: key for key in results.keys}
-    found = []
+    models: list[str] = []
     for name in names:
         keys = [by_name[name]] if name in by_name else [key for key in results.keys if name and key.startswith(name)]
         if len(keys) != 1:
             some = ", ".join(f"'{results.text.name(key)}'" for key in results.keys[:_MOST_NAMED])
             raise UnknownModelError(f"No model is called '{name}'. Some of these results: {some}")
-        found += keys
-    return found
+        models += keys
+    return models

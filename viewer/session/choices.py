@@ -77,9 +77,9 @@ class Choices:
         if "columns" in accepted:
             accepted["columns"] = [name for name in accepted["columns"] if name in self._columns]
         if "where" in accepted:
-            given = accepted["where"]
-            accepted["where"] = {name: text for name, text in given.items() if name in self._columns and text.strip()}
-            absent = given.keys() - self._columns
+            filters = accepted["where"]
+            accepted["where"] = {name: text for name, text in filters.items() if name in self._columns and text.strip()}
+            absent = filters.keys() - self._columns
             notices += [f"The table has no column '{_clip(name)}' to filter by." for name in sorted(absent)]
         if accepted.get("order", "") not in {"", *self._columns}:
             notices.append(f"The table cannot be sorted by '{_clip(accepted.pop('order'))}'.")
