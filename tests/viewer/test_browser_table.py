@@ -152,3 +152,32 @@ def test_a_report_is_the_same_without_a_budget(report):
     assert visitor.run("bouillon.model('ribbons').selected.indices.length") == 0
     visitor.page.mouse.move(*visitor.point("map", key_of(LONG)))
     visitor.page.locator("#hover h2").wait_for()
+
+
+def test_filters_are_typed_ranges_are_dragged_and_columns_are_remembered(enter, address):
+    visitor = enter("page=table")
+    page = visitor.page
+    page.get_by_label("Filter magnitude prune amount").press_sequentially("> 0.5", delay=30)
+    page.get_by_text("Models 1 to 12 of 12").wait_for()
+    assert visitor.run("document.activeElement.dataset.column") == "param:magnitude prune.amount"
+    assert visitor.run("document.activeElement.value") == "> 0.5"
+    page.locator("#menu-columns > summary").click()
+    page.locator("#menu-columns").get_by_label("method").check()
+    visitor.until("document.querySelector('.models thead').textContent.includes('method')")
+    page.get_by_role("button", name="Lines").click()
+    span = page.locator("[data-axis='Top-1 Accuracy']")
+    box = span.bounding_box()
+    x, bottom = box["x"] + box["width"] / 2, box["y"] + 0.9 * box["height"]
+    visitor.drag((x, bottom - 0.45 * box["height"]), (x, box["y"] - 5))
+    visitor.until("decodeURIComponent(location.search).includes('~~Top-1 Accuracy')")
+    few = page.locator("path.single").count()
+    assert 0 < few < 12
+    page.locator("path.single").first.focus()
+    page.keyboard.press("Enter")
+    page.locator("aside.opened h2").wait_for()
+    page.get_by_role("button", name="Close the card").click()
+    page.go_back()
+    page.locator("aside.opened h2").wait_for()
+    visitor.open(f"{address}?page=table")
+    visitor.until("document.querySelector('.models thead').textContent.includes('method')")
+    assert "columns=" in visitor.run("location.search"), "what this browser remembers is in the address, to be shared"
