@@ -25,17 +25,19 @@ from viewer.map.view import ModelMap
 from viewer.overview.budgets_view import Budgets
 from viewer.overview.header import Header
 from viewer.overview.help_view import Help
+from viewer.overview.notes_view import NotesPage
 from viewer.overview.report import ReportView
 from viewer.overview.startup import startup_page
-from viewer.overview.table_view import TableView
 from viewer.results.queries import StoreError, snapshot_id
 from viewer.results.results import Results, load_results
+from viewer.session.author import author_of
 from viewer.session.choices import choices
 from viewer.session.messages import Bridge, Outbox
 from viewer.session.session import VisitorSession
 from viewer.session.state import ViewState
 from viewer.session.url import Keys, read_link, write_link
 from viewer.session.view import RESULTS, Action, View
+from viewer.table.table_view import TableView
 
 __all__ = ["PAGES", "open_app", "results_path", "warm_cache"]
 
@@ -47,6 +49,7 @@ PAGES: dict[str, type[View] | None] = {
     "behaviours": Behaviours,
     "layers": Layers,
     "branch": Branch,
+    "notes": NotesPage,
     "help": Help,
 }
 """Every page: its name in the address, and the view whose `draw_page` makes it."""
@@ -72,9 +75,12 @@ _SCRIPTS = (
     "connection.js",
     "about.js",
     "panes.js",
+    "table.js",
 )
 _QUIET = frozenset({"theme", RESULTS})
 """Changes that are no step of the browser's history."""
+_NO_STEPS = frozenset({"link", "columns_remembered"})
+"""Messages that make no step of it: one follows it, the other comes before anything that a person does."""
 
 
 def results_path(arguments: Sequence[str]) -> Path:
@@ -121,13 +127,14 @@ class App:
         self.state.change(accepted)
         self.session = VisitorSession(path, self.state, results, outbox)
         self.session.notices = notices + more
+        self.session.user = author_of(getattr(document.session_context, "request", None))
         self.session.dark = self.state.theme == "dark" or (self.state.theme == "auto" and _prefers_dark(document))
         self.session.repaint = lambda: self._redraw({"color", "theme"})
         self.session.reveal = self._reveal
         self._views = self._make_views()
         self._pages = {name: self._view_of(kind) for name, kind in PAGES.items()}
         self._actions: dict[str, Action] = {}
-        own: dict[str, Action] = {"set": self._set, "link": self._link}
+        own: dict[str, Action] = {"set": self._set, "link": self._link, "view_open": self._link}
         for actions in (own, *(view.actions() for view in self._views)):
             clashes = self._actions.keys() & actions.keys()
             if clashes:
@@ -224,7 +231,7 @@ class App:
     def _handle(self, kind: str, message: Mapping[str, Any]) -> None:
         action = self._actions.get(kind)
         if action is not None:
-            self._is_back = kind == "link"
+            self._is_back = kind in _NO_STEPS
             with self.session.guarded("The viewer could not do that."), self.state.together():
                 action(message)
 
@@ -301,7 +308,7 @@ def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, A
         "theme": state.theme,
         "page": state.page,
         "page_title": title,
-        "css": asset("page.css") + asset("inside.css") + asset("effects.css") + asset("branch.css"),
+        "css": asset("page.css") + asset("inside.css") + asset("effects.css") + asset("branch.css") + asset("table.css"),
         "theme_js": page_script("theme.js"),
         "js": page_script(*_SCRIPTS),
         "bokeh_script": _BOKEH,

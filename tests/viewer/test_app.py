@@ -17,8 +17,8 @@ from viewer.format.palette import KINDS
 from viewer.map.appearance import appearance
 from viewer.overview.budgets_view import Budgets
 from viewer.overview.report import ReportView
-from viewer.overview.table_view import TableView
 from viewer.results.results import load_results
+from viewer.table.table_view import TableView
 
 ROOT, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-mag50", "-mag75"))
 

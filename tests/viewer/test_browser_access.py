@@ -13,6 +13,7 @@ PAGES = {
     "selection": "page=overview&selected=base",
     "budgets": f"page=overview&pane=budgets&filters=~0.999~accuracy{PICKED}",
     "table": f"page=table{PICKED}",
+    "lines": f"page=table&look=lines&card=pruned{PICKED}",
     "compare": f"page=compare{PICKED}",
     "effects": f"page=effects&e_open={step_id('prune', {})}{PICKED}",
     "behaviours": f"page=behaviours{PICKED}",

@@ -3,14 +3,17 @@
 import pytest
 
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
+from viewer.notes.notes import Notes
+from viewer.notes.saved_views import SavedViews
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
-PAGES = ("overview", "table", "compare", "effects", "behaviours", "layers", "help")
+PAGES = ("overview", "table", "compare", "effects", "behaviours", "layers", "notes", "help")
 SIZES = [(1440, 900, "light"), (1024, 768, "dark"), (860, 900, "light"), (390, 844, "dark")]
 LEAST = 12
 MORE = {
     "overview": ("", "&pane=budgets&filters=~0.999~accuracy"),
+    "table": ("", "&look=lines&card=pruned"),
     "behaviours": ("&b_joint=pruned&b_joint=class&b_joint=cat",),
     "layers": ("&l_site=stem.conv.weight",),
 }
@@ -67,6 +70,11 @@ DRAWN_SMALL = """["map", "scatter"].flatMap((name) => [...bouillon.model(name).r
 @pytest.fixture(scope="module")
 def address(results, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "server.log"
+    Notes(results).add(
+        "model", "int8", "Slower than its base on all phones that we have: " * 4, tags=("slow", "ask QA"), who="rosa"
+    )
+    Notes(results).add("layer", "stem.0", "odd")
+    SavedViews(results).save("Small and good enough", "page=table", "rosa")
     with served(results, log) as address:
         yield address
     assert errors_of_ours(log) == []

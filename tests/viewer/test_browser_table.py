@@ -85,7 +85,7 @@ def test_names_and_figures_are_seen_together(enter):
 def test_a_row_tells_its_operation_briefly_and_its_intervals(enter):
     row = enter("page=table").page.locator(".models tbody tr").first
     assert "{" not in row.inner_text()
-    assert "'depths': [3, 4, 6, 3]" in row.locator("td.made div").get_attribute("title")
+    assert "depths [3, 4, 6, 3]" in row.locator("td.made div").get_attribute("title")
     assert re.search(r"\d% to \d+\.\d%", row.inner_text())
 
 
@@ -127,7 +127,7 @@ def test_a_report_names_the_best_and_has_no_control_that_does_nothing(report):
     for text in ("Colour", "Size", "By operation", "Only within the budget", "Dim the dominated", "Download CSV"):
         assert not page.get_by_text(text, exact=True).first.is_visible()
     assert page.locator("select:visible, input:visible").count() == 0
-    assert page.locator(".models td.name").first.is_visible()
+    assert page.locator(".models tbody td.name").first.is_visible()
 
 
 def test_a_report_dims_the_ribbons_outside_the_budget(report):
@@ -152,3 +152,32 @@ def test_a_report_is_the_same_without_a_budget(report):
     assert visitor.run("bouillon.model('ribbons').selected.indices.length") == 0
     visitor.page.mouse.move(*visitor.point("map", key_of(LONG)))
     visitor.page.locator("#hover h2").wait_for()
+
+
+def test_filters_are_typed_ranges_are_dragged_and_columns_are_remembered(enter, address):
+    visitor = enter("page=table")
+    page = visitor.page
+    page.get_by_label("Filter magnitude prune amount").press_sequentially("> 0.5", delay=30)
+    page.get_by_text("Models 1 to 12 of 12").wait_for()
+    assert visitor.run("document.activeElement.dataset.column") == "param:magnitude prune.amount"
+    assert visitor.run("document.activeElement.value") == "> 0.5"
+    page.locator("#menu-columns > summary").click()
+    page.locator("#menu-columns").get_by_label("method").check()
+    visitor.until("document.querySelector('.models thead').textContent.includes('method')")
+    page.get_by_role("button", name="Lines").click()
+    span = page.locator("[data-axis='Top-1 Accuracy']")
+    box = span.bounding_box()
+    x, bottom = box["x"] + box["width"] / 2, box["y"] + 0.9 * box["height"]
+    visitor.drag((x, bottom - 0.45 * box["height"]), (x, box["y"] - 5))
+    visitor.until("decodeURIComponent(location.search).includes('~~Top-1 Accuracy')")
+    few = page.locator("path.single").count()
+    assert 0 < few < 12
+    page.locator("path.single").first.focus()
+    page.keyboard.press("Enter")
+    page.locator("aside.opened h2").wait_for()
+    page.get_by_role("button", name="Close the card").click()
+    page.go_back()
+    page.locator("aside.opened h2").wait_for()
+    visitor.open(f"{address}?page=table")
+    visitor.until("document.querySelector('.models thead').textContent.includes('method')")
+    assert "columns=" in visitor.run("location.search"), "what this browser remembers is in the address, to be shared"

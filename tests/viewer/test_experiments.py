@@ -13,10 +13,10 @@ from tests.viewer.browsing import Visitor, served, why_not
 from tests.viewer.test_browser_layout import COLLISIONS, CUT
 from tests.viewer.visits import Page, visit
 from viewer.overview.report import ReportView
-from viewer.overview.table_view import TableView
 from viewer.results.results import load_results
 from viewer.session.choices import choices
 from viewer.session.state import ViewState
+from viewer.table.table_view import TableView
 
 START = datetime(2026, 1, 1, 8)
 RUNS = [("r1", "small", 0), ("r2", "small", 7), ("r3", "words", 0), ("import-a", "a", None), ("import-b", "b", None)]

@@ -18,7 +18,7 @@ from viewer.behaviours.queries import Sheet, open_sheet
 from viewer.behaviours.threshold_panel import threshold_panel
 from viewer.format.numbers import format_number
 from viewer.format.templates import render
-from viewer.results.notes import Notes
+from viewer.notes.notes import Notes
 from viewer.session.compared_models import ComparedModels, add_model, compared_models, drop_model, flag, set_base
 from viewer.session.messages import whole_number
 from viewer.session.state import page_fields

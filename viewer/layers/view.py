@@ -16,7 +16,7 @@ from viewer.layers.page import NOTHING, PAGE, LayerPage, in_turn
 from viewer.layers.queries import LayerData, able_models, read_layer_data, side_file
 from viewer.layers.strip import strip
 from viewer.layers.table import NUMBERS
-from viewer.results.notes import Notes
+from viewer.notes.notes import Notes
 from viewer.results.queries import snapshot_id
 from viewer.session.compared_models import ComparedModels, add_model, compared_models, drop_model, flag, set_base
 from viewer.session.messages import whole_number

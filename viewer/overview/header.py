@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from pipeline.store.heartbeat import is_alive
 from viewer.format.templates import render
+from viewer.notes.notes import Notes
 from viewer.results.experiments import FACETS
 from viewer.results.lineage import StepOutcome
 from viewer.results.search import search_models
@@ -133,7 +134,7 @@ class Header(View):
     def _search(self, message: Mapping[str, Any]) -> None:
         text = str(message.get("text", "")).strip()
         results = self.session.results
-        matches = search_models(results.forest, text, results.text.name, results.experiments.words) if text else []
+        matches = search_models(results.forest, text, results.text.name, self._words()) if text else []
         models = self.session.known_models(matches)
         if message.get("submitted") and models:
             self._show(models)
@@ -145,6 +146,12 @@ class Header(View):
         ]
         markup = render("found", text=text, hits=hits, more=max(0, len(matches) - _MOST_HITS))
         self.session.send("panes", {"found": markup})
+
+    def _words(self) -> Callable[[str], list[str]]:
+        """Return what gives a model's words beside its name: its experiments, and the tags that people gave it."""
+        notes = Notes(self.session.path).about_models()
+        experiments = self.session.results.experiments
+        return lambda key: experiments.words(key) + [f"tag={tag}" for note in notes.get(key, []) for tag in note.tags]
 
     def _find(self, message: Mapping[str, Any]) -> None:
         keys = [key for key in [str(message.get("key"))] if key in self.session.results.forest]

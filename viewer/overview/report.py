@@ -14,6 +14,8 @@ from bokeh.resources import INLINE, Resources
 from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
 from viewer.map.view import ModelMap
+from viewer.notes.notes import Notes
+from viewer.overview.notes_view import note_lines
 from viewer.session.session import VisitorSession
 from viewer.session.view import Action, View
 
@@ -56,6 +58,7 @@ class ReportView(View):
             filters=self.session.results.ranking.filter_texts(self.state.filters),
             scope=", ".join(value for values in self.state.only.values() for value in values),
             limits=self._limits(views["table"].total()),
+            notes=note_lines(self.session.results, Notes(self.session.path).all()[::-1][:_MOST_ROWS]),
         )
         panes |= {
             "page": table,
@@ -73,7 +76,7 @@ class ReportView(View):
             "theme": theme,
             "page": "overview",
             "page_title": "Bouillon report",
-            "css": asset("page.css") + asset("report.css"),
+            "css": asset("page.css") + asset("table.css") + asset("report.css"),
             "theme_js": page_script("theme.js"),
             "js": f"window.bouillonFirst={script_json(first)};window.bouillonCards={script_json(cards)};"
             f"window.bouillonLeftOut={script_json(left_out)};" + page_script(*scripts),

@@ -18,7 +18,7 @@ __all__ = ["FACETS", "Experiments", "Only"]
 
 FACETS: Mapping[str, str] = {
     "recipe": "Recipe",
-    "run": "RunStart",
+    "run": "Run",
     "seed": "Seed",
     "dataset": "Data set",
     "task": "Task",

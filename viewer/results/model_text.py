@@ -12,7 +12,7 @@ from viewer.results.names import unique_names
 if TYPE_CHECKING:
     from viewer.results.results import Results
 
-__all__ = ["ModelText"]
+__all__ = ["ModelText", "value_words"]
 
 _SHORT = 28
 
@@ -25,7 +25,9 @@ class ModelText:
 
     def parameters(self, node: Node) -> list[tuple[str, str]]:
         """Return the operation's parameters as text; those left at None are not worth a line."""
-        return [(name.replace("_", " "), _text(value)) for name, value in node.params.items() if value is not None]
+        return [
+            (name.replace("_", " "), value_words(value)) for name, value in node.params.items() if value is not None
+        ]
 
     def parameters_text(self, node: Node) -> str:
         """Return the parameters in one line."""
@@ -37,7 +39,7 @@ class ModelText:
         values_by_op: dict[str, dict[str, set[str]]] = {}
         for node in self._results.forest:
             for name, value in node.params.items():
-                values_by_op.setdefault(node.op, {}).setdefault(name, set()).add(_text(value))
+                values_by_op.setdefault(node.op, {}).setdefault(name, set()).add(value_words(value))
         return {
             op: [name for name, values in by_name.items() if len(values) > 1] for op, by_name in values_by_op.items()
         }
@@ -74,16 +76,17 @@ class ModelText:
 
 
 def _joined(value: object) -> str:
-    return "+".join(map(_text, value)) if isinstance(value, list) else _text(value)
+    return "+".join(map(value_words, value)) if isinstance(value, list) else value_words(value)
 
 
-def _text(value: Any) -> str:
+def value_words(value: Any) -> str:
+    """Write a value of a parameter."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_text(each) for each in value) + "]"
+        return "[" + ", ".join(value_words(each) for each in value) + "]"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
+        return ", ".join(f"{name} {value_words(each)}" for name, each in value.items())
     return str(value)

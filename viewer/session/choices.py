@@ -12,7 +12,19 @@ from viewer.format.metrics import MetricRole
 from viewer.results.budget import Range
 from viewer.results.experiments import FACETS
 from viewer.results.results import Results
-from viewer.session.state import AUTO, FACET, KIND, NOTHING, ViewState
+from viewer.session.state import (
+    AUTO,
+    FACET,
+    FACET_COLUMN,
+    KIND,
+    NAME,
+    NOTHING,
+    OPERATION,
+    PARAMETER,
+    REPLICATES,
+    TAGS,
+    ViewState,
+)
 
 __all__ = ["Choices", "choices"]
 
@@ -50,10 +62,7 @@ class Choices:
         if "filters" in accepted:
             accepted["filters"], unknown = self.known_filters(accepted["filters"])
             notices += [f"The budget on '{_clip(name)}' was left out: there is no such metric." for name in unknown]
-        if "columns" in accepted:
-            accepted["columns"] = [name for name in accepted["columns"] if name in self._names]
-        if accepted.get("order", "") not in {"", " name", " op", *self._names}:
-            notices.append(f"The table cannot be sorted by '{_clip(accepted.pop('order'))}'.")
+        notices += self._accept_columns(accepted)
         if accepted.get("setting") and accepted["setting"] not in {
             context.id for context in self._results.snapshot.contexts
         }:
@@ -62,10 +71,24 @@ class Choices:
         notices += self._accept_experiments(accepted)
         return accepted, notices
 
+    def _accept_columns(self, accepted: dict[str, Any]) -> list[str]:
+        """Take away columns that these results do not have, and return a sentence for each that matters."""
+        notices: list[str] = []
+        if "columns" in accepted:
+            accepted["columns"] = [name for name in accepted["columns"] if name in self._columns]
+        if "where" in accepted:
+            filters = accepted["where"]
+            accepted["where"] = {name: text for name, text in filters.items() if name in self._columns and text.strip()}
+            absent = filters.keys() - self._columns
+            notices += [f"The table has no column '{_clip(name)}' to filter by." for name in sorted(absent)]
+        if accepted.get("order", "") not in {"", *self._columns}:
+            notices.append(f"The table cannot be sorted by '{_clip(accepted.pop('order'))}'.")
+        return notices
+
     def _accept_experiments(self, accepted: dict[str, Any]) -> list[str]:
         """Take away what names no experiments of these results, and return a sentence for each."""
         notices = []
-        if accepted.get("group", "") not in {"", *FACETS}:
+        if accepted.get("group", "") not in {"", REPLICATES, *FACETS}:
             notices.append(f"The table cannot be grouped by '{_clip(accepted.pop('group'))}'.")
         if accepted.get("only"):
             given, known = accepted["only"], self._results.experiments.existing(accepted["only"])
@@ -73,6 +96,13 @@ class Choices:
             unknown = [value for facet in given for value in given[facet] if value not in known.get(facet, ())]
             notices += [f"No model of these results is of '{_clip(value)}'." for value in unknown]
         return notices
+
+    @cached_property
+    def _columns(self) -> frozenset[str]:
+        """The ids of all columns that a table of these results may have."""
+        parameters = {f"{PARAMETER}{node.op}.{name}" for node in self._results.forest for name in node.params}
+        facets = {f"{FACET_COLUMN}{facet}" for facet in FACETS}
+        return frozenset({NAME, OPERATION, TAGS, *parameters, *facets, *self._names})
 
     def known_filters(self, filters: Iterable[Range]) -> tuple[list[Range], list[str]]:
         """Return one filter per metric, the last one given, and the names of those that are no metrics here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from viewer.results.notes import Kind, Notes
+from viewer.notes.notes import Kind, Notes, read_tags
 from viewer.session.session import VisitorSession
 
 __all__ = ["MOST", "ComparedModels", "add_model", "compared_models", "drop_model", "flag", "set_base"]
@@ -76,7 +76,7 @@ def flag(
     Args:
         session: the visitor's.
         notes: the file of notes; where it cannot be written, the visitor is told.
-        message: `kind_of`, `about` and, to put a flag, `why`.
+        message: `kind_of`, `about` and, to put a flag, `why` and `tags`.
         kinds: those of the page; others are ignored.
         dataset_key: key of the data set, for instances and classes.
     """
@@ -86,8 +86,9 @@ def flag(
     about, where = str(message.get("about")), dataset_key if kind in ("instance", "class") else ""
     try:
         if "why" in message:
-            notes.add(kind, about, str(message["why"]), dataset_key=where)
+            tags = read_tags(str(message.get("tags", "")))
+            notes.add(kind, about, str(message["why"]), dataset_key=where, tags=tags, who=session.user)
         else:
-            notes.remove(kind, about, dataset_key=where)
+            notes.remove(kind, about, dataset_key=where, who=session.user)
     except OSError as error:
         session.send("flash", f"The note cannot be written: {error.strerror} ({notes.path})")

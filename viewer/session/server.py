@@ -17,7 +17,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
 from tornado.web import Application, ErrorHandler
 
-__all__ = ["check_hosts", "is_local", "send_at_once", "serve_this_machine"]
+__all__ = ["check_hosts", "is_local", "send_at_once", "serve_this_machine", "serves_network"]
 
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _ORIGIN_OPTION = "--allow-websocket-origin"
@@ -29,7 +29,7 @@ def serve_this_machine(command: Sequence[str] = tuple(sys.orig_argv)) -> None:
 
     `panel serve` listens on all networks by default, and a page carries the results in itself.
     """
-    if any(word.split("=")[0] == "--address" for word in command):
+    if _addresses(command):
         return
     handle = HTTPServer.handle_stream
 
@@ -41,6 +41,11 @@ def serve_this_machine(command: Sequence[str] = tuple(sys.orig_argv)) -> None:
             stream.close()
 
     setattr(HTTPServer, "handle_stream", take_local)  # noqa: B010 - a type checker forbids to assign it
+
+
+def serves_network(command: Sequence[str] = tuple(sys.orig_argv)) -> bool:
+    """Whether a command lets other machines in: it names an `--address` that is not this machine's own."""
+    return any(host_name(address) not in _OWN_NAMES for address in _addresses(command))
 
 
 def is_local(address: Any) -> bool:
@@ -77,10 +82,18 @@ def host_name(host: str) -> str:
     return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
 
 
+def _addresses(command: Sequence[str]) -> list[str]:
+    return _option_values("--address", command)
+
+
+def _option_values(option: str, command: Sequence[str]) -> list[str]:
+    """Values of an option, written as two words or as one; it may be given several times."""
+    values = [word.partition("=")[2] for word in command if word.startswith(f"{option}=")]
+    return values + [value for word, value in pairwise(command) if word == option]
+
+
 def _origins(command: Sequence[str]) -> list[str]:
-    """Values of the option, written as two words or as one; it may be given several times."""
-    values = [word.partition("=")[2] for word in command if word.startswith(f"{_ORIGIN_OPTION}=")]
-    values += [value for word, value in pairwise(command) if word == _ORIGIN_OPTION]
+    values = _option_values(_ORIGIN_OPTION, command)
     return [*values, *filter(None, os.environ.get("BOKEH_ALLOW_WS_ORIGIN", "").split(","))]
 
 

@@ -31,6 +31,8 @@ class VisitorSession:
         self.results = results
         self.keys = Keys(results.forest.nodes)
         self.notices: list[str] = []
+        self.user = ""
+        """The name of the visitor, under which notes and views are kept; empty: who runs this program."""
         self.dark = False
         """Whether the page's ground is dark, as far as the browser has said."""
         self.repaint: Callable[[], None] = lambda: None

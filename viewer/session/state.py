@@ -11,9 +11,15 @@ import param
 __all__ = [
     "AUTO",
     "FACET",
+    "FACET_COLUMN",
     "KIND",
+    "NAME",
     "NOTHING",
+    "OPERATION",
     "PAGES_AT_START",
+    "PARAMETER",
+    "REPLICATES",
+    "TAGS",
     "BehavioursState",
     "BranchState",
     "EffectsState",
@@ -30,6 +36,14 @@ KIND = ":kind"
 """In place of a metric for the colour: what kind of operation made the model."""
 FACET = ":"
 """Begins what stands in place of a metric for the colour: a facet of experiments, `:recipe`."""
+NAME, OPERATION, TAGS = " name", " op", " tags"
+"""Columns that every table has. A blank begins them, as it does no metric's name."""
+PARAMETER = "param:"
+"""Begins the id of a column of parameters: `param:quantize.method`."""
+FACET_COLUMN = "facet:"
+"""Begins the id of a column of experiments: `facet:seed`."""
+REPLICATES = "replicates"
+"""In place of a facet to group by: models that differ in their seeds alone are one row."""
 PAGES_AT_START = ("overview", "table", "compare")
 
 
@@ -122,14 +136,26 @@ class ViewState(param.Parameterized):
     relax = param.String(AUTO, doc="metric whose budget is relaxed in the curve of the budgets")
     pane = param.Selector(default="selection", objects=["selection", "budgets"], doc="the pane beside the map")
     refine = param.Dict({}, doc="variable -> values: narrows what the selection details compare")
-    columns = param.List([], item_type=str, doc="metrics in the table; empty: the viewer's choice")
+    columns = param.List([], item_type=str, doc="columns of the table; empty: the viewer's choice")
+    where = param.Dict({}, doc="column of the table -> filter as it was typed")
+    card = param.String("", doc="key of the model whose card is open beside the table; empty: none")
+    look = param.Selector(
+        default="rows", objects=["rows", "lines"], doc="the table as rows, or as parallel coordinates"
+    )
+    dragging = param.Selector(
+        default="narrow", objects=["narrow", "select"], doc="what a range dragged on an axis does"
+    )
     order = param.String("", doc="column that the table is sorted by; empty: as in the map")
     descending = param.Boolean(False)
     rows_from = param.Integer(0, bounds=(0, None), doc="first row on the table's page")
     within = param.Boolean(False, doc="whether the table leaves out what is outside the budget")
     only = param.Dict({}, doc="facet of experiments -> values: the models in scope")
-    group = param.String("", doc="facet of experiments that the table's rows are grouped by; empty: none")
+    group = param.String(
+        "", doc="facet of experiments that the table's rows are grouped by, or `replicates`; empty: none"
+    )
     unchanged = param.Boolean(False, doc="whether Compare shows figures that are the same in all models")
+    tag = param.String("", doc="tag that the page of notes is narrowed to; empty: all")
+    notes_text = param.String("", doc="words that the page of notes is narrowed to")
     setting = param.String(AUTO, doc="runtime, machine and data set whose measurements are shown")
     theme = param.Selector(default="auto", objects=["auto", "light", "dark"])
 

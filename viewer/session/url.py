@@ -171,12 +171,18 @@ def _read_refine(texts: list[str], keys: Keys, notices: list[str]) -> dict[str, 
     return {str(name): [str(value) for value in values] for name, values in json.loads(texts[-1]).items()}
 
 
+def _read_where(texts: list[str], keys: Keys, notices: list[str]) -> dict[str, str]:
+    return {str(name): str(text) for name, text in json.loads(texts[-1]).items()}
+
+
 _WRITERS: dict[str, Callable[[Any, Keys], list[str]]] = {
     "selected": _write_keys,
     "opened": _write_units,
     "closed": _write_units,
     "base": _write_base,
     "t_origin": _write_base,
+    "card": _write_base,
+    "where": _write_json,
     "filters": _write_filters,
     "budgets": _write_json,
     "refine": _write_json,
@@ -188,6 +194,8 @@ _READERS: dict[str, Callable[[list[str], Keys, list[str]], Any]] = {
     "closed": _read_units,
     "base": _read_base,
     "t_origin": _read_base,
+    "card": _read_base,
+    "where": _read_where,
     "filters": _read_filters,
     "budgets": _read_budgets,
     "refine": _read_refine,

@@ -95,7 +95,7 @@ function valueOf(element) {
 document.addEventListener("input", (event) => {
   const {set, typed} = event.target.dataset;
   if (set) send("set", {field: set, value: valueOf(event.target)});
-  else if (typed) send(typed, {text: event.target.value});
+  else if (typed) send(typed, {...event.target.dataset, text: event.target.value});
 });
 document.addEventListener("change", (event) => {
   const {commit} = event.target.dataset;
