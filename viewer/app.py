@@ -14,6 +14,8 @@ from viewer.behaviours.view import Behaviours
 from viewer.compare.compare_view import Compare
 from viewer.compare.details_view import Details
 from viewer.compare.hover_view import HoverCard
+from viewer.decide.rail_view import Rail
+from viewer.decide.view import Decide, prepare
 from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
 from viewer.layers.view import Layers
@@ -32,12 +34,13 @@ from viewer.session.choices import choices
 from viewer.session.messages import Bridge, Outbox
 from viewer.session.session import VisitorSession
 from viewer.session.state import ViewState
-from viewer.session.url import Keys, read_link, write_link
+from viewer.session.url import Keys, name_page, read_link, write_link
 from viewer.session.view import RESULTS, Action, View
 
 __all__ = ["PAGES", "open_app", "results_path", "warm_cache"]
 
 PAGES: dict[str, type[View] | None] = {
+    "decide": Decide,
     "overview": None,  # in the page from the start
     "table": TableView,
     "compare": Compare,
@@ -67,6 +70,7 @@ _SCRIPTS = (
     "history.js",
     "connection.js",
     "about.js",
+    "decide.js",
 )
 _QUIET = frozenset({"theme", RESULTS})
 """Changes that are no step of the browser's history."""
@@ -86,6 +90,7 @@ def warm_cache(arguments: Sequence[str]) -> None:
     appearance(results).prepare()
     fresh = ViewState()
     results.ranking.front(choices(results).metric("x", fresh), choices(results).metric("y", fresh))
+    prepare(results)
 
 
 def open_app(document: Document, arguments: Sequence[str]) -> App | None:
@@ -111,6 +116,7 @@ class App:
         outbox = Outbox(self._bridge, self._handle)
         query = _query(document)
         values, notices = read_link(query, Keys(results.forest.nodes))
+        values = name_page(values)
         results = results.within(str(values.get("setting", ""))).only(values.get("only", {}))
         accepted, more = choices(results).accept(values, set(PAGES))
         self.state.change(accepted)
@@ -145,6 +151,7 @@ class App:
             HoverCard(self.session),
             TableView(self.session),
             ReportView(self.session, _REPORTED),
+            Rail(self.session),
         ]
         kinds = {type(view) for view in views}
         return views + [kind(self.session) for kind in PAGES.values() if kind is not None and kind not in kinds]
@@ -232,12 +239,13 @@ class App:
     def _link(self, message: Mapping[str, Any]) -> None:
         """Back or forward in the browser's history: everything the address does not name is as at the start."""
         fresh = ViewState()
-        start = fresh.values()
-        self._accept(str(message.get("query", "")), start)
+        self._accept(str(message.get("query", "")), fresh.values())
 
     def _accept(self, query: str, start: Mapping[str, Any] | None = None) -> None:
         values, notices = read_link(query, self.session.keys)
-        accepted, more = choices(self.session.results).accept({**(start or {}), **values}, set(PAGES))
+        if start is not None:
+            values = {**start, **name_page(values)}
+        accepted, more = choices(self.session.results).accept(values, set(PAGES))
         self.state.change(accepted)
         if notices + more:
             self.session.notices = notices + more
@@ -295,7 +303,7 @@ def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, A
         "theme": state.theme,
         "page": state.page,
         "page_title": title,
-        "css": asset("page.css") + asset("inside.css"),
+        "css": asset("page.css") + asset("inside.css") + asset("decide.css"),
         "theme_js": page_script("theme.js"),
         "js": page_script(*_SCRIPTS),
         "bokeh_script": _BOKEH,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from viewer.format.templates import render
-from viewer.session.view import Action, View
+from viewer.session.compared_models import models_on_rail
+from viewer.session.view import View
 
 __all__ = ["Compare"]
 
@@ -19,19 +19,18 @@ class Compare(View):
     title: ClassVar[str] = "Compare"
     shows: ClassVar[frozenset[str]] = frozenset({"selected", "base", "setting"})
 
-    def actions(self) -> dict[str, Action]:
-        return {"base": self._base, "drop": self._drop}
-
     def draw_page(self) -> str:
         results = self.session.results
-        models = self.session.known_models(self.state.selected)
+        rail = models_on_rail(self.session)
+        models = [each.key for each in rail]
         if len(models) <= 1:
-            return render("compare", models=[], others=[], base="", rows=[], left_out=0, base_name="")
-        base = results.base_of(models, self.state.base)
+            return render("compare", models=[], others=[], base="", rows=[], left_out=0, base_name="", letters={})
+        base = next(each.key for each in rail if each.is_base)
         others = [key for key in models if key != base][:_MOST_COLUMNS]
         return render(
             "compare",
-            models=[{"key": key, "name": results.text.name(key)} for key in models],
+            models=models,
+            letters={each.key: each for each in rail},
             base=base,
             base_name=results.text.name(base),
             others=[self._head(key) for key in others],
@@ -58,11 +57,3 @@ class Compare(View):
             "base": results.show(metric, results.row[base], interval=True),
             "cells": [results.figure(metric, key, base) for key in others],
         }
-
-    def _base(self, message: Mapping[str, Any]) -> None:
-        key = str(message.get("value", message.get("key", "")))
-        if key in self.state.selected:
-            self.state.change({"base": key})
-
-    def _drop(self, message: Mapping[str, Any]) -> None:
-        self.state.pick([key for key in self.state.selected if key != message.get("key")])

@@ -245,9 +245,9 @@ class LayerPage:
             lines.append(
                 {
                     "model": self.names[model],
+                    "key": model,
                     "stage": "network" if stage == "torch" else "file",
                     "dashed": stage == "onnx",
-                    "color": self.models.index(model) % 6,
                     "path": " ".join(f"{x:.2f},{y:.2f}" for x, y, *_ in points),
                     "points": [
                         {"x": x, "y": y, "text": f"{site}: {show_number('sqnr_db', value)}"}

@@ -27,7 +27,7 @@ from viewer.results.model_text import ModelText
 from viewer.results.paired_difference import Paired
 from viewer.results.queries import load_snapshot, snapshot_id
 from viewer.results.ranking import Ranking
-from viewer.results.snapshot import MetricColumn, Setting, Snapshot
+from viewer.results.snapshot import BROKEN, MetricColumn, Setting, Snapshot
 
 __all__ = ["Results", "load_results"]
 
@@ -38,8 +38,6 @@ _opening = Lock()
 _ROLES = list(MetricRole)
 _MOST_SCOPES = 16
 """Choices of experiments whose rankings are kept for all visitors."""
-_BROKEN = frozenset({"constant_predictor", "not_a_number"})
-"""Lints of models that are of no use, whatever their figures."""
 
 
 def load_results(path: Path) -> Results:
@@ -232,7 +230,7 @@ class Results:
     @cached_property
     def sound(self) -> np.ndarray:
         """The rows that may be recommended, bool (N,): all but those that always answer the same, or with NaN."""
-        broken = {key for key, lints in self.snapshot.lints.items() if any(lint.rule in _BROKEN for lint in lints)}
+        broken = {key for key, lints in self.snapshot.lints.items() if any(lint.rule in BROKEN for lint in lints)}
         return np.fromiter((key not in broken for key in self.keys), dtype=bool, count=len(self.keys))
 
     @cached_property

@@ -12,7 +12,10 @@ import numpy as np
 from viewer.format.metrics import MeasuredValue, MetricInfo
 from viewer.results.lineage import Node
 
-__all__ = ["MetricColumn", "ModelLint", "RunStart", "Setting", "Snapshot", "StudiedData", "identity_of"]
+__all__ = ["BROKEN", "MetricColumn", "ModelLint", "RunStart", "Setting", "Snapshot", "StudiedData", "identity_of"]
+
+BROKEN = frozenset({"constant_predictor", "not_a_number"})
+"""Lints of models that are of no use, whatever their figures."""
 
 
 @dataclass(frozen=True, slots=True)

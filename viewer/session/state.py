@@ -13,7 +13,6 @@ __all__ = [
     "FACET",
     "KIND",
     "NOTHING",
-    "PAGES_AT_START",
     "BehavioursState",
     "LayersState",
     "ViewState",
@@ -28,7 +27,6 @@ KIND = ":kind"
 """In place of a metric for the colour: what kind of operation made the model."""
 FACET = ":"
 """Begins what stands in place of a metric for the colour: a facet of experiments, `:recipe`."""
-PAGES_AT_START = ("overview", "table", "compare")
 
 
 class BehavioursState(param.Parameterized):
@@ -77,7 +75,10 @@ _KEYWORDS = {"class": "class_name", "from": "start"}
 class ViewState(param.Parameterized):
     """One per visitor. Every field is in the URL (`viewer.session.url`), so that a link reproduces what is seen."""
 
-    page = param.String("overview", doc="which page is open")
+    page = param.String("decide", doc="which page is open")
+    aim = param.Selector(
+        default="smallest", objects=["smallest", "fastest", "best"], doc="what the model to ship is to be"
+    )
     selected = param.List([], item_type=str, doc="model keys, in the order they were picked")
     base = param.String("", doc="key of the model that others are compared with; empty: the one nearest a root")
     color = param.String(AUTO, doc="metric, or the kind of operation, shown as colour")

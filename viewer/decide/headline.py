@@ -1,0 +1,180 @@
+"""The sentence of the first page, with its evidence: which model to ship, or why none can be named and what comes nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from viewer.decide.class_evidence import class_evidence
+from viewer.decide.recommendation import Aim, Recommendation
+from viewer.decide.wording import listed, ratio_text
+from viewer.format.metrics import Better, MetricRole
+from viewer.overview.near_miss import near_miss
+from viewer.session.proposals import size_metric, speed_metric
+
+if TYPE_CHECKING:
+    from viewer.results.budget import Range
+    from viewer.results.results import Results
+
+__all__ = ["Evidence", "Headline", "headline"]
+
+_GAINS = {Aim.SMALLEST: "smaller", Aim.FASTEST: "faster"}
+_SHOWN_TIES = 3
+_TESTS = "Error rates on the same instances: exact McNemar tests at 5 %, corrected for the number of classes (Holm)."
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One part of the evidence."""
+
+    text: str
+    tone: str = ""
+    """`good`, `bad`, `soft` or empty."""
+    about: str = ""
+    """The figures behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The sentence in parts: `before`, the model's name, `after`."""
+
+    before: str = ""
+    key: str = ""
+    """The model that is named; empty where none is."""
+    after: str = ""
+    evidence: list[Evidence] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What else must be known: ties, noise that is not known."""
+    is_answer: bool = True
+    """Whether the model that is named is the one to ship."""
+
+    def text(self, name: str) -> str:
+        """The whole sentence, with the model's name."""
+        parts = ", ".join(each.text for each in self.evidence)
+        whole = f"{self.before}{f'“{name}”' if self.key else ''}{self.after}"
+        return whole + (f": {parts}" if parts else "")
+
+
+def headline(results: Results, chosen: Recommendation, filters: Sequence[Range]) -> Headline:
+    """Say which model to ship, or why there is none."""
+    if chosen.row is None:
+        return _nothing(results, chosen, filters)
+    key = results.keys[chosen.row]
+    original = None if chosen.original is None else results.keys[chosen.original]
+    within = " within the budget" if filters else ""
+    notes = _notes(results, chosen)
+    if chosen.aim is Aim.BEST:
+        value = results.show(chosen.objective, chosen.row, interval=True)
+        label = results.label(chosen.objective)
+        evidence = [Evidence(f"{label} {value}"), *_against(results, chosen, key, original)]
+        return Headline("", key, f" has the best {label}{within}", evidence, notes)
+    if key == original:
+        gain = "measurably faster" if chosen.aim is Aim.FASTEST else "smaller"
+        after = f" as it is: nothing {gain}{within} keeps its {results.label(chosen.quality)}"
+        figure = results.show(chosen.objective, chosen.row, interval=True)
+        evidence = [Evidence(f"{results.label(chosen.objective)} {figure}")]
+        return Headline("Ship ", key, after, evidence, notes)
+    claim = f" is the {chosen.aim.value}{within} with no measurable loss"
+    if not chosen.quality or original is None:
+        claim = f" is the {chosen.aim.value}{within}"
+        notes = [*notes, "Nothing was measured that tells what it loses."]
+    return Headline("", key, claim, _against(results, chosen, key, original), notes)
+
+
+def _against(results: Results, chosen: Recommendation, key: str, original: str | None) -> list[Evidence]:
+    """Return how the model compares with the original: size, speed, quality, classes."""
+    if original is None or original == key:
+        return []
+    evidence = []
+    for metric in (size_metric(results), speed_metric(results)):
+        if metric and (text := ratio_text(results, metric, key, original)):
+            figures = (results.show(metric, results.row[each], interval=True) for each in (key, original))
+            about = f"{results.label(metric)} {' against '.join(figures)}"
+            evidence.append(Evidence(text, results.change(metric, key, original)["tone"], about))
+    quality = chosen.quality
+    change = results.change(quality, key, original) if quality else {"change": "", "tone": ""}
+    if change["change"]:
+        label = results.label(quality)
+        values = (results.show(quality, results.row[each], interval=True) for each in (key, original))
+        about = f"{label} {' against '.join(values)}"
+        evidence.append(Evidence(f"{label} {change['change']}", change["tone"], about))
+    if (classes := class_evidence(results, key, original)) is not None:
+        evidence.append(Evidence(classes.text, "bad" if classes.worse else "", _TESTS))
+    return evidence
+
+
+def _notes(results: Results, chosen: Recommendation) -> list[str]:
+    notes = []
+    if chosen.alike:
+        names = [results.text.name(results.keys[row]) for row in chosen.alike]
+        others = listed(names, _SHOWN_TIES)
+        notes.append(f"{others} cannot be told apart from it in {results.label(chosen.objective)}.")
+    notes += _clock(results)
+    unknown = [
+        results.label(metric)
+        for metric in dict.fromkeys((chosen.quality, chosen.objective))
+        if metric and not results.has_known_noise(metric)
+    ]
+    if unknown:
+        notes.append(f"Nothing is known of the noise of {' and '.join(unknown)}: models are ranked by the bare values.")
+    return notes
+
+
+def _clock(results: Results) -> list[str]:
+    """Say by what speed is told, where the figure that people look at first proves nothing."""
+    speed = speed_metric(results)
+    first = next((spec.name for spec in results.primary if spec.role is MetricRole.COST and spec.clock), speed)
+    if first == speed or not results.unsure(first).any():
+        return []
+    why = "was taken roughly or while others used the machine"
+    return [f"Speed is told by {results.label(speed)}, as {results.label(first)} {why}."]
+
+
+def _nothing(results: Results, chosen: Recommendation, filters: Sequence[Range]) -> Headline:
+    here = results.scope & ~results.elsewhere & results.sound
+    known = chosen.within & here & np.isfinite(results.values(chosen.objective))
+    if results.keys and chosen.objective and filters and not (chosen.within & here).any():
+        return _outside(results, filters)
+    if known.any() and not (known & chosen.lossless).any():
+        return _least_loss(results, chosen, known)
+    return Headline(_why_not(results, chosen, known), is_answer=False)
+
+
+def _why_not(results: Results, chosen: Recommendation, known: np.ndarray) -> str:
+    """Say why no model can be named, where none comes near."""
+    if not results.keys:
+        return "There are no models yet."
+    if not chosen.objective:
+        what = {Aim.SMALLEST: "how small", Aim.FASTEST: "how fast", Aim.BEST: "how good"}[chosen.aim]
+        return f"No model can be named: nothing that was measured says {what} a model is."
+    if not known.any():
+        return f"No sound model has a known {results.label(chosen.objective)}."
+    return (
+        "No model can be named: all times were taken roughly or while others used the machine, which proves nothing. "
+        "Measure again when it is quiet."
+    )
+
+
+def _outside(results: Results, filters: Sequence[Range]) -> Headline:
+    """Name the model that misses the budget by least."""
+    miss = near_miss(results, filters, some=False)
+    if miss is None:
+        return Headline("No sound model is within the budget, and none misses it by one bound alone.", is_answer=False)
+    before = "No sound model is within the budget. Nearest is "
+    return Headline(before, miss["key"], f": {miss['text']}.", is_answer=False)
+
+
+def _least_loss(results: Results, chosen: Recommendation, within: np.ndarray) -> Headline:
+    """Name the model that loses least, where all lose measurably."""
+    goods = np.where(within, results.values(chosen.quality), np.nan)
+    label = results.label(chosen.quality)
+    if not np.isfinite(goods).any() or chosen.original is None:
+        return Headline(f"No model can be named: {label or 'quality'} was not measured.", is_answer=False)
+    row = int(np.nanargmin(goods) if results.better(chosen.quality) is Better.LOWER else np.nanargmax(goods))
+    original = results.keys[chosen.original]
+    change = results.change(chosen.quality, results.keys[row], original)["change"]
+    before = f"Every model{within} measurably loses {label} against “{results.text.name(original)}”. Least loses "
+    return Headline(before, results.keys[row], f": {label} {change}.", is_answer=False)

@@ -1,0 +1,85 @@
+"""Verdicts in words: how many times as small or fast a model is as another, with what is known of the noise."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from viewer.format.metrics import Better, MetricRole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from viewer.results.results import Results
+
+__all__ = ["listed", "ratio_text"]
+
+_WORDS = {MetricRole.SIZE: ("smaller", "larger", "as large"), MetricRole.COST: ("faster", "slower", "as fast")}
+_OTHERS = ("better", "worse", "the same")
+
+
+def ratio_text(results: Results, metric: str, key: str, other: str) -> str:
+    """Say how many times as small or fast a model is: "1.9 x faster [1.8, 2.0]"; empty where a value is missing or not positive.
+
+    The interval is that of the difference that the Compare page shows. What is within noise, of unknown noise or timed
+    roughly is said to be.
+
+    Args:
+        results: those of both models.
+        metric: of size or of time.
+        key: the model.
+        other: the one that it is compared with.
+    """
+    difference = results.difference(metric, key, other)
+    reference = results.measured(metric, other).value
+    if difference is None or not reference > 0 or not reference + difference.absolute > 0:
+        return ""
+    less_is_more = results.better(metric) is not Better.HIGHER
+    gain, loss, same = _words(results, metric)
+    if difference.absolute == 0:
+        return same
+
+    def times(change: float) -> float:
+        value = reference + change
+        ratio = reference / value if less_is_more else value / reference
+        return ratio if value > 0 else math.inf
+
+    ratio, ends = times(difference.absolute), sorted(map(times, (difference.low, difference.high)))
+    if ratio < 1:
+        ratio, ends, gain = 1 / ratio, [1 / end if end else math.inf for end in ends[::-1]], loss
+    text = f"{_times(ratio)} {gain}"
+    if results.unsure(metric)[[results.row[key], results.row[other]]].any():
+        return f"{text} by times that were taken roughly or while others used the machine"
+    if difference.within_noise:
+        return f"{same} within noise ({_times(ratio)} {gain}{_interval(ends)})"
+    if not difference.has_known_noise:
+        return f"{text} (noise unknown)"
+    return f"{text}{_interval(ends)}"
+
+
+def _words(results: Results, metric: str) -> tuple[str, str, str]:
+    spec = results.spec(metric)
+    return _WORDS[spec.role] if spec.role in _WORDS and (spec.clock or spec.role is MetricRole.SIZE) else _OTHERS
+
+
+def _times(ratio: float) -> str:
+    return f"{_digits(ratio)} ×"  # noqa: RUF001 - the sign of multiplication
+
+
+def _digits(ratio: float) -> str:
+    if ratio >= 100:  # noqa: PLR2004 - no digit behind the point says anything then
+        return f"{ratio:,.0f}"
+    return f"{ratio:.1f}" if ratio >= 1.95 else f"{ratio:.2f}"  # noqa: PLR2004 - two digits
+
+
+def _interval(ends: Sequence[float]) -> str:
+    low, high = (_digits(end) for end in ends)
+    return f" [{low}, {high}]" if low != high else ""
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """List names: "a", "a and b", "a, b, c and 4 more"."""
+    shown = [f"“{name}”" for name in names[:most]]
+    if len(names) > most:
+        return f"{', '.join(shown)} and {len(names) - most} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
