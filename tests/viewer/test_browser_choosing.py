@@ -309,12 +309,15 @@ def test_compare_puts_models_beside_a_base(enter):
     visitor = enter(PICKED)
     page = visitor.page
     page.get_by_role("button", name="Compare 4").click()
-    page.get_by_label("Compared with").wait_for()
     visitor.until("location.search.includes('page=compare')")
+    page.locator(".sheet").wait_for()
     assert "5.0 ± 0.4 pp" in page.locator(".sheet").inner_text()
-    page.get_by_label("Compared with").select_option(MAG50)
-    visitor.until("document.querySelector('.sheet thead').textContent.includes('resnet50trained-mag50')")
-    page.get_by_role("button", name="Leave out resnet50trained-mag90").click()
+    rail = page.get_by_role("group", name="Compared models")
+    rail.locator(f".pill:has([data-points='{MAG50}']) [data-do=rail_base]").click()
+    visitor.until(
+        "document.querySelector('.sheet thead th:nth-child(2)').textContent.includes('resnet50trained-mag50')"
+    )
+    rail.locator(f".pill:has([data-points='{MAG90}']) [data-do=rail_drop]").click()
     visitor.until("new URLSearchParams(location.search).get('selected').split(',').length === 3")
     page.go_back()
     visitor.until("new URLSearchParams(location.search).get('selected').split(',').length === 4")

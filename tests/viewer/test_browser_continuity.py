@@ -44,7 +44,7 @@ def address(published, tmp_path_factory):
 @pytest.fixture
 def visitor(chromium, address):
     page = chromium.new_page(viewport={"width": 1440, "height": 900})
-    yield Visitor(page).open(address)
+    yield Visitor(page).open(f"{address}?page=overview")
     page.close()
 
 
@@ -52,7 +52,7 @@ def visitor(chromium, address):
 def test_a_lost_connection_is_told_and_mended_without_losing_the_state(published, chromium, tmp_path):
     port = free_port()
     with served(published, tmp_path / "first.log", port) as address:
-        visitor = Visitor(chromium.new_page(viewport={"width": 1440, "height": 900})).open(address)
+        visitor = Visitor(chromium.new_page(viewport={"width": 1440, "height": 900})).open(f"{address}?page=overview")
         visitor.click("map", key_of(NAMES[0]))
         visitor.until("location.search.includes('selected')")
         banner = visitor.page.locator("#connection")

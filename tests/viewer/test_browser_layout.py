@@ -6,7 +6,7 @@ from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
-PAGES = ("overview", "table", "compare", "behaviours", "layers", "help")
+PAGES = ("decide", "overview", "table", "compare", "behaviours", "layers", "help")
 SIZES = [(1440, 900, "light"), (1024, 768, "dark"), (860, 900, "light"), (390, 844, "dark")]
 LEAST = 12
 
@@ -89,7 +89,7 @@ def test_text_can_be_read_and_nothing_collides_or_is_cut(width, height, theme, a
 
 
 @pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
-@pytest.mark.parametrize("name", PAGES[1:-1])
+@pytest.mark.parametrize("name", PAGES[2:-1])
 def test_the_head_and_the_first_column_of_every_table_stay(name, size, address, chromium):
     page = chromium.new_page(viewport={"width": size[0], "height": min(size[1], 560)})
     visitor = Visitor(page).open(f"{address}?page={name}&selected=base,pruned,int8,tuned&l_flat=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from viewer.behaviours.measures import MEASURES
 from viewer.behaviours.open_sheets import sheet_of
 from viewer.behaviours.statistics import cells
 from viewer.behaviours.table import ALPHA, change_text, corrected
+from viewer.results.queries import StoreError
 
 if TYPE_CHECKING:
     from viewer.results.results import Results
@@ -50,15 +52,13 @@ def class_evidence(results: Results, key: str, original: str) -> ClassEvidence |
         original: the one that it is compared with.
 
     Returns:
-        None where the answers of one were not recorded, or the data set has fewer than two classes.
-
-    Raises:
-        StoreError: if the answers cannot be read.
+        None where the answers of one were not recorded or cannot be read, or the data set has fewer than two classes.
     """
     kept: dict[tuple[str, str], ClassEvidence | None] = results.shared(_kept)
     if (key, original) not in kept:
-        kept[key, original] = _compare(results, key, original)
-    return kept[key, original]
+        with suppress(StoreError):
+            kept[key, original] = _compare(results, key, original)
+    return kept.get((key, original))
 
 
 def _kept(results: Results) -> dict[tuple[str, str], ClassEvidence | None]:

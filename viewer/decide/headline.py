@@ -167,14 +167,15 @@ def _outside(results: Results, filters: Sequence[Range]) -> Headline:
     return Headline(before, miss["key"], f": {miss['text']}.", is_answer=False)
 
 
-def _least_loss(results: Results, chosen: Recommendation, within: np.ndarray) -> Headline:
+def _least_loss(results: Results, chosen: Recommendation, known: np.ndarray) -> Headline:
     """Name the model that loses least, where all lose measurably."""
-    goods = np.where(within, results.values(chosen.quality), np.nan)
+    goods = np.where(known, results.values(chosen.quality), np.nan)
     label = results.label(chosen.quality)
     if not np.isfinite(goods).any() or chosen.original is None:
         return Headline(f"No model can be named: {label or 'quality'} was not measured.", is_answer=False)
     row = int(np.nanargmin(goods) if results.better(chosen.quality) is Better.LOWER else np.nanargmax(goods))
     original = results.keys[chosen.original]
     change = results.change(chosen.quality, results.keys[row], original)["change"]
+    within = "" if chosen.within[results.scope].all() else " within the budget"
     before = f"Every model{within} measurably loses {label} against “{results.text.name(original)}”. Least loses "
     return Headline(before, results.keys[row], f": {label} {change}.", is_answer=False)

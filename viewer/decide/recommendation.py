@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from viewer.results.budget import Range
     from viewer.results.results import Results
 
-__all__ = ["Aim", "Recommendation", "recommend"]
+__all__ = ["Aim", "Recommendation", "objectives", "recommend"]
 
 _NEAR = 0.05
 """Values farther apart than so much of them are not shown alike."""
@@ -52,6 +52,11 @@ class Recommendation:
     """Rows of the others that qualify and cannot be told apart from it in the objective."""
 
 
+def objectives(results: Results, quality: str) -> dict[Aim, str]:
+    """Return the metric of every aim; empty where nothing of the kind was measured."""
+    return {Aim.SMALLEST: size_metric(results), Aim.FASTEST: speed_metric(results), Aim.BEST: quality}
+
+
 def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range], base: str = "") -> Recommendation:
     """Choose the model to ship.
 
@@ -70,7 +75,7 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
     ranking = results.ranking
     within = ranking.passing(filters)
     original = original_of(results, quality, base)
-    objective = {Aim.SMALLEST: size_metric, Aim.FASTEST: speed_metric, Aim.BEST: lambda _: quality}[aim](results)
+    objective = objectives(results, quality)[aim]
     lossless = np.ones(len(results.keys), dtype=bool)
     if aim is not Aim.BEST and quality:
         lossless = np.isfinite(results.values(quality))

@@ -11,7 +11,7 @@ from viewer.compare.cards import model_card
 from viewer.decide.headline import Headline, headline
 from viewer.decide.model_files import model_files
 from viewer.decide.plot import draw, x_metric_of
-from viewer.decide.recommendation import Aim, Recommendation, recommend
+from viewer.decide.recommendation import Aim, Recommendation, objectives, recommend
 from viewer.decide.runners_up import runners_up
 from viewer.format.templates import render
 from viewer.overview.relaxation import best_curve
@@ -33,7 +33,8 @@ _AIMS = {
 def prepare(results: Results) -> None:
     """Do now what the first visitor would wait for."""
     state = ViewState()
-    chosen = recommend(results, Aim(state.aim), choices(results).metric("goal", state), [])
+    quality = choices(results).metric("goal", state)
+    chosen = recommend(results, _possible_aim(results, state, quality), quality, [])
     headline(results, chosen, [])
     runners_up(results, chosen, [])
 
@@ -60,7 +61,7 @@ class Decide(View):
         goal = choices(results).metric("goal", state)
         return render(
             "decide",
-            aims=[(aim.value, text) for aim, text in _AIMS.items()],
+            aims=[(aim.value, text, bool(objectives(results, goal)[aim])) for aim, text in _AIMS.items()],
             aim=chosen.aim.value,
             goal=goal,
             goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
@@ -84,7 +85,8 @@ class Decide(View):
     def _recommendation(self) -> Recommendation:
         results, state = self.session.results, self.state
         base = state.base if state.base in results.row else ""
-        return recommend(results, Aim(state.aim), choices(results).metric("goal", state), state.filters, base)
+        quality = choices(results).metric("goal", state)
+        return recommend(results, _possible_aim(results, state, quality), quality, state.filters, base)
 
     def _model(self, sentence: Headline) -> dict[str, Any]:
         """Return the card of the model that is named, and what gets it, if it is to be shipped."""
@@ -107,6 +109,12 @@ class Decide(View):
         x_metric = x_metric_of(results, chosen, choices(results).metric("x", self.state))
         axes = {"x": x_metric, "y": chosen.quality} if x_metric and chosen.quality else {}
         self.state.change({"page": "overview", **axes})
+
+
+def _possible_aim(results: Results, state: ViewState, quality: str) -> Aim:
+    """Return the aim that a person chose; where nothing tells how good a model is in that, the first that something tells of."""
+    known = [aim for aim, metric in objectives(results, quality).items() if metric]
+    return Aim(state.aim) if state.aim in known or not known else known[0]
 
 
 def _plain(each: Any) -> dict[str, str]:

@@ -51,10 +51,10 @@ def ratio_text(results: Results, metric: str, key: str, other: str) -> str:
     if results.unsure(metric)[[results.row[key], results.row[other]]].any():
         return f"{text} by times that were taken roughly or while others used the machine"
     if difference.within_noise:
-        return f"{same} within noise ({_times(ratio)} {gain}{_interval(ends)})"
+        return f"{same} within noise ({_times(ratio)} {gain}{_interval(ends, ratio)})"
     if not difference.has_known_noise:
         return f"{text} (noise unknown)"
-    return f"{text}{_interval(ends)}"
+    return f"{text}{_interval(ends, ratio)}"
 
 
 def _words(results: Results, metric: str) -> tuple[str, str, str]:
@@ -63,17 +63,16 @@ def _words(results: Results, metric: str) -> tuple[str, str, str]:
 
 
 def _times(ratio: float) -> str:
-    return f"{_digits(ratio)} ×"  # noqa: RUF001 - the sign of multiplication
+    return f"{ratio:,.{_decimals(ratio)}f} ×"  # noqa: RUF001 - the sign of multiplication
 
 
-def _digits(ratio: float) -> str:
-    if ratio >= 100:  # noqa: PLR2004 - no digit behind the point says anything then
-        return f"{ratio:,.0f}"
-    return f"{ratio:.1f}" if ratio >= 1.95 else f"{ratio:.2f}"  # noqa: PLR2004 - two digits
+def _decimals(ratio: float) -> int:
+    """Two or three digits say something of a ratio."""
+    return 2 if ratio < 1.95 else int(ratio < 100)  # noqa: PLR2004 - what is shown as 2.0 needs no more
 
 
-def _interval(ends: Sequence[float]) -> str:
-    low, high = (_digits(end) for end in ends)
+def _interval(ends: Sequence[float], ratio: float) -> str:
+    low, high = (f"{end:,.{_decimals(ratio)}f}" for end in ends)
     return f" [{low}, {high}]" if low != high else ""
 
 
