@@ -76,7 +76,7 @@ def headline(results: Results, chosen: Recommendation, filters: Sequence[Range])
         after = f" as it is: nothing {gain}{within} keeps its {results.label(chosen.quality)}"
         figure = results.show(chosen.objective, chosen.row, interval=True)
         evidence = [Evidence(f"{results.label(chosen.objective)} {figure}")]
-        return Headline("Ship ", key, after, evidence, notes)
+        return Headline("Ship ", key, after, evidence, [*_nearest(results, chosen), *notes])
     claim = f" is the {chosen.aim.value}{within} with no measurable loss"
     if not chosen.quality or original is None:
         claim = f" is the {chosen.aim.value}{within}"
@@ -104,6 +104,23 @@ def _against(results: Results, chosen: Recommendation, key: str, original: str |
     if (classes := class_evidence(results, key, original)) is not None:
         evidence.append(Evidence(classes.text, "bad" if classes.worse else "", _TESTS))
     return evidence
+
+
+def _nearest(results: Results, chosen: Recommendation) -> list[str]:
+    """Name, of the models that would be better by the aim, the one that loses least."""
+    assert chosen.row is not None
+    values, goods = results.values(chosen.objective), results.values(chosen.quality)
+    sign = -1 if results.better(chosen.objective) is Better.HIGHER else 1
+    ahead = chosen.within & results.sound & results.scope & ~results.elsewhere & ~results.unsure(chosen.objective)
+    ahead &= (sign * (values - values[chosen.row]) < 0) & np.isfinite(goods) & ~chosen.lossless
+    if not ahead.any():
+        return []
+    goods = np.where(ahead, goods, np.nan)
+    row = int(np.nanargmin(goods) if results.better(chosen.quality) is Better.LOWER else np.nanargmax(goods))
+    key, original = results.keys[row], results.keys[chosen.row]
+    change = results.change(chosen.quality, key, original)["change"]
+    gain = ratio_text(results, chosen.objective, key, original)
+    return [f"Nearest is “{results.text.name(key)}”: {gain}, {results.label(chosen.quality)} {change}."]
 
 
 def _notes(results: Results, chosen: Recommendation) -> list[str]:

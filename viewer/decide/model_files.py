@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viewer.results.lineage import StepOutcome
-from viewer.results.queries import workspace_name
 
 if TYPE_CHECKING:
     from viewer.results.results import Results
@@ -55,7 +54,7 @@ def model_files(results: Results, key: str) -> ModelFiles:
         results: those of the model.
         key: the model's.
     """
-    workspace_text = workspace_name(results.snapshot.path)
+    workspace_text = results.snapshot.workspace
     runs_of = results.snapshot.runs_of
     if workspace_text is None or (runs_of and key not in runs_of):
         return ModelFiles((), "", "", "This model was imported: its files are where it was imported from.")

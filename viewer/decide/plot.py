@@ -25,6 +25,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 0.0, 100.0, 0.0, 100.0
 """Where the axes end, in percent of the space between the margins."""
 _MOST_MARKS = 400
 """More models than this are drawn as a crowd of points; those that matter have marks of their own."""
+_MOST_ALIKE = 40
+"""Of those that cannot be told apart from the model to ship, so many have marks of their own in a crowd."""
 _LOGARITHMIC = 30.0
 """Ratio of largest to smallest from which on the axis across is logarithmic."""
 _BELOW = 1.0
@@ -40,11 +42,16 @@ class _Axis:
 
     def share(self, value: float) -> float:
         """Return a value's place, 0 to 1; what is outside stands at the ends."""
-        if not math.isfinite(value):
-            return math.nan
-        ends = (self.low, self.high, max(value, self.low) if self.log else value)
-        low, high, at = (math.log(each) for each in ends) if self.log else ends
-        return min(1.0, max(0.0, (at - low) / ((high - low) or 1.0)))
+        return float(self.shares(np.array([value]))[0])
+
+    def shares(self, values: np.ndarray) -> np.ndarray:
+        """Return the places of values, float64 (N,); NaN where there is none."""
+        within = np.clip(values, self.low, self.high)
+        low, high = self.low, self.high
+        if self.log:
+            within, low, high = np.log(within), math.log(low), math.log(high)
+        places: np.ndarray = (within - low) / ((high - low) or 1.0)
+        return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ def draw(
     along, up = _places(axes, xs, ys)
     rows = np.flatnonzero(here).tolist()
     own = {results.row[each.key]: each for each in compared if each.key in results.row}
-    special = {*named, *chosen.alike, *(row for row in own if here[row])}
+    special = {*named, *chosen.alike[:_MOST_ALIKE], *(row for row in own if here[row])}
     many = len(rows) > _MOST_MARKS
     marked = [row for row in rows if row in special or not many]
     crowd = "".join(f"M{along[row]:.1f} {up[row]:.1f}h0" for row in rows if many and row not in special)
@@ -156,10 +163,7 @@ def _upwards(share: float) -> float:
 
 
 def _places(axes: tuple[_Axis, _Axis], xs: np.ndarray, ys: np.ndarray) -> tuple[list[float], list[float]]:
-    return (
-        [_across(axes[0].share(float(value))) for value in xs],
-        [_upwards(axes[1].share(float(value))) for value in ys],
-    )
+    return list(map(_across, axes[0].shares(xs).tolist())), list(map(_upwards, axes[1].shares(ys).tolist()))
 
 
 def _ticks(axis: _Axis, write: Callable[[float], str], place: Callable[[float], float]) -> list[dict[str, Any]]:

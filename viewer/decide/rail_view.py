@@ -48,8 +48,8 @@ class Rail(View):
         return render(
             "budget_line",
             chips=list(enumerate(texts)),
-            passing=int(results.ranking.passing(filters).sum()),
-            total=int(results.scope.sum()),
+            passing=f"{int(results.ranking.passing(filters).sum()):,}",
+            total=f"{int(results.scope.sum()):,}",
         )
 
     def draw_rail(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pipeline.core.statistics import independent_sides
 from viewer.format.metrics import Better, MetricRole
 
 if TYPE_CHECKING:
@@ -39,14 +40,12 @@ def ratio_text(results: Results, metric: str, key: str, other: str) -> str:
     if difference.absolute == 0:
         return same
 
-    def times(change: float) -> float:
-        value = reference + change
-        ratio = reference / value if less_is_more else value / reference
-        return ratio if value > 0 else math.inf
-
-    ratio, ends = times(difference.absolute), sorted(map(times, (difference.low, difference.high)))
+    value = reference + difference.absolute
+    ratio, ends = reference / value, _ratio_ends(results, metric, key, other)
+    if not less_is_more:
+        ratio, ends = 1 / ratio, (1 / ends[1], 1 / ends[0])
     if ratio < 1:
-        ratio, ends, gain = 1 / ratio, [1 / end if end else math.inf for end in ends[::-1]], loss
+        ratio, ends, gain = 1 / ratio, (1 / ends[1], 1 / ends[0]), loss
     text = f"{_times(ratio)} {gain}"
     if results.unsure(metric)[[results.row[key], results.row[other]]].any():
         return f"{text} by times that were taken roughly or while others used the machine"
@@ -55,6 +54,27 @@ def ratio_text(results: Results, metric: str, key: str, other: str) -> str:
     if not difference.has_known_noise:
         return f"{text} (noise unknown)"
     return f"{text}{_interval(ends, ratio)}"
+
+
+def _ratio_ends(results: Results, metric: str, key: str, other: str) -> tuple[float, float]:
+    """Return the 95 % interval of the other's value by the model's; NaN where it is not known.
+
+    Of times of one session it is that of the speedup, of which the difference was made; of independent values it combines
+    their intervals on the logarithmic scale (MOVER: Donner and Zou, 2012).
+    """
+    mine, theirs = results.measured(metric, key), results.measured(metric, other)
+    together = results.difference_together(metric, key, other)
+    if together is not None:
+        low, high = (theirs.value + end for end in (together.low, together.high))
+        return (theirs.value / high, theirs.value / low) if low > 0 else (math.nan, math.nan)
+    ends = mine.ends, theirs.ends
+    if ends[0] is None or ends[1] is None or min(*ends[0], *ends[1]) <= 0:
+        return math.nan, math.nan
+    log_ends = [(math.log(low), math.log(high)) for low, high in (ends[1], ends[0])]
+    center = math.log(theirs.value), math.log(mine.value)
+    below, above = independent_sides(center[0], log_ends[0], center[1], log_ends[1])
+    ratio = theirs.value / mine.value
+    return ratio * math.exp(-float(below)), ratio * math.exp(float(above))
 
 
 def _words(results: Results, metric: str) -> tuple[str, str, str]:
@@ -72,6 +92,8 @@ def _decimals(ratio: float) -> int:
 
 
 def _interval(ends: Sequence[float], ratio: float) -> str:
+    if not all(map(math.isfinite, ends)):
+        return ""
     low, high = (f"{end:,.{_decimals(ratio)}f}" for end in ends)
     return f" [{low}, {high}]" if low != high else ""
 

@@ -18,7 +18,7 @@ from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.results.lineage import Node, StepOutcome
 from viewer.results.snapshot import MetricColumn, ModelLint, RunStart, Setting, Snapshot, StudiedData, identity_of
 
-__all__ = ["StoreError", "instance_values", "load_snapshot", "snapshot_id", "speedups", "workspace_name"]
+__all__ = ["StoreError", "instance_values", "load_snapshot", "snapshot_id", "speedups"]
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -46,6 +46,7 @@ def load_snapshot(path: Path) -> Snapshot:
             data=_data(db),
             runs=_runs(db),
             runs_of=_grouped(db, "SELECT DISTINCT model_key, run_id FROM steps WHERE job = 'operation' ORDER BY ALL"),
+            workspace=_workspace(db),
             recipes_of=_grouped(db, "SELECT model_key, unnest(recipes) FROM models"),
         )
     finally:
@@ -96,12 +97,10 @@ def speedups(path: Path, context: Setting) -> dict[tuple[str, str, str], tuple[f
     return {(key, against, clock): (ratio, low, high) for key, against, clock, ratio, low, high in rows}
 
 
-def workspace_name(path: Path) -> str | None:
-    """Return the folder that the latest run kept its models in, as it was named; None where no run made these results."""
-    with closing(open_results(path)) as db:
-        rows = db.execute(
-            "SELECT config ->> '$.workspace' FROM runs WHERE config ->> '$.import' IS NULL ORDER BY started_at DESC LIMIT 1"
-        ).fetchall()
+def _workspace(db: duckdb.DuckDBPyConnection) -> str | None:
+    rows = db.execute(
+        "SELECT config ->> '$.workspace' FROM runs WHERE config ->> '$.import' IS NULL ORDER BY started_at DESC LIMIT 1"
+    ).fetchall()
     return None if not rows else str(rows[0][0] or ".bouillon")
 
 

@@ -208,9 +208,13 @@ class Results:
 
     def difference(self, metric: str, key: str, other: str) -> MetricChange | None:
         """Return what a model differs by from another, as well as it is known; None where one has no value."""
-        spec, mine, theirs = self.spec(metric), self.measured(metric, key), self.measured(metric, other)
-        together = self._paired.difference(spec, key, other, (mine.value, theirs.value))
-        return change(mine, theirs, spec.better, together)
+        mine, theirs = self.measured(metric, key), self.measured(metric, other)
+        return change(mine, theirs, self.better(metric), self.difference_together(metric, key, other))
+
+    def difference_together(self, metric: str, key: str, other: str) -> MeasuredValue | None:
+        """Return the difference of two models that were measured together; None where they were not."""
+        values = self.measured(metric, key).value, self.measured(metric, other).value
+        return self._paired.difference(self.spec(metric), key, other, values)
 
     def has_known_noise(self, metric: str) -> bool:
         """Whether anything tells a metric's differences from chance: an interval, exactness, or paired measurements."""

@@ -131,6 +131,8 @@ class Snapshot:
     """Model key -> ids of the runs that made or found it."""
     recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model key -> recipes that contain it."""
+    workspace: str | None = None
+    """The folder that the latest run kept its models in, as it was named; None where no run made these results."""
 
 
 def identity_of(context: Setting) -> tuple[str, str, str]:

@@ -1,22 +1,34 @@
-// The first page's scatterplot: of names that would meet, those that matter less are left out; their models keep them under
-// the pointer. The server puts the one to ship first, and knows no widths.
+// The first page's scatterplot: names stand where they meet neither each other nor a model; where there is no room they are
+// left out, and their models keep them under the pointer. The server knows no widths.
 (() => {
   const {listen, byId} = bouillon;
-  const GAP = 2;   // pixels
+  const GAP = 2, BESIDE = 14, ABOVE = 15;   // pixels
+  const PLACES = [[BESIDE, 4, "start"], [-BESIDE, 4, "end"], [0, -ABOVE, "middle"], [0, ABOVE + 9, "middle"]];
 
+  const box = (element) => element.getBoundingClientRect();
   const meet = (a, b) => a.left < b.right + GAP && b.left < a.right + GAP && a.top < b.bottom + GAP && b.top < a.bottom + GAP;
+  const inside = (a, b) => a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom;
+
+  function put(name, frame, kept, models) {
+    const own = box(name.closest(".mark").querySelector(".dot"));
+    const others = models.filter((each) => each.left !== own.left || each.top !== own.top);
+    for (const [x, y, anchor] of PLACES) {
+      name.setAttribute("x", x);
+      name.setAttribute("y", y);
+      name.setAttribute("text-anchor", anchor);
+      const here = box(name);
+      if (inside(here, frame) && ![...kept, ...others].some((other) => meet(here, other))) { kept.push(here); return; }
+    }
+    name.style.display = "none";
+  }
 
   function place() {
     const plot = byId("decision");
     if (!plot?.checkVisibility()) return;
-    const frame = plot.getBoundingClientRect(), kept = [...plot.querySelectorAll(".tick")].map((text) => text.getBoundingClientRect());
-    const names = [...plot.querySelectorAll(".name")].sort((a, b) => b.closest(".first") ? 1 : a.closest(".first") ? -1 : 0);
-    for (const name of names) {
-      name.style.display = "";
-      const box = name.getBoundingClientRect();
-      const fits = box.left >= frame.left && box.right <= frame.right && !kept.some((other) => meet(box, other));
-      if (fits) kept.push(box); else name.style.display = "none";
-    }
+    const frame = box(plot), kept = [...plot.querySelectorAll(".tick")].map(box), models = [...plot.querySelectorAll(".dot")].map(box);
+    const names = [...plot.querySelectorAll(".name")], first = (name) => Number(Boolean(name.closest(".first")));
+    names.forEach((name) => { name.style.display = ""; });
+    names.sort((a, b) => first(b) - first(a)).forEach((name) => put(name, frame, kept, models));
   }
 
   listen("panes", (panes) => { if ("page" in panes) place(); });
