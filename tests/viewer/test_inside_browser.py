@@ -297,7 +297,7 @@ BEYOND = """[...document.querySelectorAll("body *")].filter((e) => {
 }).map((e) => e.outerHTML.slice(0, 80))"""
 NARROW = {
     "decide": ("page=decide", "#sentence", ["#menu-rail summary"]),
-    "overview": ("", "#map", []),
+    "overview": ("page=overview", "#map", []),
     "table": ("page=table", ".models tbody tr", ["#menu-columns summary"]),
     "compare": ("page=compare&selected=base,int8", ".holder tbody tr", ["#menu-export summary"]),
     "behaviours": ("page=behaviours&selected=base,int8", ".behaviours tbody tr", ["#menu-theme summary"]),

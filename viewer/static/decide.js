@@ -11,7 +11,8 @@
 
   function put(name, frame, kept, models) {
     const own = box(name.closest(".mark").querySelector(".dot"));
-    const others = models.filter((each) => each.left !== own.left || each.top !== own.top);
+    const must = name.closest(".first");                 // the one to ship is named even among many
+    const others = must ? [] : models.filter((each) => each.left !== own.left || each.top !== own.top);
     for (const [x, y, anchor] of PLACES) {
       name.setAttribute("x", x);
       name.setAttribute("y", y);
