@@ -15,7 +15,7 @@ from viewer.compare.compare_view import Compare
 from viewer.compare.details_view import Details
 from viewer.compare.hover_view import HoverCard
 from viewer.decide.rail_view import Rail
-from viewer.decide.view import Decide, prepare
+from viewer.decide.view import Decide, prepare_decision
 from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
 from viewer.layers.view import Layers
@@ -90,7 +90,7 @@ def warm_cache(arguments: Sequence[str]) -> None:
     appearance(results).prepare()
     fresh = ViewState()
     results.ranking.front(choices(results).metric("x", fresh), choices(results).metric("y", fresh))
-    prepare(results)
+    prepare_decision(results)
 
 
 def open_app(document: Document, arguments: Sequence[str]) -> App | None:

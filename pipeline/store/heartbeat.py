@@ -82,12 +82,14 @@ def heartbeat(
 def read_progress(results: Path, run_id: str) -> RunProgress | None:
     """Return how far a run is by its last sign of life; None where it said nothing that can be understood."""
     try:
-        told = json.loads(_sign(results, run_id).read_text())
-        progress = RunProgress(int(told["done"]), int(told["total"]), told["seconds_left"], str(told["unit"]))
+        content = json.loads(_sign(results, run_id).read_text())
+        progress = RunProgress(
+            int(content["done"]), int(content["total"]), content["seconds_left"], str(content["unit"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    left = progress.seconds_left
-    is_sound = left is None or (isinstance(left, int | float) and math.isfinite(left) and left >= 0)
+    seconds = progress.seconds_left
+    is_sound = seconds is None or (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0)
     return progress if is_sound and 0 <= progress.done <= progress.total else None
 
 

@@ -17,11 +17,11 @@ from tests.viewer.visits import Page, visit
 from viewer.decide.class_evidence import class_evidence
 from viewer.decide.headline import headline
 from viewer.decide.model_files import model_files
-from viewer.decide.plot import draw
+from viewer.decide.plot import decision_plot
 from viewer.decide.recommendation import Aim, recommend
 from viewer.decide.runners_up import runners_up
 from viewer.decide.view import Decide
-from viewer.decide.wording import listed, ratio_text
+from viewer.decide.wording import quoted_names, ratio_text
 from viewer.format.metrics import Better, MetricInfo, MetricRole
 from viewer.results.lineage import Node
 from viewer.results.results import Results, load_results
@@ -203,7 +203,7 @@ def test_ratios_have_the_interval_of_the_difference():
 
 
 def test_names_are_listed_in_plain_english():
-    assert [listed(list("abcde"[:count]), 3) for count in (1, 2, 3, 5)] == [
+    assert [quoted_names(list("abcde"[:count]), 3) for count in (1, 2, 3, 5)] == [
         "“a”",
         "“a” and “b”",
         "“a”, “b” and “c”",
@@ -215,7 +215,7 @@ def test_the_plot_draws_many_models_as_a_crowd_and_those_that_matter_by_themselv
     models = MODELS | {f"m{at}": ((0.5 + at / 2000, 0.01), (10.0, 0.1), 50e3 + at) for at in range(500)}
     results = results_of(models, broken=["stuck"])
     chosen = recommend(results, Aim.SMALLEST, "accuracy", [], "base")
-    plot = draw(results, chosen, "size", [], [results.row["tiny"]])
+    plot = decision_plot(results, chosen, "size", [], [results.row["tiny"]])
     assert {mark["key"] for mark in plot.marks} >= {"int8", "base", "tiny"}
     assert len(plot.marks) < 20
     assert plot.crowd.count("M") + len(plot.marks) == len(models)

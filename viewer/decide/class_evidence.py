@@ -54,14 +54,14 @@ def class_evidence(results: Results, key: str, original: str) -> ClassEvidence |
     Returns:
         None where the answers of one were not recorded or cannot be read, or the data set has fewer than two classes.
     """
-    kept: dict[tuple[str, str], ClassEvidence | None] = results.shared(_kept)
-    if (key, original) not in kept:
+    memory: dict[tuple[str, str], ClassEvidence | None] = results.shared(_memory)
+    if (key, original) not in memory:
         with suppress(StoreError):
-            kept[key, original] = _compare(results, key, original)
-    return kept.get((key, original))
+            memory[key, original] = _compare(results, key, original)
+    return memory.get((key, original))
 
 
-def _kept(results: Results) -> dict[tuple[str, str], ClassEvidence | None]:
+def _memory(results: Results) -> dict[tuple[str, str], ClassEvidence | None]:
     return {}
 
 
@@ -78,9 +78,9 @@ def _compare(results: Results, key: str, original: str) -> ClassEvidence | None:
     p, _ = corrected(columns)
     change = columns[1].change
     with np.errstate(invalid="ignore"):
-        told = p[1] < ALPHA
-        worse = np.flatnonzero(told & (change > 0))
-        better = int((told & (change < 0)).sum())
+        significant = p[1] < ALPHA
+        worse = np.flatnonzero(significant & (change > 0))
+        better = int((significant & (change < 0)).sum())
     ordered = sorted(worse.tolist(), key=lambda row: -change[row])
-    named = tuple((belongs.names[row], change_text(float(change[row]), measure)) for row in ordered)
-    return ClassEvidence(len(belongs.names), named, better)
+    harms = tuple((belongs.names[row], change_text(float(change[row]), measure)) for row in ordered)
+    return ClassEvidence(len(belongs.names), harms, better)

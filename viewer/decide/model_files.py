@@ -16,7 +16,7 @@ from viewer.results.lineage import StepOutcome
 if TYPE_CHECKING:
     from viewer.results.results import Results
 
-__all__ = ["ModelFile", "ModelFiles", "model_files"]
+__all__ = ["ModelDelivery", "ModelFile", "model_files"]
 
 _WEIGHTS = ("model.onnx", "model.onnx.data", "model.safetensors", "masks.safetensors")
 """What is of use outside: the network and its weights, in this order."""
@@ -37,7 +37,7 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFiles:
+class ModelDelivery:
     """A model's files, and the commands that package and reproduce it."""
 
     files: tuple[ModelFile, ...]
@@ -47,7 +47,7 @@ class ModelFiles:
     """Why there are no files, or no commands: one sentence."""
 
 
-def model_files(results: Results, key: str) -> ModelFiles:
+def model_files(results: Results, key: str) -> ModelDelivery:
     """Return where a model is, and how it is taken from there.
 
     Args:
@@ -57,7 +57,7 @@ def model_files(results: Results, key: str) -> ModelFiles:
     workspace_text = results.snapshot.workspace
     runs_of = results.snapshot.runs_of
     if workspace_text is None or (runs_of and key not in runs_of):
-        return ModelFiles((), "", "", "This model was imported: its files are where it was imported from.")
+        return ModelDelivery((), "", "", "This model was imported: its files are where it was imported from.")
     words = [_name(results, key)]
     place = [] if results.snapshot.path.name == _DEFAULT_NAME else ["--results", results.snapshot.path.name]
     targets = {context.target for context in results.snapshot.contexts if context.target}
@@ -70,14 +70,16 @@ def model_files(results: Results, key: str) -> ModelFiles:
     workspace = next((at for at in (home / folders[0], folders[0]) if (at / "artifacts").is_dir()), None)
     if workspace is None:
         missing = f"The folder with the models' files, {workspace_text}, is not beside these results on this machine."
-        return ModelFiles((), package, reproduce, missing)
+        return ModelDelivery((), package, reproduce, missing)
     files = _files(workspace / "artifacts", key)
     problem = (
         ""
         if files
         else "The files of this model are not in the workspace: its run has not ended, or they were cleared up."
     )
-    return ModelFiles(tuple(ModelFile(_short(path, home), size) for path, size in files), package, reproduce, problem)
+    return ModelDelivery(
+        tuple(ModelFile(_short(path, home), size) for path, size in files), package, reproduce, problem
+    )
 
 
 def _name(results: Results, key: str) -> str:
@@ -95,13 +97,13 @@ def _files(artifacts: Path, key: str) -> list[tuple[Path, int]]:
     folders = [own]
     if not (own / "model.onnx").is_file():
         folders = [*_exports(artifacts, key), own]
-    found: list[tuple[Path, int]] = []
+    files: list[tuple[Path, int]] = []
     for folder in folders:
         for name in _WEIGHTS:
             with suppress(OSError):
                 path = folder / name
-                found.append((path, path.stat().st_size))
-    return found
+                files.append((path, path.stat().st_size))
+    return files
 
 
 _models: dict[Path, str] = {}

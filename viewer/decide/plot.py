@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from viewer.results.results import Results
     from viewer.session.compared_models import ComparedModel
 
-__all__ = ["Plot", "draw", "x_metric_of"]
+__all__ = ["DecisionPlot", "decision_plot", "x_metric_of"]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.0, 100.0, 0.0, 100.0
 """Where the axes end, in percent of the space between the margins."""
@@ -55,7 +55,7 @@ class _Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
+class DecisionPlot:
     """What the template draws."""
 
     x_label: str
@@ -73,43 +73,43 @@ class Plot:
     unmeasured: int
 
 
-def draw(
-    results: Results, chosen: Recommendation, x_metric: str, compared: Sequence[ComparedModel], also: Sequence[int]
-) -> Plot | None:
+def decision_plot(
+    results: Results, decision: Recommendation, x_metric: str, compared: Sequence[ComparedModel], also: Sequence[int]
+) -> DecisionPlot | None:
     """Lay out the scatterplot; None where a model with both figures is missing.
 
     Args:
         results: those of all models.
-        chosen: the model to ship.
+        decision: the model to ship.
         x_metric: the metric across; that upright is the quality.
         compared: the models on the rail, with their colours.
         also: rows of other models that matter: those that are named beside the plot.
     """
-    xs, ys = results.values(x_metric), results.values(chosen.quality)
+    xs, ys = results.values(x_metric), results.values(decision.quality)
     here = results.scope & ~results.elsewhere & np.isfinite(xs) & np.isfinite(ys)
-    if not x_metric or not chosen.quality or x_metric == chosen.quality or not here.any():
+    if not x_metric or not decision.quality or x_metric == decision.quality or not here.any():
         return None
-    named = [row for row in (chosen.row, chosen.original, *also) if row is not None and here[row]]
-    axes = _axes(results, xs, ys, here, named or np.flatnonzero(here).tolist())
+    prominent = [row for row in (decision.row, decision.original, *also) if row is not None and here[row]]
+    axes = _axes(results, xs, ys, here, prominent or np.flatnonzero(here).tolist())
     along, up = _places(axes, xs, ys)
     rows = np.flatnonzero(here).tolist()
     own = {results.row[each.key]: each for each in compared if each.key in results.row}
-    special = {*named, *chosen.alike[:_MOST_ALIKE], *(row for row in own if here[row])}
+    special = {*prominent, *decision.alike[:_MOST_ALIKE], *(row for row in own if here[row])}
     many = len(rows) > _MOST_MARKS
     marked = [row for row in rows if row in special or not many]
     crowd = "".join(f"M{along[row]:.1f} {up[row]:.1f}h0" for row in rows if many and row not in special)
-    front = results.ranking.outline(x_metric, chosen.quality, chosen.within)
+    front = results.ranking.outline(x_metric, decision.quality, decision.within)
     beyond = sum(ys[row] < axes[1].low or ys[row] > axes[1].high for row in rows)
-    return Plot(
+    return DecisionPlot(
         x_label=_axis_text(results, x_metric),
-        y_label=_axis_text(results, chosen.quality),
+        y_label=_axis_text(results, decision.quality),
         x_ticks=_ticks(axes[0], lambda value: results.show_value(x_metric, value), _across),
-        y_ticks=_ticks(axes[1], lambda value: results.show_value(chosen.quality, value), _upwards),
-        bands=_bands(results, chosen, x_metric, axes),
+        y_ticks=_ticks(axes[1], lambda value: results.show_value(decision.quality, value), _upwards),
+        bands=_bands(results, decision, x_metric, axes),
         line=_line([(along[row], up[row]) for row in front if row in set(rows)]),
         crowd=crowd,
         marks=[
-            _mark(results, chosen, x_metric, row, label=row in named)
+            _mark(results, decision, x_metric, row, label=row in prominent)
             | {
                 "x": round(along[row], 2),
                 "y": round(up[row], 2),
@@ -125,15 +125,15 @@ def draw(
     )
 
 
-def x_metric_of(results: Results, chosen: Recommendation, default: str) -> str:
+def x_metric_of(results: Results, decision: Recommendation, default: str) -> str:
     """Return the metric across: that of the aim, or where the aim is the best quality, a size or the scatterplot's own."""
-    if chosen.aim is not Aim.BEST:
-        return chosen.objective
+    if decision.aim is not Aim.BEST:
+        return decision.objective
     return size_metric(results) or default
 
 
 def _axes(
-    results: Results, xs: np.ndarray, ys: np.ndarray, here: np.ndarray, named: Sequence[int]
+    results: Results, xs: np.ndarray, ys: np.ndarray, here: np.ndarray, prominent: Sequence[int]
 ) -> tuple[_Axis, _Axis]:
     """Return both axes: across all models, upright those that matter and what is not far below them."""
     across, sound = xs[here], here & results.sound
@@ -146,7 +146,7 @@ def _axes(
         margin = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
         x_axis = _Axis(low - margin, high + margin)
     all_ys = ys[sound] if sound.any() else ys[here]
-    some = ys[list(named)]
+    some = ys[list(prominent)]
     bottom, top = float(some.min()), float(some.max())
     reach = (top - bottom) * _BELOW
     bottom, top = max(float(all_ys.min()), bottom - reach), min(float(all_ys.max()), top + reach)
@@ -188,18 +188,20 @@ def _round_values(axis: _Axis) -> list[float]:
     return [step * at for at in range(first, first + 2 * _TICKS) if step * at <= axis.high]
 
 
-def _bands(results: Results, chosen: Recommendation, x_metric: str, axes: tuple[_Axis, _Axis]) -> list[dict[str, Any]]:
+def _bands(
+    results: Results, decision: Recommendation, x_metric: str, axes: tuple[_Axis, _Axis]
+) -> list[dict[str, Any]]:
     """Return where the models lie that cannot be told apart: from the original in quality, from the one to ship across."""
     bands = []
-    if chosen.original is not None and chosen.aim is not Aim.BEST:
-        order = results.ranking.order(chosen.quality, chosen.original)
-        values = results.values(chosen.quality)
+    if decision.original is not None and decision.aim is not Aim.BEST:
+        order = results.ranking.order(decision.quality, decision.original)
+        values = results.values(decision.quality)
         alike = (order == 0) & np.isfinite(values) & results.scope & ~results.elsewhere & results.sound
         low, high = (axes[1].share(float(end)) for end in (values[alike].min(), values[alike].max()))
         bands.append(_rectangle((0.0, 1.0), (low, high)))
-    if chosen.row is not None and chosen.alike:
-        metric = x_metric if chosen.objective == x_metric else chosen.quality
-        values = results.values(metric)[[chosen.row, *chosen.alike]]
+    if decision.row is not None and decision.alike:
+        metric = x_metric if decision.objective == x_metric else decision.quality
+        values = results.values(metric)[[decision.row, *decision.alike]]
         axis = axes[0] if metric == x_metric else axes[1]
         ends = axis.share(float(values.min())), axis.share(float(values.max()))
         bands.append(_rectangle(ends, (0.0, 1.0)) if metric == x_metric else _rectangle((0.0, 1.0), ends))
@@ -207,12 +209,12 @@ def _bands(results: Results, chosen: Recommendation, x_metric: str, axes: tuple[
 
 
 def _rectangle(across: tuple[float, float], up: tuple[float, float]) -> dict[str, float]:
-    left, right = (_across(share) for share in across)
+    start, stop = (_across(share) for share in across)
     bottom, top = (_upwards(share) for share in up)
     pad = 1.2  # percent: room for the marks themselves
-    left, right = (max(_LEFT, left - pad), min(_RIGHT, right + pad)) if across != (0.0, 1.0) else (left, right)
+    start, stop = (max(_LEFT, start - pad), min(_RIGHT, stop + pad)) if across != (0.0, 1.0) else (start, stop)
     top, bottom = (max(_TOP, top - pad), min(_BOTTOM, bottom + pad)) if up != (0.0, 1.0) else (top, bottom)
-    return {"x": round(left, 2), "y": round(top, 2), "width": round(right - left, 2), "height": round(bottom - top, 2)}
+    return {"x": round(start, 2), "y": round(top, 2), "width": round(stop - start, 2), "height": round(bottom - top, 2)}
 
 
 def _line(points: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
@@ -222,29 +224,29 @@ def _line(points: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
     ]
 
 
-def _mark(results: Results, chosen: Recommendation, x_metric: str, row: int, *, label: bool) -> dict[str, Any]:
+def _mark(results: Results, decision: Recommendation, x_metric: str, row: int, *, label: bool) -> dict[str, Any]:
     key = results.keys[row]
     figures = " · ".join(
-        f"{results.label(metric)} {results.show(metric, row, interval=True)}" for metric in (chosen.quality, x_metric)
+        f"{results.label(metric)} {results.show(metric, row, interval=True)}" for metric in (decision.quality, x_metric)
     )
-    kind, note = _kind(results, chosen, x_metric, row)
+    kind, note = _kind(results, decision, x_metric, row)
     return {
         "key": key,
         "kind": kind,
         "text": f"{results.text.name(key)}: {figures}{note}",
         "label": results.text.short_names([key])[0] if label else "",
-        "first": row == chosen.row,
+        "first": row == decision.row,
     }
 
 
-def _kind(results: Results, chosen: Recommendation, x_metric: str, row: int) -> tuple[str, str]:
+def _kind(results: Results, decision: Recommendation, x_metric: str, row: int) -> tuple[str, str]:
     """Return how a model is drawn, and what is said of it."""
     if not results.sound[row]:
         return "broken", " · broken"
-    if not chosen.within[row]:
+    if not decision.within[row]:
         return "outside", " · outside the budget"
-    if not chosen.lossless[row]:
-        return "loss", f" · measurable loss of {results.label(chosen.quality)}"
+    if not decision.lossless[row]:
+        return "loss", f" · measurable loss of {results.label(decision.quality)}"
     if results.unsure(x_metric)[row]:
         return "rough", " · timed roughly or while others used the machine"
     return "fit", ""

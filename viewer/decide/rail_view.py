@@ -56,8 +56,8 @@ class Rail(View):
         results = self.session.results
         models = models_on_rail(self.session)
         notes = self._notes.of("model")
-        chosen = bool(self.session.known_models(self.state.selected))
-        why = {} if chosen else {each.key: each.why for each in proposed_models(self.session)}
+        is_chosen = bool(self.session.known_models(self.state.selected))
+        why = {} if is_chosen else {each.key: each.why for each in proposed_models(self.session)}
         return render(
             "rail",
             models=[
@@ -70,7 +70,7 @@ class Rail(View):
                 for each in models[:_MOST_CHIPS]
             ],
             more=max(len(self.state.selected), len(models)) - len(models[:_MOST_CHIPS]),
-            chosen=chosen,
+            chosen=is_chosen,
             any=bool(results.keys),
         )
 

@@ -61,7 +61,7 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
     """Choose the model to ship.
 
     A model qualifies if it is sound, within the budget, and, unless the aim is the best quality, not measurably worse than the
-    original in `quality`. Of these the best in the objective is chosen; times that were taken roughly or while others used
+    original in `quality`. Of these the best in the objective is decision; times that were taken roughly or while others used
     the machine win nothing. Of several that are shown alike in it, the one with the best quality. Where the original cannot
     be told apart from the best, it is the one to ship: nothing speaks for another.
 

@@ -36,56 +36,56 @@ class RunnerUp:
     """`bad` where it is a loss, else empty."""
 
 
-def runners_up(results: Results, chosen: Recommendation, filters: Sequence[Range]) -> list[RunnerUp]:
+def runners_up(results: Results, decision: Recommendation, filters: Sequence[Range]) -> list[RunnerUp]:
     """Return those right ahead of the model to ship by the bare values of the objective, and those right behind it.
 
     Without a model to ship, the best by the objective.
     """
-    values = results.values(chosen.objective)
+    values = results.values(decision.objective)
     here = results.scope & ~results.elsewhere & np.isfinite(values)
-    sign = -1.0 if results.better(chosen.objective) is Better.HIGHER else 1.0
-    goods = results.values(chosen.quality)
-    worse = -1.0 if results.better(chosen.quality) is Better.LOWER else 1.0
+    sign = -1.0 if results.better(decision.objective) is Better.HIGHER else 1.0
+    goods = results.values(decision.quality)
+    worse = -1.0 if results.better(decision.quality) is Better.LOWER else 1.0
     ties = np.nan_to_num(-worse * goods, nan=np.inf)
     rows = [row for row in np.lexsort((ties, sign * values)).tolist() if here[row]]
-    if chosen.row is None:
+    if decision.row is None:
         near = rows[: _AHEAD + _BEHIND]
     else:
-        at = rows.index(chosen.row)
+        at = rows.index(decision.row)
         near = rows[max(0, at - _AHEAD) : at] + rows[at + 1 : at + 1 + _BEHIND]
-    return [_runner_up(results, chosen, filters, row) for row in near]
+    return [_runner_up(results, decision, filters, row) for row in near]
 
 
-def _runner_up(results: Results, chosen: Recommendation, filters: Sequence[Range], row: int) -> RunnerUp:
-    reason, tone = _reason(results, chosen, filters, row)
-    return RunnerUp(row, results.show(chosen.objective, row), reason, tone)
+def _runner_up(results: Results, decision: Recommendation, filters: Sequence[Range], row: int) -> RunnerUp:
+    reason, tone = _reason(results, decision, filters, row)
+    return RunnerUp(row, results.show(decision.objective, row), reason, tone)
 
 
-def _reason(results: Results, chosen: Recommendation, filters: Sequence[Range], row: int) -> tuple[str, str]:
+def _reason(results: Results, decision: Recommendation, filters: Sequence[Range], row: int) -> tuple[str, str]:
     key = results.keys[row]
     if not results.sound[row]:
         lints = results.snapshot.lints.get(key, [])
         return next((lint.message for lint in lints if lint.rule in BROKEN), "broken"), "bad"
-    if not chosen.within[row]:
+    if not decision.within[row]:
         return _outside(results, filters, row), "bad"
-    if not chosen.lossless[row]:
-        return _loss(results, chosen.quality, key, chosen.original), "bad"
-    if results.unsure(chosen.objective)[row]:
+    if not decision.lossless[row]:
+        return _loss(results, decision.quality, key, decision.original), "bad"
+    if results.unsure(decision.objective)[row]:
         return "timed roughly or while others used the machine: such times win nothing", ""
-    return _qualified(results, chosen, row), ""
+    return _qualified(results, decision, row), ""
 
 
-def _qualified(results: Results, chosen: Recommendation, row: int) -> str:
+def _qualified(results: Results, decision: Recommendation, row: int) -> str:
     """Say what decides between a model that qualifies and the one to ship."""
-    if chosen.row is None:
+    if decision.row is None:
         return "qualifies"
-    key, winner, objective = results.keys[row], results.keys[chosen.row], chosen.objective
-    if row in chosen.alike:
-        return f"cannot be told apart from it: {_against(results, chosen, key, winner)}"
-    if chosen.aim is not Aim.BEST and results.show(objective, row) == results.show(objective, chosen.row):
-        change = results.change(chosen.quality, key, winner)["change"]
-        return f"the same {results.label(objective)} as shown; {results.label(chosen.quality)} {change} against it"
-    return f"qualifies, but {_against(results, chosen, key, winner)}"
+    key, winner, objective = results.keys[row], results.keys[decision.row], decision.objective
+    if row in decision.alike:
+        return f"cannot be told apart from it: {_against(results, decision, key, winner)}"
+    if decision.aim is not Aim.BEST and results.show(objective, row) == results.show(objective, decision.row):
+        change = results.change(decision.quality, key, winner)["change"]
+        return f"the same {results.label(objective)} as shown; {results.label(decision.quality)} {change} against it"
+    return f"qualifies, but {_against(results, decision, key, winner)}"
 
 
 def _outside(results: Results, filters: Sequence[Range], row: int) -> str:
@@ -105,7 +105,10 @@ def _loss(results: Results, quality: str, key: str, original: int | None) -> str
     return f"measurable loss: {results.label(quality)} {change} against {results.text.name(against)}"
 
 
-def _against(results: Results, chosen: Recommendation, key: str, winner: str) -> str:
-    if chosen.aim is Aim.BEST:
-        return f"{results.label(chosen.objective)} {results.change(chosen.objective, key, winner)['change']}"
-    return ratio_text(results, chosen.objective, key, winner) or results.change(chosen.objective, key, winner)["change"]
+def _against(results: Results, decision: Recommendation, key: str, winner: str) -> str:
+    if decision.aim is Aim.BEST:
+        return f"{results.label(decision.objective)} {results.change(decision.objective, key, winner)['change']}"
+    return (
+        ratio_text(results, decision.objective, key, winner)
+        or results.change(decision.objective, key, winner)["change"]
+    )

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from viewer.compare.cards import model_card
 from viewer.decide.headline import Headline, headline
 from viewer.decide.model_files import model_files
-from viewer.decide.plot import draw, x_metric_of
+from viewer.decide.plot import decision_plot, x_metric_of
 from viewer.decide.recommendation import Aim, Recommendation, objectives, recommend
 from viewer.decide.runners_up import runners_up
 from viewer.format.templates import render
@@ -21,7 +21,7 @@ from viewer.session.compared_models import models_on_rail
 from viewer.session.state import ViewState
 from viewer.session.view import Action, View
 
-__all__ = ["Decide", "prepare"]
+__all__ = ["Decide", "prepare_decision"]
 
 _AIMS = {
     Aim.SMALLEST: "Smallest without measurable loss",
@@ -30,13 +30,13 @@ _AIMS = {
 }
 
 
-def prepare(results: Results) -> None:
+def prepare_decision(results: Results) -> None:
     """Do now what the first visitor would wait for."""
     state = ViewState()
     quality = choices(results).metric("goal", state)
-    chosen = recommend(results, _possible_aim(results, state, quality), quality, [])
-    headline(results, chosen, [])
-    runners_up(results, chosen, [])
+    decision = recommend(results, _possible_aim(results, state, quality), quality, [])
+    headline(results, decision, [])
+    runners_up(results, decision, [])
 
 
 class Decide(View):
@@ -53,23 +53,23 @@ class Decide(View):
 
     def draw_page(self) -> str:
         results, state = self.session.results, self.state
-        chosen = self._recommendation()
-        sentence = headline(results, chosen, state.filters)
-        others = runners_up(results, chosen, state.filters) if chosen.objective else []
-        x_metric = x_metric_of(results, chosen, choices(results).metric("x", state))
-        plot = draw(results, chosen, x_metric, models_on_rail(self.session), [each.row for each in others])
+        decision = self._recommendation()
+        sentence = headline(results, decision, state.filters)
+        others = runners_up(results, decision, state.filters) if decision.objective else []
+        x_metric = x_metric_of(results, decision, choices(results).metric("x", state))
+        plot = decision_plot(results, decision, x_metric, models_on_rail(self.session), [each.row for each in others])
         goal = choices(results).metric("goal", state)
         return render(
             "decide",
             aims=[(aim.value, text, bool(objectives(results, goal)[aim])) for aim, text in _AIMS.items()],
-            aim=chosen.aim.value,
+            aim=decision.aim.value,
             goal=goal,
             goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
             goal_label=results.label(goal),
-            objective=results.label(chosen.objective),
-            objective_about=results.about(chosen.objective),
+            objective=results.label(decision.objective),
+            objective_about=results.about(decision.objective),
             sentence=sentence,
-            original=results.text.name(results.keys[chosen.original]) if chosen.original is not None else "",
+            original=results.text.name(results.keys[decision.original]) if decision.original is not None else "",
             name=results.text.name(sentence.key) if sentence.key else "",
             others=[
                 {"key": results.keys[each.row], "name": results.text.name(results.keys[each.row]), **_plain(each)}
@@ -105,16 +105,16 @@ class Decide(View):
     def _explore(self, message: Mapping[str, Any]) -> None:
         """Open the overview with the plot's axes."""
         results = self.session.results
-        chosen = self._recommendation()
-        x_metric = x_metric_of(results, chosen, choices(results).metric("x", self.state))
-        axes = {"x": x_metric, "y": chosen.quality} if x_metric and chosen.quality else {}
+        decision = self._recommendation()
+        x_metric = x_metric_of(results, decision, choices(results).metric("x", self.state))
+        axes = {"x": x_metric, "y": decision.quality} if x_metric and decision.quality else {}
         self.state.change({"page": "overview", **axes})
 
 
 def _possible_aim(results: Results, state: ViewState, quality: str) -> Aim:
     """Return the aim that a person chose; where nothing tells how good a model is in that, the first that something tells of."""
-    known = [aim for aim, metric in objectives(results, quality).items() if metric]
-    return Aim(state.aim) if state.aim in known or not known else known[0]
+    possible = [aim for aim, metric in objectives(results, quality).items() if metric]
+    return Aim(state.aim) if state.aim in possible or not possible else possible[0]
 
 
 def _plain(each: Any) -> dict[str, str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from viewer.results.results import Results
 
-__all__ = ["listed", "ratio_text"]
+__all__ = ["quoted_names", "ratio_text"]
 
 _WORDS = {MetricRole.SIZE: ("smaller", "larger", "as large"), MetricRole.COST: ("faster", "slower", "as fast")}
 _OTHERS = ("better", "worse", "the same")
@@ -98,9 +98,9 @@ def _interval(ends: Sequence[float], ratio: float) -> str:
     return f" [{low}, {high}]" if low != high else ""
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
+def quoted_names(names: Sequence[str], most: int = 3) -> str:
     """List names: "a", "a and b", "a, b, c and 4 more"."""
-    shown = [f"“{name}”" for name in names[:most]]
+    quoted = [f"“{name}”" for name in names[:most]]
     if len(names) > most:
-        return f"{', '.join(shown)} and {len(names) - most} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+        return f"{', '.join(quoted)} and {len(names) - most} more"
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)

@@ -73,8 +73,8 @@ class Header(View):
         snapshot = self.session.results.snapshot
         alive = [run for run in snapshot.unfinished if is_alive(snapshot.path, run)]
         if alive:
-            told = (progress_text(progress) for run in alive if (progress := read_progress(snapshot.path, run)))
-            return "running", "; ".join(told)
+            texts = (progress_text(progress) for run in alive if (progress := read_progress(snapshot.path, run)))
+            return "running", "; ".join(texts)
         return ("stopped" if set(list(snapshot.runs)[-1:]) & set(snapshot.unfinished) else ""), ""
 
     def _experiment(self) -> str:
@@ -177,6 +177,6 @@ class Header(View):
 
 def progress_text(progress: RunProgress) -> str:
     """Say how far a run is: "96 of 113 jobs, about 2 min 05 s left"."""
-    left = progress.seconds_left
-    rest = f", about {format_seconds(left)} left" if left is not None and progress.done < progress.total else ""
+    seconds = progress.seconds_left
+    rest = f", about {format_seconds(seconds)} left" if seconds is not None and progress.done < progress.total else ""
     return f"{progress.done:,} of {progress.total:,} {progress.unit}{rest}"

@@ -118,8 +118,8 @@ def add_model(session: VisitorSession, message: Mapping[str, Any]) -> None:
 def drop_model(session: VisitorSession, message: Mapping[str, Any]) -> None:
     """Take a model from the rail; of those that were proposed, the others stay."""
     key = str(message.get("key"))
-    chosen = session.known_models(session.state.selected) or [each.key for each in proposed_models(session)]
-    session.state.pick([other for other in chosen if other != key])
+    keys = session.known_models(session.state.selected) or [each.key for each in proposed_models(session)]
+    session.state.pick([other for other in keys if other != key])
     if session.state.base == key:
         session.state.change({"base": ""})
 
@@ -127,8 +127,8 @@ def drop_model(session: VisitorSession, message: Mapping[str, Any]) -> None:
 def set_base(session: VisitorSession, message: Mapping[str, Any]) -> None:
     """Compare with another model, which is on the rail then."""
     for key in session.known_models([str(message.get("key"))]):
-        chosen = session.known_models(session.state.selected) or [each.key for each in proposed_models(session)]
-        session.state.pick(chosen if key in chosen else [key, *chosen])
+        keys = session.known_models(session.state.selected) or [each.key for each in proposed_models(session)]
+        session.state.pick(keys if key in keys else [key, *keys])
         session.state.change({"base": key})
 
 

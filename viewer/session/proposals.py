@@ -40,24 +40,24 @@ def proposals(results: Results, quality: str, filters: Sequence[Range], base: st
         base: key of the model that others are compared with; empty: the best original.
     """
     within = " within the budget" if filters else ""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     original = original_of(results, quality, base)
     if original is not None:
-        found[results.keys[original]] = "base" if base else "the original"
+        reasons[results.keys[original]] = "base" if base else "the original"
     passing, size = results.ranking.passing(filters), size_metric(results)
     best = results.ranking.best(quality, passing) if quality else None
     if best is not None:
-        found.setdefault(results.keys[best.row], f"best {results.label(quality)}{within}")
+        reasons.setdefault(results.keys[best.row], f"best {results.label(quality)}{within}")
     front = results.ranking.front(size, quality, passing) if size and quality else []
     if front:
         smallest = min(front, key=lambda row: results.values(size)[row])
-        found.setdefault(results.keys[smallest], f"smallest on the Pareto front{within}")
-    if original is not None and len(found) < _FEWEST:
+        reasons.setdefault(results.keys[smallest], f"smallest on the Pareto front{within}")
+    if original is not None and len(reasons) < _FEWEST:
         root = results.forest.root(results.keys[original])
         below = [key for key in results.forest.preorder if key in results.row and results.forest.root(key) == root]
         for key in below[:_MOST]:
-            found.setdefault(key, f"made of {results.text.name(root)}")
-    return [Proposal(key, why) for key, why in found.items()]
+            reasons.setdefault(key, f"made of {results.text.name(root)}")
+    return [Proposal(key, why) for key, why in reasons.items()]
 
 
 def original_of(results: Results, quality: str, base: str = "") -> int | None:
@@ -97,7 +97,7 @@ def _suiting(results: Results, specs: list[MetricInfo], rank: Callable[[MetricIn
     here = results.scope & ~results.elsewhere
 
     def order(spec: MetricInfo) -> tuple[int, ...]:
-        known = np.isfinite(results.values(spec.name)) & ~results.unsure(spec.name) & here
-        return (-int(known.sum()), *rank(spec))
+        measurements = np.isfinite(results.values(spec.name)) & ~results.unsure(spec.name) & here
+        return (-int(measurements.sum()), *rank(spec))
 
     return min(specs, key=order).name if specs else ""
