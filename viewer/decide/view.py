@@ -39,6 +39,10 @@ def prepare_decision(results: Results) -> None:
     runners_up(results, decision, [])
 
 
+_MOST_NAMED = 12
+"""Compared models that have their names in the plot."""
+
+
 class Decide(View):
     """A page of its own: `draw_page` gives its markup."""
 
@@ -57,7 +61,9 @@ class Decide(View):
         sentence = headline(results, decision, state.filters)
         others = runners_up(results, decision, state.filters) if decision.objective else []
         x_metric = x_metric_of(results, decision, choices(results).metric("x", state))
-        plot = decision_plot(results, decision, x_metric, models_on_rail(self.session), [each.row for each in others])
+        rail = models_on_rail(self.session)
+        picked = [results.row[each.key] for each in rail[:_MOST_NAMED]] if state.selected else []
+        plot = decision_plot(results, decision, x_metric, rail, [each.row for each in others] + picked)
         goal = choices(results).metric("goal", state)
         return render(
             "decide",
