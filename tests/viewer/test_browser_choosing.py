@@ -127,7 +127,7 @@ def test_a_range_that_ends_as_it_was_leaves_nothing_behind(enter):
 
 
 def test_arrow_keys_change_the_tab(enter):
-    visitor = enter("")
+    visitor = enter("page=overview")
     page = visitor.page
     page.get_by_role("tab", name="Selection").focus()
     for key, name in (
@@ -184,7 +184,7 @@ def test_what_is_being_typed_survives_a_redraw_of_its_pane(enter):
 
 
 def test_a_click_shows_the_details_before_the_server_answers(enter):
-    visitor = enter()
+    visitor = enter("page=overview")
     visitor.page.mouse.move(*visitor.point("map", MAG50))
     visitor.page.locator("#hover").get_by_text("magnitude prune").wait_for()
     visitor.run("WebSocket.prototype.send = () => {}")
@@ -194,7 +194,7 @@ def test_a_click_shows_the_details_before_the_server_answers(enter):
 
 
 def test_the_map_is_coloured_by_kind_of_operation(enter):
-    visitor = enter()
+    visitor = enter("page=overview")
     visitor.page.get_by_label("Colour", exact=True).select_option("kind of operation")
     visitor.page.get_by_role("list", name="Colours of kinds of operation").wait_for()
     assert visitor.texts(".kinds [role=listitem]") == ["base", "prune", "quantize", "calibrate", "finetune"]
@@ -359,7 +359,7 @@ def test_pictures_and_the_report_open_without_python(enter, chromium, tmp_path):
 
 
 def test_visitors_do_not_disturb_each_other(enter):
-    one, other = enter(), enter()
+    one, other = enter("page=overview"), enter("page=overview")
     one.click("map", MAG50)
     one.until("location.search.includes('selected=')")
     other.page.get_by_role("button", name="By step").click()
