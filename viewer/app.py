@@ -15,6 +15,8 @@ from viewer.branch.view import Branch
 from viewer.compare.compare_view import Compare
 from viewer.compare.details_view import Details
 from viewer.compare.hover_view import HoverCard
+from viewer.decide.rail_view import Rail
+from viewer.decide.view import Decide, prepare_decision
 from viewer.effects.view import OperationEffects
 from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
@@ -35,13 +37,14 @@ from viewer.session.choices import choices
 from viewer.session.messages import Bridge, Outbox
 from viewer.session.session import VisitorSession
 from viewer.session.state import ViewState
-from viewer.session.url import Keys, read_link, write_link
+from viewer.session.url import Keys, name_page, read_link, write_link
 from viewer.session.view import RESULTS, Action, View
 from viewer.table.table_view import TableView
 
 __all__ = ["PAGES", "open_app", "results_path", "warm_cache"]
 
 PAGES: dict[str, type[View] | None] = {
+    "decide": Decide,
     "overview": None,  # in the page from the start
     "table": TableView,
     "compare": Compare,
@@ -76,6 +79,7 @@ _SCRIPTS = (
     "about.js",
     "panes.js",
     "table.js",
+    "decide.js",
 )
 _QUIET = frozenset({"theme", RESULTS})
 """Changes that are no step of the browser's history."""
@@ -97,6 +101,7 @@ def warm_cache(arguments: Sequence[str]) -> None:
     appearance(results).prepare()
     fresh = ViewState()
     results.ranking.front(choices(results).metric("x", fresh), choices(results).metric("y", fresh))
+    prepare_decision(results)
 
 
 def open_app(document: Document, arguments: Sequence[str]) -> App | None:
@@ -122,6 +127,7 @@ class App:
         outbox = Outbox(self._bridge, self._handle)
         query = _query(document)
         values, notices = read_link(query, Keys(results.forest.nodes))
+        values = name_page(values)
         results = results.within(str(values.get("setting", ""))).only(values.get("only", {}))
         accepted, more = choices(results).accept(values, set(PAGES))
         self.state.change(accepted)
@@ -157,6 +163,7 @@ class App:
             HoverCard(self.session),
             TableView(self.session),
             ReportView(self.session, _REPORTED),
+            Rail(self.session),
         ]
         kinds = {type(view) for view in views}
         return views + [kind(self.session) for kind in PAGES.values() if kind is not None and kind not in kinds]
@@ -244,12 +251,13 @@ class App:
     def _link(self, message: Mapping[str, Any]) -> None:
         """Back or forward in the browser's history: everything the address does not name is as at the start."""
         fresh = ViewState()
-        start = fresh.values()
-        self._accept(str(message.get("query", "")), start)
+        self._accept(str(message.get("query", "")), fresh.values())
 
     def _accept(self, query: str, start: Mapping[str, Any] | None = None) -> None:
         values, notices = read_link(query, self.session.keys)
-        accepted, more = choices(self.session.results).accept({**(start or {}), **values}, set(PAGES))
+        if start is not None:
+            values = {**start, **name_page(values)}
+        accepted, more = choices(self.session.results).accept(values, set(PAGES))
         self.state.change(accepted)
         if notices + more:
             self.session.notices = notices + more
@@ -308,7 +316,7 @@ def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, A
         "theme": state.theme,
         "page": state.page,
         "page_title": title,
-        "css": asset("page.css") + asset("inside.css") + asset("effects.css") + asset("branch.css") + asset("table.css"),
+        "css": asset("page.css") + asset("inside.css") + asset("decide.css") + asset("effects.css") + asset("branch.css") + asset("table.css"),
         "theme_js": page_script("theme.js"),
         "js": page_script(*_SCRIPTS),
         "bokeh_script": _BOKEH,

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 
 from ops.core.operation import OPERATIONS, Uses
-from pipeline.cli.progress import Durations, format_seconds
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
 from pipeline.core.secret_values import hidden
+from pipeline.core.units import format_seconds
 from pipeline.engine.jobs import Job
+from pipeline.engine.progress import Durations
 from pipeline.plan.steps import SEED, Plan, Step
 from pipeline.stages.operation import OPERATION
 from pipeline.sweep.prepare import step_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -15,12 +15,11 @@ from rich.text import Text
 from rich.tree import Tree
 
 from pipeline.core.keys import Key
+from pipeline.core.units import format_seconds
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, state_of
+from pipeline.engine.progress import Durations, JobProgress
 from pipeline.plan.steps import Plan, Step
 from pipeline.stages.operation_context import PROGRESS_FILE
-
-Durations = Mapping[tuple[str, str], float]
-"""(kind of job, operation) -> median seconds in past runs."""
 
 _MARKS = {
     "waiting": ("·", "dim"),
@@ -69,23 +68,18 @@ class Board:
         self.steps = plan.by_key()
         self.rows: dict[Key, _Row] = {step.key: _Row() for step in plan.steps}
         self.started = time.monotonic()
-        self.finished = 0
-        self.total = len(jobs)
         self.failures = 0
-        self._scratch, self._workers = scratch, workers
-        self._expected = {job.key: durations.get((job.stage, self.steps[job.model].op)) for job in jobs}
-        self._seconds: dict[Key, float] = {}
-        self._running: dict[Key, float] = {}
+        self.jobs = JobProgress(jobs, {key: step.op for key, step in self.steps.items()}, durations, workers)
+        self._scratch = scratch
 
     def update(self, job: Job[Any], outcome: Outcome | None) -> None:
         """Take note of a start or an end."""
         row = self.rows[job.model]
         now = time.monotonic()
         if outcome is None:
-            self._running[job.key] = now
+            self.jobs.start(job)
         else:
-            self.finished += 1
-            self._seconds[job.key] = now - self._running.pop(job.key, now)
+            self.jobs.end(job)
             self.failures += isinstance(outcome, Failed)
         if not job.makes_model:
             (row.observing.add if outcome is None else row.observing.discard)(job.stage)
@@ -100,21 +94,6 @@ class Board:
         else:
             row.note = outcome.error if isinstance(outcome, Failed) else outcome.because
 
-    def remaining_seconds(self) -> float | None:
-        """From past runs; a job never seen is taken to last as long as the mean of its run's jobs. None: no idea yet."""
-        durations = [seconds for key, seconds in self._seconds.items() if seconds > 0]
-        mean = sum(durations) / len(durations) if durations else None
-        total = 0.0
-        now = time.monotonic()
-        for key, expected in self._expected.items():
-            if key in self._seconds:
-                continue
-            guess = expected if expected is not None else mean
-            if guess is None:
-                return None
-            total += max(0.0, guess - (now - self._running[key])) if key in self._running else guess
-        return total / self._workers
-
     def progress_text(self, key: Key) -> str:
         """Return the progress that the running step reports."""
         try:
@@ -126,23 +105,10 @@ class Board:
     def headline(self) -> str:
         """Return the progress of the run in one line."""
         elapsed = format_seconds(time.monotonic() - self.started)
-        remaining = self.remaining_seconds()
-        rest = (
-            f", about {format_seconds(remaining)} left" if remaining is not None and self.finished < self.total else ""
-        )
+        jobs, remaining = self.jobs, self.jobs.remaining_seconds()
+        rest = f", about {format_seconds(remaining)} left" if remaining is not None and jobs.done < jobs.total else ""
         failed = f", {self.failures} failed" if self.failures else ""
-        return f"{self.plan.recipe.name}: {self.finished} of {self.total} jobs{failed}, {elapsed}{rest}"
-
-
-def format_seconds(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `1 h 05 min`."""
-    if seconds < 10:  # noqa: PLR2004 - below ten seconds a tenth still says something
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+        return f"{self.plan.recipe.name}: {jobs.done} of {jobs.total} jobs{failed}, {elapsed}{rest}"
 
 
 class _LiveTree:
@@ -220,7 +186,9 @@ class _Lines:
 
     def _say(self, text: str) -> None:
         board = self._board
-        self._console.print(f"[{board.finished}/{board.total}] {text}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            f"[{board.jobs.done}/{board.jobs.total}] {text}", markup=False, highlight=False, soft_wrap=True
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from pipeline.core.errors import BouillonError
 
-__all__ = ["Multiple", "QuantityError", "multiples", "parse_quantity", "readable_multiple"]
+__all__ = ["Multiple", "QuantityError", "format_seconds", "multiples", "parse_quantity", "readable_multiple"]
 
 
 class QuantityError(BouillonError, ValueError):
@@ -165,3 +165,14 @@ def _hint(unit: str) -> str:
     if base in _SECONDS:
         return "; write for example '10 ms' or '0.5 s'"
     return f"; it is measured in '{unit}'" if unit else "; write for example '0.9' or '90%'"
+
+
+def format_seconds(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `1 h 05 min`."""
+    if seconds < 10:  # noqa: PLR2004 - below ten seconds a tenth still says something
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

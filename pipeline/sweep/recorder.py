@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,12 @@ from pipeline.core.errors import blame, reason
 from pipeline.core.keys import Key
 from pipeline.datasets.api import SPLITS, Dataset, Split, group_names
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped, state_of
+from pipeline.engine.progress import JobProgress
 from pipeline.engine.runner import unsound
 from pipeline.engine.stage import STAGES, Recording
 from pipeline.plan.steps import Plan
 from pipeline.store.errors import InvalidRecordError
-from pipeline.store.heartbeat import heartbeat
+from pipeline.store.heartbeat import RunProgress, heartbeat
 from pipeline.store.records.run_records import DatasetInfo, Device, Ingested, Instances, Record, Step
 
 if TYPE_CHECKING:
@@ -45,10 +46,36 @@ class Recorder:
         """Records that make sense together only, and the job that they are of, if any."""
         self._flushed = time.monotonic()
         self._published, self._publishing_took = time.monotonic(), 0.0
+        self._jobs: JobProgress | None = None
+        self._timed: tuple[int, int] | None = None
 
-    def heartbeat(self) -> contextlib.AbstractContextManager[None]:
-        """Give signs of life for the length of a block."""
-        return heartbeat(self._store.results, self._run_id)
+    @contextlib.contextmanager
+    def heartbeat(self, jobs: Sequence[Job[Any]], workers: int) -> Iterator[None]:
+        """Give signs of life for the length of a block, and say how far the run is.
+
+        Args:
+            jobs: all of the run.
+            workers: how many jobs run at a time.
+        """
+        operations = {key: step.op for key, step in self._recording.steps.items()}
+        self._jobs = JobProgress(jobs, operations, self._store.durations(), workers)
+        with heartbeat(self._store.results, self._run_id, self._progress):
+            yield
+
+    def _progress(self) -> RunProgress | None:
+        if self._timed is not None:
+            return RunProgress(*self._timed, unit="groups of models timed")
+        jobs = self._jobs
+        return None if jobs is None else RunProgress(jobs.done, jobs.total, jobs.remaining_seconds())
+
+    def start(self, job: Job[Any]) -> None:
+        """Take note that a job runs."""
+        if self._jobs is not None:
+            self._jobs.start(job)
+
+    def note_timing(self, done: int, total: int) -> None:
+        """Take note of how many groups of models are timed."""
+        self._timed = done, total
 
     def record(self, job: Job[Any], outcome: Outcome) -> Outcome:
         """Take note of an outcome; it reaches the store within seconds, and readers soon after.
@@ -57,6 +84,8 @@ class Recorder:
             The outcome as it is recorded: a failure where the job's stage says that its artifact is not whole, which is then made
             again next time, or where the stage cannot turn it into records. A plug-in's stage may raise anything.
         """
+        if self._jobs is not None:
+            self._jobs.end(job)
         if isinstance(outcome, Done):
             outcome = self._record_evidence(job, outcome)
         self._groups.append(([self._step(job, outcome)], None))

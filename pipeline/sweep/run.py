@@ -72,7 +72,7 @@ class _Run:
     def run(self) -> Result:
         """Run every job, record all outcomes, time the models and publish."""
         recorder = Recorder(self.store, self.plan, self.artifacts, run_id=self.run_id)
-        with recorder.heartbeat():
+        with recorder.heartbeat(self.prepared.jobs, self.config.executor.workers):
             return self._run(recorder)
 
     def _run(self, recorder: Recorder) -> Result:
@@ -95,10 +95,13 @@ class _Run:
                 self.reporter.jobs(self.prepared, workplace.scratch) as report,
             ):
                 for job, end in run_jobs(self.jobs, executor, self.artifacts, force=force):
-                    outcome = None if end is None else recorder.record(job, end)
+                    if end is None:
+                        recorder.start(job)
+                        report(job, None)
+                        continue
+                    outcome = recorder.record(job, end)
                     report(job, outcome)
-                    if outcome is not None:
-                        outcomes.append((job, outcome))
+                    outcomes.append((job, outcome))
             outcomes += self._time(recorder)
             findings = self._lint(recorder)
             recorder.flush()
@@ -122,7 +125,12 @@ class _Run:
         recorder.flush()
         timing = Timing(self.plan, self.targets, self.artifacts, self.prepared.preset, self.config.plugins)
         with self.reporter.timing() as report:
-            timed = timing.run(self.store.ingested(), self.data, run_id=self.run_id, progress=report)
+
+            def progress(done: int, total: int, text: str) -> None:
+                recorder.note_timing(done, total)
+                report(done, total, text)
+
+            timed = timing.run(self.store.ingested(), self.data, run_id=self.run_id, progress=progress)
         recorder.add(timed.records)
         for note in lengths_note(timed.records):
             self.reporter.notice(note)

@@ -143,7 +143,7 @@ def _visit(playwright: Any, address: str) -> tuple[float, float, float, float]:
         page.add_init_script(BLOCKS)
         visitor = Visitor(page)
         start = time.perf_counter()
-        visitor.open(address)
+        visitor.open(f"{address}?page=overview")
         page.evaluate(PAINTED)
         first = time.perf_counter() - start
         page.wait_for_timeout(500)

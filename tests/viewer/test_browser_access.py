@@ -9,6 +9,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=wh
 
 PICKED = "&selected=base,pruned,int8,other"
 PAGES = {
+    "decide": "page=decide&selected=base,pruned,int8,other&base=pruned",
+    "proposals": "page=decide&aim=best",
     "overview": f"page=overview{PICKED}",
     "selection": "page=overview&selected=base",
     "budgets": f"page=overview&pane=budgets&filters=~0.999~accuracy{PICKED}",
@@ -93,7 +95,7 @@ def told(visitor):
 
 def test_the_scatterplot_is_walked_selected_from_and_told_by_keys(address, chromium):
     page = chromium.new_page(viewport={"width": 1440, "height": 900})
-    visitor = Visitor(page).open(address)
+    visitor = Visitor(page).open(f"{address}?page=overview")
     page.locator("#scatter").focus()
     heard = set()
     for arrow in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowUp", "ArrowDown"):
@@ -122,7 +124,7 @@ def test_the_scatterplot_is_walked_selected_from_and_told_by_keys(address, chrom
 
 def test_after_a_click_the_arrows_go_on_from_the_model(address, chromium):
     page = chromium.new_page(viewport={"width": 1440, "height": 900})
-    visitor = Visitor(page).open(address)
+    visitor = Visitor(page).open(f"{address}?page=overview")
     for plot, source in (("map", "nodes"), ("scatter", "models")):
         visitor.click(plot, "base")
         visitor.until("bouillon.model('models').selected.indices.length === 1")

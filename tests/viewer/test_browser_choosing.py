@@ -127,7 +127,7 @@ def test_a_range_that_ends_as_it_was_leaves_nothing_behind(enter):
 
 
 def test_arrow_keys_change_the_tab(enter):
-    visitor = enter("")
+    visitor = enter("page=overview")
     page = visitor.page
     page.get_by_role("tab", name="Selection").focus()
     for key, name in (
@@ -184,7 +184,7 @@ def test_what_is_being_typed_survives_a_redraw_of_its_pane(enter):
 
 
 def test_a_click_shows_the_details_before_the_server_answers(enter):
-    visitor = enter()
+    visitor = enter("page=overview")
     visitor.page.mouse.move(*visitor.point("map", MAG50))
     visitor.page.locator("#hover").get_by_text("magnitude prune").wait_for()
     visitor.run("WebSocket.prototype.send = () => {}")
@@ -194,7 +194,7 @@ def test_a_click_shows_the_details_before_the_server_answers(enter):
 
 
 def test_the_map_is_coloured_by_kind_of_operation(enter):
-    visitor = enter()
+    visitor = enter("page=overview")
     visitor.page.get_by_label("Colour", exact=True).select_option("kind of operation")
     visitor.page.get_by_role("list", name="Colours of kinds of operation").wait_for()
     assert visitor.texts(".kinds [role=listitem]") == ["base", "prune", "quantize", "calibrate", "finetune"]
@@ -309,12 +309,15 @@ def test_compare_puts_models_beside_a_base(enter):
     visitor = enter(PICKED)
     page = visitor.page
     page.get_by_role("button", name="Compare 4").click()
-    page.get_by_label("Compared with").wait_for()
     visitor.until("location.search.includes('page=compare')")
+    page.locator(".sheet").wait_for()
     assert "5.0 ± 0.4 pp" in page.locator(".sheet").inner_text()
-    page.get_by_label("Compared with").select_option(MAG50)
-    visitor.until("document.querySelector('.sheet thead').textContent.includes('resnet50trained-mag50')")
-    page.get_by_role("button", name="Leave out resnet50trained-mag90").click()
+    rail = page.get_by_role("group", name="Compared models")
+    rail.locator(f".pill:has([data-points='{MAG50}']) [data-do=rail_base]").click()
+    visitor.until(
+        "document.querySelector('.sheet thead th:nth-child(2)').textContent.includes('resnet50trained-mag50')"
+    )
+    rail.locator(f".pill:has([data-points='{MAG90}']) [data-do=rail_drop]").click()
     visitor.until("new URLSearchParams(location.search).get('selected').split(',').length === 3")
     page.go_back()
     visitor.until("new URLSearchParams(location.search).get('selected').split(',').length === 4")
@@ -356,7 +359,7 @@ def test_pictures_and_the_report_open_without_python(enter, chromium, tmp_path):
 
 
 def test_visitors_do_not_disturb_each_other(enter):
-    one, other = enter(), enter()
+    one, other = enter("page=overview"), enter("page=overview")
     one.click("map", MAG50)
     one.until("location.search.includes('selected=')")
     other.page.get_by_role("button", name="By step").click()

@@ -44,7 +44,7 @@ def address(published, tmp_path_factory):
 @pytest.fixture
 def visitor(chromium, address):
     page = chromium.new_page(viewport={"width": 1440, "height": 900})
-    yield Visitor(page).open(address)
+    yield Visitor(page).open(f"{address}?page=overview")
     page.close()
 
 
@@ -52,7 +52,7 @@ def visitor(chromium, address):
 def test_a_lost_connection_is_told_and_mended_without_losing_the_state(published, chromium, tmp_path):
     port = free_port()
     with served(published, tmp_path / "first.log", port) as address:
-        visitor = Visitor(chromium.new_page(viewport={"width": 1440, "height": 900})).open(address)
+        visitor = Visitor(chromium.new_page(viewport={"width": 1440, "height": 900})).open(f"{address}?page=overview")
         visitor.click("map", key_of(NAMES[0]))
         visitor.until("location.search.includes('selected')")
         banner = visitor.page.locator("#connection")
@@ -187,9 +187,10 @@ def study_text(page):
 def test_a_run_is_running_as_long_as_it_gives_signs_of_life(unfinished):
     page = Page(visit(unfinished))
     assert "stopped" in study_text(page), "no sign of life at all"
-    with heartbeat.heartbeat(unfinished, "r1"):
+    with heartbeat.heartbeat(unfinished, "r1", lambda: heartbeat.RunProgress(96, 113, 125.0)):
         page.app._look_again()
-        assert "running" in page.updates[-1]["panes"]["study"], "without anything published"
+        text = page.updates[-1]["panes"]["study"]
+        assert "<b>running</b>: 96 of 113 jobs, about 2 min 05 s left" in text, "without anything published"
         sign = heartbeat._sign(unfinished, "r1")
         killed = time.time() - 61
         os.utime(sign, (killed, killed))

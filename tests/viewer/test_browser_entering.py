@@ -154,7 +154,7 @@ def test_nothing_overlaps_or_is_cut_off_at_any_size(models, chromium, tmp_path):
     with served(tmp_path / "results.duckdb", tmp_path / "server.log") as address:
         for width, height, theme in [(1440, 900, "light"), (1024, 768, "dark")]:
             page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
-            visitor = Visitor(page).open(address)
+            visitor = Visitor(page).open(f"{address}?page=overview")
             visitor.until(
                 "!document.getElementById('map-headers').childElementCount === !bouillon.model('nodes').data.key.length"
             )

@@ -22,7 +22,7 @@ def path(tmp_path_factory):
 def visitor(path, chromium, tmp_path):
     with served(path, tmp_path / "server.log") as address:
         page = chromium.new_page(viewport={"width": 1024, "height": 700})
-        yield Visitor(page).open(address)
+        yield Visitor(page).open(f"{address}?page=overview")
         page.close()
 
 

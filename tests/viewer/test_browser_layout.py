@@ -8,7 +8,7 @@ from viewer.notes.saved_views import SavedViews
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
-PAGES = ("overview", "table", "compare", "effects", "behaviours", "layers", "notes", "help")
+PAGES = ("decide", "overview", "table", "compare", "effects", "behaviours", "layers", "notes", "help")
 SIZES = [(1440, 900, "light"), (1024, 768, "dark"), (860, 900, "light"), (390, 844, "dark")]
 LEAST = 12
 MORE = {
@@ -89,7 +89,7 @@ def test_text_can_be_read_and_nothing_collides_or_is_cut(width, height, theme, a
             visitor = Visitor(page).open(f"{address}?page={name}{more}&selected=base,pruned,int8,tuned")
             visitor.until(f"document.title.toLowerCase().startsWith('{name}')")
             visitor.drawn()
-            assert visitor.run(f"{TEXTS}.length") > 25, "they are measured"
+            assert visitor.run(f"{TEXTS}.length") > 20, "they are measured"
             for what, code in (
                 ("small", SMALL),
                 ("collides", COLLISIONS),
@@ -106,7 +106,7 @@ def test_text_can_be_read_and_nothing_collides_or_is_cut(width, height, theme, a
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        *((name, size) for name in PAGES[1:-1] for size in ((1440, 900), (390, 844))),
+        *((name, size) for name in PAGES[2:-1] for size in ((1440, 900), (390, 844))),
         ("layers", (1150, 800)),
         ("layers", (720, 450)),  # 1440 at 200 % zoom
     ],

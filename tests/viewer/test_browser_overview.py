@@ -36,7 +36,7 @@ def address(path):
 def visitor(chromium, address):
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light", accept_downloads=True)
     person = Visitor(context.new_page())
-    person.open(address)
+    person.open(f"{address}?page=overview")
     yield person
     context.close()
     assert person.complaints == []

@@ -88,7 +88,9 @@ def few_of_each(messages, most=2):
 
 
 STARTS = {
-    "overview": "",
+    "first page": "",
+    "fastest within a budget": f"page=decide&aim=fastest&filters=~9000~Latency&selected={MAG50}",
+    "overview": "page=overview",
     "one": f"selected={MAG50}",
     "several": f"selected={ROOT},{MAG50},{MAG75}&refine=%7B%7D",
     "budgets": "pane=budgets&filters=~9000~Latency&filters=0.5~~Top-1%20Accuracy&budgets=%7B%22a%22%3A%5B%5B%22Latency%22%2Cnull%2C5%5D%5D%7D",
@@ -99,6 +101,7 @@ STARTS = {
     "sweeps": "page=effects&e_show=sweeps",
 }
 INSIDE = {
+    "decide": "page=decide&aim=best&selected=base,int8&base=int8",
     "classes": "page=behaviours&selected=base,pruned,int8",
     "groups": "page=behaviours&b_rows=groups&b_groups=sex&b_groups=age&b_matrix=pruned",
     "instances": "page=behaviours&b_rows=instances&b_only=broken&b_text=i0&b_class=cat&b_brush=pruned~0~1",
@@ -205,16 +208,17 @@ EFFECTS = {
     "turn": ({}, {"start": "-50"}, {"rows_from": 0}),
     "column_shown": ({"columns": ["Latency", "Epochs"]}, {"metric": "Epochs"}, {"columns": ["Latency"]}),
     "row": ({"selected": [ROOT]}, {"key": MAG50}, {"selected": [ROOT, MAG50]}),
-    "base": ({"selected": [ROOT, MAG50]}, {"value": MAG50}, {"base": MAG50}),
     "e_column": ({"e_columns": ["Latency", "Epochs"]}, {"metric": "Epochs"}, {"e_columns": ["Latency"]}),
     "e_sort": ({"e_order": "Latency", "e_from": 50}, {"order": "Latency"}, {"e_order": "Latency", "e_gain": True, "e_from": 0}),
     "e_open": ({"e_open": ["gone"]}, {"operation": CALIBRATE}, {"e_open": ["gone", CALIBRATE]}),
     "e_turn": ({"e_from": 50}, {"start": "-50"}, {"e_from": 0}),
     "e_select": ({"selected": [ROOT]}, {"keys": f"{MAG50},gone", "add": True}, {"selected": [ROOT, MAG50]}),
-    "drop": ({"selected": [ROOT, MAG50]}, {"key": ROOT}, {"selected": [MAG50]}),
-    "b_base": ({"selected": ["base", "int8"]}, {"value": "int8"}, {"base": "int8"}),
-    "b_add": ({"selected": ["base"]}, {"value": "int8"}, {"selected": ["base", "int8"]}),
-    "b_drop": ({"selected": ["base", "int8"], "base": "int8"}, {"key": "int8"}, {"selected": ["base"], "base": ""}),
+    "rail_base": ({"selected": [ROOT, MAG50]}, {"key": MAG50}, {"base": MAG50}),
+    "rail_add": ({"selected": [ROOT]}, {"key": MAG50}, {"selected": [ROOT, MAG50]}),
+    "rail_drop": ({"selected": [ROOT, MAG50], "base": MAG50}, {"key": MAG50}, {"selected": [ROOT], "base": ""}),
+    "rail_clear": ({"selected": [ROOT, MAG50], "base": MAG50}, {}, {"selected": [], "base": ""}),
+    "rail_find": ({"selected": [ROOT]}, {"text": MAG50[:20], "submitted": True}, {"selected": [ROOT, MAG50]}),
+    "explore": ({"page": "decide"}, {}, {"page": "overview", "x": "Model Size", "y": "Top-1 Accuracy"}),
     "b_measure": ({"b_from": 50, "b_brush": ["int8~0~1"]}, {"value": "kl"}, {"b_measure": "kl", "b_from": 0, "b_brush": []}),
     "b_by": ({}, {"value": "size"}, {"b_by": "size"}),
     "b_only": ({"b_from": 50}, {"value": "broken"}, {"b_only": "broken", "b_from": 0}),
@@ -234,9 +238,6 @@ EFFECTS = {
     "b_flip": ({}, {"key": "int8", "before": "cat", "after": "dog"}, {"b_rows": "instances", "b_of": "int8", "b_flip": ["cat", "dog"]}),
     "b_joint": ({"selected": ["base", "int8"]}, {"row": "class", "name": "cat"}, {"b_joint": ["int8", "class", "cat"]}),
     "b_layer": ({"selected": ["base", "int8"]}, {"site": "head", "stage": "file"}, {"page": "layers", "base": "base", "l_show": "activations", "l_stage": "onnx", "l_site": "head"}),
-    "l_base": ({"selected": ["base", "int8"]}, {"value": "int8"}, {"base": "int8"}),
-    "l_add": ({"selected": ["base"]}, {"value": "int8"}, {"selected": ["base", "int8"]}),
-    "l_drop": ({"selected": ["base", "int8"]}, {"key": "int8"}, {"selected": ["base"]}),
     "l_filter": ({"l_from": 50}, {"text": "conv"}, {"l_filter": "conv", "l_from": 0}),
     "l_type": ({"l_types": ["Linear"]}, {"type": "Conv2d"}, {"l_types": ["Linear", "Conv2d"]}),
     "l_toggle": ({"l_open": ["stem", "block"]}, {"name": "block"}, {"l_open": ["stem"]}),
@@ -254,6 +255,9 @@ EFFECTS = {
 ANSWERS = {
     "hover": ({}, {"key": MAG50}, "card", lambda card: card["key"] == MAG50 and "mag50" in card["html"]),
     "copy_link": ({"arrange": "step"}, {}, "copy_link", lambda query: query == "arrange=step"),
+    "copy_text": ({}, {"text": "model.onnx"}, "copy", lambda text: text == "model.onnx"),
+    "rail_flag": ({"selected": [ROOT]}, {"kind_of": "model", "about": ROOT, "why": "odd three"}, "panes", lambda panes: "odd three" in panes["rail"]),
+    "rail_unflag": ({"selected": [ROOT]}, {"kind_of": "model", "about": ROOT}, "panes", lambda panes: "odd three" not in panes["rail"]),
     "dismiss": ({}, {}, "panes", lambda panes: panes["notice"] == ""),
     "sql": ({}, {}, "copy", lambda text: text.startswith("SELECT model, op")),
     "csv": ({}, {"every": "1"}, "save", lambda file: file["text"].count("\n") == 15),
@@ -269,8 +273,8 @@ ANSWERS = {
     "l_export": ({}, {}, "save", lambda file: "stem.conv.weight" in file["text"]),
 }  # fmt: skip
 """Kind of message that leaves the state alone -> the state, what the page says, and what it is answered."""
-SELECTS = {"front_all", "clean"}
-"""What they select depends on figures and lineages: the tests of the front and of confounded selections have it."""
+SELECTS = {"front_all", "clean", "rail_take"}
+"""What they select depends on figures and lineages: the tests of the front, of confounded selections and of the rail have it."""
 NEED_A_WORKER = {"try", "t_token", "t_queue", "t_save", "t_show"}
 """The tests of branching have them."""
 
@@ -325,7 +329,7 @@ def test_a_handler_that_fails_is_told_on_the_page_and_logged(overview, failures)
 @pytest.mark.parametrize("name", [name for name, kind in PAGES.items() if kind is not None])
 def test_a_page_that_cannot_be_drawn_says_so_and_has_a_way_back(name, results, failures, monkeypatch):
     monkeypatch.setattr(PAGES[name], "draw_page", broken)
-    page = Page(visit(results))
+    page = Page(visit(results, {"page": "overview"}))
     panes = page.say("set", field="page", value=name)["panes"]
     assert "This page cannot be drawn" in panes["page"]
     assert {"kind": "set", "field": "page", "value": "overview"} in messages_of(panes["page"])
@@ -338,7 +342,7 @@ def test_a_page_that_cannot_be_drawn_says_so_and_has_a_way_back(name, results, f
 
 
 def test_a_part_that_cannot_be_drawn_leaves_the_others(overview, failures):
-    page = Page(visit(overview))
+    page = Page(visit(overview, {"page": "overview"}))
     page.app.map.update = broken
     update = page.say("find", key=MAG50)
     assert "A part of the page could not be drawn." in update["panes"]["notice"]

@@ -52,6 +52,14 @@ def settle(visitor, act):
     visitor.until(f"(window.bouillonUpdates ?? 0) > {before}")
 
 
+def add_to_rail(v, name):
+    """Put a model on the rail by words of its name."""
+    v.page.click("#menu-rail summary")
+    v.page.fill("#rail-text", name)
+    v.page.locator("#pane-rail_found [data-do=rail_add]").first.wait_for()
+    settle(v, lambda: v.page.press("#rail-text", "Enter"))
+
+
 def first_cells(visitor):
     return visitor.texts(".behaviours tbody tr:first-child th .plain:not(.inner), .behaviours tbody tr:first-child td")
 
@@ -111,11 +119,11 @@ def test_groups_models_and_the_flip_matrix(visit):
     settle(v, lambda: v.page.select_option("#b-group-1", "age"))
     assert len(v.texts("#b-groups tbody tr, #b-groups table > tr, #b-groups tr")) >= 4
     assert "p " in v.texts("#b-groups td")[2]
-    settle(v, lambda: v.page.select_option("#b-add", "other"))
+    add_to_rail(v, "other")
     assert len(v.texts(".behaviours th.model")) == 3
-    settle(v, lambda: v.page.select_option("#b-base", "pruned"))
+    settle(v, lambda: v.page.click("#rail [data-do=rail_base][data-key=pruned]"))
     assert "pruned" in v.texts(".behaviours th.base .who")[0]
-    settle(v, lambda: v.page.click(".behaviours th.model:last-child [data-do=b_drop]"))
+    settle(v, lambda: v.page.click("#rail [data-do=rail_drop][data-key=other]"))
     assert len(v.texts(".behaviours th.model")) == 2
     assert "Bars: change against the base, harm to the left" in v.texts("#b-scale")[0]
     assert "p is below 0.05: exact McNemar tests" in v.texts("#b-scale")[0]
@@ -195,8 +203,9 @@ def test_the_rest_of_the_controls_of_behaviours(visit):
     settle(v, lambda: page.fill("#b-least", "1") or page.press("#b-least", "Enter"))
     assert v.texts("#b-count")[0].startswith("96 of 240")
     settle(v, lambda: page.click("#b-rows-classes"))
-    settle(v, lambda: page.select_option("#b-base", "other"))
-    assert v.texts(".behaviours th.base .who")[0].startswith("other"), "any model may be the base"
+    add_to_rail(v, "other")
+    settle(v, lambda: page.click("#rail [data-do=rail_base][data-key=other]"))
+    assert v.texts(".behaviours th.base .who")[0].startswith("Dother"), "any model may be the base, with its own letter"
     settle(v, lambda: page.select_option("#b-matrix-of", "int8"))
     again = visit(page.url.partition("?")[2])
     assert again.run("document.getElementById('b-matrix-of').value") == "int8", "it is part of the address"
@@ -233,9 +242,9 @@ def test_a_text_is_told_below_its_label_and_stays_text(visit):
 def test_the_rest_of_the_controls_of_layers(visit):
     v = visit("page=layers&selected=base,pruned")
     page = v.page
-    settle(v, lambda: page.select_option("#l-add", "int8"))
+    add_to_rail(v, "int8")
     assert len(v.texts(".layers thead tr:first-child th")) == 4
-    settle(v, lambda: page.click("[data-do=l_drop][aria-label='Leave out pruned']"))
+    settle(v, lambda: page.click("#rail [data-do=rail_drop][data-key=pruned]"))
     assert len(v.texts(".layers thead tr:first-child th")) == 3
     settle(v, lambda: page.select_option("#l-by", "cosine"))
     assert "l_by=cosine" in page.url
@@ -257,7 +266,7 @@ def test_the_rest_of_the_controls_of_layers(visit):
     with page.expect_download() as download:
         page.click("[data-do=l_export]")
     assert download.value.path().read_text().startswith("model_key,model,place,stage,site,status,relative_change")
-    settle(v, lambda: page.select_option("#l-base", "int8"))
+    settle(v, lambda: page.click("#rail [data-do=rail_base][data-key=int8]"))
     assert "int8" in v.texts(".layers thead th")[1]
 
 
@@ -321,12 +330,13 @@ def test_models_whose_files_are_gone_give_a_sentence_and_the_rest_of_the_page_wo
 
 
 BEYOND = """[...document.querySelectorAll("body *")].filter((e) => {
-    if (!e.checkVisibility() || e.closest(".unseen, .skip, .holder, .wide, svg, #map-headers, .canvas")) return false;
+    if (!e.checkVisibility() || e.closest(".unseen, .skip, .holder, #frame, #pane-pages, svg, #map-headers, .canvas")) return false;
     const {left, right, width, height} = e.getBoundingClientRect();
     return width && height && (right > innerWidth + 1 || left < -1);
 }).map((e) => e.outerHTML.slice(0, 80))"""
 NARROW = {
-    "overview": ("", "#map", []),
+    "decide": ("page=decide", "#sentence", ["#menu-rail summary"]),
+    "overview": ("page=overview", "#map", []),
     "table": ("page=table", ".models tbody tr", ["#menu-columns summary"]),
     "compare": ("page=compare&selected=base,int8", ".holder tbody tr", ["#menu-export summary"]),
     "behaviours": ("page=behaviours&selected=base,int8", ".behaviours tbody tr", ["#menu-theme summary"]),

@@ -38,7 +38,7 @@ def test_of_models_that_differ_in_more_than_is_drawn_no_bar_claims_an_effect(app
     for chart in charts:
         assert "<rect" not in chart
         assert chart.count("<circle") == 4
-        assert all(f"<title>{name}</title>" in chart for name in names), "each row is a model"
+        assert all(f" {name}</title>" in chart for name in names), "each row is a model, with its letter"
     assert "Rows:" not in side
     assert "Select the 3 that share all of that" in side
     page.say("clean")

@@ -13,13 +13,14 @@ from bokeh.io import curdoc
 
 from viewer.behaviours.instance_previews import DataPlace, Pictures, pictures_of
 from viewer.behaviours.joint_layers import KINDS, Bench, joint_panel
+from viewer.behaviours.open_sheets import sheet_of
 from viewer.behaviours.page import PAGE, BehaviourPage, page_start
-from viewer.behaviours.queries import Sheet, open_sheet
+from viewer.behaviours.queries import Sheet
 from viewer.behaviours.threshold_panel import threshold_panel
 from viewer.format.numbers import format_number
 from viewer.format.templates import render
 from viewer.notes.notes import Notes
-from viewer.session.compared_models import ComparedModels, add_model, compared_models, drop_model, flag, set_base
+from viewer.session.compared_models import ComparedModels, compared_models, flag, models_on_rail
 from viewer.session.messages import whole_number
 from viewer.session.state import page_fields
 from viewer.session.view import Action, View
@@ -37,7 +38,6 @@ _ONLY = [
     ("flagged", "flagged, or of a flagged class"),
 ]
 _ROWS = {"classes": "Classes", "groups": "Groups", "instances": "Instances"}
-_sheets: dict[tuple[Any, ...], Sheet | None] = {}
 
 
 class Behaviours(View):
@@ -57,9 +57,6 @@ class Behaviours(View):
         plain = ("b_measure", "b_by", "b_only", "b_of", "b_least", "b_positive", "b_keep")
         return {
             **{field: self._setter(field) for field in plain},
-            "b_base": lambda message: set_base(self.session, self._compared_models(), message),
-            "b_add": lambda message: add_model(self.session, self._compared_models(), message),
-            "b_drop": lambda message: drop_model(self.session, self._compared_models(), message),
             "b_relative": lambda message: self._change(b_relative=message.get("value") == "1"),
             "b_attribute": self._attribute,
             "b_text": lambda message: self._change(b_text=str(message.get("text", ""))[:200]),
@@ -103,7 +100,6 @@ class Behaviours(View):
         start = page_start(state.behaviours.start, total)
         if page.rows_are == "instances":
             self._add_pictures(sheet, rows)
-        on_page = set(compared.models)
         attributes = sheet.attributes()
         return render(
             "behaviours",
@@ -133,7 +129,7 @@ class Behaviours(View):
             base=compared.base,
             base_name=names[compared.base],
             models=[(key, names[key]) for key in compared.models],
-            more=[(key, names[key]) for key in sheet.sets if key in names and key not in on_page],
+            letters={each.key: each for each in models_on_rail(self.session)},
             attributes=attributes,
             groups=[name for name in state.behaviours.groups if name in attributes],
             only_choices=_ONLY,
@@ -178,13 +174,7 @@ class Behaviours(View):
     # ---- what the page is drawn from
     def _sheet(self) -> Sheet | None:
         """The answers in the current setting; shared by all visitors while the results stay as they are."""
-        results = self.session.results
-        key = (results.snapshot.path, results.snapshot.id, results.context.target, results.context.dataset_key)
-        if key not in _sheets:
-            for old in [sheet_key for sheet_key in _sheets if sheet_key[0] == key[0] and sheet_key[1] != key[1]]:
-                _sheets.pop(old)  # of results that were replaced
-            _sheets[key] = open_sheet(results.snapshot.path, target=key[2], dataset_key=key[3])
-        return _sheets[key]
+        return sheet_of(self.session.results)
 
     def _compared_models(self) -> ComparedModels:
         sheet = self._sheet()

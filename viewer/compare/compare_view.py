@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from viewer.compare.comparison import compare_selection
 from viewer.compare.variables import NONE, Variable, VariableKind
 from viewer.format.metrics import MetricInfo, MetricRole
 from viewer.format.templates import render
-from viewer.session.view import Action, View
+from viewer.session.compared_models import models_on_rail
+from viewer.session.view import View
 
 __all__ = ["Compare"]
 
@@ -31,21 +31,20 @@ class Compare(View):
     title: ClassVar[str] = "Compare"
     shows: ClassVar[frozenset[str]] = frozenset({"selected", "base", "setting", "unchanged"})
 
-    def actions(self) -> dict[str, Action]:
-        return {"base": self._base, "drop": self._drop}
-
     def draw_page(self) -> str:
         results = self.session.results
-        models = self.session.known_models(self.state.selected)
+        rail = models_on_rail(self.session)
+        models = [each.key for each in rail]
         if len(models) <= 1:
             return render("compare", models=[])
-        base = results.base_of(models, self.state.base)
+        base = next(each.key for each in rail if each.is_base)
         others = [key for key in models if key != base][:_MOST_COLUMNS]
         groups = [self._group(role, base, others) for role in _GROUPS]
         unchanged = [row["label"] for group in groups for row in group["rows"] if row["unchanged"]]
         return render(
             "compare",
-            models=[{"key": key, "name": results.text.name(key)} for key in models],
+            models=models,
+            letters={each.key: each for each in rail},
             base=base,
             base_name=results.text.name(base),
             others=[self._head(key) for key in others],
@@ -104,11 +103,3 @@ class Compare(View):
             "cells": [results.figure(metric, key, base) for key in others],
             "unchanged": all(each is not None and each.absolute == 0 for each in differences),
         }
-
-    def _base(self, message: Mapping[str, Any]) -> None:
-        key = str(message.get("value", message.get("key", "")))
-        if key in self.state.selected:
-            self.state.change({"base": key})
-
-    def _drop(self, message: Mapping[str, Any]) -> None:
-        self.state.pick([key for key in self.state.selected if key != message.get("key")])

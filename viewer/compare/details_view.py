@@ -14,6 +14,7 @@ from viewer.compare.variables import NONE, Variable, VariableKind
 from viewer.format.metrics import MetricInfo
 from viewer.format.palette import SERIES
 from viewer.session.choices import choices
+from viewer.session.compared_models import models_on_rail
 from viewer.session.view import Action, SideView
 
 __all__ = ["Details"]
@@ -107,11 +108,13 @@ class Details(SideView):
         self, metric: MetricInfo, comparison: Comparison, marks: Sequence[Mark], inks: Mapping[str, str]
     ) -> dict[str, Any]:
         results, confounded = self.session.results, bool(comparison.confounders)
+        letters = {each.key: each.letter for each in models_on_rail(self.session)}
+        names = {mark.key: f"{letters.get(mark.key, '')} {results.text.name(mark.key)}".strip() for mark in marks}
         entries = [
             Entry(
                 mark.key,
-                results.text.name(mark.key),
-                results.text.name(mark.key) if confounded else _placement_text(comparison.x, mark.key),
+                names[mark.key],
+                names[mark.key] if confounded else _placement_text(comparison.x, mark.key),
                 comparison.color.value(mark.key) if comparison.color and not confounded else "",
                 "" if confounded else _placement_text(comparison.facet, mark.key),
                 results.measured(metric.name, mark.key),

@@ -27,7 +27,6 @@ ROW, LINES, GAP = 22, 120, 8
 _LABEL, _LETTER = 16, 6.3
 """An upright name takes so much of the axis; a letter of it so much of its length."""
 _LONGEST = 26
-_COLORS = 6
 _IDENTICAL = 160.0
 _STEPS = (1, 2, 2.5, 5, 10)
 _OF_TAB = {"weights": "relative_change", "sparsity": "sparsity", "activations": "sqnr_db"}
@@ -125,7 +124,6 @@ def _row(page: LayerPage, model: str, row: Mapping[str, float | None], scale: tu
     return {
         "key": model,
         "name": page.names[model],
-        "color": page.models.index(model) % _COLORS,
         "cells": [
             {"site": site, "shade": _shade(name, value, axis), "text": show_number(name, value)}
             for site, value in row.items()
@@ -154,9 +152,8 @@ def _lines(
             if value is not None and not math.isnan(value)
         ]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        color = page.models.index(model) % _COLORS
         if points:
-            lines.append({"name": page.names[model], "color": color, "dashed": is_other, "path": path})
+            lines.append({"key": model, "name": page.names[model], "dashed": is_other, "path": path})
     return lines
 
 

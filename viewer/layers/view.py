@@ -18,7 +18,7 @@ from viewer.layers.strip import strip
 from viewer.layers.table import NUMBERS
 from viewer.notes.notes import Notes
 from viewer.results.queries import snapshot_id
-from viewer.session.compared_models import ComparedModels, add_model, compared_models, drop_model, flag, set_base
+from viewer.session.compared_models import ComparedModels, compared_models, flag, models_on_rail
 from viewer.session.messages import whole_number
 from viewer.session.state import page_fields
 from viewer.session.view import Action, View
@@ -48,9 +48,6 @@ class Layers(View):
     def actions(self) -> dict[str, Action]:
         """Messages of the page; every value is checked before it enters the state."""
         return {
-            "l_base": lambda message: set_base(self.session, self._compared_models(), message),
-            "l_add": lambda message: add_model(self.session, self._compared_models(), message),
-            "l_drop": lambda message: drop_model(self.session, self._compared_models(), message),
             "l_filter": lambda message: self._change(l_filter=str(message.get("text", ""))[:200]),
             "l_type": self._type,
             "l_toggle": self._toggle,
@@ -79,7 +76,6 @@ class Layers(View):
         data = self._read(compared)
         page = LayerPage(data, self.state, compared.models, names, self._notes)
         rows, start, total = page.page()
-        on_page = set(compared.models)
         return render(
             "layers",
             state=self.state,
@@ -93,11 +89,8 @@ class Layers(View):
             models=[(key, names[key]) for key in compared.models],
             base=compared.base,
             base_name=names[compared.base],
-            more=[
-                (key, names[key]) for key in self.session.results.keys if key in self._ables() and key not in on_page
-            ],
+            letters={each.key: each for each in models_on_rail(self.session)},
             types=page.all_types,
-            model_notes=self._notes.of("model"),
             by=[(name, text) for name, (text, _) in NUMBERS.items()],
             classes=_CHANGES,
             strip=strip(page, data.findings),

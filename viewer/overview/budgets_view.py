@@ -10,7 +10,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from viewer.format.metrics import exact_value
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.overview.budget_text import (
@@ -22,6 +21,7 @@ from viewer.overview.budget_text import (
     write_bound,
     write_budgets,
 )
+from viewer.overview.near_miss import near_miss
 from viewer.overview.relaxation import relaxing
 from viewer.results.budget import Budget, End, Range, histogram, nearest_miss
 from viewer.results.ranking import budgets
@@ -31,8 +31,6 @@ from viewer.session.view import RESULTS, Action, SideView
 
 __all__ = ["Budgets"]
 
-_NEAR, _NEAR_SHARE = 0.05, 0.01
-"""Misses of at most so much of the bound, or of the whole, are worth a mention beside the models that pass."""
 _TYPED = "budget-text"
 """Id of the field that has the whole budget."""
 
@@ -90,7 +88,7 @@ class Budgets(SideView):
             goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
             best=self._best(goal, passing),
             tightest=self._tightest(),
-            near=self._near_miss(some=bool(passing.any())),
+            near=near_miss(results, state.filters, some=bool(passing.any())),
             budgets=[
                 {
                     "name": name,
@@ -112,31 +110,6 @@ class Budgets(SideView):
             "name": results.text.name(results.keys[best.row]),
             "value": results.show(goal, best.row, interval=True),
             "alike": [(results.keys[row], results.text.name(results.keys[row])) for row in best.alike],
-        }
-
-    def _near_miss(self, *, some: bool) -> dict[str, str] | None:
-        """Name the model that misses the budget by least; where others pass, only if that is hardly anything."""
-        results = self.session.results
-        miss = results.ranking.near_miss(self.state.filters)
-        if miss is None:
-            return None
-        metric, value = miss.budget.metric, float(results.values(miss.budget.metric)[miss.row])
-        below = miss.budget.low is not None and value < miss.budget.low
-        bound = miss.budget.low if below else miss.budget.high
-        assert bound is not None
-        distance, share = abs(value - bound), results.spec(metric).is_share
-        relative = distance if share or bound == 0 else distance / abs(bound)
-        if some and relative > (_NEAR_SHARE if share else _NEAR):
-            return None
-        far = (
-            f"{_rounded(100 * relative)} {'pp' if share else '%'}"
-            if share or bound
-            else exact_value(distance, results.spec(metric))
-        )
-        return {
-            "key": results.keys[miss.row],
-            "name": results.text.name(results.keys[miss.row]),
-            "text": f"{results.label(metric)} {results.show(metric, miss.row)}, {far} {'below' if below else 'above'}",
         }
 
     def _value_text(self, field: str, text: str) -> str:
@@ -373,10 +346,6 @@ class Budgets(SideView):
 
 def _bound(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
-
-
-def _rounded(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"  # noqa: PLR2004 - two digits
 
 
 def _fraction(edges: list[float], value: float) -> float:

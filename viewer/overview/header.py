@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from pipeline.store.heartbeat import is_alive
+from pipeline.core.units import format_seconds
+from pipeline.store.heartbeat import RunProgress, is_alive, read_progress
 from viewer.format.templates import render
 from viewer.notes.notes import Notes
 from viewer.results.experiments import FACETS
@@ -32,7 +33,7 @@ class Header(View):
         "side_tabs": frozenset({"pane", "selected", "filters"}),
     }
     titles: Mapping[str, str] = {}
-    _activity = ""
+    _activity: tuple[str, str] = ("", "")
 
     def actions(self) -> dict[str, Action]:
         return {
@@ -58,7 +59,9 @@ class Header(View):
             "study",
             text=" · ".join(parts),
             file=results.snapshot.path.name,
-            activity=self._activity,
+            activity=self._activity[0],
+            progress=self._activity[1],
+            experiment=self._experiment(),
             contexts=results.snapshot.contexts,
             current=results.context.id,
             facets=self._facets(),
@@ -66,15 +69,22 @@ class Header(View):
             chosen=[value for values in self.state.only.values() for value in values],
         )
 
-    def _run_activity(self) -> str:
-        """Return `running` if a run gives signs of life, `stopped` if the latest one has no end and gives none."""
+    def _run_activity(self) -> tuple[str, str]:
+        """Return `running` and how far it is if a run gives signs of life, `stopped` if the latest one has no end and gives none."""
         snapshot = self.session.results.snapshot
-        if any(is_alive(snapshot.path, run) for run in snapshot.unfinished):
-            return "running"
-        return "stopped" if set(list(snapshot.runs)[-1:]) & set(snapshot.unfinished) else ""
+        alive = [run for run in snapshot.unfinished if is_alive(snapshot.path, run)]
+        if alive:
+            texts = (progress_text(progress) for run in alive if (progress := read_progress(snapshot.path, run)))
+            return "running", "; ".join(texts)
+        return ("stopped" if set(list(snapshot.runs)[-1:]) & set(snapshot.unfinished) else ""), ""
+
+    def _experiment(self) -> str:
+        """Name the recipe, or the imported file, that the models in scope are of; nothing where they are of several."""
+        recipes = self.session.results.experiments.counts("recipe")
+        return next(iter(recipes)) if len(recipes) == 1 else ""
 
     def look_again(self) -> None:
-        """Say that a run has stopped, which publishes nothing."""
+        """Say how far a run is, and that it has stopped, which publishes nothing."""
         if self._run_activity() != self._activity:
             self.session.send("panes", {"study": self.draw_study()})
 
@@ -170,3 +180,10 @@ class Header(View):
 
     def _copy_link(self, message: Mapping[str, Any]) -> None:
         self.session.send("copy_link", write_link(self.state, self.session.keys))
+
+
+def progress_text(progress: RunProgress) -> str:
+    """Say how far a run is: "96 of 113 jobs, about 2 min 05 s left"."""
+    seconds = progress.seconds_left
+    rest = f", about {format_seconds(seconds)} left" if seconds is not None and progress.done < progress.total else ""
+    return f"{progress.done:,} of {progress.total:,} {progress.unit}{rest}"

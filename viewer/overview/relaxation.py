@@ -11,7 +11,7 @@ from viewer.results.results import Results
 from viewer.session.choices import choices
 from viewer.session.state import ViewState
 
-__all__ = ["relaxing"]
+__all__ = ["best_curve", "relaxing"]
 
 _LEFT, _RIGHT, _BOTTOM, _TOP = 60.0, 430.0, 126.0, 8.0
 """Where the axes end, in pixels of the picture. The tight end of the budget is on the left, whatever its direction."""
@@ -51,9 +51,22 @@ def relaxing(results: Results, state: ViewState) -> dict[str, Any] | None:
     return content | {"text": "No model meets the other budgets, so that relaxing this one brings nothing."}
 
 
+def best_curve(results: Results, state: ViewState, metric: str) -> dict[str, Any] | None:
+    """Return the curve of the best as a budget on a metric relaxes, whether there is one or not; None where nothing is gained.
+
+    The budgets on all other metrics stay as they are, except one on the goal itself.
+    """
+    goal = choices(results).metric("goal", state)
+    if not goal or not metric or goal == metric:
+        return None
+    others = results.ranking.passing([each for each in state.filters if each[0] not in (metric, goal)])
+    steps = results.ranking.relaxation_steps(metric, goal, others)
+    return _curve(results, state, metric, goal, steps) if len(steps) > 1 else None
+
+
 def _curve(results: Results, state: ViewState, metric: str, goal: str, steps: list[Bought]) -> dict[str, Any]:
     downwards = results.better(metric) is Better.HIGHER
-    filter_ = next(each for each in state.filters if each[0] == metric)
+    filter_ = next((each for each in state.filters if each[0] == metric), (metric, None, None))
     bound = _number(filter_[1], "low") if downwards else _number(filter_[2], "high")
     reached = [step.budget for step in steps] + ([] if bound is None else [bound])
     tight, loose = (max(reached), min(reached)) if downwards else (min(reached), max(reached))

@@ -46,6 +46,7 @@ def load_snapshot(path: Path) -> Snapshot:
             data=_data(db),
             runs=_runs(db),
             runs_of=_grouped(db, "SELECT DISTINCT model_key, run_id FROM steps WHERE job = 'operation' ORDER BY ALL"),
+            workspace=_workspace(db),
             recipes_of=_grouped(db, "SELECT model_key, unnest(recipes) FROM models"),
         )
     finally:
@@ -94,6 +95,13 @@ def speedups(path: Path, context: Setting) -> dict[tuple[str, str, str], tuple[f
             [context.target, context.device],
         ).fetchall()
     return {(key, against, clock): (ratio, low, high) for key, against, clock, ratio, low, high in rows}
+
+
+def _workspace(db: duckdb.DuckDBPyConnection) -> str | None:
+    rows = db.execute(
+        "SELECT config ->> '$.workspace' FROM runs WHERE config ->> '$.import' IS NULL ORDER BY started_at DESC LIMIT 1"
+    ).fetchall()
+    return None if not rows else str(rows[0][0] or ".bouillon")
 
 
 def _unsure(db: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str], frozenset[str]]:

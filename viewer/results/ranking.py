@@ -119,8 +119,8 @@ class Ranking:
         signs[row] = 0
         return -signs if self._results.better(metric) is Better.LOWER else signs
 
-    def _order(self, metric: str, row: int) -> np.ndarray:
-        """Return the verdicts that models are ranked by: of a metric of which no noise is known, those of the bare values."""
+    def order(self, metric: str, row: int) -> np.ndarray:
+        """Return the verdicts that models are ranked by: as `verdicts`, but of a metric of which no noise is known by bare values."""
         if self._results.has_known_noise(metric):
             return self.verdicts(metric, row)
         values = self._results.values(metric)
@@ -148,7 +148,7 @@ class Ranking:
         nominal = self.outline(x, y, among)
         beaten = np.zeros(len(results.keys), dtype=bool)
         for row in nominal:
-            across, up = self._order(x, row), self._order(y, row)
+            across, up = self.order(x, row), self.order(y, row)
             beaten |= (across <= 0) & (up <= 0) & (across + up < 0)
         measured = np.isfinite(results.values(x)) & np.isfinite(results.values(y))
         rows = np.flatnonzero(self._eligible(among) & measured & ~beaten).tolist()
@@ -171,7 +171,7 @@ class Ranking:
         if not metric or not np.isfinite(values).any() or better is Better.NEITHER:
             return None
         row = int(np.nanargmin(values) if better is Better.LOWER else np.nanargmax(values))
-        alike = eligible & np.isfinite(results.values(metric)) & (self._order(metric, row) == 0)
+        alike = eligible & np.isfinite(results.values(metric)) & (self.order(metric, row) == 0)
         alike[row] = False
         return Best(row, tuple(np.flatnonzero(alike).tolist()))
 
@@ -183,7 +183,7 @@ class Ranking:
         for step in best_within(
             results.values(budget), results.values(goal), results.better(budget), results.better(goal), eligible
         ):
-            if not steps or self._order(goal, steps[-1].row)[step.row] > 0:
+            if not steps or self.order(goal, steps[-1].row)[step.row] > 0:
                 steps.append(step)
         return steps
 

@@ -28,7 +28,7 @@ from viewer.results.model_text import ModelText
 from viewer.results.paired_difference import Paired
 from viewer.results.queries import load_snapshot, snapshot_id
 from viewer.results.ranking import Ranking
-from viewer.results.snapshot import MetricColumn, Setting, Snapshot
+from viewer.results.snapshot import BROKEN, MetricColumn, Setting, Snapshot
 
 __all__ = ["Results", "load_results"]
 
@@ -39,8 +39,6 @@ _opening = Lock()
 _ROLES = list(MetricRole)
 _MOST_SCOPES = 16
 """Choices of experiments whose rankings are kept for all visitors."""
-_BROKEN = frozenset({"constant_predictor", "not_a_number"})
-"""Lints of models that are of no use, whatever their figures."""
 
 
 def load_results(path: Path) -> Results:
@@ -204,9 +202,13 @@ class Results:
 
     def difference(self, metric: str, key: str, other: str) -> MetricChange | None:
         """Return what a model differs by from another, as well as it is known; None where one has no value."""
-        spec, mine, theirs = self.spec(metric), self.measured(metric, key), self.measured(metric, other)
-        together = self._paired.difference(spec, key, other, (mine.value, theirs.value))
-        return change(mine, theirs, spec.better, together)
+        mine, theirs = self.measured(metric, key), self.measured(metric, other)
+        return change(mine, theirs, self.better(metric), self.difference_together(metric, key, other))
+
+    def difference_together(self, metric: str, key: str, other: str) -> MeasuredValue | None:
+        """Return the difference of two models that were measured together; None where they were not."""
+        values = self.measured(metric, key).value, self.measured(metric, other).value
+        return self._paired.difference(self.spec(metric), key, other, values)
 
     def has_known_noise(self, metric: str) -> bool:
         """Whether anything tells a metric's differences from chance: an interval, exactness, or paired measurements."""
@@ -226,7 +228,7 @@ class Results:
     @cached_property
     def sound(self) -> np.ndarray:
         """The rows that may be recommended, bool (N,): all but those that always answer the same, or with NaN."""
-        broken = {key for key, lints in self.snapshot.lints.items() if any(lint.rule in _BROKEN for lint in lints)}
+        broken = {key for key, lints in self.snapshot.lints.items() if any(lint.rule in BROKEN for lint in lints)}
         return np.fromiter((key not in broken for key in self.keys), dtype=bool, count=len(self.keys))
 
     @cached_property

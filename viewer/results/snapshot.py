@@ -12,7 +12,10 @@ import numpy as np
 from viewer.format.metrics import MeasuredValue, MetricInfo
 from viewer.results.lineage import Node
 
-__all__ = ["MetricColumn", "ModelLint", "RunStart", "Setting", "Snapshot", "StudiedData", "identity_of"]
+__all__ = ["BROKEN", "MetricColumn", "ModelLint", "RunStart", "Setting", "Snapshot", "StudiedData", "identity_of"]
+
+BROKEN = frozenset({"constant_predictor", "not_a_number"})
+"""Lints of models that are of no use, whatever their figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ class Snapshot:
     """Model key -> ids of the runs that made or found it."""
     recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model key -> recipes that contain it."""
+    workspace: str | None = None
+    """The folder that the latest run kept its models in, as it was named; None where no run made these results."""
 
 
 def identity_of(context: Setting) -> tuple[str, str, str]:

@@ -57,7 +57,7 @@ class Choices:
         for name in _METRIC_FIELDS:
             if accepted.get(name, AUTO) not in {AUTO, NOTHING, *_ALSO.get(name, ()), *self._names}:
                 notices.append(f"There is no metric '{_clip(accepted.pop(name))}' in these results.")
-        if accepted.get("page", "overview") not in pages:
+        if "page" in accepted and accepted["page"] not in pages:
             notices.append(f"There is no page '{_clip(accepted.pop('page'))}'.")
         if "filters" in accepted:
             accepted["filters"], unknown = self.known_filters(accepted["filters"])
@@ -127,9 +127,18 @@ class Choices:
         for field, role in _FIRST_CHOICE.items():
             names = sorted((spec.name for spec in self._results.primary), key=self._rarity)
             fitting = [name for name in names if self._results.spec(name).role is role]
-            free = [name for name in names if name not in metrics.values()] if field in ("x", "y") else names
-            metrics[field] = next(iter([*fitting, *free, *names]), "")
+            metrics[field] = next(iter([*fitting, *names]), "")
+        metrics["x"] = self._other_axis(metrics)
         return metrics
+
+    def _other_axis(self, metrics: Mapping[str, str]) -> str:
+        """Return a metric for the axis across that is not the upright one's, as long as there is another: costs and sizes first."""
+        if metrics["x"] != metrics["y"]:
+            return metrics["x"]
+        others = [spec for spec in self._results.metrics if spec.name != metrics["y"]]
+        suits = [MetricRole.COST, MetricRole.SIZE]
+        others.sort(key=lambda spec: (spec.role not in suits, not spec.primary, self._rarity(spec.name)))
+        return others[0].name if others else metrics["x"]
 
     def _rarity(self, metric: str) -> int:
         """Return what sorts metrics by the number of models at hand that have them: most first, in their order."""

@@ -1,17 +1,79 @@
-"""The models on the pages that look inside models, and the messages that change them."""
+"""The models that are compared: the same on every page, each with a letter and a colour; and the messages that change them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from viewer.format.palette import MISSING, SERIES
 from viewer.notes.notes import Kind, Notes, read_tags
+from viewer.results.names import unique_names
+from viewer.session.choices import choices
+from viewer.session.proposals import Proposal, proposals
 from viewer.session.session import VisitorSession
 
-__all__ = ["MOST", "ComparedModels", "add_model", "compared_models", "drop_model", "flag", "set_base"]
+__all__ = [
+    "MOST",
+    "ComparedModel",
+    "ComparedModels",
+    "add_model",
+    "compared_models",
+    "drop_model",
+    "flag",
+    "models_on_rail",
+    "proposed_models",
+    "set_base",
+]
 
 MOST = 60
 _SUGGESTED = 4
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedModel:
+    """A model on the rail."""
+
+    key: str
+    letter: str
+    """A, B, ..., Z, AA, AB: unique."""
+    color: str
+    """CSS; the models after the eighth share one."""
+    name: str
+    """The shortest that no other compared model has."""
+    is_base: bool
+
+
+def models_on_rail(session: VisitorSession) -> list[ComparedModel]:
+    """Return the models that a person chose, or those that are proposed where none is; the first ones of very many.
+
+    A base that was not chosen stands before them. Letters and colours follow that order, whatever else a page sorts by.
+    """
+    state, row = session.state, session.results.row
+    keys = [key for key in state.selected if key in row] or [each.key for each in proposed_models(session)]
+    base = state.base if state.base in row else ""
+    if base and base not in keys:
+        keys = [base, *keys]
+    keys = keys[:MOST]
+    pinned = session.results.base_of(keys, base) if keys else ""
+    names = unique_names(session.results.forest, keys)
+    return [
+        ComparedModel(key, _letter(at), SERIES[at] if at < len(SERIES) else MISSING, names[key], key == pinned)
+        for at, key in enumerate(keys)
+    ]
+
+
+def _letter(at: int) -> str:
+    more, last = divmod(at, len(_LETTERS))
+    return (_letter(more - 1) if more else "") + _LETTERS[last]
+
+
+def proposed_models(session: VisitorSession) -> list[Proposal]:
+    """Return what is worth a look before a person has chosen models."""
+    state, results = session.state, session.results
+    base = state.base if state.base in results.row else ""
+    return proposals(results, choices(results).metric("goal", state), state.filters, base)
 
 
 class ComparedModels:
@@ -21,7 +83,8 @@ class ComparedModels:
         """`able` are the models that have what the page shows."""
         forest, state = session.results.forest, session.state
         selection = [key for key in state.selected if key in session.results.row]
-        self.suggested = not selection
+        if not selection:
+            selection = [each.key for each in proposed_models(session) if each.key in able]
         if not selection:
             candidates = [key for key in forest.preorder if key in able]
             roots = [key for key in candidates if forest.depth(key) == 0] or candidates
@@ -46,25 +109,26 @@ def compared_models(session: VisitorSession, able: Collection[str]) -> ComparedM
     return ComparedModels(session, able)
 
 
-def add_model(session: VisitorSession, compared: ComparedModels, message: Mapping[str, Any]) -> None:
-    """Put one more model on the page."""
-    for key in session.known_models([str(message.get("value"))]):
-        session.state.pick([*compared.models, *compared.unable, key])
+def add_model(session: VisitorSession, message: Mapping[str, Any]) -> None:
+    """Put one more model on the rail."""
+    for key in session.known_models([str(message.get("key"))]):
+        session.state.pick([*session.state.selected, key])
 
 
-def drop_model(session: VisitorSession, compared: ComparedModels, message: Mapping[str, Any]) -> None:
-    """Take a model from the page."""
+def drop_model(session: VisitorSession, message: Mapping[str, Any]) -> None:
+    """Take a model from the rail; of those that were proposed, the others stay."""
     key = str(message.get("key"))
-    remaining = [other for other in (*compared.models, *compared.unable) if other != key]
-    session.state.pick(remaining)
+    keys = session.known_models(session.state.selected) or [each.key for each in proposed_models(session)]
+    session.state.pick([other for other in keys if other != key])
     if session.state.base == key:
         session.state.change({"base": ""})
 
 
-def set_base(session: VisitorSession, compared: ComparedModels, message: Mapping[str, Any]) -> None:
-    """Compare with another model."""
-    for key in session.known_models([str(message.get("value"))]):
-        session.state.pick([*compared.models, *compared.unable])
+def set_base(session: VisitorSession, message: Mapping[str, Any]) -> None:
+    """Compare with another model, which is on the rail then."""
+    for key in session.known_models([str(message.get("key"))]):
+        keys = session.known_models(session.state.selected) or [each.key for each in proposed_models(session)]
+        session.state.pick(keys if key in keys else [key, *keys])
         session.state.change({"base": key})
 
 

@@ -16,7 +16,6 @@ __all__ = [
     "NAME",
     "NOTHING",
     "OPERATION",
-    "PAGES_AT_START",
     "PARAMETER",
     "REPLICATES",
     "TAGS",
@@ -44,7 +43,6 @@ FACET_COLUMN = "facet:"
 """Begins the id of a column of experiments: `facet:seed`."""
 REPLICATES = "replicates"
 """In place of a facet to group by: models that differ in their seeds alone are one row."""
-PAGES_AT_START = ("overview", "table", "compare")
 
 
 class BehavioursState(param.Parameterized):
@@ -117,7 +115,10 @@ _KEYWORDS = {"class": "class_name", "from": "start"}
 class ViewState(param.Parameterized):
     """One per visitor. Every field is in the URL (`viewer.session.url`), so that a link reproduces what is seen."""
 
-    page = param.String("overview", doc="which page is open")
+    page = param.String("decide", doc="which page is open")
+    aim = param.Selector(
+        default="smallest", objects=["smallest", "fastest", "best"], doc="what the model to ship is to be"
+    )
     selected = param.List([], item_type=str, doc="model keys, in the order they were picked")
     base = param.String("", doc="key of the model that others are compared with; empty: the one nearest a root")
     color = param.String(AUTO, doc="metric, or the kind of operation, shown as colour")

@@ -14,8 +14,10 @@ from viewer.results.budget import Range
 from viewer.results.names import unique_length
 from viewer.session.state import ViewState
 
-__all__ = ["Keys", "read_link", "write_link"]
+__all__ = ["Keys", "name_page", "read_link", "write_link"]
 
+_FIRST_EDITION = "overview"
+"""The page of an address that says something, but names no page."""
 _BUNDLE = "bundle-"
 
 
@@ -45,6 +47,10 @@ def write_link(state: ViewState, keys: Keys) -> str:
         value = state.value(name)
         if value != state.parameter(name).default:
             pairs.extend((name, text) for text in _WRITERS.get(name, _plain)(value, keys))
+    page = ("page", state.page)
+    others = [pair for pair in pairs if pair[0] != "page"]
+    if others:
+        pairs = others if state.page == _FIRST_EDITION else [page, *others]
     return urlencode(pairs, quote_via=quote, safe=":,.[]~")
 
 
@@ -71,6 +77,11 @@ def read_link(query: str, keys: Keys) -> tuple[dict[str, Any], list[str]]:
         else:
             values[name] = value
     return values, notices
+
+
+def name_page(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the page that an address without one means: the first page if it says nothing else, else that of old addresses."""
+    return {"page": _FIRST_EDITION, **values} if values else {}
 
 
 def _clip(text: str, longest: int = 60) -> str:
