@@ -316,7 +316,12 @@ def _page(panes: Mapping[str, str], state: ViewState, title: str) -> dict[str, A
         "theme": state.theme,
         "page": state.page,
         "page_title": title,
-        "css": asset("page.css") + asset("inside.css") + asset("decide.css") + asset("effects.css") + asset("branch.css") + asset("table.css"),
+        "css": asset("page.css")
+        + asset("inside.css")
+        + asset("decide.css")
+        + asset("effects.css")
+        + asset("branch.css")
+        + asset("table.css"),
         "theme_js": page_script("theme.js"),
         "js": page_script(*_SCRIPTS),
         "bokeh_script": _BOKEH,
