@@ -56,7 +56,7 @@ def test_the_page_of_help_describes_every_metric_and_leads_to_the_pages(visitor,
     results = load_results(path)
     rows = [row.split("\t")[:2] for row in visitor.texts(".glossary tbody tr")]
     assert rows == [[spec.label, spec.description] for spec in results.metrics]
-    for name in ("Table", "Compare", "Behaviours", "Layers"):
+    for name in ("Table", "Compare", "Behaviours", "Layers", "Notes"):
         page.locator(".guide").get_by_role("button", name=name).click()
         visitor.until(f"document.title.startsWith('{name}')")
         page.go_back()

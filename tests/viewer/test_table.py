@@ -238,6 +238,23 @@ def test_models_that_differ_in_their_seeds_alone_are_one_row_with_mean_spread_an
     assert page.app.state.selected == []
 
 
+def test_seeds_that_steps_give_are_pooled_like_those_of_recipes(tmp_path):
+    trees = study(1)
+    for seed in (10, 2):
+        step = {"base": "resnet50trained", "tag": "", "metrics": {"Latency": 100.0 * seed}}
+        name = f"resnet50trained/finetune[seed={seed},epochs=3]"
+        trees["models"] += [
+            {**step, "id": name, "operation": {"name": "finetune", "parameters": {"epochs": 3, "seed": seed}}},
+            {**step, "id": f"{name}/int8", "base": name, "operation": {"name": "quantize", "parameters": {}}},
+        ]
+    publish(tmp_path / "results.duckdb", trees).close()
+    table = table_of(Page(visit(tmp_path / "results.duckdb", {"page": "table", "group": "replicates"}))).table()
+    lines = [table.line(entry) for entry in table.entries]
+    assert [(line["name"], line["count"], line["seeds"]) for line in lines] == [
+        ("resnet50trained", 1, ""), ("finetune epochs 3", 2, "seeds 2, 10"), ("finetune epochs 3 → int8", 2, "seeds 2, 10"),
+    ]  # fmt: skip
+
+
 def test_without_replicates_there_is_nothing_to_pool(page):
     assert not table_of(page).table().replicates.exist
     page.app.state.change({"group": "replicates"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from viewer.results.results import Results
 __all__ = ["Pooled", "Replicates", "pooled"]
 
 _SEED = "seed"
+_SEED_WORDS = re.compile(r"(?: ·)? seed \d+,?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,23 @@ class Replicates:
         shared = zip(*(experiments.texts(facet) for facet in ("recipe", "dataset", "task")), strict=True)
         places: list[tuple[Any, ...]] = []
         twins: dict[tuple[Any, ...], int] = {}
-        for key, seed, facts in zip(results.keys, experiments.texts(_SEED), shared, strict=True):
+        for key, seed, facts in zip(results.keys, self._seeds, shared, strict=True):
             shared_place = (lineages[key], facts)
             number = twins[shared_place, seed] = twins.get((shared_place, seed), -1) + 1
             places.append((shared_place, number))
         return places
+
+    @cached_property
+    def _seeds(self) -> list[str]:
+        """The seed of each row: those that steps of its lineage give, else the recipe's; empty where it is unknown."""
+        forest, recipes = self._results.forest, self._results.experiments.texts(_SEED)
+        given_by: dict[str, str] = {}
+        for node in forest:
+            parent = forest.parent(node.key)
+            before = given_by[parent] if parent is not None else ""
+            own = node.params.get(_SEED)
+            given_by[node.key] = before if own is None else f"{before}, {own}".removeprefix(", ")
+        return [given_by[key] or recipe for key, recipe in zip(self._results.keys, recipes, strict=True)]
 
     @property
     def exist(self) -> bool:
@@ -79,22 +93,19 @@ class Replicates:
 
     def groups(self, rows: Iterable[int]) -> list[tuple[int, ...]]:
         """Return some rows as groups of replicates, in the order of their first rows; seeds in natural order."""
-        seeds = self._results.experiments.texts(_SEED)
         members: dict[tuple[Any, ...], list[int]] = {}
         for row in rows:
             members.setdefault(self._places[row], []).append(row)
-        return [tuple(sorted(group, key=lambda row: natural_key(seeds[row]))) for group in members.values()]
+        return [tuple(sorted(group, key=lambda row: natural_key(self._seeds[row]))) for group in members.values()]
 
     def seeds(self, rows: Sequence[int]) -> list[str]:
-        """Return the seeds of some rows, where they are measured."""
-        texts = self._results.experiments.texts(_SEED)
-        return [texts[row] for row in rows if texts[row]]
+        """Return the seeds of some rows, where they are known."""
+        return [self._seeds[row] for row in rows if self._seeds[row]]
 
     def name(self, rows: Sequence[int]) -> str:
         """Return the name that replicates share: that of one without its seed."""
         name = self._results.text.name(self._results.keys[rows[0]])
-        seed = self._results.experiments.texts(_SEED)[rows[0]]
-        return name.replace(f" · {_SEED} {seed}", "") if len(rows) > 1 else name
+        return _SEED_WORDS.sub("", name) if len(rows) > 1 else name
 
 
 def _without_seed(params: Mapping[str, Any]) -> dict[str, Any]:
