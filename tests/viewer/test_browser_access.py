@@ -3,20 +3,16 @@
 import pytest
 
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
+from viewer import app
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
 PICKED = "&selected=base,pruned,int8,other"
-PAGES = {
-    "overview": f"page=overview{PICKED}",
+PAGES = {name: f"page={name}{PICKED}" for name in app.PAGES} | {
     "selection": "page=overview&selected=base",
     "budgets": f"page=overview&pane=budgets&filters=~0.999~accuracy{PICKED}",
-    "table": f"page=table{PICKED}",
-    "compare": f"page=compare{PICKED}",
-    "behaviours": f"page=behaviours{PICKED}",
     "instances": f"page=behaviours&b_rows=instances&b_text=i000{PICKED}",
-    "layers": f"page=layers&l_flat=1{PICKED}",
-    "help": "page=help",
+    "list of layers": f"page=layers&l_flat=1{PICKED}",
 }
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
 """What the ground changes; the rest is asked once at each width."""
@@ -24,7 +20,7 @@ LOOKS = [(1440, 900, "light", {}), (1440, 900, "dark", COLOURS), (390, 844, "dar
 
 # What can be used, as far as it can be seen; of a row of tabs the chosen one stands for all
 CONTROLS = """(() => [...document.querySelectorAll("a[href],button,input,select,textarea,summary,[tabindex],[data-do],[data-here],[data-commit],[data-set]")].filter((each) =>
-    !each.disabled && each.checkVisibility({visibilityProperty: true}) && each.tabIndex !== -1 | each.matches("[data-do],[data-here]")
+    !each.disabled && each.checkVisibility({visibilityProperty: true}) && (each.tabIndex !== -1 || each.matches("[data-do],[data-here]"))
     && !(each.role === "tab" && each.ariaSelected !== "true")
     && !each.matches("svg.bars")))()"""  # of a row's histograms, one button stands for all
 WATCH = """(() => {
@@ -70,6 +66,7 @@ def test_every_control_is_reached_by_tab_and_the_focus_is_seen(visitor):
 def test_axe_has_nothing_serious_to_say(visitor):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     found = {}
+    visitor.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     for width, height, scheme, options in LOOKS:
         visitor.page.set_viewport_size({"width": width, "height": height})
         visitor.page.emulate_media(color_scheme=scheme)
