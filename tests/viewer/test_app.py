@@ -55,7 +55,7 @@ def test_one_pick_is_one_event_and_one_update(app, page):
     assert app.state.selected == [MAG50]
     assert len(events) == 1
     assert len(page.updates) == 1
-    assert page.updates[0]["link"]["query"] == f"selected={MAG50[:6]}"
+    assert page.updates[0]["link"]["query"] == f"page=decide&selected={MAG50[:6]}"
 
 
 def test_a_selection_shows_in_both_plots(app, page):

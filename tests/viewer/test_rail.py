@@ -88,7 +88,7 @@ def test_an_empty_rail_proposes_models_and_says_why_and_one_click_takes_them(fif
     page.say("rail_take")
     assert page.app.state.selected == list(told)
     assert words(rail.draw_rail()).startswith("Compared A")
-    assert words(rail.draw_rail()).endswith("Clear")
+    assert words(rail.draw_rail()).endswith("Empty")
 
 
 def test_a_proposal_within_a_budget_is_within_it(fifty):

@@ -54,10 +54,11 @@ class Rail(View):
 
     def draw_rail(self) -> str:
         results = self.session.results
-        models = models_on_rail(self.session)
-        notes = self._notes.of("model")
         is_chosen = bool(self.session.known_models(self.state.selected))
-        why = {} if is_chosen else {each.key: each.why for each in proposed_models(self.session)}
+        proposed = [] if is_chosen else proposed_models(self.session)
+        models = models_on_rail(self.session, proposed)
+        notes = self._notes.of("model")
+        why = {each.key: each.why for each in proposed}
         return render(
             "rail",
             models=[

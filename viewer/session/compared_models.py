@@ -45,13 +45,19 @@ class ComparedModel:
     is_base: bool
 
 
-def models_on_rail(session: VisitorSession) -> list[ComparedModel]:
+def models_on_rail(session: VisitorSession, proposed: Sequence[Proposal] | None = None) -> list[ComparedModel]:
     """Return the models that a person chose, or those that are proposed where none is; the first ones of very many.
 
     A base that was not chosen stands before them. Letters and colours follow that order, whatever else a page sorts by.
+
+    Args:
+        session: the visitor's.
+        proposed: what `proposed_models` returns, where that is known already.
     """
     state, row = session.state, session.results.row
-    keys = [key for key in state.selected if key in row] or [each.key for each in proposed_models(session)]
+    keys = [key for key in state.selected if key in row]
+    if not keys:
+        keys = [each.key for each in (proposed_models(session) if proposed is None else proposed)]
     base = state.base if state.base in row else ""
     if base and base not in keys:
         keys = [base, *keys]
