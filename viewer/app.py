@@ -14,10 +14,10 @@ from viewer.behaviours.view import Behaviours
 from viewer.branch.view import Branch
 from viewer.compare.compare_view import Compare
 from viewer.compare.details_view import Details
+from viewer.compare.effects.view import OperationEffects
 from viewer.compare.hover_view import HoverCard
 from viewer.decide.rail_view import Rail
 from viewer.decide.view import Decide, prepare_decision
-from viewer.effects.view import OperationEffects
 from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
 from viewer.layers.view import Layers

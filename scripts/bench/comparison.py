@@ -93,7 +93,7 @@ def many_models(folder: Path) -> None:
     """The class table of 52 models, from opening the results to the last row."""
     from viewer.behaviours.page import BehaviourPage
     from viewer.behaviours.queries import open_sheet
-    from viewer.notes.notes import Notes
+    from viewer.session.notes import Notes
     from viewer.session.state import ViewState
 
     path = folder / "many.duckdb"

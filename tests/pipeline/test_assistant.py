@@ -166,4 +166,6 @@ def test_recipes_and_operations_are_listed_with_what_they_are_for(tools):
     recipes = {one["name"]: one["description"] for one in tools.list_recipes()}
     assert "digits" in recipes["quickstart"]
     assert "small" in recipes, "those of the person's own folder, too"
-    assert tools.list_operations()["magnitude_prune"]["parameters"]["properties"]["sparsity"]["oneOf"][0]["maximum"] == 1
+    assert (
+        tools.list_operations()["magnitude_prune"]["parameters"]["properties"]["sparsity"]["oneOf"][0]["maximum"] == 1
+    )

@@ -290,7 +290,7 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "pandas"]
     del sys.modules[name]  # writing needs it
 from viewer.behaviours.page import BehaviourPage
 from viewer.behaviours.queries import open_sheet
-from viewer.notes.notes import Notes
+from viewer.session.notes import Notes
 from viewer.session.state import ViewState
 state = ViewState()
 state.change({"b_measure": "js", "b_groups": ["sex"]})

@@ -4,7 +4,7 @@ import pytest
 
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
 from viewer import app
-from viewer.effects.places import step_id
+from viewer.compare.effects.places import step_id
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
-from viewer.notes.notes import Notes
-from viewer.notes.saved_views import SavedViews
+from viewer.session.notes import Notes
+from viewer.session.saved_views import SavedViews
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 

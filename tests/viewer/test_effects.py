@@ -18,10 +18,10 @@ from pipeline.store.writer import Store
 from tests.studies import study
 from tests.viewer.stores import key_of, publish
 from tests.viewer.visits import Page, visit
-from viewer.effects.curve_chart import Curve, CurvePoint, curve_chart
-from viewer.effects.effects import effects, pooled
-from viewer.effects.page import EffectsPage, swept
-from viewer.effects.words import EffectText, describe_effect, factor_text
+from viewer.compare.effects.curve_chart import Curve, CurvePoint, curve_chart
+from viewer.compare.effects.effects import effects, pooled
+from viewer.compare.effects.page import EffectsPage, swept
+from viewer.compare.effects.words import EffectText, describe_effect, factor_text
 from viewer.format.metrics import Better, MeasuredValue, MetricInfo, MetricRole
 from viewer.results.lineage import Node, StepOutcome
 from viewer.results.results import Results

@@ -13,7 +13,7 @@ from tests.viewer.inside_stores import CLASSES, HOSTILE
 from tests.viewer.stores import key_of, publish
 from tests.viewer.visits import Page, visit
 from viewer.app import PAGES
-from viewer.effects.places import step_id
+from viewer.compare.effects.places import step_id
 from viewer.layers.comparison_jobs import ComparisonJob
 
 STATIC = Path(__file__).parents[2] / "viewer" / "static"

@@ -8,7 +8,7 @@ from pipeline.store.writer import Store
 from tests.viewer.inside_stores import CLASSES, HOSTILE, START
 from viewer.behaviours.page import BehaviourPage
 from viewer.behaviours.queries import SEPARATOR, open_sheet
-from viewer.notes.notes import Notes
+from viewer.session.notes import Notes
 from viewer.session.state import ViewState
 
 MODELS = ["base", "pruned", "int8"]

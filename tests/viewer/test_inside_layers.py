@@ -10,7 +10,7 @@ from viewer.layers.page import NOTHING, LayerPage, _share_axis, in_turn
 from viewer.layers.queries import Found, read_layer_data
 from viewer.layers.strip import FittedAxis, fitted_axis, strip
 from viewer.layers.table import ROWS, bars, matcher, roll_up, show_number, stacked, tree_rows
-from viewer.notes.notes import Notes
+from viewer.session.notes import Notes
 from viewer.session.state import ViewState
 
 MODELS = ["base", "pruned", "int8"]

@@ -11,11 +11,11 @@ import pytest
 from tests.studies import study
 from tests.viewer.stores import key_of, publish
 from tests.viewer.visits import Page, visit
-from viewer.notes.notes import Notes, notes_path, read_tags, this_user
-from viewer.notes.saved_views import SavedViews
 from viewer.overview.notes_view import NotesPage
 from viewer.overview.report import ReportView
 from viewer.session.author import author_of
+from viewer.session.notes import Notes, notes_path, read_tags, this_user
+from viewer.session.saved_views import SavedViews
 
 
 def test_who_when_and_why(tmp_path):

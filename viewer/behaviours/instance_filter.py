@@ -11,7 +11,7 @@ from viewer.behaviours.measures import ModelAnswers
 from viewer.behaviours.queries import Sheet
 from viewer.behaviours.statistics import changed_in
 from viewer.behaviours.table import Brush, read_brush
-from viewer.notes.notes import Notes
+from viewer.session.notes import Notes
 from viewer.session.state import BehavioursState
 
 __all__ = ["InstanceFilter"]

@@ -39,7 +39,7 @@ from viewer.behaviours.table import (
     relative_text,
 )
 from viewer.format.numbers import format_number
-from viewer.notes.notes import Notes
+from viewer.session.notes import Notes
 from viewer.session.state import ViewState
 
 __all__ = ["PAGE", "BehaviourPage"]

@@ -19,9 +19,9 @@ from viewer.behaviours.queries import Sheet
 from viewer.behaviours.threshold_panel import threshold_panel
 from viewer.format.numbers import format_number
 from viewer.format.templates import render
-from viewer.notes.notes import Notes
 from viewer.session.compared_models import ComparedModels, compared_models, flag, models_on_rail
 from viewer.session.messages import whole_number
+from viewer.session.notes import Notes
 from viewer.session.state import page_fields
 from viewer.session.view import Action, View
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from viewer.format.templates import render
-from viewer.notes.notes import Notes
 from viewer.results.search import search_models
 from viewer.session.compared_models import add_model, drop_model, flag, models_on_rail, proposed_models, set_base
+from viewer.session.notes import Notes
 from viewer.session.view import Action, View
 
 __all__ = ["Rail"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from viewer.layers.queries import Changed, Found, Key, LayerData, LayerSite
 from viewer.layers.table import INSIDE, NUMBERS, Row, bars, flat_rows, matcher, roll_up, show_number, stacked, tree_rows
-from viewer.notes.notes import Notes
+from viewer.session.notes import Notes
 from viewer.session.state import ViewState
 
 __all__ = ["NOTHING", "PAGE", "LayerPage", "in_turn"]

@@ -16,10 +16,10 @@ from viewer.layers.page import NOTHING, PAGE, LayerPage, in_turn
 from viewer.layers.queries import LayerData, able_models, read_layer_data, side_file
 from viewer.layers.strip import strip
 from viewer.layers.table import NUMBERS
-from viewer.notes.notes import Notes
 from viewer.results.queries import snapshot_id
 from viewer.session.compared_models import ComparedModels, compared_models, flag, models_on_rail
 from viewer.session.messages import whole_number
+from viewer.session.notes import Notes
 from viewer.session.state import page_fields
 from viewer.session.view import Action, View
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from pipeline.core.units import format_seconds
 from pipeline.store.heartbeat import RunProgress, is_alive, read_progress
 from viewer.format.templates import render
-from viewer.notes.notes import Notes
 from viewer.results.experiments import FACETS
 from viewer.results.lineage import StepOutcome
 from viewer.results.search import search_models
+from viewer.session.notes import Notes
 from viewer.session.url import write_link
 from viewer.session.view import Action, View
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from viewer.format.spreadsheet import csv_text
 from viewer.format.templates import render
-from viewer.notes.notes import Kind, Note, Notes, read_tags
-from viewer.notes.saved_views import SavedView, SavedViews
 from viewer.results.results import Results
 from viewer.session.compared_models import flag
+from viewer.session.notes import Kind, Note, Notes, read_tags
+from viewer.session.saved_views import SavedView, SavedViews
 from viewer.session.session import VisitorSession
 from viewer.session.state import TAGS
 from viewer.session.url import write_link

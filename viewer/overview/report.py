@@ -14,8 +14,8 @@ from bokeh.resources import INLINE, Resources
 from viewer.format.scripts import page_script
 from viewer.format.templates import asset, page_template, render
 from viewer.map.view import ModelMap
-from viewer.notes.notes import Notes
 from viewer.overview.notes_view import note_lines
+from viewer.session.notes import Notes
 from viewer.session.session import VisitorSession
 from viewer.session.view import Action, View
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from viewer.notes.notes import this_user
+from viewer.session.notes import this_user
 from viewer.session.server import serves_network
 
 __all__ = ["ANONYMOUS", "HEADER_VARIABLE", "author_of"]

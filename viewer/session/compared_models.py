@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from viewer.format.palette import MISSING, SERIES
-from viewer.notes.notes import Kind, Notes, read_tags
 from viewer.results.names import unique_names
 from viewer.session.choices import choices
+from viewer.session.notes import Kind, Notes, read_tags
 from viewer.session.proposals import Proposal, proposals
 from viewer.session.session import VisitorSession
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from viewer.format.metrics import MetricInfo
 from viewer.format.natural_order import natural_key
-from viewer.notes.notes import Note
 from viewer.results.experiments import FACETS
 from viewer.results.model_text import value_words
 from viewer.results.results import Results
+from viewer.session.notes import Note
 from viewer.session.state import FACET_COLUMN, NAME, OPERATION, PARAMETER, TAGS
 
 __all__ = ["TableColumn", "TableColumns", "tag_column"]

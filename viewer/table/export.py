@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from viewer.format.spreadsheet import spreadsheet_safe
-from viewer.notes.notes import Note
 from viewer.results.experiments import FACETS
 from viewer.results.results import Results
 from viewer.results.table_sql import sql_of_table
+from viewer.session.notes import Note
 from viewer.session.state import NAME, OPERATION
 from viewer.table.columns import TableColumns
 from viewer.table.rows import TableRows

@@ -13,7 +13,7 @@ import numpy as np
 from viewer.format.natural_order import NaturalKey, natural_key
 from viewer.results.results import Results
 
-__all__ = ["Pooled", "Replicates", "pooled"]
+__all__ = ["Pooled", "Replicates", "pool_seeds"]
 
 _SEED = "seed"
 _SEED_WORDS = re.compile(r"(?: ·)? seed \d+,?")
@@ -31,7 +31,7 @@ class Pooled:
     """How many of the models have a value."""
 
 
-def pooled(values: np.ndarray, rows: Sequence[int]) -> Pooled | None:
+def pool_seeds(values: np.ndarray, rows: Sequence[int]) -> Pooled | None:
     """Return mean, lowest and highest of some rows' values; None where none has one.
 
     Args:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from viewer.format.natural_order import natural_key
-from viewer.notes.notes import Note
 from viewer.results.experiments import FACETS
 from viewer.results.results import Results
+from viewer.session.notes import Note
 from viewer.session.state import NAME, OPERATION, REPLICATES, TAGS, ViewState
 from viewer.table.columns import TableColumn, TableColumns, tag_column
 from viewer.table.filters import FilterError, matching
-from viewer.table.replicates import Replicates, pooled
+from viewer.table.replicates import Replicates, pool_seeds
 
 __all__ = ["TableRows"]
 
@@ -97,7 +97,7 @@ class TableRows:
         values = None if column is None else column.values
         if values is None:
             return groups
-        means = [each.mean if (each := pooled(values, group)) else np.nan for group in groups]
+        means = [each.mean if (each := pool_seeds(values, group)) else np.nan for group in groups]
         sign = -1 if self.state.descending else 1
         return [groups[at] for at in sorted(range(len(groups)), key=lambda at: _last_if_unknown(sign * means[at]))]
 
@@ -142,7 +142,7 @@ class TableRows:
         if not column.is_metric or column.values is None:
             texts = list(dict.fromkeys(column.text(row) for row in entry))
             return {"value": ", ".join(filter(None, texts)), "note": "", "kind": kind}
-        figures = pooled(column.values, entry)
+        figures = pool_seeds(column.values, entry)
         if figures is None:
             return {"value": "—", "note": "", "kind": kind}
         return {

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 from viewer.compare.cards import model_card
 from viewer.format.templates import render
-from viewer.notes.notes import Notes
 from viewer.results.experiments import FACETS
 from viewer.session.compared_models import flag
 from viewer.session.messages import whole_number
+from viewer.session.notes import Notes
 from viewer.session.session import VisitorSession
 from viewer.session.state import NAME, REPLICATES
 from viewer.session.view import Action, View

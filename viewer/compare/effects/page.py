@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
-from viewer.effects.curve_chart import Curve, CurvePoint, curve_chart
-from viewer.effects.effects import Effect, Effects, effects
-from viewer.effects.places import AppliedOperation, AppliedPlace
-from viewer.effects.sweeps import Sweep, SweptLineage, sweeps
-from viewer.effects.words import EffectText, describe_effect
+from viewer.compare.effects.curve_chart import Curve, CurvePoint, curve_chart
+from viewer.compare.effects.effects import Effect, Effects, effects
+from viewer.compare.effects.places import AppliedOperation, AppliedPlace
+from viewer.compare.effects.sweeps import Sweep, SweptLineage, sweeps
+from viewer.compare.effects.words import EffectText, describe_effect
 from viewer.format.palette import SERIES, kind_color
 from viewer.results.results import Results
 from viewer.session.state import EffectsState

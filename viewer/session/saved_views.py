@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from viewer.notes.journal import Journal, utc_now
+from viewer.session.journal import Journal, utc_now
 
 __all__ = ["SavedView", "SavedViews", "views_path"]
 

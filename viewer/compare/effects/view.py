@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from viewer.effects.effects import effects
-from viewer.effects.page import PAGE, EffectsPage, swept
+from viewer.compare.effects.effects import effects
+from viewer.compare.effects.page import PAGE, EffectsPage, swept
 from viewer.format.templates import render
 from viewer.session.choices import choices
 from viewer.session.messages import whole_number

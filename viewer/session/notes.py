@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from viewer.notes.journal import Journal, utc_now
+from viewer.session.journal import Journal, utc_now
 
 __all__ = ["Kind", "Note", "Notes", "notes_path", "read_tags", "this_user"]
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from viewer.effects.places import AppliedOperation, AppliedPair
+from viewer.compare.effects.places import AppliedOperation, AppliedPair
 
 __all__ = ["Sweep", "SweptLineage", "SweptValue", "sweeps"]
 

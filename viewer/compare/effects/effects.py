@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.core.statistics import CONFIDENCE, Z, cochran_q
 from pipeline.measure.uncertain_values import Mean
-from viewer.effects.places import AppliedOperation, AppliedPair, AppliedPlace, applied_operations
+from viewer.compare.effects.places import AppliedOperation, AppliedPair, AppliedPlace, applied_operations
 from viewer.format.metrics import Better, MeasuredValue, MetricRole
 from viewer.results.results import Results
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from viewer.effects.effects import Effect, Heterogeneity
+from viewer.compare.effects.effects import Effect, Heterogeneity
 from viewer.format.metrics import MeasuredValue, MetricChange, MetricInfo, change, format_change, told_change
 from viewer.format.numbers import MISSING
 
