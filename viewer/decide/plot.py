@@ -246,7 +246,7 @@ def _kind(results: Results, decision: Recommendation, x_metric: str, row: int) -
     if not decision.within[row]:
         return "outside", " · outside the budget"
     if not decision.lossless[row]:
-        return "loss", f" · measurable loss of {results.label(decision.quality)}"
+        return "worse", f" · measurable loss of {results.label(decision.quality)}"
     if results.unsure(x_metric)[row]:
         return "rough", " · timed roughly or while others used the machine"
     return "fit", ""

@@ -15,6 +15,7 @@ from viewer.compare.compare_view import Compare
 from viewer.format.templates import asset
 from viewer.layers.view import Layers
 from viewer.notebook.state import NotebookSession, UnknownModelError, accept, budget_ranges, find_models
+from viewer.session.state import LayersState
 from viewer.session.view import View
 from viewer.table.table_view import TableView
 
@@ -83,7 +84,9 @@ class TableViewer(PageViewer):
     columns = param.List(
         [], item_type=str, doc="metrics and parameters (`param:quantize.method`); empty: the usual ones"
     )
-    where = param.Dict({}, doc="column -> filter, as it is typed on the page: {'accuracy': '> 0.9', ' op': 'quantize'}")
+    where = param.Dict(
+        {}, doc="column -> filter, as it is typed on the page: {'param:quantize.bits': '< 8', ' op': 'quantize'}"
+    )
     order = param.String("", doc="column that rows are sorted by; empty: as in the map")
     descending = param.Boolean(False)
     group = param.String("", doc="`replicates`: seeds as one row; or `recipe`, `run`, `seed`, `dataset`, `task`")
@@ -122,7 +125,7 @@ class BehavioursViewer(PageViewer):
 class LayersViewer(PageViewer):
     """Sparsity, weights, activations or numbers of every layer against a base."""
 
-    show = param.Selector(default="weights", objects=["sparsity", "weights", "activations", "numbers"])
+    show = param.Selector(default="weights", objects=LayersState.param["show"].objects)
     flat = param.Boolean(True, doc="a flat list instead of the tree")
 
     kind = Layers
@@ -132,5 +135,5 @@ class LayersViewer(PageViewer):
 @lru_cache
 def style_sheet() -> str:
     """Return the pages' style sheets as those of one part: they hold inside it, and what asks a server is left out."""
-    text = "\n".join(map(asset, ("page.css", "inside.css", "table.css", "report.css"))) + _ALONE
+    text = "\n".join(map(asset, ("page.css", "inside.css", "decide.css", "table.css", "report.css"))) + _ALONE
     return _ROOT.sub(lambda match: f".bouillon{match['theme'] or ''}", text)
