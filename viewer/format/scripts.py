@@ -11,7 +11,7 @@ __all__ = ["page_script"]
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([a-z_]+)\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class) (\w+))", re.MULTILINE)
-_LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+_OTHER_FORM = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
 @lru_cache
@@ -28,38 +28,38 @@ def page_script(*names: str) -> str:
         ValueError: modules that import each other in a circle, or what another does not export; or an import or export in
             another form than `import {a, b} from "./other.js";` and `export function | const | class NAME`, one name each.
     """
-    pieces: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for name in names:
-        _place(name.removesuffix(".js"), pieces, ())
-    return "(() => {\n" + "\n".join(pieces.values()) + "\n})();"
+        _place(name.removesuffix(".js"), parts, ())
+    return "(() => {\n" + "\n".join(parts.values()) + "\n})();"
 
 
-def _place(name: str, pieces: dict[str, str], above: tuple[str, ...]) -> None:
+def _place(name: str, parts: dict[str, str], above: tuple[str, ...]) -> None:
     """Add a module after those that it imports."""
-    if name in pieces:
+    if name in parts:
         return
     if name in above:
         raise ValueError(f"Modules of static/ import each other in a circle: {' -> '.join((*above, name))}")
     text = asset(f"{name}.js")
     for names, other in _IMPORT.findall(text):
-        _place(other, pieces, (*above, name))
+        _place(other, parts, (*above, name))
         for each in _names(names):
             if each.partition(" as ")[0] not in _EXPORT.findall(asset(f"{other}.js")):
                 raise ValueError(f"static/{name}.js imports {each} from static/{other}.js, which does not export it")
-    pieces[name] = _in_a_function(name, text)
+    parts[name] = _in_a_function(name, text)
 
 
 def _in_a_function(name: str, text: str) -> str:
     """Give a module a scope of its own, as a module has; strict, as modules are."""
     exports = _EXPORT.findall(text)
-    body = _EXPORT.sub("", _IMPORT.sub(_binding, text))
-    if rest := _LEFT.search(body):
-        raise ValueError(f"static/{name}.js: write another form of '{rest[0]}': see viewer/format/scripts.py")
+    body = _EXPORT.sub("", _IMPORT.sub(_destructuring, text))
+    if match := _OTHER_FORM.search(body):
+        raise ValueError(f"static/{name}.js: write another form of '{match[0]}': see viewer/format/scripts.py")
     result = f"return {{{', '.join(exports)}}};\n" if exports else ""
     return f'const ${name} = (() => {{\n"use strict";\n{body}{result}}})();'
 
 
-def _binding(match: re.Match[str]) -> str:
+def _destructuring(match: re.Match[str]) -> str:
     return f"const {{{', '.join(_names(match[1])).replace(' as ', ': ')}}} = ${match[2]};\n"
 
 
