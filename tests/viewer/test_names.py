@@ -151,7 +151,7 @@ def test_the_seed_of_a_run_is_what_tells_its_models_apart(twin_results):
 
 
 LISTS = {
-    "table": ("page=table", r'<td class="name"><div title="[^"]*">(.*?)</div>'),
+    "table": ("page=table", r'<td class="name"><div title="[^"]*"[^>]*>(.*?)</div>'),
     "front": ("", r'class="facts best">.*?</table>'),
     "compare": ("page=compare", r'<span class="who"[^>]*>(.*?)</span>'),
     "budgets": ("pane=budgets&filters=~9e9~file_bytes", r'class="curve".*?</svg>'),
