@@ -24,11 +24,11 @@ TOKEN = "a token of twenty"
 RECIPE = """
 name: broken
 model: {name: tiny, builder: residual_cnn, depths: [1], widths: [8]}
-dataset: {name: digits, dataset: digits, size: 8, channels: 1, train: 200, calibration: 20, evaluation: 60, shift: 0}
+dataset: {name: digits, dataset: digits, size: 8, channels: 1, train: 600, calibration: 20, evaluation: 60, shift: 0}
 tree:
   base:
     op: train
-    with: {epochs: 1}
+    with: {epochs: 3, batch_size: 20, learning_rate: 0.01}
     then: {broken: {op: magnitude_prune, with: {sparsity: 0.75, include: [stem.1]}}}
 """
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "BOUILLON_TOKEN": TOKEN}
@@ -139,6 +139,27 @@ def test_a_visitor_without_the_token_gets_no_further(store):
         assert "waits for the next worker" in process.stdout.read()
 
 
+def decide(visitor):
+    """Which model to ship within a budget, why not the other one, and which class pays most for that one."""
+    page = visitor.page
+    page.click("#budget-edit")
+    page.fill("#budget-text", "size <= 1 MB")
+    page.press("#budget-text", "Enter")
+    visitor.until("location.search.includes('filters')")
+    page.click("#page-decide")
+    visitor.until("document.getElementById('sentence')?.textContent.length > 20")
+    assert visitor.texts("#pane-budget_line .pill")[0].startswith("file bytes at most 1 MB")
+    assert visitor.texts("#budget-edit") == ["2 of 2 pass"]
+    named = [*visitor.texts("#sentence button, #sentence b"), *visitor.texts("#runners-up td button")]
+    assert {"base", "broken"} <= set(named), "what to ship, and what decides against the other"
+    assert visitor.texts("#runners-up td:last-child")[0]
+    page.click("#page-behaviours")
+    visitor.until("document.querySelectorAll('table.behaviours tbody tr').length === 10")
+    told = visitor.texts("table.behaviours tbody td:last-child .whole-words")
+    changes = [float(text.split()[0].replace("−", "-")) for text in told]  # noqa: RUF001 - the page's minus
+    assert changes == sorted(changes, reverse=True), "the class that pays most comes first"
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 def test_a_repair_is_queued_from_a_finding_and_survives_its_worker(store, plan, chromium, tmp_path):
@@ -146,7 +167,9 @@ def test_a_repair_is_queued_from_a_finding_and_survives_its_worker(store, plan, 
     with worker(store.parent) as first, served(store, log) as address:
         visitor = Visitor(chromium.new_page())
         page = visitor.page
-        visitor.open(f"{address}?page=layers")
+        visitor.open(address)
+        decide(visitor)
+        page.click("#page-layers")
         page.locator("#l-findings [data-do=try][data-finding=flattened_norm]").first.click()
         page.fill("#t-token", TOKEN)
         page.press("#t-token", "Enter")
@@ -164,7 +187,7 @@ def test_a_repair_is_queued_from_a_finding_and_survives_its_worker(store, plan, 
             assert not visitor.run(WIDE), width
         # a second visitor asks at the same time, for a recipe that is no branch; then the worker is killed with what it has begun
         recipe, change = (
-            plan["recipe"].replace("epochs: 1", "epochs: 9"),
+            plan["recipe"].replace("epochs: 3", "epochs: 9"),
             "again: {op: restore, with: {include: [norm]}}\n",
         )
         asked = {
@@ -190,6 +213,11 @@ def test_a_repair_is_queued_from_a_finding_and_survives_its_worker(store, plan, 
         visitor.until("bouillon.state().page === 'overview'")
         visitor.until("bouillon.model('nodes').data.key.length === 3")
         assert "restore" in visitor.texts("#pane-side h2")[0]
+        page.click("#page-decide")
+        page.locator("#get .command code").first.wait_for()
+        for text in visitor.texts("#get .files code"):
+            assert (store.parent / text).is_file(), "the files of the model to ship are where the page says"
+        assert visitor.texts("#get .command code")[0].startswith("python -m pipeline package base")
         assert visitor.complaints == []
         page.close()
     assert errors_of_ours(log) == []
