@@ -29,6 +29,7 @@ def visitor(path, chromium, tmp_path):
 def test_a_metrics_name_tells_what_it_is_to_pointer_and_keyboard(visitor):
     page, note = visitor.page, visitor.page.locator("#about")
     visitor.click("map", key_of(STUDY["models"][0]["id"]))
+    page.locator("#pane-side h2", has_text=STUDY["models"][0]["id"]).wait_for()  # what stood there before has such names too
     term = page.locator("#pane-side .term", has_text="Latency").first
     assert not note.is_visible()
     term.hover()
@@ -42,6 +43,7 @@ def test_a_metrics_name_tells_what_it_is_to_pointer_and_keyboard(visitor):
     assert not note.is_visible()
     page.locator("#page-table").click()
     page.get_by_role("button", name="Top-1 Accuracy").focus()
+    note.wait_for()
     assert note.inner_text() == "About Top-1 Accuracy. Higher is better."
     box = note.bounding_box()
     assert box["x"] >= 0
