@@ -19,6 +19,8 @@ from scripts.docs.guides import GUIDES, PARTS
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS_THAT_CALL_THIS_TEST = ("scripts/test", "scripts/check", ".ci/run")
 LONG = ("resnet50_sweep", "user_study", "bias_study", "repair_study")
+QUICKLY = ["dataset.train=600", "dataset.evaluation=200"]
+"""What training takes of the digits here: a guide's command makes the same models, of fewer pictures."""
 TEMPLATES = re.compile(r"\b[A-Z_]{4,}\b")  # a word that the reader is to replace
 
 
@@ -48,7 +50,7 @@ def call(words, folder, **variables):
 def place(tmp_path_factory):
     """A folder with results, which some commands read and others add to."""
     folder = tmp_path_factory.mktemp("readme")
-    done = call([sys.executable, "-m", "pipeline", "recipe=quickstart", "bench=smoke", *outputs(folder)], folder)
+    done = call([sys.executable, "-m", "pipeline", "recipe=quickstart", "bench=smoke", *QUICKLY, *outputs(folder)], folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -82,6 +84,8 @@ def test_pipeline_commands_run(line, place):
             words.append("plan_only=true")
         elif "bench=" not in line:
             words.append("bench=smoke")
+        if "recipe=quickstart" in words:
+            words += QUICKLY
     else:
         words += ["--results", f"{place}/results.duckdb"]
     done = call(words, place)
