@@ -50,7 +50,9 @@ def call(words, folder, **variables):
 def place(tmp_path_factory):
     """A folder with results, which some commands read and others add to."""
     folder = tmp_path_factory.mktemp("readme")
-    done = call([sys.executable, "-m", "pipeline", "recipe=quickstart", "bench=smoke", *QUICKLY, *outputs(folder)], folder)
+    done = call(
+        [sys.executable, "-m", "pipeline", "recipe=quickstart", "bench=smoke", *QUICKLY, *outputs(folder)], folder
+    )
     assert done.returncode == 0, done.stderr
     return folder
 

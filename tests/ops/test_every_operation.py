@@ -21,6 +21,8 @@ TORCH = [case for case in CASES if OPERATIONS[case[0]].produces is Format.TORCH]
 CHANGING = [case for case in TORCH if OPERATIONS[case[0]].consumes is Format.TORCH]
 SELECTING = [op for op in EXAMPLES if "include" in OPERATIONS[op].params.model_fields]
 
+pytestmark = pytest.mark.matrix
+
 every_case = pytest.mark.parametrize(("op", "number", "net"), CASES)
 every_torch_case = pytest.mark.parametrize(("op", "number", "net"), TORCH)
 

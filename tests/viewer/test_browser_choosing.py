@@ -219,7 +219,7 @@ def test_a_budget_that_nothing_meets_names_the_tightest(enter):
     verdict = visitor.page.locator("#verdict")
     assert "No model passes." in verdict.inner_text()
     assert re.search(r"Tightest: .*\. Without it, \d+ would pass\.", verdict.inner_text())
-    visitor.page.get_by_text("of 52 pass").wait_for()
+    visitor.page.locator("#tab-passing", has_text="of 52 pass").wait_for()
     assert faint(visitor, "map") == 52
 
 
@@ -290,8 +290,8 @@ def test_the_table_sorts_hides_columns_selects_and_is_taken_away(enter):
     page.locator(".sheet tbody input").first.check()
     page.get_by_role("button", name="Compare").nth(1).wait_for()
     visitor.until("location.search.includes('selected=')")
-    page.get_by_text("Columns").click()
-    page.get_by_label("Epochs").uncheck()
+    page.locator("summary", has_text="Columns").click()
+    page.get_by_role("checkbox", name="Epochs", exact=True).uncheck()
     visitor.until("![...document.querySelectorAll('.sheet th')].some((th) => th.textContent.includes('Epochs'))")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()

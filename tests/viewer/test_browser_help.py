@@ -29,7 +29,9 @@ def visitor(path, chromium, tmp_path):
 def test_a_metrics_name_tells_what_it_is_to_pointer_and_keyboard(visitor):
     page, note = visitor.page, visitor.page.locator("#about")
     visitor.click("map", key_of(STUDY["models"][0]["id"]))
-    page.locator("#pane-side h2", has_text=STUDY["models"][0]["id"]).wait_for()  # what stood there before has such names too
+    page.locator(
+        "#pane-side h2", has_text=STUDY["models"][0]["id"]
+    ).wait_for()  # what stood there before has such names too
     term = page.locator("#pane-side .term", has_text="Latency").first
     assert not note.is_visible()
     term.hover()

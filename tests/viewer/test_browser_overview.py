@@ -361,7 +361,7 @@ def test_the_map_stands_at_the_top_and_panes_are_resized_by_hand_and_by_keyboard
     visitor.page.keyboard.press("End")
     assert down.get_attribute("aria-valuenow") == "80"
     kept = card.bounding_box()["width"]
-    visitor.open(address)
+    visitor.open(f"{address}?page=overview")
     assert card.bounding_box()["width"] == pytest.approx(kept, abs=1)
     assert down.get_attribute("aria-valuenow") == "80"
     visitor.page.locator("#split-across").dblclick()

@@ -20,15 +20,8 @@ STATIC = Path(__file__).parents[2] / "viewer" / "static"
 ROOT, MAG50, MAG75 = (key_of(f"resnet50trained{end}") for end in ("", "-mag50", "-mag75"))
 CALIBRATE = step_id("calibrate", {"data": "train batch"})
 NONSENSE = [None, "²", -1, 10**400, math.nan, [], {"a": {}}, "\0\ud800", "x" * 10_000, "__class__"]
-NONSENSE_IN_ADDRESSES = [
-    *NONSENSE,
-    "[1",
-    '{"a": 5}',
-    '{"a": [["b", 1e999, null]]}',
-    f'{{"a": [["b", {10**400}, null]]}}',
-    "~~",
-    "nan~2~Latency",
-]
+HUGE = ['{"a": [["b", 1e999, null]]}', f'{{"a": [["b", {10**400}, null]]}}']
+NONSENSE_IN_ADDRESSES = [*NONSENSE, "[1", '{"a": 5}', *HUGE, "~~", "nan~2~Latency"]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +115,7 @@ def opened(results, start):
     return page
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("store", "start"), [*(("overview", name) for name in STARTS), *(("results", name) for name in INSIDE)]
 )
@@ -298,8 +292,7 @@ ANSWERS = {
 """Kind of message that leaves the state alone -> the state, what the page says, and what it is answered."""
 SELECTS = {"front_all", "clean", "rail_take"}
 """What they select depends on figures and lineages: the tests of the front, of confounded selections and of the rail have it."""
-NEED_A_WORKER = {"try", "t_token", "t_queue", "t_save", "t_show"}
-"""The tests of branching have them."""
+NEED_A_WORKER = {"try", "t_token", "t_queue", "t_save", "t_show"}  # test_branching has them
 
 
 def prepared(request, kind, before):
@@ -333,7 +326,6 @@ def test_every_message_has_its_test(overview):
     assert {*EFFECTS, *ANSWERS, *SELECTS, *NEED_A_WORKER} == set(visit(overview)._actions)
 
 
-# ---- what fails all the same
 def broken(*args, **kwargs):
     raise ZeroDivisionError("a fault of ours")
 

@@ -330,7 +330,7 @@ def test_models_whose_files_are_gone_give_a_sentence_and_the_rest_of_the_page_wo
 
 
 BEYOND = """[...document.querySelectorAll("body *")].filter((e) => {
-    if (!e.checkVisibility() || e.closest(".unseen, .skip, .holder, #frame, #pane-pages, svg, #map-headers, .canvas")) return false;
+    if (!e.checkVisibility() || e.closest(".unseen, .skip, .holder, .wide, #frame, #pane-pages, svg, #map-headers, .canvas")) return false;
     const {left, right, width, height} = e.getBoundingClientRect();
     return width && height && (right > innerWidth + 1 || left < -1);
 }).map((e) => e.outerHTML.slice(0, 80))"""

@@ -16,7 +16,7 @@ from viewer.session.state import ViewState
 from viewer.table.columns import TableColumns
 from viewer.table.filters import FilterError, matching
 from viewer.table.parallel import ParallelCoordinates, axis_of
-from viewer.table.replicates import pooled
+from viewer.table.replicates import pool_seeds
 from viewer.table.rows import TableRows
 from viewer.table.table_view import TableView
 
@@ -221,7 +221,7 @@ def test_models_that_differ_in_their_seeds_alone_are_one_row_with_mean_spread_an
         [["s0", "s7"], ["s0/int8", "s7/int8"], ["words"], ["unmeasured"], ["a0"], ["a1"], ["b0"]]
     )
     entry = next(entry for entry in table.entries if table.results.keys[entry[0]] == "s0")
-    figures = pooled(table.results.values("accuracy"), entry)
+    figures = pool_seeds(table.results.values("accuracy"), entry)
     assert (figures.mean, figures.low, figures.high, figures.count) == (pytest.approx(0.905), 0.90, 0.91, 2)
     drawn = html.unescape(table_of(page).draw_page())
     assert "2 models: seeds 0, 7" in drawn

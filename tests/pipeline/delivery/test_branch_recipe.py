@@ -32,7 +32,12 @@ TREE = {
     }
 }
 DATA = KnownData(
-    {"dataset": "digits"}, Path("/data"), ("mine",), {"dataset": "digits", "root": "${oc.env:ROOT}"}, frozenset({"own"})
+    {"dataset": "digits"},
+    Path("/data"),
+    ("mine",),
+    {"dataset": "digits", "root": "${oc.env:ROOT}"},
+    frozenset({"own", "shown"}),
+    frozenset({"own"}),
 )
 
 

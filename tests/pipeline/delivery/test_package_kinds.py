@@ -98,6 +98,7 @@ def dataset(kind: str, folder: Path) -> dict:
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("kind", "model", "operation", "target"),
     [
