@@ -34,6 +34,9 @@ function scrollBack(pane, before) {
   if (holder) holder.scrollTo(before.left, holder.dataset.rows === before.rows ? before.top : 0);
 }
 
+// where the pages' names do not all fit, that of the open page is among those in sight
+const showPageName = () => byId("pane-pages")?.querySelector("[aria-current]")?.scrollIntoView({block: "nearest", inline: "nearest"});
+listen("start", showPageName);
 listen("panes", (panes) => {
   for (const [name, html] of Object.entries(panes)) {
     const pane = byId("pane-" + name);
@@ -48,6 +51,7 @@ listen("panes", (panes) => {
     again?.focus();
     if (again && typing) { again.value = typing.value; again.setSelectionRange(...typing.at); }
   }
+  if (panes.pages) showPageName();
 });
 listen("state", (next) => {
   state = next;
