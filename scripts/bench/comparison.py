@@ -72,7 +72,7 @@ def behaviours(folder: Path) -> None:
         visitor.open(f"{address}?page=overview")  # the server has been started, and somebody has looked at the overview
         before, start = cpu(), time.perf_counter()
         visitor.page.goto(f"{address}?{query}", wait_until="commit")
-        visitor.until("document.querySelectorAll('.behaviours tbody tr').length === 50", 60)
+        visitor.until("document.querySelectorAll('.behaviours tbody tr').length === 50")
         report("first table", time.perf_counter() - start, cpu() - before, "< 1 s")
         sort = _acts(visitor, cpu, ["#b-sort-3", "#b-sort-4"] * 8)
         report("sort, median", *sort, "< 150 ms")
@@ -244,7 +244,7 @@ def layers(folder: Path) -> None:
         visitor.open(f"{address}?page=overview")
         before, start = cpu(), time.perf_counter()
         visitor.page.goto(f"{address}?page=layers&selected=m0,m1,m2,m3,m4&l_flat=1", wait_until="commit")
-        visitor.until("document.querySelectorAll('.layers tbody tr').length === 50", 60)
+        visitor.until("document.querySelectorAll('.layers tbody tr').length === 50")
         report("500 layers x 5 models", time.perf_counter() - start, cpu() - before, "< 1 s")
         report("sort, median", *_acts(visitor, cpu, ["#l-sort-2", "#l-sort-3"] * 6), "")
 
@@ -310,7 +310,7 @@ def _act(visitor: Any, what: str | tuple[str, str]) -> None:
         visitor.page.select_option(*what)
     else:
         visitor.page.click(what)
-    visitor.until(f"(window.bouillonUpdates ?? 0) > {before}", 60)
+    visitor.until(f"(window.bouillonUpdates ?? 0) > {before}")
 
 
 def _acts(visitor: Any, cpu: Callable[[], float], whats: list[Any]) -> tuple[float, float]:
