@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model
 
 from ops.core.registry import nearest
 from ops.core.text import cut, show
@@ -25,13 +25,15 @@ def _form(value: Any) -> str:
 
 
 T = TypeVar("T")
-PerLayer = Annotated[Annotated[T, Tag(ONE)] | Annotated[dict[str, T], Tag(BY_LAYER)], Discriminator(_form)]
+PerLayer = Annotated[
+    Annotated[T, Tag(ONE)] | Annotated[dict[str, T], Field(min_length=1), Tag(BY_LAYER)], Discriminator(_form)
+]
 """A parameter that takes one value, or a mapping from patterns to values."""
 
 
 def largest(value: T | Mapping[str, T]) -> Any:
     """Return the value, or the largest of a mapping."""
-    return max(value.values()) if isinstance(value, Mapping) and value else value
+    return max(value.values()) if isinstance(value, Mapping) else value
 
 
 def refuse_one_threshold(params: Mapping[str, Any]) -> str | None:

@@ -65,16 +65,19 @@ def strengths(
 
 def _owners(model: Network, names: Collection[str], patterns: Iterable[str]) -> dict[str, list[Layer]]:
     """Return the layers behind each name: of a weight that several share, all of them."""
-    wanted = [pattern for pattern in patterns if pattern != DEFAULT]
-    layers = layers_of(model, wanted)
-    check_patterns(layers, "strength", wanted, parameters=True)
+    globs = [pattern for pattern in patterns if pattern != DEFAULT]
+    layers = layers_of(model, globs)
+    check_patterns(layers, "strength", globs, parameters=True)
     same = identities(network_of(model))
     of_tensor: dict[Any, list[Layer]] = {}
     for layer in layers:
         for parameter in layer.parameters:
             of_tensor.setdefault(same.get(parameter, parameter), []).append(layer)
-    by_name = {layer.name: layer for layer in layers}
-    return {name: [by_name[name]] if name in by_name else of_tensor[same.get(name, name)] for name in names}
+    weights = {layer.name: layer.weights for layer in layers}
+    return {
+        name: [layer for parameter in weights.get(name, [name]) for layer in of_tensor[same.get(parameter, parameter)]]
+        for name in names
+    }
 
 
 def _nearest_pattern(name: str, owners: Collection[Layer], value: Mapping[str, Any], used: set[str]) -> str | None:
@@ -88,12 +91,13 @@ def _nearest_pattern(name: str, owners: Collection[Layer], value: Mapping[str, A
         return DEFAULT if DEFAULT in value else None
     used.update(ranks)
     top = max(ranks.values())
-    best = [pattern for pattern, rank in ranks.items() if rank == top]
-    if len({value[pattern] for pattern in best}) > 1:
-        raise OperationError(
-            f"'{best[0]}' and '{best[1]}' give '{name}' different strengths; give that of '{name}' too"
-        )
-    return best[0]
+    first, *others = [pattern for pattern, rank in ranks.items() if rank == top]
+    for other in others:
+        if value[other] != value[first]:
+            raise OperationError(
+                f"'{first}' and '{other}' give the weight of '{name}' different strengths; write one for it"
+            )
+    return first
 
 
 def _rank(name: str, layer: Layer, pattern: str) -> tuple[int, int]:

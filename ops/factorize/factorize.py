@@ -64,9 +64,9 @@ def factorize(
     from ops.factorize.methods.low_rank import decompose
 
     layers, unchanged = choose_weighted(model, include, exclude)
-    wanted = energy if ratio is None else ratio
-    assert wanted is not None, "refused when the recipe is planned"
-    values, others = strengths(model, layers, wanted)
+    strength = energy if ratio is None else ratio
+    assert strength is not None, "refused when the recipe is planned"
+    values, others = strengths(model, layers, strength)
     layers, unchanged = {name: layer for name, layer in layers.items() if name in values}, unchanged | others
     shared = sharing_layers(model.module)
     factors: _Weights = {}

@@ -61,12 +61,42 @@ def test_weights_of_bodies_are_counted_and_their_work_is_not_known(where, tmp_pa
     tensors = {tensor.name: tensor for tensor in onnx_tensors(model.path)}
     assert sum(tensor.size for tensor in tensors.values()) == FIRST.size + THEN.size * (1 if where == "shared" else 2)
     if where != "shared":
-        np.testing.assert_array_equal(tensors["then"].read(), THEN)
+        np.testing.assert_array_equal(tensors["then_out.weight"].read(), THEN.T)  # (outputs, inputs), as of any product
     rows = count_macs(model.path)
     assert rows[0].macs == FIRST.size
     assert [row.macs for row in rows[-2:]] == [None, None]
     assert total_macs(rows) is None
     assert precision_shares(rows) == {}
+
+
+def test_integers_in_bodies_are_read_as_those_of_any_graph(tmp_path):
+    """Of a file that another tool has quantized; both innermost bodies of a branch take the one weight that the branch has."""
+    scale, stored = np.float32(0.01), np.rint(THEN / 0.01).clip(-127, 127).astype(np.int8)
+    value = helper.make_tensor_value_info
+    innermost = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["then", "scale"], ["wide"], "widen"),
+            helper.make_node("MatMul", ["hidden", "wide"], ["deep"], "deep"),
+        ],
+        "innermost", [], [value("deep", TensorProto.FLOAT, ["n", 10])],
+        [numpy_helper.from_array(np.array(scale), "scale")],
+    )  # fmt: skip
+    middle = helper.make_graph(
+        [helper.make_node("If", ["large"], ["out"], "inner", then_branch=innermost, else_branch=innermost)],
+        "middle", [], [value("out", TensorProto.FLOAT, ["n", 10])], [numpy_helper.from_array(stored, "then")],
+    )  # fmt: skip
+
+    def nodes():
+        around = [node for node in graph_with("inside").nodes() if node.op_type != "If"]
+        return [*around, helper.make_node("If", ["large"], ["y"], "if", then_branch=middle, else_branch=middle)]
+
+    weights = {"first": FIRST, "limit": np.array(0, np.float32)}
+    model = write(Graph(nodes, weights, lambda x, weights: x), tmp_path / "model.onnx")
+    tensors = {tensor.name: tensor for tensor in onnx_tensors(model.path)}
+    inner = [tensor for name, tensor in tensors.items() if name != "first.weight"]
+    assert [(tensor.size, tensor.dtype, tensor.bits) for tensor in inner] == [(THEN.size, "int8", 8.0)] * 2
+    np.testing.assert_allclose(inner[0].read(), stored.T * scale)
+    assert total_macs(count_macs(model.path)) is None
 
 
 @pytest.mark.parametrize("method", ["static", "dynamic", "weight_only"])

@@ -52,9 +52,8 @@ def test_the_nearest_pattern_decides_in_any_order(value, expected):
         ({"stages.3.*": 0.5}, r"strength 'stages.3.\*' matches no layer. Did you mean 'stages"),
         ({"default": 0.5, "Conv1d": 0.2}, "strength 'Conv1d' matches no layer. Did you mean 'Conv2d'"),
         ({"default": 0.5, "norm": 0.2}, "'norm' reaches none of the chosen layers; name them with 'include' too"),
-        ({"*.conv1": 0.2, "stages*": 0.3}, "give 'stages.0.0.conv1.weight' different strengths; give that of"),
+        ({"*.conv1": 0.2, "stages*": 0.3}, "give the weight of 'stages.0.0.conv1.weight' different strengths; write"),
         ({"default": 0}, "No layer is left: every strength is 0"),
-        ({}, "No layer is left: every strength is 0"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(value, message):
@@ -75,6 +74,16 @@ def test_a_shared_weight_is_reached_by_the_name_of_any_of_its_layers():
     for name in (first, *others):
         found, _ = strengths(model, choose_parameters(model), {"default": 0.5, name.removesuffix(".weight"): 0.2})
         assert found[first] == 0.2
+
+
+@pytest.mark.parametrize("op", ["magnitude_prune", "activation_prune"])
+def test_one_weight_has_one_strength_whatever_the_layers_that_share_it_are_given(op):
+    """`activation_prune` took that of the first layer and said nothing of the other's."""
+    scope = {} if op == "activation_prune" else {"scope": "layer"}
+    with pytest.raises(OperationError, match=r"give the weight of 'a.*' different strengths; write one for it"):
+        apply(op, network("Tied"), context(), sparsity={"a": 0.2, "b": 0.8}, **scope)
+    found = apply(op, network("Tied"), context(), sparsity={"b": 0.8}, **scope)
+    assert (found.module.b.weight == 0).float().mean() == pytest.approx(0.8, abs=1e-3)
 
 
 SPARSITY = {"default": 0.5, "stages.1.*": 0.8, "head": 0, "stem.0": 0.25}
@@ -172,6 +181,7 @@ def test_what_does_not_go_together_is_refused_when_it_is_planned(op, params, mes
     [
         ({"sparsity": 2}, r"sparsity: Input should be less than or equal to 1 \(got 2\)"),
         ({"sparsity": {"head": 2}}, r"sparsity.head: Input should be less than or equal to 1 \(got 2\)"),
+        ({"sparsity": {}}, r"sparsity: Dictionary should have at least 1 item after validation, not 0 \(got {}\)"),
         ({"sparsity": [0.5]}, r"sparsity: Input should be a valid number \(got \[0.5\]\)"),
     ],
 )

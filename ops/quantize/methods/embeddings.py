@@ -49,7 +49,7 @@ def _tables(model: Any) -> list[Any]:
     import onnx
 
     lookups: dict[str, list[bool]] = {}
-    taken = uses(model.graph)
+    counts = uses(model.graph)
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             rows = node.op_type == "Gather" and index == 0 and attribute(node, "axis", 0) == 0
@@ -61,7 +61,7 @@ def _tables(model: Any) -> list[Any]:
         and len(tensor.dims) == 2  # noqa: PLR2004 - a matrix
         and tensor.dims[0] * tensor.dims[1] >= _SMALL
         and all(lookups.get(tensor.name, [False]))
-        and len(lookups[tensor.name]) == taken[tensor.name]
+        and len(lookups[tensor.name]) == counts[tensor.name]
     ]
 
 

@@ -54,14 +54,14 @@ def normalise(model: Any) -> None:
         elif node.op_type == "ConvTranspose" and attribute(node, "group", 1) > 1:
             _bias_apart(model, node, axes=_spatial(model, node))
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    taken = uses(model.graph)
+    counts = uses(model.graph)
     for node in model.graph.node:
         weight = tensors.get(node.input[1]) if node.op_type in ("Conv", "ConvTranspose") else None
         if weight is not None and _used_otherwise(model, node, weight.name):
             _own(model, node, 1, numpy_helper.to_array(weight))
         bias = node.input[_BIAS] if node.op_type in _BIASED and len(node.input) > _BIAS else ""
-        if taken[bias] > 1 and bias in tensors:
-            taken[bias] -= 1
+        if counts[bias] > 1 and bias in tensors:
+            counts[bias] -= 1
             _own(model, node, _BIAS, numpy_helper.to_array(tensors[bias]))
     _drop_unused(model)
 

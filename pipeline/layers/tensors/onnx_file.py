@@ -31,6 +31,7 @@ class Skeleton:
     model: Any
     read: Callable[[str], np.ndarray]
     """Initialiser name -> its values as stored: a view of the file's pages where possible."""
+    path: Path
 
 
 def open_skeleton(path: Path) -> Skeleton:
@@ -53,7 +54,32 @@ def open_skeleton(path: Path) -> Skeleton:
         except (KeyError, OSError, ValueError) as error:
             raise LayerError(f"{path}: the values of '{name}' cannot be read: {reason(error)}") from error
 
-    return Skeleton(model, read)
+    return Skeleton(model, read, path)
+
+
+def body_skeleton(body: Any, around: Skeleton) -> Skeleton:
+    """Return a body (onnx.GraphProto) as a graph of its own, with what it takes from the constants around it.
+
+    The weights of a body are in its node, and so in memory already.
+    """
+    import onnx
+
+    from ops.onnx_graph.control_flow import uses
+    from pipeline.models.onnx_files.graph import weights_apart
+
+    model = onnx.ModelProto()
+    model.graph.CopyFrom(body)
+    weights_apart(model)
+    own = {tensor.name: tensor for tensor in model.graph.initializer}
+    counts = uses(model.graph)
+    model.graph.initializer.extend(
+        tensor for tensor in around.model.graph.initializer if tensor.name not in own and counts[tensor.name]
+    )
+
+    def read(name: str) -> np.ndarray:
+        return _values(around.path, own[name], None) if name in own else around.read(name)
+
+    return Skeleton(model, read, around.path)
 
 
 def _parse(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ops.onnx_graph.body_products import body_weights
+from ops.onnx_graph.control_flow import bodies_of
 from ops.onnx_graph.layers import CONVOLUTIONS, MatrixNode, attribute, matrix_nodes
 from ops.onnx_graph.recurrent import GATES, RecurrentNode, recurrent_nodes
 from pipeline.layers.tensors.dequantize import Rounding, Roundings, base_name, dequantized, kind_of, split
 from pipeline.layers.tensors.graph_values import WIDENING, GraphValues
-from pipeline.layers.tensors.onnx_file import Skeleton, open_skeleton
+from pipeline.layers.tensors.onnx_file import Skeleton, body_skeleton, open_skeleton
 from pipeline.layers.tensors.tensor import StoredTensor
 
 _CONSTANTS = ("_scale", "_zero_point", "_scales", "_zero_points", "_QuantizeLinear_Input")
@@ -64,28 +64,15 @@ class _Reader:
         return list(self.stored_tensors.values())
 
     def _bodies(self) -> None:
-        """List what the bodies of `If`, `Loop` and `Scan` multiply with: of their own, or from around them."""
-        listed: set[int] = set()
-        for name, tensor, operator in body_weights(self.graph):
-            if tensor is None:
-                if name in self.initializers and name not in self.used:
-                    self._other(name)
-            elif id(tensor) not in listed and tensor.dims and kind_of(tensor) in _FLOATS:
-                listed.add(id(tensor))
-                called = next(new for new in _numbered(name) if new not in self.stored_tensors)
-                kind = kind_of(tensor)
-                read = partial(_inner, tensor)
-                self.stored_tensors[called] = StoredTensor(
-                    called,
-                    operator,
-                    "parameter",
-                    tuple(tensor.dims),
-                    kind,
-                    float(_BITS[kind]),
-                    _bytes(tensor),
-                    read,
-                    how=_how_read(kind),
-                )
+        """List what the bodies of `If`, `Loop` and `Scan` hold, each read as a graph with the constants around it."""
+        for body in [body for node in self.graph.node for body in bodies_of(node)]:
+            inner = _Reader(body_skeleton(body, self.skeleton))
+            own = {tensor.name for tensor in body.initializer}
+            inner.used |= self.used - own
+            for tensor in inner.tensors():
+                name = next(each for each in _numbered(tensor.name) if each not in self.stored_tensors)
+                self.stored_tensors[name] = replace(tensor, name=name)
+            self.used |= inner.used & self.initializers.keys() - own
 
     def _weight(self, matrix: MatrixNode) -> None:
         node, name = matrix.node, str(matrix.weight)
@@ -243,12 +230,6 @@ def _numbered(name: str) -> Iterator[str]:
     """Yield a name, then it with numbers: branches beside each other may use one name for two things."""
     yield name
     yield from (f"{name}#{number}" for number in count(2))
-
-
-def _inner(tensor: Any) -> np.ndarray:
-    from onnx import numpy_helper
-
-    return np.asarray(numpy_helper.to_array(tensor)).astype(np.float32, copy=False)
 
 
 def _how_read(kind: str) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ def little_done(subject: Subject) -> Finding | None:
     """An operation for the whole network changed a small part of it."""
     if subject.kind not in _COMPRESSING or subject.params.get("include") or subject.params.get("exclude"):
         return None  # a person chose
+    if any(isinstance(value, Mapping) for value in subject.params.values()):
+        return None  # a strength for each layer
     if subject.kind == "quantize" and subject.parent is not None and subject.parent.kind == "quantize":
         return None  # mixed precision: it takes what the step above has left in float
     cuts = subject.kind == "prune" and "ratio" in subject.params

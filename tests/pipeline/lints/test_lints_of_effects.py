@@ -24,6 +24,7 @@ from tests.pipeline.lints.sweep_rows import Sweep
         ("quantize", "quantize", {"method": "static"}, (900, 1000), None),
         ("factorize", "factorize", {"ratio": 0.5}, (10, 1000), "little_done"),
         ("train", "base", {}, (0, 0), None),
+        ("magnitude_prune", "prune", {"sparsity": {"head": 0.3}}, (64, 14_154), None),
     ],
 )
 def test_operations_that_did_next_to_nothing(sweep, op, kind, params, changed, fires):
