@@ -51,15 +51,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(results: Path, log: Path, port: int = 0) -> Iterator[str]:
-    """Run `panel serve viewer` on a port of this machine, by default a free one; yields the page's address.
+def served(results: Path, log: Path, port: int = 0, program: Path = VIEWER) -> Iterator[str]:
+    """Run `panel serve` on a port of this machine, by default a free one; yields the page's address.
 
-    The log has its output.
+    The log has its output. The program is the viewer, or somebody's page that has its parts.
     """
     port = port or free_port()
     with log.open("w") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "panel", "serve", str(VIEWER), "--port", str(port), "--address", "127.0.0.1"],
+            [sys.executable, "-m", "panel", "serve", str(program), "--port", str(port), "--address", "127.0.0.1"],
             cwd=VIEWER.parent,
             env={**os.environ, "BOUILLON_RESULTS": str(results)},
             stdout=output,
@@ -67,7 +67,7 @@ def served(results: Path, log: Path, port: int = 0) -> Iterator[str]:
         )
     try:
         _wait(f"http://127.0.0.1:{port}/static/js/bokeh.min.js", server, log)
-        yield f"http://127.0.0.1:{port}/viewer"
+        yield f"http://127.0.0.1:{port}/{program.stem}"
     finally:
         server.terminate()
         server.wait()

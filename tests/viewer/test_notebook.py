@@ -13,7 +13,7 @@ import bouillon
 import viewer
 from pipeline.core.errors import BouillonError
 from tests.studies import study
-from tests.viewer.browsing import DRAWN, PATIENCE, free_port, why_not
+from tests.viewer.browsing import DRAWN, PATIENCE, served, why_not
 from tests.viewer.stores import key_of, publish
 
 PAGE = """
@@ -136,33 +136,12 @@ def test_the_server_s_page_imports_no_view_of_a_notebook():
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 def test_the_views_work_in_somebody_s_panel_page(small, tmp_path, chromium):
     (tmp_path / "page.py").write_text(PAGE.format(path=str(small)))
-    port = free_port()
-    root = Path(viewer.__file__).parents[1]
-    command = [
-        sys.executable,
-        "-m",
-        "panel",
-        "serve",
-        str(tmp_path / "page.py"),
-        "--port",
-        str(port),
-        "--address",
-        "127.0.0.1",
-    ]
-    server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    try:
+    with served(small, tmp_path / "log", program=tmp_path / "page.py") as address:
         page = chromium.new_page(viewport={"width": 1100, "height": 900})
         page.set_default_timeout(PATIENCE)
         trouble = []
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        for _ in range(600):
-            try:
-                page.goto(f"http://127.0.0.1:{port}/page")
-                break
-            except Exception as error:  # nobody listens yet
-                if server.poll() is not None or "ERR_CONNECTION" not in str(error):
-                    raise
-                page.wait_for_timeout(200)
+        page.goto(address)
         page.wait_for_function(
             f"(() => {{ const seen = ({DEEP})(); return seen.canvases >= 2 && seen.rows === 12; }})()"
         )
@@ -176,6 +155,3 @@ def test_the_views_work_in_somebody_s_panel_page(small, tmp_path, chromium):
         page.wait_for_function(f"({DEEP})().text.includes('chosen: {key_of(MENDED)}')")
         assert trouble == []
         page.close()
-    finally:
-        server.terminate()
-        server.wait()
