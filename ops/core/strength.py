@@ -103,7 +103,9 @@ def _nearest_pattern(name: str, owners: Collection[Layer], value: Mapping[str, A
 def _rank(name: str, layer: Layer, pattern: str) -> tuple[int, int]:
     """Return how near a pattern is to a layer; (0, 0) if it does not reach it."""
     letters = sum(letter not in "*?[]" for letter in pattern)
-    if pattern in (name, layer.name):
+    if pattern == name and pattern in layer.parameters:
+        return 6, 0
+    if pattern == layer.name:
         return 5, 0
     if name in layer.matching_parameters(pattern):
         return 4, letters

@@ -53,12 +53,12 @@ class LayerMacs:
     layer: str
     operator: str
     """As in the file: `Conv`, `MatMul`, ..."""
-    kernel: str
+    kernel: str | None
     """As ONNX Runtime runs it on this machine's CPU: `QLinearConv`, ...; the file's operator if it stays in float."""
-    precision: str
+    precision: str | None
     """`int8`, `int8_weights` or `int4_weights` (weight-only), `float16`, `float32`."""
     macs: int | None
-    """None in the body of an `If`, a `Loop` or a `Scan`: how often it runs depends on the input."""
+    """None, as kernel and precision, in the body of an `If`, a `Loop` or a `Scan`: how often it runs depends on the input."""
 
 
 def count_macs(path: Path, inputs: Mapping[str, Sequence[int]] = MappingProxyType({})) -> tuple[LayerMacs, ...]:
@@ -82,9 +82,9 @@ def count_macs(path: Path, inputs: Mapping[str, Sequence[int]] = MappingProxyTyp
     if model.functions:
         model = inliner.inline_local_functions(model)
     nodes, recurrent, sums = matrix_nodes(model), recurrent_nodes(model), einsum_nodes(model)
-    inside = [LayerMacs(name, operator, operator, "float32", None) for name, operator in body_products(model.graph)]
+    body_rows = [LayerMacs(name, operator, None, None, None) for name, operator in body_products(model.graph)]
     if not (nodes or recurrent or sums):
-        return tuple(inside)
+        return tuple(body_rows)
     kernels = _Kernels(path if _runs_otherwise(model, nodes) else None)
     widths = {tensor.name: _WIDTHS.get(tensor.data_type, "float32") for tensor in model.graph.initializer}
     others = [matrix.node.input[0] for matrix in recurrent] + [name for node in sums for name in node.input]
@@ -102,7 +102,7 @@ def count_macs(path: Path, inputs: Mapping[str, Sequence[int]] = MappingProxyTyp
         macs = einsum_macs(node, [shapes[name] for name in node.input])
         width = "float16" if any(widths.get(name) == "float16" for name in node.input) else "float32"
         rows.append(LayerMacs(node.name or node.output[0], EINSUM, EINSUM, width, macs))
-    return (*rows, *inside)
+    return (*rows, *body_rows)
 
 
 def total_macs(rows: Iterable[LayerMacs]) -> int | None:
@@ -126,7 +126,7 @@ def precision_shares(rows: Iterable[LayerMacs]) -> dict[str, float]:
     """Return the share of all multiply-accumulates in each precision, which add up to 1; none where a layer's are not known."""
     totals: dict[str, int] = {}
     for row in rows:
-        if row.macs is None:
+        if row.macs is None or row.precision is None:
             return {}
         totals[row.precision] = totals.get(row.precision, 0) + row.macs
     whole = sum(totals.values())

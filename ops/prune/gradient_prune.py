@@ -73,8 +73,7 @@ def gradient_prune(
     names = list(scores)
     parts = [Saliencies(name, flat(scores.pop(name)), kept_before(model, name)) for name in names]
     ctx.note("samples", min(samples, ctx.data.size("train")))
-    groups = layer_groups(parts, values)
-    if scope == "global" and not isinstance(sparsity, Mapping):
-        groups = global_group(parts, sparsity)
+    by_layer = isinstance(sparsity, Mapping) or scope == "layer"
+    groups = layer_groups(parts, values) if by_layer else global_group(parts, next(iter(values.values())))
     del parts  # the groups drop scores as they use them
     return remove_weights(model, groups, ctx)

@@ -68,7 +68,7 @@ def _settle(params: Mapping[str, Any], cpu: Processor) -> dict[str, Any]:
 
 @operation(
     kind=Kind.QUANTIZE,
-    version=6,
+    version=7,
     consumes=Format.ONNX,
     uses={Uses.DATA},
     refuse=_refuse,
@@ -289,24 +289,25 @@ def _note_kernels(
     from ops.onnx_graph.macs import count_macs, precision_shares
     from ops.onnx_graph.recurrent import GATES
 
-    rows = count_macs(request.result, sizes)
-    shares = precision_shares(rows)
-    kernels = {row.layer for row in rows if row.precision.startswith("int")}
+    every = count_macs(request.result, sizes)
+    shares = precision_shares(every)
+    rows = [row for row in every if row.precision is not None]
+    kernels = {row.layer for row in rows if row.precision and row.precision.startswith("int")}
     integer = [product.layer for product in request.products if product.layer in kernels]
-    inside = [row.layer for row in rows if row.macs is None]
+    body_layers = [row.layer for row in every if row.precision is None]
     ctx.note("mac_shares", shares)
-    if not inside:
+    if not body_layers:
         ctx.note("integer_mac_share", shares.get("int8", 0.0))
     if method in _DEFAULT:
         ctx.note("layers_quantized", integer)
         recurrent = {row.layer: _RECURRENT for row in rows if row.operator in GATES and row.precision != "int8"}
         ctx.note("layers_in_float", _reasons(request, report, integer) | recurrent)
     warnings = list(report.warnings)
-    if inside:
+    if body_layers:
         warnings.append(
-            "Products in the bodies of If, Loop and Scan stay in float, and how often they run is not known: "
-            + ", ".join(inside[:_MOST_TOLD])
-            + (f" and {len(inside) - _MOST_TOLD} more" if len(inside) > _MOST_TOLD else "")
+            "Products in the bodies of If, Loop and Scan are left as they are, and how often they run is not known: "
+            + ", ".join(body_layers[:_MOST_TOLD])
+            + (f" and {len(body_layers) - _MOST_TOLD} more" if len(body_layers) > _MOST_TOLD else "")
         )
     elif method == "static" and shares.get("int8", 0.0) < _SLOW_SHARE:
         warnings.append(

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipeline.core.json_text import parse_json
 from pipeline.store.publication import FOLDER
 
 __all__ = ["RunProgress", "heartbeat", "is_alive", "read_progress"]
@@ -37,9 +38,7 @@ class RunProgress:
 
 
 @contextmanager
-def heartbeat(
-    results: Path, run_id: str, progress: Callable[[], RunProgress | None] = lambda: None
-) -> Iterator[Callable[[], None]]:
+def heartbeat(results: Path, run_id: str, progress: Callable[[], RunProgress | None] = lambda: None) -> Iterator[None]:
     """Give signs of life for the length of the block; signs that dead runs have left behind are cleared away.
 
     Where none can be written, as on a full disk, the run goes on without.
@@ -48,9 +47,6 @@ def heartbeat(
         results: the results file.
         run_id: the run.
         progress: asked every few seconds, from another thread; None where there is nothing to say.
-
-    Yields:
-        A function that gives a sign at once.
     """
     sign, over = _sign(results, run_id), threading.Event()
 
@@ -71,7 +67,7 @@ def heartbeat(
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
-        yield write
+        yield
     finally:
         over.set()
         thread.join()
@@ -82,14 +78,14 @@ def heartbeat(
 def read_progress(results: Path, run_id: str) -> RunProgress | None:
     """Return how far a run is by its last sign of life; None where it said nothing that can be understood."""
     try:
-        content = json.loads(_sign(results, run_id).read_text())
+        content = parse_json(_sign(results, run_id).read_text())
         progress = RunProgress(
             int(content["done"]), int(content["total"]), content["seconds_left"], str(content["unit"])
         )
-    except (OSError, ValueError, KeyError, TypeError):
+        seconds = progress.seconds_left
+        is_sound = seconds is None or (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
-    seconds = progress.seconds_left
-    is_sound = seconds is None or (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0)
     return progress if is_sound and 0 <= progress.done <= progress.total else None
 
 

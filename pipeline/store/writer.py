@@ -94,6 +94,10 @@ class Store:
         """Keys of the evidence that is in the store."""
         return {key for (key,) in self._read("SELECT evidence_key FROM ingestion")}
 
+    def has_models(self) -> bool:
+        """Whether there is any model, or failed step, in the store."""
+        return bool(self._read("SELECT 1 FROM model LIMIT 1"))
+
     def metrics(self) -> dict[str, Metric]:
         """Name -> what the metric means now."""
         with self._files.turn(), self._attached() as db:

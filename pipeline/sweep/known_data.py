@@ -23,7 +23,7 @@ from pipeline.core import secret_values
 if TYPE_CHECKING:
     from pipeline.sweep.config import Config
 
-__all__ = ["KnownData", "allow", "recall", "refusal", "remember"]
+__all__ = ["KnownData", "allow", "is_own", "recall", "refusal", "remember"]
 
 _FOLDER = Path("~/.cache/bouillon/known_data")
 
@@ -42,11 +42,11 @@ class KnownData:
     stores: frozenset[str]
     """Identities of the stores beside which its instances may be shown (`pipeline.store.writer.Store.identity`)."""
     own: frozenset[str] = frozenset()
-    """Those of them that runs of this person's have written: beside these their models may be run too."""
+    """Those of them that hold what runs of this person's have written, and nothing else: their models may be run too."""
 
 
-def remember(fingerprint: str, config: Config, store: str) -> None:
-    """Note what a run opened, and the store that it writes to.
+def remember(fingerprint: str, config: Config, store: str, *, own: bool = True) -> None:
+    """Note what a run opened, and the store that it names.
 
     Nothing is noted where the person's folder cannot be written.
 
@@ -54,6 +54,7 @@ def remember(fingerprint: str, config: Config, store: str) -> None:
         fingerprint: of the data set's content.
         config: of the run.
         store: identity of the run's store.
+        own: whether all that the store holds, or will hold, is of this person's runs: not so when it is only planned with.
     """
     earlier = recall(fingerprint)
     note = {
@@ -62,10 +63,19 @@ def remember(fingerprint: str, config: Config, store: str) -> None:
         "plugins": list(config.plugins),
         "variables": secret_values.variables(),
         "stores": sorted({*(earlier.stores if earlier else ()), store}),
-        "own": sorted({*(earlier.own if earlier else ()), store}),
+        "own": sorted({*(earlier.own if earlier else ()), *([store] if own else [])}),
     }
     with contextlib.suppress(OSError, RuntimeError):  # a read-only disk; nobody's home
         _write(fingerprint, note)
+
+
+def is_own(store: str) -> bool:
+    """Whether runs of this person's have written all of a store, with whatever data."""
+    try:
+        notes = [json.loads(file.read_text()) for file in _FOLDER.expanduser().glob("*.json")]
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return any(isinstance(note, dict) and store in note.get("own", ()) for note in notes)
 
 
 def allow(fingerprint: str, store: str) -> None:
@@ -104,8 +114,8 @@ def refusal(fingerprint: str, *, name: str, results: Path, store: str, runs: boo
         return None
     if runs:
         return (
-            "models are run only beside results that a run of yours has written. If these are, run the recipe once more: "
-            "what is there is not made again"
+            "models are run only beside results that runs of yours have written whole. If these are, and are of an earlier "
+            "version, move the file away and run the recipe again: what is in the workspace is not made again"
         )
     return (
         f"these results come from no run of yours. To have instances of your own data set '{data.entry.get('name', name)}' "

@@ -88,7 +88,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     targets = {name: entries["target"][name] for name in recipe.targets}
     name_factories(value for step in plan.steps for value in step.params.values())
     store = Store(config.results)
-    remember(data.fingerprint, config, store.identity)
+    remember(data.fingerprint, config, store.identity, own=False)
     if data.fingerprint not in store.ingested():  # else it has been read before
         read_data(data)
     planning = Planning(

@@ -29,6 +29,7 @@ WEIGHTS = [f"{name}.weight" for name in LAYERS]
         ({"conv": 0.2, "default": 0.5}, [0.2] * 6 + [0.5]),
         ({"conv": 0.2, "Conv2d": 0.3, "linear": 0.4}, [0.3] * 6 + [0.4]),  # a class is nearer than a group
         ({"Conv2d": 0.3, "stages.*": 0.6, "stages.1.0.*": 0.7, "default": 0}, [0.3, 0.6, 0.6, 0.7, 0.7, 0.7, None]),
+        ({"default": 0.1, "stem.0": 0.5, "stem.0.weight": 0.8}, [0.8] + [0.1] * 6),
         (
             {"*.conv1": 0.4, "stages.1.0.conv1": 0.9, "stages.0.0.conv1.weight": 0.1},
             [None, 0.1, None, 0.9] + [None] * 3,

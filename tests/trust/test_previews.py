@@ -10,7 +10,7 @@ import pytest
 from pipeline.store.records.run_records import DatasetInfo, Run
 from pipeline.store.writer import Store
 from tests.pipeline.command import CONF, ROOT
-from tests.pipeline.store.facts import START
+from tests.pipeline.store.facts import GROUND, START, model
 
 PLUGIN = "open(__import__('os').environ['WITNESS'], 'w').close()\n"
 
@@ -69,6 +69,32 @@ def test_planning_with_somebodys_results_runs_nothing(place):
     code, _, err = command(place, "recipe=quickstart", "plan_only=true", "results=results.duckdb")
     assert (code, err) == (0, "")
     assert not (place / "ran").exists()
+
+
+def test_results_are_ones_own_where_ones_runs_have_written_all_of_them(place, monkeypatch):
+    """Models of others bring code: neither a plan nor a run into their file makes what they have made one's own."""
+    from pipeline.datasets.open import open_dataset
+    from pipeline.sweep.known_data import recall
+
+    monkeypatch.setenv("HOME", str(place))
+    recipe = ["--config-dir", str(CONF), "recipe=small", "data_folder=data", "bench=none", "executor=inprocess"]
+    recipe += [f"~recipe.tree.base.then.{step}" for step in ("int8", "pruned")]
+    entry = {"name": "digits", "dataset": "digits"}
+    data = open_dataset(entry, place / "data")
+    theirs = Store(place / "results.duckdb")
+    theirs.write([*GROUND, model("theirs")])
+    theirs.publish()
+    theirs.close()
+    for more in ("plan_only=true", "results=results.duckdb"):
+        code, _, err = command(place, *recipe, "results=results.duckdb", more)
+        assert code == 0, err
+        assert recall(data.fingerprint).own == frozenset(), more
+    code, out, err = command(place, "serve", "results.duckdb", "--once")
+    assert (code, out) == (2, "")
+    assert "not of runs of yours on this machine alone" in err
+    code, _, err = command(place, *recipe, "results=mine.duckdb")
+    assert code == 0, err
+    assert recall(data.fingerprint).own == {Store(place / "mine.duckdb").identity}
 
 
 def test_what_the_person_has_planned_with_is_shown_beside_results_that_they_allow(place):

@@ -2,6 +2,7 @@
 
 import html
 import re
+import time
 
 import pytest
 
@@ -111,18 +112,24 @@ def test_the_budget_stands_on_every_page_as_a_sentence_and_each_part_can_be_remo
     assert "Model Size at most 20 MB" in line
 
 
-def test_signs_of_life_say_how_far_a_run_is(tmp_path):
+def test_signs_of_life_say_how_far_a_run_is(tmp_path, monkeypatch):
     results, far = tmp_path / "results.duckdb", [RunProgress(95, 113, 130.0)]
-    with heartbeat.heartbeat(results, "r1", lambda: far[0]) as renew:
+    monkeypatch.setattr(heartbeat, "_PERIOD_S", 0.01)
+    with heartbeat.heartbeat(results, "r1", lambda: far[0]):
         assert read_progress(results, "r1") == far[0]
         far[0] = RunProgress(96, 113, 125.0)
-        renew()
-        assert read_progress(results, "r1") == far[0]
+        while read_progress(results, "r1") != far[0]:
+            time.sleep(0.01)
         assert heartbeat.is_alive(results, "r1")
-        for text in ("", "[]", '{"done": 5}', '{"done": 9, "total": 3, "seconds_left": null, "unit": "jobs"}'):
-            heartbeat._sign(results, "r1").write_text(text)
-            assert read_progress(results, "r1") is None, "what is no sign of ours says nothing"
     assert read_progress(results, "r1") is None
+    heartbeat._sign(results, "r1").parent.mkdir(parents=True, exist_ok=True)
+    endless = '{"done": %s, "total": 5, "seconds_left": %s, "unit": "jobs"}'
+    for text in (
+        "", "[]", '{"done": 5}', '{"done": 9, "total": 3, "seconds_left": null, "unit": "jobs"}', "[" * 100_000,
+        endless % ("Infinity", "null"), endless % (1, "9" * 400),
+    ):  # fmt: skip
+        heartbeat._sign(results, "r1").write_text(text)
+        assert read_progress(results, "r1") is None, "what is no sign of ours says nothing"
     assert progress_text(RunProgress(96, 113, 125.0)) == "96 of 113 jobs, about 2 min 05 s left"
     assert progress_text(RunProgress(2, 5, None, "groups of models timed")) == "2 of 5 groups of models timed"
 

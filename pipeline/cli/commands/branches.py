@@ -120,8 +120,8 @@ def _serve(options: argparse.Namespace) -> CommandOutcome:
 
     results = options.file or options.results
     _check_results(results)
-    words = [f"--{name}={value}" for name in ("workspace", "config_dir") if (value := getattr(options, name))]
-    words = [word.replace("config_dir", "config-dir", 1) for word in words]
+    settings = {"--workspace": options.workspace, "--config-dir": options.config_dir}
+    words = [f"{name}={value}" for name, value in settings.items() if value]
     try:
         variable = os.environ.pop(_VARIABLE, None)  # the runs that it starts need not know it
         secret = options.token if options.token is not None else variable
@@ -144,10 +144,10 @@ def _check_results(results: Path) -> None:
     with closing(open_results(results)) as db:
         keys = [key for (key,) in db.execute("SELECT dataset_key FROM datasets").fetchall()]
         ((store,),) = db.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchall()
-    if not any(store in data.stores for key in keys if (data := recall(key)) is not None):
+    if not any(store in data.own for key in keys if (data := recall(key)) is not None):
         raise UsageError(
-            f"{results}: no run of yours on this machine has made these results, and branches of others' are not run. Run their "
-            "recipe here once"
+            f"{results}: these results are not of runs of yours on this machine alone, and branches of others' are not run. Run "
+            "the recipe into a results file of its own: results=NEW.duckdb"
         )
 
 

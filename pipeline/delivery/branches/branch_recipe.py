@@ -26,6 +26,7 @@ __all__ = ["BranchError", "BranchSource", "branch_recipe", "branch_settings", "b
 
 _FACTORY = "factory"
 """The parameter of a model's entry that names a function."""
+_ARGUMENTS = "arguments"
 _MOST_STEPS = 200
 _SETTINGS = ("executor", "bench", "limits", "batch_size")
 """Words of a run's configuration that a branch is run with, too."""
@@ -54,8 +55,8 @@ def branch_source(descent: Descent, store: str) -> BranchSource:
     data = recall(str(config.get("dataset_key", "")))
     if data is None or store not in data.own:
         raise BranchError(
-            "these results come from no run of yours on this machine, and branches of others' are not run. Run the recipe "
-            f"here once (python -m pipeline recipe={cut(descent.run.recipe, 100)}), then ask again"
+            "these results are not of runs of yours on this machine alone, and branches of others' are not run. Run the recipe "
+            f"into a results file of its own: python -m pipeline recipe={cut(descent.run.recipe, 100)} results=NEW.duckdb"
         )
     foreign = [name for name in config.get("plugins") or () if name not in data.plugins]
     if foreign:
@@ -141,8 +142,10 @@ def _check_model(entry: Mapping[str, Any], entries: Mapping[str, Mapping[str, An
     """Refuse what names a function or a file, unless an entry of the person's does so too."""
     names = {name: entry[name] for name in _naming(str(entry["builder"])) if isinstance(entry.get(name), str)}
     own = [each for each in entries.values() if each.get("builder") == entry["builder"]]
+    if _FACTORY in names:  # a function of the person's may do anything with other arguments
+        names[_ARGUMENTS] = entry.get(_ARGUMENTS)
     if names and not any(all(each.get(name) == value for name, value in names.items()) for each in own):
-        where = ", ".join(f"{name}: {cut(str(value), 100)}" for name, value in names.items())
+        where = ", ".join(f"{name}: {cut(str(value), 100)}" for name, value in names.items() if value is not None)
         label = cut(str(entry.get("name", entry["builder"])), 100)
         raise BranchError(
             f"model '{label}' ({where}): no entry of conf/model names that. Keep the model's entry in a folder of your own, "

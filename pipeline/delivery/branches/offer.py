@@ -147,15 +147,14 @@ def write_atomically(file: Path, text: str) -> None:
     """
     scratch = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with scratch.open("w", encoding="utf-8") as stream:
+        with scratch.open("w", encoding="utf-8", newline="") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         scratch.replace(file)
-    except OSError:
+    finally:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
-        raise
 
 
 def _check(key: bytes) -> str:

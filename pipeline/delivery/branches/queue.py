@@ -31,6 +31,8 @@ __all__ = ["BranchQueue", "BranchRequest", "QueueError", "RequestState", "Reques
 _HEAD = "#: "
 """Begins the line of a request's file that holds what was asked for."""
 _MOST_WAITING = 100
+_LONGEST_RECIPE = 300_000
+"""Characters of a recipe and of its change, in whose place a request's file may have up to six each."""
 _LONGEST_FILE = 2_000_000
 _LONGEST_NAME = 80
 
@@ -134,6 +136,8 @@ class BranchQueue:
             raise QueueError("the token is not that of the worker, which it printed when it was started")
         if sum(each.status.state is RequestState.QUEUED for each in self.requests()) >= _MOST_WAITING:
             raise QueueError(f"{_MOST_WAITING} requests are waiting; ask again when some are done")
+        if len(recipe) + len(change) > _LONGEST_RECIPE:
+            raise QueueError(f"the recipe has more than {_LONGEST_RECIPE:,} characters; ask for fewer steps at once")
         now = datetime.now(UTC)
         request = BranchRequest(
             name=f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}",
@@ -146,6 +150,8 @@ class BranchQueue:
         ).signed(key)
         try:
             write_atomically(self._file(request), request.text)
+        except UnicodeEncodeError:
+            raise QueueError("the recipe holds half a character (a lone surrogate), which is no text") from None
         except OSError as error:
             raise QueueError(f"{self.folder}: {os.strerror(error.errno or errno.EIO)}. Nothing was queued") from None
         return request
@@ -215,7 +221,7 @@ def _state_file(file: Path) -> Path:
 
 def _read(file: Path) -> BranchRequest | None:
     try:
-        with file.open(encoding="utf-8") as stream:
+        with file.open(encoding="utf-8", newline="") as stream:  # a signature is over every character
             text = stream.read(_LONGEST_FILE + 1)
         _, head, recipe = text.split("\n", 2)
         content = parse_json(head.removeprefix(_HEAD))
@@ -235,5 +241,5 @@ def _status(file: Path) -> RequestStatus:
             RequestState(raw["state"]), str(raw["reason"]), str(raw["since"]), int(raw["done"]), int(raw["total"]),
             tuple(map(str, raw["models"])),
         )  # fmt: skip
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return RequestStatus()

@@ -122,7 +122,8 @@ class BranchWorker:
             events.take(line)
             if events.total and time.monotonic() - last > _WRITE_S:
                 last = time.monotonic()
-                self._queue.write(request, events.status(RequestState.RUNNING, events.stage))
+                with suppress(OSError):  # a full disk: how far it is, is told later; how it ended must be written
+                    self._queue.write(request, events.status(RequestState.RUNNING, events.stage))
         code = self._process.wait()
         self._process = None
         if self._over.is_set() and code not in _CODES:

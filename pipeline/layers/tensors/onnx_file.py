@@ -7,7 +7,7 @@ are walked by protobuf's wire format, so that a model of any size costs no more 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,14 @@ def open_skeleton(path: Path) -> Skeleton:
         raise LayerError(f"{path}: the tensors cannot be read, the file is damaged: {reason(error)}") from error
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
 
-    def read(name: str) -> np.ndarray:
-        try:
-            return _values(path, tensors[name], places.get(name))
-        except (KeyError, OSError, ValueError) as error:
-            raise LayerError(f"{path}: the values of '{name}' cannot be read: {reason(error)}") from error
+    return Skeleton(model, lambda name: _read(path, tensors, name, places.get(name)), path)
 
-    return Skeleton(model, read, path)
+
+def _read(path: Path, tensors: Mapping[str, Any], name: str, place: tuple[int, int] | None) -> np.ndarray:
+    try:
+        return _values(path, tensors[name], place)
+    except (KeyError, OSError, ValueError) as error:
+        raise LayerError(f"{path}: the values of '{name}' cannot be read: {reason(error)}") from error
 
 
 def body_skeleton(body: Any, around: Skeleton) -> Skeleton:
@@ -77,7 +78,7 @@ def body_skeleton(body: Any, around: Skeleton) -> Skeleton:
     )
 
     def read(name: str) -> np.ndarray:
-        return _values(around.path, own[name], None) if name in own else around.read(name)
+        return _read(around.path, own, name, None) if name in own else around.read(name)
 
     return Skeleton(model, read, around.path)
 

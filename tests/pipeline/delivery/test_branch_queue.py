@@ -114,9 +114,25 @@ def test_what_was_changed_in_a_request_or_put_there_by_hand_is_refused_and_not_r
 def test_files_that_are_no_requests_are_passed_over(results, content):
     (queue_folder(results) / "20260101T000000-x.yaml").write_text(content, encoding="latin-1")
     request = ask(results)
-    (queue_folder(results) / f"{request.name}.state.json").write_text('{"state": "eaten"}')
+    for state in (
+        '{"state": "eaten"}',
+        '{"state": "done", "reason": "", "since": "", "done": Infinity, "total": 1, "models": []}',
+    ):
+        (queue_folder(results) / f"{request.name}.state.json").write_text(state)
+        assert BranchQueue(results).requests() == [request]
+        assert states(results) == [RequestState.QUEUED], "a state that cannot be read is as good as none"
+
+
+def test_what_is_queued_is_read_back_as_it_was_asked_for(results):
+    key = offer_of(results).key(TOKEN)
+    request = BranchQueue(results).add(offer_of(results), TOKEN, who="Ann", **{**ASKED, "recipe": "a: b\rc\nd: 1\r\n"})
+    (same,) = BranchQueue(results).requests()
+    assert (same, same.is_signed(key)) == (request, True), "carriage returns are signed, too"
+    for recipe, why in (("x" * 400_000, "more than 300,000 characters"), ("a: \ud800", "half a character")):
+        with pytest.raises(QueueError, match=why):
+            BranchQueue(results).add(offer_of(results), TOKEN, who="Ann", **{**ASKED, "recipe": recipe})
     assert BranchQueue(results).requests() == [request]
-    assert states(results) == [RequestState.QUEUED], "a state that cannot be read is as good as none"
+    assert [file.name for file in queue_folder(results).iterdir() if file.name.startswith(".")] == []
 
 
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(results):

@@ -130,9 +130,9 @@ def test_steps_name_no_file_no_function_and_no_variable(change, message):
 
 
 def test_results_of_others_and_their_plugins_are_refused():
-    with pytest.raises(BranchError, match="no run of yours on this machine"):
+    with pytest.raises(BranchError, match="not of runs of yours on this machine alone"):
         branch_source(descent(), "somebody's")
-    with pytest.raises(BranchError, match="no run of yours on this machine"):
+    with pytest.raises(BranchError, match="not of runs of yours on this machine alone"):
         source(dataset_key="unknown")
     assert source(plugins=["mine"]).data is DATA
     with pytest.raises(BranchError, match="plugins: theirs"):
@@ -147,6 +147,10 @@ def test_results_of_others_and_their_plugins_are_refused():
         ({"name": "m", "builder": "python", "factory": "mine:make"}, None),
         ({"name": "m", "builder": "python", "factory": "os:system"}, r"'m' \(factory: os:system\)"),
         ({"name": "m", "builder": "python", "factory": "mine:make", "weights": "/etc/passwd"}, "weights: /etc/passwd"),
+        (
+            {"name": "m", "builder": "python", "factory": "mine:make", "arguments": {"checkpoint": "/tmp/evil.pt"}},
+            "arguments: .*evil",
+        ),
         ({"name": "m", "builder": "onnx", "path": "/etc/secret.onnx"}, "path: /etc/secret.onnx"),
         ({"name": "m", "builder": "nothing"}, "No model builder is called 'nothing'"),
     ],
