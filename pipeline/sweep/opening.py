@@ -12,10 +12,18 @@ from pipeline.engine.jobs import Limits, Workplace
 from pipeline.measure.metrics.definitions import metric_records
 from pipeline.store.records.run_records import Device, Record, Run
 from pipeline.sweep.config import ConfigError
+from pipeline.sweep.known_data import is_own, remember
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.recorder import dataset_records
 
 _GIGA = 1_000_000_000
+
+
+def note_own_results(prepared: Prepared) -> None:
+    """Note that the run's store is the person's own, unless it holds what somebody else has made."""
+    store = prepared.store
+    if not store.has_models() or is_own(store.identity):
+        remember(prepared.data.fingerprint, prepared.config, store.identity)
 
 
 def absent_targets(prepared: Prepared) -> dict[str, str]:

@@ -17,8 +17,7 @@ from pipeline.measure.lints.lint_run import lint_run
 from pipeline.stages.timing import Timing, lengths_note
 from pipeline.store.errors import StoreError
 from pipeline.store.records.run_records import Lint, RunEnd
-from pipeline.sweep.known_data import is_own, remember
-from pipeline.sweep.opening import absent_targets, open_workplace, opening_records
+from pipeline.sweep.opening import absent_targets, note_own_results, open_workplace, opening_records
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.recorder import Recorder
 from pipeline.sweep.reporter import Reporter, SilentReporter
@@ -72,8 +71,7 @@ class _Run:
 
     def run(self) -> Result:
         """Run every job, record all outcomes, time the models and publish."""
-        if not self.store.has_models() or is_own(self.store.identity):
-            remember(self.data.fingerprint, self.config, self.store.identity)
+        note_own_results(self.prepared)
         recorder = Recorder(self.store, self.plan, self.artifacts, run_id=self.run_id)
         with recorder.heartbeat(self.prepared.jobs, self.config.executor.workers):
             return self._run(recorder)
