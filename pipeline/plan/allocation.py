@@ -11,7 +11,7 @@ from ops.core.registry import nearest
 from ops.core.text import show
 from pipeline.core.units import QuantityError, parse_quantity
 
-__all__ = ["COSTS", "DAMAGES", "SAMPLES", "AllocatedStep", "AllocationRequest", "Budget", "read_allocation"]
+__all__ = ["COSTS", "DAMAGES", "SAMPLES", "AllocatedStep", "AllocationRequest", "CostBudget", "read_allocation"]
 
 COSTS = {"weight_bytes": "B", "compressed_bytes": "B", "macs": "", "seconds": "s"}
 """Cost that a budget may bound -> its unit."""
@@ -22,7 +22,7 @@ _WORDS = ("candidates", "budget", "damage", "exclude", "limits", "samples", "exa
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class CostBudget:
     """A bound of one cost."""
 
     cost: str
@@ -41,7 +41,7 @@ class AllocationRequest:
 
     candidates: Any
     """As written: `pipeline.plan.candidates.read_candidates` checks them."""
-    budgets: tuple[Budget, ...]
+    budgets: tuple[CostBudget, ...]
     damage: str = "kl"
     exclude: tuple[str, ...] = ()
     """Names or globs of layers that stay as they are."""
@@ -89,10 +89,14 @@ def read_allocation(raw: Any, where: str) -> AllocationRequest:
         raise BadParamsError(f"{where}: expected `candidates` and `budget` (got {show(raw)})")
     for word in raw:
         if word not in _WORDS:
-            raise BadParamsError(f"{where}: unknown word '{word}'.{nearest(str(word), _WORDS)} Known: {', '.join(_WORDS)}")
+            raise BadParamsError(
+                f"{where}: unknown word '{word}'.{nearest(str(word), _WORDS)} Known: {', '.join(_WORDS)}"
+            )
     budgets, damage = raw.get("budget"), raw.get("damage", DAMAGES[0])
     if not isinstance(budgets, Mapping) or not budgets:
-        raise BadParamsError(f"{where}.budget: expected a bound, e.g. {{compressed_bytes: 150 kB}} or {{macs: 0.5}} (got {show(budgets)})")
+        raise BadParamsError(
+            f"{where}.budget: expected a bound, e.g. {{compressed_bytes: 150 kB}} or {{macs: 0.5}} (got {show(budgets)})"
+        )
     if damage not in DAMAGES:
         raise BadParamsError(f"{where}.damage: expected one of {', '.join(DAMAGES)} (got {show(damage)})")
     return AllocationRequest(
@@ -108,9 +112,11 @@ def read_allocation(raw: Any, where: str) -> AllocationRequest:
     )
 
 
-def _budget(cost: str, bound: Any, where: str) -> Budget:
+def _budget(cost: str, bound: Any, where: str) -> CostBudget:
     if cost not in COSTS:
-        raise BadParamsError(f"{where}.budget: no cost is called '{cost}'.{nearest(cost, COSTS)} Known: {', '.join(COSTS)}")
+        raise BadParamsError(
+            f"{where}.budget: no cost is called '{cost}'.{nearest(cost, COSTS)} Known: {', '.join(COSTS)}"
+        )
     place = f"{where}.budget.{cost}"
     is_share = isinstance(bound, str) and bound.strip().endswith("%")
     try:
@@ -118,9 +124,11 @@ def _budget(cost: str, bound: Any, where: str) -> Budget:
     except QuantityError as error:
         raise BadParamsError(f"{place}: {error}") from None
     if isinstance(bound, bool) or value <= 0:
-        raise BadParamsError(f"{place}: expected a share such as 0.5 or 50%, or an amount such as 150 kB (got {show(bound)})")
+        raise BadParamsError(
+            f"{place}: expected a share such as 0.5 or 50%, or an amount such as 150 kB (got {show(bound)})"
+        )
     # a number alone up to 1 is a share of the parent's: no model costs a byte or one multiplication
-    return Budget(cost, value, is_share or (not isinstance(bound, str) and value <= 1))
+    return CostBudget(cost, value, is_share or (not isinstance(bound, str) and value <= 1))
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from ops.core.text import show
 from pipeline.core.keys import Key
 from pipeline.plan.steps import Facts
 
-__all__ = ["DEFAULT_CANDIDATES", "Candidate", "SensitivityRequest", "read_candidates"]
+__all__ = ["DEFAULT_CANDIDATES", "LayerCandidate", "SensitivityRequest", "read_candidates"]
 
 DEFAULT_CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "magnitude_prune": {"sparsity": [0.5, 0.7, 0.9], "scope": "layer"},
@@ -38,7 +38,7 @@ _MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LayerCandidate:
     """An operation at one strength."""
 
     op: str
@@ -71,7 +71,7 @@ class SensitivityRequest:
     """A model whose layers are measured."""
 
     model: Key
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[LayerCandidate, ...]
     samples: int
     """Calibration instances."""
     exact: int | None = None
@@ -80,7 +80,9 @@ class SensitivityRequest:
     """Runtimes on which layers are timed."""
 
 
-def read_candidates(raw: Any, facts: Facts, *, where: str, parent: Format, ancestry: Ancestry | None) -> tuple[Candidate, ...]:
+def read_candidates(
+    raw: Any, facts: Facts, *, where: str, parent: Format, ancestry: Ancestry | None
+) -> tuple[LayerCandidate, ...]:
     """Check candidates and complete their parameters.
 
     Args:
@@ -94,13 +96,17 @@ def read_candidates(raw: Any, facts: Facts, *, where: str, parent: Format, ances
         BadParamsError: naming the place, the problem and the nearest fix.
     """
     if not isinstance(raw, Mapping) or not raw:
-        raise BadParamsError(f"{where}: expected operations with their parameters, e.g. {{palettize: {{bits: [2, 4]}}}} (got {show(raw)})")
+        raise BadParamsError(
+            f"{where}: expected operations with their parameters, e.g. {{palettize: {{bits: [2, 4]}}}} (got {show(raw)})"
+        )
     candidates = [one for op, values in raw.items() for one in _of_operation(str(op), values, facts, where, ancestry)]
     if len(candidates) > _MOST:
         raise BadParamsError(f"{where}: these are {len(candidates)} candidates for each layer; {_MOST} are the most")
     unfit = [one.op for one in candidates if one.on_network and parent is Format.ONNX]
     if unfit:
-        raise BadParamsError(f"{where}: '{unfit[0]}' takes a torch network, and the model is an ONNX file; name `quantize`")
+        raise BadParamsError(
+            f"{where}: '{unfit[0]}' takes a torch network, and the model is an ONNX file; name `quantize`"
+        )
     doubles = [one.label for one in candidates if sum(other.label == one.label for other in candidates) > 1]
     if doubles:
         raise BadParamsError(f"{where}: '{doubles[0]}' is there twice; leave one of them out")
@@ -108,7 +114,7 @@ def read_candidates(raw: Any, facts: Facts, *, where: str, parent: Format, ances
     return tuple(sorted(candidates, key=lambda one: not one.on_network))
 
 
-def _of_operation(op: str, values: Any, facts: Facts, where: str, ancestry: Ancestry | None) -> Iterator[Candidate]:
+def _of_operation(op: str, values: Any, facts: Facts, where: str, ancestry: Ancestry | None) -> Iterator[LayerCandidate]:
     spec = _operation(op, where)
     if not isinstance(values or {}, Mapping):
         raise BadParamsError(f"{where}: {op}: expected parameters, e.g. {{bits: [2, 4]}} (got {show(values)})")
@@ -120,7 +126,8 @@ def _of_operation(op: str, values: Any, facts: Facts, where: str, ancestry: Ance
         own = {**written, **dict(zip(lists, combination, strict=True))}
         words = {name: own[name] for name in own if name in lists or (not lists and name not in _NAMES)}
         label = " ".join([op, *(f"{name}={_word(value)}" for name, value in words.items())])
-        yield _candidate(spec, own, label, facts, f"{where}: {label}", ancestry)
+        known = ancestry or Ancestry({}, facts.task, ())
+        yield _candidate(spec, own, label, facts, where=f"{where}: {label}", ancestry=known)
 
 
 def _operation(op: str, where: str) -> OpSpec:
@@ -128,17 +135,21 @@ def _operation(op: str, where: str) -> OpSpec:
     try:
         spec = OPERATIONS[op]
     except UnknownNameError:
-        raise BadParamsError(f"{where}: no operation is called '{op}'.{nearest(op, able)} Candidates: {', '.join(able)}") from None
+        raise BadParamsError(
+            f"{where}: no operation is called '{op}'.{nearest(op, able)} Candidates: {', '.join(able)}"
+        ) from None
     if op not in able:
-        raise BadParamsError(f"{where}: '{op}' is no candidate, since it makes no layer cheaper. Candidates: {', '.join(able)}")
+        raise BadParamsError(
+            f"{where}: '{op}' is no candidate, since it makes no layer cheaper. Candidates: {', '.join(able)}"
+        )
     if spec.marked("model entry") or spec.marked("model reference"):
         raise BadParamsError(f"{where}: '{op}' needs other models, which a candidate has none of")
     return spec
 
 
 def _candidate(
-    spec: OpSpec, own: Mapping[str, Any], label: str, facts: Facts, where: str, ancestry: Ancestry | None
-) -> Candidate:
+    spec: OpSpec, own: Mapping[str, Any], label: str, facts: Facts, *, where: str, ancestry: Ancestry
+) -> LayerCandidate:
     multiples = {name: facts.channel_multiple for name in spec.marked("channel multiple") if own.get(name) is None}
     able = per_layer_names(spec.params)
     mapped = [name for name in able if isinstance(own.get(name), Mapping)]
@@ -152,13 +163,12 @@ def _candidate(
         none = [name for name in strengths if not params[name]]
         if none:
             raise BadParamsError(f"{none[0]}: 0 leaves a layer alone, which needs no candidate")
-        candidate = Candidate(spec.name, label, params, strengths)
+        candidate = LayerCandidate(spec.name, label, params, strengths)
         alone = spec.check({**params, **{name: {"default": params[name]} for name in strengths}})
     except BadParamsError as error:
         raise BadParamsError(f"{where}: {error}") from None
     for each in (params, alone):
-        known = ancestry or Ancestry({}, facts.task, ())
-        if spec.refuse and (reason := spec.refuse(known, each)):
+        if spec.refuse and (reason := spec.refuse(ancestry, each)):
             raise BadParamsError(f"{where}: {reason}")
     if not strengths and "include" not in spec.params.model_fields:
         raise BadParamsError(f"{where}: the operation cannot be told which layers to change")

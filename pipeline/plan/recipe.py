@@ -193,7 +193,9 @@ def _allocated(
     elif parent is None:
         problem = "`allocate` needs a model: put it under `then` of a `load` or `train` step"
     elif "[" in path:
-        problem = "`allocate` cannot stand below `each`, since each branch would get another choice; write a step for each"
+        problem = (
+            "`allocate` cannot stand below `each`, since each branch would get another choice; write a step for each"
+        )
     then = raw.get("then") or {}
     if problem or not isinstance(raw[ALLOCATE], Mapping) or not isinstance(then, Mapping):
         problem = problem or "`allocate` must hold `candidates` and `budget`, and `then` must map names to steps"

@@ -18,7 +18,7 @@ from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.layers.records_file import load_records, save_records
 from pipeline.models import storage
 from pipeline.plan.allocation import AllocatedStep
-from pipeline.plan.candidates import Candidate, SensitivityRequest
+from pipeline.plan.candidates import LayerCandidate, SensitivityRequest
 from pipeline.plan.steps import Facts, Step
 from pipeline.stages.operation import UNSEEDED, settle
 from pipeline.stages.operation_context import WorkerContext
@@ -57,12 +57,12 @@ class CandidateParams:
     """Digest of the code of a person's own operation."""
 
     @property
-    def candidate(self) -> Candidate:
+    def candidate(self) -> LayerCandidate:
         """The candidate as the plan knows it."""
-        return Candidate(self.op, self.label, self.params, self.strengths)
+        return LayerCandidate(self.op, self.label, self.params, self.strengths)
 
 
-def _params(request: SensitivityRequest, candidate: Candidate, step: Step, planning: Planning) -> CandidateParams:
+def _params(request: SensitivityRequest, candidate: LayerCandidate, step: Step, planning: Planning) -> CandidateParams:
     facts, spec = planning.plan.facts, candidate.spec
     is_export = not candidate.on_network and step.format is Format.TORCH
     return CandidateParams(
@@ -163,9 +163,7 @@ class SensitivityTimesStage(Stage[CandidateParams]):
             files = [base, _file(survey.uniform[0], scratch / "uniform.onnx")]
             files += [_file(survey.alone(group), scratch / f"{place}.onnx") for place, group in enumerate(sample)]
             before, uniform, *alone = _profiles(worker, target, files, scratch)
-            whole = {
-                group[0]: mean_saving(before, after) for group, after in zip(sample, alone, strict=True)
-            }
+            whole = {group[0]: mean_saving(before, after) for group, after in zip(sample, alone, strict=True)}
             records = list(_time_records(job, survey.groups, (before, uniform), whole))
         save_records(records, folder / _FILE)
         return {"candidate": job.params.label, "target": target.describe()}
@@ -216,7 +214,9 @@ def _context(worker: Worker, scratch: Path, seed: int, uses: frozenset[Uses]) ->
 def _has_same_shapes(survey: Survey) -> bool:
     """Whether the candidate changes values alone: kernels and shapes, and so times, stay what they are."""
     changed = survey.uniform[0]
-    return isinstance(changed, TorchModel) and isinstance(survey.model, TorchModel) and changed.edits == survey.model.edits
+    return (
+        isinstance(changed, TorchModel) and isinstance(survey.model, TorchModel) and changed.edits == survey.model.edits
+    )
 
 
 def _file(model: TorchModel | OnnxModel, path: Path) -> Path:
@@ -230,9 +230,7 @@ def _file(model: TorchModel | OnnxModel, path: Path) -> Path:
     return path
 
 
-def _profiles(
-    worker: Worker, target: Profiler, files: Sequence[Path], scratch: Path
-) -> list[list[Profile]]:
+def _profiles(worker: Worker, target: Profiler, files: Sequence[Path], scratch: Path) -> list[list[Profile]]:
     from pipeline.measure.sensitivity.times import profiles
 
     batch = next(iter(worker.dataset.batches("calibration", batch_size=1, samples=1)))
@@ -307,7 +305,9 @@ class AllocationStage(Stage[AllocationParams]):
             }
             needs = tuple(dict.fromkeys((step.key, parent.key, *(files or ()))))
             params = AllocationParams(allocated, parent.key, files)
-            yield Job(self.key(step.key, **identity), self.name, step.path, step.key, needs, params, allocated.target or "")
+            yield Job(
+                self.key(step.key, **identity), self.name, step.path, step.key, needs, params, allocated.target or ""
+            )
 
     def make(self, worker: Worker, job: Job[AllocationParams], folder: Path, scratch: Path) -> dict[str, Any]:
         """Measure the model as its layers were measured."""
@@ -321,7 +321,7 @@ class AllocationStage(Stage[AllocationParams]):
         batches = list(calibration_batches(context, samples=step.samples, batch_size=_BATCH))
         model, parent = (storage.load(worker.artifacts.folder(key)) for key in (job.model, params.parent))
         damage = damage_of(run_model(model, batches), run_model(parent, batches))
-        measured = costs_of(model)
+        measured = costs_of(model, work="macs" in step.predicted)
         if params.files is not None:
             target = open_target(worker.workplace.targets[job.target])
             assert isinstance(target, Profiler)  # planned for no other

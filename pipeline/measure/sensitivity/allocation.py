@@ -9,13 +9,13 @@ import numpy as np
 
 from pipeline.core.errors import BouillonError
 
-__all__ = ["BudgetError", "Option", "Solution", "choose_options"]
+__all__ = ["AllocationError", "Option", "Solution", "choose_options"]
 
 _TIE = 1e-9
 """Share of the largest damage that a whole budget is worth: of equal damages the cheaper choice is taken."""
 
 
-class BudgetError(BouillonError, ValueError):
+class AllocationError(BouillonError, ValueError):
     """Budgets that no choice meets: the message says which, and by how much."""
 
 
@@ -62,12 +62,12 @@ def choose_options(
         costs: those that the solution tells; default: those with a bound.
 
     Raises:
-        BudgetError: naming each budget that cannot be met, the least that can be reached, and what is lacking.
+        AllocationError: naming each budget that cannot be met, the least that can be reached, and what is lacking.
     """
     _check_bounds(options, before, bounds)
     places = _solve(options, before, bounds)
     if places is None:
-        raise BudgetError(_conflict(options, before, bounds))
+        raise AllocationError(_conflict(options, before, bounds))
     result = tuple(options[place] for place in places)
     totals = {cost: before[cost] - sum(one.savings.get(cost, 0.0) for one in result) for cost in costs or bounds}
     error = float(np.sqrt(sum(one.error**2 for one in result)))
@@ -83,7 +83,10 @@ def _solve(
     if not options:
         return [] if all(before[cost] <= bound for cost, bound in bounds.items()) else None
     damage = np.array([max(one.damage, 0.0) for one in options])
-    savings = {cost: np.array([one.savings.get(cost, 0.0) for one in options]) for cost in {*bounds, *([least] if least else [])}}
+    savings = {
+        cost: np.array([one.savings.get(cost, 0.0) for one in options])
+        for cost in {*bounds, *([least] if least else [])}
+    }
     objective = -savings[least] if least else damage / max(float(damage.max()), 1e-300)
     for cost in () if least else bounds:
         objective = objective - _TIE * savings[cost] / max(before[cost], 1e-300)
@@ -119,7 +122,7 @@ def _check_bounds(options: Sequence[Option], before: Mapping[str, float], bounds
                 f"{_figure(reach - bound)} too much (now {_figure(before[cost])}). Add stronger candidates, or raise it"
             )
     if problems:
-        raise BudgetError("\n".join(problems))
+        raise AllocationError("\n".join(problems))
 
 
 def _least(options: Sequence[Option], before: Mapping[str, float], cost: str) -> float:

@@ -52,7 +52,9 @@ def run_model(model: TorchModel | OnnxModel, batches: Sequence[Batch]) -> Predic
     A network runs in torch, a file in ONNX Runtime on the CPU, instance by instance where its answers depend on the batch.
     """
     task, kinds = TASKS[model.architecture.task], model.architecture.output_kinds
-    outputs = _torch_outputs(model, batches) if isinstance(model, TorchModel) else _onnx_outputs(model.path, batches, task)
+    outputs = (
+        _torch_outputs(model, batches) if isinstance(model, TorchModel) else _onnx_outputs(model.path, batches, task)
+    )
     return Predictions(
         task=task.name,
         classes=tuple(model.architecture.classes),
@@ -97,9 +99,7 @@ def _feeds(batches: Sequence[Batch], names: Sequence[str], *, alone: bool) -> li
         if not set(names) <= set(arrays):
             arrays = dict(zip(names, arrays.values(), strict=True))
         step = SERVED_BATCH if alone else len(batch)
-        feeds += [
-            {name: arrays[name][start : start + step] for name in names} for start in range(0, len(batch), step)
-        ]
+        feeds += [{name: arrays[name][start : start + step] for name in names} for start in range(0, len(batch), step)]
     return feeds
 
 

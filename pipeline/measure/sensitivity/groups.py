@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.errors import OperationError
 from ops.core.operation import TorchModel
-from pipeline.plan.candidates import Candidate
+from pipeline.plan.candidates import LayerCandidate
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["changed_groups", "quantized_groups"]
 
 
-def changed_groups(candidate: Candidate, model: TorchModel, changed: TorchModel) -> list[tuple[str, ...]]:
+def changed_groups(candidate: LayerCandidate, model: TorchModel, changed: TorchModel) -> list[tuple[str, ...]]:
     """Return the groups of layers that differ between a model and the same with the candidate everywhere, in its order."""
     if candidate.spec.joint is not None:
         return [group for group in candidate.spec.joint(model, candidate.params) if group]

@@ -17,7 +17,7 @@ from pipeline.measure.metrics.api import Predictions
 from pipeline.measure.sensitivity.damage import Damage, damage_of, run_model
 from pipeline.measure.sensitivity.groups import changed_groups, quantized_groups
 from pipeline.measure.sensitivity.sizes import Sizes, WeightSizes, work_of
-from pipeline.plan.candidates import Candidate
+from pipeline.plan.candidates import LayerCandidate
 from pipeline.store.records.run_records import Sensitivity
 
 __all__ = ["ALL_LAYERS", "SCORE_INSTANCES", "Survey", "costs_of", "layers_to_measure"]
@@ -43,7 +43,7 @@ class Survey:
 
     key: Key
     model_key: Key
-    candidate: Candidate
+    candidate: LayerCandidate
     model: TorchModel | OnnxModel
     apply: Callable[[Mapping[str, Any]], Changed]
     """Applies the operation to the model with some parameters: the result and its notes."""
@@ -149,18 +149,17 @@ class Survey:
         return self.sizes.of(self.model), self._work(self.model)
 
     def _work(self, model: TorchModel | OnnxModel) -> int:
-        """Multiply-accumulates; of a file, whose layers a quantizer leaves as wide as they were, they do not change."""
-        if isinstance(model, OnnxModel):
+        """Multiply-accumulates; 0 where the candidate leaves all layers as wide as they were, so that they do not change."""
+        changed = self.uniform[0]
+        if isinstance(model, OnnxModel) or not (isinstance(changed, TorchModel) and isinstance(self.model, TorchModel)):
             return 0
-        if isinstance(self.model, TorchModel) and model is not self.model and model.edits == self.model.edits:
-            return self._before[1]
-        return work_of(model)
+        return 0 if changed.edits == self.model.edits else work_of(model)
 
 
-def costs_of(model: TorchModel | OnnxModel) -> dict[str, float]:
-    """Return a model's sizes, and of a network its multiply-accumulates."""
+def costs_of(model: TorchModel | OnnxModel, *, work: bool) -> dict[str, float]:
+    """Return a model's sizes, and of a network its multiply-accumulates where `work` asks for them."""
     sizes = asdict(WeightSizes().of(model))
-    return {**sizes, **({"macs": work_of(model)} if isinstance(model, TorchModel) else {})}
+    return {**sizes, **({"macs": work_of(model)} if work and isinstance(model, TorchModel) else {})}
 
 
 _LARGEST = 1e300
@@ -177,8 +176,10 @@ def _first(batches: Sequence[Batch], count: int) -> list[Batch]:
         left = count - sum(map(len, result))
         if left <= 0:
             break
-        cut = lambda arrays: {name: array[:left] for name, array in arrays.items()}  # noqa: E731
-        result.append(Batch(batch.ids[:left], cut(batch.inputs), cut(batch.targets)))
+        inputs, targets = (
+            {name: array[:left] for name, array in arrays.items()} for arrays in (batch.inputs, batch.targets)
+        )
+        result.append(Batch(batch.ids[:left], inputs, targets))
     return result
 
 

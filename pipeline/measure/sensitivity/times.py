@@ -78,6 +78,4 @@ def total_seconds(rounds: Sequence[Profile], layers: Sequence[str] | None = None
 
 def rest_of(rounds: Sequence[Profile], layers: Sequence[str]) -> list[Profile]:
     """Return the profiles without some layers and their parts."""
-    return [
-        {name: seconds for name, seconds in one.items() if not _total({name: 1.0}, layers)} for one in rounds
-    ]
+    return [{name: seconds for name, seconds in one.items() if not _total({name: 1.0}, layers)} for one in rounds]

@@ -32,7 +32,10 @@ class Sensitivity:
     weight_bytes: Annotated[int, "Bytes of the weights as they are written out: how many fewer."]
     compressed_bytes: Annotated[int, "The same after zstd (level 3), tensor by tensor: how many fewer."]
     macs: Annotated[int, "Multiply-accumulates of one instance: how many fewer."]
-    before: Annotated[Mapping[str, float], "JSON: the whole model's weight_bytes, compressed_bytes and macs."]
+    before: Annotated[
+        Mapping[str, float],
+        "JSON: the whole model's weight_bytes, compressed_bytes and macs (0 where the candidate leaves them).",
+    ]
     reason: Annotated[str, "Why the candidate does not go with this layer; empty where it does."]
     instances: Annotated[Int32, "Calibration instances."]
     seconds: Annotated[float, "Time that the measurement of this layer took."]

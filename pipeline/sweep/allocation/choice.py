@@ -8,39 +8,39 @@ from fnmatch import fnmatchcase
 
 from ops.core.errors import BadParamsError
 from ops.core.registry import nearest
-from pipeline.measure.sensitivity.allocation import BudgetError, Option, Solution, choose_options
+from pipeline.measure.sensitivity.allocation import AllocationError, Option, Solution, choose_options
 from pipeline.plan.allocation import AllocationRequest
-from pipeline.plan.candidates import Candidate
+from pipeline.plan.candidates import LayerCandidate
 from pipeline.store.records.run_records import Sensitivity, SensitivityTime
 
-__all__ = ["Evidence", "choose", "predicted_damage"]
+__all__ = ["LayerEvidence", "choose_candidates", "predicted_damage"]
 
 _BROKEN = 1e299
 """Damage from which on the changed model gives no numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class LayerEvidence:
     """What was measured of a model's layers."""
 
     layers: Sequence[Sensitivity]
     times: Sequence[SensitivityTime]
 
 
-def choose(
-    request: AllocationRequest, candidates: Sequence[Candidate], evidence: Evidence
+def choose_candidates(
+    request: AllocationRequest, candidates: Sequence[LayerCandidate], evidence: LayerEvidence
 ) -> tuple[Solution, dict[str, float]]:
     """Return the choice, and what the model costs before it.
 
     Raises:
-        BudgetError: a budget cannot be met.
+        AllocationError: a budget cannot be met.
         BadParamsError: a pattern reaches no layer.
     """
     before = _costs_before(candidates, evidence)
     bounds = {}
     for budget in request.budgets:
         if budget.cost not in before or not before[budget.cost]:
-            raise BudgetError(f"{budget.cost}: no candidate changes it, so it stays what it is; leave this budget out")
+            raise AllocationError(f"{budget.cost}: no candidate changes it, so it stays what it is; leave this budget out")
         bounds[budget.cost] = budget.absolute(before[budget.cost])
     layers = [name for row in evidence.layers for name in row.members]
     for where, patterns in (("exclude", request.exclude), ("limits", tuple(request.limits))):
@@ -70,7 +70,7 @@ def predicted_damage(rows: Sequence[Sensitivity], damage: str) -> dict[tuple[str
     return result
 
 
-def _options(request: AllocationRequest, evidence: Evidence) -> Iterator[Option]:
+def _options(request: AllocationRequest, evidence: LayerEvidence) -> Iterator[Option]:
     damages = predicted_damage(evidence.layers, request.damage)
     saved = {(row.candidate, row.layer): row.saved_seconds for row in evidence.times}
     for row in evidence.layers:
@@ -99,10 +99,12 @@ def _reaches(pattern: str, layers: Sequence[str]) -> bool:
 def _check_patterns(where: str, patterns: Sequence[str], layers: Sequence[str]) -> None:
     for pattern in patterns:
         if not _reaches(pattern, layers):
-            raise BadParamsError(f"allocate.{where}: '{pattern}' matches no layer that can change.{nearest(pattern, layers)}")
+            raise BadParamsError(
+                f"allocate.{where}: '{pattern}' matches no layer that can change.{nearest(pattern, layers)}"
+            )
 
 
-def _costs_before(candidates: Sequence[Candidate], evidence: Evidence) -> dict[str, float]:
+def _costs_before(candidates: Sequence[LayerCandidate], evidence: LayerEvidence) -> dict[str, float]:
     """What the model costs as it is; of files where a candidate makes one, since the result is a file then."""
     on_files = {one.label for one in candidates if not one.on_network}
     rows = sorted(evidence.layers, key=lambda row: row.candidate not in on_files)
@@ -112,4 +114,5 @@ def _costs_before(candidates: Sequence[Candidate], evidence: Evidence) -> dict[s
     for row in evidence.times:
         timed[row.candidate] = timed.get(row.candidate, 0.0) + row.before_seconds
     seconds = {"seconds": sum(timed.values()) / len(timed)} if timed else {}
-    return {**before, "macs": work, **seconds}
+    sizes = {name: float(value) for name, value in before.items() if name != "macs"}
+    return {**sizes, **({"macs": work} if work else {}), **seconds}

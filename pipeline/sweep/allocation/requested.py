@@ -49,7 +49,9 @@ def _step_at(plan: Plan, path: str) -> Step:
     by_path = {step.path: step for step in plan.steps}
     by_path |= {alias: plan.by_key()[key] for alias, key in plan.aliases.items()}
     if path not in by_path:
-        raise ConfigError(f"at: no step has the path '{cut(path, 200)}'.{nearest(path, by_path)} Known: {', '.join(list(by_path)[:9])}")
+        raise ConfigError(
+            f"at: no step has the path '{cut(path, 200)}'.{nearest(path, by_path)} Known: {', '.join(list(by_path)[:9])}"
+        )
     return by_path[path]
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.core.errors import BadParamsError
-from ops.core.operation import Ancestry, Format
+from ops.core.operation import Ancestry
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.engine.stage import Planning
-from pipeline.measure.sensitivity.allocation import BudgetError
+from pipeline.measure.sensitivity.allocation import AllocationError
 from pipeline.plan.allocation import AllocatedStep, AllocationRequest, read_allocation
-from pipeline.plan.candidates import Candidate, SensitivityRequest, read_candidates
+from pipeline.plan.candidates import LayerCandidate, SensitivityRequest, read_candidates
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import RecipeError, parse
 from pipeline.plan.steps import Facts, Plan, Step
 from pipeline.stages.sensitivity import SENSITIVITY, SENSITIVITY_TIMES
-from pipeline.sweep.allocation.choice import Evidence, choose
+from pipeline.sweep.allocation.choice import LayerEvidence, choose_candidates
 from pipeline.sweep.allocation.written_steps import (
     WrittenAllocation,
     allocations_of,
@@ -84,7 +84,7 @@ def _check_ahead(raw: Mapping[str, Any], facts: Facts, targets: Targets, artifac
     tree = dict(raw["tree"])
     while written := next(allocations_of(tree), None):
         plan = make_plan(parse({**raw, "tree": without_allocations(tree)}), facts)
-        request, candidates = _read(written, plan, targets)
+        _, candidates = _read(written, plan, targets)
         firsts = {one.op: one for one in reversed(candidates)}
         picks = [(one, ["*"]) for one in reversed(firsts.values())]
         tree = replaced(tree, written.path, ordinary_step(written.path.rpartition("/")[2], picks)[0])
@@ -103,11 +103,15 @@ def _settle(
     if evidence is None:
         return False
     try:
-        solution, before = choose(request, candidates, evidence)
-    except (BudgetError, BadParamsError) as error:
+        solution, before = choose_candidates(request, candidates, evidence)
+    except (AllocationError, BadParamsError) as error:
         raise RecipeError([f"Step '{written.path}': {line}" for line in str(error).splitlines()]) from None
     if not solution.options:
-        raise RecipeError([f"Step '{written.path}': the budget is met by '{written.parent}' as it is; lower it, or leave the step out"])
+        raise RecipeError(
+            [
+                f"Step '{written.path}': the budget is met by '{written.parent}' as it is; lower it, or leave the step out"
+            ]
+        )
     by_label = {one.label: one for one in candidates}
     order = [one.label for one in candidates]
     options = sorted(solution.options, key=lambda one: order.index(one.candidate))
@@ -132,7 +136,7 @@ def _settle(
     return True
 
 
-def _read(written: WrittenAllocation, plan: Plan, targets: Targets) -> tuple[AllocationRequest, tuple[Candidate, ...]]:
+def _read(written: WrittenAllocation, plan: Plan, targets: Targets) -> tuple[AllocationRequest, tuple[LayerCandidate, ...]]:
     """Check what a step asks for.
 
     Raises:
@@ -143,7 +147,9 @@ def _read(written: WrittenAllocation, plan: Plan, targets: Targets) -> tuple[All
         request = read_allocation(written.raw, "allocate")
         if request.target is not None and request.target not in plan.facts.profilers:
             able = ", ".join(sorted(plan.facts.profilers)) or "none of the recipe's"
-            raise BadParamsError(f"allocate.target: '{request.target}' does not tell the time of layers; these do: {able}")
+            raise BadParamsError(
+                f"allocate.target: '{request.target}' does not tell the time of layers; these do: {able}"
+            )
         ancestry = ancestry_of(plan, parent)
         candidates = read_candidates(
             request.candidates, plan.facts, where="allocate.candidates", parent=parent.format, ancestry=ancestry
@@ -164,25 +170,25 @@ def _timing_targets(request: AllocationRequest, plan: Plan) -> tuple[str, ...]:
         return ()
     able = [name for name in plan.recipe.targets if name in plan.facts.profilers]
     if not able:
-        raise BadParamsError("allocate.budget.seconds: no target of the recipe tells the time of layers; add `onnxruntime`")
+        raise BadParamsError(
+            "allocate.budget.seconds: no target of the recipe tells the time of layers; add `onnxruntime`"
+        )
     return (request.target or able[0],)
 
 
 def request_at(
-    step: Step, candidates: tuple[Candidate, ...], request: AllocationRequest, targets: tuple[str, ...]
+    step: Step, candidates: tuple[LayerCandidate, ...], request: AllocationRequest, targets: tuple[str, ...]
 ) -> SensitivityRequest:
     """Return the sensitivity that a choice for a model needs."""
     return SensitivityRequest(step.key, candidates, request.samples, request.exact, targets)
 
 
-def _evidence(
-    request: SensitivityRequest, plan: Plan, targets: Targets, artifacts: ArtifactStore
-) -> Evidence | None:
+def _evidence(request: SensitivityRequest, plan: Plan, targets: Targets, artifacts: ArtifactStore) -> LayerEvidence | None:
     planning = Planning(plan, targets, sensitivity=(request,))
     damage, times = list(SENSITIVITY.jobs(planning)), list(SENSITIVITY_TIMES.jobs(planning))
     if any(job.key not in artifacts for job in (*damage, *times)):
         return None
-    return Evidence(
+    return LayerEvidence(
         [record for job in damage for record in SENSITIVITY.read(artifacts.folder(job.key))],
         [record for job in times for record in SENSITIVITY_TIMES.read(artifacts.folder(job.key))],
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.plan.candidates import Candidate
+from pipeline.plan.candidates import LayerCandidate
 from pipeline.plan.recipe import ALLOCATE
 
 __all__ = ["WrittenAllocation", "allocations_of", "ordinary_step", "replaced", "without_allocations"]
@@ -68,7 +68,7 @@ def _with_below(steps: Mapping[str, Any], below: Any) -> dict[str, Any]:
     return {name: {**node, **({"then": below} if below else {})}}
 
 
-def ordinary_step(name: str, picks: Sequence[tuple[Candidate, Sequence[str]]]) -> tuple[dict[str, Any], str]:
+def ordinary_step(name: str, picks: Sequence[tuple[LayerCandidate, Sequence[str]]]) -> tuple[dict[str, Any], str]:
     """Return the chain of steps that gives groups of layers their candidates, and the path of its last below the parent.
 
     Candidates of one operation that differ in strength alone are one step, with a strength for each layer.
@@ -77,17 +77,20 @@ def ordinary_step(name: str, picks: Sequence[tuple[Candidate, Sequence[str]]]) -
         name: of the last step; those before it have their operation's name behind it.
         picks: candidates with the layers of a group.
     """
-    calls: list[tuple[Candidate, dict[str, Any]]] = []
+    calls: list[tuple[LayerCandidate, dict[str, Any]]] = []
     for candidate, layers in picks:
         fixed = {key: value for key, value in candidate.params.items() if key not in candidate.strengths}
         own = {key: dict.fromkeys(layers, candidate.params[key]) for key in candidate.strengths}
         for other, values in calls:
-            if other.op == candidate.op and other.strengths == candidate.strengths and all(
-                other.params[key] == value for key, value in fixed.items() if key != "include" or own
+            if (
+                other.op == candidate.op
+                and other.strengths == candidate.strengths
+                and all(other.params[key] == value for key, value in fixed.items() if key != "include" or own)
             ):
                 for key, mapping in own.items():
                     values[key] |= mapping
-                values |= {} if own else {"include": [*values["include"], *layers]}
+                if not own:
+                    values["include"] += layers
                 break
         else:
             calls.append((candidate, {**fixed, **own} if own else {**fixed, "include": list(layers)}))
