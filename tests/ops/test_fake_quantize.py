@@ -1,5 +1,7 @@
 """Simulated quantization: against arithmetic of its own, against the exported file, and against the file that `quantize` makes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from ops.core.network.fake_quantized import FakeQuantized
 from ops.core.operation import OPERATIONS, Ancestry, OnnxModel, TorchModel
 from ops.onnx_graph.session import open_session
 from pipeline.models.onnx_export import export_onnx
-from tests.ops.digits import apply, context, digits
+from tests.ops.digits import Changed, apply, context
 from tests.ops.stored import base
 
 ROUNDING = 1e-5
@@ -20,9 +22,19 @@ LEVEL = 1 / 255
 """A value that the last bit lifts over a border of two levels moves by one of them, relative to the range."""
 
 
+def uneven(split, batch, call):
+    """The digits have seventeen greys, and one of them lies on a border between two levels: every pixel another."""
+    pixels = batch.inputs["pixel_values"]
+    ripples = np.sin(37 * np.arange(pixels[0].size)).reshape(pixels.shape[1:])
+    return replace(batch, inputs={"pixel_values": (pixels + 0.05 * ripples).astype(np.float32)})
+
+
+DATA = Changed(uneven)
+
+
 @pytest.fixture(scope="module")
 def inputs():
-    return dict(next(iter(digits().batches("calibration", batch_size=64))).inputs)
+    return dict(next(iter(DATA.batches("calibration", batch_size=64))).inputs)
 
 
 def perceptron():
@@ -48,7 +60,7 @@ def of_file(path, inputs):
 
 def test_it_computes_what_its_definition_says(inputs):
     model = perceptron()
-    found = logits(apply("fake_quantize", model, context(), samples=64), inputs)
+    found = logits(apply("fake_quantize", model, context(data=DATA), samples=64), inputs)
     values = plain = inputs["pixel_values"].reshape(64, -1).astype(np.float64)
     for number in (1, 3):
         layer = model.module[number]
@@ -68,7 +80,7 @@ def test_it_computes_what_its_definition_says(inputs):
 
 def test_the_exported_file_gives_the_same(inputs, tmp_path):
     for model in (perceptron(), base("residual")):
-        changed = apply("fake_quantize", model, context(), samples=64)
+        changed = apply("fake_quantize", model, context(data=DATA), samples=64)
         export_onnx(changed, tmp_path / "model.onnx")
         expected, found = logits(changed, inputs), of_file(tmp_path / "model.onnx", inputs)
         assert np.abs(expected - found).mean() < 10 * ROUNDING * np.abs(expected).max()
@@ -78,10 +90,10 @@ def test_the_exported_file_gives_the_same(inputs, tmp_path):
 def test_it_answers_as_the_quantized_file_does(inputs, tmp_path):
     model = perceptron()
     export_onnx(model, tmp_path / "float.onnx")
-    ctx = context(tmp_path)
+    ctx = context(tmp_path, data=DATA)
     plain = OnnxModel(tmp_path / "float.onnx", model.architecture)
     file = apply("quantize", plain, ctx, samples=64, activations="uint8", reduce_range=False)
-    simulated = logits(apply("fake_quantize", model, context(), samples=64), inputs)
+    simulated = logits(apply("fake_quantize", model, context(data=DATA), samples=64), inputs)
     change = np.abs(simulated - logits(model, inputs)).mean()
     # processors without VNNI saturate: what is compared is the graph's arithmetic, without their kernels
     session = open_session(file.path, optimize="basic")
@@ -92,9 +104,9 @@ def test_it_answers_as_the_quantized_file_does(inputs, tmp_path):
 def test_it_can_be_pruned_trained_and_stored(inputs, tmp_path):
     from pipeline.models import storage
 
-    changed = apply("fake_quantize", base("residual"), context(), samples=64, bits={"default": 4, "head": 8})
-    pruned = apply("magnitude_prune", changed, context(), sparsity=0.5)
-    tuned = apply("finetune", pruned, context(), epochs=1, samples=64, batch_size=32)
+    changed = apply("fake_quantize", base("residual"), context(data=DATA), samples=64, bits={"default": 4, "head": 8})
+    pruned = apply("magnitude_prune", changed, context(data=DATA), sparsity=0.5)
+    tuned = apply("finetune", pruned, context(data=DATA), epochs=1, samples=64, batch_size=32)
     layers = [part for part in tuned.module.modules() if isinstance(part, FakeQuantized)]
     assert len(layers) == 7
     assert {part.weight_bits for part in layers} == {4, 8}
@@ -113,7 +125,7 @@ def test_the_file_holds_weights_on_a_grid(tmp_path):
     from onnx import numpy_helper
 
     model = perceptron()
-    export_onnx(apply("fake_quantize", model, context(), bits=3, activations=False), tmp_path / "model.onnx")
+    export_onnx(apply("fake_quantize", model, context(data=DATA), bits=3, activations=False), tmp_path / "model.onnx")
     arrays = [numpy_helper.to_array(one) for one in onnx.load(tmp_path / "model.onnx").graph.initializer]
     weights = [array for array in arrays if array.size in (64 * 32, 32 * 10)]
     assert len(weights) == 2

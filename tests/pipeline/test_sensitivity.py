@@ -1,6 +1,7 @@
 """Sensitivity and `allocate`, from the command line to the store; figures against computations of their own."""
 
 import json
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -10,6 +11,7 @@ import yaml
 from pipeline.cli.main import run
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
+from pipeline.datasets.open import open_dataset
 from pipeline.models import storage
 
 TREE = {
@@ -99,10 +101,6 @@ def weights_of(model):
 def test_damage_is_that_of_one_layer_alone(folder, command, finished):
     (key,) = finished.execute("SELECT model_key FROM models WHERE name = 'base'").fetchone()
     model = storage.load(ArtifactStore(folder / "work" / "artifacts").folder(Key(key)))
-    from pathlib import Path
-
-    from pipeline.datasets.open import open_dataset
-
     data = open_dataset({"name": "digits", "dataset": "digits"}, Path())
     batch = next(iter(data.batches("calibration", batch_size=64, samples=64)))
     pictures = batch.inputs["pixel_values"].reshape(64, -1).astype(np.float64)
@@ -178,7 +176,7 @@ def test_nothing_is_measured_twice(folder, finished):
     [
         ({"budget": {"compressed_bytes": 0.01}}, "Step 'base/mixed': compressed_bytes <= "),
         ({"budget": {"macs": 0.5}}, "macs: no candidate changes it"),
-        ({"budget": {"bytes": 0.5}}, "no cost is called 'bytes'. Did you mean"),
+        ({"budget": {"weight_byte": 0.5}}, "no cost is called 'weight_byte'. Did you mean 'weight_bytes'?"),
         ({"candidates": {"paletize": {"bits": [1]}}}, "no operation is called 'paletize'. Did you mean 'palettize'?"),
         ({"candidates": {"palettize": {"bits": [12]}}}, "palettize bits=12"),
         ({"candidates": {"toy_tune": {}}}, "'toy_tune' is no candidate"),
