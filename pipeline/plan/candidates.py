@@ -124,7 +124,7 @@ def _of_operation(op: str, values: Any, facts: Facts, where: str, ancestry: Ance
         raise BadParamsError(f"{where}: {op}: a list of strengths is empty")
     for combination in itertools.product(*lists.values()):
         own = {**written, **dict(zip(lists, combination, strict=True))}
-        words = {name: own[name] for name in own if name in lists or (not lists and name not in _NAMES)}
+        words = {name: value for name, value in own.items() if name not in _NAMES}
         label = " ".join([op, *(f"{name}={_word(value)}" for name, value in words.items())])
         known = ancestry or Ancestry({}, facts.task, ())
         yield _candidate(spec, own, label, facts, where=f"{where}: {label}", ancestry=known)

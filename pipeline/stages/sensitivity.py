@@ -84,6 +84,7 @@ def _identity(params: CandidateParams, facts: Facts) -> dict[str, Any]:
     return {
         "source": params.source,
         "op": params.op,
+        "label": params.label,
         "op_version": spec.version,
         "params": dict(params.params),
         "strengths": list(params.strengths),

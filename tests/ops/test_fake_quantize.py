@@ -34,7 +34,7 @@ DATA = Changed(uneven)
 
 @pytest.fixture(scope="module")
 def inputs():
-    return dict(next(iter(DATA.batches("calibration", batch_size=64))).inputs)
+    return dict(next(iter(DATA.batches("calibration", batch_size=64, samples=64))).inputs)
 
 
 def perceptron():

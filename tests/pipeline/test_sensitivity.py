@@ -108,7 +108,7 @@ def test_damage_is_that_of_one_layer_alone(folder, command, finished):
     rows = {(row["candidate"], row["layer"]): row for row in command["layers"]}
     assert set(rows) == {
         (label, layer)
-        for label in ("palettize bits=1", "palettize bits=3", "magnitude_prune sparsity=0.5")
+        for label in ("palettize bits=1", "palettize bits=3", "magnitude_prune sparsity=0.5 scope=layer")
         for layer in ("1", "2")
     }
     for number in (0, 1):
@@ -118,7 +118,7 @@ def test_damage_is_that_of_one_layer_alone(folder, command, finished):
         pruned = weight.ravel().copy()
         pruned[order[: round(weight.size / 2)]] = 0
         changed[number] = pruned.reshape(weight.shape), bias
-        row = rows["magnitude_prune sparsity=0.5", str(number + 1)]
+        row = rows["magnitude_prune sparsity=0.5 scope=layer", str(number + 1)]
         mean, error = kl_by_hand(base, changed, pictures)
         assert row["kl"] == pytest.approx(mean, rel=1e-3)
         assert row["kl_se"] == pytest.approx(error, rel=1e-3)

@@ -28,6 +28,8 @@ _SAVINGS = (
     ("macs", "multiply-accumulates fewer"),
 )
 _MICRO = 1e6
+_BROKEN = 1e299
+"""Damage from which on the changed model gives no numbers."""
 
 
 def damage_maps(
@@ -54,7 +56,7 @@ def damage_maps(
 def _map(model: str, name: str, rows: Sequence[LayerDamage], is_open: str) -> dict[str, Any]:
     candidates = list(dict.fromkeys(row.candidate for row in rows))
     layers = list(dict.fromkeys(row.layer for row in rows))
-    largest = max((value for row in rows if (value := _value(row)) is not None and value < math.inf), default=0.0)
+    largest = max((value for row in rows if (value := _value(row)) is not None and value < _BROKEN), default=0.0)
     cells = {(row.layer, row.candidate): _cell(row, largest, is_open) for row in rows}
     details = next((row for row in rows if _address(row) == is_open), None)
     return {
@@ -82,6 +84,8 @@ def _cell(row: LayerDamage, largest: float, is_open: str) -> dict[str, Any]:
     value, error = _value(row), row.numbers["kl_se"]
     is_estimate = row.numbers["kl"] is None and row.numbers["loss"] is None
     text = "does not go" if row.reason else "not known" if value is None else f"{'~' if is_estimate else ''}{value:.2g}"
+    if value is not None and value >= _BROKEN:
+        text = "no numbers"
     return {
         "address": _address(row),
         "open": _address(row) == is_open,
@@ -94,6 +98,8 @@ def _cell(row: LayerDamage, largest: float, is_open: str) -> dict[str, Any]:
 
 def _shade(value: float, largest: float) -> float:
     """From 0 to 1 along powers of ten: damages of one network differ by thousands."""
+    if value >= _BROKEN:
+        return 1.0
     if value <= 0 or largest <= 0:
         return 0.0
     return max(0.0, min(1.0, 1 + math.log10(min(value, largest) / largest) / _DECADES))

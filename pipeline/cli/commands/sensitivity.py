@@ -140,12 +140,13 @@ def _text(layers: Sequence[Sensitivity], times: Sequence[SensitivityTime], at: s
         name: max((row.kl or 0.0) for row in layers if row.layer == name) for name in {row.layer for row in layers}
     }
     names = sorted(worst, key=lambda name: -worst[name])
+    room = max(14, *(len(label) for label in candidates))
     width = max(len(name) for name in [*names[:top], "layer"])
     lines = [f"Damage to '{at}': kl in nats on {layers[0].instances} calibration instances, with its standard error"]
-    lines.append("  ".join([f"{'layer':{width}}", *(f"{label:>20}" for label in candidates)]))
+    lines.append("  ".join([f"{'layer':{width}}", *(f"{label:>{room}}" for label in candidates)]))
     for name in names[:top]:
         lines.append(
-            "  ".join([f"{name:{width}}", *(f"{_cell(cells.get((name, label))):>20}" for label in candidates)])
+            "  ".join([f"{name:{width}}", *(f"{_cell(cells.get((name, label))):>{room}}" for label in candidates)])
         )
     if len(names) > top:
         lines.append(f"and {len(names) - top} layers that lose less; --top {len(names)} shows all")
@@ -171,7 +172,7 @@ def _cell(row: Sensitivity | None) -> str:
     if row.kl is None:
         value = row.loss if row.loss is not None else row.score
         return "" if value is None else f"~{value:.2g}"
-    return f"{row.kl:.2g} ± {row.kl_se or 0.0:.1g}"
+    return "no numbers" if row.kl_se is None else f"{row.kl:.2g} ± {row.kl_se:.1g}"
 
 
 SENSITIVITY_COMMANDS = (
