@@ -114,7 +114,9 @@ def read_candidates(
     return tuple(sorted(candidates, key=lambda one: not one.on_network))
 
 
-def _of_operation(op: str, values: Any, facts: Facts, where: str, ancestry: Ancestry | None) -> Iterator[LayerCandidate]:
+def _of_operation(
+    op: str, values: Any, facts: Facts, where: str, ancestry: Ancestry | None
+) -> Iterator[LayerCandidate]:
     spec = _operation(op, where)
     if not isinstance(values or {}, Mapping):
         raise BadParamsError(f"{where}: {op}: expected parameters, e.g. {{bits: [2, 4]}} (got {show(values)})")

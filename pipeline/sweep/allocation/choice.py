@@ -40,7 +40,9 @@ def choose_candidates(
     bounds = {}
     for budget in request.budgets:
         if budget.cost not in before or not before[budget.cost]:
-            raise AllocationError(f"{budget.cost}: no candidate changes it, so it stays what it is; leave this budget out")
+            raise AllocationError(
+                f"{budget.cost}: no candidate changes it, so it stays what it is; leave this budget out"
+            )
         bounds[budget.cost] = budget.absolute(before[budget.cost])
     layers = [name for row in evidence.layers for name in row.members]
     for where, patterns in (("exclude", request.exclude), ("limits", tuple(request.limits))):

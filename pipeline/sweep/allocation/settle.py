@@ -136,7 +136,9 @@ def _settle(
     return True
 
 
-def _read(written: WrittenAllocation, plan: Plan, targets: Targets) -> tuple[AllocationRequest, tuple[LayerCandidate, ...]]:
+def _read(
+    written: WrittenAllocation, plan: Plan, targets: Targets
+) -> tuple[AllocationRequest, tuple[LayerCandidate, ...]]:
     """Check what a step asks for.
 
     Raises:
@@ -183,7 +185,9 @@ def request_at(
     return SensitivityRequest(step.key, candidates, request.samples, request.exact, targets)
 
 
-def _evidence(request: SensitivityRequest, plan: Plan, targets: Targets, artifacts: ArtifactStore) -> LayerEvidence | None:
+def _evidence(
+    request: SensitivityRequest, plan: Plan, targets: Targets, artifacts: ArtifactStore
+) -> LayerEvidence | None:
     planning = Planning(plan, targets, sensitivity=(request,))
     damage, times = list(SENSITIVITY.jobs(planning)), list(SENSITIVITY_TIMES.jobs(planning))
     if any(job.key not in artifacts for job in (*damage, *times)):

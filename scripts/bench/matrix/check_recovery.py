@@ -73,9 +73,7 @@ def check_palette(stranger: Stranger, parent: TorchModel, result: TorchModel, no
     )
 
 
-def check_fake_quantized(
-    stranger: Stranger, parent: TorchModel, result: TorchModel, notes: Mapping[str, Any]
-) -> None:
+def check_fake_quantized(stranger: Stranger, parent: TorchModel, result: TorchModel, notes: Mapping[str, Any]) -> None:
     whole, names = by_hand.plain(parent), notes["layers_quantized"]
     require(bool(names), "nothing was rounded, and it was not refused")
     for name in names:
