@@ -33,11 +33,6 @@ _SLOW_SHARE = 0.8  # below it, conversions between float and int8 may cost more 
 
 def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     method, bits = params["method"], params["bits"]
-    if any(name == "fake_quantize" and earlier["activations"] for name, earlier in ancestry.operations):
-        return (
-            "a step above simulates quantization (`fake_quantize`), and inputs would be rounded twice: give it `activations: false`, "
-            "or leave one of the two out"
-        )
     before = [earlier["method"] for name, earlier in ancestry.operations if name == "quantize"]
     if method == "static" and "static" in before:
         return (

@@ -39,11 +39,10 @@ def export_onnx(model: TorchModel, path: Path) -> dict[str, Any]:
     Raises:
         ExportError: if the network cannot be captured.
     """
-    from ops.core.network.fake_quantized import with_rounded_weights
     from ops.core.network.parametrized import plain_weights
     from ops.onnx_graph.layers import drop_records, name_after_layers
 
-    model, _ = plain_weights(with_rounded_weights(model))
+    model, _ = plain_weights(model)
     _check_recurrent(model)
     notes: dict[str, Any] = {}
     try:

@@ -145,17 +145,6 @@ def few_values(bits: int):
     return met
 
 
-def rounding(bits: int):
-    def met(case: Case) -> None:
-        layers = dict(case.after.module.named_modules())
-        assert case.notes["layers_quantized"]
-        assert {layers[name].weight_bits for name in case.notes["layers_quantized"]} == {bits}
-        for name in case.notes["layers_quantized"]:
-            assert type(layers[name]) is not type(case.before.module.get_submodule(name))
-
-    return met
-
-
 def saved_weights(net: str, folder: Path) -> Mapping[str, Any]:
     """An entry with a file of weights."""
     from safetensors.torch import save_file
@@ -232,10 +221,6 @@ EXAMPLES: dict[str, list[Example]] = {
     "factorize": [
         Example({"ratio": 0.5}, smaller_layers(0.5), names_change=True),
         Example({"energy": 0.7}, kept_energy(0.7), names_change=True),
-    ],
-    "fake_quantize": [
-        Example({"samples": 32}, rounding(8), tolerance=LEVELS),
-        Example({"bits": 4, "activations": False}, rounding(4)),
     ],
     "palettize": [
         Example({"bits": 3}, few_values(3)),

@@ -16,11 +16,9 @@ from torch import nn
 from torch.nn import functional
 
 from ops.core.network.channel_axes import is_turned_linear
-from ops.core.network.fake_quantized import round_input, round_weight
-
-__all__ = ["Observer", "round_input", "round_weight", "roundable", "rounded"]
 
 _AVERAGING = 0.01  # weight of a new batch in the moving range
+_LARGEST_WEIGHT, _LEVELS = 127, 255
 
 
 class Observer(nn.Module):
@@ -66,6 +64,30 @@ def roundable(layers: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Modul
     """Return those that can be rounded: linear layers and convolutions of the plain kinds."""
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return {name: layer for name, layer in layers.items() if type(layer) in kinds or is_turned_linear(layer)}
+
+
+def round_weight(weight: torch.Tensor) -> torch.Tensor:
+    """Round (outputs, ...) to int8, symmetric, with a scale per output channel; the gradient passes unchanged.
+
+    Zeros stay zero, as symmetric quantization in the runtime keeps them.
+    """
+    largest = weight.detach().abs().flatten(1).amax(1).clamp_min(1e-12)
+    scale = (largest / _LARGEST_WEIGHT).reshape(-1, *[1] * (weight.ndim - 1))
+    return weight + ((weight.detach() / scale).round() * scale - weight.detach())
+
+
+def round_input(values: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Round to uint8 over [low, high], which contains 0; beyond it values are cut and get no gradient.
+
+    Args:
+        values: a layer's input, of any shape.
+        low: the smallest value of the range, a scalar, at most 0.
+        high: the largest, a scalar, at least 0.
+    """
+    scale = ((high - low) / _LEVELS).clamp_min(1e-12)
+    zero = (-low / scale).round()
+    cut = values.clamp(-zero * scale, (_LEVELS - zero) * scale)
+    return cut + ((cut.detach() / scale).round() * scale - cut.detach())
 
 
 def _forward(layer: Any, observer: Any, values: torch.Tensor) -> torch.Tensor:

@@ -151,8 +151,8 @@ def _recorded(module: torch.nn.Module, names: Sequence[str]) -> Iterator[dict[st
             each.requires_grad_(True)
         yield calls
     finally:
-        for each in hooks:
-            each.remove()
+        for handle in hooks:
+            handle.remove()
         for parameter in frozen:
             parameter.requires_grad_(False)
 

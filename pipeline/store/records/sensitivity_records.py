@@ -37,7 +37,7 @@ class Sensitivity:
         "JSON: the whole model's weight_bytes, compressed_bytes and macs (0 where the candidate leaves them).",
     ]
     reason: Annotated[str, "Why the candidate does not go with this layer; empty where it does."]
-    instances: Annotated[Int32, "Calibration instances."]
+    instances: Annotated[Int32, "How many instances the damage is a mean over."]
     seconds: Annotated[float, "Time that the measurement of this layer took."]
     score_seconds: Annotated[float, "Time that the estimate took, the layer's share of all layers'."]
 

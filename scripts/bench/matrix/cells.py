@@ -15,7 +15,6 @@ from scripts.bench.matrix.check_pruning import (
 from scripts.bench.matrix.check_recovery import (
     check_biases,
     check_factors,
-    check_fake_quantized,
     check_finetune,
     check_load,
     check_palette,
@@ -49,7 +48,6 @@ COLUMNS: tuple[Column, ...] = (
     Column("channel_prune", check_channels, {"ratio": 0.5, "round_to": 1}),
     Column("factorize", check_factors, {"ratio": 0.5}),
     Column("palettize", check_palette),
-    Column("fake_quantize", check_fake_quantized, {"bits": 4, "activations": False}),
     Column("smooth", check_smooth, {"samples": INSTANCES}),
     Column("finetune", check_finetune, {**STEP, "clip_norm": None}, after=_after_pruning, before=_MASKED),
     Column(

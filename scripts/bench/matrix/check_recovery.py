@@ -73,22 +73,6 @@ def check_palette(stranger: Stranger, parent: TorchModel, result: TorchModel, no
     )
 
 
-def check_fake_quantized(stranger: Stranger, parent: TorchModel, result: TorchModel, notes: Mapping[str, Any]) -> None:
-    whole, names = by_hand.plain(parent), notes["layers_quantized"]
-    require(bool(names), "nothing was rounded, and it was not refused")
-    for name in names:
-        weight = whole.get_submodule(name).get_parameter("weight")
-        turned = type(whole.get_submodule(name)).__name__ == "Conv1D"  # GPT-2's: (inputs, outputs)
-        with torch.no_grad():
-            rows = (weight.T if turned else weight).flatten(1).double()
-            step = (rows.abs().amax(dim=1, keepdim=True) / 7).clamp_min(1e-30)  # 4 bits: -7 to 7
-            rounded = ((rows / step).round() * step).reshape((weight.T if turned else weight).shape)
-            weight.copy_(rounded.T if turned else rounded)
-    require_near(
-        by_hand.outputs(result.module, stranger.data), by_hand.outputs(whole, stranger.data), "weights rounded by hand"
-    )
-
-
 def check_smooth(stranger: Stranger, parent: TorchModel, result: TorchModel, notes: Mapping[str, Any]) -> None:
     whole, pairs = by_hand.plain(parent), notes["smoothed"]
     before, after = by_hand.outputs(whole, stranger.data), dict(result.module.named_parameters(remove_duplicate=False))
