@@ -277,7 +277,6 @@ ANSWERS = {
     "b_flag": ({}, {"kind_of": "class", "about": HOSTILE, "why": "odd one"}, "panes", lambda panes: "odd one" in panes["page"]),
     "b_unflag": ({}, {"kind_of": "class", "about": HOSTILE}, "panes", lambda panes: "odd one" not in panes["page"]),
     "b_export": ({}, {}, "save", lambda file: all(name in file["text"] for name in ("int8", CLASSES[0]))),
-    "l_copy": ({}, {"text": "exclude: [norm]"}, "copy", lambda text: text == "exclude: [norm]"),
     "l_flag": ({}, {"kind_of": "layer", "about": "head", "why": "odd two"}, "panes", lambda panes: "odd two" in panes["page"]),
     "l_unflag": ({}, {"kind_of": "layer", "about": "head"}, "panes", lambda panes: "odd two" not in panes["page"]),
     "t_flag": ({"page": "table", "card": MAG50}, {"kind_of": "model", "about": MAG50, "why": "odd three"}, "panes", lambda p: "odd three" in p["page"]),

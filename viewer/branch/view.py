@@ -52,7 +52,7 @@ class Branch(View):
         """What the page was drawn from, besides the state: a look at it tells whether it must be drawn again."""
 
     def actions(self) -> dict[str, Action]:
-        """Messages of the page and of the buttons `Try this` on others."""
+        """Messages of the page and of the buttons `Try` on others."""
         return {
             "try": self._try,
             "t_token": self._take_token,
@@ -216,7 +216,7 @@ class Branch(View):
         self._change(text, t_origin=draft.origin, page="branch")
 
     def _try(self, message: Mapping[str, Any]) -> None:
-        """`Try this` beside a model, one of its lints, or a finding in one of its layers."""
+        """`Try` below a model's card, beside one of its lints, or beside a finding in one of its layers."""
         key = str(message.get("key"))
         if not self.session.known_models([key]) or offer_of(self.session.path) is None:
             return

@@ -83,7 +83,6 @@ def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
         "width": wide,
         "whole": wide * len(sites),
         "row": ROW,
-        "rows_height": ROW * len(models),
         "lines_top": ROW * len(models) + GAP,
         "lines_height": LINES,
         "lines": _lines(page, table, wide, (name, axis)),

@@ -15,7 +15,7 @@ from viewer.map.appearance import appearance
 from viewer.results.budget import Range
 from viewer.session.choices import choices
 from viewer.table.columns import TableColumn
-from viewer.table.filters import range_text
+from viewer.table.filters import range_text, whole_text
 from viewer.table.rows import TableRows
 
 __all__ = ["MOST_AXES", "ParallelCoordinates", "UprightAxis", "axis_of"]
@@ -207,7 +207,7 @@ class ParallelCoordinates:
         low, high = _ends(message)
         if axis.words:
             some = [word for at, word in enumerate(axis.words) if low <= _word_place(at, len(axis.words)) <= high]
-            return "" if len(some) == len(axis.words) else " or ".join(f"= {word}" for word in some)
+            return "" if len(some) == len(axis.words) else " or ".join(map(whole_text, some))
         return range_text(*("" if bound is None else f"{bound:g}" for bound in _numbers(axis, low, high)))
 
 
