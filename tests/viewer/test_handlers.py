@@ -291,7 +291,7 @@ ANSWERS = {
 """Kind of message that leaves the state alone -> the state, what the page says, and what it is answered."""
 SELECTS = {"front_all", "clean", "rail_take"}
 """What they select depends on figures and lineages: the tests of the front, of confounded selections and of the rail have it."""
-NEED_A_WORKER = {"try", "t_token", "t_queue", "t_save", "t_show"}  # test_branching has them
+NEED_A_WORKER = {"try", "t_token", "t_queue", "t_save", "t_show", "t_withdraw", "t_clear"}  # test_branching has them
 
 
 def prepared(request, kind, before):

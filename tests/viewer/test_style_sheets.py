@@ -45,7 +45,7 @@ def test_every_class_of_a_sheet_is_used():
     root = STATIC.parent
     files = [*root.glob("templates/*.html"), *STATIC.glob("*.js"), *root.rglob("*.py")]
     words = set(re.findall(r"[\w-]+", " ".join(path.read_text() for path in files)))
-    sheets = [path for path in STATIC.glob("*.css")]
+    sheets = list(STATIC.glob("*.css"))
     names = {
         name
         for path in sheets

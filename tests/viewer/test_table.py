@@ -354,7 +354,7 @@ def test_quotes_hold_words_together_and_a_minus_before_them_takes_them_out():
         return [TEXTS[row] for row in np.flatnonzero(matching(text, column, len(TEXTS)))]
 
     assert rows('"or two"') == ["one or two"]
-    assert rows('one -"or two" -not') == ["one", "= one"]
+    assert rows('one -"or two" -no') == ["one", "= one"]
     assert rows('"a|b" | two') == ["one or two", "two", "a|b"]
     assert rows('"say ""x"""') == ['say "x"']
     with pytest.raises(FilterError, match="longer than"):
