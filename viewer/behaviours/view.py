@@ -136,7 +136,7 @@ class Behaviours(View):
             only_choices=_ONLY,
             chips=self._chips(page, names),
             size=f"{sheet.size:,}",
-            shown=f"{int(page.mask.sum()):,}",
+            passing=f"{int(page.mask.sum()):,}",
             dataset=sheet.dataset,
             target=sheet.target,
             untested=page.untested,

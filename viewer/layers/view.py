@@ -27,7 +27,7 @@ from viewer.session.view import Action, View
 __all__ = ["Layers"]
 
 _FIELDS = page_fields("layers") | {"selected", "base"}
-_SHOWN = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
+_TABS = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
 _CHANGES = ("unchanged", "to 1 %", "to 10 %", "to 50 %", "below 100 %", "100 % or more")
 _MOST_FINDINGS = 24
 _HEADS = 3
@@ -79,7 +79,7 @@ class Layers(View):
         return render(
             "layers",
             state=self.state,
-            shows=_SHOWN,
+            shows=_TABS,
             rows=rows,
             start=start,
             stop=min(start + PAGE, total),

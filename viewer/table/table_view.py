@@ -117,7 +117,7 @@ class TableView(View):
             (
                 kind,
                 [
-                    {"id": name, "label": column.title, "about": column.about, "shown": name in visible}
+                    {"id": name, "label": column.title, "about": column.about, "is_visible": name in visible}
                     for name, column in some.items()
                 ],
             )

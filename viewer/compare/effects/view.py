@@ -57,7 +57,7 @@ class OperationEffects(View):
             order=state.order,
             gain=state.gain,
             metrics=[
-                {"name": m.name, "label": m.label, "about": results.about(m.name), "shown": m.name in columns}
+                {"name": m.name, "label": m.label, "about": results.about(m.name), "is_visible": m.name in columns}
                 for m in results.metrics
             ],
             headings=page.headings(),
