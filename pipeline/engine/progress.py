@@ -36,8 +36,7 @@ class ExpectedSeconds:
             None where no run tells: of the step of an operation that none has finished.
         """
         seconds = self._durations.get((job.stage, op))
-        makes_its_model = job.key == job.model
-        if seconds is not None or makes_its_model or job.stage not in self._of_stage:
+        if seconds is not None or job.makes_model or job.stage not in self._of_stage:
             return seconds
         return median(self._of_stage[job.stage])
 
