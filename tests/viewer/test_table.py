@@ -11,10 +11,11 @@ from tests.studies import study
 from tests.viewer.stores import key_of, publish
 from tests.viewer.test_experiments import records
 from tests.viewer.visits import Page, visit
+from viewer.format.filter_text import whole_text
 from viewer.results.results import load_results
 from viewer.session.state import ViewState
 from viewer.table.columns import TableColumn, TableColumns
-from viewer.table.filters import FilterError, matching, whole_text
+from viewer.table.filters import FilterError, matching
 from viewer.table.parallel import ParallelCoordinates, axis_of
 from viewer.table.replicates import summarize_seeds
 from viewer.table.rows import TableRows

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from viewer.format.filter_text import whole_text
 from viewer.format.spreadsheet import csv_text
 from viewer.format.templates import render
 from viewer.results.results import Results
@@ -17,7 +18,6 @@ from viewer.session.session import VisitorSession
 from viewer.session.state import OWN_FIELDS, TAGS
 from viewer.session.url import write_link
 from viewer.session.view import Action, View
-from viewer.table.filters import whole_text
 
 __all__ = ["NotesPage", "note_lines"]
 

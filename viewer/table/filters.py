@@ -7,24 +7,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from viewer.format.filter_text import QUOTED, alternatives, unquoted
 from viewer.format.metrics import MetricInfo
 from viewer.overview.budget_text import BudgetError, parse_bound
 from viewer.results.budget import Budget, effective_budget, passing
 from viewer.table.columns import TableColumn
 
-__all__ = ["LONGEST_FILTER", "FilterError", "matching", "range_text", "whole_text"]
+__all__ = ["LONGEST_FILTER", "FilterError", "matching", "range_text"]
 
 LONGEST_FILTER = 4_000
 """Characters of a filter; a longer one is refused, as a part of it would let other rows through."""
-_QUOTED = r'"(?:[^"]|"")*"'
-"""A text in quotes is taken as it is; a quote inside is written twice."""
-_EITHER = re.compile(rf"(?<![^\s<>=≠!|-]){_QUOTED}(?=\s|\||$)|(?P<either>\s+or\s+|\s*\|\s*)", re.IGNORECASE)
 _SIGNS = r"<=|>=|!=|<>|≤|≥|≠|<|>|="
 _TERMS = re.compile(
     rf"\s*(?P<sign>{_SIGNS})\s*(?P<value>(?:(?!{_SIGNS}|\band\b).)+?)\s*(?:\band\b|(?={_SIGNS})|$)", re.IGNORECASE
 )
 _RANGE = re.compile(r"(?P<low>.*\d.*?)\s*(?:\bto\b|\.\.+|\N{EN DASH})\s*(?P<high>.*\d.*)", re.IGNORECASE)
-_WORD = re.compile(rf"(?P<minus>-(?=\")|)(?P<quoted>{_QUOTED})(?=\s|$)|(?P<bare>\S+)")
+_WORD = re.compile(rf"(?P<minus>-(?=\")|)(?P<quoted>{QUOTED})(?=\s|$)|(?P<bare>\S+)")
 _NOTHING = frozenset({"none", "—", "-", "empty", "missing"})
 _ANYTHING = frozenset({"any", "*", "known"})
 _EQUAL, _UNEQUAL = "=", frozenset({"!=", "<>", "≠"})
@@ -51,34 +49,9 @@ def matching(text: str, column: TableColumn, count: int) -> np.ndarray:
         raise FilterError(
             f"'{column.title}': the filter is longer than {LONGEST_FILTER:,} characters; write fewer words."
         )
-    parts = [part for part in _alternatives(text.strip()) if part]
+    parts = [part for part in alternatives(text.strip()) if part]
     masks = [_part(part, column, count) for part in parts]
     return np.logical_or.reduce(masks) if masks else np.ones(count, dtype=bool)
-
-
-def whole_text(text: str) -> str:
-    """Write a filter that takes the rows whose text is this, or one of whose several texts it is."""
-    is_bare = text == text.strip() and '"' not in text and _alternatives(text) == [text]
-    return f"= {text}" if is_bare and text else f"= {_quoted(text)}"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
-
-
-def _unquoted(text: str) -> str:
-    """Return what a text in quotes says; any other as it is."""
-    return text[1:-1].replace('""', '"') if re.fullmatch(_QUOTED, text) else text
-
-
-def _alternatives(text: str) -> list[str]:
-    """Return the parts of a filter of which one must fit: what stands between `or` and `|`, outside of quotes."""
-    parts, start = [], 0
-    for match in _EITHER.finditer(text):
-        if match["either"] is not None:
-            parts.append(text[start : match.start()])
-            start = match.end()
-    return [*parts, text[start:]]
 
 
 def range_text(low: str, high: str) -> str:
@@ -124,7 +97,7 @@ def _words(text: str, column: TableColumn, count: int) -> np.ndarray:
     if exact:
         if exact[1] not in (_EQUAL, *_UNEQUAL):
             raise FilterError(f"'{column.title}' holds words: write some of them, or = and the whole text.")
-        whole = _unquoted(exact[2].strip()).casefold()
+        whole = unquoted(exact[2].strip()).casefold()
         is_same = np.array([whole in _whole_texts(column, row, texts[row]) for row in range(count)], dtype=bool)
         return is_same if exact[1] == _EQUAL else ~is_same
     demands: list[str] = []
@@ -132,7 +105,7 @@ def _words(text: str, column: TableColumn, count: int) -> np.ndarray:
     for match in _WORD.finditer(text):
         quoted, bare = match["quoted"], match["bare"] or ""
         is_excluded = bool(match["minus"]) if quoted else bare.startswith("-") and len(bare) > 1
-        word = _unquoted(quoted) if quoted else bare[is_excluded:]
+        word = unquoted(quoted) if quoted else bare[is_excluded:]
         (exclusions if is_excluded else demands).append(word.casefold())
     return np.fromiter(
         (all(word in each for word in demands) and not any(word in each for word in exclusions) for each in texts),

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from viewer.format.filter_text import whole_text
 from viewer.format.metrics import Better, format_value
 from viewer.format.natural_order import natural_sorted
 from viewer.map.appearance import appearance
 from viewer.results.budget import Range
 from viewer.session.choices import choices
 from viewer.table.columns import TableColumn
-from viewer.table.filters import range_text, whole_text
+from viewer.table.filters import range_text
 from viewer.table.rows import TableRows
 
 __all__ = ["MOST_AXES", "ParallelCoordinates", "UprightAxis", "axis_of"]

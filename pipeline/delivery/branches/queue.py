@@ -25,7 +25,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from ops.core.text import cut
 from pipeline.core.json_text import parse_json
 from pipeline.delivery.branches.offer import Offer, queue_folder, write_atomically
 
@@ -197,7 +196,7 @@ class BranchQueue:
         """
         request = next((each for each in self.requests() if each.name == name), None)
         if request is None:
-            raise QueueError(f"no request is called '{cut(name)}'; it may have been withdrawn or cleared away")
+            raise QueueError(f"no request is called {name[:_LONGEST_NAME]!r}; it may have been withdrawn or cleared away")
         if not self._take_away(request, lambda state: not state.is_final):
             state = request.status.state
             why = (
