@@ -214,7 +214,7 @@ EFFECTS = {
     "note_text": ({}, {"text": "slow"}, {"notes_text": "slow"}),
     "note_tag": ({}, {"tag": "ship"}, {"tag": "ship"}),
     "note_models": ({"selected": [ROOT], "tag": "on no model"}, {}, {"selected": []}),
-    "note_table": ({"tag": "ship"}, {}, {"page": "table", "where": {" tags": '"ship"'}}),
+    "note_table": ({"tag": "ship"}, {}, {"page": "table", "where": {" tags": "= ship"}}),
     "note_open": ({"b_rows": "instances"}, {"kind_of": "class", "about": "cat"}, {"page": "behaviours", "b_rows": "classes"}),
     "view_open": ({"arrange": "step"}, {"query": "page=help"}, {"arrange": "operation", "page": "help"}),
     "row": ({"selected": [ROOT]}, {"key": MAG50}, {"selected": [ROOT, MAG50]}),
