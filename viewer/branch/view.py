@@ -75,6 +75,7 @@ class Branch(View):
             "branch",
             file=self.session.path.name,
             offered=offer is not None,
+            imported=self.session.results.snapshot.is_imported,
             known=is_known,
             problem=self._problem,
             requests=self._draw_requests(),
