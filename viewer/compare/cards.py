@@ -19,7 +19,7 @@ from viewer.results.lineage import Node, StepOutcome
 from viewer.results.results import Results
 from viewer.session.state import ViewState
 
-__all__ = ["bundle_card", "fold_buttons", "model_card", "selected_alone", "selection"]
+__all__ = ["bundle_card", "fold_buttons", "model_card", "selected_alone", "selection", "whole_card"]
 
 _MOST_PARAMETERS = 12
 _MOST_LINTS = 3
@@ -113,11 +113,17 @@ def bundle_card(results: Results, bundle: Bundle) -> tuple[str, str]:
     )
 
 
-def selected_alone(results: Results, state: ViewState, key: str) -> str:
-    """Return the selection's pane when this model is all that is selected."""
+def whole_card(results: Results, key: str) -> tuple[Markup, list[dict[str, str]]]:
+    """Return a model's card with all that is odd, and the buttons that belong below it: where a worker lives, what to try."""
     offered = key in results.row and offer_of(results.snapshot.path) is not None
     card = Markup(model_card(results, results.forest[key], whole=True, offered=offered))  # a template has escaped it
-    return selection(card=card, buttons=[*fold_buttons(results, state, [key]), *_tries(results, key, offered=offered)])
+    return card, _tries(results, key, offered=offered)
+
+
+def selected_alone(results: Results, state: ViewState, key: str) -> str:
+    """Return the selection's pane when this model is all that is selected."""
+    card, tries = whole_card(results, key)
+    return selection(card=card, buttons=[*fold_buttons(results, state, [key]), *tries])
 
 
 def _tries(results: Results, key: str, *, offered: bool) -> list[dict[str, str]]:
