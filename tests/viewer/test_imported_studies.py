@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from viewer.compare.cards import model_card
 from viewer.compare.details_view import Details
 from viewer.compare.effects.effects import Effect
 from viewer.compare.effects.words import describe_effect
+from viewer.decide.rail_view import Rail
 from viewer.decide.recommendation import Aim, recommend
 from viewer.decide.runners_up import runners_up
 from viewer.format.metrics import MeasuredValue
@@ -238,3 +240,18 @@ def test_figures_of_another_file_are_no_rows_of_these_models(two_files):
     assert ">Latency<" in page
     assert ">F1<" not in page
     assert '<option value="F1"' not in two_files._pages["decide"].draw_page()
+
+
+def test_the_rail_shows_the_ends_of_long_names(app):
+    results = app.session.results
+    names = ["net-Magnitude-0.5-retrained", "net-Random-0.5-retrained", "net"]
+    app.state.pick([results.keys[row_of(results, name)] for name in names])
+    rail = html.unescape(next(view for view in app._views if isinstance(view, Rail)).draw_rail())
+    texts = re.findall(r'class="who"[^>]*>([^<]*)<', rail)
+    assert len(set(texts)) == 3
+    assert all(len(text) <= 28 for text in texts)
+    assert "net" in texts
+
+
+def test_what_a_metric_is_ends_with_a_stop(results):
+    assert results.about("Latency") == "Latency, as imported from study.json. Lower is better."

@@ -12,7 +12,7 @@ from viewer.results.names import unique_names
 if TYPE_CHECKING:
     from viewer.results.results import Results
 
-__all__ = ["ModelText", "value_words"]
+__all__ = ["ModelText", "short_ends", "value_words"]
 
 _SHORT = 28
 
@@ -69,10 +69,14 @@ class ModelText:
         return self._names[key]
 
     def short_names(self, keys: Sequence[str]) -> list[str]:
-        """Return names short enough to stand in a plot: their ends, which tell most; whole where these are the same."""
-        names = [self.name(key) for key in keys]
-        short = [name if len(name) <= _SHORT else "…" + name[1 - _SHORT :].lstrip() for name in names]
-        return [text if short.count(text) == 1 else name for text, name in zip(short, names, strict=True)]
+        """Return names short enough to stand in a plot."""
+        return short_ends([self.name(key) for key in keys])
+
+
+def short_ends(names: Sequence[str]) -> list[str]:
+    """Return the ends of long names, which tell most; names whose ends are the same stay whole."""
+    short = [name if len(name) <= _SHORT else "…" + name[1 - _SHORT :].lstrip() for name in names]
+    return [text if short.count(text) == 1 else name for text, name in zip(short, names, strict=True)]
 
 
 def _joined(value: object) -> str:

@@ -149,8 +149,8 @@ class Results:
     def about(self, metric: str) -> str:
         """Say what it is and which way is better; empty where nobody has described it."""
         spec, direction = self.spec(metric), self.direction(metric)
-        ending = f" {direction[0].upper()}{direction[1:]}." if direction else ""
-        return f"{spec.description}{ending}" if spec.description else ""
+        sentences = [f"{text[0].upper()}{text[1:].rstrip('.')}." for text in (spec.description, direction) if text]
+        return " ".join(sentences) if spec.description else ""
 
     def column(self, metric: str) -> MetricColumn:
         """Return values and intervals of all rows; NaN where not measured."""

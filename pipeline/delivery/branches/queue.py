@@ -196,7 +196,9 @@ class BranchQueue:
         """
         request = next((each for each in self.requests() if each.name == name), None)
         if request is None:
-            raise QueueError(f"no request is called {name[:_LONGEST_NAME]!r}; it may have been withdrawn or cleared away")
+            raise QueueError(
+                f"no request is called {name[:_LONGEST_NAME]!r}; it may have been withdrawn or cleared away"
+            )
         if not self._take_away(request, lambda state: not state.is_final):
             state = request.status.state
             why = (
