@@ -21,6 +21,7 @@ from viewer.format.metrics import MeasuredValue
 from viewer.overview.budget_text import BudgetError, parse_budgets
 from viewer.overview.near_miss import near_miss
 from viewer.results.lineage import Forest, Node
+from viewer.results.model_text import short_ends
 from viewer.results.names import unique_names
 from viewer.session.proposals import proposals
 
@@ -255,3 +256,18 @@ def test_the_rail_shows_the_ends_of_long_names(app):
 
 def test_what_a_metric_is_ends_with_a_stop(results):
     assert results.about("Latency") == "Latency, as imported from study.json. Lower is better."
+
+
+def test_long_names_with_one_end_have_their_beginnings_too():
+    end = " → magnitude prune amount 0.5 → calibrate"
+    texts = short_ends(
+        [f"resnet50trained{end}", f"train epochs 30{end}", "base", f"mobilenet{end}d", f"x{end}", f"x{end}"]
+    )
+    assert texts == [
+        "resnet50trai…0.5 → calibrate"[:12] + "…" + end[-15:],
+        "train epochs" + "…" + end[-15:],
+        "base",
+        "…" + f"{end}d"[-27:].lstrip(),
+        f"x{end}",
+        f"x{end}",
+    ]

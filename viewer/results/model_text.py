@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelText", "short_ends", "value_words"]
 
-_SHORT = 28
+_SHORT, _BEGINNING = 28, 12
+"""Characters of a name in a plot, and how many of them are its beginning where the ends of two are the same."""
 
 
 class ModelText:
@@ -74,9 +76,15 @@ class ModelText:
 
 
 def short_ends(names: Sequence[str]) -> list[str]:
-    """Return the ends of long names, which tell most; names whose ends are the same stay whole."""
-    short = [name if len(name) <= _SHORT else "…" + name[1 - _SHORT :].lstrip() for name in names]
-    return [text if short.count(text) == 1 else name for text, name in zip(short, names, strict=True)]
+    """Return the ends of long names, which tell most; of those with one end the beginnings too; whole where nothing else tells."""
+    forms = [
+        [name]
+        if len(name) <= _SHORT
+        else ["…" + name[1 - _SHORT :].lstrip(), f"{name[:_BEGINNING]}…{name[1 + _BEGINNING - _SHORT :]}", name]
+        for name in names
+    ]
+    counts = Counter(form for each in forms for form in each)
+    return [next((form for form in each if counts[form] == 1), each[-1]) for each in forms]
 
 
 def _joined(value: object) -> str:
