@@ -30,6 +30,7 @@ __all__ = ["Behaviours"]
 
 _FIELDS = page_fields("behaviours") | {"selected", "base", "setting"}
 _RESETS_PAGE = {"b_from": 0}
+_IMPORTED = "These models were imported. The file had their figures, and not what they answer to single instances."
 _ONLY = [
     ("all", "all instances"),
     ("changed", "changed answers"),
@@ -78,6 +79,8 @@ class Behaviours(View):
     def draw_page(self) -> str:
         """Return the page's markup."""
         sheet = self._sheet()
+        if sheet is None and self.session.results.snapshot.is_imported:
+            return render("inside_empty", title="No predictions", text=_IMPORTED)
         if sheet is None:
             return render(
                 "inside_empty",

@@ -79,6 +79,7 @@ class Branch(View):
             "branch",
             file=self.session.path.name,
             offered=offer is not None,
+            imported=self.session.results.snapshot.is_imported,
             known=is_known,
             problem=self._problem,
             refusal=self._refusal,

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from pipeline.delivery.branches.offer import offer_of
 from viewer.branch.drafts import names_a_step
+from viewer.format.metrics import MetricInfo
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.map.bundles import Bundle
@@ -45,7 +46,7 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
             "about": results.about(metric.name),
             **results.figure(metric.name, node.key, parent if against else None),
         }
-        for metric in (results.primary if exists else [])
+        for metric in (_metrics_of(results, results.row[node.key]) if exists else [])
     ]
     status = (
         ""
@@ -69,6 +70,13 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
         key=node.key,
         offered=offered,
     )
+
+
+def _metrics_of(results: Results, row: int) -> list[MetricInfo]:
+    """Return the primary metrics that a model has, and those that others of its data have."""
+    expected = [] if results.elsewhere[row] else [spec.name for spec in results.primary]
+    primary = [spec for spec in results.metrics if spec.primary] or results.metrics
+    return [spec for spec in primary if spec.name in expected or isfinite(results.values(spec.name)[row])]
 
 
 def bundle_card(results: Results, bundle: Bundle) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from viewer.format.templates import render
+from viewer.results.model_text import short_ends
 from viewer.session.compared_models import (
     add_model,
     drop_model,
@@ -66,16 +67,18 @@ class Rail(View):
         models = models_on_rail(self.session, proposed)
         notes = self._notes.seen_by(self.session.user).of("model")
         why = {each.key: each.why for each in proposed}
+        texts = short_ends([each.name for each in models[:_MOST_CHIPS]])
         return render(
             "rail",
             models=[
                 {
                     "model": each,
+                    "text": text,
                     "notes": notes.get(each.key),
                     "whole": results.text.name(each.key),
                     "why": why.get(each.key, ""),
                 }
-                for each in models[:_MOST_CHIPS]
+                for each, text in zip(models[:_MOST_CHIPS], texts, strict=True)
             ],
             more=max(len(self.state.selected), len(models)) - len(models[:_MOST_CHIPS]),
             chosen=is_chosen,

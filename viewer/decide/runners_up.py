@@ -102,7 +102,8 @@ def _loss(results: Results, quality: str, key: str, original: int | None) -> str
         return f"{results.label(quality)} was not measured"
     against = results.keys[original]
     change = results.change(quality, key, against)["change"]
-    return f"measurable loss: {results.label(quality)} {change} against {results.text.name(against)}"
+    measurable = "measurable " if results.has_known_noise(quality) else ""
+    return f"{measurable}loss: {results.label(quality)} {change} against {results.text.name(against)}"
 
 
 def _against(results: Results, decision: Recommendation, key: str, winner: str) -> str:

@@ -67,7 +67,11 @@ class Decide(View):
             aims=[(aim.value, text, bool(objectives(results, goal)[aim])) for aim, text in _AIMS.items()],
             aim=decision.aim.value,
             goal=goal,
-            goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
+            goals=[
+                c
+                for c in results.choices
+                if results.better(c["name"]) != "neither" and (c["name"] == goal or results.is_at_hand(c["name"]))
+            ],
             goal_label=results.label(goal),
             objective=results.label(decision.objective),
             objective_about=results.about(decision.objective),

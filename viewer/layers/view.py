@@ -27,6 +27,7 @@ from viewer.session.view import Action, View
 __all__ = ["Layers"]
 
 _FIELDS = page_fields("layers") | {"selected", "base"}
+_IMPORTED = "These models were imported. The file had their figures, and not their weights."
 _TABS = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
 _CHANGES = ("unchanged", "to 1 %", "to 10 %", "to 50 %", "below 100 %", "100 % or more")
 _MOST_FINDINGS = 24
@@ -66,6 +67,8 @@ class Layers(View):
         """Return the page's markup."""
         compared, names = self._compared_models(), self._names()
         if not compared.models:
+            if self.session.results.snapshot.is_imported:
+                return render("inside_empty", title="No layers", text=_IMPORTED)
             missing = _listed(compared.unable, names)
             text = (
                 f"No statistics of layers are known of {missing}."

@@ -1,6 +1,6 @@
 """Effects: what an operation changed, from parent to child, pooled over seeds and over the places where it was applied.
 
-Shares change by points, sizes and costs by a factor, everything else by a difference. Factors are pooled as logarithms.
+What is in percent changes by points, sizes and costs by a factor, everything else by a difference. Factors are pooled as logarithms.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Effects:
         if metric not in self._factors:
             spec, values = self._results.spec(metric), self._results.values(metric)
             positive = bool((values[np.isfinite(values)] > 0).all())
-            self._factors[metric] = spec.role in (MetricRole.SIZE, MetricRole.COST) and not spec.is_share and positive
+            takes_factors = spec.role in (MetricRole.SIZE, MetricRole.COST) and spec.points is None
+            self._factors[metric] = takes_factors and positive
         return self._factors[metric]
 
     def of_place(self, place: AppliedPlace, metric: str) -> Effect | None:

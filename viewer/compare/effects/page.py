@@ -89,7 +89,7 @@ class EffectsPage:
     def _unit(self, metric: str) -> str:
         if self._effects.is_factor(metric):
             return "times the parent's"
-        return "points" if self._results.spec(metric).is_share else "change"
+        return "change" if self._results.spec(metric).points is None else "points"
 
     def _direction(self, metric: str) -> str:
         if not self._results.direction(metric):
