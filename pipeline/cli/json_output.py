@@ -48,8 +48,8 @@ def run_as_json(prepared: Prepared) -> int:
         lines = explain(plan, config.explain, prepared.artifacts, past, force=prepared.force)
         _write("explanation", path=config.explain, lines=lines)
         return 0
-    for path in prepared.waiting:
-        _write("notice", text=waiting_note(path))
+    for step in prepared.waiting:
+        _write("notice", text=waiting_note(step))
     _write_plan(prepared)
     if config.plan_only:
         return 0

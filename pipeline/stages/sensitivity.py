@@ -250,7 +250,9 @@ def _time_records(
 
     before, after = pair
     members = [name for group in groups for name in group]
-    rows = [(group[0], before, after, group) for group in groups]
+    rows: list[tuple[str, Sequence[Profile], Sequence[Profile], Sequence[str] | None]] = [
+        (group[0], before, after, group) for group in groups
+    ]
     rows.append(("", rest_of(before, members), rest_of(after, members), None))
     for layer, own_before, own_after, names in rows:
         saved, error = mean_saving(own_before, own_after, names)
@@ -327,11 +329,11 @@ class AllocationStage(Stage[AllocationParams]):
             target = open_target(worker.workplace.targets[job.target])
             assert isinstance(target, Profiler)  # planned for no other
             files = [worker.artifacts.folder(key) / storage.ONNX_FILE for key in params.files]
-            profiles = _profiles(worker, target, files, scratch)
+            before, after = _profiles(worker, target, files, scratch)
             from pipeline.measure.sensitivity.times import mean_saving
 
             # the parent's time may be another by now: what is saved is paired, and taken off what was predicted with
-            measured["seconds"] = step.before["seconds"] - mean_saving(*profiles)[0]
+            measured["seconds"] = step.before["seconds"] - mean_saving(before, after)[0]
         record = Allocation(
             model_key=job.model,
             parent_key=params.parent,

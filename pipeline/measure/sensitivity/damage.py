@@ -93,7 +93,7 @@ def _onnx_outputs(path: Path, batches: Sequence[Batch], task: Task) -> dict[str,
 
 def _feeds(batches: Sequence[Batch], names: Sequence[str], *, alone: bool) -> list[Mapping[str, np.ndarray]]:
     """The batches by the graph's names; a graph with other names than the data's takes them in order."""
-    feeds = []
+    feeds: list[Mapping[str, np.ndarray]] = []
     for batch in batches:
         arrays = dict(batch.inputs)
         if not set(names) <= set(arrays):
