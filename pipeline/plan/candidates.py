@@ -126,7 +126,9 @@ def _of_operation(
         raise BadParamsError(f"{where}: {op}: a list of strengths is empty")
     for combination in itertools.product(*lists.values()):
         own = {**written, **dict(zip(lists, combination, strict=True))}
-        words = {name: value for name, value in own.items() if name not in _NAMES}
+        # in the order of the signature, however they are written
+        order = [*spec.params.model_fields, *own]
+        words = {name: own[name] for name in order if name in own and name not in _NAMES}
         label = " ".join([op, *(f"{name}={_word(value)}" for name, value in words.items())])
         known = ancestry or Ancestry({}, facts.task, ())
         yield _candidate(spec, own, label, facts, where=f"{where}: {label}", ancestry=known)
