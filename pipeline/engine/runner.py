@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
 
 from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.errors import BouillonError
 from pipeline.core.keys import Key
 from pipeline.engine.executors.api import Executor
-from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped
+from pipeline.engine.jobs import Done, Failed, Job, Outcome, Resources, Skipped
+
+class HaltError(BouillonError, RuntimeError):
+    """The surroundings of the jobs have failed, so that no job could do better: the message says what to do."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -23,36 +30,64 @@ def run(
     """Yield (job, None) when a job starts and (job, outcome) when it ends; the caller records them.
 
     A job whose artifact exists is `Done(cached=True)` at once, unless its key is in `force`: then another is made beside,
-    and takes its place. Jobs are started in the order given, as the jobs that they need are done and workers are free.
+    and takes its place. Jobs are started in the order given, as the jobs that they need are done and the executor has room.
 
     Args:
         jobs: of several that could start, the first does.
-        executor: runs them, so many at a time as it has workers.
+        executor: runs them, as many at a time as it has room for.
         artifacts: says which results are there.
         force: keys whose results are made again.
+
+    Raises:
+        HaltError: if a job fails because its surroundings do: an object store that is out of reach.
     """
     waits = _Waits(jobs)
-    running: dict[Future[Done | Failed], Job[Any]] = {}
+    ended: SimpleQueue[_Submitted] = SimpleQueue()
+    running = 0
     while waits.ready or running:
-        while waits.ready and len(running) < executor.workers:
-            job = waits.ready.popleft()
-            if job.key in artifacts and job.key not in force:
+        while (job := waits.ready.next(executor.free if running else None)) is not None:
+            if job.key not in force:
+                artifacts.share((job.key,))
+            if job.key not in force and job.key in artifacts:
                 yield job, Done(job.key, cached=True)
                 waits.done(job)
                 continue
             yield job, None
             _log.info("start %s of %s (%s)", job.stage, job.path, job.key[:12])
-            running[executor.submit(replace(job, force=job.key in force))] = job
-        finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), None)
-        for future in [future for future in running if future in finished]:  # a set has another order in every process
-            job = running.pop(future)
+            _submit(executor, replace(job, force=job.key in force), ended)
+            running += 1
+        for job, future in _next(ended) if running else ():
+            running -= 1
             outcome = future.result()
             _log.info("end %s of %s (%s): %s", job.stage, job.path, job.key[:12], type(outcome).__name__.lower())
             yield job, outcome
+            if isinstance(outcome, Failed) and outcome.halts:
+                raise HaltError(outcome.error)
             if isinstance(outcome, Done):
                 waits.done(job)
             else:
                 yield from waits.skip_below(job)
+
+
+class _Submitted(NamedTuple):
+    """A job that an executor has."""
+
+    job: Job[Any]
+    future: Future[Done | Failed]
+
+
+def _submit(executor: Executor, job: Job[Any], ended: SimpleQueue[_Submitted]) -> None:
+    """Start a job; it is in `ended` when it has come to its end. Waiting costs the same however many run."""
+    executor.submit(job).add_done_callback(lambda future: ended.put(_Submitted(job, future)))
+
+
+def _next(ended: SimpleQueue[_Submitted]) -> list[_Submitted]:
+    """Wait for an end; return it with those that have come meanwhile."""
+    result = [ended.get()]
+    with contextlib.suppress(Empty):
+        while True:
+            result.append(ended.get_nowait())
+    return result
 
 
 def unsound(
@@ -82,6 +117,34 @@ def unsound(
     return faults
 
 
+class _Ready:
+    """Jobs that can start, in order; those of other needs are not held up by one that no node has room for."""
+
+    def __init__(self, jobs: Iterable[Job[Any]]) -> None:
+        self._queues: dict[Resources, deque[tuple[int, Job[Any]]]] = {}
+        self._first = 0
+        for number, job in enumerate(jobs):
+            self._queues.setdefault(job.resources, deque()).append((number, job))
+
+    def __bool__(self) -> bool:
+        return bool(self._queues)
+
+    def put_first(self, job: Job[Any]) -> None:
+        """Put a job before all others."""
+        self._first -= 1
+        self._queues.setdefault(job.resources, deque()).appendleft((self._first, job))
+
+    def next(self, free: Callable[[Resources], bool] | None) -> Job[Any] | None:
+        """Take the first job whose needs are free; None if there is none. `free` None: whatever is first."""
+        queues = [queue for needs, queue in self._queues.items() if free is None or free(needs)]
+        if not queues:
+            return None
+        _, job = min(queues, key=lambda queue: queue[0][0]).popleft()
+        if not self._queues[job.resources]:
+            del self._queues[job.resources]
+        return job
+
+
 class _Waits:
     """Which jobs wait for which."""
 
@@ -94,7 +157,7 @@ class _Waits:
         for job in jobs:
             for need in self._missing[job.key]:
                 self._waiting[need].append(job)
-        self.ready = deque(job for job in jobs if not self._missing[job.key])
+        self.ready = _Ready(job for job in jobs if not self._missing[job.key])
 
     def done(self, job: Job[Any]) -> None:
         """Make ready what waited for this job alone. What was planned first comes first."""
@@ -104,7 +167,7 @@ class _Waits:
             if not self._missing[waiting.key] and waiting.key not in self._skipped:
                 freed.append(waiting)
         for waiting in sorted(freed, key=lambda job: self._order[job.key], reverse=True):
-            self.ready.appendleft(waiting)
+            self.ready.put_first(waiting)
 
     def skip_below(self, failed: Job[Any]) -> Iterator[tuple[Job[Any], Skipped]]:
         """Yield everything that needs `failed`, directly or not, each once."""

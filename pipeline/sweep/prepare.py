@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ops.core.operation import OPERATIONS
 from ops.core.registry import nearest
 from ops.core.text import cut
 from pipeline.core import environment
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
 from pipeline.core.plugins import load_plugins
+from pipeline.core.sharing.shared_artifacts import open_artifacts
 from pipeline.engine.jobs import Job
 from pipeline.engine.schedule import jobs_of
-from pipeline.engine.stage import Planning
+from pipeline.engine.stage import STAGES, Planning
 from pipeline.measure.timing.preset import Preset, PresetError, parse_preset
 from pipeline.models.factories import name_factories
 from pipeline.plan.planner import make_plan
@@ -105,15 +107,36 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     return Prepared(
         config=config,
         plan=plan,
-        jobs=tuple(jobs_of(planning)),
+        jobs=_with_resources(jobs_of(planning), plan, config),
         targets=targets,
-        artifacts=ArtifactStore(config.workspace / "artifacts"),
+        artifacts=open_artifacts(config.workspace / "artifacts", config.shared_place()),
         store=store,
         data=data,
         preset=preset,
         force={step_at(plan, path).key for path in config.forced()},
         preprocessing=tuple(settled.notes),
         notes=data_notes(data, agreement if any(step.op == _LOAD for step in plan.steps) else ()),
+    )
+
+
+def _with_resources(jobs: Iterable[Job[Any]], plan: Plan, config: Config) -> tuple[Job[Any], ...]:
+    """Give every job what the configuration says of its operation or its kind.
+
+    Raises:
+        ConfigError: if it names neither.
+    """
+    operations = {step.key: step.op for step in plan.steps}
+    known = {*STAGES, *OPERATIONS}
+    for name in config.executor.resources:
+        if name not in known:
+            raise ConfigError(
+                f"executor.resources: '{cut(name, 200)}' is neither a kind of job nor an operation.{nearest(name, known)} "
+                f"Kinds of jobs: {', '.join(sorted(STAGES))}"
+            )
+    settle = config.executor.resources_of
+    return tuple(
+        replace(job, resources=settle(job.stage, operations[job.model] if job.makes_model else None, job.resources))
+        for job in jobs
     )
 
 

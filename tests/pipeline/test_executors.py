@@ -15,7 +15,7 @@ import pytest
 from pipeline.core import secret_values
 from pipeline.core.machine.lock import measuring
 from pipeline.engine.executors.inprocess import InProcess
-from pipeline.engine.executors.local import LocalPool, _Process, _resident_bytes
+from pipeline.engine.executors.local import LocalPool, WorkerProcess, _resident_bytes
 from pipeline.engine.jobs import Done, Failed, Limits
 from pipeline.engine.worker import Worker
 from pipeline.sweep.config import ExecutorConfig
@@ -103,7 +103,7 @@ def test_waiting_is_no_part_of_a_job(workplace, planned, operations, artifacts, 
 
 
 def test_a_job_that_waits_is_not_over_its_limit_of_time(workplace):
-    process = _Process(replace(workplace, limits=Limits(seconds=1e-9)))
+    process = WorkerProcess(replace(workplace, limits=Limits(seconds=1e-9)))
     never = threading.Event()
     assert process._over_limit(None, None, never) is None
     assert "time limit" in process._over_limit(None, time.monotonic() - 1, never)

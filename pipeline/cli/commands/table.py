@@ -14,6 +14,7 @@ from pipeline.cli.commands.command import Command, CommandOutcome, printed
 from pipeline.cli.commands.delivery import DELIVERY_COMMANDS
 from pipeline.cli.commands.programs import PROGRAM_COMMANDS
 from pipeline.cli.commands.stores import STORE_COMMANDS
+from pipeline.cli.commands.transfers import TRANSFER_COMMANDS
 from pipeline.cli.completion import SHELLS, completion_script
 from pipeline.cli.configuration.compose import UsageError, entry_names, recipe_names
 
@@ -77,6 +78,7 @@ def _completion(options: argparse.Namespace) -> CommandOutcome:
 
 COMMANDS = (
     *STORE_COMMANDS,
+    *TRANSFER_COMMANDS,
     *DELIVERY_COMMANDS,
     *BRANCH_COMMANDS,
     *PROGRAM_COMMANDS,
