@@ -69,7 +69,7 @@ class ArtifactStore:
     def is_whole(self, key: Key) -> bool:
         """Whether all files of an artifact are in its folder here, with the sizes that were written."""
         try:
-            files = self._read(key).get(_FILES, {})
+            files = self._read_here(key).get(_FILES, {})
             return all((self.path(key) / name).stat().st_size == file["size"] for name, file in files.items())
         except (OSError, ValueError):
             return False
@@ -94,7 +94,7 @@ class ArtifactStore:
     def fault(self, key: Key) -> str | None:
         """Say what is wrong with an artifact that is there, or None. Reads all of its files; their dates do not count."""
         try:
-            files = self._read(key).get(_FILES, {})
+            files = self._read_here(key).get(_FILES, {})
         except OSError as error:
             return f"its manifest cannot be read: {error.strerror}"
         except ValueError as error:
@@ -139,7 +139,11 @@ class ArtifactStore:
         yield from sorted((self.root / _ASIDE).glob("*"))
 
     def _read(self, key: Key) -> dict[str, Any]:
-        """Read a manifest with what the store has added."""
+        """Read a manifest with what the store has added, wherever it is."""
+        return self._read_here(key)
+
+    def _read_here(self, key: Key) -> dict[str, Any]:
+        """Read the manifest in the folder."""
         try:
             manifest = parse_json((self.path(key) / MANIFEST).read_bytes())
         except ValueError:

@@ -202,6 +202,7 @@ class SharedArtifacts(ArtifactStore):
             if stored is not None and stored["attempt"] != attempt:  # else the answer to our own put was lost
                 self.objects.delete(names)
                 self._shared.add(key)
+                self._sound.discard(key)  # where the store leads, theirs is fetched when it is read
                 return False
         self._shared.add(key)
         return True
@@ -241,15 +242,10 @@ class SharedArtifacts(ArtifactStore):
 
     def _read(self, key: Key) -> dict[str, Any]:
         """A manifest of the folder, or of the object store."""
-        try:
-            if not self.place.leads or self.is_whole(key):
-                return super()._read(key)
-        except FileNotFoundError:
-            pass
+        if not self.place.leads and (self.path(key) / MANIFEST).exists():
+            return self._read_here(key)
         stored = self._stored(key)
-        if stored is None:
-            return super()._read(key)
-        return dict(stored["manifest"])
+        return self._read_here(key) if stored is None else dict(stored["manifest"])
 
     def _stored(self, key: Key) -> dict[str, Any] | None:
         """What the object store says of an artifact: its attempt and its manifest.

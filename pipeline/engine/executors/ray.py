@@ -15,12 +15,14 @@ import json
 import os
 import pickle
 import shutil
+import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from pipeline.core import environment
@@ -99,7 +101,7 @@ class RayExecutor:
         self._items: dict[Key, _Item] = {}
         self._looked = 0.0
         self._lock = threading.Lock()
-        self._run = self._ray.remote(ray_node.run).options(num_returns="streaming", max_retries=0)
+        self._run = self._ray.remote(ray_node.run)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -267,6 +269,8 @@ class RayExecutor:
     def _options(self, job: Job[Any]) -> dict[str, Any]:
         needs = job.resources
         options: dict[str, Any] = {
+            "num_returns": "streaming",
+            "max_retries": 0,
             "num_cpus": self._cpus(needs),
             "num_gpus": needs.gpus,
             "name": f"{job.stage} of {job.path}",
@@ -305,9 +309,8 @@ def _connect(address: str) -> Any:
         raise ClusterError(f"executor=ray: needs Ray, which is not installed: {install_command('ray')}") from None
     options: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(
-            address=address, namespace="bouillon", log_to_driver=False, logging_level="error", configure_logging=False, **options
-        )
+        with _silence():
+            ray.init(address=address, namespace="bouillon", log_to_driver=False, configure_logging=False, **options)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise ClusterError(
             f"executor.address={address}: no Ray cluster can be used there: {reason(error)}. Start one with "
@@ -315,6 +318,25 @@ def _connect(address: str) -> Any:
             "(executor.address=local)"
         ) from None
     return ray
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Let nothing reach the terminal, from this process or what it starts: Ray's daemons write to where it stands."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = {number: os.dup(number) for number in (1, 2)}
+    with Path(os.devnull).open("w") as nowhere:
+        for number in saved:
+            os.dup2(nowhere.fileno(), number)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, before in saved.items():
+            os.dup2(before, number)
+            os.close(before)
 
 
 def _last_line(error: BaseException) -> str:

@@ -122,7 +122,7 @@ def _place(ticket: Ticket) -> Workplace:
     workplace = ticket.workplace
     if workplace.shared is None:
         return workplace
-    root = Path(ticket.folder or os.environ.get(_FOLDER) or _DEFAULT).expanduser() / digest(workplace.shared.url)[:12]
+    root = Path(ticket.folder or os.environ.get(_FOLDER) or _DEFAULT).expanduser() / digest({"url": workplace.shared.url})[:12]
     scratch = root / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     data = workplace.data_folder if workplace.data_folder.is_dir() else root.parent / "data"
