@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import logging
-from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
@@ -21,11 +23,17 @@ class HaltError(BouillonError, RuntimeError):
     """The surroundings of the jobs have failed, so that no job could do better: the message says what to do."""
 
 
+_MANY_WORKERS = 16
 _log = logging.getLogger(__name__)
 
 
 def run(
-    jobs: Sequence[Job[Any]], executor: Executor, artifacts: ArtifactStore, *, force: Collection[Key] = ()
+    jobs: Sequence[Job[Any]],
+    executor: Executor,
+    artifacts: ArtifactStore,
+    *,
+    force: Collection[Key] = (),
+    waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Job[Any], Outcome | None]]:
     """Yield (job, None) when a job starts and (job, outcome) when it ends; the caller records them.
 
@@ -37,11 +45,12 @@ def run(
         executor: runs them, as many at a time as it has room for.
         artifacts: says which results are there.
         force: keys whose results are made again.
+        waiting: called when nothing can be done until a job ends: a simulated clock goes on here.
 
     Raises:
         HaltError: if a job fails because its surroundings do: an object store that is out of reach.
     """
-    waits = _Waits(jobs)
+    waits = _Waits(jobs, executor.workers)
     ended: SimpleQueue[_Submitted] = SimpleQueue()
     running = 0
     while waits.ready or running:
@@ -56,7 +65,11 @@ def run(
             _log.info("start %s of %s (%s)", job.stage, job.path, job.key[:12])
             _submit(executor, replace(job, force=job.key in force), ended)
             running += 1
-        for job, future in _next(ended) if running else ():
+        if not running:
+            continue
+        if ended.empty():
+            waiting()
+        for job, future in _next(ended):
             running -= 1
             outcome = future.result()
             _log.info("end %s of %s (%s): %s", job.stage, job.path, job.key[:12], type(outcome).__name__.lower())
@@ -118,56 +131,63 @@ def unsound(
 
 
 class _Ready:
-    """Jobs that can start, in order; those of other needs are not held up by one that no node has room for."""
+    """Jobs that can start, the first by rank before others; none holds up those of other needs for which there is room."""
 
-    def __init__(self, jobs: Iterable[Job[Any]]) -> None:
-        self._queues: dict[Resources, deque[tuple[int, Job[Any]]]] = {}
-        self._first = 0
-        for number, job in enumerate(jobs):
-            self._queues.setdefault(job.resources, deque()).append((number, job))
+    def __init__(self) -> None:
+        self._heaps: dict[Resources, list[tuple[tuple[int, int], Job[Any]]]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._queues)
+        return bool(self._heaps)
 
-    def put_first(self, job: Job[Any]) -> None:
-        """Put a job before all others."""
-        self._first -= 1
-        self._queues.setdefault(job.resources, deque()).appendleft((self._first, job))
+    def put(self, job: Job[Any], rank: tuple[int, int]) -> None:
+        """Add a job; no two have one rank."""
+        heapq.heappush(self._heaps.setdefault(job.resources, []), (rank, job))
 
     def next(self, free: Callable[[Resources], bool] | None) -> Job[Any] | None:
         """Take the first job whose needs are free; None if there is none. `free` None: whatever is first."""
-        queues = [queue for needs, queue in self._queues.items() if free is None or free(needs)]
-        if not queues:
+        heaps = [heap for needs, heap in self._heaps.items() if free is None or free(needs)]
+        if not heaps:
             return None
-        _, job = min(queues, key=lambda queue: queue[0][0]).popleft()
-        if not self._queues[job.resources]:
-            del self._queues[job.resources]
+        _, job = heapq.heappop(min(heaps, key=lambda heap: heap[0][0]))
+        if not self._heaps[job.resources]:
+            del self._heaps[job.resources]
         return job
 
 
 class _Waits:
-    """Which jobs wait for which."""
+    """Which jobs wait for which.
 
-    def __init__(self, jobs: Sequence[Job[Any]]) -> None:
+    A few workers take what was planned first, and what their own work has made ready before all else: model after model is
+    complete. Many would run out of work at the end while the last chains go on, so they take what most others wait for,
+    directly or not, along the longest chain below it.
+    """
+
+    def __init__(self, jobs: Sequence[Job[Any]], workers: int) -> None:
         keys = {job.key for job in jobs}
         self._order = {job.key: number for number, job in enumerate(jobs)}
         self._missing = {job.key: {need for need in job.needs if need in keys} for job in jobs}
         self._waiting: dict[Key, list[Job[Any]]] = defaultdict(list)
         self._skipped: set[Key] = set()
+        self._last = 0
         for job in jobs:
             for need in self._missing[job.key]:
                 self._waiting[need].append(job)
-        self.ready = _Ready(job for job in jobs if not self._missing[job.key])
+        self._heights = _heights(jobs, self._waiting) if workers >= _MANY_WORKERS else None
+        self.ready = _Ready()
+        for job in jobs:
+            if not self._missing[job.key]:
+                self.ready.put(job, self._rank(job, 0))
+
+    def _rank(self, job: Job[Any], turn: int) -> tuple[int, int]:
+        return (turn if self._heights is None else -self._heights[job.key]), self._order[job.key]
 
     def done(self, job: Job[Any]) -> None:
         """Make ready what waited for this job alone. What was planned first comes first."""
-        freed = []
+        self._last -= 1
         for waiting in self._waiting.pop(job.key, []):
             self._missing[waiting.key].discard(job.key)
             if not self._missing[waiting.key] and waiting.key not in self._skipped:
-                freed.append(waiting)
-        for waiting in sorted(freed, key=lambda job: self._order[job.key], reverse=True):
-            self.ready.put_first(waiting)
+                self.ready.put(waiting, self._rank(waiting, self._last))
 
     def skip_below(self, failed: Job[Any]) -> Iterator[tuple[Job[Any], Skipped]]:
         """Yield everything that needs `failed`, directly or not, each once."""
@@ -179,3 +199,12 @@ class _Waits:
                     self._skipped.add(waiting.key)
                     yield waiting, Skipped(waiting.key, because)
                     stack.append(waiting.key)
+
+
+def _heights(jobs: Sequence[Job[Any]], waiting: Mapping[Key, Sequence[Job[Any]]]) -> dict[Key, int]:
+    """Jobs of the longest chain below each."""
+    heights: dict[Key, int] = {}
+    order = TopologicalSorter({job.key: [below.key for below in waiting.get(job.key, ())] for job in jobs})
+    for key in order.static_order():
+        heights[key] = 1 + max((heights[below.key] for below in waiting.get(key, ())), default=0)
+    return heights
