@@ -28,7 +28,7 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ClusterNode:
     """A machine that runs jobs."""
 
     name: str

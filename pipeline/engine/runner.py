@@ -19,6 +19,7 @@ from pipeline.core.keys import Key
 from pipeline.engine.executors.api import Executor
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Resources, Skipped
 
+
 class HaltError(BouillonError, RuntimeError):
     """The surroundings of the jobs have failed, so that no job could do better: the message says what to do."""
 
@@ -55,9 +56,7 @@ def run(
     running = 0
     while waits.ready or running:
         while (job := waits.ready.next(executor.free if running else None)) is not None:
-            if job.key not in force:
-                artifacts.share((job.key,))
-            if job.key not in force and job.key in artifacts:
+            if job.key not in force and _is_there(job, artifacts):
                 yield job, Done(job.key, cached=True)
                 waits.done(job)
                 continue
@@ -65,21 +64,27 @@ def run(
             _log.info("start %s of %s (%s)", job.stage, job.path, job.key[:12])
             _submit(executor, replace(job, force=job.key in force), ended)
             running += 1
-        if not running:
-            continue
-        if ended.empty():
-            waiting()
-        for job, future in _next(ended):
+        for job, future in _next(ended, waiting) if running else ():
             running -= 1
             outcome = future.result()
             _log.info("end %s of %s (%s): %s", job.stage, job.path, job.key[:12], type(outcome).__name__.lower())
             yield job, outcome
-            if isinstance(outcome, Failed) and outcome.halts:
-                raise HaltError(outcome.error)
             if isinstance(outcome, Done):
                 waits.done(job)
-            else:
-                yield from waits.skip_below(job)
+                continue
+            _check_halt(outcome)
+            yield from waits.skip_below(job)
+
+
+def _is_there(job: Job[Any], artifacts: ArtifactStore) -> bool:
+    """Whether a job's artifact is where all who need it find it."""
+    artifacts.share((job.key,))
+    return job.key in artifacts
+
+
+def _check_halt(failure: Failed) -> None:
+    if failure.halts:
+        raise HaltError(failure.error)
 
 
 class _Submitted(NamedTuple):
@@ -94,8 +99,10 @@ def _submit(executor: Executor, job: Job[Any], ended: SimpleQueue[_Submitted]) -
     executor.submit(job).add_done_callback(lambda future: ended.put(_Submitted(job, future)))
 
 
-def _next(ended: SimpleQueue[_Submitted]) -> list[_Submitted]:
+def _next(ended: SimpleQueue[_Submitted], waiting: Callable[[], None]) -> list[_Submitted]:
     """Wait for an end; return it with those that have come meanwhile."""
+    if ended.empty():
+        waiting()
     result = [ended.get()]
     with contextlib.suppress(Empty):
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import shutil
 import time
 import traceback
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pipeline.core.environment import device, device_id
+from pipeline.core.environment import device, device_id, versions
 from pipeline.core.machine.lock import working
 from pipeline.core.plugins import load_plugins
 from pipeline.core.sharing.object_store import ObjectStoreError
@@ -96,6 +97,7 @@ class Worker:
                     "path": job.path,
                     "model": job.model,
                     "machines": {device_id(): device()},
+                    "environment": {"host": platform.node(), "versions": versions()},
                 }
                 with self.artifacts.publish(job.key, manifest, replace=job.force) as folder:
                     manifest |= STAGES[job.stage].make(self, job, folder, scratch)

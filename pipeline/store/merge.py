@@ -130,7 +130,9 @@ class _Merge:
         """Copy the instances of splits that are not there, and note which set of the source is which here."""
         header, rows = SETS[Instances]
         if not (self._has(header) and self._has(rows)):
-            raise InvalidRecordError("The other results hold no tables of instances: they were not written by this program")
+            raise InvalidRecordError(
+                "The other results hold no tables of instances: they were not written by this program"
+            )
         identity = header.unique
         self._note_conflicts(header.name, identity, ("size",))
         self._number(header.name, identity)
@@ -202,7 +204,9 @@ class _Merge:
         """
         present = self._columns.get(table.name)
         if present is not None and present != {column.name for column in table.columns}:
-            raise InvalidRecordError(f"The table '{table.name}' of the other results has other columns than this program's")
+            raise InvalidRecordError(
+                f"The table '{table.name}' of the other results has other columns than this program's"
+            )
         return present is not None
 
     def _check_references(self, table: StoredTable) -> None:

@@ -19,7 +19,14 @@ from pipeline.engine.jobs import Resources
 _GIGA = 1_000_000_000
 _LONGEST = 200
 """Characters of each part of a message."""
-_NUMBERS = ("executor.workers", "executor.threads", "limits.seconds", "limits.memory_gb", "artifacts.cache_gb", "artifacts.patience")
+_NUMBERS = (
+    "executor.workers",
+    "executor.threads",
+    "limits.seconds",
+    "limits.memory_gb",
+    "artifacts.cache_gb",
+    "artifacts.patience",
+)
 
 
 class ConfigError(BouillonError, ValueError):

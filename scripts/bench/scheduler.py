@@ -44,7 +44,10 @@ def main() -> int:
         "CPU ms a job": 1000 * cpu / len(jobs),
         "memory MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
     }
-    print(f"{len(jobs):,} jobs on {options.nodes} nodes, {cluster.lost_jobs} lost with their nodes and sent again: ", end="")
+    print(
+        f"{len(jobs):,} jobs on {options.nodes} nodes, {cluster.lost_jobs} lost with their nodes and sent again: ",
+        end="",
+    )
     print("each done once" if whole else "JOBS WERE LOST OR DONE TWICE")
     for name, value in figures.items():
         print(f"{name}: {value:.3g} (limit {LIMITS[name]:g})")

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from pipeline.core.keys import Key
-from pipeline.engine.jobs import Done, Job, Node, Resources
+from pipeline.engine.jobs import ClusterNode, Done, Job, Resources
 from pipeline.engine.stage import NoParameters
 
 
@@ -79,7 +79,7 @@ class SimulatedCluster:
         return self.nodes_count * self.cpus
 
     def nodes(self):
-        return [Node(f"node{node}", "simulated", self.cpus) for node in self._on]
+        return [ClusterNode(f"node{node}", "simulated", self.cpus) for node in self._on]
 
     def refuse(self, resources: Resources):
         return None

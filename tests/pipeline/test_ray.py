@@ -16,7 +16,7 @@ from pipeline.core.sharing.plugin_bundle import bundle, unpack
 from pipeline.core.sharing.shared_artifacts import SharedPlace, open_artifacts
 from pipeline.delivery.transfer import pull
 from pipeline.engine.executors.local import LocalPool
-from pipeline.engine.jobs import Done, Failed, Limits, Resources
+from pipeline.engine.jobs import Done, Limits, Resources
 from pipeline.engine.runner import run
 from tests.pipeline.command import Place
 from tests.pipeline.executor_contract import TREE
@@ -39,7 +39,10 @@ def cluster(tmp_path_factory):
         for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal", "PYTHONPATH": root}.items():
             patch.setenv(name, value)
         patch.setenv("BOUILLON_NODE", str(folder / "head"))
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 10**8})
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False},
+        )
         cluster.folder = folder
 
         def add(name):
@@ -77,14 +80,21 @@ def test_jobs_are_done_once_on_the_nodes_and_give_the_bytes_of_a_local_run(
     tree = {"base": {**TREE["base"], "then": {**TREE["base"]["then"], "bad": {"op": "toy_fail"}, "killed": {"op": "toy_fail", "with": {"how": "kill"}}}}}  # fmt: skip
     jobs = operations(planned(tree))
     outcomes = ends(jobs, connected(replace(shared, limits=Limits(memory_bytes=10**11))), shared)
-    assert {path for path, outcome in outcomes.items() if isinstance(outcome, Done)} == {"base", "base/a", "base/a/b", "base/t"}
+    assert {path for path, outcome in outcomes.items() if isinstance(outcome, Done)} == {
+        "base",
+        "base/a",
+        "base/a/b",
+        "base/t",
+    }
     assert outcomes["base/bad"].error == "RuntimeError: told to fail"
     assert "toy_fail" in outcomes["base/bad"].traceback
     assert outcomes["base/killed"].error.startswith("The worker process ended by signal 9")
     artifacts = open_artifacts(shared.artifacts, shared.shared)
     elsewhere = replace(workplace, artifacts=tmp_path / "elsewhere")
     with LocalPool(elsewhere) as pool:
-        local = {job.path for job, end in run(jobs, pool, open_artifacts(elsewhere.artifacts, None)) if isinstance(end, Done)}
+        local = {
+            job.path for job, end in run(jobs, pool, open_artifacts(elsewhere.artifacts, None)) if isinstance(end, Done)
+        }
     assert local == {"base", "base/a", "base/a/b", "base/t"}
     for job in jobs:
         if job.path in local:
@@ -120,17 +130,20 @@ def test_a_node_with_other_versions_is_refused_before_anything_runs(shared, conn
     from pipeline.engine.executors.ray import ClusterError
 
     monkeypatch.setattr(environment, "versions", lambda: {"python": "3.11", "torch": "1.0"})
-    with pytest.raises(ClusterError, match=r"^The node \S+ has python \S+, but the run is driven with 3\.11: .* same versions on all nodes$"):
+    with pytest.raises(
+        ClusterError,
+        match=r"^The node \S+ has python \S+, but the run is driven with 3\.11: .* same versions on all nodes$",
+    ):
         connected(shared)
     assert not ray.is_initialized()
 
 
 def test_a_node_that_does_not_see_the_workspace_is_refused(workplace):
-    from pipeline.engine.executors.ray_node import Ticket, describe
+    from pipeline.engine.executors.ray_node import Ticket, describe_node
 
     ticket = Ticket(workplace, {}, bundle(()), "no such mark", None)
-    assert "does not see the workspace" in describe(ticket).refusal
-    assert "artifacts.url=s3://BUCKET/PREFIX" in describe(ticket).refusal
+    assert "does not see the workspace" in describe_node(ticket).refusal
+    assert "artifacts.url=s3://BUCKET/PREFIX" in describe_node(ticket).refusal
 
 
 def test_modules_beside_a_plug_in_are_packed_and_what_is_installed_is_not(tmp_path, monkeypatch):
@@ -196,7 +209,9 @@ def _job_processes(folder):
     result = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if "multiprocessing.spawn" in " ".join(process.cmdline()) and process.environ().get("BOUILLON_NODE", "").startswith(str(folder)):
+            if "multiprocessing.spawn" in " ".join(process.cmdline()) and process.environ().get(
+                "BOUILLON_NODE", ""
+            ).startswith(str(folder)):
                 result.append(process)
     return result
 

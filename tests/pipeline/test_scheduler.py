@@ -10,11 +10,11 @@ from pipeline.engine.runner import run
 from tests.pipeline.simulated_cluster import Made, SimulatedCluster, jobs_of_a_study, longest_chain
 
 
-@pytest.mark.parametrize("losses", [0, 15])
+@pytest.mark.parametrize("losses", [0, 10])
 def test_no_job_is_lost_or_done_twice_and_the_nodes_are_kept_busy(losses):
-    jobs, seconds = jobs_of_a_study(1500, random.Random(3))
+    jobs, seconds = jobs_of_a_study(3000, random.Random(3))
     made = Made()
-    cluster = SimulatedCluster(seconds, made, nodes_count=10, losses=losses)
+    cluster = SimulatedCluster(seconds, made, nodes_count=5, losses=losses)
     ends, begun = {}, set()
     for job, outcome in run(jobs, cluster, made, waiting=cluster.wait):
         if outcome is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,24 +26,14 @@ def mirrored(objects: ObjectStore, key: Key, folder: Path) -> Iterator[None]:
     if not any(folder.iterdir()):
         for item in objects.list(prefix):
             objects.fetch(item.path, folder / Path(item.path).name)
-    times = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    times = _times(folder)
     stop = threading.Event()
-
-    def send() -> None:
-        for file in folder.iterdir():
-            if file.suffix in _NOT_CHECKPOINTS or not file.is_file():
-                continue
-            changed = file.stat().st_mtime_ns
-            if times.get(file.name) != changed:
-                objects.write(f"{prefix}/{file.name}", file.read_bytes())
-                times[file.name] = changed
 
     def keep_sending() -> None:
         while not stop.wait(_SECONDS):
-            try:
-                send()
-            except (OSError, ObjectStoreError):  # the next second tries again; the job's own upload tells what is wrong
-                continue
+            # where it fails the next second tries again; the job's own upload tells what is wrong
+            with contextlib.suppress(OSError, ObjectStoreError):
+                _send(objects, prefix, folder, times)
 
     thread = threading.Thread(target=keep_sending, daemon=True)
     thread.start()
@@ -52,3 +43,20 @@ def mirrored(objects: ObjectStore, key: Key, folder: Path) -> Iterator[None]:
         stop.set()
         thread.join()
     objects.delete([item.path for item in objects.list(prefix)])
+
+
+def _times(folder: Path) -> dict[str, int]:
+    """Checkpoint -> when it was changed, nanoseconds."""
+    return {
+        file.name: file.stat().st_mtime_ns
+        for file in folder.iterdir()
+        if file.suffix not in _NOT_CHECKPOINTS and file.is_file()
+    }
+
+
+def _send(objects: ObjectStore, prefix: str, folder: Path, times: dict[str, int]) -> None:
+    """Send what has changed since `times`, and note it there."""
+    for name, changed in _times(folder).items():
+        if times.get(name) != changed:
+            objects.write(f"{prefix}/{name}", (folder / name).read_bytes())
+            times[name] = changed

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -113,7 +114,7 @@ class ObjectStore:
         import obstore
 
         for path in paths:
-            self._ask(lambda path=path: obstore.delete(self._store, path), missing=None)
+            self._ask(partial(obstore.delete, self._store, path), missing=None)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object whose path begins with the folder `prefix`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.core.errors import BouillonError
 
-__all__ = ["Bundle", "BundleError", "bundle", "unpack"]
+__all__ = ["BundleError", "PluginArchive", "bundle", "unpack"]
 
 _MOST_BYTES = 20_000_000
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -26,7 +26,7 @@ class BundleError(BouillonError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class PluginArchive:
     """Source files in a zip archive; empty: there are none to send."""
 
     archive: bytes = b""
@@ -37,7 +37,7 @@ class Bundle:
         return hashlib.sha256(self.archive).hexdigest()[:32]
 
 
-def bundle(plugins: Iterable[str]) -> Bundle:
+def bundle(plugins: Iterable[str]) -> PluginArchive:
     """Pack the modules that `plugins` names, and those beside them. What is installed as a package is not sent.
 
     Raises:
@@ -48,7 +48,7 @@ def bundle(plugins: Iterable[str]) -> Bundle:
         for path, file in _files(name):
             files[path] = file.read_bytes()
     if not files:
-        return Bundle()
+        return PluginArchive()
     size = sum(map(len, files.values()))
     if size > _MOST_BYTES:
         raise BundleError(
@@ -59,10 +59,10 @@ def bundle(plugins: Iterable[str]) -> Bundle:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in sorted(files.items()):
             archive.writestr(zipfile.ZipInfo(path, _DATE), content)
-    return Bundle(stream.getvalue())
+    return PluginArchive(stream.getvalue())
 
 
-def unpack(sent: Bundle, folder: Path) -> Path | None:
+def unpack(sent: PluginArchive, folder: Path) -> Path | None:
     """Write the modules below `folder`, once, and return the folder to import them from; None if there are none."""
     if not sent.archive:
         return None
@@ -87,7 +87,10 @@ def _files(name: str) -> Iterator[tuple[str, Path]]:
     origin = Path(spec.origin).resolve()
     is_package = bool(spec.submodule_search_locations)
     folder = origin.parent.parent if is_package else origin.parent
-    installed = {Path(path).resolve() for path in (*site.getsitepackages(), *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")))}
+    installed = {
+        Path(path).resolve()
+        for path in (*site.getsitepackages(), *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")))
+    }
     if folder in installed:
         return
     below = sorted(origin.parent.rglob("*.py")) if is_package else []

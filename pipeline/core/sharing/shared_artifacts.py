@@ -147,8 +147,12 @@ class SharedArtifacts(ArtifactStore):
     def _download(self, key: Key, stored: Mapping[str, Any], folder: Path) -> None:
         for name, file in stored["manifest"].get("files", {}).items():
             target = (folder / name).resolve()
-            if not target.is_relative_to(folder.resolve()):  # who writes to the store need not be trusted with this disk
-                raise ObjectStoreError(f"{self.objects.url}: the manifest of {key[:12]} names a file outside of it: {name}")
+            if not target.is_relative_to(
+                folder.resolve()
+            ):  # who writes to the store need not be trusted with this disk
+                raise ObjectStoreError(
+                    f"{self.objects.url}: the manifest of {key[:12]} names a file outside of it: {name}"
+                )
             target.parent.mkdir(parents=True, exist_ok=True)
             path = f"files/{key}/{stored['attempt']}/{name}"
             digest = self.objects.fetch(path, target)

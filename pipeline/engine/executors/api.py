@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol, Self
 
 from pipeline.core.keys import Key
-from pipeline.engine.jobs import Done, Failed, Job, Node, Resources, Workplace
+from pipeline.engine.jobs import ClusterNode, Done, Failed, Job, Resources, Workplace
 
 __all__ = ["Executor", "Job", "Workplace"]
 
@@ -25,7 +25,7 @@ class Executor(Protocol):
         """The number of jobs that it runs at once."""
         ...
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[ClusterNode]:
         """The machines that run jobs now."""
         ...
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pipeline.core.keys import Key
 from pipeline.engine.executors.nodes import missing, this_machine
-from pipeline.engine.jobs import Done, Failed, Job, Node, Resources, Workplace
+from pipeline.engine.jobs import ClusterNode, Done, Failed, Job, Resources, Workplace
 from pipeline.engine.worker import Worker
 
 
@@ -19,7 +19,7 @@ class InProcess:
     def __init__(self, workplace: Workplace) -> None:
         self._worker = Worker(workplace)
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[ClusterNode]:
         """This machine."""
         return [this_machine()]
 

@@ -21,7 +21,7 @@ import psutil
 
 from pipeline.core.keys import Key
 from pipeline.engine.executors.nodes import missing, this_machine
-from pipeline.engine.jobs import Done, Failed, Job, Node, Resources, Workplace
+from pipeline.engine.jobs import ClusterNode, Done, Failed, Job, Resources, Workplace
 
 _POLL_SECONDS = 0.25
 _GRACE_SECONDS = 2.0
@@ -52,7 +52,7 @@ class LocalPool:
         for thread in self._threads:
             thread.start()
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[ClusterNode]:
         """This machine."""
         return [this_machine()]
 

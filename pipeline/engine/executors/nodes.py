@@ -10,21 +10,22 @@ import psutil
 
 from pipeline.core.environment import device, device_id
 from pipeline.core.machine.cpu_quota import cores
-from pipeline.engine.jobs import Node, Resources
+from pipeline.engine.jobs import ClusterNode, Resources
 
-__all__ = ["fits", "missing", "this_machine"]
+__all__ = ["missing", "suits", "this_machine"]
 
 _GIGA = 1e9
+_SEVERAL = 5
 
 
 @cache
-def this_machine() -> Node:
+def this_machine() -> ClusterNode:
     """Return the machine that this process runs on."""
     gpus = len(device().get("accelerators", ()))
-    return Node(platform.node(), device_id(), cores(), gpus, int(psutil.virtual_memory().total))
+    return ClusterNode(platform.node(), device_id(), cores(), gpus, int(psutil.virtual_memory().total))
 
 
-def fits(resources: Resources, node: Node) -> bool:
+def suits(resources: Resources, node: ClusterNode) -> bool:
     """Whether a node has what a job needs when nothing else runs there. A job may share processors, so one is enough."""
     return (
         min(resources.cpus, 1.0) <= node.cpus
@@ -34,9 +35,9 @@ def fits(resources: Resources, node: Node) -> bool:
     )
 
 
-def missing(resources: Resources, nodes: Sequence[Node]) -> str | None:
+def missing(resources: Resources, nodes: Sequence[ClusterNode]) -> str | None:
     """Say what a job needs that no node has; None if one has all of it."""
-    if any(fits(resources, node) for node in nodes):
+    if any(suits(resources, node) for node in nodes):
         return None
     needs = []
     if resources.gpus:
@@ -46,10 +47,12 @@ def missing(resources: Resources, nodes: Sequence[Node]) -> str | None:
     if resources.device:
         needs.append(f"a machine of the kind {resources.device}")
     needs.append(f"{resources.cpus:g} processors")
-    present = "; ".join(f"{node.name}: {node.cpus:g} processors, {node.gpus:g} GPUs{_memory(node)}" for node in nodes[:5])
-    more = f"; and {len(nodes) - 5} more" if len(nodes) > 5 else ""
+    present = "; ".join(
+        f"{node.name}: {node.cpus:g} processors, {node.gpus:g} GPUs{_memory(node)}" for node in nodes[:_SEVERAL]
+    )
+    more = f"; and {len(nodes) - _SEVERAL} more" if len(nodes) > _SEVERAL else ""
     return f"No node has what the job needs ({', '.join(needs)}). There are: {present or 'no nodes'}{more}"
 
 
-def _memory(node: Node) -> str:
+def _memory(node: ClusterNode) -> str:
     return "" if node.memory_bytes is None else f", {node.memory_bytes / _GIGA:.0f} GB"

@@ -33,9 +33,9 @@ from pipeline.core.machine.cpu_quota import cores
 from pipeline.core.sharing.plugin_bundle import bundle
 from pipeline.engine.executors import ray_node
 from pipeline.engine.executors.local import LocalPool
-from pipeline.engine.executors.nodes import fits, missing
+from pipeline.engine.executors.nodes import missing, suits
 from pipeline.engine.executors.ray_node import NodeFacts, Started, Ticket
-from pipeline.engine.jobs import Done, Failed, Job, Node, Resources, Workplace
+from pipeline.engine.jobs import ClusterNode, Done, Failed, Job, Resources, Workplace
 
 __all__ = ["ClusterError", "RayExecutor"]
 
@@ -97,11 +97,11 @@ class RayExecutor:
         ticket = Ticket(workplace, environment.versions(), bundle(workplace.plugins), self._mark.name, folder)
         self._ticket = self._ray.put(ticket)
         self._pool = LocalPool(workplace)
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, ClusterNode] = {}
         self._items: dict[Key, _Item] = {}
         self._looked = 0.0
         self._lock = threading.Lock()
-        self._run = self._ray.remote(ray_node.run)
+        self._run = self._ray.remote(ray_node.run_on_node)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -116,7 +116,7 @@ class RayExecutor:
         """Processors of all nodes, which is how many jobs of one each run at once."""
         return max(1, int(sum(node.cpus for node in self.nodes())))
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[ClusterNode]:
         """The nodes as they were seconds ago."""
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._look()
@@ -203,22 +203,28 @@ class RayExecutor:
                 if facts.refusal is not None:
                     raise ClusterError(facts.refusal)
                 has = alive[name]
-                self._nodes[name] = Node(
-                    facts.host, facts.device, has.get("CPU", 0.0), has.get("GPU", 0.0), int(has.get("memory", 0)) or None
+                self._nodes[name] = ClusterNode(
+                    facts.host,
+                    facts.device,
+                    has.get("CPU", 0.0),
+                    has.get("GPU", 0.0),
+                    int(has.get("memory", 0)) or None,
                 )
 
     def _probe(self, node: str) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as Affinity
 
         options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": Affinity(node, soft=False)}
-        return self._ray.remote(ray_node.describe).options(**options).remote(self._ticket)
+        return self._ray.remote(ray_node.describe_node).options(**options).remote(self._ticket)
 
     async def _settle(self, item: _Item) -> None:
         """Follow a job to its end, whatever that is."""
         try:
             outcome = await self._outcome(item)
         except Exception as error:  # noqa: BLE001 - boundary: a future of ours never raises
-            outcome = Failed(item.job.key, None, f"The cluster failed: {type(error).__name__}: {reason(error)}", halts=True)
+            outcome = Failed(
+                item.job.key, None, f"The cluster failed: {type(error).__name__}: {reason(error)}", halts=True
+            )
         if self._workplace.shared is not None:
             shutil.rmtree(self._workplace.scratch / item.job.key, ignore_errors=True)
         self._items.pop(item.job.key, None)
@@ -280,7 +286,7 @@ class RayExecutor:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as Affinity
 
             active = [item.node for item in self._items.values()]
-            fitting = sorted((active.count(name), name) for name, node in self._nodes.items() if fits(needs, node))
+            fitting = sorted((active.count(name), name) for name, node in self._nodes.items() if suits(needs, node))
             if fitting:
                 self._items[job.key].node = fitting[0][1]
                 options["scheduling_strategy"] = Affinity(fitting[0][1], soft=False)
@@ -291,7 +297,9 @@ class RayExecutor:
         if self._workplace.shared is None:
             return
         folder = self._workplace.scratch / job.key
-        content = {"done": 0, "total": 1, "text": f"on {message.host}"} if isinstance(message, Started) else dict(message)
+        content = (
+            {"done": 0, "total": 1, "text": f"on {message.host}"} if isinstance(message, Started) else dict(message)
+        )
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             scratch = folder / "progress.new"
@@ -341,4 +349,3 @@ def _silence() -> Iterator[None]:
 
 def _last_line(error: BaseException) -> str:
     return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
-

@@ -16,11 +16,11 @@ from typing import Any
 
 from pipeline.core import environment
 from pipeline.core.keys import digest
-from pipeline.core.sharing.plugin_bundle import Bundle, unpack
+from pipeline.core.sharing.plugin_bundle import PluginArchive, unpack
 from pipeline.engine.executors.local import WorkerProcess
 from pipeline.engine.jobs import Done, Failed, Job, Workplace
 
-__all__ = ["PROGRESS_FILE", "NodeFacts", "Started", "Ticket", "describe", "run"]
+__all__ = ["PROGRESS_FILE", "NodeFacts", "Started", "Ticket", "describe_node", "run_on_node"]
 
 PROGRESS_FILE = "progress.json"
 _FOLDER = "BOUILLON_NODE"
@@ -35,7 +35,7 @@ class Ticket:
     workplace: Workplace
     versions: Mapping[str, str]
     """Of Python and the libraries, where the run is driven: a node must have the same."""
-    plugins: Bundle
+    plugins: PluginArchive
     mark: str
     """Name of a file in the working folder, by which a node sees that it has the same folder."""
     folder: str | None
@@ -58,7 +58,7 @@ class Started:
     host: str
 
 
-def describe(ticket: Ticket) -> NodeFacts:
+def describe_node(ticket: Ticket) -> NodeFacts:
     """Say what this node is, and whether it can run jobs of a run."""
     return NodeFacts(platform.node(), environment.device_id(), _refusal(ticket))
 
@@ -84,7 +84,7 @@ _processes: dict[str, WorkerProcess] = {}
 """Of this Ray worker, by run: it keeps its libraries and data from one job to the next."""
 
 
-def run(ticket: Ticket, packed_job: bytes) -> Iterator[Started | Mapping[str, Any] | Done | Failed]:
+def run_on_node(ticket: Ticket, packed_job: bytes) -> Iterator[Started | Mapping[str, Any] | Done | Failed]:
     """Run a job in a process of its own; yield that it has begun, its progress, and its outcome.
 
     The job comes pickled: its parameters may be of a person's own stage, whose module is unpacked first.
@@ -95,7 +95,7 @@ def run(ticket: Ticket, packed_job: bytes) -> Iterator[Started | Mapping[str, An
         if folder is not None:
             sys.path.insert(0, str(folder))  # the process of the job has this path too
         _processes[ticket.mark] = WorkerProcess(place)
-    job: Job[Any] = pickle.loads(packed_job)  # noqa: S301 - of the run's own driver
+    job: Job[Any] = pickle.loads(packed_job)
     refusal = _refusal(ticket)
     if refusal is not None:
         yield Failed(job.key, None, refusal, halts=True)
@@ -122,7 +122,10 @@ def _place(ticket: Ticket) -> Workplace:
     workplace = ticket.workplace
     if workplace.shared is None:
         return workplace
-    root = Path(ticket.folder or os.environ.get(_FOLDER) or _DEFAULT).expanduser() / digest({"url": workplace.shared.url})[:12]
+    root = (
+        Path(ticket.folder or os.environ.get(_FOLDER) or _DEFAULT).expanduser()
+        / digest({"url": workplace.shared.url})[:12]
+    )
     scratch = root / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     data = workplace.data_folder if workplace.data_folder.is_dir() else root.parent / "data"

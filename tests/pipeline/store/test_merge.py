@@ -50,11 +50,18 @@ def rows(path):
     """Every row of every table but for numbers of sets and dates, for comparison."""
     with duckdb.connect() as db:
         db.execute(f"ATTACH '{path}' AS r (READ_ONLY)")
-        tables = [name for (name,) in db.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'r'").fetchall()]
+        tables = [
+            name
+            for (name,) in db.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'r'").fetchall()
+        ]
         result = {}
         for table in sorted(set(tables) - {"meta", "scoreboard_column"}):
             columns = [name for (name, *_) in db.execute(f"DESCRIBE r.main.{table}").fetchall()]
-            plain = [f'"{name}"' for name in columns if not name.endswith("_set") and name != "recorded_at" and (table, name) != ("metric", "fact")]
+            plain = [
+                f'"{name}"'
+                for name in columns
+                if not name.endswith("_set") and name != "recorded_at" and (table, name) != ("metric", "fact")
+            ]
             result[table] = sorted(map(repr, db.execute(f"SELECT {', '.join(plain)} FROM r.main.{table}").fetchall()))
         return result
 
@@ -133,7 +140,10 @@ def test_a_table_of_a_persons_own_stage_comes_along(tmp_path):
     assert merge_results(results, [a, b]).rows == 0
     with duckdb.connect() as db:
         db.execute(f"ATTACH '{results}' AS r (READ_ONLY)")
-        assert db.execute("SELECT model_key, zeros FROM r.zeros_of_a_test ORDER BY ALL").fetchall() == [("one", 3), ("two", 4)]
+        assert db.execute("SELECT model_key, zeros FROM r.zeros_of_a_test ORDER BY ALL").fetchall() == [
+            ("one", 3),
+            ("two", 4),
+        ]
 
 
 def test_what_names_what_nobody_has_is_refused_whole(tmp_path):
@@ -141,7 +151,9 @@ def test_what_names_what_nobody_has_is_refused_whole(tmp_path):
     with duckdb.connect(str(b)) as db:
         db.execute("DELETE FROM model")
     results = tmp_path / "results.duckdb"
-    with pytest.raises(InvalidRecordError, match=r"b\.duckdb: nothing was merged: .* names the model 'one', which neither has"):
+    with pytest.raises(
+        InvalidRecordError, match=r"b\.duckdb: nothing was merged: .* names the model 'one', which neither has"
+    ):
         merge_results(results, [b])
     assert not Store(results).has_models()
 
