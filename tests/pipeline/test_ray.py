@@ -121,6 +121,7 @@ def test_a_job_can_be_cancelled(shared, connected, planned, operations, tmp_path
         assert isinstance(executor.submit(base).result(), Done)
         future = executor.submit(hanging)
         while not (tmp_path / "begun").exists():
+            assert not future.done(), future.result()
             time.sleep(0.05)
         executor.cancel(hanging.key)
         assert future.result().error == "Interrupted"
@@ -168,6 +169,7 @@ def test_a_job_whose_node_is_lost_goes_on_from_its_last_checkpoint_with_equal_by
         future = executor.submit(replace(long, resources=Resources(device="")))
         artifacts = open_artifacts(shared.artifacts, shared.shared)
         while not list(artifacts.objects.list(f"checkpoints/{long.key}")):
+            assert not future.done(), future.result()
             time.sleep(0.1)
         victim = _node_of(long.key, cluster.folder)
         nodes = {"head": cluster.head_node, "second": next(iter(cluster.worker_nodes - {third})), "third": third}

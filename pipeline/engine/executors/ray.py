@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import pickle
 import shutil
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.core import environment
+from pipeline.core import environment, secret_values
 from pipeline.core.errors import BouillonError, reason
 from pipeline.core.extras import install_command
 from pipeline.core.keys import Key
@@ -94,7 +95,16 @@ class RayExecutor:
         self._workplace, self._lost, self._patience = workplace, lost, wait_for_node
         self._mark = workplace.scratch / f"cluster-{uuid.uuid4().hex}"
         self._mark.touch()
-        ticket = Ticket(workplace, environment.versions(), bundle(workplace.plugins), self._mark.name, folder)
+        secrets = {name: os.environ[name] for name in secret_values.variables() if name in os.environ}
+        ticket = Ticket(
+            workplace,
+            environment.versions(),
+            bundle(workplace.plugins),
+            self._mark.name,
+            folder,
+            str(Path.cwd()),
+            secrets,
+        )
         self._ticket = self._ray.put(ticket)
         self._pool = LocalPool(workplace)
         self._nodes: dict[str, ClusterNode] = {}
@@ -231,24 +241,32 @@ class RayExecutor:
         item.future.set_result(outcome)
 
     async def _outcome(self, item: _Item) -> Done | Failed:
-        errors, losses = self._ray.exceptions, 0
-        while True:
-            try:
-                async for message in self._messages(item):
-                    if isinstance(message, Done | Failed):
-                        return message
-                    self._note(item.job, message)
-                why = "the node gave no outcome"
-            except errors.RayTaskError as error:
-                return Failed(item.job.key, None, f"A node cannot run jobs: {_last_line(error)}", halts=True)
-            except errors.RayError as error:
-                why = f"{type(error).__name__}: {reason(error)}"
+        key, why = item.job.key, ""
+        for _ in range(self._lost + 1):
+            if self._is_for_here(item.job.resources):  # the last node of its kind was lost
+                return await asyncio.wrap_future(self._pool.submit(item.job))
+            outcome = await self._attempt(item)
+            if not isinstance(outcome, str):
+                return outcome
             if item.is_cancelled:
-                return Failed(item.job.key, None, "Interrupted")
-            losses += 1
-            if losses > self._lost:
-                return Failed(item.job.key, None, f"Its node was lost {losses} times, the last time with {why}")
+                return Failed(key, None, "Interrupted")
+            why = outcome
             await asyncio.sleep(_PAUSE_SECONDS)
+        return Failed(key, None, f"Its node was lost {self._lost + 1} times, the last time with {why}")
+
+    async def _attempt(self, item: _Item) -> Done | Failed | str:
+        """Send a job to a node; return its outcome, or why its node was lost."""
+        errors = self._ray.exceptions
+        try:
+            async for message in self._messages(item):
+                if isinstance(message, Done | Failed):
+                    return message
+                self._note(item.job, message)
+        except errors.RayTaskError as error:
+            return Failed(item.job.key, None, f"A node cannot run jobs: {_last_line(error)}", halts=True)
+        except errors.RayError as error:
+            return f"{type(error).__name__}: {reason(error)}"
+        return "the node gave no outcome"
 
     async def _messages(self, item: _Item) -> AsyncIterator[Any]:
         """Send a job, and yield what its node says; the failure, if no node has what it needs for too long."""
@@ -311,6 +329,7 @@ def _connect(address: str) -> Any:
     """Connect to a cluster, quietly, and return the library."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     try:
         import ray
     except ImportError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -10,12 +11,13 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.core import environment
 from pipeline.core.keys import digest
+from pipeline.core.secret_values import note_variables
 from pipeline.core.sharing.plugin_bundle import PluginArchive, unpack
 from pipeline.engine.executors.local import WorkerProcess
 from pipeline.engine.jobs import Done, Failed, Job, Workplace
@@ -39,6 +41,10 @@ class Ticket:
     mark: str
     """Name of a file in the working folder, by which a node sees that it has the same folder."""
     folder: str | None
+    directory: str = ""
+    """Where the run is driven: relative paths of data begin there, on nodes that have it."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that the configuration refers to: results of a node hide their values too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +100,15 @@ def run_on_node(ticket: Ticket, packed_job: bytes) -> Iterator[Started | Mapping
         folder = unpack(ticket.plugins, place.scratch.parent / "plugins")
         if folder is not None:
             sys.path.insert(0, str(folder))  # the process of the job has this path too
+        os.environ.update(ticket.secrets)
+        note_variables(ticket.secrets)
+        with contextlib.suppress(OSError):
+            os.chdir(ticket.directory)
         _processes[ticket.mark] = WorkerProcess(place)
     job: Job[Any] = pickle.loads(packed_job)
     refusal = _refusal(ticket)
+    if refusal is None and job.resources.device not in ("", environment.device_id()):
+        refusal = f"The node {platform.node()} is of another kind than the machine whose figures the job takes"
     if refusal is not None:
         yield Failed(job.key, None, refusal, halts=True)
         return
