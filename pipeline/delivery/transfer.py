@@ -77,8 +77,11 @@ def push(workspace: Path, results: Path, url: str) -> Transfer:
     """Upload the artifacts of a workspace that an object store lacks, and its results file; collect what nobody needs.
 
     Raises:
+        StoreError: if there is no such workspace.
         ObjectStoreError: if the store refuses, or is out of reach.
     """
+    if not (workspace / "artifacts").is_dir():
+        raise StoreError(f"--workspace {workspace}: no workspace of a run, which has a folder `artifacts` in it")
     artifacts = _open(workspace, url)
     moved = Transfer()
     for key in artifacts.keys():  # noqa: SIM118 - a store is no mapping

@@ -15,7 +15,7 @@ from pipeline.store.database import one
 from pipeline.store.errors import InvalidRecordError
 from pipeline.store.records.answer_records import Instances, InstanceValues, PredictionSet
 from pipeline.store.records.columns import SETS, StoredTable, key_columns, sql_name
-from pipeline.store.schema.definition import declarations
+from pipeline.store.schema.definition import declarations, names
 
 __all__ = ["MergeReport", "merge_tables", "own_tables"]
 
@@ -89,7 +89,7 @@ def merge_tables(db: duckdb.DuckDBPyConnection, own: Sequence[str] = ()) -> Merg
 def own_tables(db: duckdb.DuckDBPyConnection) -> list[str]:
     """Return the tables of the database `source` that are no part of the schema: of people's own stages."""
     query = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'source' AND schema_name = 'main' ORDER BY 1"
-    return [name for (name,) in db.execute(query).fetchall() if name not in declarations()]
+    return [name for (name,) in db.execute(query).fetchall() if name not in names()]
 
 
 class _Merge:
@@ -153,7 +153,9 @@ class _Merge:
             f"JOIN numbers_instance_set AS sets ON sets.instance_set = other.instance_set WHERE own.is_new"
         )
         replaced = f"other.* REPLACE (own.number AS {name}, sets.number AS instance_set)"
-        self._insert(name, f"SELECT {replaced} FROM {fresh}")
+        added = self._insert(name, f"SELECT {replaced} FROM {fresh}")
+        if added != int(one(self._db, f"SELECT count(*) FROM numbers_{name} WHERE is_new")):
+            raise InvalidRecordError(f"A {name} of the other results is of instances that they do not hold")
         self._copy_rows(header, rows)
 
     def copy_own(self, name: str) -> None:
@@ -191,10 +193,11 @@ class _Merge:
             """
         )
 
-    def _insert(self, name: str, query: str) -> None:
+    def _insert(self, name: str, query: str) -> int:
         added = int(one(self._db, f"INSERT INTO store.{sql_name(name)} BY NAME {query}"))
         if added:
             self.report.added[name] = self.report.added.get(name, 0) + added
+        return added
 
     def _has(self, table: StoredTable) -> bool:
         """Whether the source has the table; older stores lack some.
