@@ -344,6 +344,8 @@ def _connect(address: str) -> Any:
             "`ray start --head` (executor.address=auto), name its head (HOST:PORT), or start one for this run alone "
             "(executor.address=local)"
         ) from None
+    # what its daemons have to say of a lost worker goes to standard output else, in spite of `log_to_driver`
+    ray._private.worker._worker_logs_enabled = False
     return ray
 
 
