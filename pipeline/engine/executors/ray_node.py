@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import environment
+from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import digest
 from pipeline.core.secret_values import note_variables
 from pipeline.core.sharing.plugin_bundle import PluginArchive, unpack
@@ -100,6 +101,8 @@ def run_on_node(ticket: Ticket, packed_job: bytes) -> Iterator[Started | Mapping
         folder = unpack(ticket.plugins, place.scratch.parent / "plugins")
         if folder is not None:
             sys.path.insert(0, str(folder))  # the process of the job has this path too
+        if ticket.workplace.shared is not None:  # a folder that all share is the driver's to clear up
+            ArtifactStore(place.artifacts).sweep()
         os.environ.update(ticket.secrets)
         note_variables(ticket.secrets)
         with contextlib.suppress(OSError):
