@@ -101,17 +101,17 @@ class LocalPool:
         process = WorkerProcess(self._workplace)
         try:
             while (item := self._queue.get()) is not None and not self._stopping.is_set():
-                outcome = _outcome(process, item)
+                outcome = outcome_in(process, item.job, item.stop)
                 self._active.pop(item.job.key, None)
                 item.future.set_result(outcome)
         finally:
             process.stop()
 
 
-def _outcome(process: WorkerProcess, item: _Item) -> Done | Failed:
-    job = item.job
+def outcome_in(process: WorkerProcess, job: Job[Any], stop: threading.Event) -> Done | Failed:
+    """Run a job in a worker process to its end, whatever that is. Never raises."""
     try:
-        return process.run(job, item.stop)
+        return process.run(job, stop)
     except (OSError, RuntimeError) as error:
         return Failed(job.key, 0.0, f"No worker process could be started: {error}")
     except Exception as error:  # noqa: BLE001 - what a person's own stage plans may not be plain data

@@ -20,7 +20,7 @@ from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import digest
 from pipeline.core.secret_values import note_variables
 from pipeline.core.sharing.plugin_bundle import PluginArchive, unpack
-from pipeline.engine.executors.local import WorkerProcess
+from pipeline.engine.executors.local import WorkerProcess, outcome_in
 from pipeline.engine.jobs import Done, Failed, Job, Workplace
 
 __all__ = ["PROGRESS_FILE", "NodeFacts", "Started", "Ticket", "describe_node", "run_on_node"]
@@ -97,17 +97,7 @@ def run_on_node(ticket: Ticket, packed_job: bytes) -> Iterator[Started | Mapping
     The job comes pickled: its parameters may be of a person's own stage, whose module is unpacked first.
     """
     place = _place(ticket)
-    if ticket.mark not in _processes:
-        folder = unpack(ticket.plugins, place.scratch.parent / "plugins")
-        if folder is not None:
-            sys.path.insert(0, str(folder))  # the process of the job has this path too
-        if ticket.workplace.shared is not None:  # a folder that all share is the driver's to clear up
-            ArtifactStore(place.artifacts).sweep()
-        os.environ.update(ticket.secrets)
-        note_variables(ticket.secrets)
-        with contextlib.suppress(OSError):
-            os.chdir(ticket.directory)
-        _processes[ticket.mark] = WorkerProcess(place)
+    process = _process_of(ticket, place)
     job: Job[Any] = pickle.loads(packed_job)
     refusal = _refusal(ticket)
     if refusal is None and job.resources.device not in ("", environment.device_id()):
@@ -117,8 +107,7 @@ def run_on_node(ticket: Ticket, packed_job: bytes) -> Iterator[Started | Mapping
         return
     yield Started(platform.node())
     ends: queue.SimpleQueue[Done | Failed] = queue.SimpleQueue()
-    process = _processes[ticket.mark]
-    threading.Thread(target=lambda: ends.put(process.run(job, threading.Event())), daemon=True).start()
+    threading.Thread(target=lambda: ends.put(outcome_in(process, job, threading.Event())), daemon=True).start()
     progress = ""
     while True:
         try:
@@ -130,6 +119,22 @@ def run_on_node(ticket: Ticket, packed_job: bytes) -> Iterator[Started | Mapping
                 yield _with_host(news)
             continue
         return
+
+
+def _process_of(ticket: Ticket, place: Workplace) -> WorkerProcess:
+    """The process of this Ray worker that runs the jobs of a run; what it needs is made ready when its first job comes."""
+    if ticket.mark not in _processes:
+        folder = unpack(ticket.plugins, place.scratch.parent / "plugins")
+        if folder is not None:
+            sys.path.insert(0, str(folder))  # the process of the job has this path too
+        if ticket.workplace.shared is not None:  # a folder that all share is the driver's to clear up
+            ArtifactStore(place.artifacts).sweep()
+        os.environ.update(ticket.secrets)
+        note_variables(ticket.secrets)
+        with contextlib.suppress(OSError):
+            os.chdir(ticket.directory)
+        _processes[ticket.mark] = WorkerProcess(place)
+    return _processes[ticket.mark]
 
 
 def _place(ticket: Ticket) -> Workplace:
