@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         data=data,
         preset=preset,
         force={step_at(plan, path).key for path in config.forced()},
-        preprocessing=tuple(settled.notes),
+        preprocessing=(*settled.notes, *_omissions(plan)),
         notes=data_notes(data, agreement if any(step.op == _LOAD for step in plan.steps) else ()),
     )
 
@@ -131,6 +131,12 @@ def step_at(plan: Plan, path: str) -> Step:
             f"No step has the path '{cut(path, 200)}'.{nearest(path, by_path)} Paths are shown by plan_only=true"
         )
     return by_path[path]
+
+
+def _omissions(plan: Plan) -> Iterator[str]:
+    """Say which branches of `ablate` and `permute` cannot be run, and why."""
+    for path, reason in plan.omissions.items():
+        yield f"'{path}' and what follows it are left out: {reason}"
 
 
 def _preset(entry: Mapping[str, Any] | None) -> Preset | None:
