@@ -25,11 +25,11 @@ __all__ = ["FinishedTrial", "Proposer", "ProposerSettings", "frozen", "quiet"]
 
 _STARTUP = 8
 """Trials before the sampler models anything; fewer than Optuna's ten, since each costs a model."""
-_DRAWS = 16
+_DRAWS = 8
 """Of which the cheapest is taken."""
 _EVERY = 4
 """Of so many proposals one is the sampler's first draw, whatever it costs: what looks dear is tried, too."""
-_MOST_MISSES = 200
+_MOST_MISSES = 24
 """Draws in a row that were tried before: then what is left of a countable space is gone through."""
 _COUNTABLE = 5_000
 
@@ -90,7 +90,8 @@ class Proposer:
             study = self._study(finished)
             drawn: dict[str, tuple[FinishedTrial, Proposal]] = {}
             misses = 0
-            while len(drawn) < max(_DRAWS, count) and misses < _MOST_MISSES:
+            draws = max(_DRAWS, count) if self._settings.is_thrifty else count
+            while len(drawn) < draws and misses < _MOST_MISSES:
                 trial = study.ask()
                 proposal = self._space.propose(trial)
                 if proposal.path in drawn or is_tried(proposal):

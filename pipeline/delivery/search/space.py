@@ -365,7 +365,7 @@ class _Scripted:
         if step is None:
             raise _EndlessError
         count = math.floor((high - low) / step + 1e-9)
-        return float(self._choose(name, [low + step * at for at in range(count + 1)]))
+        return float(self._choose(name, [min(float(f"{low + step * at:.12g}"), high) for at in range(count + 1)]))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """Choose of a grid."""
