@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FinishedTrial", "Proposer", "ProposerSettings", "frozen", "quiet"]
 
-_STARTUP = 8
+_STARTUP = 5
 """Trials before the sampler models anything; fewer than Optuna's ten, since each costs a model."""
 _DRAWS = 8
 """Of which the cheapest is taken."""
