@@ -18,7 +18,7 @@ from pipeline.core.units import readable_multiple
 from pipeline.delivery.gate_rules import JudgedFigure, Quantity, RuleError, parse_rule
 from pipeline.store.records.run_records import Metric
 
-__all__ = ["Bound", "BudgetError", "Goal", "parse_bounds", "parse_goals", "relaxed", "uses_time"]
+__all__ = ["Bound", "BudgetError", "Goal", "figures_text", "parse_bounds", "parse_goals", "relaxed", "uses_time"]
 
 _PARTS = re.compile(r"\s*(?:;|\n|\band\b)\s*", re.IGNORECASE)
 _METRICS_OF = {
@@ -174,3 +174,19 @@ def amount_text(value: float, metric: Metric, *, is_share: bool = False) -> str:
         multiple = readable_multiple(value, metric.unit)
         return f"{value / multiple.divisor:.3g} {multiple.unit}"
     return f"{value:{metric.format}} {metric.unit}".rstrip()
+
+
+def figures_text(figures: Figures, top: Figures, goals: Sequence[Goal], bounds: Sequence[Bound]) -> str:
+    """Return the figures of a chain that a search is about.
+
+    Args:
+        figures: of the model.
+        top: of the model at the top of its chain.
+        goals: those of the search.
+        bounds: its budget.
+    """
+    parts = {goal.name: amount_text(figures.get(goal.name, math.nan), goal.metric) for goal in goals}
+    for bound in bounds:
+        suffix = "" if bound.figure is JudgedFigure.VALUE else f" {bound.figure}"
+        parts[bound.metric.metric + suffix] = bound.text_of(bound.figure_of(figures, top))
+    return ", ".join(f"{name} {text}" for name, text in parts.items())

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.delivery.choice import FrontModel, front_models
-from pipeline.delivery.search.budget import Bound, Goal, amount_text, relaxed
+from pipeline.delivery.search.budget import Bound, Goal, amount_text, figures_text, relaxed
 from pipeline.delivery.search.search import SearchOutcome
 from pipeline.delivery.search.study import TrialOutcome
 
-__all__ = ["SearchReport", "figures_text", "report_json", "report_of", "report_text"]
+__all__ = ["SearchReport", "report_json", "report_of", "report_text"]
 
 _SIZE = "file_bytes"
 """The other metric of the front where there is one goal and no bound on another metric."""
@@ -156,15 +155,6 @@ def _misses(tried: Sequence[TrialOutcome], bounds: Sequence[Bound]) -> Iterator[
 
 
 # ---- in words
-def figures_text(trial: TrialOutcome, goals: Sequence[Goal], bounds: Sequence[Bound]) -> str:
-    """Return the figures of a chain that the search is about."""
-    parts = {goal.name: amount_text(trial.figures.get(goal.name, math.nan), goal.metric) for goal in goals}
-    for bound in bounds:
-        suffix = "" if bound.figure == "value" else f" {bound.figure}"
-        parts[bound.metric.metric + suffix] = bound.text_of(bound.figure_of(trial.figures, trial.top))
-    return ", ".join(f"{name} {text}" for name, text in parts.items())
-
-
 def report_text(report: SearchReport) -> str:
     """Return a report for people."""
     outcome = report.outcome
@@ -185,7 +175,7 @@ def report_text(report: SearchReport) -> str:
         lines += [
             "",
             f"Best: {report.best.path}",
-            f"  {figures_text(report.best, outcome.goals, outcome.bounds)}{alike}",
+            f"  {figures_text(report.best.figures, report.best.top, outcome.goals, outcome.bounds)}{alike}",
         ]
     x, y = report.front_metrics
     if report.front:

@@ -27,7 +27,7 @@ from pipeline.core.errors import BouillonError
 from pipeline.core.extras import install_command
 from pipeline.core.keys import canonical_json
 from pipeline.delivery.search.bounds import impossible
-from pipeline.delivery.search.budget import Bound, BudgetError, Goal, parse_bounds, parse_goals, uses_time
+from pipeline.delivery.search.budget import Bound, BudgetError, Goal, figures_text, parse_bounds, parse_goals, uses_time
 from pipeline.delivery.search.chain_runs import ChainRuns, ChainState, scouting
 from pipeline.delivery.search.proposer import Proposer, ProposerSettings
 from pipeline.delivery.search.space import Proposal, SearchSpace
@@ -371,12 +371,10 @@ def _failure(proposal: Proposal, reason: str) -> TrialOutcome:
 
 
 def _line(number: int, outcome: TrialOutcome, goals: Sequence[Goal], bounds: Sequence[Bound]) -> str:
-    from pipeline.delivery.search.report import figures_text
-
     if outcome.values is None and not outcome.reason:
         return f"{number + 1:4d}  {outcome.path}: given up at low fidelity"
     if outcome.values is None:
         return f"{number + 1:4d}  {outcome.path}: {outcome.reason.splitlines()[0]}"
     broken = any(value > 0 for value in outcome.constraints.values())
     verdict = "" if not bounds else ", over budget" if broken else ", within budget"
-    return f"{number + 1:4d}  {outcome.path}: {figures_text(outcome, goals, bounds)}{verdict}, {outcome.seconds:.0f} s"
+    return f"{number + 1:4d}  {outcome.path}: {figures_text(outcome.figures, outcome.top, goals, bounds)}{verdict}, {outcome.seconds:.0f} s"
