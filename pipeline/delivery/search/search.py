@@ -173,7 +173,8 @@ class _Search:
             self._study: SearchStudy = study
             self._begun, self._before = time.monotonic(), study.spent
             self._recognize()
-            self._finish_open()
+            if self._settings.minutes:
+                self._finish_open()
             is_exhausted = self._try()
             if self._is_timed:
                 self._time_the_best()
