@@ -88,13 +88,13 @@ def alike_to(results: Results, metric: str, key: str, keys: Collection[str]) -> 
 
 
 def _with_ancestors(results: Results, keys: Collection[str]) -> set[str]:
-    found: set[str] = set()
+    lineage: set[str] = set()
     for key in keys:
         at: str | None = key
-        while at and at not in found and at in results.row:
-            found.add(at)
+        while at and at not in lineage and at in results.row:
+            lineage.add(at)
             at = results.forest.parent(at)
-    return found
+    return lineage
 
 
 def _rows(results: Results, keys: Collection[str]) -> np.ndarray:

@@ -62,7 +62,7 @@ def front_models(results: Path, x: str, y: str, keys: Sequence[str]) -> list[Fro
     Raises:
         ChoiceError: if the results cannot be read.
     """
-    answer = _asked(["front", str(results), x, y], "\n".join(keys))
+    answer = _ask(["front", str(results), x, y], "\n".join(keys))
     return [FrontModel(*each) for each in answer["front"]]
 
 
@@ -78,7 +78,7 @@ def alike_models(results: Path, metric: str, key: str, keys: Sequence[str]) -> l
     Raises:
         ChoiceError: if the results cannot be read.
     """
-    return list(_asked(["alike", str(results), metric, key], "\n".join(keys))["alike"])
+    return list(_ask(["alike", str(results), metric, key], "\n".join(keys))["alike"])
 
 
 def best_models(results: Path, count: int, budget: str = "") -> list[BestModel]:
@@ -92,11 +92,11 @@ def best_models(results: Path, count: int, budget: str = "") -> list[BestModel]:
     Raises:
         ChoiceError: if the budget cannot be read, or no model is within it.
     """
-    answer = _asked([str(results), str(count), budget])
+    answer = _ask([str(results), str(count), budget])
     return [BestModel(**model, goal=answer["goal"]) for model in answer["models"]]
 
 
-def _asked(arguments: Sequence[str], text: str = "") -> dict[str, Any]:
+def _ask(arguments: Sequence[str], text: str = "") -> dict[str, Any]:
     """Ask the viewer, in a process of its own."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Who did it: shares of the steps of a chain in what the whole chain changed, and whether two of them work together.
+"""Contributions: shares of the steps of a chain in what the whole chain changed, and whether two of them work together.
 
 Everything is linear in the values: they may be figures of models, logarithms of factors, or arrays of one value per instance.
 """
@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["interaction", "parts_of", "shapley_weights"]
+__all__ = ["interaction", "shapley_weights", "subsequences"]
 
 Step = TypeVar("Step", bound=Hashable)
 
 
-def parts_of(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+def subsequences(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
     """Yield every part of a chain, in the chain's order: 2^n, the empty one first."""
     for size in range(len(steps) + 1):
         yield from itertools.combinations(steps, size)
@@ -34,7 +34,7 @@ def shapley_weights(steps: Sequence[Step], step: Step) -> Iterator[tuple[tuple[S
     """
     others = [each for each in steps if each != step]
     total = math.factorial(len(steps))
-    for part in parts_of(others):
+    for part in subsequences(others):
         weight = math.factorial(len(part)) * math.factorial(len(steps) - len(part) - 1) / total
         joined = tuple(each for each in steps if each == step or each in part)
         yield part, joined, weight

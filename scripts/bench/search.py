@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.core.statistics import bootstrap_mean
 from pipeline.delivery.search.proposer import FinishedTrial, Proposer, ProposerSettings
-from pipeline.delivery.search.space import Proposal, SearchSpace
+from pipeline.delivery.search.space import ChainProposal, SearchSpace
 
 DATA = Path(__file__).parent / "data"
 OURS = "ours"
@@ -65,7 +65,7 @@ def read_table(file: Path) -> Table:
     return Table(content["recipe"], content["rows"])
 
 
-def ways(proposal: Proposal) -> list[str]:
+def ways(proposal: ChainProposal) -> list[str]:
     """Paths of a chain's models, from the top."""
     names = [step.name for step in proposal.steps]
     return ["/".join(names[: at + 1]) for at in range(len(names))]
@@ -112,10 +112,10 @@ def replay(table: Table, strategy: str, seed: int) -> float:
     return mean + area([table.point(path) for path in made]) / whole * max(0.0, end - spent) / end
 
 
-def _expected(rates: Mapping[str, float], made: set[str]) -> Callable[[Proposal], float]:
+def _expected(rates: Mapping[str, float], made: set[str]) -> Callable[[ChainProposal], float]:
     """What a chain would cost of steps that are not made, as far as a search knows."""
 
-    def cost(proposal: Proposal) -> float:
+    def cost(proposal: ChainProposal) -> float:
         steps = zip(ways(proposal), proposal.steps, strict=True)
         return sum(rates.get(step.op, 1.0) * _work(step.params) for path, step in steps if path not in made)
 

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.measure.contributions import interaction, parts_of, shapley_weights
+from pipeline.measure.contributions import interaction, shapley_weights, subsequences
 from tests.viewer.test_effects import results_of
 from viewer.compare.effects.chain_tables import chain_tables
 from viewer.compare.effects.chains import Chains
@@ -24,7 +24,7 @@ def share(values, steps, step):
 @given(st.dictionaries(st.sampled_from("abcde"), SHARES, min_size=2), SHARES)
 def test_steps_that_add_up_have_their_own_effects_as_shares(own, base):
     steps = tuple(own)
-    values = {part: base + sum(own[step] for step in part) for part in parts_of(steps)}
+    values = {part: base + sum(own[step] for step in part) for part in subsequences(steps)}
     for step in steps:
         assert share(values, steps, step) == pytest.approx(own[step], abs=1e-12)
 
@@ -33,7 +33,7 @@ def test_steps_that_add_up_have_their_own_effects_as_shares(own, base):
 @given(st.lists(SHARES, min_size=16, max_size=16))
 def test_shares_are_means_over_all_orders_and_sum_up(figures):
     steps = tuple("abcd")
-    values = dict(zip(parts_of(steps), figures, strict=True))
+    values = dict(zip(subsequences(steps), figures, strict=True))
     for step in steps:
         gains = []
         for order in itertools.permutations(steps):

@@ -82,7 +82,7 @@ def least_share(space: SearchSpace, *, in_bits: bool) -> float:
 
 
 def _share(op: str, values: Mapping[str, Sequence[Any]], *, in_bits: bool) -> float:
-    """What a step leaves, from all the values that each parameter may take."""
+    """Return the share that a step leaves at least, from all the values that each parameter may take."""
     kind = OPERATIONS[op].kind if op in OPERATIONS else None
     if (
         kind is Kind.BASE
@@ -96,8 +96,8 @@ def _share(op: str, values: Mapping[str, Sequence[Any]], *, in_bits: bool) -> fl
         return bits / _FLOAT_BITS if in_bits else 1.0
     if op == "palettize":
         bits = values.get("bits", [4])
-        known = all(isinstance(each, int) for each in bits)
-        return (min(bits) / _FLOAT_BITS if known else 0.0) if in_bits else 1.0
+        is_known = all(isinstance(each, int) for each in bits)
+        return (min(bits) / _FLOAT_BITS if is_known else 0.0) if in_bits else 1.0
     if op == "channel_prune":
         ratios = values.get("ratio", [])
         if (
@@ -106,5 +106,5 @@ def _share(op: str, values: Mapping[str, Sequence[Any]], *, in_bits: bool) -> fl
             or values.get("scope", ["layer"]) != ["layer"]
         ):
             return 0.0
-        return (1 - max(ratios)) ** 2  # of a layer's inputs and of its outputs
+        return float((1 - max(ratios)) ** 2)  # of a layer's inputs and of its outputs
     return 0.0

@@ -18,7 +18,7 @@ from pipeline.core.units import readable_multiple
 from pipeline.delivery.gate_rules import JudgedFigure, Quantity, RuleError, parse_rule
 from pipeline.store.records.run_records import Metric
 
-__all__ = ["Bound", "BudgetError", "Goal", "figures_text", "parse_bounds", "parse_goals", "relaxed", "uses_time"]
+__all__ = ["Bound", "Goal", "SearchBudgetError", "figures_text", "parse_bounds", "parse_goals", "relaxed", "uses_time"]
 
 _PARTS = re.compile(r"\s*(?:;|\n|\band\b)\s*", re.IGNORECASE)
 _METRICS_OF = {
@@ -34,7 +34,7 @@ Figures = Mapping[str, float]
 """Metric -> value of a model."""
 
 
-class BudgetError(BouillonError, ValueError):
+class SearchBudgetError(BouillonError, ValueError):
     """A budget or goal cannot be read or used: the message names the part and the nearest that would be right."""
 
 
@@ -99,7 +99,7 @@ def parse_bounds(text: str, metrics: Mapping[str, Metric]) -> tuple[Bound, ...]:
         metrics: name -> metric.
 
     Raises:
-        BudgetError: if one cannot be read.
+        SearchBudgetError: if one cannot be read.
     """
     return tuple(_bound(part, metrics) for part in _PARTS.split(text.strip()) if part)
 
@@ -108,24 +108,24 @@ def _bound(text: str, metrics: Mapping[str, Metric]) -> Bound:
     try:
         rule = parse_rule(text, metrics)
     except RuleError as error:
-        said = str(error).replace("is no rule", "is no bound").replace("A gate", "A budget")
-        raise BudgetError(f"budget: {said}") from None
+        message = str(error).replace("is no rule", "is no bound").replace("A gate", "A budget")
+        raise SearchBudgetError(f"budget: {message}") from None
     metric, figure = rule.quantity, rule.figure
     if isinstance(metric, Quantity):
         name = _METRICS_OF[metric]
         is_drop = metric is not Quantity.SPEEDUP
         if name not in metrics or (is_drop and figure is not JudgedFigure.DROP):
-            raise BudgetError(
+            raise SearchBudgetError(
                 f"budget: '{text}': write the drop of it against the base, e.g. '{_METRICS_OF[metric]} <= 2pt'"
             )
         metric, figure = metrics[name], JudgedFigure.VALUE
     if metric.pairing != Pairing.NONE and metric.better == Better.HIGHER and metric.role == MetricRole.COST:
-        raise BudgetError(
+        raise SearchBudgetError(
             f"budget: '{text}': a speed-up is known after a session of timing alone, which a search holds at its end. Write "
             "latency_p50 <= 5 ms, or latency_p50 drop >= 30%"
         )
     if rule.sign in ("<", ">"):
-        raise BudgetError(f"budget: '{text}': write <= or >=, what a model may just reach")
+        raise SearchBudgetError(f"budget: '{text}': write <= or >=, what a model may just reach")
     return Bound(rule.text, metric, figure, rule.sign == "<=", rule.bound, rule.relative)
 
 
@@ -133,19 +133,19 @@ def parse_goals(names: Sequence[str], metrics: Mapping[str, Metric]) -> tuple[Go
     """Read what is to be best: one metric, or two.
 
     Raises:
-        BudgetError: for an unknown metric, one without a better end, or more than two.
+        SearchBudgetError: for an unknown metric, one without a better end, or more than two.
     """
     if not 1 <= len(names) <= _MOST_GOALS or len(set(names)) < len(names):
-        raise BudgetError(
+        raise SearchBudgetError(
             f"best: name one metric, or two different ones, e.g. best=accuracy,file_bytes (got {','.join(names)})"
         )
     for name in names:
         if name not in metrics:
-            raise BudgetError(
+            raise SearchBudgetError(
                 f"best: there is no metric '{name}'.{nearest(name, metrics)} Known: {', '.join(sorted(metrics))}"
             )
         if metrics[name].better == Better.NEITHER:
-            raise BudgetError(f"best: neither more nor less of '{name}' is better; put it into the budget")
+            raise SearchBudgetError(f"best: neither more nor less of '{name}' is better; put it into the budget")
     return tuple(Goal(metrics[name]) for name in names)
 
 

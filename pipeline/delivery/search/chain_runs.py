@@ -12,7 +12,7 @@ from typing import Any
 from ops.core.params import not_finite
 from pipeline.core import environment
 from pipeline.core.keys import Key
-from pipeline.delivery.search.space import Proposal, ProposedStep, tree_of
+from pipeline.delivery.search.space import ChainProposal, ProposedStep, tree_of
 from pipeline.engine.jobs import Failed
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
@@ -37,7 +37,7 @@ _UNKNOWN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """What is there of a chain."""
+    """State of a chain in the workspace."""
 
     model: Key
     """Of its last step."""
@@ -51,7 +51,7 @@ class ChainState:
 class ChainRuns:
     """Runs chains of one recipe."""
 
-    def __init__(self, raw: Mapping[str, Any], entries: Entries, first: Proposal, *, bench: str | None) -> None:
+    def __init__(self, raw: Mapping[str, Any], entries: Entries, first: ChainProposal, *, bench: str | None) -> None:
         """Check and plan a first chain.
 
         Args:
@@ -76,7 +76,7 @@ class ChainRuns:
         self._plans: dict[str, Plan] = {}
 
     def prepared(
-        self, proposals: Sequence[Proposal], *, bench: str | None = "", results: Path | None = None
+        self, proposals: Sequence[ChainProposal], *, bench: str | None = "", results: Path | None = None
     ) -> Prepared:
         """Plan some chains as one recipe.
 
@@ -99,11 +99,11 @@ class ChainRuns:
             raise ConfigError(f"{odd[0]}: must be a finite number (got {odd[1]})")
         return prepare(check_config(raw), self._entries)
 
-    def recipe(self, proposals: Sequence[Proposal]) -> dict[str, Any]:
+    def recipe(self, proposals: Sequence[ChainProposal]) -> dict[str, Any]:
         """Return some chains as a recipe that anybody can run."""
         return {**self._raw["recipe"], "tree": tree_of(proposals)}
 
-    def state(self, proposal: Proposal) -> ChainState:
+    def state(self, proposal: ChainProposal) -> ChainState:
         """Return what is there of a chain, without running anything.
 
         Raises:
@@ -144,7 +144,7 @@ class ChainRuns:
         """Return the processor time of all that was made into the results so far, in seconds."""
         return sum(each.cpu_seconds for each in self._known_costs())
 
-    def _plan(self, proposal: Proposal) -> Plan:
+    def _plan(self, proposal: ChainProposal) -> Plan:
         plan = self._plans.get(proposal.path)
         if plan is None:
             recipe, first = parse(self.recipe([proposal])), self._first
@@ -155,11 +155,11 @@ class ChainRuns:
 
     def _seconds(self, op: str, params: Mapping[str, Any]) -> float:
         """Expected seconds of a step and of what is measured of its model: by its operation, and how much it is asked to do."""
-        known = [each for each in self._known_costs() if each.job == "operation" and each.op == op]
+        alike = [each for each in self._known_costs() if each.job == "operation" and each.op == op]
         others = [each for each in self._known_costs() if each.job != "operation"]
         models = max(1, len({each.model for each in others}))
         evidence = sum(each.cpu_seconds for each in others) / models
-        rates = [each.cpu_seconds / _work(each.params) for each in known]
+        rates = [each.cpu_seconds / _work(each.params) for each in alike]
         return evidence + (median(rates) * _work(params) if rates else _UNKNOWN * _work(params))
 
     def _known_costs(self) -> list[StepCost]:
@@ -171,13 +171,13 @@ class ChainRuns:
         return self._costs
 
 
-def scouting(proposal: Proposal, share: float) -> Proposal | None:
+def scouting(proposal: ChainProposal, share: float) -> ChainProposal | None:
     """Return a chain at low fidelity: its trainings below the first step with a part of their epochs; None where none has several.
 
     The first step stays as it is, since all chains share it.
     """
     steps = [proposal.steps[0], *(_shortened(step, share) for step in proposal.steps[1:])]
-    return Proposal(tuple(steps)) if tuple(steps) != proposal.steps else None
+    return ChainProposal(tuple(steps)) if tuple(steps) != proposal.steps else None
 
 
 def _shortened(step: ProposedStep, share: float) -> ProposedStep:

@@ -1,9 +1,9 @@
-"""What to try next: a sampler of Optuna proposes, and of its proposals the one whose steps are mostly there is run first.
+"""Proposals: a sampler of Optuna proposes, and of its proposals the one whose steps are mostly there is run first.
 
 Every call builds a study in memory from what was tried and seeds the sampler by how much that is: the same answers lead to the
 same proposals, whether a search was stopped in between or not. Optuna models which values do well (the tree-structured Parzen
 estimator: Bergstra and others, 2011; of several goals Ozaki and others, 2022); what a proposal costs, it does not know. Of
-several draws the cheapest is taken, most of the time: below a model that is there, a further step costs seconds where another
+several most the cheapest is taken, most of the time: below a model that is there, a further step costs seconds where another
 beginning costs a training.
 """
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.delivery.search.space import Proposal, SearchSpace
+from pipeline.delivery.search.space import ChainProposal, SearchSpace
 
 if TYPE_CHECKING:
     import optuna
@@ -36,7 +36,7 @@ _COUNTABLE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class FinishedTrial:
-    """What became of a proposal."""
+    """A proposal and its outcome."""
 
     choices: Mapping[str, Any]
     distributions: Mapping[str, Any]
@@ -51,7 +51,7 @@ class FinishedTrial:
 
 @dataclass(frozen=True, slots=True)
 class ProposerSettings:
-    """How proposals are made."""
+    """Settings of a proposer."""
 
     directions: tuple[str, ...]
     """`maximize` or `minimize`, of each goal."""
@@ -74,9 +74,9 @@ class Proposer:
         finished: Sequence[FinishedTrial],
         count: int,
         *,
-        is_tried: Callable[[Proposal], bool],
-        cost: Callable[[Proposal], float],
-    ) -> list[tuple[FinishedTrial, Proposal]]:
+        is_tried: Callable[[ChainProposal], bool],
+        cost: Callable[[ChainProposal], float],
+    ) -> list[tuple[FinishedTrial, ChainProposal]]:
         """Return what to try next: at most `count`, none where all is tried; each as a trial without values, and its chain.
 
         Args:
@@ -88,19 +88,19 @@ class Proposer:
         number = len(finished)
         with quiet():
             study = self._study(finished)
-            drawn: dict[str, tuple[FinishedTrial, Proposal]] = {}
+            draws: dict[str, tuple[FinishedTrial, ChainProposal]] = {}
             misses = 0
-            draws = max(_DRAWS, count) if self._settings.is_thrifty else count
-            while len(drawn) < draws and misses < _MOST_MISSES:
+            most = max(_DRAWS, count) if self._settings.is_thrifty else count
+            while len(draws) < most and misses < _MOST_MISSES:
                 trial = study.ask()
                 proposal = self._space.propose(trial)
-                if proposal.path in drawn or is_tried(proposal):
+                if proposal.path in draws or is_tried(proposal):
                     misses += 1
                     continue
-                drawn[proposal.path] = FinishedTrial(dict(trial.params), dict(trial.distributions), None), proposal
-            if not drawn:
-                drawn = {each[1].path: each for each in self._rest(is_tried)}
-        return self._chosen(list(drawn.values()), number, count, cost)
+                draws[proposal.path] = FinishedTrial(dict(trial.params), dict(trial.distributions), None), proposal
+            if not draws:
+                draws = {each[1].path: each for each in self._rest(is_tried)}
+        return self._select(list(draws.values()), number, count, cost)
 
     def is_hopeless(self, finished: Sequence[FinishedTrial], scout: float) -> bool:
         """Whether a chain with such a value at low fidelity is given up: Optuna's median rule (`MedianPruner`)."""
@@ -111,26 +111,26 @@ class Proposer:
             study.pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP // 2)
             trial = study.ask()
             trial.report(scout, 0)
-            return trial.should_prune()
+            return bool(trial.should_prune())
 
-    def _chosen(
+    def _select(
         self,
-        drawn: list[tuple[FinishedTrial, Proposal]],
+        draws: list[tuple[FinishedTrial, ChainProposal]],
         number: int,
         count: int,
-        cost: Callable[[Proposal], float],
-    ) -> list[tuple[FinishedTrial, Proposal]]:
-        """Of some draws those to run: the first as it comes at times, else by cost, ties as drawn."""
-        result: list[tuple[FinishedTrial, Proposal]] = []
-        for at in range(min(count, len(drawn))):
-            costs = [cost(proposal) for _, proposal in drawn] if self._settings.is_thrifty else [0.0] * len(drawn)
+        cost: Callable[[ChainProposal], float],
+    ) -> list[tuple[FinishedTrial, ChainProposal]]:
+        """Of some most those to run: the first as it comes at times, else by cost, ties as draws."""
+        result: list[tuple[FinishedTrial, ChainProposal]] = []
+        for at in range(min(count, len(draws))):
+            costs = [cost(proposal) for _, proposal in draws] if self._settings.is_thrifty else [0.0] * len(draws)
             is_first = (number + at) % _EVERY == 0
-            best = 0 if is_first else min(range(len(drawn)), key=lambda place: (costs[place], place))
-            result.append(drawn.pop(best))
+            best = 0 if is_first else min(range(len(draws)), key=lambda place: (costs[place], place))
+            result.append(draws.pop(best))
         return result
 
-    def _rest(self, is_tried: Callable[[Proposal], bool]) -> Iterator[tuple[FinishedTrial, Proposal]]:
-        """What a countable space has left that a sampler does not find any more."""
+    def _rest(self, is_tried: Callable[[ChainProposal], bool]) -> Iterator[tuple[FinishedTrial, ChainProposal]]:
+        """Yield the rest of a countable space, which a sampler does not find any more."""
         if self._is_countable is None:
             self._is_countable = self._space.size(_COUNTABLE) is not None
         for choices in self._space.every(_COUNTABLE) if self._is_countable else ():
@@ -138,7 +138,7 @@ class Proposer:
             if not is_tried(proposal):
                 yield trial, proposal
 
-    def of_choices(self, choices: Mapping[str, Any]) -> tuple[Proposal, FinishedTrial]:
+    def of_choices(self, choices: Mapping[str, Any]) -> tuple[ChainProposal, FinishedTrial]:
         """Return the chain of some choices, and it as a trial without values."""
         import optuna
 

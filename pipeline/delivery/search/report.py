@@ -1,4 +1,4 @@
-"""What a search has found, in words: the best, the front, what more time or a larger budget would buy, and what was not met."""
+"""Report of a search in words: the best, the front, what more time or a larger budget would buy, and what was not met."""
 
 from __future__ import annotations
 
@@ -42,63 +42,63 @@ def report_of(outcome: SearchOutcome) -> SearchReport:
 
     The front is the viewer's: models stand or fall together where a paired comparison cannot tell them apart.
     """
-    tried = [each for each in outcome.trials if each.values is not None]
+    measured = [each for each in outcome.trials if each.values is not None]
     goal, bounds = outcome.goals[0], outcome.bounds
-    best = _best(tried, goal, bounds)
+    best = _best(measured, goal, bounds)
     x, y = _front_metrics(outcome)
-    models = sorted({each.model for each in tried})
+    models = sorted({each.model for each in measured})
     front = tuple(front_models(outcome.results, x, y, models)) if models else ()
     return SearchReport(
         outcome=outcome,
         best=best,
-        alike=_alike(outcome, best, tried),
+        alike=_alike(outcome, best, measured),
         front_metrics=(x, y),
         front=front,
-        more_time=_more_time(outcome, tried),
-        more_budget=tuple(_more_budget(tried, goal, bounds, best)),
-        misses=tuple(_misses(tried, bounds)) if best is None else (),
+        more_time=_more_time(outcome, measured),
+        more_budget=tuple(_more_budget(measured, goal, bounds, best)),
+        misses=tuple(_misses(measured, bounds)) if best is None else (),
     )
 
 
 def _front_metrics(outcome: SearchOutcome) -> tuple[str, str]:
-    """The metric that is spent and the goal."""
+    """The metric that is costs and the goal."""
     first, *others = (goal.name for goal in outcome.goals)
-    spent = [bound.metric.metric for bound in outcome.bounds if bound.metric.metric != first]
-    return (others or [each for each in spent if each == _SIZE] or spent or [_SIZE])[0], first
+    costs = [bound.metric.metric for bound in outcome.bounds if bound.metric.metric != first]
+    return (others or [each for each in costs if each == _SIZE] or costs or [_SIZE])[0], first
 
 
 def _keeps(trial: TrialOutcome, bounds: Sequence[Bound]) -> bool:
     return all(bound.excess(trial.figures, trial.top) <= 0 for bound in bounds)
 
 
-def _best(tried: Sequence[TrialOutcome], goal: Goal, bounds: Sequence[Bound]) -> TrialOutcome | None:
+def _best(measured: Sequence[TrialOutcome], goal: Goal, bounds: Sequence[Bound]) -> TrialOutcome | None:
     sign = 1 if goal.is_maximized else -1
-    within = [each for each in tried if _keeps(each, bounds)]
+    within = [each for each in measured if _keeps(each, bounds)]
     return max(within, key=lambda each: sign * each.figures[goal.name], default=None)
 
 
-def _alike(outcome: SearchOutcome, best: TrialOutcome | None, tried: Sequence[TrialOutcome]) -> int:
-    """How many chains within the budget the viewer's comparison cannot tell from the best."""
+def _alike(outcome: SearchOutcome, best: TrialOutcome | None, measured: Sequence[TrialOutcome]) -> int:
+    """Return how many chains within the budget the viewer's comparison cannot tell from the best."""
     if best is None:
         return 0
     from pipeline.delivery.choice import alike_models
 
-    within = sorted({each.model for each in tried if _keeps(each, outcome.bounds)})
+    within = sorted({each.model for each in measured if _keeps(each, outcome.bounds)})
     return len(alike_models(outcome.results, outcome.goals[0].name, best.model, within))
 
 
 # ---- more of what
-def _more_time(outcome: SearchOutcome, tried: Sequence[TrialOutcome]) -> str:
-    """What twice the time would buy, by what the second half of the time has bought."""
+def _more_time(outcome: SearchOutcome, measured: Sequence[TrialOutcome]) -> str:
+    """Return a sentence on what twice the time would buy, by what the second half of the time has bought."""
     if outcome.is_exhausted:
         return "Every chain of the recipe was tried: more time buys nothing."
-    paid = [each for each in tried if each.seconds > 0]
+    paid = [each for each in measured if each.seconds > 0]
     if len(paid) < _FEWEST:
         return f"What more time would buy cannot be said of {len(paid)} chains; of {_FEWEST} it can."
-    half, spent, first = sum(each.seconds for each in paid) / 2, 0.0, []
+    half, costs, first = sum(each.seconds for each in paid) / 2, 0.0, []
     for each in paid:
-        spent += each.seconds
-        if spent > half:
+        costs += each.seconds
+        if costs > half:
             break
         first.append(each)
     goal = outcome.goals[0]
@@ -118,11 +118,11 @@ def _more_time(outcome: SearchOutcome, tried: Sequence[TrialOutcome]) -> str:
 
 
 def _more_budget(
-    tried: Sequence[TrialOutcome], goal: Goal, bounds: Sequence[Bound], best: TrialOutcome | None
+    measured: Sequence[TrialOutcome], goal: Goal, bounds: Sequence[Bound], best: TrialOutcome | None
 ) -> Iterator[str]:
-    """What a bound of twice the size would have let in, of what was tried."""
+    """Yield a sentence on what a bound of twice the size would have let in, of what was tried."""
     for loose, others in relaxed(bounds):
-        other = _best(tried, goal, others)
+        other = _best(measured, goal, others)
         sign = "<=" if loose.is_upper else ">="
         what = f"{loose.metric.metric}{'' if loose.figure == 'value' else f' {loose.figure}'} {sign} {loose.text_of(loose.bound)}"
         if other is None:
@@ -133,10 +133,10 @@ def _more_budget(
             yield f"With {what}: nothing better."
 
 
-def _misses(tried: Sequence[TrialOutcome], bounds: Sequence[Bound]) -> Iterator[str]:
+def _misses(measured: Sequence[TrialOutcome], bounds: Sequence[Bound]) -> Iterator[str]:
     met = []
     for bound in bounds:
-        nearest = min(tried, key=lambda each: bound.excess(each.figures, each.top), default=None)
+        nearest = min(measured, key=lambda each: bound.excess(each.figures, each.top), default=None)
         if nearest is None:
             continue
         excess = bound.excess(nearest.figures, nearest.top)
@@ -145,8 +145,8 @@ def _misses(tried: Sequence[TrialOutcome], bounds: Sequence[Bound]) -> Iterator[
             continue
         value = bound.text_of(bound.figure_of(nearest.figures, nearest.top))
         yield f"{bound.text}: nearest is {nearest.path} with {value}, {bound.text_of(excess)} beyond."
-    if tried and len(met) == len(bounds):
-        nearest = min(tried, key=lambda each: sum(max(0.0, value) for value in each.constraints.values()))
+    if measured and len(met) == len(bounds):
+        nearest = min(measured, key=lambda each: sum(max(0.0, value) for value in each.constraints.values()))
         broken = [bound for bound in bounds if bound.excess(nearest.figures, nearest.top) > 0]
         parts = ", ".join(
             f"{bound.text} by {bound.text_of(bound.excess(nearest.figures, nearest.top))}" for bound in broken
@@ -162,8 +162,8 @@ def report_text(report: SearchReport) -> str:
         return "\n".join(
             ["No chain can keep the budget, and none was run:", *(f"  {each}" for each in outcome.impossible)]
         )
-    tried = [each for each in outcome.trials if each.values is not None]
-    lines = [f"{len(tried)} of {len(outcome.trials)} chains measured in {outcome.seconds / 60:.3g} minutes"]
+    measured = [each for each in outcome.trials if each.values is not None]
+    lines = [f"{len(measured)} of {len(outcome.trials)} chains measured in {outcome.seconds / 60:.3g} minutes"]
     if report.best is None:
         lines += [
             "",

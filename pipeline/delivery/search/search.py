@@ -27,10 +27,18 @@ from pipeline.core.errors import BouillonError
 from pipeline.core.extras import install_command
 from pipeline.core.keys import canonical_json
 from pipeline.delivery.search.bounds import impossible
-from pipeline.delivery.search.budget import Bound, BudgetError, Goal, figures_text, parse_bounds, parse_goals, uses_time
+from pipeline.delivery.search.budget import (
+    Bound,
+    Goal,
+    SearchBudgetError,
+    figures_text,
+    parse_bounds,
+    parse_goals,
+    uses_time,
+)
 from pipeline.delivery.search.chain_runs import ChainRuns, ChainState, scouting
 from pipeline.delivery.search.proposer import Proposer, ProposerSettings
-from pipeline.delivery.search.space import Proposal, SearchSpace
+from pipeline.delivery.search.space import ChainProposal, SearchSpace
 from pipeline.delivery.search.study import SearchStudy, TrialOutcome, opened_study
 from pipeline.store.records.run_records import Metric
 from pipeline.sweep.config import ConfigError
@@ -50,7 +58,7 @@ class SearchError(BouillonError, ValueError):
 
 
 class SearchSettings(BaseModel):
-    """What a person asks for besides the recipe."""
+    """Settings besides the recipe."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     minutes: float = Field(default=30, ge=0, allow_inf_nan=False)
@@ -110,8 +118,8 @@ def check_settings(words: Mapping[str, Any]) -> SearchSettings:
 def _explain(problem: Mapping[str, Any], words: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
-        known = SearchSettings.model_fields
-        return f"search: unknown word '{cut(name)}'.{nearest(name, known)} Known: {', '.join(known)}"
+        fields = SearchSettings.model_fields
+        return f"search: unknown word '{cut(name)}'.{nearest(name, fields)} Known: {', '.join(fields)}"
     return f"search: {name}: {problem['msg']} (got {show(words[name])})"
 
 
@@ -142,7 +150,9 @@ class _Search:
         self._goals = parse_goals(self._settings.best, metrics)
         self._bounds = parse_bounds(self._settings.budget, metrics)
         if self._settings.scout is not None and len(self._goals) > 1:
-            raise BudgetError("scout: chains are given up at low fidelity by one goal; name one metric under best")
+            raise SearchBudgetError(
+                "scout: chains are given up at low fidelity by one goal; name one metric under best"
+            )
         self._is_timed = uses_time(self._goals, self._bounds)
         self._space = SearchSpace(request.raw["recipe"])
         settings = ProposerSettings(self._directions, self._settings.seed, self._settings.sampler)
@@ -157,9 +167,9 @@ class _Search:
 
     def _file(self) -> Path:
         """One study for each recipe, data, budget and goal; more minutes or trials go on with it."""
-        asked = self._settings.model_dump(exclude={"minutes", "trials"})
+        wishes = self._settings.model_dump(exclude={"minutes", "trials"})
         data = self._runs.identity
-        identity = canonical_json({"asked": asked, "space": self._space.identity, "data": data}).decode()
+        identity = canonical_json({"asked": wishes, "space": self._space.identity, "data": data}).decode()
         digest = hashlib.blake2s(identity.encode(), digest_size=5).hexdigest()
         return self._runs.workspace / "search" / f"{self._runs.name}-{digest}.db"
 
@@ -171,14 +181,14 @@ class _Search:
             return self._outcome([], 0.0, reasons=reasons)
         with opened_study(self._file(), self._directions) as study:
             self._study: SearchStudy = study
-            self._begun, self._before = time.monotonic(), study.spent
+            self._start, self._before = time.monotonic(), study.seconds
             self._recognize()
             if self._settings.minutes:
                 self._finish_open()
             is_exhausted = self._try()
             if self._is_timed:
                 self._time_the_best()
-            return self._outcome([each for _, each in study.finished()], self._spent(), is_exhausted=is_exhausted)
+            return self._outcome([each for _, each in study.finished()], self._seconds(), is_exhausted=is_exhausted)
 
     def _outcome(
         self,
@@ -199,8 +209,8 @@ class _Search:
             reasons,
         )
 
-    def _spent(self) -> float:
-        return self._before + time.monotonic() - self._begun
+    def _seconds(self) -> float:
+        return self._before + time.monotonic() - self._start
 
     # ---- what is there already
     def _recognize(self) -> None:
@@ -214,23 +224,23 @@ class _Search:
             state = self._state(proposal)
             if state is None or not self._is_known(figures.get(state.model, {})):
                 continue
-            outcome = self._judged(proposal, state, figures, 0.0, 0.0)
-            self._study.end(self._study.begin(trial), outcome, self._spent())
+            outcome = self._judge(proposal, state, figures, 0.0, 0.0)
+            self._study.end(self._study.begin(trial), outcome, self._seconds())
             count += 1
         if count:
             self._tell(f"{count} chains are there from earlier runs")
 
     def _finish_open(self) -> None:
         """Run what was begun when the search was stopped."""
-        left = [(number, *self._proposer.of_choices(choices)) for number, choices in self._study.open_choices()]
-        if left:
-            self._run([(number, proposal) for number, proposal, _ in left])
+        rest = [(number, *self._proposer.of_choices(choices)) for number, choices in self._study.open_choices()]
+        if rest:
+            self._run([(number, proposal) for number, proposal, _ in rest])
 
     # ---- what is new
     def _try(self) -> bool:
         """Try chains until the time is up; return whether none is left."""
         batch = self._settings.batch or self._runs.workers
-        while self._spent() < 60 * self._settings.minutes:
+        while self._seconds() < 60 * self._settings.minutes:
             finished = self._study.finished()
             count = min(batch, (self._settings.trials or math.inf) - len(finished))
             if count <= 0:
@@ -254,19 +264,19 @@ class _Search:
                 f"{len(last)} chains in a row have failed, the last ('{last[-1].path}'): {last[-1].reason}"
             )
 
-    def _cost(self, proposal: Proposal) -> float:
+    def _cost(self, proposal: ChainProposal) -> float:
         state = self._state(proposal)
         return 0.0 if state is None else state.seconds  # what cannot be planned says so at once
 
-    def _state(self, proposal: Proposal) -> ChainState | None:
+    def _state(self, proposal: ChainProposal) -> ChainState | None:
         try:
             return self._runs.state(proposal)
         except BouillonError:
             return None
 
-    def _run(self, numbered: Sequence[tuple[int, Proposal]]) -> None:
+    def _run(self, numbered: Sequence[tuple[int, ChainProposal]]) -> None:
         """Run some chains as one recipe, and note how each ended."""
-        sound: list[tuple[int, Proposal, float | None]] = []
+        sound: list[tuple[int, ChainProposal, float | None]] = []
         for number, proposal in numbered:
             try:
                 self._runs.state(proposal)
@@ -280,19 +290,19 @@ class _Search:
             sound.append((number, proposal, scout))
         if not sound:
             return
-        begun, cpu = time.monotonic(), self._runs.cpu_seconds()
+        start, cpu = time.monotonic(), self._runs.cpu_seconds()
         errors = self._runs.run(self._runs.prepared([proposal for _, proposal, _ in sound]), self._reporter)
         figures = self._runs.figures()
-        seconds = (time.monotonic() - begun) / len(sound)
+        seconds = (time.monotonic() - start) / len(sound)
         cpu_seconds = (self._runs.cpu_seconds() - cpu) / len(sound)
         for number, proposal, scout in sound:
-            outcome = self._judged(proposal, self._runs.state(proposal), figures, seconds, cpu_seconds)
-            error = next((text for path, text in errors.items() if f"{proposal.path}/".startswith(f"{path}/")), "")
-            if error:
-                outcome = replace(outcome, values=None, reason=error)
+            outcome = self._judge(proposal, self._runs.state(proposal), figures, seconds, cpu_seconds)
+            failure = next((text for path, text in errors.items() if f"{proposal.path}/".startswith(f"{path}/")), "")
+            if failure:
+                outcome = replace(outcome, values=None, reason=failure)
             self._end(number, replace(outcome, scout=scout))
 
-    def _scouted(self, proposal: Proposal) -> tuple[float | None, bool]:
+    def _scouted(self, proposal: ChainProposal) -> tuple[float | None, bool]:
         """Look at a chain at low fidelity: the goal's value there, and whether the chain is given up for it."""
         small = scouting(proposal, self._settings.scout) if self._settings.scout is not None else None
         if small is None or self._runs.state(proposal).is_made:
@@ -306,7 +316,7 @@ class _Search:
         return value, self._proposer.is_hopeless(finished, value)
 
     def _end(self, number: int, outcome: TrialOutcome) -> None:
-        self._study.end(number, outcome, self._spent())
+        self._study.end(number, outcome, self._seconds())
         self._tell(_line(number, outcome, self._goals, self._bounds))
 
     def _is_known(self, figures: Mapping[str, float]) -> bool:
@@ -314,9 +324,9 @@ class _Search:
             bound.metric.metric in figures for bound in self._bounds
         )
 
-    def _judged(
+    def _judge(
         self,
-        proposal: Proposal,
+        proposal: ChainProposal,
         state: ChainState,
         figures: Mapping[str, Mapping[str, float]],
         seconds: float,
@@ -346,7 +356,7 @@ class _Search:
         done = [(trial, each) for trial, each in self._study.finished() if each.values is not None]
         keeping = [each for each in done if all(value <= _NEAR for value in each[1].constraints.values())] or done
         proposals = [self._proposer.of_choices(trial.choices)[0] for trial, _ in keeping]
-        if proposals and self._spent() < 60 * self._settings.minutes * 2:
+        if proposals and self._seconds() < 60 * self._settings.minutes * 2:
             self._tell(f"timing {len(proposals)} chains in a session")
             self._runs.run(self._runs.prepared(proposals, bench=None), self._reporter)
 
@@ -355,7 +365,7 @@ _NEAR = 0.2
 """Share of a bound by which a rough figure may break it and still be timed in full."""
 
 
-def _is_among(paths: Set[str]) -> Callable[[Proposal], bool]:
+def _is_among(paths: Set[str]) -> Callable[[ChainProposal], bool]:
     return lambda proposal: proposal.path in paths
 
 
@@ -367,7 +377,7 @@ def _metrics() -> dict[str, Metric]:
     return {each.metric: each for each in metric_records()}
 
 
-def _failure(proposal: Proposal, reason: str) -> TrialOutcome:
+def _failure(proposal: ChainProposal, reason: str) -> TrialOutcome:
     return TrialOutcome(proposal.path, "", {}, {}, None, {}, 0.0, 0.0, None, reason)
 
 

@@ -1,4 +1,4 @@
-"""What a search chooses among: the chains of a recipe whose values, steps, branches and orders are open.
+"""The space of a search: the chains of a recipe whose values, steps, branches and orders are open.
 
 One proposal is one way down the tree, from a step at the top to one that has nothing below it. On the way each open value,
 `each` and `any` takes one of its values, each optional step stands or not, one of several steps below another is taken, and a
@@ -21,7 +21,7 @@ from pipeline.plan.chains import PERMUTE, chain_of, orders_of
 from pipeline.plan.recipe import value_label
 from pipeline.plan.search_words import OPTIONAL, is_choice, is_range
 
-__all__ = ["Chooser", "Proposal", "ProposedStep", "SearchSpace", "SpaceError", "tree_of"]
+__all__ = ["ChainProposal", "Chooser", "ProposedStep", "SearchSpace", "SpaceError", "tree_of"]
 
 _DIGITS = 3
 """Significant digits of a value from a range without `step`: finer ones differ by less than noise, and find nothing again."""
@@ -61,7 +61,7 @@ class ProposedStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class ChainProposal:
     """A chain that can be run."""
 
     steps: tuple[ProposedStep, ...]
@@ -96,7 +96,7 @@ class SearchSpace:
             self.propose(chooser)
         _check(tree)
 
-    def propose(self, chooser: Chooser) -> Proposal:
+    def propose(self, chooser: Chooser) -> ChainProposal:
         """Return the chain that a chooser chooses."""
         steps: list[ProposedStep] = []
         names: dict[str, str] = {}
@@ -114,7 +114,7 @@ class SearchSpace:
             above = path if len(chain) == 1 else f"{path}/{chain[-1][0]}"
         if not steps:
             raise SpaceError("recipe.tree: every step may be left out; one must stand")
-        return Proposal(tuple(steps))
+        return ChainProposal(tuple(steps))
 
     def first_choices(self) -> dict[str, Any]:
         """Return the choices of one chain: the first of everything."""
@@ -165,7 +165,7 @@ class SearchSpace:
             yield chooser.choices
 
 
-def tree_of(proposals: Sequence[Proposal]) -> dict[str, Any]:
+def tree_of(proposals: Sequence[ChainProposal]) -> dict[str, Any]:
     """Return one tree with some chains, their common beginnings once."""
     tree: dict[str, Any] = {}
     for proposal in proposals:
@@ -337,18 +337,18 @@ class _Scripted:
     """Chooses as it was told, then the first; notes what else there was to choose."""
 
     def __init__(self, script: tuple[Any, ...], *, is_grid: bool = True) -> None:
-        self._script, self._made, self._is_grid = script, tuple[Any, ...](), is_grid
+        self._script, self._path, self._is_grid = script, tuple[Any, ...](), is_grid
         self.choices: dict[str, Any] = {}
         self.others: list[tuple[Any, ...]] = []
 
     def _choose(self, name: str, values: Sequence[Any]) -> Any:
-        at = len(self._made)
+        at = len(self._path)
         if at < len(self._script):
             value = self._script[at]
         else:
             value = values[0]
-            self.others += [(*self._made, other) for other in values[1:]]
-        self._made = (*self._made, value)
+            self.others += [(*self._path, other) for other in values[1:]]
+        self._path = (*self._path, value)
         self.choices[name] = value
         return value
 

@@ -34,7 +34,7 @@ class StudyError(BouillonError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
-    """How a trial ended."""
+    """Outcome of a trial."""
 
     path: str
     """Of the chain's last step."""
@@ -73,7 +73,7 @@ class SearchStudy:
             with quiet():
                 if not file.is_file():
                     _make(file, directions)
-                self._study = _opened(file)
+                self._study = _load(file)
         except BaseException:
             self._lock.release()
             raise
@@ -84,7 +84,7 @@ class SearchStudy:
         self._lock.release()
 
     @property
-    def spent(self) -> float:
+    def seconds(self) -> float:
         """Wall-clock seconds that the search has taken so far, over all of its runs."""
         return float(self._study.user_attrs.get("spent", 0.0))
 
@@ -107,13 +107,13 @@ class SearchStudy:
             self._study.add_trial(template)
         return len(self._study.trials) - 1
 
-    def end(self, number: int, outcome: TrialOutcome, spent: float) -> None:
+    def end(self, number: int, outcome: TrialOutcome, seconds: float) -> None:
         """Write down how a proposal ended.
 
         Args:
             number: as `begin` gave it.
             outcome: of its run.
-            spent: seconds of the search so far.
+            seconds: wall-clock time of the search so far.
         """
         import optuna
 
@@ -135,7 +135,7 @@ class SearchStudy:
                 self._study.tell(number, state=state)
             else:
                 self._study.tell(number, list(outcome.values))
-            self._study.set_user_attr("spent", spent)
+            self._study.set_user_attr("spent", seconds)
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def _make(file: Path, directions: Sequence[str]) -> None:
     Path(name).replace(file)
 
 
-def _opened(file: Path) -> optuna.Study:
+def _load(file: Path) -> optuna.Study:
     import optuna
 
     try:

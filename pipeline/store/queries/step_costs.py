@@ -1,4 +1,4 @@
-"""What jobs took, by operation and parameters: what a further one may cost."""
+"""Processor time of jobs by operation and parameters, from which that of a further one is expected."""
 
 from __future__ import annotations
 

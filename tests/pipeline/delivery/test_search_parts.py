@@ -9,7 +9,7 @@ pytest.importorskip("optuna", reason="the extra `search` is not installed")
 from pipeline.cli.commands.searches import _settings
 from pipeline.core.errors import BouillonError
 from pipeline.delivery.search.bounds import impossible, least_share
-from pipeline.delivery.search.budget import BudgetError, parse_bounds, parse_goals, relaxed
+from pipeline.delivery.search.budget import SearchBudgetError, parse_bounds, parse_goals, relaxed
 from pipeline.delivery.search.chain_runs import scouting
 from pipeline.delivery.search.proposer import FinishedTrial, Proposer, ProposerSettings
 from pipeline.delivery.search.search import _metrics
@@ -131,7 +131,7 @@ def test_a_budget_says_what_must_hold():
     ],
 )
 def test_mistakes_of_a_budget(text, expected):
-    with pytest.raises(BudgetError) as caught:
+    with pytest.raises(SearchBudgetError) as caught:
         parse_bounds(text, METRICS)
     assert expected in str(caught.value)
 
@@ -143,7 +143,7 @@ def test_goals():
         (["mcnemar_p"], "neither more nor less"),
         ([], "name one"),
     ):
-        with pytest.raises(BudgetError) as caught:
+        with pytest.raises(SearchBudgetError) as caught:
             parse_goals(names, METRICS)
         assert expected in str(caught.value)
 
@@ -234,7 +234,7 @@ def test_a_study_holds_what_was_begun_and_how_it_ended(tmp_path):
         assert two == failed
         assert (first.values, first.constraints, second.values) == ((0.9,), {"size": -0.5}, None)
         assert study.open_choices() == [(numbers[2], dict(picks[2][1].choices))]
-        assert study.spent == 13.0
+        assert study.seconds == 13.0
 
 
 def test_a_file_that_is_no_study_is_named(tmp_path):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.statistics import independent_sides
-from pipeline.measure.contributions import parts_of, shapley_weights
+from pipeline.measure.contributions import shapley_weights, subsequences
 from viewer.compare.effects.effects import Effect, effects, pooled
 from viewer.compare.effects.places import AppliedPair, step_id
 from viewer.format.metrics import MeasuredValue
@@ -64,7 +64,7 @@ def chains(results: Results) -> Chains:
 
 
 class Chains:
-    """What one publication tells of orders and parts."""
+    """Orders and parts of the chains of one publication."""
 
     def __init__(self, results: Results) -> None:
         self._results, self._effects = results, effects(results)
@@ -102,30 +102,30 @@ class Chains:
         self, find: Callable[[Steps], Iterator[tuple[str, str, Steps, list[Steps]]]]
     ) -> Iterator[StepContrast]:
         """Gather contrasts by the two steps, then by place, then by seed."""
-        found: dict[tuple[str, str], dict[tuple[str, Steps], list[tuple[str, ...]]]] = defaultdict(
+        groups: dict[tuple[str, str], dict[tuple[str, Steps], list[tuple[str, ...]]]] = defaultdict(
             lambda: defaultdict(list)
         )
         for root, steps in self._models:
             for first, second, place, others in find(steps):
                 if all((root, other) in self._models for other in others):
                     keys = tuple(self._models[root, other] for other in (steps, *others))
-                    found[first, second][self._lineage[root], place].append(keys)
-        for (first, second), places in found.items():
+                    groups[first, second][self._lineage[root], place].append(keys)
+        for (first, second), places in groups.items():
             yield StepContrast(first, second, tuple(tuple(seeds) for seeds in places.values()))
 
     def _whole_chains(self) -> Iterator[ChainShares]:
         """Chains of which all parts are there, without those that are a part of a longer one."""
-        found: dict[tuple[str, Steps, Steps], list[str]] = defaultdict(list)
+        groups: dict[tuple[str, Steps, Steps], list[str]] = defaultdict(list)
         for root, steps in sorted(self._models, key=lambda each: -len(each[1])):
             for at in range(max(0, len(steps) - _LONGEST), len(steps) - 1):
                 prefix, rest = steps[:at], steps[at:]
                 if len(set(rest)) == len(rest) and all(
-                    (root, (*prefix, *part)) in self._models for part in parts_of(rest)
+                    (root, (*prefix, *part)) in self._models for part in subsequences(rest)
                 ):
-                    found[self._lineage[root], prefix, rest].append(root)
+                    groups[self._lineage[root], prefix, rest].append(root)
                     break
         longer: list[tuple[str, Steps, frozenset[str]]] = []
-        for (lineage, prefix, rest), roots in found.items():
+        for (lineage, prefix, rest), roots in groups.items():
             if not any(
                 lineage == one and prefix[: len(own)] == own and set(rest) < all_of for one, own, all_of in longer
             ):
