@@ -203,8 +203,8 @@ def test_the_cheap_come_first_but_not_always():
     own = Proposer(SearchSpace({"tree": TREE}), ProposerSettings(("maximize",)))
     chosen = own.propose([], 8, is_tried=lambda each: False, cost=lambda each: 0.0 if "narrow" in each.path else 9.0)
     cheap = ["narrow" in proposal.path for _, proposal in chosen]
-    assert sum(cheap) == 2
-    assert any(cheap[1:4])
+    assert True in cheap[:2]  # the first is as it came, the second the cheapest
+    assert cheap[2:4] == sorted(cheap[2:4], reverse=True)
 
 
 def test_low_fidelity_shortens_trainings_below_the_first_step():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pipeline.core.statistics import independent_sides
 from pipeline.measure.contributions import shapley_weights, subsequences
-from viewer.compare.effects.effects import Effect, effects, pooled
+from viewer.compare.effects.effects import Effect, effects, pool
 from viewer.compare.effects.places import AppliedPair, step_id
 from viewer.format.metrics import MeasuredValue
 from viewer.results.lineage import StepOutcome
@@ -140,7 +140,7 @@ class Chains:
         for place in contrast.places:
             seeds = [each for keys in place if (each := part(keys)) is not None]
             if seeds:
-                places.append(pooled(seeds))
+                places.append(pool(seeds))
         keys = [key for place in contrast.places for seed in place for key in seed]
         return self._effect(places, keys, metric)
 
@@ -150,7 +150,7 @@ class Chains:
         rows = [self._results.row[key] for key in keys]
         values = self._results.values(metric)[rows]
         return Effect(
-            measured=pooled(parts),
+            measured=pool(parts),
             reference=0.0 if self._effects.is_factor(metric) else float(values.mean()),
             parts=tuple(part.value for part in parts),
             rough=bool(self._results.unsure(metric)[rows].any()),
