@@ -16,6 +16,7 @@ python -m pipeline compare MODEL REFERENCE
 python -m pipeline branch MODEL --change FILE
 python -m pipeline serve
 python -m pipeline sensitivity recipe=NAME at=PATH
+python -m pipeline search recipe=NAME minutes=30 budget="file_bytes <= 5 MB" best=accuracy
 python -m pipeline show DATASET
 """
 
@@ -66,6 +67,8 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline branch MODEL --change FILE            add steps below a model: print the recipe, or --run it
   python -m pipeline serve                                 run the branches that visitors of the page ask for
   python -m pipeline sensitivity recipe=NAME at=PATH       measure what each layer of a model can lose
+  python -m pipeline search recipe=NAME minutes=30 budget="file_bytes <= 5 MB" best=accuracy
+                                                           try the values that a recipe leaves open, within a budget
   python -m pipeline view                                  serve the page of the results
   python -m pipeline schema                                print the JSON schema of recipes, for editors
   python -m pipeline mcp                                   serve an assistant over standard input and output

@@ -37,7 +37,7 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
     planner.plan_all()
     if planner.problems:
         raise RecipeError(planner.problems)
-    return Plan(recipe, facts, tuple(planner.steps.values()), planner.aliases)
+    return Plan(recipe, facts, tuple(planner.steps.values()), planner.aliases, planner.omissions)
 
 
 @dataclass(slots=True)
@@ -49,6 +49,7 @@ class _Planner:
     at: dict[str, Step] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     ancestries: dict[str, Ancestry] = field(default_factory=dict)
+    omissions: dict[str, str] = field(default_factory=dict)
 
     def plan_all(self) -> None:
         """Plan nodes parents first; one that names a model planned later waits for it."""
@@ -124,7 +125,10 @@ class _Planner:
                 raise BadParamsError(f"'{spec.name}' cannot be applied here: {reason}")
             self._check_targets(spec)
         except (UnknownNameError, BadParamsError) as error:
-            self.problems.append(f"Step '{node.path}': {error}")
+            if node.is_variant:
+                self.omissions[node.path] = str(error)
+            else:
+                self.problems.append(f"Step '{node.path}': {error}")
             return None
         self.ancestries[node.path] = Ancestry(
             ancestry.model, ancestry.task, (*ancestry.operations, (spec.name, params))

@@ -89,6 +89,8 @@ class Plan:
     facts: Facts
     steps: tuple[Step, ...]
     aliases: Mapping[str, Key]
+    omissions: Mapping[str, str] = field(default_factory=dict)
+    """Path -> why a branch of `ablate` or `permute` ends before it."""
 
     def by_key(self) -> dict[Key, Step]:
         """Steps by their key."""
