@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ops.core.forward import all_outputs, call, give_shapes, task_outputs
 from ops.core.model import Architecture
 from ops.core.operation import OnnxModel, TorchModel
-from ops.core.output_kind import LOGITS, output_kind, torch_operations
-from ops.core.tasks.task import TASKS, Axis
+from ops.core.output_kind import LOGITS, label_kind, output_kind, torch_operations
+from ops.core.tasks.task import TASKS, Axis, Task
 from pipeline.core.config_entry import EntryKind
 from pipeline.core.errors import blame, reason
 from pipeline.models import factories
@@ -159,12 +159,17 @@ def _check_fit(module: torch.nn.Module, need: Need) -> tuple[dict[str, str], lis
     left_out = [
         name for name, output in all_outputs(result).items() if id(output) not in used and not task.is_by_product(name)
     ]
-    kinds = {name: _kind(output) if name in task.softmax_outputs else LOGITS for name, output in outputs.items()}
-    return kinds, left_out
+    return {name: _kind(name, output, task) for name, output in outputs.items()}, left_out
 
 
-def _kind(output: torch.Tensor) -> str:
-    return output_kind(torch_operations(output), output.detach().float().numpy())
+def _kind(name: str, output: torch.Tensor, task: Task) -> str:
+    if name in task.sigmoid_outputs:
+        return label_kind(torch_operations(output))
+    return (
+        output_kind(torch_operations(output), output.detach().float().numpy())
+        if name in task.softmax_outputs
+        else LOGITS
+    )
 
 
 def _check_names(module: torch.nn.Module, need: Need) -> None:

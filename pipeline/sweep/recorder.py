@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.answer_text import AnswerKind, answer_kind
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.environment import device_id, id_of
 from pipeline.core.errors import blame, reason
@@ -209,13 +210,14 @@ class Recorder:
 
 def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
     """The data set and the instances of its evaluation split, which predictions refer to."""
+    tolerances = getattr(data, "tolerances", ())  # data sets of people's own may have none
     info = DatasetInfo(
         dataset_key=data.fingerprint,
         name=data.name,
         task=data.task,
-        classes=list(data.classes),
+        classes=[] if answer_kind(data.task, has_classes=True) is AnswerKind.NUMBERS else list(data.classes),
         splits={split: data.size(split) for split in SPLITS},
-        entry=dict(entry),
+        entry=dict(entry) | ({"tolerances": list(tolerances)} if tolerances else {}),
     )
     split: Split = "evaluation"
     instances = Instances(data.fingerprint, split, data.ids(split), data.labels(split), group_names(data, split))

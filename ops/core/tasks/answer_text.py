@@ -1,4 +1,4 @@
-"""Equality of written answers: one definition for metrics and for the viewer."""
+"""Answers as texts, and their equality: one definition for metrics and for the viewer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 import string
 from functools import lru_cache
 
-__all__ = ["normalized"]
+__all__ = ["NO_LABEL", "SEPARATOR", "normalized"]
 
+SEPARATOR, NO_LABEL = "|", "(none)"
+"""Between the labels of a set, as people read it, and what stands for the empty set."""
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 

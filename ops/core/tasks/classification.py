@@ -18,6 +18,8 @@ TEXT_INPUTS = (
     Input("token_type_ids", "int64", ("tokens",), optional=True),
 )
 """A tokenised text, or pair of texts."""
+ROW_INPUTS = (Input("features", "float32", ("features",)),)
+"""The numbers of a table's row."""
 
 
 class Classification(Task):

@@ -101,7 +101,7 @@ def exact_match(predictions: Predictions) -> Estimate | None:
 @metric(unit="", format=".2%", better=Better.LOWER)
 def invalid_outputs(predictions: Predictions) -> Estimate | None:
     """Share of instances for which the model gives NaN or infinity."""
-    return share(~valid_rows(predictions))
+    return share(~TASKS[predictions.task].valid(predictions))
 
 
 def _worst(correct: np.ndarray, groups: np.ndarray) -> Estimate | None:

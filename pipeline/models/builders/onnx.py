@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from ops.core.output_kind import graph_operations, output_kind
+from ops.core.output_kind import graph_operations, label_kind, output_kind
 from ops.core.tasks.task import TASKS
 from ops.onnx_graph.layers import rename_values
 from ops.onnx_graph.session import open_session
@@ -69,7 +69,7 @@ def onnx(need: Need, *, path: Annotated[str, LocalFile()]) -> OnnxFile:
     kinds = {
         name: output_kind(graph_operations(model.graph, name), values[name].astype(np.float32))
         for name in TASKS[need.task].softmax_outputs
-    }
+    } | {name: label_kind(graph_operations(model.graph, name)) for name in TASKS[need.task].sigmoid_outputs}
     further = [value.name for value in model.graph.output if value.name not in names_of_task]
     notes: dict[str, Any] = {"further_outputs": further} if further else {}
     if adaptations:
