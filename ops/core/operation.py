@@ -232,6 +232,15 @@ Params = Mapping[str, Any]
 Refusal = Callable[[Ancestry, Params], str | None]
 
 
+class Evidence(StrEnum):
+    """What an operation cannot do without, so that a plan on data that lack it refuses the step."""
+
+    INSTANCES = "instances"
+    """Inputs as the model will see them: noise in their place would give worthless figures."""
+    LABELS = "labels"
+    """What is right of such instances."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpSpec:
     """A registered operation."""
@@ -253,6 +262,8 @@ class OpSpec:
     """The parameters that are left open and that the processor decides: they are written into the plan."""
     libraries: tuple[str, ...] = ()
     """Distributions whose releases give other results: their versions enter the step's key."""
+    needs: Callable[[Params], Evidence | None] | None = None
+    """What it cannot do without under some parameters; None: nothing."""
 
     def uses_with(self, params: Params) -> frozenset[Uses]:
         """Return what it reads under these parameters."""
@@ -328,6 +339,7 @@ def operation(
     draws: Callable[[Params], bool] | None = None,
     settle: Callable[[Params, Processor], Mapping[str, Any]] | None = None,
     libraries: tuple[str, ...] = (),
+    needs: Callable[[Params], Evidence | None] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as an operation and return it unchanged.
 
@@ -345,6 +357,7 @@ def operation(
         draws: as `OpSpec.draws`.
         settle: as `OpSpec.settle`.
         libraries: as `OpSpec.libraries`.
+        needs: as `OpSpec.needs`.
     """
 
     def register(fn: F) -> F:
@@ -361,6 +374,7 @@ def operation(
             draws=draws,
             settle=settle,
             libraries=libraries,
+            needs=needs,
         )
         OPERATIONS.add(spec.name, spec)
         return fn

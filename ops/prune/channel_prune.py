@@ -12,6 +12,7 @@ from ops.core.operation import (
     Ancestry,
     ChannelMultiple,
     Context,
+    Evidence,
     Exclude,
     Fraction,
     Include,
@@ -40,7 +41,14 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA, Uses.SEED}, refuse=_refuse, libraries=("torch-pruning",))
+@operation(
+    kind=Kind.PRUNE,
+    version=3,
+    uses={Uses.DATA, Uses.SEED},
+    refuse=_refuse,
+    libraries=("torch-pruning",),
+    needs=lambda params: Evidence.LABELS if params["importance"] in ("taylor", "hessian") else None,
+)
 def channel_prune(
     model: TorchModel,
     ctx: Context,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Ancestry, Context, Exclude, Include, Kind, TorchModel, Uses, operation
+from ops.core.operation import Ancestry, Context, Evidence, Exclude, Include, Kind, TorchModel, Uses, operation
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,13 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, refuse=_refuse)
+@operation(
+    kind=Kind.PRUNE,
+    version=3,
+    uses={Uses.DATA},
+    refuse=_refuse,
+    needs=lambda params: Evidence.INSTANCES if params["score"] == "wanda" else None,
+)
 def nm_prune(
     model: TorchModel,
     ctx: Context,

@@ -67,6 +67,8 @@ class SplitDataset:
         self.name = name
         self.task = task
         self.fingerprint = fingerprint
+        self.is_random = False
+        """Whether random numbers stand in the place of inputs as models will see them."""
         self._load = load
         self._is_own = is_own
 

@@ -148,6 +148,8 @@ def _check_fit(module: torch.nn.Module, need: Need) -> tuple[dict[str, str], lis
     except Exception as error:  # noqa: BLE001 - boundary: a network of the user's may raise anything
         raise ModelError(f"the network does not run on {described}: its forward pass raises {blame(error)}") from None
     task = TASKS[need.task]
+    if task.any_outputs:
+        check_any_outputs({name: tuple(output.shape) for name, output in outputs.items()})
     for name in task.outputs:
         if not isinstance(outputs[name], torch.Tensor):
             names = ", ".join(map(repr, all_outputs(result))) or f"a {type(result).__name__}"
@@ -183,6 +185,21 @@ def _check_names(module: torch.nn.Module, need: Need) -> None:
             else "rename its parameters"
         )
         raise ModelError(f"the network takes no {', '.join(unknown)}; {fix}")
+
+
+def check_any_outputs(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the shapes of outputs for two instances, of whatever names: each must have an axis of instances first.
+
+    Raises:
+        ModelError: naming the output.
+    """
+    if not shapes:
+        raise ModelError("the network returns no tensor; return one, or a tuple, a list or a dict of them")
+    for name, shape in shapes.items():
+        if shape[:1] != (2,):
+            raise ModelError(
+                f"output '{name}' has shape {list(shape)} for 2 instances; its first axis must be that of the instances"
+            )
 
 
 def check_output(name: str, shape: tuple[int, ...], need: Need) -> None:

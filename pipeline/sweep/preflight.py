@@ -144,6 +144,7 @@ def gather(
         processor=processor(),
         runtimes={name: runtime_of(target) for name, target in classes.items()},
         device=device_id(),
+        has_instances=not getattr(data, "is_random", False),
     )
 
 

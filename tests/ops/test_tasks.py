@@ -137,7 +137,10 @@ def test_several_numbers_are_right_together():
 
 def test_a_set_of_labels_is_right_as_a_whole():
     task, logits = TASKS["image-multi-label-classification"], np.float32([[2, -1], [0, -3], [-1, -1], [np.nan, 1]])
-    targets = {"indicators": np.float32([[1, 0], [1, 1], [0, 0], [0, 1]]), "thresholds": np.full((4, 2), 0.5, np.float32)}
+    targets = {
+        "indicators": np.float32([[1, 0], [1, 1], [0, 0], [0, 1]]),
+        "thresholds": np.full((4, 2), 0.5, np.float32),
+    }
     model = Predictions("image-multi-label-classification", ("p", "q"), tuple("abcd"), {"logits": logits}, targets)
     rows = task.judge(model)
     assert rows.predicted == ["p", "p", "(none)", "(not a number)"]

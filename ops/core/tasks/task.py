@@ -166,6 +166,8 @@ class Task(ABC):
     """Outputs that hold a logit for each label by itself: a sigmoid that a model took is taken back."""
     has_classes: ClassVar[bool] = False
     """Whether the data's classes are what networks choose among."""
+    any_outputs: ClassVar[bool] = False
+    """Whether the outputs are all that a network gives, by its own names."""
     answer: ClassVar[AnswerKind | None] = None
     """None: a class where the task has classes, else a text."""
     has_contexts: ClassVar[bool] = False

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.operation import Format
-from ops.core.output_kind import INDEPENDENT, LOGITS, LOG_PROBABILITIES
+from ops.core.output_kind import INDEPENDENT, LOG_PROBABILITIES, LOGITS
 from ops.core.programs.program import Program
 from ops.core.tasks.task import TASKS
 from pipeline.delivery.packaging.deployed import DeployedModel

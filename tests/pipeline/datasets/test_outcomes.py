@@ -29,7 +29,14 @@ def rows(count=60):
 
 def entry(tmp_path, made, task, *, file="made.csv", features=("x", "y"), **words):
     columns = {"features": list(features), **words.pop("columns", {})}
-    return {"name": "mine", "dataset": "table", "path": save(tmp_path / file, made), "task": task, "columns": columns, **words}
+    return {
+        "name": "mine",
+        "dataset": "table",
+        "path": save(tmp_path / file, made),
+        "task": task,
+        "columns": columns,
+        **words,
+    }
 
 
 def everything(data, split):
