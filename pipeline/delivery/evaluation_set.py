@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ops.core.registry import nearest
-from ops.core.tasks.table_classification import TableClassification
+from ops.core.tasks.classification import TableClassification
 from ops.core.tasks.task import TASKS, AnswerKind
 from pipeline.core.errors import BouillonError
 from pipeline.core.keys import digest

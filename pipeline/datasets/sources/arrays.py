@@ -13,15 +13,13 @@ from ops.core.tasks.unlabelled import Unlabelled
 from pipeline.core.download.checksums import file_digests
 from pipeline.datasets.api import Count, DataError, dataset
 from pipeline.datasets.paths import check_regular, readable
-from pipeline.datasets.reader import Arrays
+from pipeline.datasets.readers.arrays import ArrayRows
 from pipeline.datasets.readers.settings import Shares
 from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, hashed_split, limited
 
 _VERSION = 1
 _SHARES = Shares(evaluation=0.5, calibration=0.25)
 _SEED = 0
-_MOST = 8
-"""Values of an array that a person is shown."""
 
 
 class RandomInput(BaseModel):
@@ -128,25 +126,6 @@ def _typed(array: np.ndarray, place: str) -> np.ndarray:
     return array.astype(kinds[array.dtype.kind])
 
 
-class _ArrayRows:
-    """Rows of arrays, as they are."""
-
-    def __init__(self, values: dict[str, np.ndarray]) -> None:
-        self._values = values
-
-    def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
-        """As `Reader.read`; there are no targets."""
-        return {name: array[rows] for name, array in self._values.items()}, {}
-
-    def show(self, row: int) -> dict[str, Any]:
-        """As `Reader.show`: the first values of each array."""
-        shown = []
-        for name, array in self._values.items():
-            some = ", ".join(f"{value:.4g}" for value in array[row].reshape(-1)[:_MOST])
-            shown.append(f"{name} {list(array.shape[1:])}: {some}{', ...' if array[row].size > _MOST else ''}")
-        return {"text": "; ".join(shown)}
-
-
 def _instances(
     values: dict[str, np.ndarray], shares: Shares | None, limits: dict[Any, int | None] | None = None
 ) -> SplitInstances:
@@ -164,5 +143,5 @@ def _instances(
         splits=splits,
         classes=(),
         inputs={name: (str(array.dtype), array.shape[1:]) for name, array in values.items()},
-        reader=_ArrayRows(values),
+        reader=ArrayRows(values, {}),
     )

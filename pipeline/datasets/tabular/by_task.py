@@ -14,12 +14,12 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from ops.core.registry import Registry, UnknownNameError
+from ops.core.tasks.classification import TableClassification
 from ops.core.tasks.extractive_qa import ExtractiveQuestionAnswering
 from ops.core.tasks.generative_qa import GenerativeQuestionAnswering
 from ops.core.tasks.image_classification import ImageClassification
 from ops.core.tasks.multi_label import ImageMultiLabel, TableMultiLabel, TextMultiLabel
 from ops.core.tasks.regression import ImageRegression, TableRegression, TextRegression
-from ops.core.tasks.table_classification import TableClassification
 from ops.core.tasks.task import TASKS
 from ops.core.tasks.text_classification import TextClassification
 from pipeline.core.download.checksums import content_digest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ops.core.tasks.classification import predicted_classes
+from ops.core.tasks.functions import FunctionTask
 from ops.core.tasks.question_answering import token_f1_rows
 from ops.core.tasks.rows import log_softmax, valid_rows
 from ops.core.tasks.task import TASKS
@@ -96,6 +97,13 @@ def f1(predictions: Predictions) -> Estimate | None:
 def exact_match(predictions: Predictions) -> Estimate | None:
     """Share of answers that equal an accepted one (question answering)."""
     return share(correct_rows(predictions)) if predictions.references else None
+
+
+@metric(unit="", format=".1%", better=Better.HIGHER, primary=True)
+def mean_score(predictions: Predictions) -> Estimate | None:
+    """Mean score of the answers, from 0 to 1, of a task of a person's own that is given by functions."""
+    task = TASKS[predictions.task]
+    return mean(task.scores(predictions)) if isinstance(task, FunctionTask) else None
 
 
 @metric(unit="", format=".2%", better=Better.LOWER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,6 @@ def perceptron(need: Need, *, widths: Widths = _WIDTHS) -> nn.Module:
         raise ModelError(f"a perceptron takes one input of numbers; the data gives {', '.join(need.inputs)}")
     sizes = [math.prod(kinds[0][1]), *widths]
     layers: list[torch.nn.Module] = [torch.nn.Flatten()]
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
     return torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], len(need.classes)))
