@@ -124,12 +124,7 @@ def test_a_task_by_functions_runs_through_to_the_viewer(tmp_path):
     code, out, err = place.run(*words)
     assert code == 0, err
     assert "mean score" in out
-    figures = {
-        model: value
-        for model, value in place.sql(
-            "SELECT model, value FROM measurements WHERE metric = 'mean_score' ORDER BY model"
-        )
-    }
+    figures = dict(place.sql("SELECT model, value FROM measurements WHERE metric = 'mean_score' ORDER BY model"))
     assert list(figures) == ["base", "base/int8", "base/pruned"]
     assert figures["base"] > 0.8
     assert figures["base/pruned"] < figures["base"]

@@ -233,7 +233,7 @@ Refusal = Callable[[Ancestry, Params], str | None]
 
 
 class Evidence(StrEnum):
-    """What an operation cannot do without, so that a plan on data that lack it refuses the step."""
+    """Evidence that an operation cannot do without, so that a plan on data that lack it refuses the step."""
 
     INSTANCES = "instances"
     """Inputs as the model will see them: noise in their place would give worthless figures."""

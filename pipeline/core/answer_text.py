@@ -1,4 +1,4 @@
-"""What answers are, by their texts, for the viewer and others that know the pipeline alone: one definition for all."""
+"""Answers by their texts, for the viewer and others that know the pipeline alone: one definition for all."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class SplitDataset:
 
     @property
     def tolerances(self) -> tuple[float, ...]:
-        """How far off estimates may be and still be right, for each number; empty of other tasks."""
+        """Return how far off estimates may be and still be right, for each number; empty of other tasks."""
         return self._all.tolerances
 
     @cached_property

@@ -69,7 +69,7 @@ class Sheet:
 
     @property
     def answer_kind(self) -> AnswerKind:
-        """What answers hold."""
+        """Return what answers hold."""
         kind = answer_kind(self.task, has_classes=bool(self.classes))
         return AnswerKind.TEXT if kind is AnswerKind.NUMBERS and not self.tolerances else kind
 

@@ -114,14 +114,14 @@ class Regression(Task):
 
 
 def estimates(evaluation: Evaluation) -> np.ndarray:
-    """What a model estimates, in the targets' units: float64 (N, targets)."""
+    """Return what a model estimates, in the targets' units: float64 (N, targets)."""
     targets = evaluation.targets
     numbers: np.ndarray = evaluation.outputs["logits"].astype("float64") * targets["scale"] + targets["centre"]
     return numbers
 
 
 def errors(evaluation: Evaluation) -> np.ndarray:
-    """Estimates less targets: float64 (N, targets)."""
+    """Return estimates less targets: float64 (N, targets)."""
     away: np.ndarray = estimates(evaluation) - evaluation.targets["values"]
     return away
 

@@ -43,7 +43,7 @@ INVALID = "(not a number)"
 
 
 class AnswerKind(StrEnum):
-    """What the text of an answer holds, so that readers of results know what two of them have in common."""
+    """Content of the text of an answer, so that readers of results know what two of them have in common."""
 
     CLASS = "class"
     LABELS = "labels"
@@ -194,7 +194,7 @@ class Task(ABC):
 
     @property
     def answer_kind(self) -> AnswerKind:
-        """What the text of an answer holds."""
+        """Return what the text of an answer holds."""
         return self.answer or (AnswerKind.CLASS if self.has_classes else AnswerKind.TEXT)
 
     # ---- training

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+NO_TASK = "none"
+"""As recipes call it."""
+
 
 @task
 class Unlabelled(Task):
     """All outputs of a network, compared with those of the model that it was made from."""
 
-    name = "none"
+    name = NO_TASK
     inputs = ()
     outputs = ()
     targets = ()

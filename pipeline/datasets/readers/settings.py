@@ -153,7 +153,7 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Targets(_Group):
-    """How numbers and sets of labels are judged, and numbers learned."""
+    """Settings of how numbers and sets of labels are judged, and numbers learned."""
 
     thresholds: Thresholds = 0.5
     """Several labels: the probability from which on a label is given, one for all or by label (others: 0.5)."""
@@ -166,7 +166,7 @@ class Targets(_Group):
 
 
 class Features(_Group):
-    """How numbers of a table become a model's input."""
+    """Settings of numbers of a table as a model's input."""
 
     standardise: bool = True
     """By mean and deviation of the training rows; False: as they are."""

@@ -88,9 +88,16 @@ def digit_traits(
         DataError: as `digits`, and for a threshold of a label that there is not.
     """
     numbers = digits(
-        folder, size=size, channels=channels, train=train, calibration=calibration, evaluation=evaluation, mean=mean,
-        std=std, shift=shift,
-    )  # fmt: skip
+        folder,
+        size=size,
+        channels=channels,
+        train=train,
+        calibration=calibration,
+        evaluation=evaluation,
+        mean=mean,
+        std=std,
+        shift=shift,
+    )
     learned = Targets(thresholds=thresholds)
     check_thresholds(learned, _TRAITS)
     form = Form.of(size=size, channels=channels, mean=mean, std=std, peak=_PEAK)

@@ -53,8 +53,9 @@ def elpv(
     program, and not for commercial use. A cell counts as `defective` where people gave that a probability of 1/2 or more.
     Attributes: `cell`, monocrystalline (`mono`) or polycrystalline (`poly`), and `case`, the cell with its label, so
     that the accuracy of `mono defective` is the share of defective cells found. Splits are a fixed shuffle with the same
-    share of each case. With `target: probability` models estimate that probability itself (0, 1/3, 2/3 or 1, a task of
-    regression), and an estimate is right within `tolerance`; which solar module a cell is from is not published, so cells of one may be in several splits.
+    share of each case; which solar module a cell is from is not published, so cells of one may be in several splits. With
+    `target: probability` models estimate that probability itself (0, 1/3, 2/3 or 1, a task of regression), and an
+    estimate is right within `tolerance`.
     """
     if (train or 1) + calibration + evaluation > _COUNT:
         raise DataError(

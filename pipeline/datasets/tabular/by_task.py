@@ -252,7 +252,7 @@ def _notes_on_pictures(sources: Sequence[Any], root: Path, reader: PictureReader
 
 
 def _texts(
-    rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path, outcomes_of: OutcomesOf
+    rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path, *, outcomes_of: OutcomesOf
 ) -> SplitInstances:
     texts = list(zip(*(records.texts(column) for column in rules.text_columns()), strict=True))
     outcomes = outcomes_of(rules, records)

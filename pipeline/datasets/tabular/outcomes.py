@@ -1,4 +1,4 @@
-"""What a table says is right of each row, by task: one class, a set of labels, or numbers."""
+"""Outcomes of the rows of a table, by task: one class, a set of labels, or numbers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,20 @@ if TYPE_CHECKING:
     from pipeline.datasets.tabular.by_task import Rules
 
 __all__ = [
-    "Outcomes", "OutcomesOf", "check_thresholds", "class_outcomes", "label_facts", "label_outcomes", "label_targets",
-    "number_facts", "number_outcomes", "number_targets", "numbers_of", "quantile_groups", "tolerances_of",
-]  # fmt: skip
+    "Outcomes",
+    "OutcomesOf",
+    "check_thresholds",
+    "class_outcomes",
+    "label_facts",
+    "label_outcomes",
+    "label_targets",
+    "number_facts",
+    "number_outcomes",
+    "number_targets",
+    "numbers_of",
+    "quantile_groups",
+    "tolerances_of",
+]
 
 _STRATA = 10
 """Groups of about the same size that samples of numbers are spread over."""
@@ -39,7 +50,7 @@ _TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What is right of each row, and which rows are in which split."""
+    """Outcomes of all rows: what is right of each, and its split."""
 
     labels: Sequence[str]
     """As people read them."""
@@ -143,7 +154,7 @@ def check_thresholds(targets: Targets, names: Sequence[str]) -> None:
 
 
 def label_facts(targets: Arrays) -> dict[str, Any]:
-    """What programs must know of sets of labels, JSON-ready."""
+    """Return what programs must know of sets of labels, JSON-ready."""
     return {"thresholds": targets["thresholds"][0].tolist()}
 
 
@@ -221,7 +232,7 @@ def number_outcomes(rules: Rules, records: Records) -> Outcomes:
 
 
 def number_facts(names: Sequence[str], targets: Arrays) -> dict[str, Any]:
-    """What programs must know of the numbers, JSON-ready."""
+    """Return what programs must know of the numbers, JSON-ready."""
     rows = {f"target_{name}": targets[name][0].tolist() for name in ("centre", "scale", "tolerance")}
     return {"targets": list(names), **rows}
 

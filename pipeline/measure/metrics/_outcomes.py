@@ -9,7 +9,7 @@ from pipeline.measure.metrics.api import Predictions
 
 
 def is_judged(predictions: Predictions) -> bool:
-    """Whether the task says what is right."""
+    """Return whether the task says what is right."""
     return TASKS[predictions.task].answer_kind is not AnswerKind.NOTHING
 
 
