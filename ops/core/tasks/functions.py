@@ -70,7 +70,7 @@ class FunctionTask(Task):
         valid, unknown = self.valid(evaluation), np.full(len(evaluation.ids), np.nan, np.float32)
         texts = [str(text) for text in self._rows("answer", evaluation, evaluation.outputs)]
         return Judgement(
-            predicted=[text if known else INVALID for text, known in zip(texts, valid, strict=True)],
+            predicted=[text if good else INVALID for text, good in zip(texts, valid, strict=True)],
             confidence=unknown,
             label_probability=unknown,
             correct=self.correct(evaluation),
@@ -158,6 +158,6 @@ def task_of(
         "__module__": loss.__module__,
         "__doc__": (sys.modules[loss.__module__].__doc__ or name).strip().partition("\n")[0],
     }
-    made: FunctionTask = type(f"Task_{name}", (FunctionTask,), members)()
-    TASKS.add(name, made)
-    return made
+    result: FunctionTask = type(f"Task_{name}", (FunctionTask,), members)()
+    TASKS.add(name, result)
+    return result

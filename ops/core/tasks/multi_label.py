@@ -46,8 +46,8 @@ class MultiLabel(Task):
         """
         from torch.nn import functional
 
-        wanted = targets["indicators"] * (1 - label_smoothing) + label_smoothing / 2
-        return functional.binary_cross_entropy_with_logits(outputs["logits"], wanted)
+        smoothed = targets["indicators"] * (1 - label_smoothing) + label_smoothing / 2
+        return functional.binary_cross_entropy_with_logits(outputs["logits"], smoothed)
 
     def divergence(
         self,
@@ -87,13 +87,13 @@ class MultiLabel(Task):
         valid, right = valid_rows(evaluation), evaluation.targets["indicators"] > 0
         probabilities = sigmoid(evaluation.outputs["logits"]).astype(np.float32)
         probabilities[~valid] = np.nan
-        given = predicted_labels(evaluation)
-        texts = label_sets(given, evaluation.classes)
-        either, both = (given | right).sum(axis=1), (given & right).sum(axis=1)
+        positive = predicted_labels(evaluation)
+        texts = label_sets(positive, evaluation.classes)
+        either, both = (positive | right).sum(axis=1), (positive & right).sum(axis=1)
         overlap = np.where(either > 0, both / np.maximum(either, 1), 1.0) * valid
         return Judgement(
-            predicted=[text if known else INVALID for text, known in zip(texts, valid, strict=True)],
-            confidence=np.where(given, probabilities, 1 - probabilities).min(axis=1),
+            predicted=[text if good else INVALID for text, good in zip(texts, valid, strict=True)],
+            confidence=np.where(positive, probabilities, 1 - probabilities).min(axis=1),
             label_probability=np.where(right, probabilities, 1 - probabilities).min(axis=1),
             correct=self.correct(evaluation),
             score=overlap.astype(np.float32),
@@ -125,16 +125,16 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 def predicted_labels(evaluation: Evaluation) -> np.ndarray:
     """The labels whose probability reaches their threshold; none where the outputs are not valid: bool (N, labels)."""
-    given: np.ndarray = sigmoid(evaluation.outputs["logits"]) >= evaluation.targets["thresholds"]
-    return given & valid_rows(evaluation)[:, None]
+    positive: np.ndarray = sigmoid(evaluation.outputs["logits"]) >= evaluation.targets["thresholds"]
+    return positive & valid_rows(evaluation)[:, None]
 
 
-def label_sets(given: np.ndarray, names: tuple[str, ...]) -> list[str]:
+def label_sets(positive: np.ndarray, names: tuple[str, ...]) -> list[str]:
     """Sets of labels as people read them (`a|b`), from bool (N, labels)."""
     import numpy as np
 
     columns = np.array(names, object)
-    return [SEPARATOR.join(columns[row]) or NO_LABEL for row in given]
+    return [SEPARATOR.join(columns[row]) or NO_LABEL for row in positive]
 
 
 @task

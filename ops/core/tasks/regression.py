@@ -81,7 +81,7 @@ class Regression(Task):
             score = 1 / (1 + tolerances_off(evaluation))
         texts = number_texts(estimates(evaluation))
         return Judgement(
-            predicted=[text if known else INVALID for text, known in zip(texts, valid, strict=True)],
+            predicted=[text if good else INVALID for text, good in zip(texts, valid, strict=True)],
             confidence=unknown,
             label_probability=unknown,
             correct=self.correct(evaluation),

@@ -47,8 +47,8 @@ class FeatureReader:
             standardise: False: values are left as they are.
             facts: what the task's program must know besides the inputs.
         """
-        known = values[train] if len(train) else values
-        mean, std = known.mean(axis=0), known.std(axis=0)
+        training = values[train] if len(train) else values
+        mean, std = training.mean(axis=0), training.std(axis=0)
         if not standardise:
             mean, std = np.zeros_like(mean), np.ones_like(std)
         return cls(values, names, mean, np.where(std > 0, std, 1.0), targets, facts or {})

@@ -115,12 +115,12 @@ def digit_traits(
 def _with_traits(instances: SplitInstances, learned: Targets) -> SplitInstances:
     number, heavy = instances.strata, np.array(instances.attributes["ink"]) == "heavy"
     holds = [number % 2 == 0, np.isin(number, (2, 3, 5, 7)), number >= 5, np.isin(number, (0, 6, 8, 9)), heavy]  # noqa: PLR2004
-    given = np.stack(holds, axis=1)
-    targets = label_targets(given, _TRAITS, learned)
+    present = np.stack(holds, axis=1)
+    targets = label_targets(present, _TRAITS, learned)
     assert isinstance(instances.reader, ArrayReader)
     return replace(
         instances,
-        labels=label_sets(given, _TRAITS),
+        labels=label_sets(present, _TRAITS),
         classes=_TRAITS,
         reader=replace(instances.reader, labels=targets, facts=label_facts(targets)),
     )

@@ -100,33 +100,33 @@ def label_outcomes(rules: Rules, records: Records) -> Outcomes:
         names = rules.classes or rules.columns.labels
         if sorted(names) != sorted(rules.columns.labels):
             raise DataError(f"classes: must be the columns of `columns.labels` ({name_list(rules.columns.labels)})")
-        given = np.stack([_truths(records, name) for name in names], axis=1)
+        present = np.stack([_truths(records, name) for name in names], axis=1)
         order = None
     else:
         sets = _sets(records, rules.columns.label)
         order = order_of({name for one in sets for name in one}, setting=rules.classes)
         names = list(order.classes)
-        given = np.zeros((len(records), len(names)), bool)
+        present = np.zeros((len(records), len(names)), bool)
         place = {name: at for at, name in enumerate(names)}
         for row, one in enumerate(sets):
             order.numbers(one, [records.places[row]] * len(one))
-            given[row, [place[name] for name in one]] = True
+            present[row, [place[name] for name in one]] = True
     for name in names:
         if SEPARATOR in name or name == NO_LABEL:
             raise DataError(f"labels: '{name}' cannot be a label's name, since sets are written with '{SEPARATOR}'")
-    strata = np.unique(given, axis=0, return_inverse=True)[1].reshape(-1)
+    strata = np.unique(present, axis=0, return_inverse=True)[1].reshape(-1)
     splits = _limited_splits(rules, records, strata)
-    notes = (*lookalikes(names), *absent_labels(given, names, splits))
-    targets = label_targets(given, names, rules.targets)
-    texts = label_sets(given, tuple(names))
+    notes = (*lookalikes(names), *absent_labels(present, names, splits))
+    targets = label_targets(present, names, rules.targets)
+    texts = label_sets(present, tuple(names))
     return Outcomes(texts, strata, splits, tuple(names), targets, order, notes, label_facts(targets))
 
 
-def label_targets(given: np.ndarray, names: Sequence[str], targets: Targets) -> Arrays:
+def label_targets(present: np.ndarray, names: Sequence[str], targets: Targets) -> Arrays:
     """Return the targets of sets of labels: `indicators` and `thresholds`, float32 (N, labels) each.
 
     Args:
-        given: bool (N, labels).
+        present: bool (N, labels).
         names: of the labels.
         targets: says the thresholds.
 
@@ -136,8 +136,8 @@ def label_targets(given: np.ndarray, names: Sequence[str], targets: Targets) -> 
     check_thresholds(targets, names)
     stated = targets.thresholds
     row = [stated.get(name, _THRESHOLD) if isinstance(stated, Mapping) else stated for name in names]
-    thresholds = np.broadcast_to(np.array(row, np.float32), given.shape)
-    return {"indicators": given.astype(np.float32), "thresholds": thresholds}
+    thresholds = np.broadcast_to(np.array(row, np.float32), present.shape)
+    return {"indicators": present.astype(np.float32), "thresholds": thresholds}
 
 
 def check_thresholds(targets: Targets, names: Sequence[str]) -> None:
@@ -158,14 +158,14 @@ def label_facts(targets: Arrays) -> dict[str, Any]:
     return {"thresholds": targets["thresholds"][0].tolist()}
 
 
-def absent_labels(given: np.ndarray, names: Sequence[str], splits: Mapping[Split, np.ndarray]) -> list[str]:
+def absent_labels(present: np.ndarray, names: Sequence[str], splits: Mapping[Split, np.ndarray]) -> list[str]:
     """Say which labels no instance of a split has, or all have: such have no average precision, or cannot be learned."""
     notes = []
     for split, consequence in (
         ("evaluation", "it has no average precision, and means over labels leave it out"),
         ("train", "no model can learn it"),
     ):
-        rows = given[splits[split]]  # type: ignore[index]  # the names of two splits
+        rows = present[splits[split]]  # type: ignore[index]  # the names of two splits
         for name, count in zip(names, rows.sum(axis=0), strict=True):
             if count == 0 and len(rows):
                 notes.append(f"no {split} instance has the label '{name}': {consequence}")
@@ -260,12 +260,12 @@ def number_targets(values: np.ndarray, names: Sequence[str], train: np.ndarray, 
     Raises:
         DataError: if a number never differs in training, or the tolerances do not fit.
     """
-    known = values[train] if len(train) else values
-    deviation = known.std(axis=0)
+    training = values[train] if len(train) else values
+    deviation = training.std(axis=0)
     for name, size in zip(names, deviation, strict=True):
         if size == 0:
             raise DataError(
-                f"'{name}' is {known[0, list(names).index(name)]:g} in every training row: nothing to learn"
+                f"'{name}' is {training[0, list(names).index(name)]:g} in every training row: nothing to learn"
             )
     stated = targets.tolerance
     tolerance = _SHARE * deviation if stated is None else np.array(stated if isinstance(stated, list) else [stated])
@@ -273,7 +273,7 @@ def number_targets(values: np.ndarray, names: Sequence[str], train: np.ndarray, 
         raise DataError(
             f"targets.tolerance: {len(tolerance)} for {len(names)} targets ({name_list(list(names))}); give one for each"
         )
-    centre, scale = known.mean(axis=0), deviation
+    centre, scale = training.mean(axis=0), deviation
     if not targets.standardise:
         centre, scale = np.zeros_like(centre), np.ones_like(scale)
     rows = {"centre": centre, "scale": scale, "tolerance": tolerance}

@@ -107,8 +107,8 @@ def _same_labels(expected: Answer, line: Mapping[str, Any], classes: Sequence[st
 def _same_numbers(expected: Answer, line: Mapping[str, Any], model: DeployedModel) -> bool:
     """Whether all numbers are the stored ones, to a five-hundredth of the range of those that are compared."""
     stored = np.array([answer_numbers(each.predicted) for each in model.answers])
-    known = stored[np.isfinite(stored).all(axis=1)]
-    reach = np.ptp(known, axis=0) if len(known) else 0.0
+    finite = stored[np.isfinite(stored).all(axis=1)]
+    reach = np.ptp(finite, axis=0) if len(finite) else 0.0
     own = np.array(answer_numbers(expected.predicted))
     away = np.abs(np.array(list(line["values"].values())) - own)
     return bool((away <= _TOLERANCE * np.maximum(reach, np.maximum(np.abs(own), 1e-6))).all())

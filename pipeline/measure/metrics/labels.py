@@ -81,9 +81,9 @@ def average_precisions(scores: np.ndarray, present: np.ndarray, weights: np.ndar
     ranked = scores[order]
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
     hits = np.cumsum(weights[:, order] * present[order], axis=1)[:, ends]
-    given = np.cumsum(weights[:, order], axis=1)[:, ends]
+    predicted = np.cumsum(weights[:, order], axis=1)[:, ends]
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(given > 0, hits / given, 0)
+        precision = np.where(predicted > 0, hits / predicted, 0)
         gained = np.diff(hits, axis=1, prepend=0)
         result: np.ndarray = (gained * precision).sum(axis=1) / hits[:, -1]
     return result
@@ -118,8 +118,8 @@ def _f1(predictions: Predictions, average: str) -> float | None:
         return None
     from sklearn.metrics import f1_score
 
-    present, given = predictions.targets[_TARGET] > 0, predicted_labels(predictions)
-    some = (present | given).any(axis=0)
+    present, predicted = predictions.targets[_TARGET] > 0, predicted_labels(predictions)
+    some = (present | predicted).any(axis=0)
     if not some.any():
         return None
-    return float(f1_score(present[:, some], given[:, some], average=average, zero_division=0))
+    return float(f1_score(present[:, some], predicted[:, some], average=average, zero_division=0))
