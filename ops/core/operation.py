@@ -232,8 +232,8 @@ Params = Mapping[str, Any]
 Refusal = Callable[[Ancestry, Params], str | None]
 
 
-class Evidence(StrEnum):
-    """Evidence that an operation cannot do without, so that a plan on data that lack it refuses the step."""
+class Requirement(StrEnum):
+    """A thing that an operation cannot do without, so that a plan on data that lack it refuses the step."""
 
     INSTANCES = "instances"
     """Inputs as the model will see them: noise in their place would give worthless figures."""
@@ -262,7 +262,7 @@ class OpSpec:
     """The parameters that are left open and that the processor decides: they are written into the plan."""
     libraries: tuple[str, ...] = ()
     """Distributions whose releases give other results: their versions enter the step's key."""
-    needs: Callable[[Params], Evidence | None] | None = None
+    needs: Callable[[Params], Requirement | None] | None = None
     """What it cannot do without under some parameters; None: nothing."""
 
     def uses_with(self, params: Params) -> frozenset[Uses]:
@@ -339,7 +339,7 @@ def operation(
     draws: Callable[[Params], bool] | None = None,
     settle: Callable[[Params, Processor], Mapping[str, Any]] | None = None,
     libraries: tuple[str, ...] = (),
-    needs: Callable[[Params], Evidence | None] | None = None,
+    needs: Callable[[Params], Requirement | None] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as an operation and return it unchanged.
 

@@ -12,11 +12,11 @@ from ops.core.operation import (
     Ancestry,
     ChannelMultiple,
     Context,
-    Evidence,
     Exclude,
     Fraction,
     Include,
     Kind,
+    Requirement,
     TorchModel,
     Uses,
     operation,
@@ -47,7 +47,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     uses={Uses.DATA, Uses.SEED},
     refuse=_refuse,
     libraries=("torch-pruning",),
-    needs=lambda params: Evidence.LABELS if params["importance"] in ("taylor", "hessian") else None,
+    needs=lambda params: Requirement.LABELS if params["importance"] in ("taylor", "hessian") else None,
 )
 def channel_prune(
     model: TorchModel,

@@ -10,11 +10,11 @@ from pydantic import Field
 from ops.core.operation import (
     Ancestry,
     Context,
-    Evidence,
     Exclude,
     Fraction,
     Include,
     Kind,
+    Requirement,
     TorchModel,
     Uses,
     operation,
@@ -26,7 +26,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return refuse_one_threshold(params)
 
 
-@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, refuse=_refuse, needs=lambda _: Evidence.LABELS)
+@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, refuse=_refuse, needs=lambda _: Requirement.LABELS)
 def gradient_prune(
     model: TorchModel,
     ctx: Context,

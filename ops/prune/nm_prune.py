@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Ancestry, Context, Evidence, Exclude, Include, Kind, TorchModel, Uses, operation
+from ops.core.operation import Ancestry, Context, Exclude, Include, Kind, Requirement, TorchModel, Uses, operation
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     version=3,
     uses={Uses.DATA},
     refuse=_refuse,
-    needs=lambda params: Evidence.INSTANCES if params["score"] == "wanda" else None,
+    needs=lambda params: Requirement.INSTANCES if params["score"] == "wanda" else None,
 )
 def nm_prune(
     model: TorchModel,

@@ -12,13 +12,13 @@ from ops.core.errors import OperationError
 from ops.core.operation import (
     Ancestry,
     Context,
-    Evidence,
     Exclude,
     Format,
     Include,
     Kind,
     OnnxModel,
     Processor,
+    Requirement,
     Uses,
     operation,
 )
@@ -86,7 +86,7 @@ def _settle(params: Mapping[str, Any], cpu: Processor) -> dict[str, Any]:
     refuse=_refuse,
     settle=_settle,
     libraries=("onnxruntime",),
-    needs=lambda params: Evidence.INSTANCES if params["method"] == "static" else None,
+    needs=lambda params: Requirement.INSTANCES if params["method"] == "static" else None,
 )
 def quantize(
     model: OnnxModel,

@@ -11,11 +11,11 @@ from ops.core.errors import OperationError
 from ops.core.operation import (
     Ancestry,
     Context,
-    Evidence,
     Exclude,
     Fraction,
     Include,
     Kind,
+    Requirement,
     TorchModel,
     Uses,
     operation,
@@ -42,7 +42,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return palette_lost(ancestry, params)
 
 
-@operation(kind=Kind.CALIBRATE, version=3, uses={Uses.DATA}, refuse=_refuse, needs=lambda _: Evidence.INSTANCES)
+@operation(kind=Kind.CALIBRATE, version=3, uses={Uses.DATA}, refuse=_refuse, needs=lambda _: Requirement.INSTANCES)
 def smooth(
     model: TorchModel,
     ctx: Context,

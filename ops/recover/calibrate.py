@@ -10,11 +10,11 @@ from pydantic import Field
 from ops.core.operation import (
     Ancestry,
     Context,
-    Evidence,
     Exclude,
     Include,
     Kind,
     ModelRef,
+    Requirement,
     TorchModel,
     Uses,
     operation,
@@ -56,7 +56,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.CALIBRATE, version=4, uses={Uses.DATA}, refuse=_refuse, needs=lambda _: Evidence.INSTANCES)
+@operation(kind=Kind.CALIBRATE, version=4, uses={Uses.DATA}, refuse=_refuse, needs=lambda _: Requirement.INSTANCES)
 def calibrate(
     model: TorchModel,
     ctx: Context,

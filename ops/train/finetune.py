@@ -11,12 +11,12 @@ from pydantic import Field
 from ops.core.errors import OperationError
 from ops.core.operation import (
     Context,
-    Evidence,
     Exclude,
     Fraction,
     Include,
     Kind,
     ModelRef,
+    Requirement,
     TorchModel,
     Uses,
     operation,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from ops.train.loop.training import Loss
 
 
-def _needs(params: Mapping[str, Any]) -> Evidence:
+def _needs(params: Mapping[str, Any]) -> Requirement:
     """A teacher alone can be followed without labels."""
     alone = params["teacher"] is not None and params["distillation_weight"] == 1
-    return Evidence.INSTANCES if alone else Evidence.LABELS
+    return Requirement.INSTANCES if alone else Requirement.LABELS
 
 
 @operation(kind=Kind.FINETUNE, version=3, uses={Uses.DATA, Uses.SEED}, refuse=palette_lost, needs=_needs)

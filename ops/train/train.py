@@ -10,12 +10,12 @@ from pydantic import Field
 from ops.core.errors import OperationError
 from ops.core.operation import (
     Context,
-    Evidence,
     Exclude,
     Fraction,
     Include,
     Kind,
     ModelEntry,
+    Requirement,
     TorchModel,
     Uses,
     operation,
@@ -23,7 +23,7 @@ from ops.core.operation import (
 from ops.train.loop.optimizers import OptimizerName, ScheduleName
 
 
-@operation(kind=Kind.BASE, version=3, consumes=None, uses={Uses.DATA, Uses.SEED}, needs=lambda _: Evidence.LABELS)
+@operation(kind=Kind.BASE, version=3, consumes=None, uses={Uses.DATA, Uses.SEED}, needs=lambda _: Requirement.LABELS)
 def train(
     ctx: Context,
     *,

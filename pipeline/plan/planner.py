@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.core.errors import BadParamsError
-from ops.core.operation import OPERATIONS, Ancestry, Evidence, Format, OpSpec, Uses
+from ops.core.operation import OPERATIONS, Ancestry, Format, OpSpec, Requirement, Uses
 from ops.core.registry import UnknownNameError, nearest
 from ops.core.tasks.task import TASKS
 from ops.core.text import show
@@ -131,7 +131,7 @@ class _Planner:
             ancestry = self._ancestry(node, spec, params, parent)
             if spec.refuse and (reason := spec.refuse(ancestry, params)):
                 raise BadParamsError(f"'{spec.name}' cannot be applied here: {reason}")
-            self._check_evidence(spec, params)
+            self._check_requirement(spec, params)
             self._check_targets(spec)
         except (UnknownNameError, BadParamsError) as error:
             self.problems.append(f"Step '{node.path}': {error}")
@@ -250,14 +250,14 @@ class _Planner:
                 "Add `onnxruntime` to `targets`"
             )
 
-    def _check_evidence(self, spec: OpSpec, params: Mapping[str, Any]) -> None:
+    def _check_requirement(self, spec: OpSpec, params: Mapping[str, Any]) -> None:
         """Refuse a step that needs what the data lack.
 
         Raises:
             BadParamsError: naming it, and what can be done without.
         """
         needs = spec.needs(params) if spec.needs else None
-        if needs is Evidence.LABELS and not TASKS[self.facts.task].targets:
+        if needs is Requirement.LABELS and not TASKS[self.facts.task].targets:
             raise BadParamsError(
                 f"'{spec.name}' cannot be applied here: it needs to be told what is right, and the data are without a task. "
                 f"{_WITHOUT_LABELS}"
