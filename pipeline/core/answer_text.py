@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ops.core.tasks.answer_text import NO_LABEL, normalized
-from ops.core.tasks.task import TASKS, AnswerKind
+from ops.core.tasks.answer_text import NO_LABEL, AnswerKind, normalized
 
-__all__ = ["NO_LABEL", "AnswerKind", "answer_kind", "answer_numbers", "normalized"]
-
-
-def answer_kind(task: str, *, has_classes: bool) -> AnswerKind:
-    """Return what the answers of a task hold; of a task that is not known here, classes if its data has any, else texts.
-
-    Args:
-        task: its name.
-        has_classes: whether the data set has classes.
-    """
-    if task in TASKS:
-        return TASKS[task].answer_kind
-    return AnswerKind.CLASS if has_classes else AnswerKind.TEXT
+__all__ = ["NO_LABEL", "AnswerKind", "answer_numbers", "normalized"]
 
 
 def answer_numbers(text: str) -> list[float]:

@@ -15,7 +15,6 @@ from typing import Any
 from ops.core.errors import BadParamsError
 from ops.core.operation import OPERATIONS, Ancestry, Format, OpSpec, Requirement, Uses
 from ops.core.registry import UnknownNameError, nearest
-from ops.core.tasks.task import TASKS
 from ops.core.text import show
 from pipeline.core.keys import CONTENT, Key, canonical_json, step_key
 from pipeline.core.machine.libraries import releases
@@ -257,7 +256,7 @@ class _Planner:
             BadParamsError: naming it, and what can be done without.
         """
         needs = spec.needs(params) if spec.needs else None
-        if needs is Requirement.LABELS and not TASKS[self.facts.task].targets:
+        if needs is Requirement.LABELS and not self.facts.has_labels:
             raise BadParamsError(
                 f"'{spec.name}' cannot be applied here: it needs to be told what is right, and the data are without a task. "
                 f"{_WITHOUT_LABELS}"

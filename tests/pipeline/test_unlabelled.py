@@ -196,7 +196,7 @@ RANDOM = "it needs inputs as the model will see them, and the data are random nu
 )
 def test_the_plan_refuses_what_needs_more_and_says_what_does_not(op, values, random, message, planned, facts):
     tree = {"base": {"op": "toy_base", "then": {"a": {"op": op, "with": values}}}}
-    of = replace(facts, task="none", has_instances=not random)
+    of = replace(facts, task="none", has_labels=False, has_instances=not random)
     if message is None:
         assert len(planned(tree, facts=of).steps) == 2
         return
@@ -206,4 +206,6 @@ def test_the_plan_refuses_what_needs_more_and_says_what_does_not(op, values, ran
 
 def test_training_without_labels_is_refused_at_the_root(planned, facts):
     with pytest.raises(RecipeError, match=re.escape(f"Step 'base': 'train' cannot be applied here: {LABELS}")):
-        planned({"base": {"op": "train", "with": {"model": "wide"}}}, facts=replace(facts, task="none"))
+        planned(
+            {"base": {"op": "train", "with": {"model": "wide"}}}, facts=replace(facts, task="none", has_labels=False)
+        )

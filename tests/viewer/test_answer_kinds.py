@@ -47,7 +47,9 @@ def publish(path, data, labels, answers, correct, probabilities=None):
 
 @pytest.fixture
 def numbers(tmp_path):
-    info = facts.DatasetInfo("d1", "table", "table-regression", [], {"evaluation": 5}, {"tolerances": [5.0]})
+    info = facts.DatasetInfo(
+        "d1", "table", "table-regression", [], {"evaluation": 5}, {"answers": "numbers", "tolerances": [5.0]}
+    )
     answers = [["10", "10.5", "-3", "1.5", "(not a number)"], ["12", "16", "3", "15", "7"]]
     correct = [[True, True, True, True, False], [True, False, False, False, True]]
     return publish(tmp_path / "n.duckdb", info, ["10", "10", "-3", "1.5", "7"], answers, correct), tmp_path / "n.duckdb"
@@ -56,7 +58,9 @@ def numbers(tmp_path):
 @pytest.fixture
 def labels(tmp_path):
     classes = ["p", "q"]
-    info = facts.DatasetInfo("d1", "pictures", "image-multi-label-classification", classes, {"evaluation": 4}, {})
+    info = facts.DatasetInfo(
+        "d1", "pictures", "image-multi-label-classification", classes, {"evaluation": 4}, {"answers": "labels"}
+    )
     answers = [["p|q", "p", "(none)", "q"], ["p", "p", "q", "(none)"]]
     correct = [[True] * 4, [False, True, False, False]]
     shares = np.full((4, 2), 0.6, np.float32)
@@ -95,7 +99,9 @@ def test_numbers_are_no_words(numbers):
 
 
 def test_without_a_tolerance_numbers_are_compared_as_texts(tmp_path):
-    info = facts.DatasetInfo("d1", "table", "table-regression", [], {"evaluation": 1}, {"tolerances": ["x"]})
+    info = facts.DatasetInfo(
+        "d1", "table", "table-regression", [], {"evaluation": 1}, {"answers": "numbers", "tolerances": ["x"]}
+    )
     sheet = publish(tmp_path / "x.duckdb", info, ["1"], [["1"], ["2"]], [[True], [False]])
     assert sheet.tolerances == ()
     assert list(sheet.answers("int8").differs(sheet.answers("base"))) == [True]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import duckdb
 import numpy as np
 
-from pipeline.core.answer_text import AnswerKind, answer_kind, answer_numbers, normalized
+from pipeline.core.answer_text import AnswerKind, answer_numbers, normalized
 from pipeline.store.documents import json_mapping
 from pipeline.store.reader import log_probabilities, open_results
 from viewer.behaviours.measures import Measure, ModelAnswers
@@ -58,6 +58,8 @@ class Sheet:
     """Model key -> its predictions' number in the store."""
     tolerances: tuple[float, ...] = ()
     """Of numbers that are estimated, how far off one may be and still be right."""
+    answers_hold: str = ""
+    """`labels` or `numbers`, as the data set's entry says; else classes where there are any, or texts."""
     lock: RLock = field(default_factory=RLock)
     _answers: dict[str, ModelAnswers] = field(default_factory=dict)
     _values: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
@@ -70,8 +72,11 @@ class Sheet:
     @property
     def answer_kind(self) -> AnswerKind:
         """Return what answers hold."""
-        kind = answer_kind(self.task, has_classes=bool(self.classes))
-        return AnswerKind.TEXT if kind is AnswerKind.NUMBERS and not self.tolerances else kind
+        usual = AnswerKind.CLASS if self.classes else AnswerKind.TEXT
+        if self.answers_hold not in (AnswerKind.LABELS, AnswerKind.NUMBERS):
+            return usual
+        kind = AnswerKind(self.answers_hold)
+        return usual if kind is AnswerKind.NUMBERS and not self.tolerances else kind
 
     def load(self, keys: Sequence[str]) -> None:
         """Read the answers of several models in one go."""
@@ -315,6 +320,7 @@ def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet 
         classes=tuple(row[7]),
         sets=dict(zip(row[9], row[10], strict=True)),
         tolerances=_tolerances(row[8]),
+        answers_hold=str(json_mapping(row[8] or "{}").get("answers", "")),
     )
 
 

@@ -32,7 +32,7 @@ def answer(inputs, row):  # the estimates in the targets' units; none where the 
     values = run(inputs)["logits"][0] * np.array(SETTINGS["target_scale"]) + np.array(SETTINGS["target_centre"])
     if not np.isfinite(values).all():
         return {"answer": None}
-    return {"answer": ", ".join(f"{value:.6g}" for value in values), "values": dict(zip(SETTINGS["targets"], values.tolist()))}
+    return {"answer": ", ".join(f"{value:.7g}" for value in values), "values": dict(zip(SETTINGS["targets"], values.tolist()))}
 """
 SPAN = """
 def answer(inputs, row):  # the span of the highest start plus end; nothing, where the first token may win and does

@@ -135,8 +135,8 @@ def tolerances_off(evaluation: Evaluation) -> np.ndarray:
 
 
 def number_texts(numbers: np.ndarray) -> list[str]:
-    """Numbers as people read them, in the order of the targets, from (N, targets)."""
-    return [", ".join(f"{number:.6g}" for number in row) for row in numbers]
+    """Numbers as people read them, to the precision of float32, in the order of the targets, from (N, targets)."""
+    return [", ".join(f"{number:.7g}" for number in row) for row in numbers]
 
 
 @task

@@ -20,13 +20,13 @@ import base64
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ops.core.errors import OperationError
 from ops.core.programs.answers import OUTPUTS
 from ops.core.programs.reading import array_program, picture_program
 from ops.core.registry import Registry
+from ops.core.tasks.answer_text import AnswerKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,19 +40,6 @@ PICTURES, TOKENS, DECODER_TOKENS = "pixel_values", "input_ids", "decoder_input_i
 """Inputs by which a task of pictures, one of texts, and one whose answers are written token by token, can be told."""
 INVALID = "(not a number)"
 """The answer that stands for outputs that are not numbers."""
-
-
-class AnswerKind(StrEnum):
-    """Content of the text of an answer, so that readers of results know what two of them have in common."""
-
-    CLASS = "class"
-    LABELS = "labels"
-    """Names of classes, joined by `|`."""
-    NUMBERS = "numbers"
-    """Joined by commas; equal within the data set's tolerance."""
-    TEXT = "text"
-    NOTHING = "nothing"
-    """Outputs without a meaning that is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ _STRATA = 10
 _SHARE = 0.5
 """Of the training targets' standard deviation: the tolerance where the data set states none."""
 _THRESHOLD = 0.5
+_RESOLUTION = 10 * float(np.finfo(np.float32).eps)
+"""Of a number, the smallest tolerance that counts as exact enough."""
 _TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 
@@ -272,6 +274,12 @@ def number_targets(values: np.ndarray, names: Sequence[str], train: np.ndarray, 
     if len(tolerance) != len(names):
         raise DataError(
             f"targets.tolerance: {len(tolerance)} for {len(names)} targets ({name_list(list(names))}); give one for each"
+        )
+    coarse = np.abs(values).max(axis=0) * _RESOLUTION > tolerance
+    if coarse.any():
+        name = names[int(coarse.argmax())]
+        raise DataError(
+            f"'{name}' is too large to be told apart within its tolerance in 32 bits; take off an offset first"
         )
     centre, scale = training.mean(axis=0), deviation
     if not targets.standardise:

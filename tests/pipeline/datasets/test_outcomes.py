@@ -121,6 +121,10 @@ def changed(row, **values):
             NUMBERS, rows(), {"columns": {"label": "sum"}, "targets": {"tolerance": [1, 2]}},
             "targets.tolerance: 2 for 1 targets (sum); give one for each",
         ),
+        (
+            NUMBERS, [{**row, "sum": 1.7e9 + row["sum"]} for row in rows()], {"columns": {"label": "sum"}},
+            "'sum' is too large to be told apart within its tolerance in 32 bits; take off an offset first",
+        ),
         (NUMBERS, rows(), {"columns": {"label": "sum"}, "classes": ["a"]}, "classes: numbers have none; leave it out"),
         (LABELS, changed(4, left=2), {"columns": {"labels": ["left", "low"]}}, "made.csv row 5: 'left' is '2'; a column of"),
         (LABELS, changed(4, tags="low|low"), {"columns": {"label": "tags"}}, "made.csv row 5: 'tags' has the label 'low' twice"),
