@@ -29,7 +29,7 @@ def swept(request, tmp_path_factory):
     return request.param, place, run(place, f"recipe={request.param}", *SMALL[request.param])
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_every_model_has_figures_that_follow_from_its_answers(swept):
     name, place, out = swept
     assert {"multi_label": "subset accuracy", "regression": "mean absolute error"}[name] in out
@@ -63,7 +63,7 @@ def test_every_model_has_figures_that_follow_from_its_answers(swept):
         )
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_a_package_answers_as_the_results_say(swept, tmp_path):
     name, place, _ = swept
     folder = tmp_path / "package"

@@ -18,7 +18,8 @@ def answer(inputs, row):  # the labels whose probability reaches their threshold
     logits = run(inputs)["logits"][0].astype(np.float64)
     if not np.isfinite(logits.max()):
         return {"answer": None}
-    shares = 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+    by_sigmoid = SETTINGS["outputs"]["logits"] == "independent"  # the model took it: `run` gives logarithms
+    shares = np.exp(logits) if by_sigmoid else 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
     given = shares >= np.array(SETTINGS["thresholds"])
     names = [name for name, holds in zip(SETTINGS["classes"], given) if holds]
     probabilities = dict(zip(SETTINGS["classes"], shares.tolist()))
@@ -32,7 +33,8 @@ def answer(inputs, row):  # the estimates in the targets' units; none where the 
     values = run(inputs)["logits"][0] * np.array(SETTINGS["target_scale"]) + np.array(SETTINGS["target_centre"])
     if not np.isfinite(values).all():
         return {"answer": None}
-    return {"answer": ", ".join(f"{value:.7g}" for value in values), "values": dict(zip(SETTINGS["targets"], values.tolist()))}
+    named = dict(zip(SETTINGS["targets"], values.tolist()))
+    return {"answer": ", ".join(f"{value:.7g}" for value in values), "values": named}
 """
 SPAN = """
 def answer(inputs, row):  # the span of the highest start plus end; nothing, where the first token may win and does

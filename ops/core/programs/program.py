@@ -29,12 +29,7 @@ def run(inputs):  # row by row; of outputs that are probabilities the logarithms
     rows = zip(*(inputs[name] for name in names))
     parts = [SESSION.run(list(kinds), {{name: v[None] for name, v in zip(names, row)}}) for row in rows]
     outputs = zip(kinds, map(np.concatenate, zip(*parts)))
-    return {{name: logits(v, kinds[name]) if kinds[name] else v for name, v in outputs}}
-
-
-def logits(shares, kind):  # of a label by itself the odds count
-    others = np.log(np.maximum(1 - shares, 1e-45)) if kind == "independent" else 0
-    return np.log(np.maximum(shares, 1e-45)) - others
+    return {{name: np.log(np.maximum(v, 1e-45)) if kinds[name] else v for name, v in outputs}}
 
 
 {read}
