@@ -172,6 +172,13 @@ def test_without_models_or_figures_the_reason_is_said():
     assert decided(quality_only, Aim.BEST)[1].startswith("“better” has the best accuracy")
 
 
+def test_a_size_tells_nothing_of_a_loss():
+    results = results_of({name: values[2:] for name, values in MODELS.items()}, metrics=("size",))
+    sentence = headline(results, recommend(results, Aim.SMALLEST, "size", []), [])
+    assert "no measurable loss" not in sentence.text("stuck")
+    assert "Nothing was measured that tells what it loses." in sentence.notes
+
+
 figures = st.tuples(st.integers(0, 9), st.integers(1, 9))
 
 

@@ -25,6 +25,9 @@ _GAINS = {Aim.SMALLEST: "smaller", Aim.FASTEST: "faster"}
 _SHOWN_TIES = 3
 _TESTS = "Error rates on the same instances: exact McNemar tests at 5 %, corrected for the number of classes (Holm)."
 
+_NO_QUALITY = (MetricRole.SIZE, MetricRole.COST)
+"""What a model is judged by where nothing tells how good its answers are: that says nothing of a loss."""
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -78,7 +81,7 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
         evidence = [Statement(f"{results.label(decision.objective)} {figure}")]
         return Headline("Ship ", key, after, evidence, [*_nearest(results, decision), *notes])
     claim = f" is the {decision.aim.value}{within} with no measurable loss"
-    if not decision.quality or original is None:
+    if not decision.quality or original is None or results.spec(decision.quality).role in _NO_QUALITY:
         claim = f" is the {decision.aim.value}{within}"
         notes = [*notes, "Nothing was measured that tells what it loses."]
     return Headline("", key, claim, _against(results, decision, key, original), notes)
