@@ -210,22 +210,24 @@ class Sheet:
                 return column
 
             codes = column("code")
+            numbers, error = self._estimates(codes)
             self._answers[key] = ModelAnswers(
                 predicted=codes,
                 confidence=column("confidence"),
                 label_probability=column("label_probability"),
                 correct=column("correct"),
                 score=column("score"),
-                **self._estimates(codes),
+                numbers=numbers,
+                error=error,
             )
 
-    def _estimates(self, codes: np.ndarray) -> dict[str, np.ndarray]:
+    def _estimates(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
         """Numbers and errors of answers that hold numbers, from the codes of their texts."""
         if self.answer_kind is not AnswerKind.NUMBERS:
-            return {}
+            return None, None
         numbers = self._in_tolerances([self.texts[code] for code in codes])
         away = np.abs(numbers - self._in_tolerances([label or "" for label in self._column("label", [])]))
-        return {"numbers": numbers, "error": away.max(axis=1).astype(np.float32)}
+        return numbers, away.max(axis=1).astype(np.float32)
 
     def _in_tolerances(self, texts: Sequence[str]) -> np.ndarray:
         count = len(self.tolerances)

@@ -102,8 +102,9 @@ class MultiLabel(Task):
 
     def correct(self, evaluation: Evaluation) -> np.ndarray:
         """Return whether exactly the instance's labels are given, bool (N,)."""
-        right: np.ndarray = (predicted_labels(evaluation) == (evaluation.targets["indicators"] > 0)).all(axis=1)
-        return right & valid_rows(evaluation)
+        same = (predicted_labels(evaluation) == (evaluation.targets["indicators"] > 0)).all(axis=1)
+        right: np.ndarray = same & valid_rows(evaluation)
+        return right
 
     def loss_rows(self, evaluation: Evaluation) -> np.ndarray:
         """Mean binary cross-entropy of the labels: log(1 + exp(-z)) of those that apply, of the others log(1 + exp(z))."""
@@ -125,8 +126,9 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 def predicted_labels(evaluation: Evaluation) -> np.ndarray:
     """The labels whose probability reaches their threshold; none where the outputs are not valid: bool (N, labels)."""
-    positive: np.ndarray = sigmoid(evaluation.outputs["logits"]) >= evaluation.targets["thresholds"]
-    return positive & valid_rows(evaluation)[:, None]
+    reaching = sigmoid(evaluation.outputs["logits"]) >= evaluation.targets["thresholds"]
+    positive: np.ndarray = reaching & valid_rows(evaluation)[:, None]
+    return positive
 
 
 def label_sets(positive: np.ndarray, names: tuple[str, ...]) -> list[str]:

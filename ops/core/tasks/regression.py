@@ -93,8 +93,8 @@ class Regression(Task):
         import numpy as np
 
         with np.errstate(invalid="ignore"):
-            right: np.ndarray = tolerances_off(evaluation) <= 1
-        return right & self.valid(evaluation)
+            right: np.ndarray = (tolerances_off(evaluation) <= 1) & self.valid(evaluation)
+        return right
 
     def valid(self, evaluation: Evaluation) -> np.ndarray:
         """Return whether the outputs are finite numbers, bool (N,)."""
@@ -109,8 +109,8 @@ class Regression(Task):
 
         with np.errstate(invalid="ignore"):
             away = np.abs(estimates(evaluation) - estimates(base)) / evaluation.targets["tolerance"]
-            near: np.ndarray = (away <= 1).all(axis=1)
-        return near & self.valid(evaluation) & self.valid(base)
+            near: np.ndarray = (away <= 1).all(axis=1) & self.valid(evaluation) & self.valid(base)
+        return near
 
 
 def estimates(evaluation: Evaluation) -> np.ndarray:
