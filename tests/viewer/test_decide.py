@@ -172,13 +172,6 @@ def test_without_models_or_figures_the_reason_is_said():
     assert decided(quality_only, Aim.BEST)[1].startswith("“better” has the best accuracy")
 
 
-def test_a_size_tells_nothing_of_a_loss():
-    results = results_of({name: values[2:] for name, values in MODELS.items()}, metrics=("size",))
-    sentence = headline(results, recommend(results, Aim.SMALLEST, "size", []), [])
-    assert "no measurable loss" not in sentence.text("stuck")
-    assert "Nothing that was measured tells what a model loses." in sentence.notes
-
-
 def test_a_base_without_a_known_quality_tells_no_loss_and_that_is_said():
     models = {**MODELS, "odd": (math.nan, (9.0, 0.1), 90e3)}
     chosen, text = decided(results_of(models, broken=["stuck"]), Aim.SMALLEST, base="odd")

@@ -26,9 +26,6 @@ _GAINS = {Aim.SMALLEST: "smaller", Aim.FASTEST: "faster"}
 _SHOWN_TIES = 3
 _TESTS = "Error rates on the same instances: exact McNemar tests at 5 %, corrected for the number of classes (Holm)."
 
-_NO_QUALITY = (MetricRole.SIZE, MetricRole.COST)
-"""What a model is judged by where nothing tells how good its answers are: that says nothing of a loss."""
-
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -82,7 +79,7 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
         evidence = [Statement(f"{results.label(decision.objective)} {figure}")]
         return Headline("Ship ", key, after, evidence, [*_nearest(results, decision), *notes])
     claim = f" is the {decision.aim.value}{within}"
-    if _tells_loss(results, decision) and original is not None:
+    if decision.quality and original is not None:
         return Headline("", key, f"{claim} with no measurable loss", _against(results, decision, key, original), notes)
     figure = results.show(decision.objective, decision.row, interval=True)
     evidence = _against(results, decision, key, original) or [
@@ -135,15 +132,11 @@ def _nearest(results: Results, decision: Recommendation) -> list[str]:
     return [f"Nearest is “{results.text.name(key)}”: {gain}, {results.label(decision.quality)} {change}."]
 
 
-def _tells_loss(results: Results, decision: Recommendation) -> bool:
-    return bool(decision.quality) and results.spec(decision.quality).role not in _NO_QUALITY
-
-
 def _against_what(results: Results, decision: Recommendation) -> list[str]:
     """Say where losses cannot be told, or are told against a model that is broken."""
     if decision.aim is Aim.BEST:
         return []
-    if not _tells_loss(results, decision):
+    if not decision.quality:
         return ["Nothing that was measured tells what a model loses."]
     if decision.original is None:
         name = "" if decision.unmeasured is None else results.text.name(results.keys[decision.unmeasured])
