@@ -43,6 +43,8 @@ class SplitInstances:
     """int (N,): tokens of each instance without padding; None where all instances are of one size."""
     order: ClassOrder | None = None
     """Where the order of the classes comes from; None where it is part of the data set's definition."""
+    tolerances: tuple[float, ...] = ()
+    """Of numbers that are estimated, how far off one may be and still be right, for each; empty of other tasks."""
     notes: Callable[[], Sequence[str]] = tuple
     """What people should know of how the data are read, in sentences."""
 
@@ -65,6 +67,8 @@ class SplitDataset:
         self.name = name
         self.task = task
         self.fingerprint = fingerprint
+        self.is_random = False
+        """Whether random numbers stand in the place of inputs as models will see them."""
         self._load = load
         self._is_own = is_own
 
@@ -84,6 +88,11 @@ class SplitDataset:
     def class_order(self) -> ClassOrder | None:
         """The rule behind the order of the classes; None where it is part of the data set's definition."""
         return self._all.order if self._is_own else None
+
+    @property
+    def tolerances(self) -> tuple[float, ...]:
+        """Return how far off estimates may be and still be right, for each number; empty of other tasks."""
+        return self._all.tolerances
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

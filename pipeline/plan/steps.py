@@ -45,6 +45,10 @@ class Facts:
     """Target -> versions, or the code, of what runs models on it."""
     device: str = ""
     """Short name of the machine that runs models."""
+    has_labels: bool = True
+    """Whether the task says what is right."""
+    has_instances: bool = True
+    """Whether the data hold inputs as models will see them; False: random numbers in their place."""
 
     def export_key(self, model: Key) -> Key:
         """Key of a torch model's ONNX export, as it is made in this run."""

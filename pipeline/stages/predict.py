@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import Format
+from ops.core.tasks.task import TASKS, AnswerKind
 from pipeline.core.environment import device_id
 from pipeline.core.keys import Key
 from pipeline.engine.jobs import Job
@@ -91,7 +92,9 @@ class PredictStage(Stage[RunParams]):
         }
 
     def records(self, job: Job[RunParams], recording: Recording) -> Iterator[PredictionSet]:
-        """All answers."""
+        """All answers, of tasks that have such."""
+        if TASKS[recording.plan.facts.task].answer_kind is AnswerKind.NOTHING:
+            return
         predictions = load_predictions(recording.artifacts.folder(job.key))
         data = recording.plan.facts.data_fingerprint
         yield prediction_record(predictions, model=job.model, target=job.target, dataset=data)

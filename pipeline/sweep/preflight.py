@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import OPERATIONS, OpSpec, Uses
+from ops.core.tasks.task import TASKS
 from ops.quantize.quantize import processor
 from pipeline.core.environment import device_id
 from pipeline.core.keys import CONTENT
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 def register_ours() -> None:
     """Ours come first, so that a name that a plug-in takes again is an error in the plug-in, at its line."""
     from ops.core.operation import OPERATIONS
-    from ops.core.tasks.task import TASKS
     from pipeline.datasets.api import DATASETS
     from pipeline.measure.lints.api import LINTS
     from pipeline.measure.metrics.api import METRICS
@@ -145,6 +145,8 @@ def gather(
         processor=processor(),
         runtimes={name: runtime_of(target) for name, target in classes.items()},
         device=device_id(),
+        has_labels=bool(TASKS[data.task].targets),
+        has_instances=not getattr(data, "is_random", False),
     )
 
 
