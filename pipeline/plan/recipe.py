@@ -12,6 +12,7 @@ from typing import Any
 from ops.core.registry import nearest
 from ops.core.text import cut, show
 from pipeline.core.errors import BouillonError
+from pipeline.plan.evaluation_sets import EvaluationSpec, evaluation_problems, evaluation_specs
 
 MOST_STEPS = 20_000
 MOST_SEED = 2**32 - 1
@@ -22,7 +23,7 @@ _MOST_CHARACTERS = 2_000
 _LONGEST_NAME = 200
 
 NODE_WORDS = ("op", "with", "then")
-RECIPE_WORDS = ("name", "description", "model", "dataset", "targets", "seed", "tree")
+RECIPE_WORDS = ("name", "description", "model", "dataset", "targets", "seed", "evaluate", "tree")
 
 
 SEEDS = f"a whole number from 0 to {MOST_SEED}"
@@ -63,6 +64,8 @@ class Recipe:
     description: str = ""
     dataset: str | None = None
     model: str | None = None
+    evaluate: tuple[EvaluationSpec, ...] = ()
+    """Evaluation sets beside the data set's own."""
 
 
 @dataclass(slots=True)
@@ -101,6 +104,7 @@ def parse(config: object) -> Recipe:
     for word in ("model", "dataset", "description"):
         if not isinstance(raw.get(word), str | None):
             reader.problems.append(f"recipe.{word}: expected a name, got {show(raw[word])}")
+    reader.problems.extend(evaluation_problems(evaluate := raw.get("evaluate") or {}))
     nodes = tuple(itertools.islice(_expand(raw.get("tree"), reader), MOST_STEPS + 1))
     if len(nodes) > MOST_STEPS:
         reader.problems.append(_too_many("recipe.tree"))
@@ -116,6 +120,7 @@ def parse(config: object) -> Recipe:
         description=raw.get("description") or "",
         dataset=raw.get("dataset"),
         model=raw.get("model"),
+        evaluate=evaluation_specs(evaluate),
     )
 
 

@@ -45,6 +45,8 @@ class Facts:
     """Target -> versions, or the code, of what runs models on it."""
     device: str = ""
     """Short name of the machine that runs models."""
+    evaluation_sets: Mapping[str, str] = field(default_factory=dict)
+    """Name -> identity of the content of each evaluation set beside the data set's own."""
 
     def export_key(self, model: Key) -> Key:
         """Key of a torch model's ONNX export, as it is made in this run."""

@@ -209,12 +209,13 @@ class Recorder:
 
 def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
     """The data set and the instances of its evaluation split, which predictions refer to."""
+    withheld = getattr(data, "withheld", 0)  # a person's own kind of data set may know of no such thing
     info = DatasetInfo(
         dataset_key=data.fingerprint,
         name=data.name,
         task=data.task,
         classes=list(data.classes),
-        splits={split: data.size(split) for split in SPLITS},
+        splits={split: data.size(split) for split in SPLITS} | ({"confirmation": withheld} if withheld else {}),
         entry=dict(entry),
     )
     split: Split = "evaluation"

@@ -44,6 +44,7 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
             "label": results.label(metric.name),
             "about": results.about(metric.name),
             **results.figure(metric.name, node.key, parent if against else None),
+            "confirmed": results.confirmed(metric.name, node.key),
         }
         for metric in (results.primary if exists else [])
     ]

@@ -195,7 +195,8 @@ def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> S
     names, labels, order = _classes(rules, records)
     picture = rules.picture
     form = picture.form()
-    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
+    groups = groups_of(records, rules.columns)
+    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups)
     sources = records.columns[rules.columns.image]
     reader = PictureReader(sources, root, labels, form, picture.geometry(), picture.flip, decoder)
     return SplitInstances(
@@ -207,6 +208,7 @@ def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> S
         inputs=form.inputs,
         reader=reader,
         attributes=attributes_of(records, rules.columns),
+        groups=groups,
         order=order,
         notes=lambda: (
             *lookalikes(order.classes),
@@ -220,7 +222,8 @@ def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Pa
     texts = list(zip(*(records.texts(column) for column in rules.text_columns()), strict=True))
     names, labels, order = _classes(rules, records)
     tokens = tokenised(texts, rules.text, tokenizer=tokenizer, key=key, folder=folder)
-    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
+    groups = groups_of(records, rules.columns)
+    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups)
     return SplitInstances(
         ids=np.array(records.ids, object),
         labels=names,
@@ -231,20 +234,21 @@ def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Pa
         reader=TextReader(texts, tokens, labels, rules.text, tokenizer),
         lengths=lengths_of(tokens),
         attributes=attributes_of(records, rules.columns),
+        groups=groups,
         order=order,
         notes=lambda: tuple(lookalikes(order.classes)),
     )
 
 
-def _split_questions(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, np.ndarray]]:
-    """Questions on one context stay in one split, so that no context is both trained on and judged."""
+def _split_questions(rules: Rules, records: Records) -> tuple[list[Question], Sequence[str], dict[Split, np.ndarray]]:
+    """The questions, their groups and splits. Those on one context stay in one split: none is both trained on and judged."""
     columns = rules.columns
     texts, contexts = records.texts(columns.question), records.texts(columns.context)
     answers = records.columns[columns.answers]
     questions = [parsed(*one) for one in zip(texts, contexts, answers, records.places, strict=True)]
     groups = groups_of(records, columns) if columns.group else contexts
     splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups)
-    return questions, limited(splits, np.zeros(len(records), np.int64), rules.limits)
+    return questions, groups, limited(splits, np.zeros(len(records), np.int64), rules.limits)
 
 
 def _check_answers(questions: Sequence[Question], rows: np.ndarray, places: Sequence[str]) -> None:
@@ -260,7 +264,7 @@ def _check_answers(questions: Sequence[Question], rows: np.ndarray, places: Sequ
 
 def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
     columns = rules.columns
-    questions, splits = _split_questions(rules, records)
+    questions, groups, splits = _split_questions(rules, records)
     _check_answers(questions, splits["train"], records.places)
     windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     number = windows["question"]
@@ -289,11 +293,12 @@ def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder
             name: [values[question] for question in of_window]
             for name, values in attributes_of(records, columns).items()
         },
+        groups=[groups[question] for question in of_window],
     )
 
 
 def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
-    questions, splits = _split_questions(rules, records)
+    questions, groups, splits = _split_questions(rules, records)
     tokens = encoded_questions(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     evaluated = np.zeros(len(questions), bool)
     evaluated[splits["evaluation"]] = True
@@ -308,6 +313,7 @@ def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: 
         reader=WrittenReader(questions, tokens, evaluated, rules.text, tokenizer),
         lengths=lengths_of(tokens),
         attributes=attributes_of(records, rules.columns),
+        groups=groups,
     )
 
 
