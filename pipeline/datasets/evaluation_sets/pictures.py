@@ -60,13 +60,15 @@ def _brightness(picture: np.ndarray, strength: float, draws: np.random.Generator
     """Raise the value of every pixel (of hue, saturation, value); the strength is by how much."""
     value = picture.max(axis=0, keepdims=True)
     higher = np.clip(value + strength, 0, 1)
-    return np.where(value > 0, picture * (higher / np.where(value > 0, value, 1)), higher)
+    brighter: np.ndarray = np.where(value > 0, picture * (higher / np.where(value > 0, value, 1)), higher)
+    return brighter
 
 
 def _contrast(picture: np.ndarray, strength: float, draws: np.random.Generator) -> np.ndarray:
     """Draw the levels of each channel to their mean; the strength is what is left of the distance."""
     middle = picture.mean(axis=(1, 2), keepdims=True)
-    return (picture - middle) * strength + middle
+    flatter: np.ndarray = (picture - middle) * strength + middle
+    return flatter
 
 
 def _jpeg(picture: np.ndarray, strength: float, draws: np.random.Generator) -> np.ndarray:

@@ -18,7 +18,7 @@ from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.measure.instance_values import load_values, save_values
 from pipeline.measure.metrics.compute import failure_message, identities
 from pipeline.measure.predictions import load_predictions, save_predictions
-from pipeline.stages.evaluation_sets.set_figures import Pair, metric_record, set_figures, subset
+from pipeline.stages.evaluation_sets.set_figures import AnswerPair, metric_record, set_figures, subset
 from pipeline.stages.predict import PREDICT, answers_of_model
 from pipeline.store.records.run_records import InstanceValues, Measurement, Metric
 from pipeline.targets.open import open_target
@@ -82,7 +82,9 @@ class EvaluateStage(Stage[EvaluateParams]):
         params = job.params
         if list(params.metrics) != sorted(identities()):
             raise OperationError("The code of a metric has changed since the run was planned; run again")
-        here = Pair(_loaded(worker, params.own), None if params.base_own is None else _loaded(worker, params.base_own))
+        here = AnswerPair(
+            _loaded(worker, params.own), None if params.base_own is None else _loaded(worker, params.base_own)
+        )
         there, rows = self._answers(worker, job, here)
         (folder / _PREDICTIONS).mkdir()
         save_predictions(there.model, folder / _PREDICTIONS)
@@ -98,7 +100,9 @@ class EvaluateStage(Stage[EvaluateParams]):
         machines = {**observed.get("machines", {}), device_id(): device()}
         return {"measures": measures, **place, "machines": machines, "failed": figures.failed}
 
-    def _answers(self, worker: Worker, job: Job[EvaluateParams], here: Pair) -> tuple[Pair, np.ndarray | None]:
+    def _answers(
+        self, worker: Worker, job: Job[EvaluateParams], here: AnswerPair
+    ) -> tuple[AnswerPair, np.ndarray | None]:
         """The answers to the set, and which of the own instances it has; None of other data."""
         from pipeline.datasets.evaluation_sets.opening import open_set
         from pipeline.datasets.evaluation_sets.slices import slice_rows
@@ -107,7 +111,7 @@ class EvaluateStage(Stage[EvaluateParams]):
         if spec["slice"]:
             rows = slice_rows(worker.dataset, spec["slice"], folder)
             base = None if here.base is None else subset(here.base, rows)
-            return Pair(subset(here.model, rows), base), rows
+            return AnswerPair(subset(here.model, rows), base), rows
         data = open_set(worker.dataset, spec, folder)
         target = open_target(worker.workplace.targets[job.target])
         answers, _ = answers_of_model(
@@ -119,7 +123,7 @@ class EvaluateStage(Stage[EvaluateParams]):
         )
         base = None if params.base is None else load_predictions(worker.artifacts.folder(params.base) / _PREDICTIONS)
         same = answers.ids == here.model.ids
-        return Pair(answers, base), np.ones(len(answers.ids), bool) if same else None
+        return AnswerPair(answers, base), np.ones(len(answers.ids), bool) if same else None
 
     def records(
         self, job: Job[EvaluateParams], recording: Recording

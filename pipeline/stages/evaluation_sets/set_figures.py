@@ -18,7 +18,7 @@ from pipeline.measure.metrics.compute import compute
 from pipeline.measure.uncertain_values import Differences, paired_difference
 from pipeline.store.records.run_records import Metric
 
-__all__ = ["EXTRA", "Figures", "metric_record", "set_figures", "subset"]
+__all__ = ["EXTRA", "AnswerPair", "SetFigures", "metric_record", "set_figures", "subset"]
 
 EXTRA = "extra_loss"
 """Word of the figure that says how much more compression costs on a set than on the data set's own evaluation split."""
@@ -26,7 +26,7 @@ _NAMED = " @ "
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class SetFigures:
     """Estimates by the metric's stored name; rows in the order of the data set's own instances, or none."""
 
     estimates: dict[str, Estimate]
@@ -70,14 +70,14 @@ def subset(predictions: Predictions, rows: np.ndarray) -> Predictions:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class AnswerPair:
     """A model's predictions and its base's, on the same instances."""
 
     model: Predictions
     base: Predictions | None
 
 
-def set_figures(name: str, there: Pair, here: Pair, rows: np.ndarray | None) -> Figures:
+def set_figures(name: str, there: AnswerPair, here: AnswerPair, rows: np.ndarray | None) -> SetFigures:
     """Return the figures on a set.
 
     Args:
@@ -94,7 +94,7 @@ def set_figures(name: str, there: Pair, here: Pair, rows: np.ndarray | None) -> 
     if there.base is not None and here.base is not None and not is_slice:
         losses = _extra_losses(there, here, paired=rows is not None)
         estimates |= {f"{metric} {EXTRA}{_NAMED}{name}": own for metric, own in losses.items()}
-    return Figures(estimates, failed)
+    return SetFigures(estimates, failed)
 
 
 def _spread(estimate: Estimate, rows: np.ndarray | None) -> Estimate:
@@ -106,7 +106,7 @@ def _spread(estimate: Estimate, rows: np.ndarray | None) -> Estimate:
     return replace(estimate, rows=values)
 
 
-def _extra_losses(there: Pair, here: Pair, *, paired: bool) -> dict[str, Estimate]:
+def _extra_losses(there: AnswerPair, here: AnswerPair, *, paired: bool) -> dict[str, Estimate]:
     """Metric -> what the model loses more on the set than on the own split, against the base: a difference of differences.
 
     Of the same instances, corrupted and not, by instance; of other data from the two paired intervals (MOVER).
@@ -123,7 +123,7 @@ def _extra_losses(there: Pair, here: Pair, *, paired: bool) -> dict[str, Estimat
     return losses
 
 
-def _losses(pair: Pair) -> dict[MetricSpec, np.ndarray]:
+def _losses(pair: AnswerPair) -> dict[MetricSpec, np.ndarray]:
     """Primary metric of quality -> what each instance loses against the base, positive where it is worse."""
     assert pair.base is not None
     names = [n for n in METRICS if METRICS[n].role is MetricRole.QUALITY and METRICS[n].primary]

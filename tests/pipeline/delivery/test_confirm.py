@@ -12,6 +12,7 @@ from pipeline.datasets.api import SPLITS, DataError
 from pipeline.datasets.confirmation_access import WrittenLook, open_confirmation
 from pipeline.datasets.open import open_dataset
 from pipeline.store.reader import open_results
+from viewer.best import named_best
 from viewer.results.results import load_results
 
 ENTRY = {"name": "digits", "dataset": "digits", "confirmation": 0.4}
@@ -164,14 +165,37 @@ def test_a_run_never_reads_what_is_set_aside(place, monkeypatch, tmp_path):
     )
     file = tmp_path / "one.yaml"
     file.write_text(
-        "name: one\nmodel: digits_resnet\ndataset: digits\ntree: {base: {op: train, with: {epochs: 1}, then: {half: {op: quantize, "
-        "with: {method: dynamic}}}}}\n"
+        "name: one\nmodel: digits_resnet\ndataset: digits\nevaluate:\n  noise: {corruption: gaussian_noise, severity: 3}\n"
+        "  dark: {slice: {brightness: low}}\ntree: {base: {op: train, with: {epochs: 1}, then: {half: {op: magnitude_prune, "
+        "with: {sparsity: 0.5}}}}}\n"
     )
     words = [f"recipe={file}", "bench=none", "executor=inprocess", "executor.threads=1", "dataset.confirmation=0.4"]
     code, out, err = place(*words, f"results={tmp_path / 'own.duckdb'}", f"workspace={tmp_path / 'own'}")
     assert code == 0, out + err
     assert len(seen) > 1000
     assert not seen & forbidden
+    _check_sets(tmp_path / "own.duckdb")
+
+
+def _check_sets(results: Path) -> None:
+    """The figures on the evaluation sets of that recipe stand beside the others, and pair by instance."""
+    with open_results(results) as db:
+        figures = dict(
+            db.execute(
+                "SELECT metric, value FROM measurements WHERE model = 'base/half' AND metric LIKE 'accuracy%@%'"
+            ).fetchall()
+        )
+        means = dict(
+            db.execute(
+                "SELECT metric, avg(value) FROM instance_values WHERE model = 'base/half' AND metric LIKE 'accuracy @%' GROUP BY 1"
+            ).fetchall()
+        )
+    assert set(figures) == {"accuracy @ noise", "accuracy @ dark", "accuracy extra_loss @ noise"}
+    assert means == pytest.approx({name: figures[name] for name in ("accuracy @ noise", "accuracy @ dark")})
+    shown = load_results(results)
+    key = next(key for key in shown.keys if shown.forest[key].name == "base/half")
+    assert shown.difference_together("accuracy @ noise", key, shown.forest[key].parent) is not None
+    assert named_best(shown, 1, "accuracy @ noise >= 0%")["models"]
 
 
 @pytest.mark.parametrize(
