@@ -192,8 +192,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _published(builder: str, entry: Mapping[str, Any]) -> dict[str, str]:
-    """The weights behind a name that somebody may publish others under."""
+    """The weights behind a name that somebody may publish others under; what names its own digest is none of them."""
     weights = entry.get("weights")
+    if isinstance(weights, str) and weights.startswith(PREFIX):
+        return {}
     if builder == "timm" and weights == "pretrained":
         result = version("timm")  # it says which weights are meant
         return {} if result is None else {"timm": result}

