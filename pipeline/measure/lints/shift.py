@@ -5,7 +5,8 @@ from __future__ import annotations
 from statistics import NormalDist
 
 from pipeline.core.statistics import CONFIDENCE, holm
-from pipeline.measure.lints.api import Finding, Subject, lint
+from pipeline.measure.lints.api import Finding, Measured, Subject, lint
+from pipeline.measure.metrics.api import METRICS
 from pipeline.measure.uncertain_values import Spread
 
 _EXTRA = " extra_loss @ "
@@ -34,14 +35,20 @@ def costs_more_under_shift(subject: Subject) -> Finding | None:
     if not worse:
         return None
     worse.sort(key=lambda name: -places[name].value)
-    parts = [
-        f"{100 * places[name].value:.1f} points [{100 * (places[name].low or 0):.1f}, {100 * (places[name].high or 0):.1f}] more "
-        f"{name.partition(_EXTRA)[0]} on {name.partition(_EXTRA)[2]}"
-        for name in worse[:_MOST]
-    ]
-    more = f" and on {len(worse) - _MOST} more sets" if len(worse) > _MOST else ""
+    parts = [_words(name, places[name]) for name in worse[:_MOST]]
+    others = len(worse) - _MOST
+    more = f", and more on {others} other set{'' if others == 1 else 's'}" if others > 0 else ""
     return Finding(
         f"Against its base it loses {', '.join(parts)}{more} than on the data set's own evaluation split",
         "Judge it by those sets (a budget on `accuracy @ SET`), tune it with augmented data, or compress less",
         {name: places[name].value for name in worse},
     )
+
+
+def _words(name: str, extra: Measured) -> str:
+    """`9.6 points [5.6, 13.8] more accuracy on blur`."""
+    metric, _, where = name.partition(_EXTRA)
+    low, high = extra.low or 0.0, extra.high or 0.0
+    if metric in METRICS and METRICS[metric].is_share:
+        return f"{100 * extra.value:.1f} points [{100 * low:.1f}, {100 * high:.1f}] more {metric} on {where}"
+    return f"{extra.value:.3g} [{low:.3g}, {high:.3g}] more {metric} on {where}"
