@@ -40,7 +40,8 @@ class PictureCorruption:
         """
         strengths = self.small if max(picture.shape[1:]) < _SMALL else self.large
         result = self.apply(np.asarray(picture, np.float64), strengths[severity - 1], draws)
-        return np.round(np.clip(result, 0, 1) * _BYTE).astype(np.uint8)
+        levels: np.ndarray = np.round(np.clip(result, 0, 1) * _BYTE).astype(np.uint8)
+        return levels
 
 
 def _noise(picture: np.ndarray, strength: float, draws: np.random.Generator) -> np.ndarray:
