@@ -134,6 +134,7 @@ def test_a_stage_comes_after_those_that_it_needs(planning, registered):
     jobs = jobs_of(planning)
     assert [job.stage for job in jobs if job.path == "base" and job.target == "pytorch"] == [
         "predict",
+        "evaluate",
         "measure",
         "own_of_test",
     ]
