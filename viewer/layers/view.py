@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from bokeh.io import curdoc
 
 from pipeline.delivery.branches.offer import offer_of
+from viewer.format.spreadsheet import spreadsheet_safe
 from viewer.format.templates import render
 from viewer.layers.comparison_jobs import ComparisonJob, comparison_of
 from viewer.layers.page import NOTHING, PAGE, LayerPage, in_turn
@@ -26,7 +27,8 @@ from viewer.session.view import Action, View
 __all__ = ["Layers"]
 
 _FIELDS = page_fields("layers") | {"selected", "base"}
-_SHOWN = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
+_IMPORTED = "These models were imported. The file had their figures, and not their weights."
+_TABS = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
 _CHANGES = ("unchanged", "to 1 %", "to 10 %", "to 50 %", "below 100 %", "100 % or more")
 _MOST_FINDINGS = 24
 _HEADS = 3
@@ -56,7 +58,6 @@ class Layers(View):
             "l_by": self._by,
             "l_turn": lambda message: self.state.change({"l_from": max(0, whole_number(message, "start"))}),
             "l_flat": lambda message: self._change(l_flat=message.get("value") == "1", l_order=""),
-            "l_copy": lambda message: self.session.send("copy", str(message.get("text", ""))),
             "l_flag": self._flag,
             "l_unflag": self._flag,
             "l_export": lambda message: self._export(),
@@ -66,6 +67,8 @@ class Layers(View):
         """Return the page's markup."""
         compared, names = self._compared_models(), self._names()
         if not compared.models:
+            if self.session.results.snapshot.is_imported:
+                return render("inside_empty", title="No layers", text=_IMPORTED)
             missing = _listed(compared.unable, names)
             text = (
                 f"No statistics of layers are known of {missing}."
@@ -74,12 +77,12 @@ class Layers(View):
             )
             return render("inside_empty", title="No layers yet", text=text)
         data = self._read(compared)
-        page = LayerPage(data, self.state, compared.models, names, self._notes)
+        page = LayerPage(data, self.state, compared.models, names, self._notes.seen_by(self.session.user))
         rows, start, total = page.page()
         return render(
             "layers",
             state=self.state,
-            shows=_SHOWN,
+            shows=_TABS,
             rows=rows,
             start=start,
             stop=min(start + PAGE, total),
@@ -226,9 +229,27 @@ class Layers(View):
                 count, zeros = site.numbers["count"], site.numbers["zeros"]
                 numbers["sparsity"] = zeros / count if count and zeros is not None else None
                 values = ["" if numbers.get(name) is None else repr(numbers[name]) for name in NUMBERS]
-                write([model, _safe(names[model]), *key[:2], _safe(key[2]), change.status if change else "", *values])
+                write(
+                    [
+                        model,
+                        spreadsheet_safe(names[model]),
+                        *key[:2],
+                        spreadsheet_safe(key[2]),
+                        change.status if change else "",
+                        *values,
+                    ]
+                )
         for note in self._notes.all():
-            write(["note", note.kind, _safe(note.about), _safe(note.who), note.when, _safe(note.why)])
+            write(
+                [
+                    "note",
+                    note.kind,
+                    spreadsheet_safe(note.about),
+                    spreadsheet_safe(note.who),
+                    note.when,
+                    spreadsheet_safe(note.why),
+                ]
+            )
         return text.getvalue()
 
 
@@ -239,8 +260,3 @@ def _worst_is_most(number: str) -> bool:
 
 def _listed(keys: Sequence[str], names: Mapping[str, str]) -> str:
     return ", ".join(names[key] for key in keys[:5]) + (" and others" if len(keys) > 5 else "")  # noqa: PLR2004 - as many as are listed
-
-
-def _safe(text: str) -> str:
-    """Text that a spreadsheet would run as a formula is marked as text."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

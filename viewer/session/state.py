@@ -16,6 +16,7 @@ __all__ = [
     "NAME",
     "NOTHING",
     "OPERATION",
+    "OWN_FIELDS",
     "PARAMETER",
     "REPLICATES",
     "TAGS",
@@ -27,6 +28,8 @@ __all__ = [
     "page_fields",
 ]
 
+OWN_FIELDS = frozenset({"theme"})
+"""Fields that are a visitor's own, and no part of what they show others under a name."""
 AUTO = ""
 """A metric that nobody chose: the viewer picks one."""
 NOTHING = "-"
