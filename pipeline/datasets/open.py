@@ -66,7 +66,7 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
 
 
 def _signature(factory: DatasetFactory) -> DatasetFactory:
-    """What an entry may set: the parameters of its data set, and how much is set aside for confirmation."""
+    """Return the signature of an entry: the parameters of its data set, and the size of the confirmation split."""
     own = inspect.signature(factory)
     size = inspect.Parameter(_CONFIRMATION, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Reserved)
     others = [each for each in own.parameters.values() if each.name != _CONFIRMATION]
@@ -100,7 +100,7 @@ def _set_aside(data: Dataset, size: Reserved, parameters: Mapping[str, Any], fol
 
 
 def _default(data: SplitDataset, parameters: Mapping[str, Any], folder: Path) -> Reserve | None:
-    """What is set aside of a data set as large as this: read once, and noted beside its files."""
+    """Return the reserve of a data set of this size, which is counted once and noted beside its files."""
     most = parameters.get("evaluation")
     if isinstance(most, int) and most < ENOUGH:
         return None

@@ -1,4 +1,4 @@
-"""How much of the evaluation data is set aside for confirmation, and which instances.
+"""The part of the evaluation data that is set aside for confirmation: its size, and its instances.
 
 The best of many models is partly the luckiest of them: its figure on the data that it was chosen by is too good. Only
 instances that no choice has seen say how good it is. `dataset.confirmation` sets how many are set aside: a number of
@@ -49,7 +49,7 @@ Reserved = Annotated[int | float | None, BeforeValidator(_checked)]
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """What is set aside: a number of instances, or a share."""
+    """A number of instances, or a share of them, to set aside."""
 
     size: int | float
 
@@ -97,7 +97,7 @@ def default_reserve(count: int) -> Reserve | None:
 
 
 def _places(groups: Sequence[str]) -> np.ndarray:
-    """Where each row's group lies between 0 and 1: other places than those that hold rows out of the training data."""
+    """Return a place between 0 and 1 for each row's group: another than the one that holds rows out of the training data."""
     by_group: dict[str, float] = {}
     for group in groups:
         if group not in by_group:

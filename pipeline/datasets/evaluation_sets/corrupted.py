@@ -93,7 +93,7 @@ def corrupted(data: SplitDataset, name: str, severity: int, folder: Path) -> Spl
 
 @dataclass(frozen=True, slots=True)
 class _Making:
-    """How the evaluation split of one data set is corrupted."""
+    """The corruption of one data set's evaluation split."""
 
     dataset: str
     name: str
@@ -127,7 +127,7 @@ class _Making:
         raise DataError(f"Data set '{self.dataset}': the corruption '{self.name}' does not go with it. {advice}")
 
     def _draws(self, instance: str) -> np.random.Generator:
-        """What draws for an instance: the same whatever stands beside it."""
+        """Return an instance's own generator: it depends on nothing that stands beside it."""
         seed = hashlib.blake2b(f"{self.key}/{instance}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
         return np.random.default_rng(int.from_bytes(seed))
 

@@ -56,7 +56,7 @@ class ConfirmedModel:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What came of a look."""
+    """A look at the confirmation split, with its figures."""
 
     look: ConfirmationLook
     dataset: str

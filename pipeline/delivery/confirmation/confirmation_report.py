@@ -128,7 +128,7 @@ def _asked_before(confirmation: Confirmation) -> int:
 
 
 def _meaning(confirmation: Confirmation) -> list[str]:
-    """What the figures of this look are worth, in sentences."""
+    """Return sentences that say how far the figures of this look can be trusted."""
     lines, earlier = [_CURSE], confirmation.earlier
     if len(confirmation.models) > 1:
         lines.append(

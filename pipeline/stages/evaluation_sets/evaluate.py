@@ -128,7 +128,7 @@ class EvaluateStage(Stage[EvaluateParams]):
     def records(
         self, job: Job[EvaluateParams], recording: Recording
     ) -> Iterator[Metric | Measurement | InstanceValues]:
-        """What the metrics mean, all figures, and their values by instance."""
+        """The definitions of the metrics, all figures, and their values by instance."""
         manifest = recording.artifacts.manifest(job.key)
         place = {"target": job.target, "device": manifest["device"], "dataset_key": manifest["dataset_key"]}
         now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""What some results say of confirmations: earlier looks, and a model's confirmed figures."""
+"""Confirmations in some results: earlier looks, and a model's confirmed figures."""
 
 from __future__ import annotations
 
