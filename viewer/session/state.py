@@ -87,6 +87,7 @@ class LayersState(param.Parameterized):
     types = param.List([], item_type=str, doc="types of module shown; empty: all")
     flagged = param.Boolean(False, doc="only what is flagged, or lies in a flagged module")
     site = param.String("", doc="the layer whose histograms are open; empty: none")
+    damage = param.String("", doc="model, candidate and layer whose damage is open; empty: none")
     start = param.Integer(0, bounds=(0, None), doc="first row on the page")
 
 

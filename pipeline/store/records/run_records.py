@@ -12,9 +12,11 @@ from pipeline.store.records.answer_records import Instances, InstanceValues, Pre
 from pipeline.store.records.columns import Int32, Sql, record_table
 from pipeline.store.records.confirmation_records import ConfirmationFigure, ConfirmationLook
 from pipeline.store.records.layer_records import Change, Distribution, Finding, Layer, LayerTime
+from pipeline.store.records.sensitivity_records import Allocation, Sensitivity, SensitivityTime
 from pipeline.store.records.timing_records import Lint, Speedup, TimingFailure, TimingSamples
 
 __all__ = [
+    "Allocation",
     "Change",
     "ConfirmationFigure",
     "ConfirmationLook",
@@ -36,6 +38,8 @@ __all__ = [
     "Record",
     "Run",
     "RunEnd",
+    "Sensitivity",
+    "SensitivityTime",
     "Speedup",
     "Step",
     "TimingFailure",
