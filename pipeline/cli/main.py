@@ -11,6 +11,7 @@ python -m pipeline verify
 python -m pipeline gate CANDIDATE REFERENCE --fail-if RULE
 python -m pipeline package MODEL DIR
 python -m pipeline reproduce DIR
+python -m pipeline confirm MODEL
 python -m pipeline clean
 python -m pipeline compare MODEL REFERENCE
 python -m pipeline branch MODEL --change FILE
@@ -62,6 +63,7 @@ Compress models by recipe, measure what came out, and show it.
                                                            may a model take the place of another?
   python -m pipeline package MODEL DIR                     a folder to deploy: the model with all that it takes
   python -m pipeline reproduce DIR                         make a package's or a store's model anew, and compare
+  python -m pipeline confirm MODEL                         is it as good as it was chosen for? on instances nothing else reads
   python -m pipeline clean                                 what the workspace holds, and what may go
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
   python -m pipeline branch MODEL --change FILE            add steps below a model: print the recipe, or --run it

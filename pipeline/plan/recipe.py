@@ -13,6 +13,7 @@ from ops.core.registry import nearest
 from ops.core.text import cut, show
 from pipeline.core.errors import BouillonError
 from pipeline.plan.chains import ABLATE, PERMUTE, StepOfVariant, with_variants
+from pipeline.plan.evaluation_sets import EvaluationSpec, evaluation_problems, evaluation_specs
 from pipeline.plan.search_words import OPTIONAL, search_refusals
 
 MOST_STEPS = 20_000
@@ -26,7 +27,7 @@ _LONGEST_NAME = 200
 NODE_WORDS = ("op", "with", "then", "allocate", ABLATE, PERMUTE, OPTIONAL)
 ALLOCATE = "allocate"
 """Stands for the operation of a step whose operations and strengths are found by layer."""
-RECIPE_WORDS = ("name", "description", "model", "dataset", "targets", "seed", "tree")
+RECIPE_WORDS = ("name", "description", "model", "dataset", "targets", "seed", "evaluate", "tree")
 
 
 SEEDS = f"a whole number from 0 to {MOST_SEED}"
@@ -69,6 +70,8 @@ class Recipe:
     description: str = ""
     dataset: str | None = None
     model: str | None = None
+    evaluate: tuple[EvaluationSpec, ...] = ()
+    """Evaluation sets beside the data set's own."""
 
     @property
     def operations(self) -> set[str]:
@@ -116,6 +119,7 @@ def parse(config: object) -> Recipe:
     for word in ("model", "dataset", "description"):
         if not isinstance(raw.get(word), str | None):
             reader.problems.append(f"recipe.{word}: expected a name, got {show(raw[word])}")
+    reader.problems.extend(evaluation_problems(evaluate := raw.get("evaluate") or {}))
     nodes = tuple(itertools.islice(_expand(raw.get("tree"), reader), MOST_STEPS + 1))
     if len(nodes) > MOST_STEPS:
         reader.problems.append(_too_many("recipe.tree"))
@@ -131,6 +135,7 @@ def parse(config: object) -> Recipe:
         description=raw.get("description") or "",
         dataset=raw.get("dataset"),
         model=raw.get("model"),
+        evaluate=evaluation_specs(evaluate),
     )
 
 

@@ -110,6 +110,11 @@ def recipe_schema(names: Mapping[str, Sequence[str]] | None = None) -> dict[str,
                 "description": "Runtimes: entries of conf/target.",
             },
             "seed": _or_reference({"type": "integer", "minimum": 0, "maximum": MOST_SEED, "default": 0}),
+            "evaluate": {
+                "type": ["object", "array"],
+                "description": "Evaluation sets beside the data set's own: NAME: {corruption, severity}, {slice} or {dataset, ...}; or a "
+                "list of corruptions with their severity, gaussian_blur-3.",
+            },
             "defaults": {
                 "type": "array",
                 "description": "Files of conf/ that the recipe builds on, composed by Hydra.",

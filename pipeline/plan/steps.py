@@ -49,6 +49,8 @@ class Facts:
     """Whether the task says what is right."""
     has_instances: bool = True
     """Whether the data hold inputs as models will see them; False: random numbers in their place."""
+    evaluation_sets: Mapping[str, str] = field(default_factory=dict)
+    """Name -> identity of the content of each evaluation set beside the data set's own."""
 
     def export_key(self, model: Key) -> Key:
         """Key of a torch model's ONNX export, as it is made in this run."""

@@ -211,10 +211,12 @@ class Recorder:
 
 def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
     """The data set and the instances of its evaluation split, which predictions refer to."""
-    kind, tolerances = (
+    # a data set of one's own may know of neither
+    kind, tolerances, withheld = (
         TASKS[data.task].answer_kind,
         getattr(data, "tolerances", ()),
-    )  # a data set of one's own may have none
+        getattr(data, "withheld", 0),
+    )
     answers = (
         {"answers": str(kind), "tolerances": list(tolerances)}
         if kind in (AnswerKind.LABELS, AnswerKind.NUMBERS)
@@ -225,7 +227,7 @@ def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
         name=data.name,
         task=data.task,
         classes=[] if kind is AnswerKind.NUMBERS else list(data.classes),
-        splits={split: data.size(split) for split in SPLITS},
+        splits={split: data.size(split) for split in SPLITS} | ({"confirmation": withheld} if withheld else {}),
         entry=dict(entry) | answers,
     )
     split: Split = "evaluation"

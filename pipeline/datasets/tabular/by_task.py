@@ -53,7 +53,7 @@ from pipeline.datasets.tabular.questions import (
     question_columns,
     written_questions,
 )
-from pipeline.datasets.tabular.rows import Records, attributes_of
+from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of
 
 _ATTRIBUTES_VERSION = 2
 _VERSION = 3
@@ -229,6 +229,7 @@ def _instances(
         inputs=inputs,
         reader=reader,
         attributes=attributes_of(records, rules.columns),
+        groups=groups_of(records, rules.columns),
         order=outcomes.order,
         tolerances=tolerances_of(outcomes.targets),
         notes=lambda: (*outcomes.notes, *notes()),

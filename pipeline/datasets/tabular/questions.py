@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["check_padding", "extractive_questions", "question_columns", "written_questions"]
 
 
-def _split_questions(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, np.ndarray]]:
-    """Questions on one context stay in one split, so that no context is both trained on and judged."""
+def _split_questions(rules: Rules, records: Records) -> tuple[list[Question], Sequence[str], dict[Split, np.ndarray]]:
+    """The questions, their groups and splits. Those on one context stay in one split: none is both trained on and judged."""
     columns = rules.columns
     texts, contexts = records.texts(columns.question), records.texts(columns.context)
     answers = records.columns[columns.answers]
     questions = [parsed(*one) for one in zip(texts, contexts, answers, records.places, strict=True)]
     groups = groups_of(records, columns) if columns.group else contexts
     splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups)
-    return questions, limited(splits, np.zeros(len(records), np.int64), rules.limits)
+    return questions, groups, limited(splits, np.zeros(len(records), np.int64), rules.limits)
 
 
 def _check_answers(questions: Sequence[Question], rows: np.ndarray, places: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ def _check_answers(questions: Sequence[Question], rows: np.ndarray, places: Sequ
 def extractive_questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
     """Return questions whose answers stand in their contexts; in training each window is an instance."""
     columns = rules.columns
-    questions, splits = _split_questions(rules, records)
+    questions, groups, splits = _split_questions(rules, records)
     _check_answers(questions, splits["train"], records.places)
     windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     number = windows["question"]
@@ -75,12 +75,13 @@ def extractive_questions(rules: Rules, records: Records, tokenizer: Path, key: s
             name: [values[question] for question in of_window]
             for name, values in attributes_of(records, columns).items()
         },
+        groups=[groups[question] for question in of_window],
     )
 
 
 def written_questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
     """Return questions whose answers a model writes, each an instance."""
-    questions, splits = _split_questions(rules, records)
+    questions, groups, splits = _split_questions(rules, records)
     tokens = encoded_questions(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
     evaluated = np.zeros(len(questions), bool)
     evaluated[splits["evaluation"]] = True
@@ -95,6 +96,7 @@ def written_questions(rules: Rules, records: Records, tokenizer: Path, key: str,
         reader=WrittenReader(questions, tokens, evaluated, rules.text, tokenizer),
         lengths=lengths_of(tokens),
         attributes=attributes_of(records, rules.columns),
+        groups=groups,
     )
 
 
