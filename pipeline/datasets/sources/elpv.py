@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -63,7 +63,13 @@ def elpv(
         )
     form = Form.of(size=size, channels=3, mean=mean, std=std)
     arrays = derived_arrays(folder, f"elpv-{ELPV.sha256[:16]}-{size}", lambda: _read_all(_files(folder), size))
-    settings = {"train": train, "calibration": calibration, "evaluation": evaluation, "shift": shift, "flip": flip}
+    settings: dict[str, Any] = {
+        "train": train,
+        "calibration": calibration,
+        "evaluation": evaluation,
+        "shift": shift,
+        "flip": flip,
+    }
     is_estimated = target == "probability"
     settings |= {"target": target, "tolerance": tolerance} if is_estimated else {}
 

@@ -307,7 +307,7 @@ def _reading(inputs: str, outcomes_of: OutcomesOf, outcome_columns: Callable[[Ru
         "texts": Rules.text_columns,
         "rows": lambda rules: list(rules.columns.features),
     }
-    loads = {"pictures": _pictures, "texts": _texts, "rows": _rows}
+    loads: dict[str, Callable[..., SplitInstances]] = {"pictures": _pictures, "texts": _texts, "rows": _rows}
     checks: dict[str, Callable[[Rules], None]] = {"texts": _check_texts, "rows": _check_features}
     return Reading(
         lambda rules: [*columns[inputs](rules), *outcome_columns(rules)],
