@@ -14,6 +14,7 @@ from pipeline.cli.explain import explain, print_plan
 from pipeline.cli.progress import show_progress
 from pipeline.cli.summary import print_absent, print_failures, print_findings, print_next, print_notes, print_scores
 from pipeline.store.queries.scores import primary_metrics, scores
+from pipeline.sweep.allocation.outcome import allocation_notes
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.reporter import JobReport, TimingReport
 from pipeline.sweep.run import Result, run_all
@@ -55,6 +56,7 @@ def print_result(prepared: Prepared, result: Result, console: Console) -> None:
     for target in prepared.targets:
         if target not in result.absent:
             print_scores(prepared.plan, scores(results, target, result.device), metrics, target, console)
+    print_notes(allocation_notes(prepared, result.device), console)
     print_failures(result.outcomes, console)
     print_absent(result.absent, console)
     print_findings(prepared.plan, result.findings, console)

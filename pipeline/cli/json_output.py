@@ -27,6 +27,7 @@ from pipeline.cli.explain import explain
 from pipeline.core.keys import Key
 from pipeline.core.secret_values import hidden
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped, state_of
+from pipeline.sweep.allocation.outcome import allocation_notes
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.reporter import JobReport, TimingReport
 from pipeline.sweep.run import run_all
@@ -57,6 +58,8 @@ def run_as_json(prepared: Prepared) -> int:
     prepared, result = run_all(prepared, JsonReporter())
     if not is_whole:
         _write_plan(prepared)
+    for note in allocation_notes(prepared, result.device):
+        _write("notice", text=note)
     paths = {step.key: step.path for step in prepared.plan.steps}
     for one in result.findings:
         if one.lint:

@@ -13,7 +13,7 @@ from pipeline.core.units import QuantityError, parse_quantity
 
 __all__ = ["COSTS", "DAMAGES", "SAMPLES", "AllocatedStep", "AllocationRequest", "CostBudget", "read_allocation"]
 
-COSTS = {"weight_bytes": "B", "compressed_bytes": "B", "macs": "", "seconds": "s"}
+COSTS = {"weight_bytes": "B", "compressed_weight_bytes": "B", "macs": "", "seconds": "s"}
 """Cost that a budget may bound -> its unit."""
 DAMAGES = ("kl", "loss", "flips")
 SAMPLES = 256
@@ -95,7 +95,7 @@ def read_allocation(raw: Any, where: str) -> AllocationRequest:
     budgets, damage = raw.get("budget"), raw.get("damage", DAMAGES[0])
     if not isinstance(budgets, Mapping) or not budgets:
         raise BadParamsError(
-            f"{where}.budget: expected a bound, e.g. {{compressed_bytes: 150 kB}} or {{macs: 0.5}} (got {show(budgets)})"
+            f"{where}.budget: expected a bound, e.g. {{compressed_weight_bytes: 150 kB}} or {{macs: 0.5}} (got {show(budgets)})"
         )
     if damage not in DAMAGES:
         raise BadParamsError(f"{where}.damage: expected one of {', '.join(DAMAGES)} (got {show(damage)})")

@@ -130,8 +130,8 @@ def _of_operation(
         order = [*spec.params.model_fields, *own]
         words = {name: own[name] for name in order if name in own and name not in _NAMES}
         label = " ".join([op, *(f"{name}={_word(value)}" for name, value in words.items())])
-        known = ancestry or Ancestry({}, facts.task, ())
-        yield _candidate(spec, own, label, facts, where=f"{where}: {label}", ancestry=known)
+        lineage = ancestry or Ancestry({}, facts.task, ())
+        yield _candidate(spec, own, label, facts, where=f"{where}: {label}", ancestry=lineage)
 
 
 def _operation(op: str, where: str) -> OpSpec:

@@ -99,7 +99,7 @@ def _identity(params: CandidateParams, facts: Facts) -> dict[str, Any]:
 class SensitivityStage(Stage[CandidateParams]):
     """The damage and the savings of every candidate, layer by layer."""
 
-    name, version, params = "sensitivity", 1, CandidateParams
+    name, version, params = "sensitivity", 2, CandidateParams
     needs = ("operation", "export")
 
     def jobs(self, planning: Planning) -> Iterator[Job[CandidateParams]]:
@@ -286,7 +286,7 @@ class AllocationParams:
 class AllocationStage(Stage[AllocationParams]):
     """What an allocated model lost and costs, beside what was predicted of it."""
 
-    name, version, params = "allocation", 1, AllocationParams
+    name, version, params = "allocation", 2, AllocationParams
     needs = ("operation", "export")
 
     def jobs(self, planning: Planning) -> Iterator[Job[AllocationParams]]:
@@ -353,7 +353,11 @@ class AllocationStage(Stage[AllocationParams]):
 
     def records(self, job: Job[AllocationParams], recording: Recording) -> list[Allocation]:
         """The prediction and what came out."""
-        return load_records(Allocation, recording.artifacts.folder(job.key) / _FILE)
+        return self.read(recording.artifacts.folder(job.key))
+
+    def read(self, folder: Path) -> list[Allocation]:
+        """Return what an artifact holds."""
+        return load_records(Allocation, folder / _FILE)
 
 
 SENSITIVITY = register(SensitivityStage())

@@ -1,12 +1,15 @@
 """The choice of one candidate for each layer: against all choices one by one, and what is said where there is none."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.measure.sensitivity.allocation import AllocationError, Option, choose_options
+from pipeline.store.records.run_records import Allocation
+from pipeline.sweep.allocation.outcome import outcome_of
 
 BEFORE = {"weight_bytes": 1000.0, "macs": 500.0}
 
@@ -91,3 +94,18 @@ def test_of_equal_damages_the_cheaper_is_taken():
     options = [Option("a", ("a",), f"c{n}", 0.5, 0.0, {"weight_bytes": 100 * n}) for n in (1, 3, 2)]
     found = choose_options(options, BEFORE, {"weight_bytes": 950})
     assert [one.candidate for one in found.options] == ["c3"]
+
+
+def test_what_came_out_is_told_beside_what_was_asked_for():
+    record = Allocation(
+        "m", "p", {"candidates": {}, "budget": {"macs": 0.5, "weight_bytes": "2 kB"}}, {"a": "x"}, "kl", 0.01, 0.002,
+        0.03, 0.004, {"macs": 480, "weight_bytes": 1900.0}, {"macs": 610, "weight_bytes": 1900.0},
+        {"macs": 1000, "weight_bytes": 4000.0},
+    )  # fmt: skip
+    assert outcome_of(record, 1234.0) == (
+        "misses its budget of macs: macs 610 (predicted 480, at most 500); weight_bytes 1,900 (predicted 1,900, at most 2,000); "
+        "kl 0.03 ± 0.004 (predicted 0.01 ± 0.002). Its file takes 1,234 B compressed"
+    )
+    met = replace(record, measured={"macs": 500, "weight_bytes": 1900.0})
+    assert outcome_of(met).startswith("macs 500 (predicted 480")
+    assert outcome_of(replace(met, measured={"macs": 500})).startswith("misses its budget of weight_bytes: ")

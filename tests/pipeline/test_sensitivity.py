@@ -24,7 +24,7 @@ TREE = {
                         "palettize": {"bits": [1, 3]},
                         "magnitude_prune": {"sparsity": [0.5], "scope": "layer"},
                     },
-                    "budget": {"compressed_bytes": 0.5},
+                    "budget": {"compressed_weight_bytes": 0.5},
                     "samples": 64,
                 },
                 "then": {"below": {"op": "toy_add", "with": {"amount": 0.0}}},
@@ -123,7 +123,7 @@ def test_damage_is_that_of_one_layer_alone(folder, command, finished):
         assert row["kl"] == pytest.approx(mean, rel=1e-3)
         assert row["kl_se"] == pytest.approx(error, rel=1e-3)
         assert row["weight_bytes"] == row["macs"] == 0
-        assert row["compressed_bytes"] > 0
+        assert row["compressed_weight_bytes"] > 0
         assert row["instances"] == 64
 
 
@@ -145,8 +145,10 @@ def test_the_choice_is_an_ordinary_step_with_predictions(finished):
     assert op in ("palettize", "magnitude_prune")
     strength = json.loads(params)["bits" if op == "palettize" else "sparsity"]
     assert set(strength) <= set(choices)
-    assert predicted["compressed_bytes"] <= 0.5 * before["compressed_bytes"]
-    assert measured["compressed_bytes"] == predicted["compressed_bytes"]  # tensor by tensor they add up exactly
+    assert predicted["compressed_weight_bytes"] <= 0.5 * before["compressed_weight_bytes"]
+    assert (
+        measured["compressed_weight_bytes"] == predicted["compressed_weight_bytes"]
+    )  # tensor by tensor they add up exactly
     rows = finished.execute("SELECT layer, candidate, kl FROM sensitivities").fetchall()
     kl = {(layer, candidate): value for layer, candidate, value in rows}
     assert predicted_damage == pytest.approx(sum(kl[pair] for pair in choices.items()))
@@ -174,16 +176,20 @@ def test_nothing_is_measured_twice(folder, finished):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"budget": {"compressed_bytes": 0.01}}, "Step 'base/mixed': compressed_bytes <= "),
+        ({"budget": {"compressed_weight_bytes": 0.01}}, "Step 'base/mixed': compressed_weight_bytes <= "),
         ({"budget": {"macs": 0.5}}, "macs: no candidate changes it"),
         ({"budget": {"weight_byte": 0.5}}, "no cost is called 'weight_byte'. Did you mean 'weight_bytes'?"),
         ({"candidates": {"paletize": {"bits": [1]}}}, "no operation is called 'paletize'. Did you mean 'palettize'?"),
         ({"candidates": {"palettize": {"bits": [12]}}}, "palettize bits=12"),
         ({"candidates": {"toy_tune": {}}}, "'toy_tune' is no candidate"),
+        (
+            {"candidates": {"channel_prune": {"ratio": 0.5}}},
+            "'channel_prune' makes the layers behind those it cuts narrower",
+        ),
         ({"exclude": ["3"]}, "allocate.exclude: '3' matches no layer that can change."),
         ({"budgets": {}}, "unknown word 'budgets'. Did you mean 'budget'?"),
         ({"damage": "accuracy"}, "allocate.damage: expected one of kl, loss, flips"),
-        ({"budget": {"compressed_bytes": 1.0}}, "the budget is met by 'base' as it is"),
+        ({"budget": {"compressed_weight_bytes": 1.0}}, "the budget is met by 'base' as it is"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(folder, finished, capsys, change, message):

@@ -8,7 +8,7 @@ from viewer.session.state import LayersState
 
 NUMBERS = {
     "score": 0.02, "kl": 0.01, "kl_se": 0.001, "loss": -0.001, "loss_se": 0.002, "flips": 0.03, "flips_se": 0.004,
-    "weight_bytes": 0, "compressed_bytes": 1500, "macs": 0, "saved_seconds": 2e-6, "saved_se": 1e-7,
+    "weight_bytes": 0, "compressed_weight_bytes": 1500, "macs": 0, "saved_seconds": 2e-6, "saved_se": 1e-7,
     "before_seconds": 1e-5, "whole_seconds": None, "whole_se": None, "instances": 256,
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ _NUMBERS = (
 )
 _SAVINGS = (
     ("weight_bytes", "bytes fewer"),
-    ("compressed_bytes", "bytes fewer, compressed"),
+    ("compressed_weight_bytes", "bytes fewer, compressed"),
     ("macs", "multiply-accumulates fewer"),
 )
 _MICRO = 1e6

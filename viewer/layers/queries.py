@@ -137,13 +137,13 @@ class LayerDamage:
     layer: str
     members: tuple[str, ...]
     numbers: Mapping[str, float | None]
-    """score, kl, kl_se, loss, loss_se, flips, flips_se, weight_bytes, compressed_bytes, macs, saved_seconds, ..."""
+    """score, kl, kl_se, loss, loss_se, flips, flips_se, weight_bytes, compressed_weight_bytes, macs, saved_seconds, ..."""
     reason: str
     target: str
 
 
 _DAMAGES = (
-    "score", "kl", "kl_se", "loss", "loss_se", "flips", "flips_se", "weight_bytes", "compressed_bytes", "macs",
+    "score", "kl", "kl_se", "loss", "loss_se", "flips", "flips_se", "weight_bytes", "compressed_weight_bytes", "macs",
     "saved_seconds", "saved_se", "before_seconds", "whole_seconds", "whole_se", "instances",
 )  # fmt: skip
 

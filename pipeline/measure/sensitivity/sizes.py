@@ -19,7 +19,7 @@ class Sizes:
     """Bytes of all weights of a model."""
 
     weight_bytes: int
-    compressed_bytes: int
+    compressed_weight_bytes: int
 
 
 @dataclass(slots=True)

@@ -131,7 +131,7 @@ class Survey:
             score=score,
             **{name: _stored(value) for name, value in asdict(damage).items()},
             weight_bytes=sizes.weight_bytes - after.weight_bytes,
-            compressed_bytes=sizes.compressed_bytes - after.compressed_bytes,
+            compressed_weight_bytes=sizes.compressed_weight_bytes - after.compressed_weight_bytes,
             macs=work - after_work,
             before={**asdict(sizes), "macs": work},
             reason=reason,
@@ -173,13 +173,13 @@ def _stored(value: float | None) -> float | None:
 def _first(batches: Sequence[Batch], count: int) -> list[Batch]:
     result: list[Batch] = []
     for batch in batches:
-        left = count - sum(map(len, result))
-        if left <= 0:
+        room = count - sum(map(len, result))
+        if room <= 0:
             break
         inputs, targets = (
-            {name: array[:left] for name, array in arrays.items()} for arrays in (batch.inputs, batch.targets)
+            {name: array[:room] for name, array in arrays.items()} for arrays in (batch.inputs, batch.targets)
         )
-        result.append(Batch(batch.ids[:left], inputs, targets))
+        result.append(Batch(batch.ids[:room], inputs, targets))
     return result
 
 

@@ -30,11 +30,11 @@ class Sensitivity:
     flips: Annotated[float | None, "Share of instances whose answer changes."]
     flips_se: Annotated[float | None, "Standard error of flips."]
     weight_bytes: Annotated[int, "Bytes of the weights as they are written out: how many fewer."]
-    compressed_bytes: Annotated[int, "The same after zstd (level 3), tensor by tensor: how many fewer."]
+    compressed_weight_bytes: Annotated[int, "The same after zstd (level 3), tensor by tensor: how many fewer."]
     macs: Annotated[int, "Multiply-accumulates of one instance: how many fewer."]
     before: Annotated[
         Mapping[str, float],
-        "JSON: the whole model's weight_bytes, compressed_bytes and macs (0 where the candidate leaves them).",
+        "JSON: the whole model's weight_bytes, compressed_weight_bytes and macs (0 where the candidate leaves them).",
     ]
     reason: Annotated[str, "Why the candidate does not go with this layer; empty where it does."]
     instances: Annotated[Int32, "How many instances the damage is a mean over."]

@@ -11,7 +11,7 @@ timed AS (
         PARTITION BY model_key, candidate, layer ORDER BY recorded_at DESC, target, evidence_key) = 1
 )
 SELECT s.model_key, model.name AS model, s.candidate, s.op, s.params, s.layer, s.members, s.position, s.score, s.kl, s.kl_se,
-       s.loss, s.loss_se, s.flips, s.flips_se, s.weight_bytes, s.compressed_bytes, s.macs, t.saved_seconds, t.saved_se,
+       s.loss, s.loss_se, s.flips, s.flips_se, s.weight_bytes, s.compressed_weight_bytes, s.macs, t.saved_seconds, t.saved_se,
        t.before_seconds, t.whole_seconds, t.whole_se, t.target, t.device, s.reason, s.instances, s.seconds, s.score_seconds
 FROM newest s
 JOIN model USING (model_key)

@@ -81,7 +81,7 @@ def _options(request: AllocationRequest, evidence: LayerEvidence) -> Iterator[Op
             continue
         savings = {
             "weight_bytes": float(row.weight_bytes),
-            "compressed_bytes": float(row.compressed_bytes),
+            "compressed_weight_bytes": float(row.compressed_weight_bytes),
             "macs": float(row.macs),
             "seconds": saved.get((row.candidate, row.layer), 0.0),
         }

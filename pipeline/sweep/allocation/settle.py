@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,9 +74,9 @@ def settle_allocations(
         written = list(allocations_of(progress.tree))
         settled = [one for one in written if _settle(one, plan, targets, artifacts, progress)]
         if not settled:
-            left = {**raw, "tree": without_allocations(progress.tree)}
+            remainder = {**raw, "tree": without_allocations(progress.tree)}
             waiting = tuple(one.path for one in written)
-            return SettledRecipe(left, plan, tuple(progress.requests), tuple(progress.allocations), waiting)
+            return SettledRecipe(remainder, plan, tuple(progress.requests), tuple(progress.allocations), waiting)
 
 
 def _check_ahead(raw: Mapping[str, Any], facts: Facts, targets: Targets, artifacts: ArtifactStore) -> None:
@@ -157,9 +157,24 @@ def _read(
             request.candidates, plan.facts, where="allocate.candidates", parent=parent.format, ancestry=ancestry
         )
         _timing_targets(request, plan)
+        _check_additive(candidates)
     except BadParamsError as error:
         raise RecipeError([f"Step '{written.path}': {error}"]) from None
     return request, candidates
+
+
+def _check_additive(candidates: Sequence[LayerCandidate]) -> None:
+    """Refuse operations that change the layers behind a group too: what two groups save is not the sum of both.
+
+    Raises:
+        BadParamsError: naming the operation.
+    """
+    joint = next((one.op for one in candidates if one.spec.joint is not None), None)
+    if joint is not None:
+        raise BadParamsError(
+            f"allocate.candidates: '{joint}' makes the layers behind those it cuts narrower too, so that savings do not add "
+            f"up; `sensitivity` measures it, and a step '{joint}' takes a ratio for each layer"
+        )
 
 
 def _timing_targets(request: AllocationRequest, plan: Plan) -> tuple[str, ...]:
