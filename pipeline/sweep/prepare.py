@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -119,7 +119,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         allocations=allocated.allocations,
     )
     if config.explain is not None:
-        step_at(plan, config.explain)
+        step_at(plan, config.explain, allocated.waiting)
     return Prepared(
         config=config,
         plan=plan,
@@ -129,7 +129,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         store=store,
         data=data,
         preset=preset,
-        force={step_at(plan, path).key for path in config.forced()},
+        force={step_at(plan, path, allocated.waiting).key for path in config.forced()},
         preprocessing=(*settled.notes, *_omissions(plan)),
         waiting=allocated.waiting,
         resume=partial(prepare, original, original_entries) if allocated.waiting else None,
@@ -158,8 +158,13 @@ def _with_resources(jobs: Iterable[Job[Any]], plan: Plan, config: Config) -> tup
     )
 
 
-def step_at(plan: Plan, path: str) -> Step:
+def step_at(plan: Plan, path: str, waiting: Sequence[str] = ()) -> Step:
     """Find a step by its path.
+
+    Args:
+        plan: of the run.
+        path: of the step, or another name of it.
+        waiting: paths of steps that are not planned yet.
 
     Raises:
         ConfigError: with the nearest path.
@@ -167,6 +172,11 @@ def step_at(plan: Plan, path: str) -> Step:
     by_path = {step.path: step for step in plan.steps}
     by_key = plan.by_key()
     by_path |= {alias: by_key[key] for alias, key in plan.aliases.items()}
+    if any(path == one or path.startswith(f"{one}/") for one in waiting):
+        raise ConfigError(
+            f"Step '{cut(path, 200)}' is planned when the layers of the model above it have been measured, which they are "
+            "not yet; run without it first"
+        )
     if path not in by_path:
         raise ConfigError(
             f"No step has the path '{cut(path, 200)}'.{nearest(path, by_path)} Paths are shown by plan_only=true"

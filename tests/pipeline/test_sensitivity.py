@@ -203,3 +203,17 @@ def test_what_cannot_be_is_refused_in_one_line(folder, finished, capsys, change,
     assert len(lines) == 1
     assert message in lines[0]
     assert "base/mixed" in lines[0]
+
+
+def test_a_step_that_is_not_planned_yet_cannot_be_forced(folder, finished, capsys):
+    request = TREE["base"]["then"]["mixed"]["allocate"] | {"samples": 32}
+    tree = {"base": TREE["base"] | {"then": {"mixed": {"allocate": request}}}}
+    (folder / "conf" / "recipe" / "early.yaml").write_text(
+        yaml.dump({"name": "early", "model": "wide", "dataset": "digits", "tree": tree})
+    )
+    arguments = ["recipe=early", "force=base/mixed", *words(folder), "--config-dir", str(folder / "conf")]
+    assert run(arguments) == 2
+    assert (
+        "Step 'base/mixed' is planned when the layers of the model above it have been measured"
+        in capsys.readouterr().err
+    )
