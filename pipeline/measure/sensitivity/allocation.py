@@ -11,8 +11,10 @@ from pipeline.core.errors import BouillonError
 
 __all__ = ["AllocationError", "Option", "Solution", "choose_options"]
 
-_TIE = 1e-9
+_TIE = 1e-7
 """Share of the largest damage that a whole budget is worth: of equal damages the cheaper choice is taken."""
+_SCALE = 1e4
+"""Times the largest damage: the solver stops within 1e-6 of the least objective, whatever its size, which must be less than a tie."""
 
 
 class AllocationError(BouillonError, ValueError):
@@ -87,9 +89,9 @@ def _solve(
         cost: np.array([one.savings.get(cost, 0.0) for one in options])
         for cost in {*bounds, *([least] if least else [])}
     }
-    objective = -savings[least] if least else damage / max(float(damage.max()), 1e-300)
+    objective = -savings[least] if least else damage * (_SCALE / max(float(damage.max()), 1e-300))
     for cost in () if least else bounds:
-        objective = objective - _TIE * savings[cost] / max(before[cost], 1e-300)
+        objective = objective - _SCALE * _TIE * savings[cost] / max(before[cost], 1e-300)
     layers = sorted({name for one in options for name in one.members})
     rows = {name: place for place, name in enumerate(layers)}
     once = np.zeros((len(layers), len(options)))
@@ -100,7 +102,7 @@ def _solve(
         scale = max(before[cost], 1e-300)
         constraints.append(LinearConstraint(savings[cost][None] / scale, lb=(before[cost] - bound) / scale))
     optimum = milp(
-        objective / (max(float(np.abs(objective).max()), 1e-300) if least else 1.0),
+        objective * (_SCALE / max(float(np.abs(objective).max()), 1e-300) if least else 1.0),
         integrality=np.ones(len(options)),
         bounds=Bounds(0, 1),
         constraints=constraints,
