@@ -13,12 +13,12 @@ from pipeline.core.units import QuantityError, parse_quantity
 
 __all__ = ["COSTS", "DAMAGES", "SAMPLES", "AllocatedStep", "AllocationRequest", "CostBudget", "read_allocation"]
 
-COSTS = {"weight_bytes": "B", "compressed_weight_bytes": "B", "macs": "", "seconds": "s"}
+COSTS = {"weight_bytes": "B", "compressed_weight_bytes": "B", "macs": ""}
 """Cost that a budget may bound -> its unit."""
 DAMAGES = ("kl", "loss", "flips")
 SAMPLES = 256
 """Calibration instances on which damage is measured."""
-_WORDS = ("candidates", "budget", "damage", "exclude", "limits", "samples", "exact", "target")
+_WORDS = ("candidates", "budget", "damage", "exclude", "limits", "samples", "exact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,6 @@ class AllocationRequest:
     samples: int = SAMPLES
     exact: int | None = None
     """So many layers of each candidate are measured, those of the largest score; None: all of a small network."""
-    target: str | None = None
-    """Whose times `seconds` are of; None: the first of the recipe that tells them."""
     written: Mapping[str, Any] = field(default_factory=dict)
     """As it stands in the recipe."""
 
@@ -107,7 +105,6 @@ def read_allocation(raw: Any, where: str) -> AllocationRequest:
         limits=_limits(raw.get("limits", {}), f"{where}.limits"),
         samples=_whole(raw.get("samples", SAMPLES), f"{where}.samples"),
         exact=None if raw.get("exact") is None else _whole(raw["exact"], f"{where}.exact"),
-        target=raw.get("target"),
         written=dict(raw),
     )
 

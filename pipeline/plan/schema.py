@@ -51,7 +51,6 @@ _ALLOCATION = {
         },
         "samples": {"type": "integer", "minimum": 1, "default": SAMPLES, "description": "Calibration instances."},
         "exact": {"type": ["integer", "null"], "minimum": 1, "description": "Layers of a candidate that are measured."},
-        "target": {"type": ["string", "null"], "description": "Whose times `seconds` are."},
     },
 }
 _SEED = {

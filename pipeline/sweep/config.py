@@ -100,7 +100,7 @@ class SensitivityConfig(BaseModel):
     candidates: dict[str, Any] | None = None
     samples: int = Field(default=SAMPLES, ge=1)
     exact: int | None = Field(default=None, ge=1)
-    times: bool = True
+    times: bool = False
 
 
 class ArtifactsConfig(BaseModel):

@@ -38,7 +38,7 @@ def main() -> None:
         tree = {"base": {"op": "train", "with": {"epochs": options.epochs or MODELS[model]}}}
         recipe = {"name": f"s_{model}", "model": model, "dataset": "digits", "tree": tree}
         (folder / "recipe" / f"s_{model}.yaml").write_text(json.dumps(recipe))  # JSON is YAML
-        words = [f"recipe=s_{model}", "at=base", "times=false", f"samples={options.samples}", CANDIDATES]
+        words = [f"recipe=s_{model}", "at=base", f"samples={options.samples}", CANDIDATES]
         words += [f"results={folder / 'results.duckdb'}", f"workspace={folder / 'work'}"]
         file = folder / "sensitivity.json"
         if run(["sensitivity", *words, "--config-dir", str(folder), "--json", str(file)]):

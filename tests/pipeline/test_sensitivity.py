@@ -62,7 +62,7 @@ def words(folder, *more):
 def command(folder):
     """The sensitivity of the base, as JSON."""
     file = folder / "sensitivity.json"
-    arguments = ["sensitivity", "recipe=mix", "at=base", *words(folder), "samples=64", "times=false"]
+    arguments = ["sensitivity", "recipe=mix", "at=base", *words(folder), "samples=64"]
     arguments += ["candidates={palettize:{bits:[1,3]},magnitude_prune:{sparsity:[0.5],scope:layer}}"]
     assert run([*arguments, "--json", str(file), "--config-dir", str(folder / "conf")]) == 0
     return json.loads(file.read_text())
@@ -178,6 +178,7 @@ def test_nothing_is_measured_twice(folder, finished):
     [
         ({"budget": {"compressed_weight_bytes": 0.01}}, "Step 'base/mixed': compressed_weight_bytes <= "),
         ({"budget": {"macs": 0.5}}, "macs: no candidate changes it"),
+        ({"budget": {"seconds": 0.5}}, "no cost is called 'seconds'."),
         ({"budget": {"weight_byte": 0.5}}, "no cost is called 'weight_byte'. Did you mean 'weight_bytes'?"),
         ({"candidates": {"paletize": {"bits": [1]}}}, "no operation is called 'paletize'. Did you mean 'palettize'?"),
         ({"candidates": {"palettize": {"bits": [12]}}}, "palettize bits=12"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SENSITIVITY_COMMANDS"]
 
-_OWN = ("at", "candidates", "samples", "exact", "times")
+_OWN = ("at", "candidates", "samples", "exact")
 _ROWS = 15
 
 
@@ -28,7 +28,7 @@ def _add(command: argparse.ArgumentParser) -> None:
         "words",
         nargs="+",
         metavar="key=value",
-        help="recipe=NAME at=PATH, and if wanted candidates={palettize:{bits:[2,4]}} samples=256 exact=20 times=false; "
+        help="recipe=NAME at=PATH, and if wanted candidates={palettize:{bits:[2,4]}} samples=256 exact=20; "
         "everything else as in a run",
     )
     command.add_argument(
@@ -178,7 +178,7 @@ def _cell(row: Sensitivity | None) -> str:
 SENSITIVITY_COMMANDS = (
     Command(
         "sensitivity",
-        "measure what candidates do to each layer of a model: damage, bytes, work and time; nothing of it is evaluation",
+        "measure what candidates do to each layer of a model: damage, bytes and work; nothing of it is evaluation",
         _measure,
         _add,
     ),

@@ -68,7 +68,7 @@ def settle_allocations(
     if next(allocations_of(raw["tree"]), None) is None:
         return SettledRecipe(raw, make_plan(parse(raw), facts))
     progress = _Progress(dict(raw["tree"]))
-    _check_ahead(raw, facts, targets, artifacts)
+    _check_ahead(raw, facts)
     while True:
         plan = make_plan(parse({**raw, "tree": without_allocations(progress.tree)}), facts)
         written = list(allocations_of(progress.tree))
@@ -79,12 +79,12 @@ def settle_allocations(
             return SettledRecipe(remainder, plan, tuple(progress.requests), tuple(progress.allocations), waiting)
 
 
-def _check_ahead(raw: Mapping[str, Any], facts: Facts, targets: Targets, artifacts: ArtifactStore) -> None:
+def _check_ahead(raw: Mapping[str, Any], facts: Facts) -> None:
     """Plan the recipe with the first candidates in the place of choices, so that mistakes below them are told at once."""
     tree = dict(raw["tree"])
     while written := next(allocations_of(tree), None):
         plan = make_plan(parse({**raw, "tree": without_allocations(tree)}), facts)
-        _, candidates = _read(written, plan, targets)
+        _, candidates = _read(written, plan)
         firsts = {one.op: one for one in reversed(candidates)}
         picks = [(one, ["*"]) for one in reversed(firsts.values())]
         tree = replaced(tree, written.path, ordinary_step(written.path.rpartition("/")[2], picks)[0])
@@ -95,8 +95,8 @@ def _settle(
     written: WrittenAllocation, plan: Plan, targets: Targets, artifacts: ArtifactStore, progress: _Progress
 ) -> bool:
     """Put steps in the place of one with `allocate`; False where evidence is missing, which is asked for then."""
-    request, candidates = _read(written, plan, targets)
-    needed = request_at(_step(plan, written.parent), candidates, request, _timing_targets(request, plan))
+    request, candidates = _read(written, plan)
+    needed = request_at(_step(plan, written.parent), candidates, request)
     if needed not in progress.requests:
         progress.requests.append(needed)
     evidence = _evidence(needed, plan, targets, artifacts)
@@ -136,9 +136,7 @@ def _settle(
     return True
 
 
-def _read(
-    written: WrittenAllocation, plan: Plan, targets: Targets
-) -> tuple[AllocationRequest, tuple[LayerCandidate, ...]]:
+def _read(written: WrittenAllocation, plan: Plan) -> tuple[AllocationRequest, tuple[LayerCandidate, ...]]:
     """Check what a step asks for.
 
     Raises:
@@ -147,16 +145,10 @@ def _read(
     parent = _step(plan, written.parent)
     try:
         request = read_allocation(written.raw, "allocate")
-        if request.target is not None and request.target not in plan.facts.profilers:
-            able = ", ".join(sorted(plan.facts.profilers)) or "none of the recipe's"
-            raise BadParamsError(
-                f"allocate.target: '{request.target}' does not tell the time of layers; these do: {able}"
-            )
         ancestry = ancestry_of(plan, parent)
         candidates = read_candidates(
             request.candidates, plan.facts, where="allocate.candidates", parent=parent.format, ancestry=ancestry
         )
-        _timing_targets(request, plan)
         _check_additive(candidates)
     except BadParamsError as error:
         raise RecipeError([f"Step '{written.path}': {error}"]) from None
@@ -177,27 +169,9 @@ def _check_additive(candidates: Sequence[LayerCandidate]) -> None:
         )
 
 
-def _timing_targets(request: AllocationRequest, plan: Plan) -> tuple[str, ...]:
-    """Return the target whose times the budgets need, if they need any.
-
-    Raises:
-        BadParamsError: none of the recipe's tells them.
-    """
-    if not any(budget.cost == "seconds" for budget in request.budgets):
-        return ()
-    able = [name for name in plan.recipe.targets if name in plan.facts.profilers]
-    if not able:
-        raise BadParamsError(
-            "allocate.budget.seconds: no target of the recipe tells the time of layers; add `onnxruntime`"
-        )
-    return (request.target or able[0],)
-
-
-def request_at(
-    step: Step, candidates: tuple[LayerCandidate, ...], request: AllocationRequest, targets: tuple[str, ...]
-) -> SensitivityRequest:
+def request_at(step: Step, candidates: tuple[LayerCandidate, ...], request: AllocationRequest) -> SensitivityRequest:
     """Return the sensitivity that a choice for a model needs."""
-    return SensitivityRequest(step.key, candidates, request.samples, request.exact, targets)
+    return SensitivityRequest(step.key, candidates, request.samples, request.exact)
 
 
 def _evidence(
