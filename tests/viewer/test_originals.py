@@ -17,7 +17,7 @@ def test_where_noise_is_unknown_nothing_is_said_to_be_measurable_or_drawn_alike(
     results, budget = results_of(models), [("size", None, 4.5e3)]
     _, text = decided(results, Aim.SMALLEST, budget)
     assert text.startswith(
-        "Every model within the budget loses accuracy against “base” (noise unknown). Least loses “less”: accuracy noise"
+        "Every model within the budget loses accuracy against “base”. Least loses “less”: accuracy noise unknown"
     )
     text = decided(results, Aim.FASTEST)[1]
     assert text.startswith("Ship “base” as it is, since nothing measurably faster keeps its accuracy"), (

@@ -222,7 +222,6 @@ def _least_loss(results: Results, decision: Recommendation, measurable: np.ndarr
     original = results.keys[decision.original]
     change = results.change(decision.quality, results.keys[row], original)["change"]
     within = "" if decision.within[results.scope].all() else " within the budget"
-    measurably = "measurably " if results.has_known_noise(decision.quality) else ""
-    against = f"against “{results.text.name(original)}”{'' if measurably else ' (noise unknown)'}"
-    before = f"Every model{within} {measurably}loses {label} {against}. Least loses "
+    measurably = "measurably " if results.has_known_noise(decision.quality) else ""  # else the change says so
+    before = f"Every model{within} {measurably}loses {label} against “{results.text.name(original)}”. Least loses "
     return Headline(before, results.keys[row], f": {label} {change}.", is_answer=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from viewer.decide.recommendation import Aim, Recommendation
-from viewer.decide.wording import gain_text, loss_texts
+from viewer.decide.wording import gain_text
 from viewer.format.metrics import Better
 from viewer.results.snapshot import BROKEN
 
@@ -102,7 +102,8 @@ def _loss(results: Results, quality: str, key: str, original: int | None) -> str
         return f"{results.label(quality)} was not measured"
     against = results.keys[original]
     change = results.change(quality, key, against)["change"]
-    return f"{loss_texts(results, quality)[1]}: {results.label(quality)} {change} against {results.text.name(against)}"
+    measurable = "measurable " if results.has_known_noise(quality) else ""  # else the change says that it is unknown
+    return f"{measurable}loss: {results.label(quality)} {change} against {results.text.name(against)}"
 
 
 def _against(results: Results, decision: Recommendation, key: str, winner: str) -> str:
