@@ -13,8 +13,9 @@ from pipeline.delivery.branches.offer import offer_of
 from viewer.format.spreadsheet import spreadsheet_safe
 from viewer.format.templates import render
 from viewer.layers.comparison_jobs import ComparisonJob, comparison_of
+from viewer.layers.damage_map import damage_maps
 from viewer.layers.page import NOTHING, PAGE, LayerPage, in_turn
-from viewer.layers.queries import LayerData, able_models, read_layer_data, side_file
+from viewer.layers.queries import LayerDamage, LayerData, able_models, read_damages, read_layer_data, side_file
 from viewer.layers.strip import strip
 from viewer.layers.table import NUMBERS
 from viewer.results.queries import snapshot_id
@@ -31,6 +32,7 @@ _IMPORTED = "These models were imported. The file had their figures, and not the
 _TABS = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
 _CHANGES = ("unchanged", "to 1 %", "to 10 %", "to 50 %", "below 100 %", "100 % or more")
 _MOST_FINDINGS = 24
+_LONGEST_CELL = 400
 _HEADS = 3
 """Findings in sight; the others unfold."""
 
@@ -46,6 +48,7 @@ class Layers(View):
         self._notes = Notes(session.path)
         self._able: tuple[Any, frozenset[str]] = (None, frozenset())
         self._data: tuple[Any, LayerData | None] = (None, None)
+        self._sensitivity: tuple[Any, list[LayerDamage]] = (None, [])
 
     def actions(self) -> dict[str, Action]:
         """Messages of the page; every value is checked before it enters the state."""
@@ -54,6 +57,7 @@ class Layers(View):
             "l_type": self._type,
             "l_toggle": self._toggle,
             "l_cell": self._cell,
+            "l_damage": self._damage,
             "l_sort": self._sort,
             "l_by": self._by,
             "l_turn": lambda message: self.state.change({"l_from": max(0, whole_number(message, "start"))}),
@@ -97,6 +101,7 @@ class Layers(View):
             by=[(name, text) for name, (text, _) in NUMBERS.items()],
             classes=_CHANGES,
             strip=strip(page, data.findings),
+            damages=damage_maps(self._damages(compared.models), compared.models, names, self.state.layers),
             histograms=page.histograms(self.state.layers.site) if self.state.layers.site else None,
             filter_problem=page.filter_problem,
             findings=[(finding, names[finding.model_key]) for finding in in_turn(data.findings)[:_MOST_FINDINGS]],
@@ -130,6 +135,14 @@ class Layers(View):
         data = self._data[1]
         assert data is not None
         return data
+
+    def _damages(self, models: Sequence[str]) -> list[LayerDamage]:
+        """Kept until the results or the models change."""
+        snapshot = self.session.results.snapshot
+        identity = (snapshot.id, tuple(models))
+        if self._sensitivity[0] != identity:
+            self._sensitivity = identity, read_damages(snapshot.path, models)
+        return self._sensitivity[1]
 
     def _waiting(self, page: LayerPage, names: Mapping[str, str]) -> list[str]:
         """Start what nobody compared yet, and say how far it is."""
@@ -181,6 +194,12 @@ class Layers(View):
         site = str(message.get("site", ""))
         self.state.change({"l_site": "" if site == self.state.layers.site else site})
         self.session.send("reveal", "l-site")
+
+    def _damage(self, message: Mapping[str, Any]) -> None:
+        """Open what a candidate does to a layer, or close it."""
+        value = str(message.get("cell", ""))[:_LONGEST_CELL]
+        self.state.change({"l_damage": "" if value == self.state.layers.damage else value})
+        self.session.send("reveal", "l-damage")
 
     def _sort(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key", ""))
