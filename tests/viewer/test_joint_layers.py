@@ -149,15 +149,15 @@ def test_a_page_that_is_closed_ends_no_comparison_and_all_who_asked_hear_of_it(t
         notify()
 
     monkeypatch.setattr(ComparisonJob, "run", run)
-    closed, open_, server = Document(), Document(), object()
-    closed.on_change_dispatch_to(server)
+    gone, open_, server = Document(), Document(), object()
+    gone.on_change_dispatch_to(server)
     monkeypatch.setattr(open_, "add_next_tick_callback", lambda callback: callback())
     ask = partial(comparison_of, tmp_path / "results.duckdb", "pruned", "base")
-    told = partial(heard.append, "told")
-    job = ask(NextTick(closed, told))
+    tell = partial(heard.append, "told")
+    job = ask(NextTick(gone, tell))
     assert begun.wait(60)
-    assert [ask(NextTick(open_, told)) for _ in range(3)] == [job] * 3
-    closed.destroy(server)
+    assert [ask(NextTick(open_, tell)) for _ in range(3)] == [job] * 3
+    gone.destroy(server)
     go_on.set()
     while job.listeners:
         time.sleep(0.01)

@@ -99,9 +99,9 @@ def decision_plot(
     many = len(rows) > _MOST_MARKS
     marked = [row for row in rows if row in special or not many]
     crowd = "".join(f"M{along[row]:.1f} {up[row]:.1f}h0" for row in rows if many and row not in special)
-    labelled = list(dict.fromkeys(prominent))
-    short = results.text.short_names([results.keys[row] for row in labelled])
-    labels = dict(zip(labelled, short, strict=True))
+    rows_with_label = list(dict.fromkeys(prominent))
+    short = results.text.short_names([results.keys[row] for row in rows_with_label])
+    labels = dict(zip(rows_with_label, short, strict=True))
     front = results.ranking.outline(x_metric, decision.quality, decision.within)
     beyond = sum(ys[row] < axes[1].low or ys[row] > axes[1].high for row in rows)
     return DecisionPlot(

@@ -109,19 +109,19 @@ def _originals(results: Results) -> np.ndarray:
     for a root of a file that names no operation for it, which may be a network before its training.
     """
     forest = results.forest
-    trained: set[str] = set()
-    compressed_from: set[str] = set()
+    uncompressed: set[str] = set()
+    starts: set[str] = set()
     for key in forest.preorder:  # parents come before their children
         parent = forest.parent(key)
-        if parent is None or (parent in trained and forest[key].kind == _TRAINING):
-            trained.add(key)
+        if parent is None or (parent in uncompressed and forest[key].kind == _TRAINING):
+            uncompressed.add(key)
         else:
-            compressed_from.add(parent)
+            starts.add(parent)
 
     def is_original(key: str) -> bool:
         root = forest.root(key)
-        is_begun_there = root not in compressed_from or forest[root].op == _UNNAMED
-        return key == root or (key in trained and key in compressed_from and is_begun_there)
+        is_begun_there = root not in starts or forest[root].op == _UNNAMED
+        return key == root or (key in uncompressed and key in starts and is_begun_there)
 
     return np.fromiter(map(is_original, results.keys), dtype=bool, count=len(results.keys))
 
