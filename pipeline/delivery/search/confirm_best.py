@@ -44,5 +44,5 @@ def confirm_best(
     try:
         done = confirm(outcome.results, [best.model], targets, workspace=outcome.workspace, target=outcome.target)
     except BouillonError as error:
-        return f"The best is not confirmed, and its figure is a little too good, as the best of many is. {error}", None
+        return f"The best is not confirmed: the figure of the best of many is too good on average. {error}", None
     return confirmation_text(done), confirmation_json(done)
