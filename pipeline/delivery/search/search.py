@@ -196,15 +196,15 @@ class _Search:
     def _restore(self) -> None:
         """Put what an earlier run of this search has tried into the results, where they do not have it (any more)."""
         figures = self._runs.figures()
-        lost = []
+        missing = []
         for trial, each in self._study.finished():
             proposal, _ = self._proposer.of_choices(trial.choices)
             state = None if each.values is None else self._state(proposal)
             if state is not None and not self._judge.is_known(figures.get(state.model, {})):
-                lost.append(proposal)
-        if lost:
-            self._tell(f"{len(lost)} chains of this search are not in {self._runs.results}: they are put there")
-            self._runs.run(self._runs.prepared(lost), self._reporter)
+                missing.append(proposal)
+        if missing:
+            self._tell(f"{len(missing)} chains of this search are not in {self._runs.results}: they are put there")
+            self._runs.run(self._runs.prepared(missing), self._reporter)
 
     def _recognize(self) -> None:
         """Take what earlier runs have made of a countable space: figures that cost nothing more."""

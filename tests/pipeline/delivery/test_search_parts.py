@@ -165,8 +165,7 @@ def below_the_base(op, **params):
 
 
 def test_a_budget_that_no_chain_can_keep_says_by_how_much():
-    quantized = {"op": "quantize"}
-    cut = {"op": "magnitude_prune", "with": {"sparsity": {"from": 0.1, "to": 0.9}}, "then": {"q": quantized}}
+    cut = {"op": "magnitude_prune", "with": {"sparsity": {"from": 0.1, "to": 0.9}}, "then": {"q": {"op": "quantize"}}}
     space = SearchSpace({"tree": {"base": {"op": "train", "then": {"n": cut}}}})
     assert least_share(space, in_bits=True) == pytest.approx(1 / 4)
     (text,) = impossible(parse_bounds("file_bytes <= 200 kB", METRICS), space, {"file_bytes": 1e6})
