@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.delivery.choice import FrontModel, alike_models, front_models
+from pipeline.delivery.choice import ChoiceError, FrontModel, alike_models, front_models
 from pipeline.delivery.search.budget import Bound, Goal, amount_text, figures_text, relaxed
 from pipeline.delivery.search.search import SearchOutcome
 from pipeline.delivery.search.study import TrialOutcome
@@ -49,6 +49,7 @@ def report_of(outcome: SearchOutcome) -> SearchReport:
     x, y = _front_metrics(outcome)
     models = sorted({each.model for each in measured})
     front = tuple(front_models(outcome.results, x, y, models)) if models else ()
+    _check_same_data(outcome, front, y, measured)
     return SearchReport(
         outcome=outcome,
         best=best,
@@ -59,6 +60,20 @@ def report_of(outcome: SearchOutcome) -> SearchReport:
         more_budget=tuple(_more_budget(measured, goal, bounds, best, alike)),
         misses=tuple(_misses(measured, bounds)) if best is None else (),
     )
+
+
+def _check_same_data(
+    outcome: SearchOutcome, front: Sequence[FrontModel], y: str, trials: Sequence[TrialOutcome]
+) -> None:
+    """The viewer compares models on one data set of the results; of another its front would be that of other figures."""
+    figures = {each.model: each.figures.get(y) for each in trials}
+    for each in front:
+        own = figures.get(each.key)
+        if own is not None and own != each.y:
+            raise ChoiceError(
+                f"{outcome.results} has these models evaluated on other data too, which their comparison would be of. All is tried and kept; "
+                "search into results of their own: results=FILE"
+            )
 
 
 def _front_metrics(outcome: SearchOutcome) -> tuple[str, str]:
