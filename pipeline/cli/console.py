@@ -55,7 +55,8 @@ def print_result(prepared: Prepared, result: Result, console: Console) -> None:
     metrics = primary_metrics(results)
     for target in prepared.targets:
         if target not in result.absent:
-            print_scores(prepared.plan, scores(results, target, result.device), metrics, target, console)
+            own = scores(results, target, result.device, prepared.data.fingerprint)
+            print_scores(prepared.plan, own, metrics, target, console)
     print_notes(allocation_notes(prepared, result.device), console)
     print_failures(result.outcomes, console)
     print_absent(result.absent, console)

@@ -33,7 +33,7 @@ def tree(**nodes):
         ),
         pytest.param(
             tree(a="prune"),
-            "Step 'a': expected a mapping with `op`, `with`, `then`, `allocate`, got 'prune'",
+            "Step 'a': expected a mapping with `op`, `with`, `then`, `allocate`, `ablate`, `permute`, `optional`, got 'prune'",
             id="a word",
         ),
         pytest.param(tree(a={"op": "x", "with": [1]}), "Step 'a': `with` must map parameters to values", id="with"),

@@ -12,23 +12,23 @@ from pipeline.cli.configuration.compose import UsageError, compose
 from pipeline.cli.configuration.overrides import shortened
 
 if TYPE_CHECKING:
-    from pipeline.delivery.search.search import SearchSettings
+    from pipeline.delivery.search.settings import SearchSettings
 
 __all__ = ["SEARCH_COMMANDS"]
 
-_OWN = ("minutes", "budget", "best", "trials", "batch", "scout", "seed", "sampler")
-_NUMBERS = ("minutes", "trials", "batch", "scout", "seed")
+_OWN = ("minutes", "budget", "best", "trials", "batch", "seed", "sampler", "confirm")
+_NUMBERS = ("minutes", "trials", "batch", "seed")
 _NONE = ("null", "none", "")
 _WORDS = """\
 words, besides those of any run (recipe=NAME, executor.workers=2, results=FILE, ...):
   minutes=30            of the search, over all runs of it; 0 says what there is
-  budget="..."          bounds between semicolons: "file_bytes <= 5 MB; worst_class_drop <= 2pt; latency_p50 drop >= 30%"
+  budget="..."          bounds between semicolons: "file_bytes <= 5 MB; worst_class_drop <= 2pt"
   best=accuracy         the metric to improve; two, as best=accuracy,file_bytes, for a front
   trials=N              chains at most
   batch=N               chains that are run at once; default: executor.workers
-  scout=0.3             look at each chain with this part of its epochs first, and give it up if it is below the median
   seed=0                of the proposals
   sampler=tpe|random    how values are proposed
+  confirm=false         do not measure the best on the instances that are set aside (see `confirm`)
 """
 
 
@@ -43,6 +43,7 @@ def _add_search(command: argparse.ArgumentParser) -> None:
 
 
 def _search(options: argparse.Namespace) -> CommandOutcome:
+    from pipeline.delivery.search.confirm_best import confirm_best
     from pipeline.delivery.search.report import report_json, report_of, report_text
     from pipeline.delivery.search.search import SearchRequest, search
 
@@ -53,12 +54,16 @@ def _search(options: argparse.Namespace) -> CommandOutcome:
     is_silent = options.json is not None and str(options.json) == "-"
     outcome = search(SearchRequest(raw, entries, settings), tell=_silence if is_silent else _tell)
     report = report_of(outcome)
-    return CommandOutcome(report_text(report), report_json(report), 0 if report.best is not None else 1)
+    text, look = "", None
+    if settings.confirm and settings.minutes:
+        text, look = confirm_best(report, entries["target"])
+    answer = {**report_json(report), "confirmation": look}
+    return CommandOutcome(report_text(report, text), answer, 0 if report.best is not None else 1)
 
 
 def _settings(words: list[str]) -> tuple[SearchSettings, list[str]]:
     """The words of the search, and those of the run."""
-    from pipeline.delivery.search.search import check_settings
+    from pipeline.delivery.search.settings import check_settings
 
     own: dict[str, Any] = {}
     others = []

@@ -20,7 +20,7 @@ __all__ = ["impossible", "least_share"]
 _MARGIN = 0.9
 """Of the least size: what a file has besides weights may shrink, too."""
 _SIZES = ("file_bytes", "parameters")
-_FLOAT_BITS = 32
+_FLOAT_BITS, _BYTE = 32, 8
 _SAME_SIZE = (Kind.CALIBRATE, Kind.FINETUNE, Kind.RESTORE)
 
 
@@ -90,21 +90,10 @@ def _share(op: str, values: Mapping[str, Sequence[Any]], *, in_bits: bool) -> fl
         or op in ("magnitude_prune", "gradient_prune", "activation_prune", "nm_prune")
     ):
         return 1.0
-    if op == "quantize":
-        methods = values.get("method", ["static"])
-        bits = min([*values.get("bits", [8]), 8]) if "weight_only" in methods else 8
-        return bits / _FLOAT_BITS if in_bits else 1.0
-    if op == "palettize":
+    if op == "quantize" and "weight_only" not in values.get("method", ["static"]):
+        return _BYTE / _FLOAT_BITS if in_bits else 1.0
+    if op in ("quantize", "palettize"):
         bits = values.get("bits", [4])
         is_known = all(isinstance(each, int) for each in bits)
-        return (min(bits) / _FLOAT_BITS if is_known else 0.0) if in_bits else 1.0
-    if op == "channel_prune":
-        ratios = values.get("ratio", [])
-        if (
-            not ratios
-            or not all(isinstance(each, int | float) for each in ratios)
-            or values.get("scope", ["layer"]) != ["layer"]
-        ):
-            return 0.0
-        return float((1 - max(ratios)) ** 2)  # of a layer's inputs and of its outputs
-    return 0.0
+        return (min(*bits, _BYTE) / _FLOAT_BITS if is_known else 0.0) if in_bits else 1.0
+    return 0.0  # channels, for one, are cut to multiples that suit the target: more may go than the ratio says

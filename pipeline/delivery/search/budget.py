@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from ops.core.registry import nearest
 from pipeline.core.errors import BouillonError
-from pipeline.core.metric_kinds import Better, MetricRole, Pairing
+from pipeline.core.metric_kinds import TIMED_UNITS, Better, MetricRole
 from pipeline.core.units import readable_multiple
 from pipeline.delivery.gate_rules import JudgedFigure, Quantity, RuleError, parse_rule
 from pipeline.store.records.run_records import Metric
 
-__all__ = ["Bound", "Goal", "SearchBudgetError", "figures_text", "parse_bounds", "parse_goals", "relaxed", "uses_time"]
+__all__ = ["Bound", "Goal", "SearchBudgetError", "figures_text", "parse_bounds", "parse_goals", "relaxed"]
 
 _PARTS = re.compile(r"\s*(?:;|\n|\band\b)\s*", re.IGNORECASE)
 _METRICS_OF = {
@@ -119,11 +119,7 @@ def _bound(text: str, metrics: Mapping[str, Metric]) -> Bound:
                 f"budget: '{text}': write the drop of it against the base, e.g. '{_METRICS_OF[metric]} <= 2pt'"
             )
         metric, figure = metrics[name], JudgedFigure.VALUE
-    if metric.pairing != Pairing.NONE and metric.better == Better.HIGHER and metric.role == MetricRole.COST:
-        raise SearchBudgetError(
-            f"budget: '{text}': a speed-up is known after a session of timing alone, which a search holds at its end. Write "
-            "latency_p50 <= 5 ms, or latency_p50 drop >= 30%"
-        )
+    _check_no_time(metric, f"budget: '{text}'")
     if rule.sign in ("<", ">"):
         raise SearchBudgetError(f"budget: '{text}': write <= or >=, what a model may just reach")
     return Bound(rule.text, metric, figure, rule.sign == "<=", rule.bound, rule.relative)
@@ -146,13 +142,16 @@ def parse_goals(names: Sequence[str], metrics: Mapping[str, Metric]) -> tuple[Go
             )
         if metrics[name].better == Better.NEITHER:
             raise SearchBudgetError(f"best: neither more nor less of '{name}' is better; put it into the budget")
+        _check_no_time(metrics[name], f"best: '{name}'")
     return tuple(Goal(metrics[name]) for name in names)
 
 
-def uses_time(goals: Sequence[Goal], bounds: Sequence[Bound]) -> bool:
-    """Whether any figure has to be timed."""
-    metrics = [*(goal.metric for goal in goals), *(bound.metric for bound in bounds)]
-    return any(metric.role == "cost" for metric in metrics)
+def _check_no_time(metric: Metric, where: str) -> None:
+    if metric.role == MetricRole.COST and metric.unit in TIMED_UNITS:
+        raise SearchBudgetError(
+            f"{where}: times are compared in sessions of their own, not while a search goes on. Bound file_bytes, parameters or the "
+            "arithmetic, then time what was found by a plain run of it"
+        )
 
 
 def relaxed(bounds: Sequence[Bound], factor: float = 2.0) -> Iterator[tuple[Bound, tuple[Bound, ...]]]:

@@ -12,7 +12,7 @@ from typing import Any
 from ops.core.params import not_finite
 from pipeline.core import environment
 from pipeline.core.keys import Key
-from pipeline.delivery.search.space import ChainProposal, ProposedStep, tree_of
+from pipeline.delivery.search.space import ChainProposal, tree_of
 from pipeline.engine.jobs import Failed
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
@@ -27,7 +27,7 @@ from pipeline.sweep.preprocessing import settle_preprocessing
 from pipeline.sweep.reporter import Reporter
 from pipeline.sweep.run import run
 
-__all__ = ["ChainRuns", "ChainState", "scouting"]
+__all__ = ["ChainRuns", "ChainState"]
 
 _WORK = ("epochs", "samples")
 """Parameters that the time of an operation grows with."""
@@ -70,7 +70,8 @@ class ChainRuns:
         self.target = next(iter(self._first.targets))
         self.workers = self._first.config.executor.workers
         self.name = self._first.plan.recipe.name
-        self.identity = f"{self._first.data.fingerprint} {self.target}"
+        self.dataset_key = self._first.data.fingerprint
+        self.identity = f"{self.dataset_key} {self.target}"
         """Of what figures are of: the data and the runtime."""
         self._costs: list[StepCost] | None = None
         self._plans: dict[str, Plan] = {}
@@ -132,7 +133,7 @@ class ChainRuns:
     def figures(self, results: Path | None = None) -> dict[str, dict[str, float]]:
         """Return model -> metric -> value, on the recipe's first target and this machine; as published."""
         try:
-            table = scores(results or self.results, self.target, environment.device_id())
+            table = scores(results or self.results, self.target, environment.device_id(), self.dataset_key)
         except NoResultsError:
             return {}
         return {
@@ -169,23 +170,6 @@ class ChainRuns:
             except NoResultsError:
                 self._costs = []
         return self._costs
-
-
-def scouting(proposal: ChainProposal, share: float) -> ChainProposal | None:
-    """Return a chain at low fidelity: its trainings below the first step with a part of their epochs; None where none has several.
-
-    The first step stays as it is, since all chains share it.
-    """
-    steps = [proposal.steps[0], *(_shortened(step, share) for step in proposal.steps[1:])]
-    return ChainProposal(tuple(steps)) if tuple(steps) != proposal.steps else None
-
-
-def _shortened(step: ProposedStep, share: float) -> ProposedStep:
-    epochs = step.params.get("epochs")
-    if not isinstance(epochs, int) or epochs <= 1:
-        return step
-    fewer = max(1, math.floor(epochs * share))
-    return ProposedStep(f"{step.name}-{fewer}of{epochs}", step.op, {**step.params, "epochs": fewer})
 
 
 def _work(params: Mapping[str, Any]) -> float:

@@ -42,11 +42,9 @@ class FinishedTrial:
     distributions: Mapping[str, Any]
     """Optuna's, by the names of the choices."""
     values: tuple[float, ...] | None
-    """Of the goals; None: it failed or was given up."""
+    """Of the goals; None: it failed."""
     constraints: Mapping[str, float] = field(default_factory=dict)
     """Bound -> by how much it is broken, divided by a scale; at most 0 where it is kept."""
-    scout: float | None = None
-    """Value of the goal at low fidelity, where one was measured; without `values` it was given up for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +99,6 @@ class Proposer:
             if not draws:
                 draws = {each[1].path: each for each in self._rest(is_tried)}
         return self._select(list(draws.values()), number, count, cost)
-
-    def is_hopeless(self, finished: Sequence[FinishedTrial], scout: float) -> bool:
-        """Whether a chain with such a value at low fidelity is given up: Optuna's median rule (`MedianPruner`)."""
-        import optuna
-
-        with quiet():
-            study = self._study(finished)
-            study.pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP // 2)
-            trial = study.ask()
-            trial.report(scout, 0)
-            return bool(trial.should_prune())
 
     def _select(
         self,
@@ -168,13 +155,11 @@ def frozen(trial: FinishedTrial) -> optuna.trial.FrozenTrial:
     import optuna
 
     states = optuna.trial.TrialState
-    without = states.FAIL if trial.scout is None else states.PRUNED
     return optuna.trial.create_trial(
-        state=without if trial.values is None else states.COMPLETE,
+        state=states.FAIL if trial.values is None else states.COMPLETE,
         values=None if trial.values is None else list(trial.values),
         params=dict(trial.choices),
         distributions=dict(trial.distributions),
-        intermediate_values={} if trial.scout is None else {0: trial.scout},
         constraints=dict(trial.constraints),
     )
 

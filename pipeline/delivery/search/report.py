@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.delivery.choice import FrontModel, front_models
+from pipeline.delivery.choice import ChoiceError, FrontModel, alike_models, front_models
 from pipeline.delivery.search.budget import Bound, Goal, amount_text, figures_text, relaxed
 from pipeline.delivery.search.search import SearchOutcome
 from pipeline.delivery.search.study import TrialOutcome
@@ -27,7 +27,7 @@ class SearchReport:
     best: TrialOutcome | None
     """Best by the first goal of those within the budget; None: no chain keeps it."""
     alike: int
-    """How many others on the front within the budget cannot be told apart from it by that goal."""
+    """How many others within the budget cannot be told apart from it by that goal."""
     front_metrics: tuple[str, str]
     front: tuple[FrontModel, ...]
     """Models that no other of the search measurably beats, models on the way included."""
@@ -45,19 +45,35 @@ def report_of(outcome: SearchOutcome) -> SearchReport:
     measured = [each for each in outcome.trials if each.values is not None]
     goal, bounds = outcome.goals[0], outcome.bounds
     best = _best(measured, goal, bounds)
+    alike = _alike(outcome, best, measured)
     x, y = _front_metrics(outcome)
     models = sorted({each.model for each in measured})
     front = tuple(front_models(outcome.results, x, y, models)) if models else ()
+    _check_same_data(outcome, front, y, measured)
     return SearchReport(
         outcome=outcome,
         best=best,
-        alike=_alike(outcome, best, measured),
+        alike=len({each.model for each in measured if each.model in alike and _keeps(each, bounds)}),
         front_metrics=(x, y),
         front=front,
-        more_time=_more_time(outcome, measured),
-        more_budget=tuple(_more_budget(measured, goal, bounds, best)),
+        more_time=_more_time(outcome, measured, alike),
+        more_budget=tuple(_more_budget(measured, goal, bounds, best, alike)),
         misses=tuple(_misses(measured, bounds)) if best is None else (),
     )
+
+
+def _check_same_data(
+    outcome: SearchOutcome, front: Sequence[FrontModel], y: str, trials: Sequence[TrialOutcome]
+) -> None:
+    """The viewer compares models on one data set of the results; of another its front would be that of other figures."""
+    figures = {each.model: each.figures.get(y) for each in trials}
+    for each in front:
+        own = figures.get(each.key)
+        if own is not None and own != each.y:
+            raise ChoiceError(
+                f"{outcome.results} has these models evaluated on other data too, which their comparison would be of. All is tried and kept; "
+                "search into results of their own: results=FILE"
+            )
 
 
 def _front_metrics(outcome: SearchOutcome) -> tuple[str, str]:
@@ -77,18 +93,16 @@ def _best(measured: Sequence[TrialOutcome], goal: Goal, bounds: Sequence[Bound])
     return max(within, key=lambda each: sign * each.figures[goal.name], default=None)
 
 
-def _alike(outcome: SearchOutcome, best: TrialOutcome | None, measured: Sequence[TrialOutcome]) -> int:
-    """Return how many chains within the budget the viewer's comparison cannot tell from the best."""
+def _alike(outcome: SearchOutcome, best: TrialOutcome | None, measured: Sequence[TrialOutcome]) -> frozenset[str]:
+    """Return the chains, within the budget or not, that the viewer's comparison cannot tell from the best: their keys."""
     if best is None:
-        return 0
-    from pipeline.delivery.choice import alike_models
-
-    within = sorted({each.model for each in measured if _keeps(each, outcome.bounds)})
-    return len(alike_models(outcome.results, outcome.goals[0].name, best.model, within))
+        return frozenset()
+    models = sorted({each.model for each in measured})
+    return frozenset(alike_models(outcome.results, outcome.goals[0].name, best.model, models))
 
 
 # ---- more of what
-def _more_time(outcome: SearchOutcome, measured: Sequence[TrialOutcome]) -> str:
+def _more_time(outcome: SearchOutcome, measured: Sequence[TrialOutcome], alike: Set[str]) -> str:
     """Return a sentence on what twice the time would buy, by what the second half of the time has bought."""
     if outcome.is_exhausted:
         return "Every chain of the recipe was tried: more time buys nothing."
@@ -101,24 +115,34 @@ def _more_time(outcome: SearchOutcome, measured: Sequence[TrialOutcome]) -> str:
         if costs > half:
             break
         first.append(each)
-    goal = outcome.goals[0]
+    return _second_half(outcome, first, paid, alike)
+
+
+def _second_half(
+    outcome: SearchOutcome, first: Sequence[TrialOutcome], paid: Sequence[TrialOutcome], alike: Set[str]
+) -> str:
+    goal, basis = outcome.goals[0], f"{len(paid) - len(first)} chains"
     before, after = (_best(some, goal, outcome.bounds) for some in (first, paid))
-    basis = f"{len(paid) - len(first)} chains"
     if after is None:
         return f"No chain keeps the budget; the second half of the time ({basis}) has not changed that."
     if before is None:
         return f"The first chain within the budget came in the second half of the time ({basis}): more time may well buy more."
-    gain = after.figures[goal.name] - before.figures[goal.name]
-    if gain == 0:
-        return f"The second half of the time ({basis}) has not improved on the best: twice the time would buy little."
-    return (
-        f"The second half of the time ({basis}) has moved the best from {amount_text(before.figures[goal.name], goal.metric)} to "
-        f"{amount_text(after.figures[goal.name], goal.metric)}: twice the time would buy no more than about that again."
-    )
+    ends = [amount_text(each.figures[goal.name], goal.metric) for each in (before, after)]
+    if before.figures[goal.name] == after.figures[goal.name]:
+        end = f"not improved on the best ({ends[0]}): twice the time would buy little"
+    elif before.model in alike:
+        end = f"moved the best from {ends[0]} to {ends[1]}, within noise: twice the time would buy little that these data show"
+    else:
+        end = f"moved the best from {ends[0]} to {ends[1]}: if gains go on to shrink, twice the time would buy less than that again"
+    return f"The second half of the time ({basis}) has {end}."
 
 
 def _more_budget(
-    measured: Sequence[TrialOutcome], goal: Goal, bounds: Sequence[Bound], best: TrialOutcome | None
+    measured: Sequence[TrialOutcome],
+    goal: Goal,
+    bounds: Sequence[Bound],
+    best: TrialOutcome | None,
+    alike: Set[str],
 ) -> Iterator[str]:
     """Yield a sentence on what a bound of twice the size would have let in, of what was tried."""
     for loose, others in relaxed(bounds):
@@ -128,7 +152,8 @@ def _more_budget(
         if other is None:
             yield f"With {what}: still nothing."
         elif best is None or other.figures[goal.name] != best.figures[goal.name]:
-            yield f"With {what}: {other.path}, {goal.name} {amount_text(other.figures[goal.name], goal.metric)}."
+            noise = ", which cannot be told apart from the best" if other.model in alike else ""
+            yield f"With {what}: {other.path}, {goal.name} {amount_text(other.figures[goal.name], goal.metric)}{noise}."
         else:
             yield f"With {what}: nothing better."
 
@@ -155,8 +180,13 @@ def _misses(measured: Sequence[TrialOutcome], bounds: Sequence[Bound]) -> Iterat
 
 
 # ---- in words
-def report_text(report: SearchReport) -> str:
-    """Return a report for people."""
+def report_text(report: SearchReport, confirmation: str = "") -> str:
+    """Return a report for people.
+
+    Args:
+        report: of the search.
+        confirmation: what `confirm_best` says; empty: nothing was asked for.
+    """
     outcome = report.outcome
     if outcome.impossible:
         return "\n".join(
@@ -185,7 +215,10 @@ def report_text(report: SearchReport) -> str:
             f"  {each.name}: {y} {amount_text(each.y, specs[y])}, {x} {amount_text(each.x, specs[x])}"
             for each in report.front
         ]
-    lines += ["", report.more_time, *report.more_budget, "", f"All of it: {outcome.results}"]
+    lines += ["", report.more_time, *report.more_budget]
+    if confirmation:
+        lines += ["", confirmation]
+    lines += ["", f"All of it: {outcome.results}"]
     return "\n".join(lines)
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ops.core.operation import OPERATIONS
+from ops.core.registry import nearest
 from ops.core.text import show
 from pipeline.core.errors import BouillonError
 from pipeline.core.keys import canonical_json
 from pipeline.plan.chains import PERMUTE, chain_of, orders_of
-from pipeline.plan.recipe import value_label
+from pipeline.plan.recipe import NODE_WORDS, value_label
 from pipeline.plan.search_words import OPTIONAL, is_choice, is_range
 
 __all__ = ["ChainProposal", "Chooser", "ProposedStep", "SearchSpace", "SpaceError", "tree_of"]
@@ -26,6 +27,7 @@ __all__ = ["ChainProposal", "Chooser", "ProposedStep", "SearchSpace", "SpaceErro
 _DIGITS = 3
 """Significant digits of a value from a range without `step`: finer ones differ by less than noise, and find nothing again."""
 _WITH, _WITHOUT = "with", "without"
+_WORDS = ("op", "with", "then", OPTIONAL, PERMUTE)
 
 
 class SpaceError(BouillonError, ValueError):
@@ -89,12 +91,12 @@ class SearchSpace:
             raise SpaceError("recipe.tree: there is no step to search below")
         self._tree = tree
         self.identity = canonical_json(tree).decode()
+        _check(tree)
         for chooser in (
             _First(),
             _Last(),
         ):  # every range is met by one of all chains; these two meet most mistakes at once
             self.propose(chooser)
-        _check(tree)
 
     def propose(self, chooser: Chooser) -> ChainProposal:
         """Return the chain that a chooser chooses."""
@@ -299,6 +301,10 @@ def _check(tree: Mapping[str, Any]) -> None:
             path = f"{above}/{name}" if above else str(name)
             if not isinstance(step, Mapping):
                 raise SpaceError(f"Step '{path}': expected a mapping with `op`, got {show(step)}")
+            odd = next((word for word in step if word not in _WORDS), None)
+            if odd is not None:
+                hint = " Only a plain run knows it." if odd in NODE_WORDS else nearest(str(odd), _WORDS)
+                raise SpaceError(f"Step '{path}': a search knows no `{odd}`.{hint} Known: {', '.join(_WORDS)}")
             _proposed(_First(), str(name), step, path, {})
             waiting.append((path, _below(step, path)))
 

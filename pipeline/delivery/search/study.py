@@ -49,7 +49,6 @@ class TrialOutcome:
     seconds: float
     """Wall-clock seconds that it took; of several at once each its part."""
     cpu_seconds: float
-    scout: float | None = None
     reason: str = ""
     """Why it has no values."""
 
@@ -128,11 +127,8 @@ class SearchStudy:
             for name, value in outcome.constraints.items():
                 if name not in trial.constraints:
                     trial.set_constraint(name, value)
-            if outcome.scout is not None:
-                trial.report(outcome.scout, 0)
             if outcome.values is None:
-                state = states.FAIL if outcome.scout is None or outcome.reason else states.PRUNED
-                self._study.tell(number, state=state)
+                self._study.tell(number, state=states.FAIL)
             else:
                 self._study.tell(number, list(outcome.values))
             self._study.set_user_attr("spent", seconds)
@@ -176,9 +172,8 @@ def _plain(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def _trial(each: optuna.trial.FrozenTrial) -> FinishedTrial:
-    scout = each.intermediate_values.get(0)
     values = tuple(each.values) if each.values is not None and each.state.name == "COMPLETE" else None
-    return FinishedTrial(dict(each.params), dict(each.distributions), values, dict(each.constraints), scout)
+    return FinishedTrial(dict(each.params), dict(each.distributions), values, dict(each.constraints))
 
 
 def _outcome(each: optuna.trial.FrozenTrial) -> TrialOutcome:
@@ -192,6 +187,5 @@ def _outcome(each: optuna.trial.FrozenTrial) -> TrialOutcome:
         constraints=trial.constraints,
         seconds=own.get("seconds", 0.0),
         cpu_seconds=own.get("cpu_seconds", 0.0),
-        scout=trial.scout,
         reason=own.get("reason", ""),
     )

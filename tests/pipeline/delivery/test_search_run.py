@@ -26,12 +26,13 @@ tree:
         then:
           tuned: {op: toy_tune, optional: true, with: {epochs: {from: 1, to: 3}}}
 """
+QUICKLY = ("executor=inprocess", "dataset.train=200", "dataset.evaluation=100")
 
 
 def words(place, *more):
     file = place.folder / "toys.yaml"
     file.write_text(RECIPE)
-    return (f"recipe={file}", "plugins=[tests.pipeline.toy]", "executor=inprocess", "minutes=600", *more)
+    return (f"recipe={file}", "plugins=[tests.pipeline.toy]", *QUICKLY, "minutes=600", *more)
 
 
 def search(place, *more):
@@ -71,11 +72,15 @@ def test_a_search_tries_chains_into_the_ordinary_results_and_goes_on_where_it_wa
     again, process = search(place, "trials=3", "batch=3", "budget=file_bytes <= 100 kB")
     assert again["trials"] == report["trials"]
     assert place.sql("SELECT count(*) FROM step WHERE outcome = 'done'") == made
+    place.results.unlink()  # what was published comes again
+    anew, _ = search(place, "trials=3", "batch=3", "budget=file_bytes <= 100 kB")
+    assert anew["best"] == report["best"]
+    assert {"base", *paths} <= {name for (name,) in place.sql("SELECT name FROM model")}
     other, process = search(place, "trials=3", "batch=3", "budget=file_bytes <= 1 B")
     assert process.returncode == 1
     assert "3 chains are there from earlier runs" in process.stderr
     assert other["misses"][0].startswith("file_bytes <= 1 B: nearest is base/")
-    assert place.sql("SELECT count(*) FROM step WHERE outcome = 'done'") == made
+    assert other["confirmation"] is None
 
 
 @pytest.mark.slow
@@ -86,7 +91,7 @@ def test_a_search_that_is_killed_loses_nothing_and_makes_nothing_twice(tmp_path)
         place.folder.mkdir()
     expected, _ = search(calm, "trials=4")
     hits = 0
-    for trials in range(1, 4):
+    for trials in range(1, 3):
         process = subprocess.Popen(
             [*command(shaken), *words(shaken, "trials=4")],
             cwd=shaken.folder, env=environment(shaken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -108,8 +113,23 @@ def test_a_search_that_is_killed_loses_nothing_and_makes_nothing_twice(tmp_path)
     assert twice == []
 
 
+@pytest.mark.slow
+@pytest.mark.matrix
+def test_the_best_is_confirmed_once(tmp_path):
+    place = Place(tmp_path)
+    some = ("trials=1", "dataset.confirmation=0.4")
+    report, _ = search(place, *some)
+    figures = {each["metric"]: each for each in report["confirmation"]["models"][0]["figures"] if not each["part"]}
+    assert report["confirmation"]["look"]["models"] == [report["best"]["model"]]
+    assert figures["accuracy"]["chosen_value"] == report["best"]["figures"]["accuracy"]
+    again, process = search(place, *some)
+    assert again["confirmation"] is None
+    assert "was confirmed on" in process.stdout
+    assert place.sql("SELECT count(*) FROM confirmation_look") == [(1,)]
+
+
 def test_open_values_are_refused_by_a_plain_run_in_one_line_each(tmp_path):
     place = Place(tmp_path)
-    code, _, err = place.run(*words(place)[:2])
+    code, _, err = place.run(*words(place)[:2], "executor=inprocess")
     assert code == 2
     assert "Step 'base/added': `amount` is a choice, which a search tries: python -m pipeline search" in err
