@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.api import DataError
+from pipeline.datasets.division import fixed_split
 from pipeline.datasets.reader import Arrays, targets_at
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 
 __all__ = ["ArrayRows", "array_dataset"]
 

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from ops.core.tasks.unlabelled import Unlabelled
 from pipeline.core.download.checksums import file_digests
 from pipeline.datasets.api import Count, DataError, dataset
+from pipeline.datasets.division import hashed_split, limited
 from pipeline.datasets.paths import check_regular, readable
 from pipeline.datasets.readers.arrays import ArrayRows
 from pipeline.datasets.readers.settings import Shares
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, hashed_split, limited
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 
 _VERSION = 1
 _SHARES = Shares(evaluation=0.5, calibration=0.25)

@@ -16,9 +16,9 @@ from ops.core.tasks.regression import number_texts
 from pipeline.core.json_text import parse_json
 from pipeline.datasets.api import DataError, Split, is_missing
 from pipeline.datasets.class_order import ClassOrder, lookalikes, name_list, order_of
+from pipeline.datasets.division import limited
 from pipeline.datasets.reader import Arrays
 from pipeline.datasets.readers.settings import Targets
-from pipeline.datasets.splits import limited
 from pipeline.datasets.tabular.rows import Records, groups_of, splits_of
 
 if TYPE_CHECKING:
