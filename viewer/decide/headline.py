@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from viewer.decide.class_evidence import class_evidence
-from viewer.decide.recommendation import Aim, Recommendation
+from viewer.decide.recommendation import Aim, Recommendation, tells_losses
 from viewer.decide.wording import gain_text, quoted_names, ratio_text
 from viewer.format.metrics import Better, MetricRole
 from viewer.overview.near_miss import near_miss
@@ -74,12 +74,13 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
         return Headline("", key, f" has the best {label}{within}", evidence, notes)
     if key == original and decision.quality:
         gain = "measurably faster" if decision.aim is Aim.FASTEST else "smaller"
-        after = f" as it is, since nothing {gain}{within} keeps its {results.label(decision.quality)}"
+        loses = f"keeps its {results.label(decision.quality)}" if tells_losses(results, decision.quality) else "qualifies"
+        after = f" as it is, since nothing {gain}{within} {loses}"
         figure = results.show(decision.objective, decision.row, interval=True)
         evidence = [Statement(f"{results.label(decision.objective)} {figure}")]
         return Headline("Ship ", key, after, evidence, [*_nearest(results, decision), *notes])
     claim = f" is the {decision.aim.value}{within}"
-    if decision.quality and original is not None:
+    if tells_losses(results, decision.quality) and original is not None:
         return Headline("", key, f"{claim} with no measurable loss", _against(results, decision, key, original), notes)
     figure = results.show(decision.objective, decision.row, interval=True)
     evidence = _against(results, decision, key, original) or [
@@ -105,7 +106,7 @@ def _against(results: Results, decision: Recommendation, key: str, original: str
             figures = (results.show(metric, results.row[each], interval=True) for each in (key, original))
             about = f"{results.label(metric)} {' against '.join(figures)}"
             evidence.append(Statement(text, results.change(metric, key, original)["tone"], about))
-    quality = decision.quality
+    quality = decision.quality if tells_losses(results, decision.quality) else ""
     change = results.change(quality, key, original) if quality else {"change": "", "tone": ""}
     if change["change"]:
         label = results.label(quality)
@@ -145,6 +146,8 @@ def _against_what(results: Results, decision: Recommendation) -> list[str]:
         return []
     if not decision.quality:
         return ["Nothing that was measured tells what a model loses."]
+    if not tells_losses(results, decision.quality):
+        return [f"{results.label(decision.quality)} tells nothing of what a model's answers lose."]
     if decision.original is None:
         name = "" if decision.unmeasured is None else results.text.name(results.keys[decision.unmeasured])
         label = results.label(decision.quality)
@@ -227,5 +230,9 @@ def _least_loss(results: Results, decision: Recommendation, measurable: np.ndarr
     original = results.keys[decision.original]
     change = results.change(decision.quality, results.keys[row], original)["change"]
     within = "" if decision.within[results.scope].all() else " within the budget"
-    before = f"Every model{within} measurably loses {label} against “{results.text.name(original)}”. Least loses "
+    if tells_losses(results, decision.quality):
+        fault, least = f"measurably loses {label} against", "Least loses"
+    else:
+        fault, least = f"has a measurably worse {label} than", "Nearest is"
+    before = f"Every model{within} {fault} “{results.text.name(original)}”. {least} "
     return Headline(before, results.keys[row], f": {label} {change}.", is_answer=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from viewer.decide.recommendation import Aim, Recommendation
+from viewer.decide.recommendation import Aim, Recommendation, tells_losses
 from viewer.format.metrics import Better
 from viewer.session.proposals import size_metric
 
@@ -256,7 +256,9 @@ def _kind(results: Results, decision: Recommendation, x_metric: str, row: int) -
     if not decision.within[row]:
         return "outside", " · outside the budget"
     if not decision.lossless[row]:
-        return "worse", f" · measurable loss of {results.label(decision.quality)}"
+        label = results.label(decision.quality)
+        loss = f"measurable loss of {label}" if tells_losses(results, decision.quality) else f"measurably worse {label}"
+        return "worse", f" · {loss}"
     if results.unsure(x_metric)[row]:
         return "rough", " · timed roughly or while others used the machine"
     return "fit", ""
