@@ -74,7 +74,9 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
         return Headline("", key, f" has the best {label}{within}", evidence, notes)
     if key == original and decision.quality:
         gain = "measurably faster" if decision.aim is Aim.FASTEST else "smaller"
-        loses = f"keeps its {results.label(decision.quality)}" if tells_losses(results, decision.quality) else "qualifies"
+        loses = (
+            f"keeps its {results.label(decision.quality)}" if tells_losses(results, decision.quality) else "qualifies"
+        )
         after = f" as it is, since nothing {gain}{within} {loses}"
         figure = results.show(decision.objective, decision.row, interval=True)
         evidence = [Statement(f"{results.label(decision.objective)} {figure}")]

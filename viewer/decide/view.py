@@ -63,7 +63,11 @@ class Decide(View):
         return render(
             "decide",
             aims=[
-                (aim.value, text if aim is Aim.BEST or not tells else text + _LOSSLESS, bool(objectives(results, goal)[aim]))
+                (
+                    aim.value,
+                    text if aim is Aim.BEST or not tells else text + _LOSSLESS,
+                    bool(objectives(results, goal)[aim]),
+                )
                 for aim, text in _AIMS.items()
             ],
             tells_losses=tells,

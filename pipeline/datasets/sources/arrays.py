@@ -124,7 +124,13 @@ def _typed(array: np.ndarray, place: str) -> np.ndarray:
     kinds = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
     if array.dtype.kind not in kinds:
         raise DataError(f"{place} holds {array.dtype}, which is neither numbers nor truths")
-    return array.astype(kinds[array.dtype.kind])
+    with np.errstate(over="ignore"):
+        typed = array.astype(kinds[array.dtype.kind])
+    lost = np.isnan(typed) | (np.isinf(typed) & np.isfinite(array)) if typed.dtype.kind == "f" else typed < 0
+    if array.dtype.kind in "fu" and lost.any():
+        row = int(np.argwhere(lost)[0][0])
+        raise DataError(f"{place} row {row + 1} holds a value that is no {typed.dtype}; mend the row, or remove it")
+    return typed
 
 
 def _instances(

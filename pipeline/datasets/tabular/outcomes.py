@@ -171,6 +171,10 @@ def absent_labels(present: np.ndarray, names: Sequence[str], splits: Mapping[Spl
         for name, count in zip(names, rows.sum(axis=0), strict=True):
             if count == 0 and len(rows):
                 notes.append(f"no {split} instance has the label '{name}': {consequence}")
+            elif count == len(rows) and split == "evaluation":
+                notes.append(
+                    f"every evaluation instance has the label '{name}': its average precision is 1 for any model"
+                )
     return notes
 
 
@@ -264,7 +268,7 @@ def number_targets(values: np.ndarray, names: Sequence[str], train: np.ndarray, 
     """
     training = values[train] if len(train) else values
     deviation = training.std(axis=0)
-    for name, size in zip(names, deviation, strict=True):
+    for name, size in zip(names, np.ptp(training, axis=0), strict=True):  # the deviation of equal numbers may not be 0
         if size == 0:
             raise DataError(
                 f"'{name}' is {training[0, list(names).index(name)]:g} in every training row: nothing to learn"
