@@ -102,8 +102,8 @@ def _loss(results: Results, quality: str, key: str, original: int | None) -> str
         return f"{results.label(quality)} was not measured"
     against = results.keys[original]
     change = results.change(quality, key, against)["change"]
-    measurable = "measurable " if results.has_known_noise(quality) else ""
-    what = "loss" if tells_losses(results, quality) else "difference"
+    measurable = "measurable " if results.has_known_noise(quality) else ""  # else the change says that it is unknown
+    what = "loss" if tells_losses(results, quality) else "disadvantage"
     return f"{measurable}{what}: {results.label(quality)} {change} against {results.text.name(against)}"
 
 

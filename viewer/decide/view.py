@@ -9,8 +9,9 @@ from viewer.compare.cards import whole_card
 from viewer.decide.headline import Headline, headline
 from viewer.decide.model_files import model_files
 from viewer.decide.plot import decision_plot, x_metric_of
-from viewer.decide.recommendation import Aim, Recommendation, objectives, recommend, tells_losses
+from viewer.decide.recommendation import Aim, Recommendation, objectives, recommend
 from viewer.decide.runners_up import runners_up
+from viewer.decide.wording import loss_texts
 from viewer.format.templates import render
 from viewer.overview.relaxation import best_curve
 from viewer.results.results import Results
@@ -21,8 +22,7 @@ from viewer.session.view import Action, View
 
 __all__ = ["Decide", "prepare_decision"]
 
-_AIMS = {Aim.SMALLEST: "Smallest", Aim.FASTEST: "Fastest", Aim.BEST: "Best"}
-_LOSSLESS = " without measurable loss"
+_AIMS = {Aim.SMALLEST: "Smallest with", Aim.FASTEST: "Fastest with", Aim.BEST: "Best"}
 
 
 def prepare_decision(results: Results) -> None:
@@ -59,18 +59,14 @@ class Decide(View):
         picked = [results.row[each.key] for each in rail[:_MOST_NAMED]] if state.selected else []
         plot = decision_plot(results, decision, x_metric, rail, [each.row for each in others] + picked)
         goal = choices(results).metric("goal", state)
-        tells = not goal or tells_losses(results, goal)
+        losses = loss_texts(results, goal)
         return render(
             "decide",
             aims=[
-                (
-                    aim.value,
-                    text if aim is Aim.BEST or not tells else text + _LOSSLESS,
-                    bool(objectives(results, goal)[aim]),
-                )
+                (aim.value, text if aim is Aim.BEST else f"{text} {losses[0]}", bool(objectives(results, goal)[aim]))
                 for aim, text in _AIMS.items()
             ],
-            tells_losses=tells,
+            losses=losses,
             aim=decision.aim.value,
             goal=goal,
             goals=[
