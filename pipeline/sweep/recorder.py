@@ -217,11 +217,8 @@ def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
         getattr(data, "tolerances", ()),
         getattr(data, "withheld", 0),
     )
-    answers = (
-        {"answers": str(kind), "tolerances": list(tolerances)}
-        if kind in (AnswerKind.LABELS, AnswerKind.NUMBERS)
-        else {}
-    )
+    known = kind in (AnswerKind.LABELS, AnswerKind.NUMBERS, AnswerKind.NOTHING)
+    answers = {"answers": str(kind), "tolerances": list(tolerances)} if known else {}
     info = DatasetInfo(
         dataset_key=data.fingerprint,
         name=data.name,

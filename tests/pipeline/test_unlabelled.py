@@ -159,6 +159,26 @@ def test_files_with_mistakes_are_refused_in_a_line(saved, message, tmp_path):
         open_dataset({"name": "own", "dataset": "arrays", "path": str(file)}, tmp_path).size("train")
 
 
+def test_a_model_that_gives_zeros_is_not_left_out_of_the_cosine(tmp_path):
+    data = data_of(tmp_path)
+    export_onnx(model_of(data), tmp_path / "model.onnx")
+    base = answers("onnxruntime", tmp_path / "model.onnx", data)
+    half = {name: np.where(np.arange(12).reshape(12, *[1] * (array.ndim - 1)) < 6, array, 0)
+            for name, array in base.outputs.items()}  # fmt: skip
+    figures = {spec.name: estimate.value for spec, estimate in compute(replace(base, outputs=half), base=base)}
+    assert figures["output_cosine"] == pytest.approx(0.5)
+    assert figures["output_distance"] == pytest.approx(0.5)
+    zeros = replace(base, outputs={name: array * 0 for name, array in base.outputs.items()})
+    assert {spec.name: each.value for spec, each in compute(zeros, base=zeros)}["output_cosine"] == 1
+
+
+@pytest.mark.parametrize("values", [[1.0, np.nan], [1.0, 1e300], np.array([1, 2**63], np.uint64)])
+def test_values_that_models_cannot_take_are_refused_with_their_row(values, tmp_path):
+    np.savez(tmp_path / "in.npz", x=values)
+    with pytest.raises(DataError, match=r"'x' row 2 holds a value that is no (float32|int64)"):
+        open_dataset({"name": "own", "dataset": "arrays", "path": str(tmp_path / "in.npz")}, tmp_path).size("train")
+
+
 @pytest.mark.parametrize("words", [{"inputs": None}, {"path": "in.npz"}])
 def test_either_a_file_or_shapes_are_given(words, tmp_path):
     with pytest.raises(DataError, match=re.escape("give one of `path`, a .npz file of arrays, and `inputs`")):

@@ -1,11 +1,13 @@
 """Answers of every kind on the page of behaviours: sets of labels by label, numbers by the tolerance."""
 
+import duckdb
 import numpy as np
 import pytest
 
 from pipeline.store.records import run_records as facts
 from pipeline.store.writer import Store
 from tests.viewer.inside_stores import START
+from tests.viewer.visits import Page, visit
 from viewer.behaviours.instance_filter import InstanceFilter
 from viewer.behaviours.page import BehaviourPage
 from viewer.behaviours.queries import open_sheet
@@ -114,6 +116,37 @@ def test_an_instance_of_several_labels_counts_in_the_row_of_each(labels):
     assert total == 3
     assert {row["name"]: row["count"] for row in rows} == {"p": "2", "q": "2", "(none)": "1"}
     assert made.headers()[1]["agreement"] == "25.0%"
+
+
+def test_the_view_of_classes_counts_an_instance_of_several_labels_in_each(labels):
+    _, path = labels
+    with duckdb.connect(str(path), read_only=True) as db:
+        rows = db.sql(
+            "SELECT class, instances, accuracy FROM class_accuracy WHERE model = 'int8' ORDER BY 1"
+        ).fetchall()
+    assert rows == [("(none)", 1, 0.0), ("p", 2, 0.5), ("q", 2, 0.0)]
+
+
+def test_without_a_task_there_are_no_answers_and_that_is_said(tmp_path):
+    path = tmp_path / "r.duckdb"
+    store = Store(path)
+    store.write(
+        [
+            facts.Run("r1", "study", {"workspace": "gone"}, {}, {}, None, START),
+            facts.RunEnd("r1", START, 0),
+            facts.DatasetInfo("d1", "arrays", "none", [], {"evaluation": 5}, {"answers": "nothing"}),
+            facts.Model("base", None, "base", "", "study", "base", 1, "base", "torch", {}),
+            facts.Metric(
+                "invalid_outputs", "", ".1%", "lower", True, "Share of invalid outputs.", "quality", "instances"
+            ),
+            facts.Measurement("base", "ort", "", "d1", "invalid_outputs", 0.0, None, None, None, "r1", START, "e"),
+        ]
+    )
+    store.publish()
+    page = Page(visit(path))
+    text = str(page.say("set", field="page", value="behaviours"))
+    assert "have no task" in text
+    assert "No predictions yet" not in text
 
 
 def test_probabilities_of_labels_are_no_distribution(labels):

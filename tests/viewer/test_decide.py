@@ -212,6 +212,23 @@ def test_without_a_metric_of_quality_the_original_may_be_the_smallest():
     assert sentence.notes[0] == "Nothing that was measured tells what a model loses."
 
 
+@pytest.mark.parametrize("quality", ["size", "time"])
+@pytest.mark.parametrize("aim", [Aim.SMALLEST, Aim.FASTEST])
+@pytest.mark.parametrize("base", ["", "stuck", "better"])
+def test_sizes_and_costs_tell_nothing_of_a_loss(quality, aim, base):
+    """Where a task says nothing of what is right, models are judged by their files or their times."""
+    results = results_of({name: values[1:] for name, values in MODELS.items()}, metrics=("time", "size"))
+    chosen = recommend(results, aim, quality, [], base)
+    sentence = headline(results, chosen, [])
+    whole = sentence.text("it") + " ".join(each.about for each in sentence.evidence)
+    assert "los" not in whole, whole
+    assert "keeps" not in whole, whole
+    if chosen.row is not None:
+        assert f"{quality} tells nothing of what a model's answers lose." in sentence.notes
+    assert "loss" not in str(reasons(results, chosen))
+    assert "loss" not in str(decision_plot(results, chosen, "size" if quality == "time" else "time", [], []))
+
+
 @pytest.mark.parametrize("aim", list(Aim))
 @pytest.mark.parametrize("base", ["", *MODELS])
 @pytest.mark.parametrize("most", [None, 500.0, 9e3, 50e3])

@@ -31,6 +31,10 @@ __all__ = ["Behaviours"]
 _FIELDS = page_fields("behaviours") | {"selected", "base", "setting"}
 _RESETS_PAGE = {"b_from": 0}
 _IMPORTED = "These models were imported. The file had their figures, and not what they answer to single instances."
+_NO_ANSWERS = (
+    "These models have no task: nothing says what their outputs mean, so there are no answers to compare. How far outputs "
+    "moved from the base's is in the table and on the other pages."
+)
 _ONLY = [
     ("all", "all instances"),
     ("changed", "changed answers"),
@@ -81,6 +85,9 @@ class Behaviours(View):
         sheet = self._sheet()
         if sheet is None and self.session.results.snapshot.is_imported:
             return render("inside_empty", title="No predictions", text=_IMPORTED)
+        data = self.session.results.snapshot.data.get(self.session.results.context.dataset_key)
+        if sheet is None and data is not None and not data.has_answers:
+            return render("inside_empty", title="No answers", text=_NO_ANSWERS)
         if sheet is None:
             return render(
                 "inside_empty",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from viewer.decide.class_evidence import class_evidence
-from viewer.decide.recommendation import Aim, Recommendation
+from viewer.decide.recommendation import Aim, Recommendation, tells_losses
 from viewer.decide.wording import gain_text, loss_texts, quoted_names, ratio_text
 from viewer.format.metrics import Better, MetricRole
 from viewer.overview.near_miss import near_miss
@@ -75,12 +75,15 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
     if key == original and decision.quality:
         by_noise = decision.aim is Aim.FASTEST and results.has_known_noise(decision.objective)
         gain = f"{'measurably ' if by_noise else ''}{_GAINS[decision.aim]}"
-        after = f" as it is, since nothing {gain}{within} keeps its {results.label(decision.quality)}"
+        loses = (
+            f"keeps its {results.label(decision.quality)}" if tells_losses(results, decision.quality) else "qualifies"
+        )
+        after = f" as it is, since nothing {gain}{within} {loses}"
         figure = results.show(decision.objective, decision.row, interval=True)
         evidence = [Statement(f"{results.label(decision.objective)} {figure}")]
         return Headline("Ship ", key, after, evidence, [*_nearest(results, decision), *notes])
     claim = f" is the {decision.aim.value}{within}"
-    if decision.quality and original is not None:
+    if tells_losses(results, decision.quality) and original is not None:
         claim = f"{claim} with {loss_texts(results, decision.quality)[0]}"
         return Headline("", key, claim, _against(results, decision, key, original), notes)
     figure = results.show(decision.objective, decision.row, interval=True)
@@ -107,7 +110,7 @@ def _against(results: Results, decision: Recommendation, key: str, original: str
             figures = (results.show(metric, results.row[each], interval=True) for each in (key, original))
             about = f"{results.label(metric)} {' against '.join(figures)}"
             evidence.append(Statement(text, results.change(metric, key, original)["tone"], about))
-    quality = decision.quality
+    quality = decision.quality if tells_losses(results, decision.quality) else ""
     change = results.change(quality, key, original) if quality else {"change": "", "tone": ""}
     if change["change"]:
         label = results.label(quality)
@@ -147,6 +150,8 @@ def _against_what(results: Results, decision: Recommendation) -> list[str]:
         return []
     if not decision.quality:
         return ["Nothing that was measured tells what a model loses."]
+    if not tells_losses(results, decision.quality):
+        return [f"{results.label(decision.quality)} tells nothing of what a model's answers lose."]
     if decision.original is None:
         name = "" if decision.unmeasured is None else results.text.name(results.keys[decision.unmeasured])
         label = results.label(decision.quality)
@@ -230,5 +235,8 @@ def _least_loss(results: Results, decision: Recommendation, measurable: np.ndarr
     change = results.change(decision.quality, results.keys[row], original)["change"]
     within = "" if decision.within[results.scope].all() else " within the budget"
     measurably = "measurably " if results.has_known_noise(decision.quality) else ""  # else the change says so
-    before = f"Every model{within} {measurably}loses {label} against “{results.text.name(original)}”. Least loses "
+    fault, least = f"{measurably}loses {label} against", "Least loses"
+    if not tells_losses(results, decision.quality):
+        fault, least = f"has a {measurably}worse {label} than", "Nearest is"
+    before = f"Every model{within} {fault} “{results.text.name(original)}”. {least} "
     return Headline(before, results.keys[row], f": {label} {change}.", is_answer=False)

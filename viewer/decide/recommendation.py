@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from viewer.format.metrics import Better
+from viewer.format.metrics import Better, MetricRole
 from viewer.session.proposals import original_of, size_metric, speed_metric
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from viewer.results.budget import Range
     from viewer.results.results import Results
 
-__all__ = ["Aim", "Recommendation", "objectives", "recommend"]
+__all__ = ["Aim", "Recommendation", "objectives", "recommend", "tells_losses"]
 
 _NEAR = 0.05
 """Values farther apart than so much of them are not shown alike."""
@@ -52,6 +52,11 @@ class Recommendation:
     """Row of the model to ship."""
     alike: tuple[int, ...] = ()
     """Rows of the others that qualify and cannot be told apart from it in the objective."""
+
+
+def tells_losses(results: Results, metric: str) -> bool:
+    """Return whether a metric can tell what a model's answers lose: the room that it takes and what it costs do not."""
+    return bool(metric) and results.spec(metric).role not in (MetricRole.SIZE, MetricRole.COST)
 
 
 def objectives(results: Results, quality: str) -> dict[Aim, str]:

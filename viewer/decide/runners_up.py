@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from viewer.decide.recommendation import Aim, Recommendation
+from viewer.decide.recommendation import Aim, Recommendation, tells_losses
 from viewer.decide.wording import gain_text
 from viewer.format.metrics import Better
 from viewer.results.snapshot import BROKEN
@@ -103,7 +103,8 @@ def _loss(results: Results, quality: str, key: str, original: int | None) -> str
     against = results.keys[original]
     change = results.change(quality, key, against)["change"]
     measurable = "measurable " if results.has_known_noise(quality) else ""  # else the change says that it is unknown
-    return f"{measurable}loss: {results.label(quality)} {change} against {results.text.name(against)}"
+    what = "loss" if tells_losses(results, quality) else "disadvantage"
+    return f"{measurable}{what}: {results.label(quality)} {change} against {results.text.name(against)}"
 
 
 def _against(results: Results, decision: Recommendation, key: str, winner: str) -> str:

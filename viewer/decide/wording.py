@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pipeline.core.statistics import independent_sides
+from viewer.decide.recommendation import tells_losses
 from viewer.format.metrics import Better, MetricRole
 
 if TYPE_CHECKING:
@@ -59,13 +60,16 @@ def ratio_text(results: Results, metric: str, key: str, other: str) -> str:
 def loss_texts(results: Results, metric: str) -> tuple[str, str]:
     """Return what "no loss" and "loss" in a metric may be called: measurable only where its noise is known.
 
+    Sizes and costs tell nothing of what answers lose: what is worse in them is a disadvantage.
+
     Args:
         results: those of all models.
         metric: of quality; empty: none is known.
     """
+    loss = "loss" if not metric or tells_losses(results, metric) else "disadvantage"
     if not metric or results.has_known_noise(metric):
-        return "no measurable loss", "measurable loss"
-    return "no loss (noise unknown)", "loss (noise unknown)"
+        return f"no measurable {loss}", f"measurable {loss}"
+    return f"no {loss} (noise unknown)", f"{loss} (noise unknown)"
 
 
 def gain_text(results: Results, metric: str, key: str, other: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from pipeline.core.answer_text import AnswerKind
 from pipeline.store.documents import json_mapping
 from pipeline.store.reader import StoreError, open_results, snapshot_id
 from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
@@ -149,8 +150,10 @@ def _datasets(db: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
 
 
 def _data(db: duckdb.DuckDBPyConnection) -> dict[str, StudiedData]:
+    rows = db.execute("SELECT dataset_key, dataset, task, entry FROM datasets").fetchall()
     return {
-        key: StudiedData(*row) for key, *row in db.execute("SELECT dataset_key, dataset, task FROM datasets").fetchall()
+        key: StudiedData(name, task, json_mapping(entry or "{}").get("answers") != AnswerKind.NOTHING)
+        for key, name, task, entry in rows
     }
 
 

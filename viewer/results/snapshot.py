@@ -107,6 +107,8 @@ class StudiedData:
 
     name: str
     task: str
+    has_answers: bool = True
+    """False: nothing is known that would be right, so models give outputs and no answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,8 @@ def task_of(
     show: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     right_from: float = _RIGHT,
 ) -> FunctionTask:
-    """Register a task by functions, and return it. The module of `loss` becomes part of the keys of what is made with it.
+    """Register a task by functions, and return it. The module that calls this becomes part of the keys of what is made with
+    it, and with it those of a person's own that it imports.
 
     Args:
         name: as recipes and results call it.
@@ -146,6 +147,7 @@ def task_of(
         show: what the data set shows of an instance, to what people see; pictures as bytes of PNG.
         right_from: the score from which on an answer is right: what paired tests count.
     """
+    module = sys._getframe(1).f_globals["__name__"]
     functions = {"loss": loss, "answer": answer, "score": score, "show": show}
     members = {
         "name": name,
@@ -155,8 +157,8 @@ def task_of(
         "shapes": dict(outputs),
         "functions": functions,
         "right_from": right_from,
-        "__module__": loss.__module__,
-        "__doc__": (sys.modules[loss.__module__].__doc__ or name).strip().partition("\n")[0],
+        "__module__": module,
+        "__doc__": ((sys.modules[module].__doc__ or "").strip() or name).partition("\n")[0],
     }
     result: FunctionTask = type(f"Task_{name}", (FunctionTask,), members)()
     TASKS.add(name, result)

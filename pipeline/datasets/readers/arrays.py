@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.keys import digest
 from pipeline.datasets.api import DataError
+from pipeline.datasets.division import fixed_split
 from pipeline.datasets.reader import Arrays, targets_at
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 
 __all__ = ["ArrayRows", "array_dataset"]
 
@@ -65,16 +67,23 @@ def array_dataset(
     for each, array in {**inputs, **targets}.items():
         if len(array) != count:
             raise DataError(f"{name}: '{each}' has {len(array)} rows, and there are {count} labels")
-    content = hashlib.sha256(
-        b"".join(np.ascontiguousarray(array).tobytes() for array in (*inputs.values(), *targets.values()))
-    ).hexdigest()
+    content = [
+        [role, each, str(array.dtype), list(array.shape), hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()]
+        for role, arrays in (("input", inputs), ("target", targets))
+        for each, array in arrays.items()
+    ]
     strata = np.zeros(count, np.int64)
     splits = fixed_split(strata, evaluation=int(count * evaluation), calibration=int(count * calibration), train=None)
     return SplitDataset(
         name=name,
         task=task,
         fingerprint=fingerprint(
-            name, version=1, content=content, evaluation=evaluation, calibration=calibration, labels=list(labels)
+            name,
+            version=1,
+            content=digest({"what": "arrays", "task": task, "arrays": content}),
+            evaluation=evaluation,
+            calibration=calibration,
+            labels=list(labels),
         ),
         load=lambda: SplitInstances(
             ids=np.array([f"row-{row + 1:06d}" for row in range(count)], object),

@@ -49,6 +49,7 @@ class FeatureReader:
         """
         training = values[train] if len(train) else values
         mean, std = training.mean(axis=0), training.std(axis=0)
+        std[np.ptp(training, axis=0) == 0] = 0  # the mean of equal numbers need not equal them
         if not standardise:
             mean, std = np.zeros_like(mean), np.ones_like(std)
         return cls(values, names, mean, np.where(std > 0, std, 1.0), targets, facts or {})

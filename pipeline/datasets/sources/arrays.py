@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from ops.core.tasks.unlabelled import Unlabelled
 from pipeline.core.download.checksums import file_digests
 from pipeline.datasets.api import Count, DataError, dataset
+from pipeline.datasets.division import hashed_split, limited
 from pipeline.datasets.paths import check_regular, readable
 from pipeline.datasets.readers.arrays import ArrayRows
 from pipeline.datasets.readers.settings import Shares
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, hashed_split, limited
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 
 _VERSION = 1
 _SHARES = Shares(evaluation=0.5, calibration=0.25)
@@ -123,7 +124,13 @@ def _typed(array: np.ndarray, place: str) -> np.ndarray:
     kinds = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
     if array.dtype.kind not in kinds:
         raise DataError(f"{place} holds {array.dtype}, which is neither numbers nor truths")
-    return array.astype(kinds[array.dtype.kind])
+    with np.errstate(over="ignore"):
+        typed = array.astype(kinds[array.dtype.kind])
+    lost = np.isnan(typed) | (np.isinf(typed) & np.isfinite(array)) if typed.dtype.kind == "f" else typed < 0
+    if array.dtype.kind in "fu" and lost.any():
+        row = int(np.argwhere(lost)[0][0])
+        raise DataError(f"{place} row {row + 1} holds a value that is no {typed.dtype}; mend the row, or remove it")
+    return typed
 
 
 def _instances(

@@ -12,10 +12,11 @@ import numpy as np
 
 from ops.core.tasks.regression import TableRegression, number_texts
 from pipeline.datasets.api import Count, DataError, dataset
+from pipeline.datasets.division import fixed_split
 from pipeline.datasets.readers.features import FeatureReader
 from pipeline.datasets.readers.image_arrays import terciles
 from pipeline.datasets.readers.settings import Positive, Targets
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 from pipeline.datasets.tabular.outcomes import number_facts, number_targets, quantile_groups, tolerances_of
 
 _VERSION = 1

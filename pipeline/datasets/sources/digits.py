@@ -15,9 +15,10 @@ import numpy as np
 from ops.core.tasks.image_classification import ImageClassification
 from ops.core.tasks.multi_label import ImageMultiLabel, label_sets
 from pipeline.datasets.api import Count, DataError, dataset
+from pipeline.datasets.division import fixed_split
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic, terciles
 from pipeline.datasets.readers.settings import Targets, Thresholds
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 from pipeline.datasets.tabular.outcomes import check_thresholds, label_facts, label_targets
 
 _VERSION = 1

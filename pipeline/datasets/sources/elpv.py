@@ -13,9 +13,10 @@ from ops.core.tasks.regression import ImageRegression, number_texts
 from pipeline.core.download.pypi import DistributionError, PackageFile, obtain
 from pipeline.datasets.api import Count, DataError, dataset
 from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.division import fixed_split
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic
 from pipeline.datasets.readers.settings import IMAGENET_MEAN, IMAGENET_STD, Positive, Targets
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 from pipeline.datasets.tabular.outcomes import number_facts, number_targets, tolerances_of
 
 _VERSION = 1

@@ -17,11 +17,12 @@ from pipeline.core.download.checksums import file_digests
 from pipeline.core.keys import digest
 from pipeline.datasets.api import SPLITS, Count, DataError, Split, dataset
 from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.division import first_spread, hashed_split
 from pipeline.datasets.readers.generative_qa import prompt
 from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
 from pipeline.datasets.readers.tokenizers import open_tokenizer, tokenizer_digest, tokenizer_folder
 from pipeline.datasets.sources._bigbench import SQUAD_SHIFTS, bigbench
-from pipeline.datasets.splits import SplitDataset, first_spread, hashed_split
+from pipeline.datasets.splits import SplitDataset
 from pipeline.datasets.tabular.by_task import Rules, dataset_of
 from pipeline.datasets.tabular.rows import Records
 

@@ -308,7 +308,10 @@ def _reading(inputs: str, outcomes_of: OutcomesOf, outcome_columns: Callable[[Ru
         "rows": lambda rules: list(rules.columns.features),
     }
     loads: dict[str, Callable[..., SplitInstances]] = {"pictures": _pictures, "texts": _texts, "rows": _rows}
-    checks: dict[str, Callable[[Rules], None]] = {"texts": _check_texts, "rows": _check_features}
+    checks: dict[str, Callable[[Rules], None]] = {
+        "texts": _check_texts,
+        "rows": lambda rules: _check_features(rules, outcome_columns(rules)),
+    }
     return Reading(
         lambda rules: [*columns[inputs](rules), *outcome_columns(rules)],
         partial(loads[inputs], outcomes_of=outcomes_of),
@@ -316,12 +319,11 @@ def _reading(inputs: str, outcomes_of: OutcomesOf, outcome_columns: Callable[[Ru
     )
 
 
-def _check_features(rules: Rules) -> None:
+def _check_features(rules: Rules, outcomes: Sequence[str]) -> None:
     if not rules.columns.features:
         raise DataError(f"columns.features: {rules.task} needs the names of the columns that models see")
-    used = {rules.columns.label, *rules.columns.labels, *rules.columns.targets}
     for name in rules.columns.features:
-        if name in used:
+        if name in outcomes:
             raise DataError(f"columns.features: '{name}' is what models are to tell; leave it out")
 
 

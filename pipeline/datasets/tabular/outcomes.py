@@ -16,9 +16,9 @@ from ops.core.tasks.regression import number_texts
 from pipeline.core.json_text import parse_json
 from pipeline.datasets.api import DataError, Split, is_missing
 from pipeline.datasets.class_order import ClassOrder, lookalikes, name_list, order_of
+from pipeline.datasets.division import limited
 from pipeline.datasets.reader import Arrays
 from pipeline.datasets.readers.settings import Targets
-from pipeline.datasets.splits import limited
 from pipeline.datasets.tabular.rows import Records, groups_of, splits_of
 
 if TYPE_CHECKING:
@@ -171,6 +171,10 @@ def absent_labels(present: np.ndarray, names: Sequence[str], splits: Mapping[Spl
         for name, count in zip(names, rows.sum(axis=0), strict=True):
             if count == 0 and len(rows):
                 notes.append(f"no {split} instance has the label '{name}': {consequence}")
+            elif count == len(rows) and split == "evaluation":
+                notes.append(
+                    f"every evaluation instance has the label '{name}': its average precision is 1 for any model"
+                )
     return notes
 
 
@@ -264,7 +268,7 @@ def number_targets(values: np.ndarray, names: Sequence[str], train: np.ndarray, 
     """
     training = values[train] if len(train) else values
     deviation = training.std(axis=0)
-    for name, size in zip(names, deviation, strict=True):
+    for name, size in zip(names, np.ptp(training, axis=0), strict=True):  # the deviation of equal numbers may not be 0
         if size == 0:
             raise DataError(
                 f"'{name}' is {training[0, list(names).index(name)]:g} in every training row: nothing to learn"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.datasets.api import DataError, Split
+from pipeline.datasets.division import limited
 from pipeline.datasets.readers.extractive_qa import Question, WindowReader, parsed, windowed
 from pipeline.datasets.readers.generative_qa import INPUTS, WrittenReader, encoded_questions
 from pipeline.datasets.readers.text import inputs_of, lengths_of
-from pipeline.datasets.splits import SplitInstances, limited
+from pipeline.datasets.splits import SplitInstances
 from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of, splits_of
 
 if TYPE_CHECKING:

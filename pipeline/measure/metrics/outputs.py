@@ -27,12 +27,15 @@ def output_cosine(predictions: Predictions, base: Predictions) -> Estimate | Non
     pairs = _pairs(predictions, base)
     if pairs is None:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = [
-            (own * theirs).sum(axis=1) / (np.linalg.norm(own, axis=1) * np.linalg.norm(theirs, axis=1))
-            for own, theirs in pairs
-        ]
-    return mean(np.min(parts, axis=0))
+    return mean(np.min([_cosines(own, theirs) for own, theirs in pairs], axis=0))
+
+
+def _cosines(own: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """float64 (N,) of (N, values); zeros have no direction: they agree with zeros alone."""
+    lengths = np.linalg.norm(own, axis=1) * np.linalg.norm(theirs, axis=1)
+    same = (own == theirs).all(axis=1)
+    cosines: np.ndarray = np.where(lengths > 0, (own * theirs).sum(axis=1) / np.where(lengths > 0, lengths, 1), same)
+    return cosines
 
 
 def _pairs(predictions: Predictions, base: Predictions) -> list[tuple[np.ndarray, np.ndarray]] | None:

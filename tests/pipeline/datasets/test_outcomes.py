@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 
+from pipeline.core.keys import digest
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset
+from pipeline.datasets.readers.arrays import array_dataset
+from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
+from pipeline.datasets.tabular.by_task import Rules
 from tests.pipeline.datasets.tables import save
 
 LABELS, NUMBERS = "table-multi-label-classification", "table-regression"
@@ -189,3 +193,67 @@ def test_the_fingerprint_of_tables_of_classes_is_what_it_was():
     assert sorted(Columns().identity()) == sorted(
         ["answers", "attributes", "context", "group", "id", "image", "label", "question", "split", "text"]
     )
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("image-classification", "3ca0dd9e687b8faf591070c8ffaa2e3e4aac624d1540d8200af2e499e3be3e88"),
+        ("text-classification", "3ab86374aa10a49f61632e28ec45ffae4ea190c7b83966051857c244097d6ce4"),
+    ],
+)
+def test_tables_of_classes_keep_the_identity_that_they_had_before_there_were_other_outcomes(task, expected):
+    limits = {"train": None, "calibration": 8, "evaluation": None}
+    columns = Columns(id="id", attributes=["site"])
+    rules = Rules(task, columns, Text(tokenizer="words"), Picture(), Shares(), None, limits)
+    assert digest(rules.identity()) == expected
+
+
+def test_equal_numbers_have_no_deviation_whatever_rounding_says(tmp_path):
+    """The mean of 0.1 many times over is not 0.1."""
+    made = [{**row, "y": 0.1} for row in rows(300)]
+    data = open_dataset(entry(tmp_path, made, NUMBERS, columns={"targets": ["sum"]}), tmp_path / "cache")
+    assert np.abs(everything(data, "train").inputs["features"][:, 1]).max() < 1e-6
+    same = [{**row, "sum": 0.1} for row in made]
+    words = {"columns": {"targets": ["sum"]}, "targets": {"tolerance": 0.5}, "file": "same.csv"}
+    with pytest.raises(DataError, match=re.escape("'sum' is 0.1 in every training row: nothing to learn")):
+        open_dataset(entry(tmp_path, same, NUMBERS, **words), tmp_path / "cache").size("train")
+
+
+def test_a_label_that_all_have_is_named(tmp_path):
+    made = [{**row, "left": 1} for row in rows()]
+    data = open_dataset(entry(tmp_path, made, LABELS, columns={"labels": ["left", "low"]}), tmp_path / "cache")
+    assert any(
+        "every evaluation instance has the label 'left': its average precision is 1" in one for one in data.notes
+    )
+
+
+def test_a_feature_may_be_called_label_where_that_is_not_what_models_tell(tmp_path):
+    made = [{**row, "label": row["y"]} for row in rows()]
+    words = {"columns": {"targets": ["sum"]}, "features": ("x", "label")}
+    data = open_dataset(entry(tmp_path, made, NUMBERS, **words), tmp_path / "cache")
+    assert data.inputs["features"][1] == (2,)
+    with pytest.raises(DataError, match=r"columns\.features: 'sum' is what models are to tell"):
+        open_dataset(
+            entry(tmp_path, made, NUMBERS, columns={"targets": ["sum"]}, features=("x", "sum")), tmp_path / "c"
+        )
+
+
+def test_arrays_are_named_by_their_names_shapes_and_types_too():
+    values, other = np.arange(12, dtype=np.float32).reshape(4, 3), np.ones((4, 3), np.float32)
+    labels = list("abcd")
+
+    def name(**changes):
+        given = {"inputs": {"one": values, "two": other}, "targets": {"right": values}, **changes}
+        return array_dataset("own", "none", given["inputs"], given["targets"], labels).fingerprint
+
+    changes = [
+        {},
+        {"inputs": {"two": values, "one": other}},
+        {"inputs": {"one": values.reshape(4, 3, 1), "two": other}},
+        {"targets": {"wrong": values}},
+        {"targets": {"right": values.view(np.int32)}},
+        {"inputs": {"one": values}, "targets": {"two": other, "right": values}},
+    ]
+    assert len({name(**change) for change in changes}) == len(changes)
+    assert name() == name()
