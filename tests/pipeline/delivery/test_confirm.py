@@ -175,6 +175,11 @@ def test_a_run_never_reads_what_is_set_aside(place, monkeypatch, tmp_path):
     assert len(seen) > 1000
     assert not seen & forbidden
     _check_sets(tmp_path / "own.duckdb")
+    file.write_text(file.read_text().replace("severity: 3", "severity: 5"))
+    code, _, err = place(*words, f"results={tmp_path / 'own.duckdb'}", f"workspace={tmp_path / 'own'}")
+    assert code == 2
+    assert "recipe.evaluate.noise: " in err
+    assert "figures of another set by this name, {'corruption': 'gaussian_noise', 'severity': 3}" in err
 
 
 def _check_sets(results: Path) -> None:
