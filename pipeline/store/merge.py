@@ -125,7 +125,10 @@ class _Merge:
             condition = f"NOT EXISTS (FROM store.{name} AS own WHERE {_same('own', 'other', table.given)})"
         if name == "evaluation_set":  # both are copied, so that no run adds figures to either by that name
             self._note_conflicts(
-                name, ("dataset_key", "name"), ("identity",), "another set by the same name; figures of both are here now"
+                name,
+                ("dataset_key", "name"),
+                ("identity",),
+                "another set by the same name; figures of both are here now",
             )
         self._check_references(table)
         self._insert(name, f"SELECT other.* FROM source.{name} AS other WHERE {condition}")

@@ -80,8 +80,7 @@ def parts_within_noise(model: ConfirmedModel) -> dict[str, bool | None]:
     parts = [each for each in model.figures if each.part]
     p_values = holm([_p(each) for each in parts])
     return {
-        each.part: None if math.isnan(p) else bool(p > 1 - CONFIDENCE)
-        for each, p in zip(parts, p_values, strict=True)
+        each.part: None if math.isnan(p) else bool(p > 1 - CONFIDENCE) for each, p in zip(parts, p_values, strict=True)
     }
 
 
