@@ -123,6 +123,13 @@ class _Merge:
             condition += f" AND NOT EXISTS (FROM store.{name} AS own WHERE {_same('own', 'other', identity)})"
         if name == "metric":  # its digest holds the date: what a metric means is the same meaning whenever it was noted
             condition = f"NOT EXISTS (FROM store.{name} AS own WHERE {_same('own', 'other', table.given)})"
+        if name == "evaluation_set":  # both are copied, so that no run adds figures to either by that name
+            self._note_conflicts(
+                name,
+                ("dataset_key", "name"),
+                ("identity",),
+                "another set by the same name; figures of both are here now",
+            )
         self._check_references(table)
         self._insert(name, f"SELECT other.* FROM source.{name} AS other WHERE {condition}")
 
@@ -225,7 +232,13 @@ class _Merge:
                     f"A {table.name} of the other results names the {referred} '{missing}', which neither has"
                 )
 
-    def _note_conflicts(self, name: str, identity: Sequence[str], figures: Sequence[str]) -> None:
+    def _note_conflicts(
+        self,
+        name: str,
+        identity: Sequence[str],
+        figures: Sequence[str],
+        words: str = "other figures for the same key; those that were here stay",
+    ) -> None:
         """Name the rows that both have by their identity, with other figures."""
         differs = " OR ".join(f"own.{sql_name(each)} IS DISTINCT FROM other.{sql_name(each)}" for each in figures)
         # of several rows of one identity, in either store, equal ones are no conflict
@@ -239,7 +252,7 @@ class _Merge:
         for row in rows[:_MOST]:
             values = zip(identity, row, strict=True)
             place = ", ".join(f"{column.removesuffix('_key')} {_cut(value)}" for column, value in values if value)
-            self.report.conflicts.append(f"{name}: {place}: other figures for the same key; those that were here stay")
+            self.report.conflicts.append(f"{name}: {place}: {words}")
         if len(rows) > _MOST:
             self.report.conflicts.append(f"{name}: {len(rows) - _MOST} more such")
 

@@ -13,6 +13,7 @@ from pipeline.measure.metrics.definitions import metric_records
 from pipeline.store.records.run_records import Device, Record, Run
 from pipeline.sweep.config import ConfigError
 from pipeline.sweep.known_data import is_own, remember
+from pipeline.sweep.preflight import set_records
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.recorder import dataset_records
 
@@ -99,4 +100,5 @@ def opening_records(prepared: Prepared, run_id: str) -> list[Record]:
         Device(environment.device_id(), environment.device()),
         *metric_records(),
         *(dataset_records(prepared.data, prepared.config.dataset or {}) if news else ()),
+        *set_records(prepared.plan.facts, prepared.plan.recipe),
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import OPERATIONS, OpSpec, Uses
 from ops.core.tasks.task import TASKS
+from ops.core.text import show
 from ops.quantize.quantize import processor
 from pipeline.core.environment import device_id
 from pipeline.core.keys import CONTENT
@@ -20,10 +21,12 @@ from pipeline.plan.planner import entry_id
 from pipeline.plan.recipe import MOST_PROBLEMS, Recipe
 from pipeline.plan.steps import Facts
 from pipeline.stages.export import EXPORT
+from pipeline.store.records.run_records import EvaluationSet
 from pipeline.sweep.config import Config, ConfigError
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
+    from pipeline.store.writer import Store
 
 
 def register_ours() -> None:
@@ -232,6 +235,31 @@ def _evaluation_sets(data: Dataset, recipe: Recipe, folder: Path) -> dict[str, s
         except DataError as error:
             raise ConfigError(f"recipe.evaluate.{spec.name}: {error}") from None
     return identities
+
+
+def set_records(facts: Facts, recipe: Recipe) -> list[EvaluationSet]:
+    """Return which content the name of each evaluation set of a recipe stands for."""
+    return [
+        EvaluationSet(facts.data_fingerprint, spec.name, facts.evaluation_sets[spec.name], spec.plain())
+        for spec in recipe.evaluate
+    ]
+
+
+def check_sets(facts: Facts, recipe: Recipe, store: Store) -> None:
+    """Look that every evaluation set is what the results know by its name: else figures of two sets would stand in one column.
+
+    Raises:
+        ConfigError: naming the set, with what the results know by its name.
+    """
+    known = store.set_contents(facts.data_fingerprint) if recipe.evaluate else []
+    for own in set_records(facts, recipe):
+        for other in known:
+            if other.name == own.name and other.identity != own.identity:
+                words = {word: value for word, value in other.definition.items() if value and word != "name"}
+                raise ConfigError(
+                    f"recipe.evaluate.{own.name}: {store.results} has figures of another set by this name, {show(words)}, and the two "
+                    "would stand in one column. Give it another name, or other results: results=FILE"
+                )
 
 
 def _check_written(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

@@ -29,7 +29,7 @@ from pipeline.sweep.allocation.settle import settle_allocations
 from pipeline.sweep.class_agreement import agree_on_classes
 from pipeline.sweep.config import Config, ConfigError
 from pipeline.sweep.known_data import remember
-from pipeline.sweep.preflight import check_folders, data_notes, gather, open_data, read_data, register_ours
+from pipeline.sweep.preflight import check_folders, check_sets, data_notes, gather, open_data, read_data, register_ours
 from pipeline.sweep.preprocessing import settle_preprocessing
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         config = config.model_copy(update={"recipe": dict(allocated.raw)})
     name_factories(value for step in plan.steps for value in step.params.values())
     store = Store(config.results)
+    check_sets(facts, recipe, store)
     remember(data.fingerprint, config, store.identity, own=False)
     if data.fingerprint not in store.ingested():  # else it has been read before
         read_data(data)

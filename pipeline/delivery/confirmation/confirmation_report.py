@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
+from statistics import NormalDist
 from typing import Any
 
 from pipeline.core.metric_kinds import Better
+from pipeline.core.statistics import CONFIDENCE, holm
 from pipeline.delivery.confirmation.confirm import Confirmation, ConfirmedModel
 from pipeline.delivery.confirmation.figures import CORRECT
 from pipeline.measure.metrics.api import METRICS
+from pipeline.measure.uncertain_values import Spread
 from pipeline.store.records.run_records import ConfirmationFigure
 
-__all__ = ["confirmation_json", "confirmation_text", "is_within_noise"]
+__all__ = ["confirmation_json", "confirmation_text", "is_within_noise", "parts_within_noise"]
 
 _MOST_PARTS = 5
 """Classes and groups of a model that the text names: those that lost most."""
+_NORMAL = NormalDist()
 _CURSE = (
     "The best of many is partly the luckiest of them, so that the figure which a model was chosen by is too good on average. "
     "The confirmed figure is of instances that no choice had seen."
@@ -52,8 +57,9 @@ def confirmation_json(confirmation: Confirmation) -> dict[str, Any]:
                 "figures": [
                     {
                         **{name: value for name, value in asdict(each).items() if name not in ("look_id", "model_key")},
-                        "within_noise": is_within_noise(each),
+                        "within_noise": within[each.part] if each.part else is_within_noise(each),
                     }
+                    for within in (parts_within_noise(model),)
                     for each in model.figures
                 ],
             }
@@ -63,10 +69,26 @@ def confirmation_json(confirmation: Confirmation) -> dict[str, Any]:
 
 
 def is_within_noise(figure: ConfirmationFigure) -> bool | None:
-    """Whether the two figures differ by no more than chance; None without an interval."""
+    """Whether the two figures differ by no more than chance, of this figure alone; None without an interval."""
     if figure.change_low is None or figure.change_high is None:
         return None
     return figure.change_low <= 0 <= figure.change_high
+
+
+def parts_within_noise(model: ConfirmedModel) -> dict[str, bool | None]:
+    """Return the same of each class and group of a model, corrected for their number (Holm): of many, some differ by chance."""
+    parts = [each for each in model.figures if each.part]
+    p_values = holm([_p(each) for each in parts])
+    return {
+        each.part: None if math.isnan(p) else bool(p > 1 - CONFIDENCE) for each, p in zip(parts, p_values, strict=True)
+    }
+
+
+def _p(figure: ConfirmationFigure) -> float:
+    """Two-sided, of no difference; NaN without an interval."""
+    if figure.change is None or figure.change_low is None or figure.change_high is None:
+        return math.nan
+    return 2 * _NORMAL.cdf(-abs(Spread(figure.change, figure.change_low, figure.change_high).z(0.0)))
 
 
 def _lines(model: ConfirmedModel, among: int, first: str) -> list[str]:
@@ -75,9 +97,10 @@ def _lines(model: ConfirmedModel, among: int, first: str) -> list[str]:
     )
     width = max((len(each.metric) for each in whole), default=0)
     lines = [f"  {each.metric:<{width}}  {_sentence(each, among if each.metric == first else None)}" for each in whole]
-    parts = [each for each in model.figures if each.part and is_within_noise(each) is False]
+    within = parts_within_noise(model)
+    parts = [each for each in model.figures if within.get(each.part) is False]
     worst = sorted(parts, key=lambda each: each.change or 0.0)[:_MOST_PARTS]
-    lines += [f"  {each.part}: {_sentence(each, None)}" for each in worst]
+    lines += [f"  {each.part}: {_sentence(each, None)}" for each in worst]  # beyond chance alone, too: Holm only widens
     if len(parts) > len(worst):
         lines.append(
             f"  and {len(parts) - len(worst)} more classes or groups that differ by more than chance (see --json)"

@@ -21,4 +21,4 @@ JOIN model USING (model_key);
 COMMENT ON VIEW confirmations IS 'Figures of chosen models on the confirmation split, beside those that they were chosen by.';
 COMMENT ON COLUMN confirmations.look IS 'Number of the look at this split.';
 COMMENT ON COLUMN confirmations.look_of_question IS 'Number of the look with this very question.';
-COMMENT ON COLUMN confirmations.within_noise IS 'Whether the interval of the change holds 0; NULL without an interval.';
+COMMENT ON COLUMN confirmations.within_noise IS 'Whether the interval of the change holds 0; NULL without an interval. Of this figure alone: of many classes or groups some differ by chance.';

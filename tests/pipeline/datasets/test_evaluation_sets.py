@@ -11,6 +11,7 @@ from pipeline.datasets.evaluation_sets.slices import natural_attributes, slice_r
 from pipeline.datasets.evaluation_sets.texts import TEXT_CORRUPTIONS
 from pipeline.datasets.open import open_dataset
 from pipeline.plan.evaluation_sets import EvaluationSpec, evaluation_problems, evaluation_specs
+from tests.pipeline.datasets.tables import reviews, save
 
 DIGITS = {"name": "digits", "dataset": "digits"}
 
@@ -75,6 +76,33 @@ def test_texts_change_more_with_severity(name):
         assert other == TEXT_CORRUPTIONS[name].corrupted(text, severity, np.random.default_rng(1))
         distances.append(sum(a != b for a, b in zip(text.ljust(500), other.ljust(500), strict=True)))
     assert 0 < distances[0] < distances[-1]
+
+
+def test_texts_of_a_table_are_cut_and_become_other_tokens(tmp_path, tokenizer):
+    """Only evaluation texts that are not set aside; the tokens are those of the tokenizer itself."""
+    from transformers import AutoTokenizer
+
+    rows = reviews(120)
+    entry = {
+        "name": "reviews", "dataset": "table", "path": save(tmp_path / "reviews.csv", rows), "task": "text-classification",
+        "text": {"tokenizer": str(tokenizer), "max_length": 16}, "columns": {"id": "key"}, "shares": {"evaluation": 0.5},
+        "confirmation": 0.4,
+    }  # fmt: skip
+    data = open_dataset(entry, tmp_path)
+    view = corrupted(data, "truncation", 5, tmp_path)
+    assert view.ids("evaluation") == data.ids("evaluation")
+    assert 0 < view.size("evaluation") < data.size("evaluation") + data.withheld
+    texts = {row["key"]: row["text"].split() for row in rows}
+    encoder = AutoTokenizer.from_pretrained(tokenizer)
+    for batch in view.batches("evaluation", batch_size=1):
+        words = texts[batch.ids[0]]
+        cut = " ".join(words[: int(len(words) * 0.3)])
+        assert view.show(batch.ids[0]) == {"text": cut}
+        expected = encoder(cut, padding="max_length", max_length=16)["input_ids"]
+        assert batch.inputs["input_ids"][0].tolist() == expected
+    assert set(natural_attributes(view, tmp_path)) == {"length"}
+    with pytest.raises(DataError, match="Those that do: capitals, truncation, typos"):
+        set_identity(data, EvaluationSpec("s", corruption="gaussian_noise", severity=1).plain(), tmp_path)
 
 
 def test_thirds_need_no_labels(digits, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from pipeline.cli import main
 from pipeline.datasets.api import SPLITS, DataError
 from pipeline.datasets.confirmation_access import WrittenLook, open_confirmation
 from pipeline.datasets.open import open_dataset
+from pipeline.delivery.confirmation.confirm import ConfirmedModel
+from pipeline.delivery.confirmation.confirmation_report import parts_within_noise
 from pipeline.store.reader import open_results
+from pipeline.store.records.run_records import ConfirmationFigure
 from viewer.best import named_best
 from viewer.results.results import load_results
 
@@ -175,6 +179,11 @@ def test_a_run_never_reads_what_is_set_aside(place, monkeypatch, tmp_path):
     assert len(seen) > 1000
     assert not seen & forbidden
     _check_sets(tmp_path / "own.duckdb")
+    file.write_text(file.read_text().replace("severity: 3", "severity: 5"))
+    code, _, err = place(*words, f"results={tmp_path / 'own.duckdb'}", f"workspace={tmp_path / 'own'}")
+    assert code == 2
+    assert "recipe.evaluate.noise: " in err
+    assert "figures of another set by this name, {'corruption': 'gaussian_noise', 'severity': 3}" in err
 
 
 def _check_sets(results: Path) -> None:
@@ -196,6 +205,22 @@ def _check_sets(results: Path) -> None:
     key = next(key for key in shown.keys if shown.forest[key].name == "base/half")
     assert shown.difference_together("accuracy @ noise", key, shown.forest[key].parent) is not None
     assert named_best(shown, 1, "accuracy @ noise >= 0%")["models"]
+
+
+def figure(part: str, change: float, half: float) -> ConfirmationFigure:
+    nothing = dict.fromkeys(("base_key", "base_change", "base_change_low", "base_change_high"))
+    ends = {"change": change, "change_low": change - half, "change_high": change + half}
+    chosen = {"chosen_value": 0.9, "chosen_low": 0.8, "chosen_high": 0.95}
+    return ConfirmationFigure("look", "m", "correct", part, 0.9 + change, 0.7, 0.95, 50, **chosen, **ends, **nothing)
+
+
+def test_of_many_classes_one_barely_beyond_chance_is_chance():
+    barely, clearly = figure("class a", -0.11, 0.1), figure("class b", -0.3, 0.1)  # 2.2 and 5.9 standard errors
+    others = [figure(f"class {number}", 0.0, 0.1) for number in range(8)]
+    within = parts_within_noise(ConfirmedModel("m", "m", (barely, clearly, *others)))
+    assert [name for name, is_chance in within.items() if not is_chance] == ["class b"]
+    assert parts_within_noise(ConfirmedModel("m", "m", (barely,))) == {"class a": False}
+    assert parts_within_noise(ConfirmedModel("m", "m", (replace(barely, change_low=None),))) == {"class a": None}
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,19 @@
 """Figures on evaluation sets: named, spread over the own instances, and the difference of differences by instance."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from pipeline.measure.lints.api import Measured, Subject
 from pipeline.measure.lints.shift import costs_more_under_shift
 from pipeline.measure.metrics.api import Predictions
+from pipeline.plan.evaluation_sets import EvaluationSpec
 from pipeline.stages.evaluation_sets.set_figures import AnswerPair, metric_record, set_figures
+from pipeline.store.writer import Store
+from pipeline.sweep.config import ConfigError
+from pipeline.sweep.preflight import check_sets, set_records
+from tests.pipeline.store.facts import GROUND
 
 
 def answers(correct: np.ndarray) -> Predictions:
@@ -87,3 +94,25 @@ def test_the_lint_speaks_beyond_chance_and_counts_the_sets():
     assert costs_more_under_shift(subject(**barely)) is not None
     others = {f"s{at}": (0.0, -0.03, 0.03) for at in range(10)}
     assert costs_more_under_shift(subject(**barely, **others)) is None  # one of eleven may look so by chance
+
+
+def test_a_name_stands_for_one_content_in_a_results_file(tmp_path):
+    """Else figures of two sets would stand in one column; results that are brought together say so."""
+    recipe = SimpleNamespace(evaluate=(EvaluationSpec("noise", "gaussian_noise", 3),))
+    one, other = (SimpleNamespace(data_fingerprint="data1", evaluation_sets={"noise": own}) for own in ("i1", "i2"))
+    stores = []
+    for facts in (one, other):
+        stores.append(Store(tmp_path / f"{facts.evaluation_sets['noise']}.duckdb"))
+        stores[-1].write([*GROUND, *set_records(facts, recipe)])
+        stores[-1].publish()
+    check_sets(one, recipe, stores[0])
+    with pytest.raises(ConfigError, match=r"evaluate\.noise: .* another set by this name, .*gaussian_noise"):
+        check_sets(other, recipe, stores[0])
+    stores[1].close()
+    (conflict,) = stores[0].merge(tmp_path / "i2.duckdb").conflicts
+    assert (
+        conflict
+        == "evaluation_set: dataset data1, name noise: another set by the same name; figures of both are here now"
+    )
+    with pytest.raises(ConfigError, match="another set by this name"):
+        check_sets(one, recipe, stores[0])
