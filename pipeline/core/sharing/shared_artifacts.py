@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.artifacts import MANIFEST, ArtifactStore, DamagedArtifactError
+from pipeline.core.artifacts import MANIFEST, ArtifactStore, DamagedArtifactError, has_own_seal
 from pipeline.core.json_text import parse_json
 from pipeline.core.keys import Key
 from pipeline.core.sharing.cache_room import CacheRoom
@@ -65,7 +65,7 @@ class SharedArtifacts(ArtifactStore):
         super().__init__(root)
         self.objects, self.place = objects, place
         self._shared: set[Key] = set()
-        """Keys that are known to be in the object store: nothing but `remove` takes one away."""
+        """Keys that were in the object store when it was last asked: another process may have withdrawn a damaged one."""
         self._room = CacheRoom(root, place.cache_bytes)
 
     def __contains__(self, key: Key) -> bool:
@@ -121,6 +121,10 @@ class SharedArtifacts(ArtifactStore):
             self._room.hold(key)
             if self.is_whole(key):  # else it has given way to another's copy before it was held
                 break
+        if not self.path(key).exists():
+            raise DamagedArtifactError(
+                f"{self.objects.url}: {key[:12]} was there and is no longer; run again, and it is made again"
+            )
         return super().folder(key)
 
     def release(self) -> None:
@@ -133,10 +137,12 @@ class SharedArtifacts(ArtifactStore):
         if here and not self.place.leads:
             return False
         stored = self._stored(key)
+        if stored is None:
+            self._shared.discard(key)
         if stored is None or (here and _text(stored["manifest"]) == (self.path(key) / MANIFEST).read_text()):
             return False
         sizes = [int(file["size"]) for file in stored["manifest"].get("files", {}).values()]
-        self._room.make(sum(sizes), self.is_shared)
+        self._room.make(sum(sizes), lambda copy: self.objects.read(_manifest(copy)) is not None)
         with self._writing(self.path(key).parent) as scratch:
             self._download(key, stored, scratch)
             (scratch / MANIFEST).write_text(_text(stored["manifest"]))
@@ -157,16 +163,22 @@ class SharedArtifacts(ArtifactStore):
             path = f"files/{key}/{stored['attempt']}/{name}"
             digest = self.objects.fetch(path, target)
             if digest != file["sha256"]:
-                self._withdraw(key)
+                self._withdraw(key, stored["attempt"])
                 fault = f"{name} is missing" if digest is None else f"the content of {name} is not what was written"
                 raise DamagedArtifactError(
                     f"{self.objects.url}: {key[:12]} was damaged ({fault}); run again, and it is made again"
                 )
 
-    def _withdraw(self, key: Key) -> None:
+    def _withdraw(self, key: Key, attempt: str | None = None) -> None:
+        """Take an artifact out of the object store; `attempt`: only while it is still this upload that counts there."""
         self._shared.discard(key)
-        if self.place.upload:
-            self.objects.delete([_manifest(key)])
+        if not self.place.upload:
+            return
+        if attempt is not None:
+            stored = self._stored(key)
+            if stored is not None and stored["attempt"] != attempt:  # it was made again meanwhile
+                return
+        self.objects.delete([_manifest(key)])
 
     @contextmanager
     def publish(self, key: Key, manifest: Mapping[str, Any], *, replace: bool = False) -> Iterator[Path]:
@@ -262,7 +274,8 @@ class SharedArtifacts(ArtifactStore):
             return None
         try:
             stored = parse_json(raw)
-            if isinstance(stored["manifest"], dict) and isinstance(stored["attempt"], str):
+            manifest = stored["manifest"]
+            if isinstance(manifest, dict) and has_own_seal(manifest) and isinstance(stored["attempt"], str):
                 return dict(stored)
         except (ValueError, KeyError, TypeError):
             pass

@@ -346,7 +346,8 @@ def _connect(address: str) -> Any:
             "(executor.address=local)"
         ) from None
     # what its daemons have to say of a lost worker goes to standard output else, in spite of `log_to_driver`
-    ray._private.worker._worker_logs_enabled = False
+    with contextlib.suppress(AttributeError):  # Ray's own affair: a version without it is louder, and nothing else
+        ray._private.worker._worker_logs_enabled = False
     return ray
 
 
