@@ -272,6 +272,14 @@ class RayExecutor:
     async def _messages(self, item: _Item) -> AsyncIterator[Any]:
         """Send a job, and yield what its node says; the failure, if no node has what it needs for too long."""
         start, is_running = time.monotonic(), False
+        # of a job that belongs on one kind of node Ray must not choose the node, so it waits for one here
+        while item.job.resources.device and (why := await asyncio.to_thread(self.refuse, item.job.resources)):
+            if item.is_cancelled:
+                return
+            if time.monotonic() - start > self._patience:
+                yield Failed(item.job.key, None, f"{why}. None came in {time.monotonic() - start:.0f} s")
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
         item.stream = self._run.options(**self._options(item.job)).remote(self._ticket, pickle.dumps(item.job))
         answers = aiter(item.stream)
         while True:
@@ -305,10 +313,17 @@ class RayExecutor:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as Affinity
 
             active = [item.node for item in self._items.values()]
-            fitting = sorted((active.count(name), name) for name, node in self._nodes.items() if suits(needs, node))
+            fitting = sorted(
+                (active.count(name), name)
+                for name, node in self._nodes.items()
+                if suits(needs, node) and needs.cpus <= node.cpus
+            )
             if fitting:
-                self._items[job.key].node = fitting[0][1]
-                options["scheduling_strategy"] = Affinity(fitting[0][1], soft=False)
+                name = fitting[0][1]
+                self._items[job.key].node = name
+                options["scheduling_strategy"] = Affinity(name, soft=False)
+                if needs.alone:  # all processors of this node, which may have fewer than others
+                    options["num_cpus"] = self._nodes[name].cpus
         return options
 
     def _note(self, job: Job[Any], message: Started | Mapping[str, Any]) -> None:
