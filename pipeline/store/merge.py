@@ -69,6 +69,12 @@ class MergeReport:
         """How many rows were added."""
         return sum(self.added.values())
 
+    def add(self, other: MergeReport) -> None:
+        """Add the outcome of another merge into the same store."""
+        self.conflicts += other.conflicts
+        for table, rows in other.added.items():
+            self.added[table] = self.added.get(table, 0) + rows
+
 
 def merge_tables(db: duckdb.DuckDBPyConnection, own: Sequence[str] = ()) -> MergeReport:
     """Copy what the attached database `source` has and the default database lacks. The caller begins and commits.

@@ -53,7 +53,10 @@ def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster")
     with pytest.MonkeyPatch.context() as patch:
         root = str(Path(__file__).parents[2])
-        for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal", "PYTHONPATH": root}.items():
+        settings = {
+            "RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_worker_niceness": "0", "PYTHONPATH": root,
+        }  # fmt: skip
+        for name, value in settings.items():
             patch.setenv(name, value)
         patch.setenv("BOUILLON_NODE", str(folder / "head"))
         options = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False}

@@ -434,4 +434,12 @@ def test_push_and_pull_move_a_workspace(url, tmp_path, monkeypatch):
     assert ArtifactStore(there / "artifacts").fault(KEY) is None
     again = pull(there, there / "results.duckdb", url)
     assert (again.artifacts, again.present, again.merged.rows) == (0, 2, 0)
+    objects = ObjectStore(url)
+    for stray in ("manifests/README.json", "manifests/...json", "files/README", "results/0.duckdb"):
+        objects.write(stray, b"nothing of ours")
+    mixed = pull(tmp_path / "third", tmp_path / "third" / "results.duckdb", url)
+    assert (mixed.artifacts, mixed.results, mixed.merged.added["model"]) == (2, 1, 1)
+    [why] = mixed.damaged
+    assert why.startswith(f"{url}/results/0.duckdb ")
+    assert push(here, here / "results.duckdb", url).orphans == 0
     assert Store(there / "results.duckdb").has_models()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -28,6 +29,9 @@ __all__ = ["SharedArtifacts", "SharedPlace", "open_artifacts"]
 
 _FEW = 50
 """Keys that are asked for one by one; of more, all that the store holds are listed, a thousand at a time."""
+_NAME = re.compile(r"manifests/[0-9a-f]{64}\.json")
+_DEPTH = 3
+"""Slashes in the path of an uploaded file, at least."""
 _RACES = 3
 _ORPHAN_AGE = timedelta(days=1)
 
@@ -90,9 +94,10 @@ class SharedArtifacts(ArtifactStore):
         return here | (asked & self._shared)
 
     def shared_keys(self) -> Iterator[Key]:
-        """Yield the keys of all artifacts of the object store."""
+        """Yield the keys of all artifacts of the object store; what else lies there is nothing of ours."""
         for item in self.objects.list("manifests"):
-            yield Key(Path(item.path).stem)
+            if _NAME.fullmatch(item.path):
+                yield Key(Path(item.path).stem)
 
     def is_damaged(self, key: Key) -> bool:
         """A damaged copy of what the object store has is set aside, and fetched again when it is read."""
@@ -241,6 +246,8 @@ class SharedArtifacts(ArtifactStore):
         attempts: dict[Key, dict[str, list[str]]] = {}
         young: set[tuple[Key, str]] = set()
         for item in self.objects.list("files"):
+            if item.path.count("/") < _DEPTH:  # nothing of ours
+                continue
             _, key, attempt, *_ = item.path.split("/")
             attempts.setdefault(Key(key), {}).setdefault(attempt, []).append(item.path)
             if item.modified > limit:
