@@ -181,6 +181,7 @@ class RayExecutor:
         self._pool.__exit__()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
         self._mark.unlink(missing_ok=True)
         self._ray.shutdown()
 
