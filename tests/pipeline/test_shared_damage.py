@@ -65,3 +65,14 @@ def test_the_last_copy_is_not_removed_for_room_when_the_store_has_lost_its_own(o
     open_at("a").objects.delete([f"manifests/{keys[0]}.json"])
     node.folder(keys[1])
     assert node.is_whole(keys[0])
+
+
+def test_a_manifest_cannot_name_files_outside_of_its_folder(open_at, tmp_path):
+    here = open_at("a")
+    manifest = {"attempt": "x", "manifest": {"files": {"../../../evil": {"size": 1, "sha256": "0"}}}}
+    here.objects.write(f"manifests/{KEY}.json", json.dumps(manifest).encode())
+    with pytest.raises(ObjectStoreError, match=r"names a file outside of it"):
+        here.fetch(KEY)
+    here.objects.write(f"manifests/{KEY}.json", b"{}")
+    with pytest.raises(ObjectStoreError, match=r"is not what was written"):
+        here.fetch(KEY)
