@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import time
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,26 +132,25 @@ def test_what_no_node_has_is_named_after_some_time(shared, connected, planned, o
     assert not outcomes["other"].halts
 
 
-def test_jobs_that_take_a_node_alone_run_on_nodes_of_other_sizes_too(
-    shared, connected, planned, operations, cluster, monkeypatch
+def test_jobs_that_take_a_node_alone_are_sent_to_nodes_of_any_size_with_the_processors_of_that_node(
+    planned, operations
 ):
-    executor = connected(shared)
-    small, large = ClusterNode("small", "kind", 2.0), ClusterNode("large", "kind", 8.0)
+    from pipeline.engine.executors.ray import RayExecutor
+
+    small, large = "aa" * 28, "bb" * 28
+    executor = object.__new__(RayExecutor)  # what is sent to Ray needs no cluster
+    executor._nodes = {small: ClusterNode("small", "kind", 2.0), large: ClusterNode("large", "kind", 8.0)}
     [job] = operations(planned({"base": {"op": "toy_base"}}))
-    job = replace(job, resources=Resources(device="kind", alone=True))
-    with executor:
-        monkeypatch.setattr(executor, "_nodes", {"a": small, "b": large})
-        for node, cpus in (("a", 2.0), ("b", 8.0)):
-            executor._items[job.key] = item = SimpleNamespace(node="", job=job, stream=None, is_cancelled=False, future=Future())  # fmt: skip
-            busy = SimpleNamespace(node="b" if node == "a" else "a")
-            executor._items["busy"] = busy
-            options = executor._options(job)
-            assert (item.node, options["num_cpus"]) == (node, cpus)
-        greedy = replace(job, resources=Resources(device="kind", cpus=4))
-        executor._items["busy"] = SimpleNamespace(node="b")
-        assert executor._options(greedy)["num_cpus"] == 4
-        assert item.node == "b"  # busy, but the other never has room
-        executor._items.clear()
+
+    def sent(busy, **needs):
+        executor._items = {job.key: SimpleNamespace(node=""), "other": SimpleNamespace(node=busy)}
+        options = executor._options(replace(job, resources=Resources(device="kind", **needs)))
+        assert options["scheduling_strategy"].node_id == executor._items[job.key].node
+        return executor._items[job.key].node, options["num_cpus"]
+
+    assert sent(large, alone=True) == (small, 2.0)
+    assert sent(small, alone=True) == (large, 8.0)
+    assert sent(large, cpus=4) == (large, 4)  # busy, but the other never has room
 
 
 def test_a_job_can_be_cancelled(shared, connected, planned, operations, tmp_path):
