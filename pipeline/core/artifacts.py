@@ -148,7 +148,7 @@ class ArtifactStore:
             manifest = parse_json((self.path(key) / MANIFEST).read_bytes())
         except ValueError:
             raise ValueError("not JSON") from None
-        if not isinstance(manifest, dict) or (_SEAL in manifest and manifest[_SEAL] != _seal(manifest)):
+        if not isinstance(manifest, dict) or not has_own_seal(manifest):
             raise ValueError("not what was written")
         return manifest
 
@@ -290,6 +290,11 @@ def _sealed(manifest: Mapping[str, Any], folder: Path, files: Sequence[Path]) ->
     }
     content = json.loads(json.dumps({**manifest, _FILES: listed}))
     return json.dumps({**content, _SEAL: _seal(content)}, indent=1, sort_keys=True)
+
+
+def has_own_seal(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is what was written, by its digest; older versions wrote none."""
+    return _SEAL not in manifest or manifest[_SEAL] == _seal(manifest)
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

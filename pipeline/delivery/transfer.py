@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.core.artifacts import DamagedArtifactError
 from pipeline.core.sharing.object_store import ObjectStore, ObjectStoreError
 from pipeline.core.sharing.shared_artifacts import SharedArtifacts, SharedPlace
-from pipeline.store.errors import NoResultsError, StoreError
+from pipeline.store.errors import NoResultsError, StoreError, WriteError
 from pipeline.store.merge import MergeReport
 from pipeline.store.reader import open_results
 from pipeline.store.writer import Store
@@ -35,7 +35,7 @@ class Transfer:
     orphans: int = 0
     """Uploads of writers that were killed, which are removed."""
     damaged: list[str] = field(default_factory=list)
-    """Artifacts that were left out, and why."""
+    """Artifacts and results files that were left out, and why."""
     results: int = 0
     """Results files that were sent or merged."""
     merged: MergeReport = field(default_factory=MergeReport)
@@ -64,9 +64,7 @@ def merge_results(results: Path, sources: Sequence[Path]) -> MergeReport:
             if each.rows:  # models may be run only beside results that are whole one's own
                 pass_on(identity, store.identity, own=owned)
                 is_empty = False
-            report.conflicts += each.conflicts
-            for table, rows in each.added.items():
-                report.added[table] = report.added.get(table, 0) + rows
+            report.add(each)
         store.publish()
     finally:
         store.close()
@@ -121,10 +119,18 @@ def pull(workspace: Path, results: Path, url: str) -> Transfer:
             moved.artifacts += came
             moved.present += not came
     with tempfile.TemporaryDirectory() as folder:
-        files = list(_fetch_results(artifacts.objects, Path(folder)))
-        moved.results = len(files)
-        if files:
-            moved.merged = merge_results(results, files)
+        for file in _fetch_results(artifacts.objects, Path(folder)):
+            try:
+                report = merge_results(results, [file])
+            except WriteError:
+                raise
+            except StoreError as error:  # one person's file does not keep the others' away
+                if str(file) not in str(error):
+                    raise
+                moved.damaged.append(str(error).replace(str(file), f"{url.rstrip('/')}/{_RESULTS}/{file.name}"))
+                continue
+            moved.results += 1
+            moved.merged.add(report)
     return moved
 
 

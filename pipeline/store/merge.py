@@ -35,9 +35,19 @@ _IDENTITY = {
     "layer": ("model_key", "tensor"),
     "distribution": ("model_key", "place", "stage", "site"),
     "change": ("model_key", "reference_key", "place", "stage", "reference_stage", "site"),
+    "finding": ("model_key", "reference_key", "kind", "site"),
+    "sensitivity": ("evidence_key", "model_key", "candidate", "layer"),
+    "allocation": ("model_key", "parent_key", "request"),
 }
 """Columns of facts by which a row says what it is a figure of; runs and dates do not count."""
-_FIGURES = {"measurement": ("value", "low", "high", "count")}
+_FIGURES = {
+    "measurement": ("value", "low", "high", "count"),
+    "sensitivity": (
+        "op", "params", "members", "position", "score", "kl", "kl_se", "loss", "loss_se", "flips", "flips_se",
+        "weight_bytes", "compressed_bytes", "macs", "before", "reason", "instances",
+    ),
+    "allocation": ("choices", "damage", "predicted_damage", "predicted_se", "measured_damage", "measured_se"),
+}  # fmt: skip
 """The figures of such a row, where not all other columns are."""
 _SETS = {
     "prediction_set": ("model_key", "target", "dataset_key", "split"),
@@ -58,6 +68,12 @@ class MergeReport:
     def rows(self) -> int:
         """How many rows were added."""
         return sum(self.added.values())
+
+    def add(self, other: MergeReport) -> None:
+        """Add the outcome of another merge into the same store."""
+        self.conflicts += other.conflicts
+        for table, rows in other.added.items():
+            self.added[table] = self.added.get(table, 0) + rows
 
 
 def merge_tables(db: duckdb.DuckDBPyConnection, own: Sequence[str] = ()) -> MergeReport:

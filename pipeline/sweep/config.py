@@ -162,9 +162,16 @@ def check_config(raw: Mapping[str, Any]) -> Config:
         ConfigError: listing each wrong key with its problem.
     """
     try:
-        return Config.model_validate(dict(raw))
+        config = Config.model_validate(dict(raw))
     except ValidationError as error:
         raise ConfigError("\n".join(dict.fromkeys(_explain(problem, raw) for problem in error.errors()))) from None
+    place = config.shared_place()
+    if place is not None and place.leads and not place.upload:
+        raise ConfigError(
+            "config: artifacts.upload: false does not go with executor=ray, whose nodes give each other results by the object "
+            "store. Leave it out, or name an object store of your own by artifacts.url"
+        )
+    return config
 
 
 _WORDS = {

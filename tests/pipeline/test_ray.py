@@ -6,6 +6,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ from pipeline.core.sharing.plugin_bundle import bundle, unpack
 from pipeline.core.sharing.shared_artifacts import SharedPlace, open_artifacts
 from pipeline.delivery.transfer import pull
 from pipeline.engine.executors.local import LocalPool
-from pipeline.engine.jobs import Done, Limits, Resources
+from pipeline.engine.jobs import ClusterNode, Done, Limits, Resources
 from pipeline.engine.runner import run
 from tests.pipeline.command import Place
 from tests.pipeline.executor_contract import TREE
@@ -51,16 +52,19 @@ def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster")
     with pytest.MonkeyPatch.context() as patch:
         root = str(Path(__file__).parents[2])
-        for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal", "PYTHONPATH": root}.items():
+        settings = {
+            "RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_worker_niceness": "0", "PYTHONPATH": root,
+        }  # fmt: skip
+        for name, value in settings.items():
             patch.setenv(name, value)
         patch.setenv("BOUILLON_NODE", str(folder / "head"))
         options = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False}
         cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=options))
         cluster.folder = folder
 
-        def add(name):
+        def add(name, processors=1):
             patch.setenv("BOUILLON_NODE", str(folder / name))
-            return patiently(lambda: cluster.add_node(num_cpus=1, object_store_memory=10**8))
+            return patiently(lambda: cluster.add_node(num_cpus=processors, object_store_memory=10**8))
 
         cluster.add = add
         add("second")
@@ -128,6 +132,27 @@ def test_what_no_node_has_is_named_after_some_time(shared, connected, planned, o
     assert not outcomes["other"].halts
 
 
+def test_jobs_that_take_a_node_alone_are_sent_to_nodes_of_any_size_with_the_processors_of_that_node(
+    planned, operations
+):
+    from pipeline.engine.executors.ray import RayExecutor
+
+    small, large = "aa" * 28, "bb" * 28
+    executor = object.__new__(RayExecutor)  # what is sent to Ray needs no cluster
+    executor._nodes = {small: ClusterNode("small", "kind", 2.0), large: ClusterNode("large", "kind", 8.0)}
+    [job] = operations(planned({"base": {"op": "toy_base"}}))
+
+    def sent(busy, **needs):
+        executor._items = {job.key: SimpleNamespace(node=""), "other": SimpleNamespace(node=busy)}
+        options = executor._options(replace(job, resources=Resources(device="kind", **needs)))
+        assert options["scheduling_strategy"].node_id == executor._items[job.key].node
+        return executor._items[job.key].node, options["num_cpus"]
+
+    assert sent(large, alone=True) == (small, 2.0)
+    assert sent(small, alone=True) == (large, 8.0)
+    assert sent(large, cpus=4) == (large, 4)  # busy, but the other never has room
+
+
 def test_a_job_can_be_cancelled(shared, connected, planned, operations, tmp_path):
     base, hanging = operations(planned({"base": {"op": "toy_base", "then": {"x": {"op": "toy_fail", "with": {"how": "hang", "marker": str(tmp_path / "begun")}}}}}))  # fmt: skip
     with connected(shared) as executor:
@@ -171,28 +196,30 @@ def test_modules_beside_a_plug_in_are_packed_and_what_is_installed_is_not(tmp_pa
     assert bundle(["numpy"]).archive == b""
 
 
+@pytest.mark.parametrize("lost", ["a process", "the machine"])
 def test_a_job_whose_node_is_lost_goes_on_from_its_last_checkpoint_with_equal_bytes(
-    shared, workplace, cluster, connected, planned, operations, facts, tmp_path
+    lost, shared, workplace, cluster, connected, planned, operations, tmp_path
 ):
     tree = {"base": {"op": "toy_base", "then": {"long": {"op": "toy_epochs", "with": {"epochs": 12, "log": str(tmp_path / "log")}}}}}  # fmt: skip
     base, long = operations(planned(tree))
-    third = cluster.add("third")
+    third = cluster.add("third", processors=2)
     with connected(shared) as executor:
         executor.submit(base).result()
-        future = executor.submit(replace(long, resources=Resources(device="")))
+        future = executor.submit(replace(long, resources=Resources(cpus=2)))  # which the two others have not
         artifacts = open_artifacts(shared.artifacts, shared.shared)
         while not list(artifacts.objects.list(f"checkpoints/{long.key}")):
             assert not future.done(), future.result()
             time.sleep(0.1)
-        victim = _node_of(long.key, cluster.folder)
-        nodes = {"head": cluster.head_node, "second": next(iter(cluster.worker_nodes - {third})), "third": third}
-        if victim == "head":  # the cluster would go with it: kill the process that runs the job's node part instead
-            _kill_ray_worker(cluster.folder / "head")
+        assert _node_of(long.key, cluster.folder) == "third"
+        if lost == "a process":
+            _kill_ray_worker(cluster.folder / "third")
         else:
-            cluster.remove_node(nodes[victim], allow_graceful=False)
+            cluster.remove_node(third, allow_graceful=False)
+            third = cluster.add("fourth", processors=2)
         outcome = future.result()
         assert isinstance(outcome, Done), outcome
         folder = artifacts.folder(long.key)
+    cluster.remove_node(third, allow_graceful=False)
     epochs = [int(line) for line in (tmp_path / "log").read_text().split()]
     assert sorted(set(epochs)) == list(range(12))
     assert len(epochs) < 24  # it did not begin anew
@@ -208,7 +235,7 @@ def test_a_job_whose_node_is_lost_goes_on_from_its_last_checkpoint_with_equal_by
 def _node_of(key, folder):
     """Name of the node on which a job works."""
     while True:
-        for name in ("head", "second", "third"):
+        for name in ("head", "second", "third", "fourth"):
             if list((folder / name).glob(f"*/scratch/{key}/checkpoint.pt")):
                 return name
         time.sleep(0.05)

@@ -19,6 +19,8 @@ __all__ = ["BundleError", "PluginArchive", "bundle", "unpack"]
 
 _MOST_BYTES = 20_000_000
 _DATE = (1980, 1, 1, 0, 0, 0)
+_PACKAGES = ("site-packages", "dist-packages")
+"""Folders of installed packages, those of other environments too, which a .pth file names."""
 
 
 class BundleError(BouillonError, ValueError):
@@ -91,7 +93,7 @@ def _files(name: str) -> Iterator[tuple[str, Path]]:
         Path(path).resolve()
         for path in (*site.getsitepackages(), *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")))
     }
-    if folder in installed:
+    if folder in installed or folder.name in _PACKAGES:
         return
     below = sorted(origin.parent.rglob("*.py")) if is_package else []
     for file in (*sorted(folder.glob("*.py")), *below):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.artifacts import MANIFEST, ArtifactStore, DamagedArtifactError
+from pipeline.core.artifacts import MANIFEST, ArtifactStore, DamagedArtifactError, has_own_seal
 from pipeline.core.json_text import parse_json
 from pipeline.core.keys import Key
 from pipeline.core.sharing.cache_room import CacheRoom
@@ -28,6 +29,9 @@ __all__ = ["SharedArtifacts", "SharedPlace", "open_artifacts"]
 
 _FEW = 50
 """Keys that are asked for one by one; of more, all that the store holds are listed, a thousand at a time."""
+_NAME = re.compile(r"manifests/[0-9a-f]{64}\.json")
+_DEPTH = 3
+"""Slashes in the path of an uploaded file, at least."""
 _RACES = 3
 _ORPHAN_AGE = timedelta(days=1)
 
@@ -65,7 +69,7 @@ class SharedArtifacts(ArtifactStore):
         super().__init__(root)
         self.objects, self.place = objects, place
         self._shared: set[Key] = set()
-        """Keys that are known to be in the object store: nothing but `remove` takes one away."""
+        """Keys that were in the object store when it was last asked: another process may have withdrawn a damaged one."""
         self._room = CacheRoom(root, place.cache_bytes)
 
     def __contains__(self, key: Key) -> bool:
@@ -90,9 +94,10 @@ class SharedArtifacts(ArtifactStore):
         return here | (asked & self._shared)
 
     def shared_keys(self) -> Iterator[Key]:
-        """Yield the keys of all artifacts of the object store."""
+        """Yield the keys of all artifacts of the object store; what else lies there is nothing of ours."""
         for item in self.objects.list("manifests"):
-            yield Key(Path(item.path).stem)
+            if _NAME.fullmatch(item.path):
+                yield Key(Path(item.path).stem)
 
     def is_damaged(self, key: Key) -> bool:
         """A damaged copy of what the object store has is set aside, and fetched again when it is read."""
@@ -121,6 +126,10 @@ class SharedArtifacts(ArtifactStore):
             self._room.hold(key)
             if self.is_whole(key):  # else it has given way to another's copy before it was held
                 break
+        if not self.path(key).exists():
+            raise DamagedArtifactError(
+                f"{self.objects.url}: {key[:12]} was there and is no longer; run again, and it is made again"
+            )
         return super().folder(key)
 
     def release(self) -> None:
@@ -133,10 +142,12 @@ class SharedArtifacts(ArtifactStore):
         if here and not self.place.leads:
             return False
         stored = self._stored(key)
+        if stored is None:
+            self._shared.discard(key)
         if stored is None or (here and _text(stored["manifest"]) == (self.path(key) / MANIFEST).read_text()):
             return False
         sizes = [int(file["size"]) for file in stored["manifest"].get("files", {}).values()]
-        self._room.make(sum(sizes), self.is_shared)
+        self._room.make(sum(sizes), lambda copy: self.objects.read(_manifest(copy)) is not None)
         with self._writing(self.path(key).parent) as scratch:
             self._download(key, stored, scratch)
             (scratch / MANIFEST).write_text(_text(stored["manifest"]))
@@ -157,16 +168,22 @@ class SharedArtifacts(ArtifactStore):
             path = f"files/{key}/{stored['attempt']}/{name}"
             digest = self.objects.fetch(path, target)
             if digest != file["sha256"]:
-                self._withdraw(key)
+                self._withdraw(key, stored["attempt"])
                 fault = f"{name} is missing" if digest is None else f"the content of {name} is not what was written"
                 raise DamagedArtifactError(
                     f"{self.objects.url}: {key[:12]} was damaged ({fault}); run again, and it is made again"
                 )
 
-    def _withdraw(self, key: Key) -> None:
+    def _withdraw(self, key: Key, attempt: str | None = None) -> None:
+        """Take an artifact out of the object store; `attempt`: only while it is still this upload that counts there."""
         self._shared.discard(key)
-        if self.place.upload:
-            self.objects.delete([_manifest(key)])
+        if not self.place.upload:
+            return
+        if attempt is not None:
+            stored = self._stored(key)
+            if stored is not None and stored["attempt"] != attempt:  # it was made again meanwhile
+                return
+        self.objects.delete([_manifest(key)])
 
     @contextmanager
     def publish(self, key: Key, manifest: Mapping[str, Any], *, replace: bool = False) -> Iterator[Path]:
@@ -229,6 +246,8 @@ class SharedArtifacts(ArtifactStore):
         attempts: dict[Key, dict[str, list[str]]] = {}
         young: set[tuple[Key, str]] = set()
         for item in self.objects.list("files"):
+            if item.path.count("/") < _DEPTH:  # nothing of ours
+                continue
             _, key, attempt, *_ = item.path.split("/")
             attempts.setdefault(Key(key), {}).setdefault(attempt, []).append(item.path)
             if item.modified > limit:
@@ -262,7 +281,8 @@ class SharedArtifacts(ArtifactStore):
             return None
         try:
             stored = parse_json(raw)
-            if isinstance(stored["manifest"], dict) and isinstance(stored["attempt"], str):
+            manifest = stored["manifest"]
+            if isinstance(manifest, dict) and has_own_seal(manifest) and isinstance(stored["attempt"], str):
                 return dict(stored)
         except (ValueError, KeyError, TypeError):
             pass

@@ -181,6 +181,7 @@ class RayExecutor:
         self._pool.__exit__()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
         self._mark.unlink(missing_ok=True)
         self._ray.shutdown()
 
@@ -272,6 +273,14 @@ class RayExecutor:
     async def _messages(self, item: _Item) -> AsyncIterator[Any]:
         """Send a job, and yield what its node says; the failure, if no node has what it needs for too long."""
         start, is_running = time.monotonic(), False
+        # of a job that belongs on one kind of node Ray must not choose the node, so it waits for one here
+        while item.job.resources.device and (why := await asyncio.to_thread(self.refuse, item.job.resources)):
+            if item.is_cancelled:
+                return
+            if time.monotonic() - start > self._patience:
+                yield Failed(item.job.key, None, f"{why}. None came in {time.monotonic() - start:.0f} s")
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
         item.stream = self._run.options(**self._options(item.job)).remote(self._ticket, pickle.dumps(item.job))
         answers = aiter(item.stream)
         while True:
@@ -305,10 +314,17 @@ class RayExecutor:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as Affinity
 
             active = [item.node for item in self._items.values()]
-            fitting = sorted((active.count(name), name) for name, node in self._nodes.items() if suits(needs, node))
+            fitting = sorted(
+                (active.count(name), name)
+                for name, node in self._nodes.items()
+                if suits(needs, node) and needs.cpus <= node.cpus
+            )
             if fitting:
-                self._items[job.key].node = fitting[0][1]
-                options["scheduling_strategy"] = Affinity(fitting[0][1], soft=False)
+                name = fitting[0][1]
+                self._items[job.key].node = name
+                options["scheduling_strategy"] = Affinity(name, soft=False)
+                if needs.alone:  # all processors of this node, which may have fewer than others
+                    options["num_cpus"] = self._nodes[name].cpus
         return options
 
     def _note(self, job: Job[Any], message: Started | Mapping[str, Any]) -> None:
@@ -346,7 +362,8 @@ def _connect(address: str) -> Any:
             "(executor.address=local)"
         ) from None
     # what its daemons have to say of a lost worker goes to standard output else, in spite of `log_to_driver`
-    ray._private.worker._worker_logs_enabled = False
+    with contextlib.suppress(AttributeError):  # Ray's own affair: a version without it is louder, and nothing else
+        ray._private.worker._worker_logs_enabled = False
     return ray
 
 

@@ -10,7 +10,9 @@ from pipeline.cli.commands.table import run_command
 from pipeline.delivery.transfer import merge_results
 from pipeline.store.errors import InvalidRecordError, StoreError
 from pipeline.store.records.columns import TABLES
+from pipeline.store.records.layer_records import Finding
 from pipeline.store.records.run_records import Ingested
+from pipeline.store.records.sensitivity_records import Sensitivity
 from pipeline.store.write.own_table import own_table
 from pipeline.store.writer import Store
 from pipeline.sweep import known_data
@@ -112,6 +114,26 @@ def test_other_figures_for_one_key_are_named_and_those_that_were_there_stay(tmp_
     assert f"prediction_set: model one, target ort, dataset data1, split evaluation{tail}" in said
     assert query("SELECT accuracy FROM scoreboard WHERE accuracy IS NOT NULL") == [(0.75,)]
     assert query("SELECT nonzeros FROM layers") == [(5,)]
+
+
+def test_findings_and_sensitivities_of_one_key_with_other_figures_are_conflicts_and_other_times_are_not(
+    tmp_path, query
+):
+    def figures(kl, seconds, text):
+        return (
+            model("one"),
+            Finding("one", "", "dead_channels", "conv", 0.5, text, ""),
+            Sensitivity("key", "one", "prune 0.5", "prune", {"sparsity": 0.5}, "conv", ["conv"], 0, None, kl, 0.01, 0.0,
+                        0.0, 0.0, 0.0, 10, 5, 0, {}, "", 100, seconds, 0.0),
+        )  # fmt: skip
+
+    results = tmp_path / "results.duckdb"
+    merge_results(results, [made(tmp_path / "a.duckdb", *figures(0.25, 1.0, "3 are dead"))])
+    slower = merge_results(results, [made(tmp_path / "b.duckdb", *figures(0.25, 9.0, "3 are dead"))])
+    assert (slower.rows, slower.conflicts) == (0, [])
+    other = merge_results(results, [made(tmp_path / "c.duckdb", *figures(0.75, 1.0, "4 are dead"))])
+    assert [line.partition(":")[0] for line in other.conflicts] == ["finding", "sensitivity"]
+    assert query("SELECT kl, text FROM sensitivities, findings") == [(0.25, "3 are dead")]
 
 
 def test_a_model_that_was_made_in_another_way_is_a_conflict(tmp_path):
