@@ -26,7 +26,7 @@ from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteErr
 from pipeline.store.merge import MergeReport, merge_tables, own_tables
 from pipeline.store.publication import StoreFiles
 from pipeline.store.queries.metrics import stored_metrics
-from pipeline.store.records.run_records import EvaluationSet, Metric, Record
+from pipeline.store.records.run_records import EvaluationSetContent, Metric, Record
 from pipeline.store.schema import definition, scoreboard
 from pipeline.store.views import settle_views
 from pipeline.store.write.transaction import Incoming
@@ -121,11 +121,11 @@ class Store:
         """Keys of the evidence that is in the store."""
         return {key for (key,) in self._read("SELECT evidence_key FROM ingestion")}
 
-    def set_contents(self, dataset_key: str) -> list[EvaluationSet]:
+    def set_contents(self, dataset_key: str) -> list[EvaluationSetContent]:
         """Return which contents the names of evaluation sets beside a data set's own stand for."""
         query = "SELECT name, identity, definition FROM evaluation_set WHERE dataset_key = ? ORDER BY ALL"
         rows = self._read(query, dataset_key)
-        return [EvaluationSet(dataset_key, name, identity, json_mapping(text)) for name, identity, text in rows]
+        return [EvaluationSetContent(dataset_key, name, identity, json_mapping(text)) for name, identity, text in rows]
 
     def has_models(self) -> bool:
         """Whether there is any model, or failed step, in the store."""

@@ -21,7 +21,7 @@ from pipeline.plan.planner import entry_id
 from pipeline.plan.recipe import MOST_PROBLEMS, Recipe
 from pipeline.plan.steps import Facts
 from pipeline.stages.export import EXPORT
-from pipeline.store.records.run_records import EvaluationSet
+from pipeline.store.records.run_records import EvaluationSetContent
 from pipeline.sweep.config import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -237,10 +237,10 @@ def _evaluation_sets(data: Dataset, recipe: Recipe, folder: Path) -> dict[str, s
     return identities
 
 
-def set_records(facts: Facts, recipe: Recipe) -> list[EvaluationSet]:
+def set_records(facts: Facts, recipe: Recipe) -> list[EvaluationSetContent]:
     """Return which content the name of each evaluation set of a recipe stands for."""
     return [
-        EvaluationSet(facts.data_fingerprint, spec.name, facts.evaluation_sets[spec.name], spec.plain())
+        EvaluationSetContent(facts.data_fingerprint, spec.name, facts.evaluation_sets[spec.name], spec.plain())
         for spec in recipe.evaluate
     ]
 

@@ -287,8 +287,8 @@ class _Search:
         for number, proposal in sound:
             state = self._runs.state(proposal)
             outcome = self._judge.outcome(proposal, state, figures, seconds, cpu_seconds)
-            error = next((text for path, text in errors.items() if f"{proposal.path}/".startswith(f"{path}/")), "")
-            self._end(number, replace(outcome, values=None, reason=error) if error else outcome)
+            problem = next((text for path, text in errors.items() if f"{proposal.path}/".startswith(f"{path}/")), "")
+            self._end(number, replace(outcome, values=None, reason=problem) if problem else outcome)
 
     def _end(self, number: int, outcome: TrialOutcome) -> None:
         self._study.end(number, outcome, self._seconds())

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pipeline.store.records.columns import record_table
 
-__all__ = ["EvaluationSet"]
+__all__ = ["EvaluationSetContent"]
 
 
 @record_table("evaluation_set", dataset_key="dataset")
 @dataclass(frozen=True, slots=True)
-class EvaluationSet:
+class EvaluationSetContent:
     """A set that figures `METRIC @ NAME` are of. One name stands for one content of a data set in one results file."""
 
     dataset_key: Annotated[str, "Fingerprint of the data set that it stands beside."]

@@ -11,7 +11,7 @@ from pipeline.core.metric_kinds import Better, MetricRole, Pairing
 from pipeline.store.records.answer_records import Instances, InstanceValues, PredictionSet
 from pipeline.store.records.columns import Int32, Sql, record_table
 from pipeline.store.records.confirmation_records import ConfirmationFigure, ConfirmationLook
-from pipeline.store.records.evaluation_set_records import EvaluationSet
+from pipeline.store.records.evaluation_set_records import EvaluationSetContent
 from pipeline.store.records.layer_records import Change, Distribution, Finding, Layer, LayerTime
 from pipeline.store.records.sensitivity_records import Allocation, Sensitivity, SensitivityTime
 from pipeline.store.records.timing_records import Lint, Speedup, TimingFailure, TimingSamples
@@ -24,7 +24,7 @@ __all__ = [
     "DatasetInfo",
     "Device",
     "Distribution",
-    "EvaluationSet",
+    "EvaluationSetContent",
     "Finding",
     "ImportDetail",
     "Ingested",

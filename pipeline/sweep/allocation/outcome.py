@@ -31,7 +31,7 @@ def allocation_notes(prepared: Prepared, device: str) -> list[str]:
         return []
     files: dict[Key, float] = {}
     for target in prepared.targets:
-        for key, own in scores(prepared.config.results, target, device).items():
+        for key, own in scores(prepared.config.results, target, device, prepared.data.fingerprint).items():
             if _COMPRESSED in own:
                 files.setdefault(Key(key), own[_COMPRESSED].value)
     return [
