@@ -44,7 +44,7 @@ _FIGURES = {
     "measurement": ("value", "low", "high", "count"),
     "sensitivity": (
         "op", "params", "members", "position", "score", "kl", "kl_se", "loss", "loss_se", "flips", "flips_se",
-        "weight_bytes", "compressed_bytes", "macs", "before", "reason", "instances",
+        "weight_bytes", "compressed_weight_bytes", "macs", "before", "reason", "instances",
     ),
     "allocation": ("choices", "damage", "predicted_damage", "predicted_se", "measured_damage", "measured_se"),
 }  # fmt: skip

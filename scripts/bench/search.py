@@ -28,9 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from pipeline.core.statistics import bootstrap_mean
 from pipeline.delivery.search.proposer import FinishedTrial, Proposer, ProposerSettings
 from pipeline.delivery.search.space import ChainProposal, SearchSpace
+from pipeline.measure.metrics.quality import accuracy
+from pipeline.measure.metrics.size import file_bytes
 
 DATA = Path(__file__).parent / "data"
 OURS = "ours"
+QUALITY, SIZE = accuracy.__name__, file_bytes.__name__
 STRATEGIES = {  # sampler, whether costs count, whether beginnings are shared
     OURS: ("tpe", True, True),
     "TPE, shared beginnings": ("tpe", False, True),
@@ -56,8 +59,8 @@ class Table:
     def point(self, path: str) -> tuple[float, float]:
         """Accuracy, and how much smaller than the largest file, as shares."""
         row = self.rows[path]
-        largest = max(each["file_bytes"] for each in self.rows.values())
-        return row["accuracy"], 1 - row["file_bytes"] / largest
+        largest = max(each[SIZE] for each in self.rows.values())
+        return row[QUALITY], 1 - row[SIZE] / largest
 
 
 def read_table(file: Path) -> Table:
@@ -108,7 +111,7 @@ def replay(table: Table, strategy: str, seed: int) -> float:
         made |= set(paths)
         tried.add(proposal.path)
         row = table.rows[proposal.path]
-        finished.append(FinishedTrial(trial.choices, trial.distributions, (row["accuracy"], row["file_bytes"])))
+        finished.append(FinishedTrial(trial.choices, trial.distributions, (row[QUALITY], row[SIZE])))
     return mean + area([table.point(path) for path in made]) / whole * max(0.0, end - spent) / end
 
 
@@ -162,8 +165,8 @@ def record(results: Path, recipe: Path, file: Path) -> None:
         by_params[path] = {
             "op": node.op,
             "work": _work(node.params),
-            "accuracy": round(figures[key, "accuracy"], 6),
-            "file_bytes": figures[key, "file_bytes"],
+            QUALITY: round(figures[key, QUALITY], 6),
+            SIZE: figures[key, SIZE],
             "cpu_seconds": round(costs[key], 3),
         }
     tree = {"name": content["name"], "tree": content["tree"]}

@@ -17,13 +17,12 @@ from viewer.compare.effects.words import describe_effect
 from viewer.decide.rail_view import Rail
 from viewer.decide.recommendation import Aim, recommend
 from viewer.decide.runners_up import runners_up
-from viewer.format.metrics import MeasuredValue
+from viewer.format.metrics import MeasuredValue, counts_bytes
 from viewer.overview.budget_text import BudgetError, parse_budgets
 from viewer.overview.near_miss import near_miss
 from viewer.results.lineage import Forest, Node
 from viewer.results.model_text import short_ends
 from viewer.results.names import unique_names
-from viewer.results.queries import _is_of_bytes
 from viewer.session.proposals import proposals
 
 PRIMARY = {"primary": True, "min": 0}
@@ -160,7 +159,7 @@ def test_sizes_without_a_unit_are_bytes_where_name_and_values_say_so(results):
     ],
 )
 def test_what_is_taken_for_bytes(metric, is_of_bytes):
-    assert _is_of_bytes(metric, [" (study)"]) == is_of_bytes
+    assert counts_bytes(metric, [" (study)"]) == is_of_bytes
 
 
 @pytest.mark.parametrize("values", [[7.5, 25.25], [7, 25]], ids=["fractions", "small"])

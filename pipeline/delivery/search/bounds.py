@@ -14,12 +14,13 @@ from pipeline.core.metric_kinds import Better, MetricRole
 from pipeline.delivery.gate_rules import JudgedFigure
 from pipeline.delivery.search.budget import Bound, Figures, amount_text
 from pipeline.delivery.search.space import SearchSpace
+from pipeline.measure.metrics.size import file_bytes, parameters
 
 __all__ = ["impossible", "least_share"]
 
 _MARGIN = 0.9
 """Of the least size: what a file has besides weights may shrink, too."""
-_SIZES = ("file_bytes", "parameters")
+_SIZES = (file_bytes.__name__, parameters.__name__)
 _FLOAT_BITS, _BYTE = 32, 8
 _SAME_SIZE = (Kind.CALIBRATE, Kind.FINETUNE, Kind.RESTORE)
 
@@ -38,7 +39,7 @@ def impossible(bounds: Sequence[Bound], space: SearchSpace, top: Figures) -> Ite
         if before is None:
             continue
         if name in _SIZES and bound.is_upper and bound.figure is JudgedFigure.VALUE:
-            share = least_share(space, in_bits=name == "file_bytes") * _MARGIN
+            share = least_share(space, in_bits=name == file_bytes.__name__) * _MARGIN
             least = share * before
             if least > bound.bound:
                 yield (

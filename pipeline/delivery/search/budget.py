@@ -16,14 +16,15 @@ from pipeline.core.errors import BouillonError
 from pipeline.core.metric_kinds import TIMED_UNITS, Better, MetricRole
 from pipeline.core.units import readable_multiple
 from pipeline.delivery.gate_rules import JudgedFigure, Quantity, RuleError, parse_rule
+from pipeline.measure.metrics.behaviour import worst_class_drop, worst_group_drop
 from pipeline.store.records.run_records import Metric
 
 __all__ = ["Bound", "Goal", "SearchBudgetError", "figures_text", "parse_bounds", "parse_goals", "relaxed"]
 
 _PARTS = re.compile(r"\s*(?:;|\n|\band\b)\s*", re.IGNORECASE)
 _METRICS_OF = {
-    Quantity.WORST_CLASS: "worst_class_drop",
-    Quantity.WORST_GROUP: "worst_group_drop",
+    Quantity.WORST_CLASS: worst_class_drop.__name__,
+    Quantity.WORST_GROUP: worst_group_drop.__name__,
     Quantity.SPEEDUP: "speedup",
 }
 """What a gate judges by a test of its own, and the metric of it."""

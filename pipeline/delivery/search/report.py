@@ -10,10 +10,11 @@ from pipeline.delivery.choice import ChoiceError, FrontModel, alike_models, fron
 from pipeline.delivery.search.budget import Bound, Goal, amount_text, figures_text, relaxed
 from pipeline.delivery.search.search import SearchOutcome
 from pipeline.delivery.search.study import TrialOutcome
+from pipeline.measure.metrics.size import file_bytes
 
 __all__ = ["SearchReport", "report_json", "report_of", "report_text"]
 
-_SIZE = "file_bytes"
+_SIZE = file_bytes.__name__
 """The other metric of the front where there is one goal and no bound on another metric."""
 _FEWEST = 8
 """Chains from which a second half says something."""

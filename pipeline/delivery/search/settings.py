@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ops.core.registry import nearest
 from ops.core.text import cut, show
+from pipeline.measure.metrics.quality import accuracy
 from pipeline.sweep.config import ConfigError
 
 __all__ = ["SearchSettings", "check_settings"]
@@ -21,7 +22,7 @@ class SearchSettings(BaseModel):
     minutes: float = Field(default=30, ge=0, allow_inf_nan=False)
     """Of the search, over all runs of it; 0: say what there is."""
     budget: str = ""
-    best: tuple[str, ...] = ("accuracy",)
+    best: tuple[str, ...] = (accuracy.__name__,)
     trials: int | None = Field(default=None, ge=1)
     """Chains at most."""
     batch: int | None = Field(default=None, ge=1, le=64)

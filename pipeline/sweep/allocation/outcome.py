@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.core.keys import Key
+from pipeline.measure.metrics.size import compressed_bytes
 from pipeline.plan.allocation import read_allocation
 from pipeline.stages.sensitivity import ALLOCATION
 from pipeline.store.queries.scores import scores
@@ -13,7 +14,7 @@ from pipeline.sweep.prepare import Prepared
 
 __all__ = ["allocation_notes", "outcome_of"]
 
-_COMPRESSED = "compressed_bytes"
+_COMPRESSED = compressed_bytes.__name__
 """The metric: the deployed file, compressed."""
 _ROUNDING = 1e-6
 """Share of the model's cost by which a solver may be off."""
