@@ -251,6 +251,7 @@ EFFECTS = {
     "l_filter": ({"l_from": 50}, {"text": "conv"}, {"l_filter": "conv", "l_from": 0}),
     "l_type": ({"l_types": ["Linear"]}, {"type": "Conv2d"}, {"l_types": ["Linear", "Conv2d"]}),
     "l_toggle": ({"l_open": ["stem", "block"]}, {"name": "block"}, {"l_open": ["stem"]}),
+    "l_damage": ({}, {"cell": "palettize|head"}, {"l_damage": "palettize|head"}),
     "l_cell": ({}, {"site": "head"}, {"l_site": "head"}),
     "l_sort": ({}, {"key": "size"}, {"l_order": "size", "l_descending": True}),
     "l_by": ({"selected": ["base", "int8"]}, {"value": "sqnr_db"}, {"l_by": "sqnr_db", "l_order": "int8", "l_descending": False}),
