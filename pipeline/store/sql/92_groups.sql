@@ -22,6 +22,7 @@ SELECT model_key, model, target, dataset_key, dataset, split, class, instances, 
 FROM counted;
 COMMENT ON VIEW class_accuracy IS 'Accuracy of each model on the instances of each class. One of several labels counts in the row of each.';
 COMMENT ON COLUMN class_accuracy.target IS 'The runtime that ran the model.';
+COMMENT ON COLUMN class_accuracy.class IS 'The label as people read it: a class, or one of several labels.';
 COMMENT ON COLUMN class_accuracy.instances IS 'Instances with that label.';
 COMMENT ON COLUMN class_accuracy.accuracy IS 'Share of them that the model gets right.';
 COMMENT ON COLUMN class_accuracy.low IS 'Lower end of the 95 % interval (Wilson).';
