@@ -16,6 +16,7 @@ from ops.core.registry import Registry, UnknownNameError
 from ops.core.tasks.extractive_qa import ExtractiveQuestionAnswering
 from ops.core.tasks.generative_qa import GenerativeQuestionAnswering
 from ops.core.tasks.image_classification import ImageClassification
+from ops.core.tasks.language_modeling import LanguageModeling
 from ops.core.tasks.task import TASKS
 from ops.core.tasks.text_classification import TextClassification
 from pipeline.core.download.checksums import content_digest
@@ -26,6 +27,7 @@ from pipeline.datasets.api import DataError, Split
 from pipeline.datasets.class_order import ClassOrder, lookalikes, order_of
 from pipeline.datasets.paths import check_regular, readable, targets_outside
 from pipeline.datasets.readers.decoding import Decoder
+from pipeline.datasets.readers.documents import DocumentSet
 from pipeline.datasets.readers.extractive_qa import Question, QuestionSet, WindowReader, parsed, windowed
 from pipeline.datasets.readers.generative_qa import INPUTS, WrittenReader, WrittenSet, encoded_questions
 from pipeline.datasets.readers.image_files import PictureReader, source_of
@@ -33,6 +35,7 @@ from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
 from pipeline.datasets.readers.text import TextReader, inputs_of, lengths_of, tokenised
 from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_folder
 from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, limited
+from pipeline.datasets.tabular.documents import check_documents, read_documents
 from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of, splits_of
 
 _ATTRIBUTES_VERSION = 2
@@ -353,6 +356,10 @@ READINGS.add(
     ExtractiveQuestionAnswering.name, Reading(_question_columns, _questions, QuestionSet, check=_check_padding)
 )
 READINGS.add(GenerativeQuestionAnswering.name, Reading(_question_columns, _written, WrittenSet, check=_check_padding))
+READINGS.add(
+    LanguageModeling.name,
+    Reading(lambda rules: rules.text_columns(), read_documents, DocumentSet, check=check_documents),
+)
 
 
 def _check_task(name: str) -> str:
