@@ -144,7 +144,9 @@ def _tokens_alone(values: torch.Tensor, inputs: Mapping[str, np.ndarray]) -> tor
     return values[torch.from_numpy(mask) != 0]
 
 
-def _run(model: TorchModel, layers: Layers, visit: Callable[..., Any], ctx: Context, *, samples: int, batch_size: int) -> None:
+def _run(
+    model: TorchModel, layers: Layers, visit: Callable[..., Any], ctx: Context, *, samples: int, batch_size: int
+) -> None:
     import torch
 
     calls: dict[str, int] = {}

@@ -131,57 +131,73 @@ def _influence(
 ) -> tuple[dict[str, float], dict[str, int]]:
     """Return the influence of each block that can be left out, and how many values it returns, in the network's order."""
     import torch
-    from torch.nn import functional
 
     from ops.calibration.batches import calibration_batches
     from ops.core.forward import forward, tensors
 
-    sums: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    widths: dict[str, int] = {}
-    unfit: set[str] = set()
-    for batch in calibration_batches(ctx, samples=samples, batch_size=8):
-        inputs = tensors(batch.inputs)
-        mask = inputs.get("attention_mask")
-
-        passed: dict[str, torch.Tensor] = {}
-
-        def hook(
-            name: str, mask: torch.Tensor | None = mask, passed: dict[str, torch.Tensor] = passed
-        ) -> Any:
-            def run(_: Any, arguments: tuple[Any, ...], by_name: dict[str, Any], output: Any) -> None:
-                values = arguments[0] if arguments else next(iter(by_name.values()))
-                several = isinstance(output, tuple | list)
-                result = output[0] if several else output
-                tensors_behind = several and any(isinstance(each, torch.Tensor) for each in output[1:])
-                if tensors_behind or not isinstance(result, torch.Tensor) or result.shape != values.shape:
-                    unfit.add(name)
-                    return
-                stack = name.rpartition(".")[0]
-                if stack in passed and passed[stack] is not values:  # something lies between, or they are no chain
-                    unfit.add(name)
-                passed[stack] = result
-                features = 1 if values.dim() == _PICTURE_AXES else -1
-                similarity = functional.cosine_similarity(values.float(), result.float(), dim=features)
-                if mask is not None and similarity.shape == mask.shape:
-                    similarity = similarity[mask != 0]
-                sums[name] = sums.get(name, 0.0) + float((1 - similarity.double()).sum())
-                counts[name] = counts.get(name, 0) + similarity.numel()
-                widths[name] = len(output) if several else 0
-
-            return run
-
-        handles = [part.register_forward_hook(hook(name), with_kwargs=True) for name, part in blocks.items()]
-        try:
+    watch = _Watch()
+    handles = [part.register_forward_hook(watch.hook(name), with_kwargs=True) for name, part in blocks.items()]
+    try:
+        for batch in calibration_batches(ctx, samples=samples, batch_size=8):
+            inputs = tensors(batch.inputs)
+            watch.begin(inputs.get("attention_mask"))
             with torch.no_grad():
                 forward(model.module.eval(), inputs, model.architecture.task)
-        finally:
-            for handle in handles:
-                handle.remove()
-    fit = [name for name in blocks if name in counts and name not in unfit]
-    if any(not sums[name] < float("inf") for name in fit):
+    finally:
+        for handle in handles:
+            handle.remove()
+    fit = [name for name in blocks if name in watch.counts and name not in watch.unfit]
+    if any(not watch.sums[name] < float("inf") for name in fit):
         raise OperationError("drop_layers: a block gives NaN or infinity on the calibration split")
-    return {name: sums[name] / counts[name] for name in fit}, {name: widths[name] for name in fit}
+    return {name: watch.sums[name] / watch.counts[name] for name in fit}, {name: watch.widths[name] for name in fit}
+
+
+class _Watch:
+    """Compares what goes into blocks with what comes out."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        """Block -> sum of 1 less the cosine."""
+        self.counts: dict[str, int] = {}
+        self.widths: dict[str, int] = {}
+        self.unfit: set[str] = set()
+        self._mask: torch.Tensor | None = None
+        self._passed: dict[str, torch.Tensor] = {}
+        """Stack -> what its last block gave."""
+
+    def begin(self, mask: torch.Tensor | None) -> None:
+        """Take the mask of a batch of texts (N, tokens), None of other data, before it runs."""
+        self._mask, self._passed = mask, {}
+
+    def hook(self, name: str) -> Any:
+        """Return the hook of a block."""
+
+        def run(_: Any, arguments: tuple[Any, ...], by_name: dict[str, Any], output: Any) -> None:
+            self._look(name, arguments[0] if arguments else next(iter(by_name.values())), output)
+
+        return run
+
+    def _look(self, name: str, values: torch.Tensor, output: Any) -> None:
+        import torch
+        from torch.nn import functional
+
+        several = isinstance(output, tuple | list)
+        result = output[0] if several else output
+        more = several and any(isinstance(each, torch.Tensor) for each in output[1:])
+        if more or not isinstance(result, torch.Tensor) or result.shape != values.shape:
+            self.unfit.add(name)
+            return
+        stack = name.rpartition(".")[0]
+        if stack in self._passed and self._passed[stack] is not values:  # something lies between, or they are no chain
+            self.unfit.add(name)
+        self._passed[stack] = result
+        features = 1 if values.dim() == _PICTURE_AXES else -1
+        similarity = functional.cosine_similarity(values.float(), result.float(), dim=features)
+        if self._mask is not None and similarity.shape == self._mask.shape:
+            similarity = similarity[self._mask != 0]
+        self.sums[name] = self.sums.get(name, 0.0) + float((1 - similarity.double()).sum())
+        self.counts[name] = self.counts.get(name, 0) + similarity.numel()
+        self.widths[name] = len(output) if several else 0
 
 
 def _removable(influence: Mapping[str, float]) -> list[str]:

@@ -105,11 +105,12 @@ def round_weights(
 
     count = samples if method == "gptq" else 0
     with torch.no_grad():
-        result = change_layers(
-            model, layers, ctx, change, samples=count, full=True, unchanged=reasons, padding=False
-        )
+        result = change_layers(model, layers, ctx, change, samples=count, full=True, unchanged=reasons, padding=False)
     ctx.note("method", method)
-    ctx.note("achieved", {"bits": bits, "group_size": group_size, "relative_error": (error / energy) ** 0.5 if energy else 0.0})
+    ctx.note(
+        "achieved",
+        {"bits": bits, "group_size": group_size, "relative_error": (error / energy) ** 0.5 if energy else 0.0},
+    )
     return result
 
 
@@ -169,11 +170,8 @@ def _pairs(model: TorchModel, layers: Mapping[str, torch.nn.Module], first: Any)
     return remaining
 
 
-def _statistics(
-    model: TorchModel, pairs: Mapping[str, SmoothPair], ctx: Context, samples: int
-) -> Any:
+def _statistics(model: TorchModel, pairs: Mapping[str, SmoothPair], ctx: Context, samples: int) -> Any:
     """Yield each pair with the second moments and the mean magnitudes of its inputs, those of a block at a time."""
-    import torch
 
     from ops.calibration.layer_inputs import call_order, visit_inputs, waves
     from ops.prune.weights.layerwise import WAVE_BYTES

@@ -111,7 +111,11 @@ def _joined(parts: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _predictions(
-    task: Task, dataset: Dataset, ids: Sequence[str], outputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    task: Task,
+    dataset: Dataset,
+    ids: Sequence[str],
+    outputs: Mapping[str, np.ndarray],
+    targets: Mapping[str, np.ndarray],
 ) -> Predictions:
     answers, joined = task.answers(dataset, outputs), task.joined_rows(ids, outputs, targets)
     if joined is not None:

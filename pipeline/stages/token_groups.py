@@ -44,7 +44,9 @@ class TokenGroupRecord:
     flips: Annotated[float | None, "Share of tokens whose first choice is another than the base's."]
     flips_low: Annotated[float | None, "Lower end of its 95 % interval."]
     flips_high: Annotated[float | None, "Upper end."]
-    flip_margin: Annotated[float | None, "Where it flipped: the base's probability of its first choice less the second's."]
+    flip_margin: Annotated[
+        float | None, "Where it flipped: the base's probability of its first choice less the second's."
+    ]
     flip_margin_low: Annotated[float | None, "Lower end of its 95 % interval."]
     flip_margin_high: Annotated[float | None, "Upper end."]
 

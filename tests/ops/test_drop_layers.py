@@ -1,5 +1,7 @@
 """Depth pruning: which blocks go, what is left, and that it reloads."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -41,7 +43,7 @@ def _influence(model, data):
         seen = [*hidden[:-1]]
     mask = batch.inputs["attention_mask"] != 0
     values = []
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         one, other = before.numpy()[mask].astype(np.float64), after.numpy()[mask].astype(np.float64)
         cosine = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
         values.append(1 - cosine.mean())
@@ -50,7 +52,9 @@ def _influence(model, data):
 
 def test_the_influence_is_that_of_the_paper(model, data, shallow):
     _, notes = shallow
-    assert [notes["influence"][f"model.layers.{n}"] for n in range(2)] == pytest.approx(_influence(model, data), abs=1e-5)
+    assert [notes["influence"][f"model.layers.{n}"] for n in range(2)] == pytest.approx(
+        _influence(model, data), abs=1e-5
+    )
     assert list(notes["dropped"]) == [min(notes["influence"], key=notes["influence"].get)]
 
 
@@ -75,7 +79,9 @@ def test_it_reloads_exports_and_is_dropped_from_again(data, shallow, tmp_path):
     again = storage.load(tmp_path)
     batch = tensors(next(data.batches("evaluation", batch_size=4)).inputs)
     with torch.no_grad():
-        torch.testing.assert_close(*(forward(each.module, batch, data.task)["logits"] for each in (after, again)), rtol=0, atol=0)
+        torch.testing.assert_close(
+            *(forward(each.module, batch, data.task)["logits"] for each in (after, again)), rtol=0, atol=0
+        )
     export_onnx(again, tmp_path / "model.onnx")
     twice = DROP.apply(again, context(data, tmp_path), **DROP.check({"samples": 8}))
     assert len(twice.edits) == 2

@@ -171,7 +171,11 @@ def test_gptq_is_nearer_to_the_network_than_awq_and_awq_nearer_than_rounding(mod
 
 def test_every_weight_is_on_the_grid_of_its_group_but_the_tied_one(model, rounded):
     after, notes = rounded(method="gptq", bits=3, group_size=32)
-    changed = {name for name, value in after.module.named_parameters() if not torch.equal(value, model.module.get_parameter(name))}
+    changed = {
+        name
+        for name, value in after.module.named_parameters()
+        if not torch.equal(value, model.module.get_parameter(name))
+    }
     assert changed == {name for name, _ in model.module.named_parameters() if name.endswith("_proj.weight")}
     assert len(changed) == 21
     assert "lm_head" in notes["unchanged"]
@@ -183,7 +187,9 @@ def test_every_weight_is_on_the_grid_of_its_group_but_the_tied_one(model, rounde
 
 @pytest.mark.parametrize("method", ["gptq", "awq", "nearest"])
 def test_pruned_weights_stay_zero(model, data, tmp_path, method):
-    pruned = OPERATIONS["magnitude_prune"].apply(model, context(data, tmp_path), **OPERATIONS["magnitude_prune"].check({"sparsity": 0.5}))
+    pruned = OPERATIONS["magnitude_prune"].apply(
+        model, context(data, tmp_path), **OPERATIONS["magnitude_prune"].check({"sparsity": 0.5})
+    )
     after = ROUND.apply(pruned, context(data, tmp_path), **ROUND.check({"method": method}))
     assert after.masks.keys() == pruned.masks.keys()
     assert all((after.module.get_parameter(name)[~mask] == 0).all() for name, mask in pruned.masks.items())
@@ -258,7 +264,9 @@ def test_weights_off_any_grid_have_none():
     levels = draw.integers(0, 16, (8, 64))
     values = ((levels - 5) * np.float32(0.0137)).astype(np.float32)
     found, scales, zeros = grids_of(values.T, 32)
-    np.testing.assert_allclose((found.astype(int) - zeros[..., None]).reshape(8, -1) * np.repeat(scales, 32, 1), values, rtol=1e-6)
+    np.testing.assert_allclose(
+        (found.astype(int) - zeros[..., None]).reshape(8, -1) * np.repeat(scales, 32, 1), values, rtol=1e-6
+    )
 
 
 def test_another_block_size_below_is_refused():

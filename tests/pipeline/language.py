@@ -64,7 +64,9 @@ def context(data, scratch: Path):
     from pipeline.stages.operation_context import WorkerContext
 
     settle(0, threads=1)
-    return WorkerContext(seed=0, scratch=scratch, dataset=lambda: data, build=build, references={}, uses=frozenset(Uses))
+    return WorkerContext(
+        seed=0, scratch=scratch, dataset=lambda: data, build=build, references={}, uses=frozenset(Uses)
+    )
 
 
 def _train(folder: Path, *, steps: int = 150) -> None:

@@ -154,9 +154,7 @@ class LanguageModeling(Task):
         unknown = np.full(len(evaluation.ids), np.nan, np.float32)
         valid = valid_rows(evaluation)
         texts = [text if known else INVALID for text, known in zip(evaluation.answers, valid, strict=True)]
-        return Judgement(
-            texts, unknown, unknown, self.correct(evaluation), _share_right(evaluation).astype(np.float32)
-        )
+        return Judgement(texts, unknown, unknown, self.correct(evaluation), _share_right(evaluation).astype(np.float32))
 
     def correct(self, evaluation: Evaluation) -> np.ndarray:
         """Return whether at least half of the first choices are right, bool (N,)."""
@@ -258,7 +256,11 @@ def token_divergence(evaluation: Evaluation, base: Evaluation) -> np.ndarray:
             terms = np.where(base_share > 0, base_share * (base_log - log), 0.0).sum(axis=1)
         base_rest, rest = (np.maximum(1 - each.sum(axis=1), 0.0) for each in (base_share, share))
         # float32 keeps sums to a millionth: what is left below that is nothing
-        other = np.where(base_rest > _ROUNDING, base_rest * np.log(np.maximum(base_rest, _ROUNDING) / np.maximum(rest, _ROUNDING)), 0.0)
+        other = np.where(
+            base_rest > _ROUNDING,
+            base_rest * np.log(np.maximum(base_rest, _ROUNDING) / np.maximum(rest, _ROUNDING)),
+            0.0,
+        )
         values[part] = np.maximum(terms + other, 0.0)
     result[judged] = values
     return result

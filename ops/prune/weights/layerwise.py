@@ -68,6 +68,7 @@ def prune_layers(
     Raises:
         OperationError: no layer can be handled, a layer would lose all its weights, or the calibration data is unfit.
     """
+
     def change(result: TorchModel, rows: Rows, layer: torch.nn.Module) -> None:
         _prune_one(result, rows, layer, prune)
 

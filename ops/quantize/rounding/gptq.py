@@ -59,7 +59,14 @@ def gptq(
         for column in range(start, end):
             group = int(order[column]) // group_size
             if not activation_order and column % group_size == 0:
-                grids[group] = _present_grid(working, errors, factor, start, end, column, group_size, bits)
+                grids[group] = _present_grid(
+                    working,
+                    errors[:, : column - start],
+                    factor,
+                    columns=range(column, end),
+                    stop=column + group_size,
+                    bits=bits,
+                )
             values = working[:, column]
             result[:, column] = grids[group].nearest(values.unsqueeze(1)).squeeze(1) * keep[:, column]
             error = (values - result[:, column]) / factor[column, column]
@@ -72,19 +79,24 @@ def gptq(
 
 
 def _present_grid(
-    working: torch.Tensor,
-    errors: torch.Tensor,
-    factor: torch.Tensor,
-    start: int,
-    end: int,
-    column: int,
-    group_size: int,
-    bits: int,
+    working: torch.Tensor, errors: torch.Tensor, factor: torch.Tensor, *, columns: range, stop: int, bits: int
 ) -> Grid:
-    """The grid of a group's weights as all corrections up to now have left them, also where the group outreaches the block."""
-    stop = min(column + group_size, working.shape[1])
-    inside = working[:, column : min(stop, end)]
-    if stop <= end:
+    """The grid of a group's weights as all corrections up to now have left them, also where the group outreaches the block.
+
+    Args:
+        working: the weights (rows, inputs); those of the block are corrected.
+        errors: of the block's columns so far (rows, columns).
+        factor: of the inverse moments.
+        columns: from the group's first to the block's last.
+        stop: the column behind the group.
+        bits: of a weight.
+    """
+    stop = min(stop, working.shape[1])
+    inside = working[:, columns.start : min(stop, columns.stop)]
+    if stop <= columns.stop:
         return fitted(inside, bits)
-    outside = working[:, end:stop] - errors[:, : column - start] @ factor[start:column, end:stop]
+    done = errors.shape[1]
+    outside = (
+        working[:, columns.stop : stop] - errors @ factor[columns.start - done : columns.start, columns.stop : stop]
+    )
     return fitted(torch.cat([inside, outside], dim=1), bits)

@@ -82,7 +82,9 @@ def keep_grids(model: Any, weights: Mapping[str, np.ndarray], block_size: int) -
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     written = []
     for node in model.graph.node:
-        found = grids_of(weights[node.name], block_size) if node.name in weights and node.op_type == "MatMulNBits" else None
+        found = (
+            grids_of(weights[node.name], block_size) if node.name in weights and node.op_type == "MatMulNBits" else None
+        )
         if found is None:
             continue
         levels, scales, zeros = found

@@ -71,7 +71,9 @@ def gguf_facts(file: Path) -> GgufFacts:
     counts: Counter[str] = Counter()
     for tensor in reader.tensors:
         counts[tensor.tensor_type.name] += int(tensor.n_elements)
-    longest, pad = (_value(reader, key) for key in (f"{architecture}.context_length", "tokenizer.ggml.padding_token_id"))
+    longest, pad = (
+        _value(reader, key) for key in (f"{architecture}.context_length", "tokenizer.ggml.padding_token_id")
+    )
     return GgufFacts(
         architecture,
         None if longest is None else int(longest),
@@ -117,7 +119,7 @@ def tokenizer_of(file: Path, cache: Path) -> Path:
     check_architecture(file)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, trust_remote_code=False)
-    except Exception as error:  # boundary: the conversion of another program's file may fail in any way
+    except Exception as error:  # noqa: BLE001 - boundary: the conversion of another program's file may fail in any way
         raise GgufError(f"{file}: no tokenizer can be made of it ({reason(error)})") from None
     if tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token  # behind the end nothing is read: any token will do
@@ -139,7 +141,7 @@ def _reader(file: Path) -> GGUFReader:
         raise GgufError(f"{file}: GGUF files need the package `gguf`: {install_command('language')}") from None
     try:
         return GGUFReader(file)
-    except Exception as error:  # boundary: a damaged file makes the reader raise anything
+    except Exception as error:  # noqa: BLE001 - boundary: a damaged file makes the reader raise anything
         raise GgufError(f"{file}: damaged or no GGUF file ({reason(error)})") from None
 
 

@@ -101,14 +101,20 @@ def windowed_documents(
                 if not document.strip() or len(tokens) < _FEWEST:
                     raise DataError(
                         f"{places[start + offset]}: the document "
-                        + ("is empty" if not document.strip() else "is a single token, after which nothing is to be judged")
+                        + (
+                            "is empty"
+                            if not document.strip()
+                            else "is a single token, after which nothing is to be judged"
+                        )
                         + "; remove the row"
                     )
                 spans, special = encoding["offset_mapping"][offset], encoding["special_tokens_mask"][offset]
                 sizes, kinds = described_tokens(document, spans, special)
                 cut += len(tokens) > text.most_tokens
                 most = slice(text.most_tokens)
-                parts = _windows(tokens[most], sizes[most], kinds[most], text.longest, text.stride, pad)
+                parts = _windows(
+                    {"input_ids": tokens[most], "token_bytes": sizes[most], "token_kinds": kinds[most]}, text, pad
+                )
                 rows += parts
                 numbers += [start + offset] * len(parts)
         joined = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -117,9 +123,10 @@ def windowed_documents(
     return derived_arrays(folder, f"documents-{key[:32]}", make)
 
 
-def _windows(
-    tokens: np.ndarray, sizes: np.ndarray, kinds: np.ndarray, length: int, shared: int, pad: int
-) -> list[dict[str, np.ndarray]]:
+def _windows(described: Mapping[str, np.ndarray], text: Text, pad: int) -> list[dict[str, np.ndarray]]:
+    """Cut a document into windows; `described` has its tokens, and the bytes and the kind of each: (tokens,)."""
+    tokens, length, shared = described["input_ids"], text.longest, text.stride
+    following = {"next_tokens": tokens, **{name: described[name] for name in TARGETS[1:]}}
     windows, judged = [], 1
     for start in range(0, max(1, len(tokens) - shared), length - shared):
         end = min(start + length, len(tokens))
@@ -133,7 +140,7 @@ def _windows(
         row["input_ids"][: end - start] = tokens[start:end]
         row["attention_mask"][: end - start] = 1
         place = slice(judged - 1 - start, end - 1 - start)
-        for name, values in zip(TARGETS, (tokens, sizes, kinds), strict=True):
+        for name, values in following.items():
             row[name][place] = values[judged:end]
         judged = end
         windows.append(row)

@@ -85,5 +85,7 @@ def margins(predictions: Predictions) -> np.ndarray:
 def _exponential(estimate: Estimate | None) -> Estimate | None:
     if estimate is None or estimate.value > _LARGEST_EXPONENT:
         return None
-    low, high = (None if each is None else math.exp(min(each, _LARGEST_EXPONENT)) for each in (estimate.low, estimate.high))
+    low, high = (
+        None if each is None else math.exp(min(each, _LARGEST_EXPONENT)) for each in (estimate.low, estimate.high)
+    )
     return Estimate(math.exp(estimate.value), low, high, estimate.count)

@@ -129,9 +129,7 @@ def _from_folder(folder: Path, architecture: str | None) -> Any:
 
     with _one_line_errors(f"{folder if is_gguf(folder) else folder / 'config.json'}: cannot be used"):
         base = (
-            gguf_config(folder)
-            if is_gguf(folder)
-            else AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+            gguf_config(folder) if is_gguf(folder) else AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         )
     if architecture not in (None, base.model_type):
         raise ModelError(

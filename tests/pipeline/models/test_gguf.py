@@ -138,7 +138,9 @@ def test_its_tokenizer_and_its_length_are_the_data_s(model, data, tmp_path):
 
 def test_an_unknown_architecture_is_one_clear_line(model, need, tmp_path):
     file = write_gguf(tmp_path / "odd.gguf", model.module, architecture="lama", tokenizer=False)
-    with pytest.raises(ModelError, match=r"architecture 'lama', which transformers cannot read\. Did you mean 'llama'") as caught:
+    with pytest.raises(
+        ModelError, match=r"architecture 'lama', which transformers cannot read\. Did you mean 'llama'"
+    ) as caught:
         build(entry("huggingface", weights=str(file)), need)
     assert "\n" not in str(caught.value)
 
@@ -153,7 +155,7 @@ def test_a_damaged_file_is_one_clear_line(need, tmp_path):
 def test_a_longer_window_than_the_model_takes_is_refused(model, need, tmp_path):
     file = write_gguf(tmp_path / "tales.gguf", model.module)
     longer = Need(need.task, (), dict.fromkeys(need.inputs, ("int64", (65,))), True)
-    with pytest.raises(ModelError, match="the data has 65 tokens, the model takes 64; lower text.max_length"):
+    with pytest.raises(ModelError, match=r"the data has 65 tokens, the model takes 64; lower text\.max_length"):
         build(entry("huggingface", weights=str(file)), longer)
 
 
