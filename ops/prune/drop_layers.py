@@ -92,7 +92,7 @@ def take_out(module: torch.nn.Module, architecture: Architecture, change: Mappin
     from ops.core.network.passing import Passing
 
     for name, width in change["blocks"].items():
-        module.set_submodule(name, Passing(width))
+        module.set_submodule(name, Passing(width, module.get_submodule(name)))
     return module
 
 

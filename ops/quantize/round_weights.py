@@ -152,8 +152,7 @@ def _scaled(
 def _pairs(model: TorchModel, layers: Mapping[str, torch.nn.Module], first: Any) -> dict[str, SmoothPair]:
     """Return by their first consumer the pairs all of whose consumers are rounded and have weights of their own."""
     from ops.core.network.sharing import sharing_layers
-    from ops.quantize.methods.smooth_pairs import smooth_pairs
-    from ops.quantize.rounding.awq import gated_pairs
+    from ops.quantize.methods.smooth_pairs import gated_pairs, smooth_pairs
 
     shared = sharing_layers(model.module)
     pairs = [*smooth_pairs(model, first), *gated_pairs(model.module)]

@@ -161,7 +161,9 @@ def on_grids(levels: int, group: int = 32):
         changed = [
             name
             for name, value in case.after.module.named_parameters()
-            if name.endswith("weight") and value.dim() == 2 and not torch.equal(value, case.before.module.get_parameter(name))
+            if name.endswith("weight")
+            and value.dim() == 2
+            and not torch.equal(value, case.before.module.get_parameter(name))
         ]
         assert changed
         for name in changed:

@@ -6,12 +6,10 @@ Lin et al., "AWQ: Activation-aware Weight Quantization for LLM Compression and A
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import nn
 
-from ops.quantize.methods.smooth_pairs import SmoothPair
 from ops.quantize.rounding.grid import round_to_nearest
 
 _STEPS = 20
@@ -45,16 +43,3 @@ def best_scale(
         if cost < best:
             best, result, chosen = cost, scale, alpha
     return result, chosen
-
-
-def gated_pairs(module: nn.Module) -> Iterator[SmoothPair]:
-    """Yield the layers of gated feed-forward parts between which a scale can pass: down(act(gate(x)) * up(x)).
-
-    They go by the names that such parts have.
-    """
-    for name, part in module.named_modules():
-        if not all(type(getattr(part, child, None)) is nn.Linear for child in ("gate_proj", "up_proj", "down_proj")):
-            continue
-        prefix = f"{name}." if name else ""
-        if part.up_proj.out_features == part.down_proj.in_features:
-            yield SmoothPair(f"{prefix}up_proj", (f"{prefix}down_proj",))

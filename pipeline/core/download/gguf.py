@@ -93,13 +93,18 @@ def check_architecture(file: Path) -> GgufFacts:
     from ops.core.registry import nearest
 
     facts = gguf_facts(file)
-    if facts.architecture.replace("-", "_") not in {name.replace("-", "_") for name in GGUF_SUPPORTED_ARCHITECTURES}:
+    if _plain(facts.architecture) not in {_plain(name) for name in GGUF_SUPPORTED_ARCHITECTURES}:
         known = sorted(GGUF_SUPPORTED_ARCHITECTURES)
         raise GgufError(
             f"{file}: a GGUF file of architecture '{facts.architecture}', which transformers cannot read."
             f"{nearest(facts.architecture, known)} It reads: {', '.join(known)}"
         )
     return facts
+
+
+def _plain(architecture: str) -> str:
+    """llama.cpp writes `qwen2moe` and `gpt-oss`, transformers `qwen2_moe` and `gpt_oss`."""
+    return architecture.replace("-", "").replace("_", "").removesuffix("encoder")
 
 
 def tokenizer_of(file: Path, cache: Path) -> Path:

@@ -218,7 +218,10 @@ class DocumentSet(SplitDataset):
             np.concatenate([choices[row][judged[row]] for row in range(first, last)])
             for first, last in zip(ordered, [*ordered[1:], len(rows)], strict=True)
         ]
-        return tuple(self._encoder.decode(part.tolist(), skip_special_tokens=False) for part in parts)
+        return tuple(
+            self._encoder.decode(part.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            for part in parts
+        )
 
     @cached_property
     def _encoder(self) -> Any:
