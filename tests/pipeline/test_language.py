@@ -49,6 +49,14 @@ class TestDocuments(DatasetContract):
 
         return change
 
+    def test_shapes_and_types_are_as_declared(self, data):
+        for split in ("train", "calibration", "evaluation"):
+            batch = next(data.batches(split, batch_size=3))
+            assert set(batch.inputs) == set(data.inputs)
+            for array in (*batch.inputs.values(), *batch.targets.values()):
+                assert array.dtype == np.int64
+                assert array.shape == (len(batch), 32)
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
