@@ -254,15 +254,15 @@ def test_groups_of_tokens_add_up(base, pruned):
         assert total == pytest.approx(figures["loss"], rel=1e-5)
         flips = sum(group.flips.value * group.tokens for group in parts) / sum(group.tokens for group in parts)
         assert flips == pytest.approx(1 - figures["agreement"], rel=1e-5)
-    assert {group.name for group in groups if group.grouping == "position"} == {"1 to 31", "32 to 127"}
+    assert {group.name for group in groups if group.grouping == "position"} == {"1 to 31", "32 to 127", "128 to 511"}
     assert all(group.loss_change is None and group.flips is None for group in token_groups(base, None))
 
 
 @pytest.mark.parametrize(
     ("rows", "text", "message"),
     [
-        (["fine words here", "   "], {}, r"row 2: the document is empty; remove the row"),
-        (["fine words here", "a"], {}, r"row 2: the document is a single token"),
+        (["fine words here", "   "], {}, r"line 2: the document is empty; remove the row"),
+        (["fine words here", "a"], {}, r"line 2: the document is a single token"),
         (
             ["fine words here"] * 3,
             {"stride": 32},

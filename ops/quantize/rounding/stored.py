@@ -102,4 +102,5 @@ def _packed(zeros: np.ndarray) -> np.ndarray:
     """Two zero points in a byte, the first in its lower half: uint8 (outputs, bytes)."""
     if zeros.shape[1] % 2:
         zeros = np.pad(zeros, ((0, 0), (0, 1)))
-    return zeros[:, 0::2] | zeros[:, 1::2] << 4
+    packed: np.ndarray = zeros[:, 0::2] | zeros[:, 1::2] << 4
+    return packed
