@@ -230,6 +230,7 @@ class Ancestry:
 
 Params = Mapping[str, Any]
 Refusal = Callable[[Ancestry, Params], str | None]
+Joint = Callable[[TorchModel, Params], list[tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +254,8 @@ class OpSpec:
     """The parameters that are left open and that the processor decides: they are written into the plan."""
     libraries: tuple[str, ...] = ()
     """Distributions whose releases give other results: their versions enter the step's key."""
+    joint: Joint | None = None
+    """Given a model and parameters, the layers that can only change together, group by group; None: each alone."""
 
     def uses_with(self, params: Params) -> frozenset[Uses]:
         """Return what it reads under these parameters."""
@@ -328,6 +331,7 @@ def operation(
     draws: Callable[[Params], bool] | None = None,
     settle: Callable[[Params, Processor], Mapping[str, Any]] | None = None,
     libraries: tuple[str, ...] = (),
+    joint: Joint | None = None,
 ) -> Callable[[F], F]:
     """Register a function as an operation and return it unchanged.
 
@@ -345,6 +349,7 @@ def operation(
         draws: as `OpSpec.draws`.
         settle: as `OpSpec.settle`.
         libraries: as `OpSpec.libraries`.
+        joint: as `OpSpec.joint`.
     """
 
     def register(fn: F) -> F:
@@ -361,6 +366,7 @@ def operation(
             draws=draws,
             settle=settle,
             libraries=libraries,
+            joint=joint,
         )
         OPERATIONS.add(spec.name, spec)
         return fn

@@ -16,7 +16,7 @@ from pipeline.cli.summary import print_absent, print_failures, print_findings, p
 from pipeline.store.queries.scores import primary_metrics, scores
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.reporter import JobReport, TimingReport
-from pipeline.sweep.run import Result, run
+from pipeline.sweep.run import Result, run_all
 
 _WIDTH = 130  # of tables in pipes and logs
 
@@ -28,6 +28,7 @@ def run_and_print(prepared: Prepared) -> int:
     print_notes(
         [*prepared.preprocessing, *(f"Data set '{prepared.data.name}': {note}" for note in prepared.notes)], console
     )
+    print_notes([waiting_note(path) for path in prepared.waiting], console)
     if config.plan_only:
         durations = prepared.store.durations()
         print_plan(prepared.plan, prepared.jobs, prepared.artifacts, durations, console, force=prepared.force)
@@ -37,9 +38,14 @@ def run_and_print(prepared: Prepared) -> int:
         reasons = explain(prepared.plan, config.explain, prepared.artifacts, past, force=prepared.force)
         console.print("\n".join(reasons), markup=False)
         return 0
-    result = run(prepared, ConsoleReporter(console))
+    prepared, result = run_all(prepared, ConsoleReporter(console))
     print_result(prepared, result, console)
     return 0 if result.succeeded else 1
+
+
+def waiting_note(path: str) -> str:
+    """Say of a step with `allocate` what it waits for."""
+    return f"Step '{path}': is planned, with all below it, when the layers of the model above it have been measured"
 
 
 def print_result(prepared: Prepared, result: Result, console: Console) -> None:

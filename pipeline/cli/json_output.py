@@ -22,13 +22,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli.console import waiting_note
 from pipeline.cli.explain import explain
 from pipeline.core.keys import Key
 from pipeline.core.secret_values import hidden
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped, state_of
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.reporter import JobReport, TimingReport
-from pipeline.sweep.run import run
+from pipeline.sweep.run import run_all
 
 __all__ = ["JsonReporter", "print_error", "run_as_json"]
 
@@ -47,11 +48,16 @@ def run_as_json(prepared: Prepared) -> int:
         lines = explain(plan, config.explain, prepared.artifacts, past, force=prepared.force)
         _write("explanation", path=config.explain, lines=lines)
         return 0
+    for step in prepared.waiting:
+        _write("notice", text=waiting_note(step))
     _write_plan(prepared)
     if config.plan_only:
         return 0
-    result = run(prepared, JsonReporter())
-    paths = {step.key: step.path for step in plan.steps}
+    is_whole = not prepared.waiting
+    prepared, result = run_all(prepared, JsonReporter())
+    if not is_whole:
+        _write_plan(prepared)
+    paths = {step.key: step.path for step in prepared.plan.steps}
     for one in result.findings:
         if one.lint:
             path = paths.get(Key(one.model_key))

@@ -12,6 +12,7 @@ python -m pipeline clean
 python -m pipeline compare MODEL REFERENCE
 python -m pipeline branch MODEL --change FILE
 python -m pipeline serve
+python -m pipeline sensitivity recipe=NAME at=PATH
 python -m pipeline show DATASET
 """
 
@@ -59,6 +60,7 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
   python -m pipeline branch MODEL --change FILE            add steps below a model: print the recipe, or --run it
   python -m pipeline serve                                 run the branches that visitors of the page ask for
+  python -m pipeline sensitivity recipe=NAME at=PATH       measure what each layer of a model can lose
   python -m pipeline view                                  serve the page of the results
   python -m pipeline schema                                print the JSON schema of recipes, for editors
   python -m pipeline mcp                                   serve an assistant over standard input and output

@@ -21,7 +21,9 @@ MOST_PROBLEMS = 10
 _MOST_CHARACTERS = 2_000
 _LONGEST_NAME = 200
 
-NODE_WORDS = ("op", "with", "then")
+NODE_WORDS = ("op", "with", "then", "allocate")
+ALLOCATE = "allocate"
+"""Stands for the operation of a step whose operations and strengths are found by layer."""
 RECIPE_WORDS = ("name", "description", "model", "dataset", "targets", "seed", "tree")
 
 
@@ -63,6 +65,15 @@ class Recipe:
     description: str = ""
     dataset: str | None = None
     model: str | None = None
+
+    @property
+    def operations(self) -> set[str]:
+        """Names of the operations that its steps use, those that `allocate` may choose from among them."""
+        names = {node.op for node in self.nodes if node.op != ALLOCATE}
+        for node in self.nodes:
+            candidates = node.params.get("candidates") if node.op == ALLOCATE else None
+            names |= {str(name) for name in candidates} if isinstance(candidates, Mapping) else set()
+        return names
 
 
 @dataclass(slots=True)
@@ -158,6 +169,8 @@ def _branches(
         return []
     present = len(reader.problems)
     raw = reader.mapping(raw_node, f"Step '{path}'", NODE_WORDS)
+    if ALLOCATE in raw:
+        return _allocated(path, parent, raw, reader)
     if not isinstance(raw.get("op"), str):
         if len(reader.problems) == present:
             reader.problems.append(f"Step '{path}': `op` must name an operation, got {show(raw.get('op'))}")
@@ -168,6 +181,27 @@ def _branches(
         then = {}
     branches = _each(raw.get("with") or {}, path, reader)
     return [(RecipeNode(path + suffix, parent, raw["op"], params), then) for suffix, params in branches]
+
+
+def _allocated(
+    path: str, parent: str | None, raw: Mapping[str, Any], reader: _Reader
+) -> list[tuple[RecipeNode, Mapping[str, Any]]]:
+    """Read a step with `allocate`: what it asks for is checked where the model above it is known."""
+    problem = ""
+    if "op" in raw or "with" in raw:
+        problem = "`allocate` chooses the operation and its strengths; leave `op` and `with` out"
+    elif parent is None:
+        problem = "`allocate` needs a model: put it under `then` of a `load` or `train` step"
+    elif "[" in path:
+        problem = (
+            "`allocate` cannot stand below `each`, since each branch would get another choice; write a step for each"
+        )
+    then = raw.get("then") or {}
+    if problem or not isinstance(raw[ALLOCATE], Mapping) or not isinstance(then, Mapping):
+        problem = problem or "`allocate` must hold `candidates` and `budget`, and `then` must map names to steps"
+        reader.problems.append(f"Step '{path}': {problem}")
+        return []
+    return [(RecipeNode(path, parent, ALLOCATE, {str(name): value for name, value in raw[ALLOCATE].items()}), then)]
 
 
 def _each(params: Any, path: str, reader: _Reader) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from ops.core.registry import nearest
 from ops.core.text import cut, show
 from pipeline.core.errors import BouillonError
 from pipeline.core.machine.cpu_quota import cores
+from pipeline.plan.allocation import SAMPLES
 
 _LONGEST = 200
 """Characters of each part of a message."""
@@ -48,6 +49,17 @@ class ExecutorConfig(BaseModel):
         return max(threads, min(threads * self.workers, cores()))
 
 
+class SensitivityConfig(BaseModel):
+    """The model whose layers are measured in the place of a run of the whole recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    at: str
+    candidates: dict[str, Any] | None = None
+    samples: int = Field(default=SAMPLES, ge=1)
+    exact: int | None = Field(default=None, ge=1)
+    times: bool = True
+
+
 class Config(BaseModel):
     """Everything a run needs; `recipe` is parsed apart."""
 
@@ -66,6 +78,7 @@ class Config(BaseModel):
     plan_only: bool = False
     explain: str | None = None
     force: str | tuple[str, ...] | None = None
+    sensitivity: SensitivityConfig | None = None
 
     def forced(self) -> tuple[str, ...]:
         """Paths of the steps to run again."""
@@ -93,6 +106,7 @@ _WORDS = {
     "workspace": "expected the path of a folder",
     "data_folder": "expected the path of a folder",
     "limits": "expected a mapping, e.g. limits.seconds=60",
+    "sensitivity": "expected a mapping, e.g. sensitivity.at=base",
     "executor": "expected a mapping, e.g. executor.workers=2",
 }
 """What is said of a value of another type, where pydantic's own words name types of Python."""

@@ -14,6 +14,7 @@ from pipeline.core.keys import CONTENT
 from pipeline.core.machine.libraries import EXPORTER, installed
 from pipeline.core.user_code import code_of_definition, edited
 from pipeline.models.identity import content_of
+from pipeline.plan.candidates import DEFAULT_CANDIDATES
 from pipeline.plan.planner import entry_id
 from pipeline.plan.recipe import MOST_PROBLEMS, Recipe
 from pipeline.plan.steps import Facts
@@ -126,7 +127,7 @@ def gather(
         contents = _contents(written, config.data_folder)
     except (ModelError, TargetError) as error:
         raise ConfigError(str(error)) from None
-    specs = operations_of(recipe)
+    specs = [*operations_of(recipe), *_candidates_of(config)]
     return Facts(
         task=data.task,
         data_fingerprint=data.fingerprint,
@@ -149,7 +150,15 @@ def gather(
 
 def operations_of(recipe: Recipe) -> list[OpSpec]:
     """Return the operations that a recipe uses, as far as they exist."""
-    return [OPERATIONS[name] for name in sorted({node.op for node in recipe.nodes}) if name in OPERATIONS]
+    return [OPERATIONS[name] for name in sorted(recipe.operations) if name in OPERATIONS]
+
+
+def _candidates_of(config: Config) -> list[OpSpec]:
+    """Return the operations whose effect on layers is to be measured."""
+    if config.sensitivity is None:
+        return []
+    names = config.sensitivity.candidates or DEFAULT_CANDIDATES
+    return [OPERATIONS[name] for name in sorted(map(str, names)) if name in OPERATIONS]
 
 
 def code_of_operations(specs: Iterable[OpSpec]) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ops.core.registry import nearest
@@ -17,11 +18,12 @@ from pipeline.engine.schedule import jobs_of
 from pipeline.engine.stage import Planning
 from pipeline.measure.timing.preset import Preset, PresetError, parse_preset
 from pipeline.models.factories import name_factories
-from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Plan, Step
 from pipeline.stages.rough_latency import PRESET
 from pipeline.store.writer import Store
+from pipeline.sweep.allocation.requested import requested_sensitivity
+from pipeline.sweep.allocation.settle import settle_allocations
 from pipeline.sweep.class_agreement import agree_on_classes
 from pipeline.sweep.config import Config, ConfigError
 from pipeline.sweep.known_data import remember
@@ -58,6 +60,10 @@ class Prepared:
     """What the person should know of how the data are read."""
     preprocessing: tuple[str, ...] = ()
     """What was taken from pretrained models to prepare the data, and where the entry says otherwise."""
+    waiting: tuple[str, ...] = ()
+    """Paths of steps with `allocate` that are planned when this run has measured what they need."""
+    resume: Callable[[], Prepared] | None = None
+    """Prepares the rest, where steps wait."""
 
     def missing(self) -> list[Job[Any]]:
         """Jobs whose artifacts have to be made."""
@@ -80,12 +86,20 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         load_plugins(config.plugins)
     check_folders(config)
     preset = _preset(config.bench)
-    recipe = parse(config.recipe)
+    recipe, original = parse(config.recipe), config
+    original_entries = entries
     settled = settle_preprocessing(config, recipe, entries)
     config, entries = settled.config, settled.entries
     config, data, agreement = agree_on_classes(config, open_data(config))
-    plan = make_plan(recipe, gather(config, recipe, data, entries))
-    targets = {name: entries["target"][name] for name in recipe.targets}
+    facts = gather(config, recipe, data, entries)
+    targets = {name: entries["target"][name] for name in recipe.targets if name in entries["target"]}
+    artifacts = ArtifactStore(config.workspace / "artifacts")
+    allocated = settle_allocations(config.recipe, facts, targets, artifacts)
+    plan, requests = allocated.plan, allocated.requests
+    if config.sensitivity is not None:
+        plan, requests = requested_sensitivity(config.sensitivity, plan)
+    if allocated.allocations or allocated.waiting:
+        config = config.model_copy(update={"recipe": dict(allocated.raw)})
     name_factories(value for step in plan.steps for value in step.params.values())
     store = Store(config.results)
     remember(data.fingerprint, config, store.identity, own=False)
@@ -99,6 +113,8 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         ingested=store.ingested(),
         session_preset=_in_full(preset),
         rough_preset=_in_full(_preset(entries["bench"].get(PRESET))),
+        sensitivity=requests,
+        allocations=allocated.allocations,
     )
     if config.explain is not None:
         step_at(plan, config.explain)
@@ -107,12 +123,14 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         plan=plan,
         jobs=tuple(jobs_of(planning)),
         targets=targets,
-        artifacts=ArtifactStore(config.workspace / "artifacts"),
+        artifacts=artifacts,
         store=store,
         data=data,
         preset=preset,
         force={step_at(plan, path).key for path in config.forced()},
         preprocessing=tuple(settled.notes),
+        waiting=allocated.waiting,
+        resume=partial(prepare, original, original_entries) if allocated.waiting else None,
         notes=data_notes(data, agreement if any(step.op == _LOAD for step in plan.steps) else ()),
     )
 

@@ -100,7 +100,8 @@ def test_a_job_comes_after_all_that_it_needs_and_before_the_next_model(planning)
 
 def test_jobs_can_go_to_another_machine_as_json(planning):
     jobs = jobs_of(planning)
-    assert {job.stage for job in jobs} == set(STAGES)
+    asked_for = {"sensitivity", "sensitivity_times", "allocation"}  # by a command, or by `allocate`
+    assert {job.stage for job in jobs} == set(STAGES) - asked_for
     for job in jobs:
         adapter = TypeAdapter(STAGES[job.stage].params)
         assert adapter.validate_json(adapter.dump_json(job.params)) == job.params

@@ -13,8 +13,9 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from pipeline.delivery.branches.offer import offer_of, queue_folder
-from pipeline.delivery.branches.queue import BranchQueue, RequestState
+from pipeline.delivery.branches.offer import SIGN, announce, offer_of, queue_folder
+from pipeline.delivery.branches.queue import BranchQueue, RequestState, RequestStatus
+from pipeline.store.heartbeat import heartbeat
 from tests.pipeline.command import ROOT
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
 from tests.viewer.test_browser_layout import COLLISIONS, CUT, SIZES, SMALL, WIDE
@@ -137,6 +138,54 @@ def test_a_visitor_without_the_token_gets_no_further(store):
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0, "it ends cleanly"
         assert "waits for the next worker" in process.stdout.read()
+
+
+def asked(store, plan, who, user=""):
+    own = {"origin": plan["origin"]["key"], "origin_name": "broken", "change": "again: {op: palettize}\n"}
+    return BranchQueue(store).add(offer_of(store), TOKEN, recipe=plan["recipe"], who=who, user=user, **own)
+
+
+def test_a_visitor_withdraws_what_they_asked_for_and_clears_what_is_finished(store, plan):
+    page = Page(visit(store, {"page": "branch"}))
+    page.app.session.user = "ann"
+    announce(store, TOKEN)
+    with heartbeat(store, SIGN):
+        mine, other = asked(store, plan, "Ann", "ann"), asked(store, plan, "Bob", "bob")
+        assert "t_withdraw" not in page.app._draw_page(), "not without the token"
+        drawn = page.say("t_token", token=TOKEN)["panes"]["page"]
+        assert drawn.count("t_withdraw") == 1
+        assert f'data-do="t_withdraw" data-name="{mine.name}"' in drawn
+        assert "who asked for it" in page.say("t_withdraw", name=other.name)["panes"]["page"]
+        assert "Withdrawn" in page.say("t_withdraw", name=mine.name)["flash"]
+        assert [each.name for each in BranchQueue(store).requests()] == [other.name]
+        assert "no request is called" in page.say("t_withdraw", name=mine.name)["panes"]["page"]
+        BranchQueue(store).write(other, RequestStatus(RequestState.REFUSED, "for a reason"))
+        page.app._look_again()
+        assert "t_clear" in page.updates[-1]["panes"]["page"]
+        assert page.say("t_clear")["flash"] == "1 cleared away"
+    assert BranchQueue(store).requests() == []
+
+
+def test_the_command_line_lists_withdraws_and_clears(store, plan):
+    announce(store, TOKEN)
+    with heartbeat(store, SIGN):
+        one, two = asked(store, plan, "Ann"), asked(store, plan, "Bob")
+    BranchQueue(store).write(two, RequestStatus(RequestState.FAILED, "of an error"))
+    listed = pipeline(store.parent, "branch", "--list")
+    assert [line.split()[:2] for line in listed.stdout.splitlines()] == [[one.name, "queued"], [two.name, "failed"]]
+    assert "(of an error)" in listed.stdout
+    for words, why in (
+        (["--withdraw", two.name], "it is failed already"),
+        (["--withdraw", one.name[:-1]], f"Did you mean '{one.name}'?"),
+        (["--withdraw", one.name, "base"], "go without a model"),
+        ([], "name the model"),
+    ):
+        refused = pipeline(store.parent, "branch", *words)
+        assert refused.returncode == 2, words
+        assert why in refused.stderr
+    assert pipeline(store.parent, "branch", "--withdraw", one.name).stdout == f"Withdrawn: {one.name}\n"
+    assert pipeline(store.parent, "branch", "--clear").stdout == "Cleared away: 1 finished request\n"
+    assert json.loads(pipeline(store.parent, "branch", "--list", "--json").stdout) == {"requests": []}
 
 
 def decide(visitor):

@@ -157,7 +157,6 @@ class BehaviourPage:
             "differences": not is_base and not self.measure.of_pair,
             "sorted": self.state.behaviours.order == column.key
             or (self.state.behaviours.order == "" and column is self._sorted_by),
-            "note": self.notes.of("model").get(column.key),
         }
 
     def matrix(self, key: str) -> dict[str, Any]:
@@ -207,7 +206,7 @@ class BehaviourPage:
             "name": name,
             "count": f"{int(self.table[0].count[row]):,}",
             "cells": [cell(cells, row, look, base=at == 0, p=float(p[at, row])) for at, cells in enumerate(self.table)],
-            "note": flagged.get(name),
+            "notes": flagged.get(name),
         }
 
     def _instances(self) -> tuple[list[dict[str, Any]], int]:
@@ -249,7 +248,7 @@ class BehaviourPage:
             "attributes": sorted(instance.attributes.items()),
             "changed_in": int(self.exemplars[at]),
             "cells": cells,
-            "note": flagged.get(instance.id),
+            "notes": flagged.get(instance.id),
         }
 
     def group_panel(self) -> dict[str, Any] | None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from viewer.decide.class_evidence import class_evidence
 from viewer.decide.recommendation import Aim, Recommendation
-from viewer.decide.wording import quoted_names, ratio_text
+from viewer.decide.wording import gain_text, quoted_names, ratio_text
 from viewer.format.metrics import Better, MetricRole
 from viewer.overview.near_miss import near_miss
+from viewer.results.queries import StoreError
 from viewer.session.proposals import size_metric, speed_metric
 
 if TYPE_CHECKING:
@@ -65,23 +66,26 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
     key = results.keys[decision.row]
     original = None if decision.original is None else results.keys[decision.original]
     within = " within the budget" if filters else ""
-    notes = _notes(results, decision)
+    notes = [*_against_what(results, decision), *_notes(results, decision)]
     if decision.aim is Aim.BEST:
         value = results.show(decision.objective, decision.row, interval=True)
         label = results.label(decision.objective)
         evidence = [Statement(f"{label} {value}"), *_against(results, decision, key, original)]
         return Headline("", key, f" has the best {label}{within}", evidence, notes)
-    if key == original:
+    if key == original and decision.quality:
         gain = "measurably faster" if decision.aim is Aim.FASTEST else "smaller"
-        after = f" as it is: nothing {gain}{within} keeps its {results.label(decision.quality)}"
+        after = f" as it is, since nothing {gain}{within} keeps its {results.label(decision.quality)}"
         figure = results.show(decision.objective, decision.row, interval=True)
         evidence = [Statement(f"{results.label(decision.objective)} {figure}")]
         return Headline("Ship ", key, after, evidence, [*_nearest(results, decision), *notes])
-    claim = f" is the {decision.aim.value}{within} with no measurable loss"
-    if not decision.quality or original is None:
-        claim = f" is the {decision.aim.value}{within}"
-        notes = [*notes, "Nothing was measured that tells what it loses."]
-    return Headline("", key, claim, _against(results, decision, key, original), notes)
+    claim = f" is the {decision.aim.value}{within}"
+    if decision.quality and original is not None:
+        return Headline("", key, f"{claim} with no measurable loss", _against(results, decision, key, original), notes)
+    figure = results.show(decision.objective, decision.row, interval=True)
+    evidence = _against(results, decision, key, original) or [
+        Statement(f"{results.label(decision.objective)} {figure}")
+    ]
+    return Headline("", key, claim, evidence, notes)
 
 
 def _against(results: Results, decision: Recommendation, key: str, original: str | None) -> list[Statement]:
@@ -101,26 +105,48 @@ def _against(results: Results, decision: Recommendation, key: str, original: str
         values = (results.show(quality, results.row[each], interval=True) for each in (key, original))
         about = f"{label} {' against '.join(values)}"
         evidence.append(Statement(f"{label} {change['change']}", change["tone"], about))
-    if (classes := class_evidence(results, key, original)) is not None:
-        evidence.append(Statement(classes.text, "bad" if classes.worse else "", _TESTS))
-    return evidence
+    return [*evidence, *_classes(results, key, original)]
+
+
+def _classes(results: Results, key: str, original: str) -> list[Statement]:
+    try:
+        classes = class_evidence(results, key, original)
+    except StoreError as error:
+        return [Statement("classes not compared (the answers cannot be read)", "soft", str(error))]
+    return [] if classes is None else [Statement(classes.text, "bad" if classes.worse else "", _TESTS)]
 
 
 def _nearest(results: Results, decision: Recommendation) -> list[str]:
     """Name, of the models that would be better by the aim, the one that loses least."""
     assert decision.row is not None
-    values, goods = results.values(decision.objective), results.values(decision.quality)
-    sign = -1 if results.better(decision.objective) is Better.HIGHER else 1
+    goods = results.values(decision.quality)
     ahead = decision.within & results.sound & results.scope & ~results.elsewhere & ~results.unsure(decision.objective)
-    ahead &= (sign * (values - values[decision.row]) < 0) & np.isfinite(goods) & ~decision.lossless
+    ahead &= (results.ranking.order(decision.objective, decision.row) > 0) & np.isfinite(goods) & ~decision.lossless
     if not ahead.any():
         return []
     goods = np.where(ahead, goods, np.nan)
     row = int(np.nanargmin(goods) if results.better(decision.quality) is Better.LOWER else np.nanargmax(goods))
     key, original = results.keys[row], results.keys[decision.row]
     change = results.change(decision.quality, key, original)["change"]
-    gain = ratio_text(results, decision.objective, key, original)
+    gain = gain_text(results, decision.objective, key, original)
     return [f"Nearest is “{results.text.name(key)}”: {gain}, {results.label(decision.quality)} {change}."]
+
+
+def _against_what(results: Results, decision: Recommendation) -> list[str]:
+    """Say where losses cannot be told, or are told against a model that is broken."""
+    if decision.aim is Aim.BEST:
+        return []
+    if not decision.quality:
+        return ["Nothing that was measured tells what a model loses."]
+    if decision.original is None:
+        name = "" if decision.unmeasured is None else results.text.name(results.keys[decision.unmeasured])
+        label = results.label(decision.quality)
+        why = f"“{name}” has no known {label}" if name else f"no original with a known {label} is at hand"
+        return [f"What it loses cannot be told: {why}. Pin a model that has one as the base."]
+    if not results.sound[decision.original]:
+        name = results.text.name(results.keys[decision.original])
+        return [f"Losses are told against “{name}”, which is broken itself: pin another base."]
+    return []
 
 
 def _notes(results: Results, decision: Recommendation) -> list[str]:

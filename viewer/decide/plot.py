@@ -191,21 +191,31 @@ def _round_values(axis: _Axis) -> list[float]:
 def _bands(
     results: Results, decision: Recommendation, x_metric: str, axes: tuple[_Axis, _Axis]
 ) -> list[dict[str, Any]]:
-    """Return where the models lie that cannot be told apart: from the original in quality, from the one to ship across."""
+    """Return where the models lie that cannot be told apart: from the original in quality, from the one to ship across.
+
+    Each says in words from which, and in what; from a broken original no sound model may be.
+    """
     bands = []
     if decision.original is not None and decision.aim is not Aim.BEST:
         order = results.ranking.order(decision.quality, decision.original)
         values = results.values(decision.quality)
         alike = (order == 0) & np.isfinite(values) & results.scope & ~results.elsewhere & results.sound
-        low, high = (axes[1].share(float(end)) for end in (values[alike].min(), values[alike].max()))
-        bands.append(_rectangle((0.0, 1.0), (low, high)))
+        if alike.any():
+            low, high = (axes[1].share(float(end)) for end in (values[alike].min(), values[alike].max()))
+            text = _alike_text(results, decision.quality, decision.original)
+            bands.append(_rectangle((0.0, 1.0), (low, high)) | {"text": text})
     if decision.row is not None and decision.alike:
         metric = x_metric if decision.objective == x_metric else decision.quality
         values = results.values(metric)[[decision.row, *decision.alike]]
         axis = axes[0] if metric == x_metric else axes[1]
         ends = axis.share(float(values.min())), axis.share(float(values.max()))
-        bands.append(_rectangle(ends, (0.0, 1.0)) if metric == x_metric else _rectangle((0.0, 1.0), ends))
+        rectangle = _rectangle(ends, (0.0, 1.0)) if metric == x_metric else _rectangle((0.0, 1.0), ends)
+        bands.append(rectangle | {"text": _alike_text(results, metric, decision.row)})
     return bands
+
+
+def _alike_text(results: Results, metric: str, row: int) -> str:
+    return f"cannot be told apart from {results.text.name(results.keys[row])} in {results.label(metric)}"
 
 
 def _rectangle(across: tuple[float, float], up: tuple[float, float]) -> dict[str, float]:

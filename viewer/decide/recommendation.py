@@ -42,6 +42,8 @@ class Recommendation:
     """The metric that the model is the best in; empty where nothing of the kind was measured."""
     original: int | None
     """Row of the model that losses are told against; None where none can be."""
+    unmeasured: int | None
+    """Row of the model that they would be told against, had it a known quality; else None."""
     within: np.ndarray
     """bool (N,): the rows within the budget."""
     lossless: np.ndarray
@@ -61,9 +63,10 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
     """Choose the model to ship.
 
     A model qualifies if it is sound, within the budget, and, unless the aim is the best quality, not measurably worse than the
-    original in `quality`. Of these the best in the objective is decision; times that were taken roughly or while others used
-    the machine win nothing. Of several that are shown alike in it, the one with the best quality. Where the original cannot
-    be told apart from the best, it is the one to ship: nothing speaks for another.
+    original in `quality`. Of these the best in the objective is chosen; times that were taken roughly or while others used
+    the machine win nothing. Of several that are shown alike in it, the one with the best quality. Where the smallest or the
+    fastest cannot be told apart from the original, that is the one to ship: nothing speaks for another. An original whose
+    quality is not known is none: nothing can be lost against it.
 
     Args:
         results: those to choose from.
@@ -74,7 +77,9 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
     """
     ranking = results.ranking
     within = ranking.passing(filters)
-    original = original_of(results, quality, base)
+    original, unmeasured = original_of(results, quality, base), None
+    if original is not None and quality and not np.isfinite(results.values(quality)[original]):
+        original, unmeasured = None, original
     objective = objectives(results, quality)[aim]
     lossless = np.ones(len(results.keys), dtype=bool)
     if aim is not Aim.BEST and quality:
@@ -83,7 +88,7 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
             lossless &= ranking.order(quality, original) >= 0
     best = ranking.best(objective, within & lossless) if objective else None
     if best is None:
-        return Recommendation(aim, quality, objective, original, within, lossless, None)
+        return Recommendation(aim, quality, objective, original, unmeasured, within, lossless, None)
     qualifying = within & lossless & results.sound & results.scope & ~results.elsewhere
     row = _best_shown_alike(results, objective, quality, best.row, qualifying)
     if aim is not Aim.BEST and original is not None and original in best.alike and qualifying[original]:
@@ -91,7 +96,7 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
     tied = qualifying & np.isfinite(results.values(objective)) & (ranking.order(objective, row) == 0)
     tied[row] = False
     alike = tuple(np.flatnonzero(tied).tolist())
-    return Recommendation(aim, quality, objective, original, within, lossless, row, alike)
+    return Recommendation(aim, quality, objective, original, unmeasured, within, lossless, row, alike)
 
 
 def _best_shown_alike(results: Results, objective: str, quality: str, first: int, qualifying: np.ndarray) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from markupsafe import Markup
-
-from viewer.compare.cards import model_card
+from viewer.compare.cards import whole_card
 from viewer.decide.headline import Headline, headline
 from viewer.decide.model_files import model_files
 from viewer.decide.plot import decision_plot, x_metric_of
@@ -51,7 +49,6 @@ class Decide(View):
 
     def actions(self) -> dict[str, Action]:
         return {
-            "copy_text": lambda message: self.session.send("copy", str(message.get("text", ""))),
             "explore": self._explore,
         }
 
@@ -70,7 +67,11 @@ class Decide(View):
             aims=[(aim.value, text, bool(objectives(results, goal)[aim])) for aim, text in _AIMS.items()],
             aim=decision.aim.value,
             goal=goal,
-            goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
+            goals=[
+                c
+                for c in results.choices
+                if results.better(c["name"]) != "neither" and (c["name"] == goal or results.is_at_hand(c["name"]))
+            ],
             goal_label=results.label(goal),
             objective=results.label(decision.objective),
             objective_about=results.about(decision.objective),
@@ -98,12 +99,11 @@ class Decide(View):
         """Return the card of the model that is named, and what gets it, if it is to be shipped."""
         results = self.session.results
         if not sentence.key:
-            return {"card": "", "files": None, "chosen": False}
-        card = Markup(
-            model_card(results, results.forest[sentence.key], whole=True)
-        )  # a template has escaped what is in it
+            return {"card": "", "tries": [], "files": None, "chosen": False}
+        card, tries = whole_card(results, sentence.key)
         return {
             "card": card,
+            "tries": tries,
             "files": model_files(results, sentence.key),
             "chosen": sentence.key in self.state.selected,
         }

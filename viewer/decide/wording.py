@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from viewer.results.results import Results
 
-__all__ = ["quoted_names", "ratio_text"]
+__all__ = ["gain_text", "quoted_names", "ratio_text"]
 
 _WORDS = {MetricRole.SIZE: ("smaller", "larger", "as large"), MetricRole.COST: ("faster", "slower", "as fast")}
 _OTHERS = ("better", "worse", "the same")
@@ -54,6 +54,11 @@ def ratio_text(results: Results, metric: str, key: str, other: str) -> str:
     if not difference.has_known_noise:
         return f"{text} (noise unknown)"
     return f"{text}{_interval(ends, ratio)}"
+
+
+def gain_text(results: Results, metric: str, key: str, other: str) -> str:
+    """Return `ratio_text`, or where no ratio can be told the change as the Compare page has it."""
+    return ratio_text(results, metric, key, other) or results.change(metric, key, other)["change"]
 
 
 def _ratio_ends(results: Results, metric: str, key: str, other: str) -> tuple[float, float]:

@@ -76,6 +76,11 @@ class MetricInfo:
         """Whether values are shares of one, shown in percent."""
         return _spec(self.format).type in ("%", "p")
 
+    @property
+    def points(self) -> float | None:
+        """How many percentage points a change by one is; None of what is not in percent."""
+        return 100.0 if self.is_share else 1.0 if self.unit == "%" else None
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuredValue:
@@ -212,15 +217,15 @@ def change(
 
 
 def format_change(difference: MetricChange, metric: MetricInfo) -> str:
-    """Write a change: shares in percentage points ("-1.2 pp"), others relative ("+3.4%"), with noise ("+1.2 ± 0.3 pp",
+    """Write a change: what is in percent in percentage points ("-1.2 pp"), others relative ("+3.4%"), with noise ("+1.2 ± 0.3 pp",
     and "+1.2 pp [0.7, 1.9]" where the interval is not symmetric).
 
     "no change" where the values are equal; the difference in the metric's unit where the relative change says nothing.
     """
     if difference.absolute == 0:
         return "no change"
-    if metric.is_share:
-        return _with_noise(difference, 100, " pp")
+    if metric.points is not None:
+        return _with_noise(difference, metric.points, " pp")
     if not abs(difference.relative) < _TELLING:
         return ("+" if difference.absolute > 0 else "") + format_value(difference.absolute, metric)
     scale = 100 * difference.relative / difference.absolute

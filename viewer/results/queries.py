@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Set
 from contextlib import closing
@@ -19,6 +20,10 @@ from viewer.results.lineage import Node, StepOutcome
 from viewer.results.snapshot import MetricColumn, ModelLint, RunStart, Setting, Snapshot, StudiedData, identity_of
 
 __all__ = ["StoreError", "instance_values", "load_snapshot", "snapshot_id", "speedups"]
+
+_BYTES = frozenset({"size", "bytes", "memory"})
+_LEAST_BYTES = 10_000
+"""Whole numbers from here on are counts of bytes: no model is that large in kB."""
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -230,20 +235,32 @@ def _metrics(db: duckdb.DuckDBPyConnection) -> list[MetricInfo]:
         " WHERE metric IN (SELECT metric FROM measurements) ORDER BY is_primary DESC, metric"
     ).fetchall()
     declared = _declared(db, {name for name, *_ in rows})
+    in_bytes = _in_bytes(db)
     return [
         MetricInfo(
             name,
-            unit,
+            "B" if name in in_bytes else unit,
             format_,
             Better(better),
             primary,
             *declared.get(name, (None, None)),
-            description,
+            f"{description}; taken for bytes, as it has no unit" if name in in_bytes else description,
             MetricRole(role),
             Pairing(pairing),
         )
         for name, unit, format_, better, primary, description, role, pairing in rows
     ]
+
+
+def _in_bytes(db: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the metrics without a unit whose names and values say that they are counts of bytes: "Model Size", 95246447."""
+    rows = db.execute(
+        "SELECT metric FROM measurements WHERE metric IN"
+        " (SELECT metric FROM metrics WHERE unit = '' AND NOT contains(format, '%') AND role IN ('size', 'cost'))"
+        " GROUP BY metric HAVING bool_and(value = round(value)) AND max(value) >= ?",
+        [_LEAST_BYTES],
+    ).fetchall()
+    return {name for (name,) in rows if _BYTES & set(re.findall(r"[^\W_]+", name.casefold()))}
 
 
 def _declared(db: duckdb.DuckDBPyConnection, metrics: set[str]) -> dict[str, tuple[float | None, float | None]]:

@@ -134,6 +134,11 @@ class Snapshot:
     workspace: str | None = None
     """The folder that the latest run kept its models in, as it was named; None where no run made these results."""
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether there are models, and no run has made any of them."""
+        return bool(self.keys) and self.workspace is None and not self.runs_of
+
 
 def identity_of(context: Setting) -> tuple[str, str, str]:
     """Return target, device and data set: what tells contexts apart."""

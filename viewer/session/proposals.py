@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Proposal", "original_of", "proposals", "size_metric", "speed_metric"]
 
 _FEWEST = 2
+_TRAINING = "finetune"
+"""The kind of operations that change weights and leave the network as it is."""
 _MOST = 4
 
 
@@ -61,17 +63,30 @@ def proposals(results: Results, quality: str, filters: Sequence[Range], base: st
 
 
 def original_of(results: Results, quality: str, base: str = "") -> int | None:
-    """Return the row that losses are told against: that of the chosen base, else of the best sound model that was not compressed."""
+    """Return the row that losses are told against: that of the chosen base, else of the best sound model that was not compressed.
+
+    A root, or what training alone has made of it where that is measurably better: files begin with networks before their training.
+    """
     if base in results.row:
         return results.row[base]
     eligible = results.sound & results.scope & ~results.elsewhere
-    roots = [row for row in np.flatnonzero(eligible).tolist() if results.parent_rows[row] < 0]
-    if not roots or not quality:
-        return roots[0] if roots else None
-    among = np.zeros(len(results.keys), dtype=bool)
-    among[roots] = True
-    best = results.ranking.best(quality, among)
-    return best.row if best is not None else roots[0]
+    roots = eligible & (results.parent_rows < 0)
+    first = next(iter(np.flatnonzero(roots).tolist()), None)
+    best_root = results.ranking.best(quality, roots) if quality else None
+    if best_root is None:
+        return first
+    best = results.ranking.best(quality, eligible & _not_compressed(results))
+    return best_root.row if best is None or best_root.row in best.alike else best.row
+
+
+def _not_compressed(results: Results) -> np.ndarray:
+    """Return which rows are roots, or were made of one by training alone: bool (N,)."""
+    trained: set[str] = set()
+    for key in results.forest.preorder:  # parents come before their children
+        parent = results.forest.parent(key)
+        if parent is None or (parent in trained and results.forest[key].kind == _TRAINING):
+            trained.add(key)
+    return np.array([key in trained for key in results.keys], dtype=bool)
 
 
 def size_metric(results: Results) -> str:

@@ -13,6 +13,7 @@ from pipeline.cli.commands.branches import BRANCH_COMMANDS
 from pipeline.cli.commands.command import Command, CommandOutcome, printed
 from pipeline.cli.commands.delivery import DELIVERY_COMMANDS
 from pipeline.cli.commands.programs import PROGRAM_COMMANDS
+from pipeline.cli.commands.sensitivity import SENSITIVITY_COMMANDS
 from pipeline.cli.commands.stores import STORE_COMMANDS
 from pipeline.cli.completion import SHELLS, completion_script
 from pipeline.cli.configuration.compose import UsageError, entry_names, recipe_names
@@ -79,6 +80,7 @@ COMMANDS = (
     *STORE_COMMANDS,
     *DELIVERY_COMMANDS,
     *BRANCH_COMMANDS,
+    *SENSITIVITY_COMMANDS,
     *PROGRAM_COMMANDS,
     Command("completion", "print a script by which a shell completes the command `bouillon`", _completion, _add_shell),
 )

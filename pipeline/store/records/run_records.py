@@ -11,9 +11,11 @@ from pipeline.core.metric_kinds import Better, MetricRole, Pairing
 from pipeline.store.records.answer_records import Instances, InstanceValues, PredictionSet
 from pipeline.store.records.columns import Int32, Sql, record_table
 from pipeline.store.records.layer_records import Change, Distribution, Finding, Layer, LayerTime
+from pipeline.store.records.sensitivity_records import Allocation, Sensitivity, SensitivityTime
 from pipeline.store.records.timing_records import Lint, Speedup, TimingFailure, TimingSamples
 
 __all__ = [
+    "Allocation",
     "Change",
     "DatasetInfo",
     "Device",
@@ -33,6 +35,8 @@ __all__ = [
     "Record",
     "Run",
     "RunEnd",
+    "Sensitivity",
+    "SensitivityTime",
     "Speedup",
     "Step",
     "TimingFailure",
