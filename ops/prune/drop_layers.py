@@ -104,7 +104,7 @@ def _blocks(model: TorchModel, exclude: Any) -> dict[str, torch.nn.Module]:
     from ops.core.selector import choose_layers
 
     protected = choose_layers(model, exclude, ()) if exclude else {}
-    found: dict[str, torch.nn.Module] = {}
+    blocks_of_stacks: dict[str, torch.nn.Module] = {}
     for name, part in model.module.named_modules():
         if not isinstance(part, nn.ModuleList | nn.Sequential):
             continue
@@ -112,13 +112,13 @@ def _blocks(model: TorchModel, exclude: Any) -> dict[str, torch.nn.Module]:
         forms = {path: (type(child), _shapes(child)) for path, child in children.items() if _shapes(child)}
         common = max(forms.values(), key=list(forms.values()).count, default=None)
         equal = [path for path, form in forms.items() if form == common]
-        inside = any(path.startswith(f"{outer}.") for outer in found for path in equal)
+        inside = any(path.startswith(f"{outer}.") for outer in blocks_of_stacks for path in equal)
         if len(equal) < _FEWEST or inside:
             continue
         for path in equal:
             if not any(layer == path or layer.startswith(f"{path}.") for layer in protected):
-                found[path] = children[path]
-    return found
+                blocks_of_stacks[path] = children[path]
+    return blocks_of_stacks
 
 
 def _shapes(part: torch.nn.Module) -> tuple[str, ...]:

@@ -74,15 +74,15 @@ def token_groups(predictions: Predictions, base: Predictions | None) -> Iterator
 
 
 def _groups(predictions: Predictions) -> Iterator[tuple[str, str, np.ndarray]]:
-    judged = judged_tokens(predictions)
+    places = judged_tokens(predictions)
     if "token_kinds" in predictions.targets:
         for number, name in enumerate(KINDS):
-            yield "kind", name, judged & (predictions.targets["token_kinds"] == number)
-    place = np.arange(1, judged.shape[1] + 1)
+            yield "kind", name, places & (predictions.targets["token_kinds"] == number)
+    place = np.arange(1, places.shape[1] + 1)
     for first, following in zip(_PLACES, (*_PLACES[1:], None), strict=True):
-        inside = (place >= first) & (place < (following or judged.shape[1] + 1))
-        yield "position", f"{first} and on" if following is None else f"{first} to {following - 1}", judged & inside
+        inside = (place >= first) & (place < (following or places.shape[1] + 1))
+        yield "position", f"{first} and on" if following is None else f"{first} to {following - 1}", places & inside
     for attribute, values in (predictions.attributes or {}).items():
         groups = np.asarray(values, object)
         for name in sorted(set(values) - {""}):
-            yield attribute, name, judged & (groups == name)[:, None]
+            yield attribute, name, places & (groups == name)[:, None]

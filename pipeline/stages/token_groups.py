@@ -29,26 +29,26 @@ _ESTIMATES = ("loss", "loss_change", "flips", "flip_margin")
 class TokenGroupRecord:
     """A model's tokens of one kind, of one place in their documents, or of documents of one group; intervals over documents."""
 
-    model_key: Annotated[str, "The model."]
-    target: Annotated[str, "The target that ran it."]
+    model_key: Annotated[str, "The language model."]
+    target: Annotated[str, "The target on which its tokens were observed."]
     grouping: Annotated[str, "`kind`, `position`, or the attribute of documents."]
-    name: Annotated[str, "The group."]
+    name: Annotated[str, "The group of tokens."]
     documents: Annotated[int, "Documents that have such tokens."]
     tokens: Annotated[int, "Tokens that are judged."]
     loss: Annotated[float | None, "Mean negative log-probability in nats per token."]
-    loss_low: Annotated[float | None, "Lower end of its 95 % interval."]
-    loss_high: Annotated[float | None, "Upper end."]
+    loss_low: Annotated[float | None, "Low end of the 95 % interval of `loss`, over documents."]
+    loss_high: Annotated[float | None, "High end of the 95 % interval of `loss`, over documents."]
     loss_change: Annotated[float | None, "`loss` less the base's, paired by document; NULL for the base."]
-    loss_change_low: Annotated[float | None, "Lower end of its 95 % interval."]
-    loss_change_high: Annotated[float | None, "Upper end."]
+    loss_change_low: Annotated[float | None, "Low end of the 95 % interval of `loss_change`, over documents."]
+    loss_change_high: Annotated[float | None, "High end of the 95 % interval of `loss_change`, over documents."]
     flips: Annotated[float | None, "Share of tokens whose first choice is another than the base's."]
-    flips_low: Annotated[float | None, "Lower end of its 95 % interval."]
-    flips_high: Annotated[float | None, "Upper end."]
+    flips_low: Annotated[float | None, "Low end of the 95 % interval of `flips`, over documents."]
+    flips_high: Annotated[float | None, "High end of the 95 % interval of `flips`, over documents."]
     flip_margin: Annotated[
         float | None, "Where it flipped: the base's probability of its first choice less the second's."
     ]
-    flip_margin_low: Annotated[float | None, "Lower end of its 95 % interval."]
-    flip_margin_high: Annotated[float | None, "Upper end."]
+    flip_margin_low: Annotated[float | None, "Low end of the 95 % interval of `flip_margin`, over documents."]
+    flip_margin_high: Annotated[float | None, "High end of the 95 % interval of `flip_margin`, over documents."]
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,16 +120,16 @@ class LanguageModeling(Task):
         """
         import numpy as np
 
-        judged = targets["next_tokens"] >= 0
+        places = targets["next_tokens"] >= 0
         first = np.flatnonzero([row == 0 or ids[row] != ids[row - 1] for row in range(len(ids))])
         document = np.repeat(np.arange(len(first)), np.diff([*first, len(ids)]))
-        owner = np.broadcast_to(document[:, None], judged.shape)[judged]
+        owner = np.broadcast_to(document[:, None], places.shape)[places]
         counts = np.bincount(owner, minlength=len(first))
         column = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
         def join(array: np.ndarray, filler: int) -> np.ndarray:
             result = np.full((len(first), int(counts.max(initial=0)), *array.shape[2:]), filler, array.dtype)
-            result[owner, column] = array[judged]
+            result[owner, column] = array[places]
             return result
 
         return (
@@ -153,7 +153,7 @@ class LanguageModeling(Task):
 
         unknown = np.full(len(evaluation.ids), np.nan, np.float32)
         valid = valid_rows(evaluation)
-        texts = [text if known else INVALID for text, known in zip(evaluation.answers, valid, strict=True)]
+        texts = [text if is_valid else INVALID for text, is_valid in zip(evaluation.answers, valid, strict=True)]
         return Judgement(texts, unknown, unknown, self.correct(evaluation), _share_right(evaluation).astype(np.float32))
 
     def correct(self, evaluation: Evaluation) -> np.ndarray:
@@ -167,13 +167,13 @@ class LanguageModeling(Task):
 
     def agreement(self, evaluation: Evaluation, base: Evaluation) -> np.ndarray | None:
         """Share of tokens with one first choice: each document's part (`per_token`)."""
-        judged = judged_tokens(evaluation)
-        return per_token(judged & (first_choices(evaluation) == first_choices(base)), judged)
+        places = judged_tokens(evaluation)
+        return per_token(places & (first_choices(evaluation) == first_choices(base)), places)
 
     def divergence_rows(self, evaluation: Evaluation, base: Evaluation) -> np.ndarray | None:
         """Each document's part of the mean divergence per token (`per_token`, `token_divergence`)."""
-        judged = judged_tokens(evaluation)
-        return per_token(token_divergence(evaluation, base), judged)
+        places = judged_tokens(evaluation)
+        return per_token(token_divergence(evaluation, base), places)
 
     # ---- packages
     def program(self, settings: Mapping[str, Any]) -> Program:
@@ -216,8 +216,8 @@ def compact(logits: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
 
 def judged_tokens(evaluation: Evaluation) -> np.ndarray:
     """Which places of each document hold a token that is judged: bool (N, tokens)."""
-    judged: np.ndarray = evaluation.targets["next_tokens"] >= 0
-    return judged
+    places: np.ndarray = evaluation.targets["next_tokens"] >= 0
+    return places
 
 
 def losses(evaluation: Evaluation) -> np.ndarray:
@@ -241,10 +241,10 @@ def token_divergence(evaluation: Evaluation, base: Evaluation) -> np.ndarray:
     """
     import numpy as np
 
-    judged = judged_tokens(evaluation)
-    result = np.zeros(judged.shape)
-    ours, theirs = ({name: one.outputs[name][judged] for name in _KEPT} for one in (evaluation, base))
-    values = np.empty(int(judged.sum()))
+    places = judged_tokens(evaluation)
+    result = np.zeros(places.shape)
+    ours, theirs = ({name: one.outputs[name][places] for name in _KEPT} for one in (evaluation, base))
+    values = np.empty(int(places.sum()))
     for start in range(0, len(values), _PLACES):
         part = slice(start, start + _PLACES)
         same = theirs["likeliest"][part, :, None] == ours["likeliest"][part, None, :]
@@ -262,7 +262,7 @@ def token_divergence(evaluation: Evaluation, base: Evaluation) -> np.ndarray:
             0.0,
         )
         values[part] = np.maximum(terms + other, 0.0)
-    result[judged] = values
+    result[places] = values
     return result
 
 
@@ -293,7 +293,7 @@ def _share_right(evaluation: Evaluation) -> np.ndarray:
     """Share of tokens that are the first choice: float64 (N,); 0 where outputs are not numbers."""
     import numpy as np
 
-    judged = judged_tokens(evaluation)
-    right = judged & (first_choices(evaluation) == evaluation.targets["next_tokens"])
-    share = right.sum(axis=1) / np.maximum(judged.sum(axis=1), 1)
+    places = judged_tokens(evaluation)
+    right = places & (first_choices(evaluation) == evaluation.targets["next_tokens"])
+    share = right.sum(axis=1) / np.maximum(places.sum(axis=1), 1)
     return np.where(valid_rows(evaluation), share, 0.0)

@@ -31,7 +31,7 @@ def best_scale(
         bits: of a weight.
         group_size: inputs that share a scale of the grid.
     """
-    best, result, chosen = float("inf"), torch.ones_like(magnitude), 0.0
+    best, result, best_alpha = float("inf"), torch.ones_like(magnitude), 0.0
     for step in range(_STEPS):
         alpha = step / _STEPS
         scale = magnitude.clamp(min=_LEAST) ** alpha
@@ -41,5 +41,5 @@ def best_scale(
             change = round_to_nearest(weight * scale, bits, group_size) / scale - weight
             cost += float(((change @ moments) * change).sum())
         if cost < best:
-            best, result, chosen = cost, scale, alpha
-    return result, chosen
+            best, result, best_alpha = cost, scale, alpha
+    return result, best_alpha

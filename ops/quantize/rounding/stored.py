@@ -82,12 +82,12 @@ def keep_grids(model: Any, weights: Mapping[str, np.ndarray], block_size: int) -
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     written = []
     for node in model.graph.node:
-        found = (
+        grids = (
             grids_of(weights[node.name], block_size) if node.name in weights and node.op_type == "MatMulNBits" else None
         )
-        if found is None:
+        if grids is None:
             continue
-        levels, scales, zeros = found
+        levels, scales, zeros = grids
         pairs = levels.reshape(*levels.shape[:2], -1, 2)
         packed = {1: pairs[..., 0] | pairs[..., 1] << 4, 2: scales, 3: _packed(zeros)}
         for place, array in packed.items():

@@ -94,10 +94,10 @@ def check_architecture(file: Path) -> GgufFacts:
 
     facts = gguf_facts(file)
     if _plain(facts.architecture) not in {_plain(name) for name in GGUF_SUPPORTED_ARCHITECTURES}:
-        known = sorted(GGUF_SUPPORTED_ARCHITECTURES)
+        names = sorted(GGUF_SUPPORTED_ARCHITECTURES)
         raise GgufError(
             f"{file}: a GGUF file of architecture '{facts.architecture}', which transformers cannot read."
-            f"{nearest(facts.architecture, known)} It reads: {', '.join(known)}"
+            f"{nearest(facts.architecture, names)} It reads: {', '.join(names)}"
         )
     return facts
 

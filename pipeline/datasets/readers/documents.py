@@ -127,7 +127,7 @@ def _windows(described: Mapping[str, np.ndarray], text: Text, pad: int) -> list[
     """Cut a document into windows; `described` has its tokens, and the bytes and the kind of each: (tokens,)."""
     tokens, length, shared = described["input_ids"], text.longest, text.stride
     following = {"next_tokens": tokens, **{name: described[name] for name in TARGETS[1:]}}
-    windows, judged = [], 1
+    windows, reach = [], 1
     for start in range(0, max(1, len(tokens) - shared), length - shared):
         end = min(start + length, len(tokens))
         row = {
@@ -139,10 +139,10 @@ def _windows(described: Mapping[str, np.ndarray], text: Text, pad: int) -> list[
         }
         row["input_ids"][: end - start] = tokens[start:end]
         row["attention_mask"][: end - start] = 1
-        place = slice(judged - 1 - start, end - 1 - start)
+        place = slice(reach - 1 - start, end - 1 - start)
         for name, values in following.items():
-            row[name][place] = values[judged:end]
-        judged = end
+            row[name][place] = values[reach:end]
+        reach = end
         windows.append(row)
     return windows
 
@@ -210,12 +210,12 @@ class DocumentSet(SplitDataset):
             choices: int (rows, max_length), a token for each place of all windows.
         """
         rows = self._expanded(self._rows("evaluation"), "evaluation")
-        judged = self._documents.windows["next_tokens"][rows] >= 0
+        places = self._documents.windows["next_tokens"][rows] >= 0
         numbers = self._documents.windows["document"][rows]
         heads = np.unique(numbers, return_index=True)[1]
         ordered = np.sort(heads)
         parts = [
-            np.concatenate([choices[row][judged[row]] for row in range(first, last)])
+            np.concatenate([choices[row][places[row]] for row in range(first, last)])
             for first, last in zip(ordered, [*ordered[1:], len(rows)], strict=True)
         ]
         return tuple(

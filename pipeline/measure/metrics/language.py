@@ -41,8 +41,8 @@ def perplexity_ratio(predictions: Predictions, base: Predictions) -> Estimate | 
     """Perplexity over the base's on the same tokens (language modelling); paired by document."""
     if not (_is_of_tokens(predictions) and _is_of_tokens(base)):
         return None
-    judged = judged_tokens(predictions)
-    return _exponential(mean(per_token(losses(predictions), judged) - per_token(losses(base), judged)))
+    places = judged_tokens(predictions)
+    return _exponential(mean(per_token(losses(predictions), places) - per_token(losses(base), places)))
 
 
 @metric(unit="", format=".1%", better=Better.HIGHER)
@@ -50,8 +50,8 @@ def next_token_accuracy(predictions: Predictions) -> Estimate | None:
     """Share of tokens that are the model's first choice (language modelling)."""
     if not _is_of_tokens(predictions):
         return None
-    judged = judged_tokens(predictions)
-    return mean(per_token(judged & (first_choices(predictions) == predictions.targets["next_tokens"]), judged))
+    places = judged_tokens(predictions)
+    return mean(per_token(places & (first_choices(predictions) == predictions.targets["next_tokens"]), places))
 
 
 @metric(unit="", format=".1%", better=Better.LOWER)
@@ -59,9 +59,9 @@ def tokens_broken(predictions: Predictions, base: Predictions) -> Estimate | Non
     """Share of tokens that are the base's first choice and no longer this model's (language modelling)."""
     if not (_is_of_tokens(predictions) and _is_of_tokens(base)):
         return None
-    judged, tokens = judged_tokens(predictions), predictions.targets["next_tokens"]
-    broken = judged & (first_choices(base) == tokens) & (first_choices(predictions) != tokens)
-    return mean(per_token(broken, judged))
+    places, tokens = judged_tokens(predictions), predictions.targets["next_tokens"]
+    broken = places & (first_choices(base) == tokens) & (first_choices(predictions) != tokens)
+    return mean(per_token(broken, places))
 
 
 @metric(unit="", format=".1%", better=Better.NEITHER, pairing=Pairing.NONE)
