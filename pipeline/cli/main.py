@@ -4,6 +4,9 @@ python -m pipeline recipe=NAME [key=value ...]
 python -m pipeline import compress-and-compare FILE
 python -m pipeline export compress-and-compare FILE
 python -m pipeline migrate
+python -m pipeline merge FILE ...
+python -m pipeline push URL
+python -m pipeline pull URL
 python -m pipeline verify
 python -m pipeline gate CANDIDATE REFERENCE --fail-if RULE
 python -m pipeline package MODEL DIR
@@ -51,6 +54,8 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline import compress-and-compare models.json
   python -m pipeline export compress-and-compare models.json
   python -m pipeline migrate                               bring an older results file up to date
+  python -m pipeline merge a.duckdb b.duckdb               bring results together in results.duckdb
+  python -m pipeline push URL                              send results to an object store (pull URL: fetch them)
   python -m pipeline verify                                look for damaged files in the workspace
   python -m pipeline gate CANDIDATE REFERENCE --fail-if "accuracy drop > 0.5pt"
                                                            may a model take the place of another?

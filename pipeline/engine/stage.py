@@ -153,6 +153,8 @@ class Stage(ABC, Generic[P]):
     """Word for the artifacts in their keys; empty: the name."""
     needs: ClassVar[tuple[str, ...]] = ("operation",)
     """Names of the stages whose artifacts its jobs need: it comes after them."""
+    on_device: ClassVar[bool] = False
+    """Whether its figures are those of a machine: its jobs run on one of the kind that the run is planned for."""
     stored: ClassVar[bool] = True
     """Whether the store gets records of its artifacts."""
 

@@ -35,6 +35,7 @@ class PredictStage(Stage[RunParams]):
     """The answers of every model, on every target that takes it."""
 
     name, version, params = "predict", 2, RunParams
+    on_device = True
     evidence = "predictions"
     needs = ("operation", "export")
 

@@ -72,6 +72,7 @@ def open_workplace(prepared: Prepared, targets: Mapping[str, Mapping[str, Any]])
         threads_alone=config.executor.threads_alone(),
         batch_size=config.batch_size,
         limits=Limits(limits.seconds, int(limits.memory_gb * _GIGA) if limits.memory_gb else None),
+        shared=config.shared_place(),
         data_fingerprint=prepared.plan.facts.data_fingerprint,
     )
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ops.core.operation import OPERATIONS
 from ops.core.registry import nearest
 from ops.core.text import cut
 from pipeline.core import environment
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
 from pipeline.core.plugins import load_plugins
+from pipeline.core.sharing.shared_artifacts import open_artifacts
 from pipeline.engine.jobs import Job
 from pipeline.engine.schedule import jobs_of
-from pipeline.engine.stage import Planning
+from pipeline.engine.stage import STAGES, Planning
 from pipeline.measure.timing.preset import Preset, PresetError, parse_preset
 from pipeline.models.factories import name_factories
 from pipeline.plan.recipe import parse
@@ -93,7 +95,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     config, data, agreement = agree_on_classes(config, open_data(config))
     facts = gather(config, recipe, data, entries)
     targets = {name: entries["target"][name] for name in recipe.targets if name in entries["target"]}
-    artifacts = ArtifactStore(config.workspace / "artifacts")
+    artifacts = open_artifacts(config.workspace / "artifacts", config.shared_place())
     allocated = settle_allocations(config.recipe, facts, targets, artifacts)
     plan, requests = allocated.plan, allocated.requests
     if config.sensitivity is not None:
@@ -121,7 +123,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     return Prepared(
         config=config,
         plan=plan,
-        jobs=tuple(jobs_of(planning)),
+        jobs=_with_resources(jobs_of(planning), plan, config),
         targets=targets,
         artifacts=artifacts,
         store=store,
@@ -132,6 +134,27 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         waiting=allocated.waiting,
         resume=partial(prepare, original, original_entries) if allocated.waiting else None,
         notes=data_notes(data, agreement if any(step.op == _LOAD for step in plan.steps) else ()),
+    )
+
+
+def _with_resources(jobs: Iterable[Job[Any]], plan: Plan, config: Config) -> tuple[Job[Any], ...]:
+    """Give every job what the configuration says of its operation or its kind.
+
+    Raises:
+        ConfigError: if it names neither.
+    """
+    operations = {step.key: step.op for step in plan.steps}
+    known = {*STAGES, *OPERATIONS}
+    for name in config.executor.resources:
+        if name not in known:
+            raise ConfigError(
+                f"executor.resources: '{cut(name, 200)}' is neither a kind of job nor an operation.{nearest(name, known)} "
+                f"Kinds of jobs: {', '.join(sorted(STAGES))}"
+            )
+    settle = config.executor.resources_of
+    return tuple(
+        replace(job, resources=settle(job.stage, operations[job.model] if job.makes_model else None, job.resources))
+        for job in jobs
     )
 
 

@@ -88,6 +88,7 @@ class Recorder:
             self._jobs.end(job)
         if isinstance(outcome, Done):
             outcome = self._record_evidence(job, outcome)
+        self._artifacts.release()
         self._groups.append(([self._step(job, outcome)], None))
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self.flush()

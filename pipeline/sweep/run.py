@@ -110,7 +110,7 @@ class _Run:
         outcomes: list[tuple[Job[Any], Outcome]] = []
         try:
             with (
-                open_executor(options.executor, workplace, options.workers) as executor,
+                open_executor(options.executor, workplace, options.workers, options.cluster()) as executor,
                 self.reporter.jobs(self.prepared, workplace.scratch) as report,
             ):
                 for job, end in run_jobs(self.jobs, executor, self.artifacts, force=force):

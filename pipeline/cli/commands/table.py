@@ -15,6 +15,7 @@ from pipeline.cli.commands.delivery import DELIVERY_COMMANDS
 from pipeline.cli.commands.programs import PROGRAM_COMMANDS
 from pipeline.cli.commands.sensitivity import SENSITIVITY_COMMANDS
 from pipeline.cli.commands.stores import STORE_COMMANDS
+from pipeline.cli.commands.transfers import TRANSFER_COMMANDS
 from pipeline.cli.completion import SHELLS, completion_script
 from pipeline.cli.configuration.compose import UsageError, entry_names, recipe_names
 
@@ -78,6 +79,7 @@ def _completion(options: argparse.Namespace) -> CommandOutcome:
 
 COMMANDS = (
     *STORE_COMMANDS,
+    *TRANSFER_COMMANDS,
     *DELIVERY_COMMANDS,
     *BRANCH_COMMANDS,
     *SENSITIVITY_COMMANDS,
