@@ -13,9 +13,9 @@ from ops.core.registry import nearest
 from ops.core.text import cut, show
 from pipeline.core.errors import BouillonError
 from pipeline.core.machine.cpu_quota import cores
-from pipeline.plan.allocation import SAMPLES
 from pipeline.core.sharing.shared_artifacts import SharedPlace
 from pipeline.engine.jobs import Resources
+from pipeline.plan.allocation import SAMPLES
 
 _GIGA = 1_000_000_000
 _LONGEST = 200
