@@ -101,13 +101,14 @@ def test_gptq_is_the_optimal_brain_surgeon_column_by_column(bits, ordered):
     assert np.trace(change @ moments @ change.T) < np.trace(plain @ moments @ plain.T)
 
 
-def test_gptq_is_the_same_across_its_blocks_of_columns():
+@pytest.mark.parametrize("group", [64, 256])
+def test_gptq_is_the_same_across_its_blocks_of_columns(group):
     weights, moments = _layer(rows=3, inputs=150, seed=3)
-    expected = _brain_surgeon(weights, moments, bits=4, group=64, dampening=0.01, order=None)
+    expected = _brain_surgeon(weights, moments, bits=4, group=group, dampening=0.01, order=None)
     keep = torch.ones(weights.shape, dtype=torch.bool)
     result = gptq(
         torch.from_numpy(weights), torch.from_numpy(moments.copy()), keep,
-        bits=4, group_size=64, activation_order=False, dampening=0.01, name="layer",
+        bits=4, group_size=group, activation_order=False, dampening=0.01, name="layer",
     ).numpy()  # fmt: skip
     # a value between two levels may fall to either side by the last bit, and takes the rest of its row along
     assert (np.abs(result - expected) < 1e-3).mean() > 0.6

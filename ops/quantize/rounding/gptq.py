@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from ops.prune.weights.sparsegpt import inverse_factor
-from ops.quantize.rounding.grid import Grid, fitted
+from ops.quantize.rounding.grid import fitted
 
 _BLOCK = 128
 """Columns after which all further ones are corrected at once: fewer passes over the weights, the same result."""
@@ -53,20 +53,14 @@ def gptq(
     moments = moments[order][:, order].contiguous()
     factor = inverse_factor(moments.unsqueeze(0), dead[order].unsqueeze(0), dampening, name)[0]
     result = torch.empty_like(working)
-    for start in range(0, inputs, _BLOCK):
-        end = min(start + _BLOCK, inputs)
+    block = max(_BLOCK, group_size)  # both are powers of two: a group lies in one block, whose columns are up to date
+    for start in range(0, inputs, block):
+        end = min(start + block, inputs)
         errors = torch.empty_like(working[:, start:end])
         for column in range(start, end):
             group = int(order[column]) // group_size
             if not activation_order and column % group_size == 0:
-                grids[group] = _present_grid(
-                    working,
-                    errors[:, : column - start],
-                    factor,
-                    columns=range(column, end),
-                    stop=column + group_size,
-                    bits=bits,
-                )
+                grids[group] = fitted(working[:, column : column + group_size], bits)
             values = working[:, column]
             result[:, column] = grids[group].nearest(values.unsqueeze(1)).squeeze(1) * keep[:, column]
             error = (values - result[:, column]) / factor[column, column]
@@ -76,27 +70,3 @@ def gptq(
     unsorted = torch.empty_like(result)
     unsorted[:, order] = result
     return unsorted
-
-
-def _present_grid(
-    working: torch.Tensor, errors: torch.Tensor, factor: torch.Tensor, *, columns: range, stop: int, bits: int
-) -> Grid:
-    """The grid of a group's weights as all corrections up to now have left them, also where the group outreaches the block.
-
-    Args:
-        working: the weights (rows, inputs); those of the block are corrected.
-        errors: of the block's columns so far (rows, columns).
-        factor: of the inverse moments.
-        columns: from the group's first to the block's last.
-        stop: the column behind the group.
-        bits: of a weight.
-    """
-    stop = min(stop, working.shape[1])
-    inside = working[:, columns.start : min(stop, columns.stop)]
-    if stop <= columns.stop:
-        return fitted(inside, bits)
-    done = errors.shape[1]
-    outside = (
-        working[:, columns.stop : stop] - errors @ factor[columns.start - done : columns.start, columns.stop : stop]
-    )
-    return fitted(torch.cat([inside, outside], dim=1), bits)
