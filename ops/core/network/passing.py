@@ -1,4 +1,4 @@
-"""What stands in the place of a block that was taken out of a network."""
+"""A stand-in for a block that was taken out of a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a GGUF file says besides its weights: architecture, context, padding, the types of its tensors, and its tokenizer."""
+"""The head of a GGUF file: architecture, context, padding, the types of its tensors, and its tokenizer."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _windows(described: Mapping[str, np.ndarray], text: Text, pad: int) -> list[
     windows, reach = [], 1
     for start in range(0, max(1, len(tokens) - shared), length - shared):
         end = min(start + length, len(tokens))
-        row = {
+        row: dict[str, np.ndarray] = {
             "input_ids": np.full(length, pad, np.int32),
             "attention_mask": np.zeros(length, np.int32),
             "next_tokens": np.full(length, _IGNORED, np.int32),
@@ -190,7 +190,7 @@ class DocumentSet(SplitDataset):
     """Rows are windows; in the evaluation split a document is an instance, and has all its windows beside each other."""
 
     @property
-    def notes(self) -> tuple[str, ...]:  # type: ignore[override]  # a property as there, only not kept
+    def notes(self) -> tuple[str, ...]:
         """As `SplitDataset.notes`."""
         cut = int(self._documents.windows["cut"][0])
         most = self._documents.text.most_tokens
