@@ -215,7 +215,7 @@ def compact(logits: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def judged_tokens(evaluation: Evaluation) -> np.ndarray:
-    """Which places of each document hold a token that is judged: bool (N, tokens)."""
+    """Places of each document that hold a token that is judged: bool (N, tokens)."""
     places: np.ndarray = evaluation.targets["next_tokens"] >= 0
     return places
 

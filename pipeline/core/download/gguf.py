@@ -32,7 +32,7 @@ class GgufError(BouillonError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """What is known of a model from the head of its file."""
+    """Facts of a model from the head of its file."""
 
     architecture: str
     """As llama.cpp calls it."""

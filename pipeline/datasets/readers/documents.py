@@ -200,7 +200,7 @@ class DocumentSet(SplitDataset):
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens the tokenizer has."""
+        """Number of tokens that the tokenizer has."""
         return len(self._encoder)
 
     def first_choices(self, choices: np.ndarray) -> tuple[str, ...]:
