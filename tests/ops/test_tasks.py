@@ -86,3 +86,11 @@ def test_a_task_without_distributions_has_no_teacher():
     assert isinstance(Scores(), Task)
     with pytest.raises(OperationError, match="the outputs of scores are no distributions"):
         Scores().divergence({}, {}, {}, temperature=1.0)
+
+
+def test_training_on_documents_may_leave_out_padding_at_the_end():
+    task = TASKS["language-modeling"]
+    outputs, targets = _outputs(task), _targets(task)
+    targets["next_tokens"][:, -2:] = -100
+    shorter = {"logits": outputs["logits"][:, :-2]}
+    assert task.loss(shorter, targets) == task.loss(outputs, targets)

@@ -63,7 +63,7 @@ class LanguageModeling(Task):
         """
         from torch.nn import functional
 
-        tokens = targets["next_tokens"]
+        tokens = _within(targets["next_tokens"], outputs["logits"])
         logits = self.supervised(outputs, targets)["logits"]
         return functional.cross_entropy(logits, tokens[tokens >= 0], label_smoothing=label_smoothing)
 
@@ -71,7 +71,7 @@ class LanguageModeling(Task):
         self, outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]
     ) -> Mapping[str, torch.Tensor]:
         """Return the logits of judged tokens: (tokens, vocabulary)."""
-        return {"logits": outputs["logits"][targets["next_tokens"] >= 0]}
+        return {"logits": outputs["logits"][_within(targets["next_tokens"], outputs["logits"]) >= 0]}
 
     def axes(self, output: str, classes: int, inputs: Mapping[str, tuple[str, tuple[int, ...]]]) -> tuple[Axis, ...]:
         """A number for each token of the window and each of the vocabulary.
@@ -179,6 +179,11 @@ class LanguageModeling(Task):
     def program(self, settings: Mapping[str, Any]) -> Program:
         """Read a document, and give the first choices and the log-probability of its tokens."""
         return token_program(settings, DOCUMENT, FIRST_CHOICES, "TEXT ...")
+
+
+def _within(tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Targets of the places that were run: training leaves out columns at the end that are all padding."""
+    return tokens[:, : logits.shape[1]]
 
 
 def compact(logits: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
