@@ -233,6 +233,15 @@ Refusal = Callable[[Ancestry, Params], str | None]
 Joint = Callable[[TorchModel, Params], list[tuple[str, ...]]]
 
 
+class Requirement(StrEnum):
+    """A thing that an operation cannot do without, so that a plan on data that lack it refuses the step."""
+
+    INSTANCES = "instances"
+    """Inputs as the model will see them: noise in their place would give worthless figures."""
+    LABELS = "labels"
+    """What is right of such instances."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpSpec:
     """A registered operation."""
@@ -256,6 +265,8 @@ class OpSpec:
     """Distributions whose releases give other results: their versions enter the step's key."""
     joint: Joint | None = None
     """Given a model and parameters, the layers that can only change together, group by group; None: each alone."""
+    needs: Callable[[Params], Requirement | None] | None = None
+    """What it cannot do without under some parameters; None: nothing."""
 
     def uses_with(self, params: Params) -> frozenset[Uses]:
         """Return what it reads under these parameters."""
@@ -332,6 +343,7 @@ def operation(
     settle: Callable[[Params, Processor], Mapping[str, Any]] | None = None,
     libraries: tuple[str, ...] = (),
     joint: Joint | None = None,
+    needs: Callable[[Params], Requirement | None] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as an operation and return it unchanged.
 
@@ -350,6 +362,7 @@ def operation(
         settle: as `OpSpec.settle`.
         libraries: as `OpSpec.libraries`.
         joint: as `OpSpec.joint`.
+        needs: as `OpSpec.needs`.
     """
 
     def register(fn: F) -> F:
@@ -367,6 +380,7 @@ def operation(
             settle=settle,
             libraries=libraries,
             joint=joint,
+            needs=needs,
         )
         OPERATIONS.add(spec.name, spec)
         return fn

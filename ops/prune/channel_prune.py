@@ -16,6 +16,7 @@ from ops.core.operation import (
     Fraction,
     Include,
     Kind,
+    Requirement,
     TorchModel,
     Uses,
     operation,
@@ -58,6 +59,7 @@ def _joint(model: TorchModel, params: Mapping[str, Any]) -> list[tuple[str, ...]
     refuse=_refuse,
     libraries=("torch-pruning",),
     joint=_joint,
+    needs=lambda params: Requirement.LABELS if params["importance"] in ("taylor", "hessian") else None,
 )
 def channel_prune(
     model: TorchModel,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Ancestry, Context, Exclude, Include, Kind, TorchModel, Uses, operation
+from ops.core.operation import Ancestry, Context, Exclude, Include, Kind, Requirement, TorchModel, Uses, operation
 from ops.core.params import PerLayer, largest
 
 if TYPE_CHECKING:
@@ -26,7 +26,13 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, refuse=_refuse)
+@operation(
+    kind=Kind.PRUNE,
+    version=3,
+    uses={Uses.DATA},
+    refuse=_refuse,
+    needs=lambda params: Requirement.INSTANCES if params["score"] == "wanda" else None,
+)
 def nm_prune(
     model: TorchModel,
     ctx: Context,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.core.keys import digest
+from pipeline.core.keys import digest, unit_hash
 from pipeline.datasets.api import SPLITS, Batch, DataError, Split
 from pipeline.datasets.class_order import ClassOrder
 from pipeline.datasets.errors import errors_named
 from pipeline.datasets.reader import Reader, RowReader
+
+if TYPE_CHECKING:
+    from pipeline.datasets.reserve import Reserve
 
 _ARRAYS = "arrays"
 """Field of a row that is a file of arrays."""
@@ -43,6 +45,12 @@ class SplitInstances:
     """int (N,): tokens of each instance without padding; None where all instances are of one size."""
     order: ClassOrder | None = None
     """Where the order of the classes comes from; None where it is part of the data set's definition."""
+    tolerances: tuple[float, ...] = ()
+    """Of numbers that are estimated, how far off one may be and still be right, for each; empty of other tasks."""
+    groups: Sequence[str] | None = None
+    """Of each row: rows of one group (a patient, a document) stay in one split. None: each row is a group."""
+    withheld: int = 0
+    """Instances in no split: they are set aside for confirmation."""
     notes: Callable[[], Sequence[str]] = tuple
     """What people should know of how the data are read, in sentences."""
 
@@ -65,15 +73,31 @@ class SplitDataset:
         self.name = name
         self.task = task
         self.fingerprint = fingerprint
+        self.is_random = False
+        """Whether random numbers stand in the place of inputs as models will see them."""
         self._load = load
         self._is_own = is_own
+        self.instances_change: Callable[[SplitInstances], SplitInstances] = lambda instances: instances
+        self.reserve: Reserve | None = None
+        """What is set aside for confirmation."""
 
     @cached_property
     def _all(self) -> SplitInstances:
         with errors_named(self.name):
             instances = self._load()
             _check_disjoint(instances)
-        return instances
+            return self.instances_change(instances)
+
+    def change_instances(self, change: Callable[[SplitInstances], SplitInstances]) -> None:
+        """Have the instances be what `change` makes of those that are loaded, in the place of an earlier change."""
+        self.instances_change = change
+        for name in ("_all", "_row_of", "notes"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def withheld(self) -> int:
+        """Number of instances that are set aside for confirmation."""
+        return self._all.withheld
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -84,6 +108,11 @@ class SplitDataset:
     def class_order(self) -> ClassOrder | None:
         """The rule behind the order of the classes; None where it is part of the data set's definition."""
         return self._all.order if self._is_own else None
+
+    @property
+    def tolerances(self) -> tuple[float, ...]:
+        """Return how far off estimates may be and still be right, for each number; empty of other tasks."""
+        return self._all.tolerances
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -224,19 +253,14 @@ def _check_disjoint(instances: SplitInstances) -> None:
     owner: dict[str, str] = {}
     for split in SPLITS:
         ids = instances.ids[instances.splits[split]]
-        twice = owner.keys() & set(ids)
-        if twice:
+        if twice := owner.keys() & set(ids):
             one = min(twice)
             raise DataError(f"the instance id '{one}' is in '{owner[one]}' and in '{split}'; ids must be unique")
         before = len(owner)
         owner |= dict.fromkeys(ids, split)
         if len(owner) < before + len(ids):
-            raise DataError(f"the instance id '{_repeated(ids)}' is twice in '{split}'; ids must be unique")
-
-
-def _repeated(ids: np.ndarray) -> str:
-    values, counts = np.unique(ids, return_counts=True)
-    return str(values[counts > 1][0])
+            values, counts = np.unique(ids, return_counts=True)
+            raise DataError(f"the instance id '{values[counts > 1][0]}' is twice in '{split}'; ids must be unique")
 
 
 def fingerprint(name: str, *, version: int, content: str, **settings: Any) -> str:
@@ -324,7 +348,7 @@ def hashed_split(groups: Sequence[str], *, evaluation: float, calibration: float
         evaluation: the share of groups that goes into that split, 0 to 1.
         calibration: likewise.
     """
-    place = np.fromiter((_unit(group) for group in groups), dtype=np.float64, count=len(groups))
+    place = np.fromiter((unit_hash(group) for group in groups), dtype=np.float64, count=len(groups))
     held_out = _lowest(place, evaluation, np.ones(len(place), bool))
     calibrating = _lowest(place, evaluation + calibration if calibration else 0, ~held_out)
     return {
@@ -366,10 +390,6 @@ def _lowest(place: np.ndarray, share: float, among: np.ndarray) -> np.ndarray:
     if share and among.any() and not selection.any():
         selection = among & (place == place[among].min())
     return selection
-
-
-def _unit(text: str) -> float:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) / 2.0**64
 
 
 def limited(

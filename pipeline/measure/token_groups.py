@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ops.core.tasks.language_modeling import first_choices, judged_tokens, losses, per_token
+from ops.core.tasks.language.language_modeling import first_choices, judged_tokens, losses, per_token
 from ops.core.tasks.rows import valid_rows
 from pipeline.datasets.readers.documents import KINDS
 from pipeline.measure.metrics.api import Estimate, Predictions

@@ -60,6 +60,27 @@ _SEED = {
     "maximum": MOST_SEED,
     "description": "in the place of the recipe's, of the random numbers that the step draws.",
 }
+_OPEN: tuple[dict[str, Any], ...] = (
+    {
+        "type": "object",
+        "description": "Values that `search` tries.",
+        "properties": {
+            "from": {"type": "number"},
+            "to": {"type": "number"},
+            "log": {"type": "boolean"},
+            "step": {"type": "number", "exclusiveMinimum": 0},
+        },
+        "required": ["from", "to"],
+        "additionalProperties": False,
+    },
+    {
+        "type": "object",
+        "properties": {"any": {"type": "array", "minItems": 1}},
+        "required": ["any"],
+        "additionalProperties": False,
+    },
+)
+"""What a recipe may leave open for `search` (`pipeline.plan.search_words`)."""
 
 
 def recipe_schema(names: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
@@ -89,6 +110,11 @@ def recipe_schema(names: Mapping[str, Sequence[str]] | None = None) -> dict[str,
                 "description": "Runtimes: entries of conf/target.",
             },
             "seed": _or_reference({"type": "integer", "minimum": 0, "maximum": MOST_SEED, "default": 0}),
+            "evaluate": {
+                "type": ["object", "array"],
+                "description": "Evaluation sets beside the data set's own: NAME: {corruption, severity}, {slice} or {dataset, ...}; or a "
+                "list of corruptions with their severity, gaussian_blur-3.",
+            },
             "defaults": {
                 "type": "array",
                 "description": "Files of conf/ that the recipe builds on, composed by Hydra.",
@@ -132,6 +158,15 @@ def _step(operations: Mapping[str, Any]) -> dict[str, Any]:
             "op": {"anyOf": [{"enum": list(operations)}, _NAME], "description": "An operation; plug-ins have more."},
             "with": {"type": "object", "description": "Parameters; {each: [...]} makes a branch per value."},
             "then": {"$ref": "#/$defs/steps", "description": "Steps that take what this one makes."},
+            "ablate": {
+                "enum": [True, False, "all"],
+                "description": "Run the chain without each step, or all its parts.",
+            },
+            "permute": {
+                "anyOf": [{"type": "boolean"}, {"type": "array", "minItems": 2, "items": _NAME}],
+                "description": "Run the chain in all orders, or those of the named steps.",
+            },
+            "optional": {"type": "boolean", "description": "A search may leave the step out."},
         },
         "allOf": [
             {
@@ -161,7 +196,7 @@ def _parameters(spec: OpSpec) -> dict[str, Any]:
             "required": ["each"],
             "additionalProperties": False,
         }
-        properties[name] = {**words, "anyOf": [*value["anyOf"], each]}
+        properties[name] = {**words, "anyOf": [*value["anyOf"], each, *_OPEN]}
     return {**own, "properties": properties}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import OPERATIONS, OpSpec, Uses
+from ops.core.tasks.task import TASKS
 from ops.quantize.quantize import processor
 from pipeline.core.environment import device_id
 from pipeline.core.keys import CONTENT
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 def register_ours() -> None:
     """Ours come first, so that a name that a plug-in takes again is an error in the plug-in, at its line."""
     from ops.core.operation import OPERATIONS
-    from ops.core.tasks.task import TASKS
     from pipeline.datasets.api import DATASETS
     from pipeline.measure.lints.api import LINTS
     from pipeline.measure.metrics.api import METRICS
@@ -77,9 +77,21 @@ def data_notes(data: Dataset, more: Sequence[str] = ()) -> tuple[str, ...]:
     from pipeline.datasets.api import DataError
 
     try:
-        return (*getattr(data, "notes", ()), *more)  # data sets of people's own may have none
+        return (*getattr(data, "notes", ()), *_withheld(data), *more)  # data sets of people's own may have none
     except DataError as error:
         raise ConfigError(f"dataset: {error}") from None
+
+
+def _withheld(data: Dataset) -> tuple[str, ...]:
+    """Say how many instances nothing reads."""
+    count = getattr(data, "withheld", 0)
+    if not count:
+        return ()
+    whole = count + data.size("evaluation")
+    return (
+        f"{count:,} of {whole:,} evaluation instances of '{data.name}' are set aside: nothing reads them but `confirm`, which says how "
+        "good a choice is that was made by the others (dataset.confirmation=0 evaluates on all)",
+    )
 
 
 def open_data(config: Config) -> Dataset:
@@ -145,6 +157,9 @@ def gather(
         processor=processor(),
         runtimes={name: runtime_of(target) for name, target in classes.items()},
         device=device_id(),
+        has_labels=bool(TASKS[data.task].targets),
+        has_instances=not getattr(data, "is_random", False),
+        evaluation_sets=_evaluation_sets(data, recipe, config.data_folder.expanduser()),
     )
 
 
@@ -197,6 +212,26 @@ def _interface(data: Dataset) -> dict[str, Any]:
         return Interface.of(data).plain()
     except DataError as error:
         raise ConfigError(f"dataset: {error}") from None
+
+
+def _evaluation_sets(data: Dataset, recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Name -> identity of the content of every evaluation set beside the data set's own.
+
+    Raises:
+        ConfigError: naming the set that cannot be opened, or does not fit.
+    """
+    if not recipe.evaluate:
+        return {}
+    from pipeline.datasets.api import DataError
+    from pipeline.datasets.evaluation_sets.opening import set_identity
+
+    identities = {}
+    for spec in recipe.evaluate:
+        try:
+            identities[spec.name] = set_identity(data, spec.plain(), folder)
+        except DataError as error:
+            raise ConfigError(f"recipe.evaluate.{spec.name}: {error}") from None
+    return identities
 
 
 def _check_written(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

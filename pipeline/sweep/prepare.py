@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -130,7 +130,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         data=data,
         preset=preset,
         force={step_at(plan, path).key for path in config.forced()},
-        preprocessing=tuple(settled.notes),
+        preprocessing=(*settled.notes, *_omissions(plan)),
         waiting=allocated.waiting,
         resume=partial(prepare, original, original_entries) if allocated.waiting else None,
         notes=data_notes(data, agreement if any(step.op == _LOAD for step in plan.steps) else ()),
@@ -172,6 +172,12 @@ def step_at(plan: Plan, path: str) -> Step:
             f"No step has the path '{cut(path, 200)}'.{nearest(path, by_path)} Paths are shown by plan_only=true"
         )
     return by_path[path]
+
+
+def _omissions(plan: Plan) -> Iterator[str]:
+    """Say which branches of `ablate` and `permute` cannot be run, and why."""
+    for path, reason in plan.omissions.items():
+        yield f"'{path}' and what follows it are left out: {reason}"
 
 
 def _preset(entry: Mapping[str, Any] | None) -> Preset | None:

@@ -10,7 +10,7 @@ import torch
 
 from ops.core.errors import OperationError
 from ops.core.operation import OPERATIONS
-from ops.core.tasks.language_modeling import LIKELIEST, compact, per_token, token_divergence
+from ops.core.tasks.language.language_modeling import LIKELIEST, compact, per_token, token_divergence
 from ops.core.tasks.task import TASKS
 from pipeline.datasets.api import DataError
 from pipeline.datasets.open import open_dataset

@@ -43,6 +43,7 @@ FACTS = Facts(
     processor=Processor("uint8", True),
     runtimes={"onnxruntime": {"onnxruntime": "1.32.0"}, "pytorch": {"torch": "2.13.0"}},
     device="here",
+    evaluation_sets={"gaussian_noise-3": "s0"},
 )
 
 
@@ -60,7 +61,7 @@ def planning():
     """
     recipe = yaml.safe_load((CONF / "recipe" / "small.yaml").read_text())
     del recipe["dataset"]
-    plan = make_plan(parse({**recipe, "targets": list(TARGETS)}), FACTS)
+    plan = make_plan(parse({**recipe, "targets": list(TARGETS), "evaluate": ["gaussian_noise-3"]}), FACTS)
     keys = {step.key: digest({"path": step.path}) for step in plan.steps} | {None: None}
     steps = [
         replace(
@@ -134,6 +135,7 @@ def test_a_stage_comes_after_those_that_it_needs(planning, registered):
     jobs = jobs_of(planning)
     assert [job.stage for job in jobs if job.path == "base" and job.target == "pytorch"] == [
         "predict",
+        "evaluate",
         "measure",
         "own_of_test",
     ]

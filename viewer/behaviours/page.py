@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.answer_text import AnswerKind
 from viewer.behaviours.groups import error_groups
 from viewer.behaviours.instance_filter import InstanceFilter
 from viewer.behaviours.measures import MEASURES, Measure, ModelAnswers
@@ -238,7 +239,7 @@ class BehaviourPage:
                     "free": not self.sheet.classes,
                     "value": format_number(value, self.measure.format),
                     "correct": bool(column.answers.correct[at]),
-                    "changed": bool(column.answers.predicted[at] != self.base.answers.predicted[at]),
+                    "changed": bool(column.answers.differs(self.base.answers)[at]),
                     "confidence": _share_text(float(column.answers.confidence[at])),
                 }
             )
@@ -312,9 +313,15 @@ class BehaviourPage:
         return max((float(part.max()) for part in finite if part.size), default=1.0) or 1.0
 
     def _fits(self, measure: Measure) -> bool:
-        if measure.needs == "score":
-            return not self.sheet.classes
-        return bool(self.sheet.classes) if measure.needs else True
+        kind = self.sheet.answer_kind
+        if not measure.needs:
+            return True
+        fitting = {
+            "score": (AnswerKind.TEXT,),
+            "numbers": (AnswerKind.NUMBERS,),
+            "label": (AnswerKind.CLASS, AnswerKind.LABELS),
+        }
+        return kind in fitting.get(measure.needs, (AnswerKind.CLASS,))  # probabilities of labels are no distribution
 
     def _column(self, key: str, values: np.ndarray) -> _Column:
         alone = key == self.models[0] or self.measure.of_pair

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.answer_text import AnswerKind
 from pipeline.core.statistics import Interval
 from viewer.behaviours.instance_filter import members_mask
 from viewer.behaviours.queries import Sheet
@@ -37,7 +38,7 @@ def threshold_panel(
         positive: the class that is looked for; of any other name the second.
         keep: `recall` or `precision`.
     """
-    if len(sheet.classes) != _PAIR:
+    if len(sheet.classes) != _PAIR or sheet.answer_kind is not AnswerKind.CLASS:
         return None
     target = positive if positive in sheet.classes else sheet.classes[1]
     sheet.load(models)

@@ -45,6 +45,7 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
             "label": results.label(metric.name),
             "about": results.about(metric.name),
             **results.figure(metric.name, node.key, parent if against else None),
+            "confirmed": results.confirmed(metric.name, node.key),
         }
         for metric in (_metrics_of(results, results.row[node.key]) if exists else [])
     ]

@@ -66,7 +66,7 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
     key = results.keys[decision.row]
     original = None if decision.original is None else results.keys[decision.original]
     within = " within the budget" if filters else ""
-    notes = [*_against_what(results, decision), *_notes(results, decision)]
+    notes = [*_confirmed(results, decision, key), *_against_what(results, decision), *_notes(results, decision)]
     if decision.aim is Aim.BEST:
         value = results.show(decision.objective, decision.row, interval=True)
         label = results.label(decision.objective)
@@ -86,6 +86,13 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
         Statement(f"{results.label(decision.objective)} {figure}")
     ]
     return Headline("", key, claim, evidence, notes)
+
+
+def _confirmed(results: Results, decision: Recommendation, key: str) -> list[str]:
+    """Say what instances that no choice had seen told of the model, or nothing where nobody has asked them."""
+    metric = decision.quality or decision.objective
+    text = results.confirmed(metric, key)["text"] if metric else ""
+    return [f"{results.label(metric)} {text}."] if text else []
 
 
 def _against(results: Results, decision: Recommendation, key: str, original: str | None) -> list[Statement]:

@@ -17,7 +17,16 @@ from pipeline.store.documents import json_mapping
 from pipeline.store.reader import StoreError, open_results, snapshot_id
 from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
 from viewer.results.lineage import Node, StepOutcome
-from viewer.results.snapshot import MetricColumn, ModelLint, RunStart, Setting, Snapshot, StudiedData, identity_of
+from viewer.results.snapshot import (
+    Confirmed,
+    MetricColumn,
+    ModelLint,
+    RunStart,
+    Setting,
+    Snapshot,
+    StudiedData,
+    identity_of,
+)
 
 __all__ = ["StoreError", "instance_values", "load_snapshot", "snapshot_id", "speedups"]
 
@@ -52,6 +61,7 @@ def load_snapshot(path: Path) -> Snapshot:
             runs=_runs(db),
             runs_of=_grouped(db, "SELECT DISTINCT model_key, run_id FROM steps WHERE job = 'operation' ORDER BY ALL"),
             workspace=_workspace(db),
+            confirmed=_confirmed(db),
             recipes_of=_grouped(db, "SELECT model_key, unnest(recipes) FROM models"),
         )
     finally:
@@ -135,6 +145,16 @@ def _data(db: duckdb.DuckDBPyConnection) -> dict[str, StudiedData]:
     return {
         key: StudiedData(*row) for key, *row in db.execute("SELECT dataset_key, dataset, task FROM datasets").fetchall()
     }
+
+
+def _confirmed(db: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str, str], Confirmed]:
+    """Figures of the first look at each model: the one that no other look at it can have influenced."""
+    rows = db.execute(
+        "SELECT model_key, target, dataset_key, metric, value, low, high, chosen_value, within_noise, among, look"
+        " FROM confirmations WHERE part = ''"
+        " QUALIFY rank() OVER (PARTITION BY model_key, target, dataset_key ORDER BY look) = 1"
+    ).fetchall()
+    return {(key, target, data, metric): Confirmed(*figures) for key, target, data, metric, *figures in rows}
 
 
 def _runs(db: duckdb.DuckDBPyConnection) -> dict[str, RunStart]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -208,6 +208,19 @@ class Results:
         spec = self.spec(metric)
         rough = bool(self.unsure(metric)[[self.row[key], self.row[base or key]]].any())
         return told_change(difference, spec, format_change(difference, spec), rough=rough)
+
+    def confirmed(self, metric: str, key: str) -> dict[str, str]:
+        """Write a model's figure on instances that no choice had seen, and the tone; empty texts where nobody has looked."""
+        figure = self.snapshot.confirmed.get((key, self.context.target, self.context.dataset_key, metric))
+        if figure is None:
+            return {"text": "", "tone": ""}
+        show = partial(self.show_value, metric)
+        ends = "" if figure.low is None or figure.high is None else f" [{show(figure.low)}, {show(figure.high)}]"
+        choice = "" if figure.choice is None else f", chosen at {show(figure.choice)} among {figure.among:,}"
+        look = "" if figure.look == 1 else f", at look {figure.look}"
+        within = {True: ": within noise", False: ": differs by more than chance", None: ""}[figure.within_noise]
+        tone = "bad" if figure.within_noise is False else "soft"
+        return {"text": f"confirmed at {show(figure.value)}{ends}{choice}{look}{within}", "tone": tone}
 
     def difference(self, metric: str, key: str, other: str) -> MetricChange | None:
         """Return what a model differs by from another, as well as it is known; None where one has no value."""

@@ -12,7 +12,17 @@ import numpy as np
 from viewer.format.metrics import MeasuredValue, MetricInfo
 from viewer.results.lineage import Node
 
-__all__ = ["BROKEN", "MetricColumn", "ModelLint", "RunStart", "Setting", "Snapshot", "StudiedData", "identity_of"]
+__all__ = [
+    "BROKEN",
+    "Confirmed",
+    "MetricColumn",
+    "ModelLint",
+    "RunStart",
+    "Setting",
+    "Snapshot",
+    "StudiedData",
+    "identity_of",
+]
 
 BROKEN = frozenset({"constant_predictor", "not_a_number"})
 """Lints of models that are of no use, whatever their figures."""
@@ -99,6 +109,23 @@ class StudiedData:
     task: str
 
 
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A figure of a chosen model on instances that nothing else reads."""
+
+    value: float
+    low: float | None
+    high: float | None
+    choice: float | None
+    """The figure that it was chosen by, when it was looked at."""
+    within_noise: bool | None
+    """Whether the two differ by no more than chance; None where that is not known."""
+    among: int
+    """Models that were chosen among."""
+    look: int
+    """Number of the look at these instances."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything the overview shows, as it was published."""
@@ -131,6 +158,8 @@ class Snapshot:
     """Model key -> ids of the runs that made or found it."""
     recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model key -> recipes that contain it."""
+    confirmed: Mapping[tuple[str, str, str, str], Confirmed] = field(default_factory=dict)
+    """(model key, target, data set, metric) -> the figure on instances that no choice had seen, of the first look at the model."""
     workspace: str | None = None
     """The folder that the latest run kept its models in, as it was named; None where no run made these results."""
 

@@ -101,7 +101,7 @@ class BranchState(param.Parameterized):
 class EffectsState(param.Parameterized):
     """Everything that a person can change on the Effects page. What is selected is `ViewState.selected`."""
 
-    show = param.Selector(default="operations", objects=["operations", "sweeps"])
+    show = param.Selector(default="operations", objects=["operations", "sweeps", "chains"])
     columns = param.List([], item_type=str, doc="metrics; empty: the viewer's choice")
     flat = param.Boolean(False, doc="rows of one operation need not stand together")
     order = param.String("", doc="metric that the rows are sorted by, or ` places`; empty: by operation and parameters")

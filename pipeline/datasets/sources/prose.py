@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ops.core.tasks.language_modeling import LanguageModeling
+from ops.core.tasks.language.language_modeling import LanguageModeling
 from pipeline.core.download.checksums import file_digests
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset

@@ -41,7 +41,8 @@ def read_documents(rules: Rules, records: Records, tokenizer: Path, key: str, fo
     heads = np.unique(number, return_index=True)[1]
     part = np.arange(len(number)) - heads[number]
     columns = rules.columns
-    splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups_of(records, columns))
+    groups = groups_of(records, columns)
+    splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups)
     evaluated = np.isin(number, splits["evaluation"])
     ids = [
         records.ids[document] if whole else f"{records.ids[document]}#{index}"
@@ -64,6 +65,7 @@ def read_documents(rules: Rules, records: Records, tokenizer: Path, key: str, fo
         reader=DocumentReader(texts, windows, rules.text, tokenizer),
         lengths=lengths_of(windows),
         attributes={name: [values[document] for document in of_window] for name, values in attributes.items()},
+        groups=[groups[document] for document in of_window],
     )
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ops.core.tasks.language_modeling import first_choices, judged_tokens, losses, per_token
+from ops.core.tasks.language.language_modeling import first_choices, judged_tokens, losses, per_token
 from ops.core.tasks.rows import valid_rows
 from pipeline.measure.metrics.api import Better, Estimate, Pairing, Predictions, metric
 from pipeline.measure.metrics.estimates import mean

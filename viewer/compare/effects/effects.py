@@ -141,7 +141,7 @@ class Effects:
         return self._values[metric]
 
     def _pooled_pairs(self, pairs: Sequence[AppliedPair], metric: str) -> Effect | None:
-        changes = [(pair, each) for pair in pairs if (each := self._change(pair, metric)) is not None]
+        changes = [(pair, each) for pair in pairs if (each := self.change(pair, metric)) is not None]
         if not changes:
             return None
         rows = [self._results.row[key] for pair, _ in changes for key in (pair.parent, pair.child)]
@@ -153,7 +153,7 @@ class Effects:
             rough=bool(self._results.unsure(metric)[rows].any()),
         )
 
-    def _change(self, pair: AppliedPair, metric: str) -> MeasuredValue | None:
+    def change(self, pair: AppliedPair, metric: str) -> MeasuredValue | None:
         """Return the paired change from parent to child, as everywhere else; as a logarithm where it is a factor."""
         difference = self._results.difference(metric, pair.child, pair.parent)
         if difference is None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from viewer.compare.effects.chain_tables import chain_tables
 from viewer.compare.effects.effects import effects
 from viewer.compare.effects.page import PAGE, EffectsPage, parameter_sweeps
 from viewer.format.spreadsheet import spreadsheet_safe
@@ -64,6 +65,7 @@ class OperationEffects(View):
             rows=page.rows(start) if state.show == "operations" else [],
             sweeps=page.sweeps() if state.show == "sweeps" else [],
             curves=len(parameter_sweeps(results)),
+            tables=chain_tables(results, columns) if state.show == "chains" else [],
             start=start,
             stop=min(start + PAGE, len(operations)),
             total=len(operations),
