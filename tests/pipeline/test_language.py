@@ -17,6 +17,7 @@ from pipeline.datasets.open import open_dataset
 from pipeline.datasets.readers.documents import KINDS, described_tokens
 from pipeline.measure.evaluate import predict
 from pipeline.measure.metrics.compute import compute
+from pipeline.measure.sensitivity.damage import check_task
 from pipeline.measure.token_groups import token_groups
 from pipeline.models.api import ModelError
 from pipeline.models.onnx_export import export_onnx
@@ -317,3 +318,8 @@ def test_pruning_the_tied_embedding_alone_is_one_clear_line(model, data, tmp_pat
     with pytest.raises(OperationError, match=r"No layer is left to change: 'lm_head'.*model\.embed_tokens") as caught:
         prune.apply(model, context(data, tmp_path), **prune.check({"sparsity": 0.5, "exclude": ["*_proj"]}))
     assert "\n" not in str(caught.value)
+
+
+def test_sensitivity_is_refused_as_its_figures_are_of_instances():
+    with pytest.raises(OperationError, match="not measured for 'language-modeling': every token is an answer"):
+        check_task("language-modeling")
