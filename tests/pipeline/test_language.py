@@ -224,6 +224,9 @@ def test_outputs_that_are_no_numbers_are_told(base, data):
     assert figures["invalid_outputs"] == pytest.approx(1 / 20)
     assert not figures.keys() & {"perplexity", "bits_per_byte", "loss", "kl_to_base"}
     assert TASKS[base.task].judge(spoilt).predicted[0] == "(not a number)"
+    sizes = (base.targets["next_tokens"] >= 0).sum(axis=1)
+    alike = TASKS[base.task].agreement(spoilt, spoilt)
+    assert np.mean(alike) == pytest.approx(1 - sizes[0] / sizes.sum())
 
 
 def test_tokens_stand_for_bytes_and_are_of_a_kind():

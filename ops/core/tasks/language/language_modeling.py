@@ -166,9 +166,10 @@ class LanguageModeling(Task):
         return per_token(losses(evaluation), judged_tokens(evaluation))
 
     def agreement(self, evaluation: Evaluation, base: Evaluation) -> np.ndarray | None:
-        """Share of tokens with one first choice: each document's part (`per_token`)."""
+        """Share of tokens with one first choice, none where outputs are no numbers: each document's part (`per_token`)."""
         places = judged_tokens(evaluation)
-        return per_token(places & (first_choices(evaluation) == first_choices(base)), places)
+        numbers = (valid_rows(evaluation) & valid_rows(base))[:, None]  # else the first tokens of the vocabulary agree
+        return per_token(places & numbers & (first_choices(evaluation) == first_choices(base)), places)
 
     def divergence_rows(self, evaluation: Evaluation, base: Evaluation) -> np.ndarray | None:
         """Each document's part of the mean divergence per token (`per_token`, `token_divergence`)."""
