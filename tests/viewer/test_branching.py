@@ -13,6 +13,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from pipeline.cli.main import run
 from pipeline.delivery.branches.offer import SIGN, announce, offer_of, queue_folder
 from pipeline.delivery.branches.queue import BranchQueue, RequestState, RequestStatus
 from pipeline.store.heartbeat import heartbeat
@@ -166,26 +167,51 @@ def test_a_visitor_withdraws_what_they_asked_for_and_clears_what_is_finished(sto
     assert BranchQueue(store).requests() == []
 
 
-def test_the_command_line_lists_withdraws_and_clears(store, plan):
+def test_who_has_no_token_withdraws_nothing_and_who_has_it_nothing_of_others(store, plan, monkeypatch):
+    page = Page(visit(store, {"page": "branch"}))
+    announce(store, TOKEN)
+    monkeypatch.setattr("viewer.branch.view._MOST_SHOWN", 1)
+    with heartbeat(store, SIGN):
+        old, new = asked(store, plan, "Bob", "bob"), asked(store, plan, "Eve", "eve")
+        for name in (old.name, new.name):
+            assert "who asked for it" in page.say("t_withdraw", name=name)["panes"]["page"]
+        page.say("t_token", token=TOKEN)
+        for name in (old.name, new.name):
+            assert "who asked for it" in page.say("t_withdraw", name=name)["panes"]["page"]
+    assert [each.name for each in BranchQueue(store).requests()] == [old.name, new.name], (
+        "the page lists the newest alone"
+    )
+    for each in (old, new):
+        BranchQueue(store).withdraw(each.name)
+
+
+def test_the_command_line_lists_withdraws_and_clears(store, plan, monkeypatch, capsys):
+    monkeypatch.chdir(store.parent)
+
+    def branch(*words):
+        capsys.readouterr()
+        return run(["branch", *words]), *capsys.readouterr()
+
     announce(store, TOKEN)
     with heartbeat(store, SIGN):
         one, two = asked(store, plan, "Ann"), asked(store, plan, "Bob")
     BranchQueue(store).write(two, RequestStatus(RequestState.FAILED, "of an error"))
-    listed = pipeline(store.parent, "branch", "--list")
-    assert [line.split()[:2] for line in listed.stdout.splitlines()] == [[one.name, "queued"], [two.name, "failed"]]
-    assert "(of an error)" in listed.stdout
+    _, listed, _ = branch("--list")
+    assert [line.split()[:2] for line in listed.splitlines()] == [[one.name, "queued"], [two.name, "failed"]]
+    assert "(of an error)" in listed
     for words, why in (
         (["--withdraw", two.name], "it is failed already"),
         (["--withdraw", one.name[:-1]], f"Did you mean '{one.name}'?"),
         (["--withdraw", one.name, "base"], "go without a model"),
         ([], "name the model"),
     ):
-        refused = pipeline(store.parent, "branch", *words)
-        assert refused.returncode == 2, words
-        assert why in refused.stderr
-    assert pipeline(store.parent, "branch", "--withdraw", one.name).stdout == f"Withdrawn: {one.name}\n"
-    assert pipeline(store.parent, "branch", "--clear").stdout == "Cleared away: 1 finished request\n"
-    assert json.loads(pipeline(store.parent, "branch", "--list", "--json").stdout) == {"requests": []}
+        status, _, told = branch(*words)
+        assert status == 2, words
+        assert why in told
+    assert branch("--withdraw", one.name)[1] == f"Withdrawn: {one.name}\n"
+    assert branch("--clear")[1] == "Cleared away: 1 finished request\n"
+    assert json.loads(branch("--list", "--json")[1]) == {"requests": []}
+    assert list(queue_folder(store).glob("*.lock")) == [], "nothing is left of what is gone"
 
 
 def decide(visitor):

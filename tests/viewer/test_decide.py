@@ -159,6 +159,7 @@ def test_without_known_noise_bare_values_decide_and_that_is_said():
     chosen = recommend(results, Aim.SMALLEST, "accuracy", [])
     assert results.keys[chosen.row] == "same"
     sentence = headline(results, chosen, [])
+    assert sentence.after == " is the smallest with no loss (noise unknown)"
     assert sentence.notes == ["Nothing is known of the noise of accuracy: models are ranked by the bare values."]
     assert "accuracy no change" in sentence.text("same")
     assert "noise unknown" in reasons(results, chosen)["less"]

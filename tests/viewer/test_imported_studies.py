@@ -23,6 +23,7 @@ from viewer.overview.near_miss import near_miss
 from viewer.results.lineage import Forest, Node
 from viewer.results.model_text import short_ends
 from viewer.results.names import unique_names
+from viewer.results.queries import _is_of_bytes
 from viewer.session.proposals import proposals
 
 PRIMARY = {"primary": True, "min": 0}
@@ -142,6 +143,26 @@ def test_sizes_without_a_unit_are_bytes_where_name_and_values_say_so(results):
     assert (budget.metric, budget.high) == ("Model Size", 500_000)
 
 
+@pytest.mark.parametrize(
+    ("metric", "is_of_bytes"),
+    [
+        ("Model Size", True),
+        ("Size on disk", True),
+        ("size_bytes", True),
+        ("Peak memory", True),
+        ("Model Size (study)", True),
+        ("Model Size (parameters)", False),
+        ("Parameters", False),
+        ("Vocabulary size", False),
+        ("batch size", False),
+        ("Memory accesses", False),
+        ("resize", False),
+    ],
+)
+def test_what_is_taken_for_bytes(metric, is_of_bytes):
+    assert _is_of_bytes(metric, [" (study)"]) == is_of_bytes
+
+
 @pytest.mark.parametrize("values", [[7.5, 25.25], [7, 25]], ids=["fractions", "small"])
 def test_sizes_that_cannot_be_bytes_have_no_unit_and_take_none(values, tmp_path):
     models = [model(f"m{at}", None, None, "", [0.5, 0.5, 50, 10, size]) for at, size in enumerate(values)]
@@ -198,6 +219,17 @@ def test_effects_that_are_written_as_nothing_have_no_colour(results):
 
 
 # ---- pages
+def test_pages_do_not_claim_to_measure_what_has_no_noise(app):
+    decide = html.unescape(app._pages["decide"].draw_page())
+    assert "measurabl" not in decide
+    assert "Smallest with no loss (noise unknown)" in decide
+    app.state.change({"e_show": "sweeps"})
+    figures = re.findall("<figcaption>.*?</figcaption>", app._pages["effects"].draw_page(), re.DOTALL)
+    assert figures
+    assert ["noise unknown" in each for each in figures] == ["Model Size" not in each for each in figures]
+    assert "Select their models" in app._pages["notes"].draw_page()
+
+
 @pytest.mark.parametrize("page", ["behaviours", "layers", "branch"])
 def test_pages_without_content_say_that_the_models_were_imported(app, page):
     markup = app._pages[page].draw_page()

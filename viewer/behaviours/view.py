@@ -24,7 +24,7 @@ from viewer.session.compared_models import ComparedModels, compared_models, flag
 from viewer.session.messages import whole_number
 from viewer.session.notes import Notes
 from viewer.session.state import page_fields
-from viewer.session.view import Action, View
+from viewer.session.view import Action, NextTick, View
 
 __all__ = ["Behaviours"]
 
@@ -161,13 +161,11 @@ class Behaviours(View):
         return matrix | {"key": key, "names_and_rows": list(zip(matrix["names"], matrix["rows"], strict=True))}
 
     def _joint(self, sheet: Sheet, compared: ComparedModels) -> dict[str, Any] | None:
-        joint, document = self.state.behaviours.joint, curdoc()
+        joint = self.state.behaviours.joint
         if len(joint) < 2 or joint[0] not in compared.others:  # noqa: PLR2004 - the model and the kind of row
             return None
 
-        def notify() -> None:
-            document.add_next_tick_callback(self._redraw)
-
+        notify = NextTick(curdoc(), self._redraw)
         bench = Bench(self.session.results.snapshot.path, self._pictures(sheet).refusal(runs=True), notify)
         return joint_panel(sheet, joint, compared.base, bench)
 
@@ -189,11 +187,7 @@ class Behaviours(View):
         return f"No predictions in this setting: {listed}" + (" and others." if len(compared.unable) > 5 else ".")  # noqa: PLR2004 - as many as are listed
 
     def _add_pictures(self, sheet: Sheet, rows: list[dict[str, Any]]) -> None:
-        document = curdoc()
-
-        def arrived() -> None:
-            document.add_next_tick_callback(self._redraw)
-
+        arrived = NextTick(curdoc(), self._redraw)
         previews = self._pictures(sheet).get([row["id"] for row in rows], arrived)
         for row in rows:
             row["picture"] = previews.get(row["id"])

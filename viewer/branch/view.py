@@ -27,7 +27,7 @@ from viewer.branch.wording import by_kind, is_below, length_text, marked_lines, 
 from viewer.format.templates import render
 from viewer.session.author import ANONYMOUS
 from viewer.session.state import page_fields
-from viewer.session.view import Action, View
+from viewer.session.view import Action, NextTick, View
 
 __all__ = ["Branch"]
 
@@ -187,11 +187,7 @@ class Branch(View):
                 return None
         except DraftError:
             return None
-        document = curdoc()
-
-        def notify() -> None:
-            document.add_next_tick_callback(self.look_again)
-
+        notify = NextTick(curdoc(), self.look_again)
         return plan_of(self.session.path, len(results.keys), state.origin, state.change, notify)
 
     def _shown_plan(self) -> dict[str, Any] | None:
@@ -327,11 +323,12 @@ class Branch(View):
     def _withdraw(self, message: Mapping[str, Any]) -> None:
         """Take a request of one's own away, as long as it waits."""
         name = str(message.get("name", ""))
-        request = next((each for each in self._requests() if each.name == name), None)
+        queue = BranchQueue(self.session.path)
+        request = next((each for each in queue.requests() if each.name == name), None)  # more than the page lists
         try:
-            if request is not None and not self._is_own(request):
+            if not self._token or (request is not None and not self._is_own(request)):
                 raise QueueError("a request is withdrawn by who asked for it, or on the command line")
-            BranchQueue(self.session.path).withdraw(name)
+            queue.withdraw(name)
             self._refusal = ""
             self.session.send("flash", "Withdrawn")
         except QueueError as error:

@@ -10,7 +10,7 @@ import numpy as np
 
 from viewer.decide.class_evidence import class_evidence
 from viewer.decide.recommendation import Aim, Recommendation
-from viewer.decide.wording import gain_text, quoted_names, ratio_text
+from viewer.decide.wording import gain_text, loss_texts, quoted_names, ratio_text
 from viewer.format.metrics import Better, MetricRole
 from viewer.overview.near_miss import near_miss
 from viewer.results.queries import StoreError
@@ -73,14 +73,16 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
         evidence = [Statement(f"{label} {value}"), *_against(results, decision, key, original)]
         return Headline("", key, f" has the best {label}{within}", evidence, notes)
     if key == original and decision.quality:
-        gain = "measurably faster" if decision.aim is Aim.FASTEST else "smaller"
+        by_noise = decision.aim is Aim.FASTEST and results.has_known_noise(decision.objective)
+        gain = f"{'measurably ' if by_noise else ''}{_GAINS[decision.aim]}"
         after = f" as it is, since nothing {gain}{within} keeps its {results.label(decision.quality)}"
         figure = results.show(decision.objective, decision.row, interval=True)
         evidence = [Statement(f"{results.label(decision.objective)} {figure}")]
         return Headline("Ship ", key, after, evidence, [*_nearest(results, decision), *notes])
     claim = f" is the {decision.aim.value}{within}"
     if decision.quality and original is not None:
-        return Headline("", key, f"{claim} with no measurable loss", _against(results, decision, key, original), notes)
+        claim = f"{claim} with {loss_texts(results, decision.quality)[0]}"
+        return Headline("", key, claim, _against(results, decision, key, original), notes)
     figure = results.show(decision.objective, decision.row, interval=True)
     evidence = _against(results, decision, key, original) or [
         Statement(f"{results.label(decision.objective)} {figure}")
@@ -218,7 +220,7 @@ def _outside(results: Results, filters: Sequence[Range]) -> Headline:
 
 
 def _least_loss(results: Results, decision: Recommendation, measurable: np.ndarray) -> Headline:
-    """Name the model that loses least, where all lose measurably."""
+    """Name the model that loses least, where all lose: measurably, as far as noise is known."""
     goods = np.where(measurable, results.values(decision.quality), np.nan)
     label = results.label(decision.quality)
     if not np.isfinite(goods).any() or decision.original is None:
@@ -227,5 +229,6 @@ def _least_loss(results: Results, decision: Recommendation, measurable: np.ndarr
     original = results.keys[decision.original]
     change = results.change(decision.quality, results.keys[row], original)["change"]
     within = "" if decision.within[results.scope].all() else " within the budget"
-    before = f"Every model{within} measurably loses {label} against “{results.text.name(original)}”. Least loses "
+    measurably = "measurably " if results.has_known_noise(decision.quality) else ""  # else the change says so
+    before = f"Every model{within} {measurably}loses {label} against “{results.text.name(original)}”. Least loses "
     return Headline(before, results.keys[row], f": {label} {change}.", is_answer=False)

@@ -102,7 +102,7 @@ def _loss(results: Results, quality: str, key: str, original: int | None) -> str
         return f"{results.label(quality)} was not measured"
     against = results.keys[original]
     change = results.change(quality, key, against)["change"]
-    measurable = "measurable " if results.has_known_noise(quality) else ""
+    measurable = "measurable " if results.has_known_noise(quality) else ""  # else the change says that it is unknown
     return f"{measurable}loss: {results.label(quality)} {change} against {results.text.name(against)}"
 
 

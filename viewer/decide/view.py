@@ -11,6 +11,7 @@ from viewer.decide.model_files import model_files
 from viewer.decide.plot import decision_plot, x_metric_of
 from viewer.decide.recommendation import Aim, Recommendation, objectives, recommend
 from viewer.decide.runners_up import runners_up
+from viewer.decide.wording import loss_texts
 from viewer.format.templates import render
 from viewer.overview.relaxation import best_curve
 from viewer.results.results import Results
@@ -21,11 +22,7 @@ from viewer.session.view import Action, View
 
 __all__ = ["Decide", "prepare_decision"]
 
-_AIMS = {
-    Aim.SMALLEST: "Smallest without measurable loss",
-    Aim.FASTEST: "Fastest without measurable loss",
-    Aim.BEST: "Best",
-}
+_AIMS = {Aim.SMALLEST: "Smallest with", Aim.FASTEST: "Fastest with", Aim.BEST: "Best"}
 
 
 def prepare_decision(results: Results) -> None:
@@ -62,9 +59,14 @@ class Decide(View):
         picked = [results.row[each.key] for each in rail[:_MOST_NAMED]] if state.selected else []
         plot = decision_plot(results, decision, x_metric, rail, [each.row for each in others] + picked)
         goal = choices(results).metric("goal", state)
+        losses = loss_texts(results, goal)
         return render(
             "decide",
-            aims=[(aim.value, text, bool(objectives(results, goal)[aim])) for aim, text in _AIMS.items()],
+            aims=[
+                (aim.value, text if aim is Aim.BEST else f"{text} {losses[0]}", bool(objectives(results, goal)[aim]))
+                for aim, text in _AIMS.items()
+            ],
+            losses=losses,
             aim=decision.aim.value,
             goal=goal,
             goals=[

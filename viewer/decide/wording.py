@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from viewer.results.results import Results
 
-__all__ = ["gain_text", "quoted_names", "ratio_text"]
+__all__ = ["gain_text", "loss_texts", "quoted_names", "ratio_text"]
 
 _WORDS = {MetricRole.SIZE: ("smaller", "larger", "as large"), MetricRole.COST: ("faster", "slower", "as fast")}
 _OTHERS = ("better", "worse", "the same")
@@ -54,6 +54,18 @@ def ratio_text(results: Results, metric: str, key: str, other: str) -> str:
     if not difference.has_known_noise:
         return f"{text} (noise unknown)"
     return f"{text}{_interval(ends, ratio)}"
+
+
+def loss_texts(results: Results, metric: str) -> tuple[str, str]:
+    """Return what "no loss" and "loss" in a metric may be called: measurable only where its noise is known.
+
+    Args:
+        results: those of all models.
+        metric: of quality; empty: none is known.
+    """
+    if not metric or results.has_known_noise(metric):
+        return "no measurable loss", "measurable loss"
+    return "no loss (noise unknown)", "loss (noise unknown)"
 
 
 def gain_text(results: Results, metric: str, key: str, other: str) -> str:

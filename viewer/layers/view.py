@@ -23,7 +23,7 @@ from viewer.session.compared_models import ComparedModels, compared_models, flag
 from viewer.session.messages import whole_number
 from viewer.session.notes import Notes
 from viewer.session.state import page_fields
-from viewer.session.view import Action, View
+from viewer.session.view import Action, NextTick, View
 
 __all__ = ["Layers"]
 
@@ -146,11 +146,7 @@ class Layers(View):
 
     def _waiting(self, page: LayerPage, names: Mapping[str, str]) -> list[str]:
         """Start what nobody compared yet, and say how far it is."""
-        document = curdoc()
-
-        def notify() -> None:
-            document.add_next_tick_callback(self._redraw)
-
+        notify = NextTick(curdoc(), self._redraw)
         jobs: list[ComparisonJob] = [
             comparison_of(self.session.results.snapshot.path, model, page.base, notify) for model in page.uncompared()
         ]

@@ -30,7 +30,14 @@ from viewer.results.snapshot import (
 
 __all__ = ["StoreError", "instance_values", "load_snapshot", "snapshot_id", "speedups"]
 
-_BYTES = frozenset({"size", "bytes", "memory"})
+_BYTES = {
+    "bytes": r".*",
+    "size": "model|file|network|disk|storage|download|checkpoint|artifact|binary|package",
+    "memory": "model|peak|max|maximum|total|usage|use|used|footprint|ram|gpu|cpu|runtime",
+}
+"""Words of which one says that a metric counts bytes, if every word beside it is one of these: a size of vocabularies, batches
+or in parameters is none."""
+_EMPTY_WORDS = frozenset(["the", "of", "on", "in"])
 _LEAST_BYTES = 10_000
 """Whole numbers from here on are counts of bytes: no model is that large in kB."""
 
@@ -280,7 +287,17 @@ def _in_bytes(db: duckdb.DuckDBPyConnection) -> set[str]:
         " GROUP BY metric HAVING bool_and(value = round(value)) AND max(value) >= ?",
         [_LEAST_BYTES],
     ).fetchall()
-    return {name for (name,) in rows if _BYTES & set(re.findall(r"[^\W_]+", name.casefold()))}
+    files = [f" ({file})" for (file,) in db.execute("SELECT DISTINCT recipe FROM runs").fetchall()]
+    return {name for (name,) in rows if _is_of_bytes(name, files)}
+
+
+def _is_of_bytes(metric: str, files: list[str]) -> bool:
+    """Whether its name alone says that a metric counts bytes; which file it is of, of a name that several have, says nothing."""
+    name = metric.removesuffix(next(filter(metric.endswith, files), ""))
+    words = set(re.findall(r"[^\W_]+", name.casefold())) - _EMPTY_WORDS
+    return any(
+        word in words and all(re.fullmatch(beside, each) for each in words - {word}) for word, beside in _BYTES.items()
+    )
 
 
 def _declared(db: duckdb.DuckDBPyConnection, metrics: set[str]) -> dict[str, tuple[float | None, float | None]]:

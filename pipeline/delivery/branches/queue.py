@@ -195,16 +195,16 @@ class BranchQueue:
             QueueError: if there is none, it is being worked on, or it is finished.
         """
         request = next((each for each in self.requests() if each.name == name), None)
-        if request is None:
+        if request is not None and self._take_away(request, lambda state: not state.is_final):
+            return
+        again = None if request is None else _read(self._file(request))
+        if again is None:
             raise QueueError(
                 f"no request is called {name[:_LONGEST_NAME]!r}; it may have been withdrawn or cleared away"
             )
-        if not self._take_away(request, lambda state: not state.is_final):
-            state = request.status.state
-            why = (
-                f"it is {state} already" if state.is_final else "a worker runs it; wait for its end, or end the worker"
-            )
-            raise QueueError(f"request '{name}' cannot be withdrawn: {why}")
+        state = again.status.state
+        why = f"it is {state} already" if state.is_final else "a worker runs it; wait for its end, or end the worker"
+        raise QueueError(f"request '{name}' cannot be withdrawn: {why}")
 
     def clear(self) -> int:
         """Take all finished requests away; return how many. What they have made stays.
@@ -223,7 +223,7 @@ class BranchQueue:
                 again = _read(file) if lock is not None else None
                 if again is None or not fits(again.status.state):
                     return False
-                for each in (file, _state_file(file), file.with_suffix(".lock")):  # the lock last: it is held meanwhile
+                for each in (file, _state_file(file)):  # the lock goes at the end of the turn
                     each.unlink(missing_ok=True)
         except OSError as error:
             raise QueueError(f"{self.folder}: {os.strerror(error.errno or errno.EIO)}. The request stays") from None
@@ -241,8 +241,6 @@ class BranchQueue:
                 continue
             with self._turn(request) as lock:
                 again = _read(self._file(request)) if lock is not None else None
-                if lock is not None and again is None:  # withdrawn meanwhile
-                    self._file(request).with_suffix(".lock").unlink(missing_ok=True)
                 if again is None or again.status.state.is_final:
                     continue
                 assert lock is not None, "what is read again is locked"
@@ -264,9 +262,14 @@ class BranchQueue:
 
     @contextmanager
     def _turn(self, request: BranchRequest) -> Iterator[int | None]:
-        descriptor = os.open(self.folder / f"{request.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        """Have the lock of a request, or None; that of a request which is gone goes with it."""
+        lock = self.folder / f"{request.name}.lock"
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            yield descriptor if _is_locked(descriptor) else None
+            is_locked = _is_locked(descriptor)
+            yield descriptor if is_locked else None
+            if is_locked and not self._file(request).exists():
+                lock.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 

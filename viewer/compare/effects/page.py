@@ -174,7 +174,9 @@ class EffectsPage:
             chart = curve_chart(curves, partial(self._results.show_value, metric))
             if chart is not None:
                 label, about = self._results.label(metric), self._results.about(metric)
-                charts.append({"label": label, "about": about, "note": self._results.direction(metric), "drawn": chart})
+                noise = "" if self._results.has_known_noise(metric) else "noise unknown"
+                note = ", ".join(filter(None, (self._results.direction(metric), noise)))
+                charts.append({"label": label, "about": about, "note": note, "drawn": chart})
         return {
             "id": sweep.id,
             "color": kind_color(sweep.kind),
