@@ -5,8 +5,10 @@ import re
 import duckdb
 import pytest
 
+from pipeline.core.answer_text import AnswerKind
 from scripts.docs.guides import ROOT
 from tests.pipeline.command import Place
+from viewer.behaviours.queries import open_sheet
 
 RECIPE = """
 name: mine
@@ -52,7 +54,7 @@ def test_a_module_of_ones_own_adds_an_operation_a_model_a_metric_and_a_lint(exam
 
 
 def test_the_example_of_a_task_stands_in_the_plug_in_that_the_tests_run():
-    section = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## A task\n")[2].partition("\n## ")[0]
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## A task\n")[2].partition("\n### ")[0]
     blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     plugin = (ROOT / "tests" / "pipeline" / "tagging.py").read_text()
     assert len(blocks) == 2
@@ -94,3 +96,42 @@ def test_a_stage_of_ones_own_makes_its_evidence_of_every_model_and_fills_its_own
     code, _, err = place.run(*words)
     assert code == 0, err
     assert place.sql("SELECT count(*) FROM zeros") == [(6,)]
+
+
+COUNTING = """
+name: counting
+dataset: {name: squares, dataset: squares}
+targets: [onnxruntime]
+tree:
+  base:
+    op: train
+    with: {model: {name: counter, builder: counter}, epochs: 30, batch_size: 32, learning_rate: 1.0e-2}
+    then:
+      int8: {op: quantize, with: {samples: 32}}
+      pruned: {op: magnitude_prune, with: {sparsity: 0.8}}
+"""
+
+
+@pytest.mark.slow
+def test_a_task_by_functions_runs_through_to_the_viewer(tmp_path):
+    text = block("my_task.py")
+    assert sum(bool(line.strip()) for line in text.splitlines()) <= 45
+    (tmp_path / "my_task.py").write_text(text)
+    (tmp_path / "conf" / "recipe").mkdir(parents=True)
+    (tmp_path / "conf" / "recipe" / "counting.yaml").write_text(COUNTING)
+    place = Place(tmp_path)
+    words = ["--config-dir", str(tmp_path / "conf"), "recipe=counting", "bench=none", "plugins=[my_task]"]
+    code, out, err = place.run(*words)
+    assert code == 0, err
+    assert "mean score" in out
+    figures = dict(place.sql("SELECT model, value FROM measurements WHERE metric = 'mean_score' ORDER BY model"))
+    assert list(figures) == ["base", "base/int8", "base/pruned"]
+    assert figures["base"] > 0.8
+    assert figures["base/pruned"] < figures["base"]
+    rows = place.sql("SELECT label, predicted, correct, score FROM predictions WHERE model = 'base'")
+    assert len(rows) == 100
+    assert all((abs(int(label) - int(predicted)) == 0) is right for label, predicted, right, _ in rows)
+    assert figures["base"] == pytest.approx(sum(score for *_, score in rows) / 100, rel=1e-4)
+    sheet = open_sheet(place.results)
+    assert sheet.task == "counting"
+    assert sheet.answer_kind is AnswerKind.TEXT

@@ -73,6 +73,7 @@ def test_scripts_exist(line):
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize("line", runs("scripts/run ", "python -m pipeline "))
 def test_pipeline_commands_run(line, place):

@@ -48,13 +48,28 @@ HOMONYMS = {
         "ops/",
         "pipeline/measure/lints/size.py",
         "pipeline/measure/lints/effect.py",
+        "pipeline/plan/candidates.py",
         "viewer/layers/",
         "viewer/session/state.py",
         "scripts/",
     ),
-    "energy": ("ops/factorize/",),  # of singular values
+    "energy": ("ops/factorize/", "pipeline/plan/candidates.py"),  # of singular values
     "integer_mac_share": ("ops/quantize/", "scripts/bench/"),  # a note of an operation
-    "macs": ("viewer/layers/",),  # of a layer
+    "macs": (  # of a layer
+        "pipeline/measure/sensitivity/",
+        "pipeline/plan/allocation.py",
+        "pipeline/stages/sensitivity.py",
+        "pipeline/store/merge.py",
+        "pipeline/sweep/allocation/",
+        "viewer/layers/",
+    ),
+    "loss": (  # of training, of a layer's change, and the word of sentences
+        "ops/core/tasks/functions.py",
+        "pipeline/plan/allocation.py",
+        "pipeline/store/",
+        "viewer/decide/",
+        "viewer/layers/",
+    ),
     "speedup": (
         "pipeline/delivery/",
         "pipeline/measure/lints/",

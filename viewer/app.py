@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,7 +37,7 @@ from viewer.session.author import author_of
 from viewer.session.choices import choices
 from viewer.session.messages import Bridge, Outbox
 from viewer.session.session import VisitorSession
-from viewer.session.state import ViewState
+from viewer.session.state import OWN_FIELDS, ViewState
 from viewer.session.url import Keys, name_page, read_link, write_link
 from viewer.session.view import RESULTS, Action, View
 from viewer.table.table_view import TableView
@@ -140,7 +141,7 @@ class App:
         self._views = self._make_views()
         self._pages = {name: self._view_of(kind) for name, kind in PAGES.items()}
         self._actions: dict[str, Action] = {}
-        own: dict[str, Action] = {"set": self._set, "link": self._link, "view_open": self._link}
+        own: dict[str, Action] = {"set": self._set, "link": self._link, "view_open": self._open_view}
         for actions in (own, *(view.actions() for view in self._views)):
             clashes = self._actions.keys() & actions.keys()
             if clashes:
@@ -253,10 +254,18 @@ class App:
         fresh = ViewState()
         self._accept(str(message.get("query", "")), fresh.values())
 
-    def _accept(self, query: str, start: Mapping[str, Any] | None = None) -> None:
+    def _open_view(self, message: Mapping[str, Any]) -> None:
+        """Open a view that somebody saved; what is a visitor's own stays as it is, whatever the view says."""
+        own = {name: self.state.value(name) for name in OWN_FIELDS}
+        self._accept(str(message.get("query", "")), ViewState().values(), own)
+
+    def _accept(
+        self, query: str, start: Mapping[str, Any] | None = None, end: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """Take a query over; `start` has the values of what it does not name, `end` those that count whatever it names."""
         values, notices = read_link(query, self.session.keys)
         if start is not None:
-            values = {**start, **name_page(values)}
+            values = {**start, **name_page(values), **end}
         accepted, more = choices(self.session.results).accept(values, set(PAGES))
         self.state.change(accepted)
         if notices + more:

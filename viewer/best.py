@@ -1,14 +1,19 @@
 """The best models within a budget, as the pages rank them, for other programs: one JSON object on standard output.
 
 python -m viewer.best RESULTS COUNT [BUDGET]
+python -m viewer.best front RESULTS X Y         of the models whose keys stand on standard input
+python -m viewer.best alike RESULTS METRIC KEY  likewise
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.core.errors import BouillonError
 from viewer.overview.budget_text import parse_budgets
@@ -17,7 +22,7 @@ from viewer.results.results import Results, load_results
 from viewer.session.choices import choices
 from viewer.session.state import ViewState
 
-__all__ = ["front_of", "named_best"]
+__all__ = ["alike_to", "front_of", "named_best"]
 
 
 def named_best(results: Results, count: int, budget: str = "") -> dict[str, Any]:
@@ -48,20 +53,52 @@ def named_best(results: Results, count: int, budget: str = "") -> dict[str, Any]
     return {"goal": goal, "models": models} if models else {"problem": _nothing(results, filters, goal)}
 
 
-def front_of(results: Results, x: str, y: str) -> list[tuple[str, str, float, float]]:
+def front_of(
+    results: Results, x: str, y: str, keys: Collection[str] | None = None
+) -> list[tuple[str, str, float, float]]:
     """Return the models that no other measurably beats in two metrics, by the first: key, name, and the two values.
 
     Args:
         results: those to choose from.
         x: a metric.
         y: another.
+        keys: of the models to compare, with those that they were made of; None: all.
     """
     across, up = results.values(x), results.values(y)
-    keys = results.keys
+    among = None if keys is None else _rows(results, _with_ancestors(results, keys))
     return [
-        (keys[row], results.forest[keys[row]].name, float(across[row]), float(up[row]))
-        for row in results.ranking.front(x, y)
+        (results.keys[row], results.forest[results.keys[row]].name, float(across[row]), float(up[row]))
+        for row in results.ranking.front(x, y, among)
     ]
+
+
+def alike_to(results: Results, metric: str, key: str, keys: Collection[str]) -> list[str]:
+    """Return the keys of the models among some that cannot be told apart from one in a metric.
+
+    Args:
+        results: those to choose from.
+        metric: its name.
+        key: of the one.
+        keys: of the others.
+    """
+    if key not in results.row:
+        return []
+    signs = results.ranking.order(metric, results.row[key])
+    return [each for each in keys if each != key and each in results.row and signs[results.row[each]] == 0]
+
+
+def _with_ancestors(results: Results, keys: Collection[str]) -> set[str]:
+    lineage: set[str] = set()
+    for key in keys:
+        at: str | None = key
+        while at and at not in lineage and at in results.row:
+            lineage.add(at)
+            at = results.forest.parent(at)
+    return lineage
+
+
+def _rows(results: Results, keys: Collection[str]) -> np.ndarray:
+    return np.array([key in keys for key in results.keys], dtype=bool)
 
 
 def _nothing(results: Results, filters: list[Range], goal: str) -> str:
@@ -76,11 +113,21 @@ def _nothing(results: Results, filters: list[Range], goal: str) -> str:
     return f"No sound model has {texts}. Nearest: '{name}', with {results.label(miss.budget.metric)} {value}"
 
 
+def _answer(arguments: list[str], text: str) -> dict[str, Any]:
+    if arguments[0] == "front":
+        _, path, x, y = arguments
+        return {"front": front_of(load_results(Path(path)), x, y, text.split())}
+    if arguments[0] == "alike":
+        _, path, metric, key = arguments
+        return {"alike": alike_to(load_results(Path(path)), metric, key, text.split())}
+    path, count, *budget = arguments
+    return named_best(load_results(Path(path)), int(count), " ".join(budget))
+
+
 def print_best(arguments: list[str]) -> int:
     """Answer; exit status 2 where there is a problem."""
-    path, count, *budget = arguments
     try:
-        answer = named_best(load_results(Path(path)), int(count), " ".join(budget))
+        answer = _answer(arguments, sys.stdin.read() if arguments[0] in ("front", "alike") else "")
     except BouillonError as error:
         answer = {"problem": str(error)}
     sys.stdout.write(json.dumps(answer) + "\n")

@@ -84,8 +84,22 @@ def call(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
 
 
 def task_outputs(result: Any, task: str) -> dict[str, torch.Tensor]:
-    """Pick the task's outputs, by name, out of what a network returns."""
+    """Pick the task's outputs, by name, out of what a network returns; of a task without any, all that have axes."""
+    if TASKS[task].any_outputs:
+        distinct = {id(output): name for name, output in reversed(all_outputs(result).items()) if output.ndim}
+        return {name: output for name, output in all_outputs(result).items() if distinct.get(id(output)) == name}
     return {name: _output(result, name, index) for index, name in enumerate(TASKS[task].outputs)}
+
+
+def output_names(module: torch.nn.Module, architecture: Architecture) -> tuple[str, ...]:
+    """Return the names of the task's outputs; of a task without any, those of what the network gives when it is run once."""
+    import torch
+
+    names = TASKS[architecture.task].outputs
+    if names:
+        return names
+    with torch.no_grad():
+        return tuple(forward(module.eval(), example_inputs(architecture, batch=1), architecture.task))
 
 
 def all_outputs(result: Any) -> dict[str, torch.Tensor]:

@@ -230,6 +230,16 @@ class Ancestry:
 
 Params = Mapping[str, Any]
 Refusal = Callable[[Ancestry, Params], str | None]
+Joint = Callable[[TorchModel, Params], list[tuple[str, ...]]]
+
+
+class Requirement(StrEnum):
+    """A thing that an operation cannot do without, so that a plan on data that lack it refuses the step."""
+
+    INSTANCES = "instances"
+    """Inputs as the model will see them: noise in their place would give worthless figures."""
+    LABELS = "labels"
+    """What is right of such instances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +263,10 @@ class OpSpec:
     """The parameters that are left open and that the processor decides: they are written into the plan."""
     libraries: tuple[str, ...] = ()
     """Distributions whose releases give other results: their versions enter the step's key."""
+    joint: Joint | None = None
+    """Given a model and parameters, the layers that can only change together, group by group; None: each alone."""
+    needs: Callable[[Params], Requirement | None] | None = None
+    """What it cannot do without under some parameters; None: nothing."""
 
     def uses_with(self, params: Params) -> frozenset[Uses]:
         """Return what it reads under these parameters."""
@@ -328,6 +342,8 @@ def operation(
     draws: Callable[[Params], bool] | None = None,
     settle: Callable[[Params, Processor], Mapping[str, Any]] | None = None,
     libraries: tuple[str, ...] = (),
+    joint: Joint | None = None,
+    needs: Callable[[Params], Requirement | None] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as an operation and return it unchanged.
 
@@ -345,6 +361,8 @@ def operation(
         draws: as `OpSpec.draws`.
         settle: as `OpSpec.settle`.
         libraries: as `OpSpec.libraries`.
+        joint: as `OpSpec.joint`.
+        needs: as `OpSpec.needs`.
     """
 
     def register(fn: F) -> F:
@@ -361,6 +379,8 @@ def operation(
             draws=draws,
             settle=settle,
             libraries=libraries,
+            joint=joint,
+            needs=needs,
         )
         OPERATIONS.add(spec.name, spec)
         return fn

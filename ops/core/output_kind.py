@@ -20,6 +20,8 @@ LOG_PROBABILITIES = "log_probabilities"
 """Their logarithms. They serve as logits: their softmax gives the probabilities again."""
 SIGMOID = "sigmoid"
 """Each class by itself, from 0 to 1. A softmax over their logarithms divides them by their sum."""
+INDEPENDENT = "independent"
+"""Each label's probability by itself, where labels do not exclude each other: its logit is that of the probability."""
 _POSITIVE = (PROBABILITIES, SIGMOID)
 _TOLERANCE = 1e-3
 _MOVES = {
@@ -86,6 +88,16 @@ def output_kind(operations: Iterable[str], values: np.ndarray) -> str:
     return PROBABILITIES if _sums_to_one(values) else LOGITS  # a softmax may be written out: exp, sum, division
 
 
+def label_kind(operations: Iterable[str]) -> str:
+    """Say what an output is whose labels do not exclude each other: probabilities if a sigmoid gave it, else logits.
+
+    Args:
+        operations: what gave it, the last one first.
+    """
+    last = [name for name in operations if name not in _MOVES][:1]
+    return INDEPENDENT if last == ["Sigmoid"] else LOGITS
+
+
 def _sums_to_one(values: np.ndarray) -> bool:
     """Whether every row is a distribution over the last axis, of two classes or more."""
     if values.shape[-1] < 2 or values.min() < 0:  # noqa: PLR2004 - one class is no choice
@@ -98,6 +110,10 @@ def logits_of(values: np.ndarray, kind: str) -> np.ndarray:
 
     Rounding may leave a probability slightly below zero: it counts as zero.
     """
+    if kind == INDEPENDENT:
+        with np.errstate(divide="ignore"):
+            odds: np.ndarray = np.log(np.clip(values, 0, 1)) - np.log1p(-np.clip(values, 0, 1))
+        return odds
     if kind not in _POSITIVE:
         return values
     with np.errstate(divide="ignore"):
@@ -109,10 +125,23 @@ def torch_logits(outputs: Mapping[str, torch.Tensor], kinds: Mapping[str, str]) 
     """As `logits_of`, for a loss. Networks that give logits while they train are left alone: the values decide."""
     result = {}
     for name, values in outputs.items():
-        positive = kinds.get(name) in _POSITIVE and bool((values.detach() >= 0).all() and (values.detach() <= 1).all())
+        if kinds.get(name) == INDEPENDENT:
+            result[name] = values.logit(eps=_smallest_step(values)) if _are_shares(values) else values
+            continue
+        positive = kinds.get(name) in _POSITIVE and _are_shares(values)
         smallest = _smallest(values)
         result[name] = values.clamp_min(smallest).log() if positive else values
     return result
+
+
+def _are_shares(values: torch.Tensor) -> bool:
+    return bool((values.detach() >= 0).all() and (values.detach() <= 1).all())
+
+
+def _smallest_step(values: torch.Tensor) -> float:
+    import torch
+
+    return torch.finfo(values.dtype).eps
 
 
 def _smallest(values: torch.Tensor) -> float:

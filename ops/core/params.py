@@ -31,6 +31,19 @@ PerLayer = Annotated[
 """A parameter that takes one value, or a mapping from patterns to values."""
 
 
+def per_layer_names(params: type[BaseModel]) -> tuple[str, ...]:
+    """Return the names of the parameters that take a value for each layer too, in their order."""
+    return tuple(name for name, field in params.model_fields.items() if _is_per_layer(field))
+
+
+def _is_per_layer(part: Any) -> bool:
+    """Whether a field, a form of its type or a part of one chooses between one value and a mapping."""
+    facts = (*getattr(part, "metadata", ()), *getattr(part, "__metadata__", ()))
+    if any(isinstance(fact, Discriminator) and fact.discriminator is _form for fact in facts):
+        return True
+    return any(_is_per_layer(each) for each in get_args(getattr(part, "annotation", part)))
+
+
 def largest(value: T | Mapping[str, T]) -> Any:
     """Return the value, or the largest of a mapping."""
     return max(value.values()) if isinstance(value, Mapping) else value

@@ -45,7 +45,7 @@ def strengths(
         return dict.fromkeys(names, value), {}
     owners = _owners(model, names, value)
     used: set[str] = set()
-    found: dict[str, T] = {}
+    matches: dict[str, T] = {}
     reasons: dict[str, str] = {}
     for name in names:
         pattern = _nearest_pattern(name, owners[name], value, used)
@@ -54,13 +54,13 @@ def strengths(
         elif not value[pattern]:
             reasons[name] = f"the strength given for it is 0 ('{pattern}')"
         else:
-            found[name] = value[pattern]
+            matches[name] = value[pattern]
     idle = [pattern for pattern in value if value[pattern] and pattern not in {*used, DEFAULT}]
     if idle:
         raise OperationError(f"'{idle[0]}' reaches none of the chosen layers; name them with 'include' too")
-    if not found:
+    if not matches:
         raise OperationError("No layer is left: every strength is 0, or given for other layers")
-    return found, reasons
+    return matches, reasons
 
 
 def _owners(model: Network, names: Collection[str], patterns: Iterable[str]) -> dict[str, list[Layer]]:

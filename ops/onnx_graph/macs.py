@@ -108,8 +108,8 @@ def count_macs(path: Path, inputs: Mapping[str, Sequence[int]] = MappingProxyTyp
 def total_macs(rows: Iterable[LayerMacs]) -> int | None:
     """Add up the multiply-accumulates of an instance; None where those of a layer are not known."""
     counts = [row.macs for row in rows]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    certain = [count for count in counts if count is not None]
+    return sum(certain) if len(certain) == len(counts) else None
 
 
 def has_free_sizes(path: Path) -> bool:
@@ -190,8 +190,8 @@ def _zeros(value: Any, sizes: Sequence[int]) -> np.ndarray:
     import onnx
 
     kind = value.type.tensor_type
-    known = dict(enumerate(sizes, 1))
-    shape = [dim.dim_value or known.get(axis, 1) for axis, dim in enumerate(kind.shape.dim)]
+    lengths = dict(enumerate(sizes, 1))
+    shape = [dim.dim_value or lengths.get(axis, 1) for axis, dim in enumerate(kind.shape.dim)]
     return np.zeros(shape, dtype=onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ops.core.operation import Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
+from ops.core.operation import Context, Exclude, Fraction, Include, Kind, Requirement, TorchModel, Uses, operation
 from ops.core.params import PerLayer
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ops.prune.weights.layerwise import Rows
 
 
-@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA})
+@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, needs=lambda _: Requirement.INSTANCES)
 def activation_prune(
     model: TorchModel,
     ctx: Context,

@@ -16,6 +16,7 @@ from ops.core.operation import (
     Fraction,
     Include,
     Kind,
+    Requirement,
     TorchModel,
     Uses,
     operation,
@@ -40,7 +41,26 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA, Uses.SEED}, refuse=_refuse, libraries=("torch-pruning",))
+def _joint(model: TorchModel, params: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the layers that make the channels of each group which may be cut."""
+    from ops.core.selector import choose_layers
+    from ops.prune.channels.groups import channel_groups
+
+    selection = choose_layers(model, params["include"], params["exclude"])
+    groups, _ = channel_groups(model, selection)
+    makers = [[each.layer for each in group.members if each.side == "out"] for group in groups]
+    return [tuple(dict.fromkeys(name for name in names if name in selection)) for names in makers]
+
+
+@operation(
+    kind=Kind.PRUNE,
+    version=3,
+    uses={Uses.DATA, Uses.SEED},
+    refuse=_refuse,
+    libraries=("torch-pruning",),
+    joint=_joint,
+    needs=lambda params: Requirement.LABELS if params["importance"] in ("taylor", "hessian") else None,
+)
 def channel_prune(
     model: TorchModel,
     ctx: Context,

@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
+from ops.core.operation import (
+    Ancestry,
+    Context,
+    Exclude,
+    Fraction,
+    Include,
+    Kind,
+    Requirement,
+    TorchModel,
+    Uses,
+    operation,
+)
 from ops.core.params import PerLayer, refuse_one_threshold
 
 
@@ -15,7 +26,7 @@ def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
     return refuse_one_threshold(params)
 
 
-@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, refuse=_refuse, needs=lambda _: Requirement.LABELS)
 def gradient_prune(
     model: TorchModel,
     ctx: Context,

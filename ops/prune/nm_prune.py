@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Ancestry, Context, Exclude, Include, Kind, TorchModel, Uses, operation
+from ops.core.operation import Ancestry, Context, Exclude, Include, Kind, Requirement, TorchModel, Uses, operation
+from ops.core.params import PerLayer, largest
 
 if TYPE_CHECKING:
     import torch
@@ -17,17 +18,26 @@ if TYPE_CHECKING:
 
 
 def _refuse(_: Ancestry, params: Mapping[str, Any]) -> str | None:
-    if params["n"] >= params["m"]:
-        return f"n must be smaller than m, as in 2:4 and 4:8 (got {params['n']}:{params['m']})"
+    n, m = params["n"], params["m"]
+    if largest(n) >= m:
+        return f"n must be smaller than m, as in 2:4 and 4:8 (got {largest(n)}:{m})"
+    if n == 0:
+        return "n: 1 or more; 0 stands only in a mapping, for layers that are left alone"
     return None
 
 
-@operation(kind=Kind.PRUNE, version=3, uses={Uses.DATA}, refuse=_refuse)
+@operation(
+    kind=Kind.PRUNE,
+    version=3,
+    uses={Uses.DATA},
+    refuse=_refuse,
+    needs=lambda params: Requirement.INSTANCES if params["score"] == "wanda" else None,
+)
 def nm_prune(
     model: TorchModel,
     ctx: Context,
     *,
-    n: Annotated[int, Field(ge=1)] = 2,
+    n: PerLayer[Annotated[int, Field(ge=0)]] = 2,
     m: Annotated[int, Field(ge=2)] = 4,
     score: Literal["magnitude", "wanda"] = "magnitude",
     samples: Annotated[int, Field(ge=1)] = 128,
@@ -42,7 +52,7 @@ def nm_prune(
     Args:
         model: stays as it is.
         ctx: gives calibration instances, for the score `wanda` only.
-        n: weights that may stay of each M.
+        n: weights that may stay of each M, also by layer; 0 leaves a layer alone.
         m: neighbouring input channels, at one kernel position of one output.
         score: `magnitude` keeps the largest |w| (Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021); `wanda`
             the largest |w| times the norm of the input (Sun et al., ICLR 2024), layer after layer.
@@ -53,24 +63,27 @@ def nm_prune(
     Raises:
         OperationError: a pattern matches nothing, no chosen layer can take the pattern, or calibration data is unfit.
     """
+    from ops.core.strength import strengths
     from ops.core.text import reasons_in_line
     from ops.core.tied import choose_weighted
     from ops.prune.weights.layerwise import note_achieved, prune_layers
 
     layers, reasons = choose_weighted(model, include, exclude)
+    counts, others = strengths(model, layers, n)
+    layers, reasons = {name: layer for name, layer in layers.items() if name in counts}, reasons | others
     unfit = {name: reason for name, layer in layers.items() if (reason := _unfit(layer, m))}
     fit = {name: layer for name, layer in layers.items() if name not in unfit}
     if not fit:
-        raise OperationError(f"No chosen layer can take the pattern {n}:{m}: {reasons_in_line(unfit)}")
+        raise OperationError(f"No chosen layer can take the pattern {largest(n)}:{m}: {reasons_in_line(unfit)}")
     kernels = {name: _kernel(layer) for name, layer in fit.items()}
 
     def prune(rows: Rows) -> torch.Tensor:
-        return _largest(_scores(rows), kernels[rows.name], n, m)
+        return _largest(_scores(rows), kernels[rows.name], counts[rows.name], m)
 
     result = prune_layers(model, fit, ctx, prune, samples=samples if score == "wanda" else 0, unchanged=reasons | unfit)
     for name in fit:
-        _verify(result, name, kernels[name], n, m)
-    note_achieved(ctx, result, dict.fromkeys(fit, 1 - n / m))
+        _verify(result, name, kernels[name], counts[name], m)
+    note_achieved(ctx, result, {name: 1 - counts[name] / m for name in fit})
     return result
 
 

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Ancestry, Context, Exclude, Format, Include, Kind, OnnxModel, Processor, Uses, operation
+from ops.core.operation import (
+    Ancestry,
+    Context,
+    Exclude,
+    Format,
+    Include,
+    Kind,
+    OnnxModel,
+    Processor,
+    Requirement,
+    Uses,
+    operation,
+)
 from ops.quantize.methods.request import Product, Report, Request, Settings
 
 if TYPE_CHECKING:
@@ -74,6 +86,7 @@ def _settle(params: Mapping[str, Any], cpu: Processor) -> dict[str, Any]:
     refuse=_refuse,
     settle=_settle,
     libraries=("onnxruntime",),
+    needs=lambda params: Requirement.INSTANCES if params["method"] == "static" else None,
 )
 def quantize(
     model: OnnxModel,

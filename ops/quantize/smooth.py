@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Ancestry, Context, Exclude, Fraction, Include, Kind, TorchModel, Uses, operation
+from ops.core.operation import (
+    Ancestry,
+    Context,
+    Exclude,
+    Fraction,
+    Include,
+    Kind,
+    Requirement,
+    TorchModel,
+    Uses,
+    operation,
+)
 from ops.core.order import palette_lost
 
 if TYPE_CHECKING:
@@ -31,7 +42,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return palette_lost(ancestry, params)
 
 
-@operation(kind=Kind.CALIBRATE, version=3, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.CALIBRATE, version=3, uses={Uses.DATA}, refuse=_refuse, needs=lambda _: Requirement.INSTANCES)
 def smooth(
     model: TorchModel,
     ctx: Context,

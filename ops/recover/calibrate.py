@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ops.core.operation import Ancestry, Context, Exclude, Include, Kind, ModelRef, TorchModel, Uses, operation
+from ops.core.operation import (
+    Ancestry,
+    Context,
+    Exclude,
+    Include,
+    Kind,
+    ModelRef,
+    Requirement,
+    TorchModel,
+    Uses,
+    operation,
+)
 from ops.core.order import palette_lost
 
 _WITHOUT_BATCH_NORM = {
@@ -45,7 +56,7 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
     return None
 
 
-@operation(kind=Kind.CALIBRATE, version=4, uses={Uses.DATA}, refuse=_refuse)
+@operation(kind=Kind.CALIBRATE, version=4, uses={Uses.DATA}, refuse=_refuse, needs=lambda _: Requirement.INSTANCES)
 def calibrate(
     model: TorchModel,
     ctx: Context,

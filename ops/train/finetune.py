@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Context, Exclude, Fraction, Include, Kind, ModelRef, TorchModel, Uses, operation
+from ops.core.operation import (
+    Context,
+    Exclude,
+    Fraction,
+    Include,
+    Kind,
+    ModelRef,
+    Requirement,
+    TorchModel,
+    Uses,
+    operation,
+)
 from ops.core.order import palette_lost
 from ops.train.loop.optimizers import OptimizerName, ScheduleName
 
@@ -18,7 +30,13 @@ if TYPE_CHECKING:
     from ops.train.loop.training import Loss
 
 
-@operation(kind=Kind.FINETUNE, version=3, uses={Uses.DATA, Uses.SEED}, refuse=palette_lost)
+def _needs(params: Mapping[str, Any]) -> Requirement:
+    """A teacher alone can be followed without labels."""
+    alone = params["teacher"] is not None and params["distillation_weight"] == 1
+    return Requirement.INSTANCES if alone else Requirement.LABELS
+
+
+@operation(kind=Kind.FINETUNE, version=3, uses={Uses.DATA, Uses.SEED}, refuse=palette_lost, needs=_needs)
 def finetune(
     model: TorchModel,
     ctx: Context,

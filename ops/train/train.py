@@ -8,11 +8,22 @@ from typing import Annotated
 from pydantic import Field
 
 from ops.core.errors import OperationError
-from ops.core.operation import Context, Exclude, Fraction, Include, Kind, ModelEntry, TorchModel, Uses, operation
+from ops.core.operation import (
+    Context,
+    Exclude,
+    Fraction,
+    Include,
+    Kind,
+    ModelEntry,
+    Requirement,
+    TorchModel,
+    Uses,
+    operation,
+)
 from ops.train.loop.optimizers import OptimizerName, ScheduleName
 
 
-@operation(kind=Kind.BASE, version=3, consumes=None, uses={Uses.DATA, Uses.SEED})
+@operation(kind=Kind.BASE, version=3, consumes=None, uses={Uses.DATA, Uses.SEED}, needs=lambda _: Requirement.LABELS)
 def train(
     ctx: Context,
     *,

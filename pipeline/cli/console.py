@@ -14,9 +14,10 @@ from pipeline.cli.explain import explain, print_plan
 from pipeline.cli.progress import show_progress
 from pipeline.cli.summary import print_absent, print_failures, print_findings, print_next, print_notes, print_scores
 from pipeline.store.queries.scores import primary_metrics, scores
+from pipeline.sweep.allocation.outcome import allocation_notes
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.reporter import JobReport, TimingReport
-from pipeline.sweep.run import Result, run
+from pipeline.sweep.run import Result, run_all
 
 _WIDTH = 130  # of tables in pipes and logs
 
@@ -28,6 +29,7 @@ def run_and_print(prepared: Prepared) -> int:
     print_notes(
         [*prepared.preprocessing, *(f"Data set '{prepared.data.name}': {note}" for note in prepared.notes)], console
     )
+    print_notes([waiting_note(path) for path in prepared.waiting], console)
     if config.plan_only:
         durations = prepared.store.durations()
         print_plan(prepared.plan, prepared.jobs, prepared.artifacts, durations, console, force=prepared.force)
@@ -37,9 +39,14 @@ def run_and_print(prepared: Prepared) -> int:
         reasons = explain(prepared.plan, config.explain, prepared.artifacts, past, force=prepared.force)
         console.print("\n".join(reasons), markup=False)
         return 0
-    result = run(prepared, ConsoleReporter(console))
+    prepared, result = run_all(prepared, ConsoleReporter(console))
     print_result(prepared, result, console)
     return 0 if result.succeeded else 1
+
+
+def waiting_note(path: str) -> str:
+    """Say of a step with `allocate` what it waits for."""
+    return f"Step '{path}': is planned, with all below it, when the layers of the model above it have been measured"
 
 
 def print_result(prepared: Prepared, result: Result, console: Console) -> None:
@@ -48,7 +55,9 @@ def print_result(prepared: Prepared, result: Result, console: Console) -> None:
     metrics = primary_metrics(results)
     for target in prepared.targets:
         if target not in result.absent:
-            print_scores(prepared.plan, scores(results, target, result.device), metrics, target, console)
+            own = scores(results, target, result.device, prepared.data.fingerprint)
+            print_scores(prepared.plan, own, metrics, target, console)
+    print_notes(allocation_notes(prepared, result.device), console)
     print_failures(result.outcomes, console)
     print_absent(result.absent, console)
     print_findings(prepared.plan, result.findings, console)

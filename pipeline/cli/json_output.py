@@ -17,18 +17,20 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli.console import waiting_note
 from pipeline.cli.explain import explain
 from pipeline.core.keys import Key
 from pipeline.core.secret_values import hidden
 from pipeline.engine.jobs import Done, Failed, Job, Outcome, Skipped, state_of
+from pipeline.sweep.allocation.outcome import allocation_notes
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.reporter import JobReport, TimingReport
-from pipeline.sweep.run import run
+from pipeline.sweep.run import run_all
 
 __all__ = ["JsonReporter", "print_error", "run_as_json"]
 
@@ -40,18 +42,22 @@ _PLACE = re.compile(r"(Step '[^']*'|[\w.\-/\[\]=]+): ")
 def run_as_json(prepared: Prepared) -> int:
     """Run, or show the plan, as the configuration says; return the exit code: 0, or 1 if a job failed."""
     config, plan = prepared.config, prepared.plan
-    for note in [*prepared.preprocessing, *(f"Data set '{prepared.data.name}': {note}" for note in prepared.notes)]:
-        _write("notice", text=note)
+    _write_notices([*prepared.preprocessing, *(f"Data set '{prepared.data.name}': {note}" for note in prepared.notes)])
     if config.explain:
         past = prepared.store.last_steps(plan.recipe.name)
         lines = explain(plan, config.explain, prepared.artifacts, past, force=prepared.force)
         _write("explanation", path=config.explain, lines=lines)
         return 0
+    _write_notices([waiting_note(step) for step in prepared.waiting])
     _write_plan(prepared)
     if config.plan_only:
         return 0
-    result = run(prepared, JsonReporter())
-    paths = {step.key: step.path for step in plan.steps}
+    is_whole = not prepared.waiting
+    prepared, result = run_all(prepared, JsonReporter())
+    if not is_whole:
+        _write_plan(prepared)
+    _write_notices(allocation_notes(prepared, result.device))
+    paths = {step.key: step.path for step in prepared.plan.steps}
     for one in result.findings:
         if one.lint:
             path = paths.get(Key(one.model_key))
@@ -88,6 +94,11 @@ class JsonReporter:
     def timing(self) -> Iterator[TimingReport]:
         """Write how many groups are timed."""
         yield lambda done, total, text: _write("timing", done=done, total=total, text=text)
+
+
+def _write_notices(notes: Iterable[str]) -> None:
+    for note in notes:
+        _write("notice", text=note)
 
 
 def _write_plan(prepared: Prepared) -> None:

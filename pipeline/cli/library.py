@@ -12,7 +12,7 @@ from pipeline.cli.configuration.yaml_reader import read_yaml
 from pipeline.sweep.config import check_config
 from pipeline.sweep.prepare import Entries, Prepared, prepare
 from pipeline.sweep.reporter import Reporter
-from pipeline.sweep.run import Result, run
+from pipeline.sweep.run import Result, run_all
 
 __all__ = ["RunRecipe", "plan", "prepared_run", "run_recipe"]
 
@@ -85,4 +85,4 @@ def run_recipe(recipe: RunRecipe | Prepared, reporter: Reporter | None = None) -
     Raises:
         BouillonError: for every mistake that needs no computing, one line each.
     """
-    return run(recipe if isinstance(recipe, Prepared) else plan(recipe), reporter)
+    return run_all(recipe if isinstance(recipe, Prepared) else plan(recipe), reporter)[1]

@@ -4,14 +4,20 @@ python -m pipeline recipe=NAME [key=value ...]
 python -m pipeline import compress-and-compare FILE
 python -m pipeline export compress-and-compare FILE
 python -m pipeline migrate
+python -m pipeline merge FILE ...
+python -m pipeline push URL
+python -m pipeline pull URL
 python -m pipeline verify
 python -m pipeline gate CANDIDATE REFERENCE --fail-if RULE
 python -m pipeline package MODEL DIR
 python -m pipeline reproduce DIR
+python -m pipeline confirm MODEL
 python -m pipeline clean
 python -m pipeline compare MODEL REFERENCE
 python -m pipeline branch MODEL --change FILE
 python -m pipeline serve
+python -m pipeline sensitivity recipe=NAME at=PATH
+python -m pipeline search recipe=NAME minutes=30 budget="file_bytes <= 5 MB" best=accuracy
 python -m pipeline show DATASET
 """
 
@@ -50,15 +56,21 @@ Compress models by recipe, measure what came out, and show it.
   python -m pipeline import compress-and-compare models.json
   python -m pipeline export compress-and-compare models.json
   python -m pipeline migrate                               bring an older results file up to date
+  python -m pipeline merge a.duckdb b.duckdb               bring results together in results.duckdb
+  python -m pipeline push URL                              send results to an object store (pull URL: fetch them)
   python -m pipeline verify                                look for damaged files in the workspace
   python -m pipeline gate CANDIDATE REFERENCE --fail-if "accuracy drop > 0.5pt"
                                                            may a model take the place of another?
   python -m pipeline package MODEL DIR                     a folder to deploy: the model with all that it takes
   python -m pipeline reproduce DIR                         make a package's or a store's model anew, and compare
+  python -m pipeline confirm MODEL                         is it as good as it was chosen for? on instances nothing else reads
   python -m pipeline clean                                 what the workspace holds, and what may go
   python -m pipeline compare MODEL REFERENCE               compare the layers of any two models
   python -m pipeline branch MODEL --change FILE            add steps below a model: print the recipe, or --run it
   python -m pipeline serve                                 run the branches that visitors of the page ask for
+  python -m pipeline sensitivity recipe=NAME at=PATH       measure what each layer of a model can lose
+  python -m pipeline search recipe=NAME minutes=30 budget="file_bytes <= 5 MB" best=accuracy
+                                                           try the values that a recipe leaves open, within a budget
   python -m pipeline view                                  serve the page of the results
   python -m pipeline schema                                print the JSON schema of recipes, for editors
   python -m pipeline mcp                                   serve an assistant over standard input and output

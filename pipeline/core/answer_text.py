@@ -1,7 +1,17 @@
-"""Equality of written answers as metrics define it, for the viewer, which knows the pipeline alone."""
+"""Answers by their texts, for the viewer and others that know the pipeline alone: one definition for all."""
 
 from __future__ import annotations
 
-from ops.core.tasks.answer_text import normalized
+import math
 
-__all__ = ["normalized"]
+from ops.core.tasks.answer_text import NO_LABEL, AnswerKind, normalized
+
+__all__ = ["NO_LABEL", "AnswerKind", "answer_numbers", "normalized"]
+
+
+def answer_numbers(text: str) -> list[float]:
+    """Return the numbers of an answer that holds such, in the order of the data's targets; NaN where it holds none."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        return [math.nan]

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,12 @@ class ArtifactStore:
 
     def __contains__(self, key: Key) -> bool:
         """An artifact of which a file is missing, or has another size, is not there: it is made again."""
+        return self.is_whole(key)
+
+    def is_whole(self, key: Key) -> bool:
+        """Whether all files of an artifact are in its folder here, with the sizes that were written."""
         try:
-            files = self._read(key).get(_FILES, {})
+            files = self._read_here(key).get(_FILES, {})
             return all((self.path(key) / name).stat().st_size == file["size"] for name, file in files.items())
         except (OSError, ValueError):
             return False
@@ -85,12 +89,12 @@ class ArtifactStore:
 
     def is_damaged(self, key: Key) -> bool:
         """Whether there is a manifest, but it cannot be read, or files are missing or have another size."""
-        return (self.path(key) / MANIFEST).exists() and key not in self
+        return (self.path(key) / MANIFEST).exists() and not self.is_whole(key)
 
     def fault(self, key: Key) -> str | None:
         """Say what is wrong with an artifact that is there, or None. Reads all of its files; their dates do not count."""
         try:
-            files = self._read(key).get(_FILES, {})
+            files = self._read_here(key).get(_FILES, {})
         except OSError as error:
             return f"its manifest cannot be read: {error.strerror}"
         except ValueError as error:
@@ -135,12 +139,16 @@ class ArtifactStore:
         yield from sorted((self.root / _ASIDE).glob("*"))
 
     def _read(self, key: Key) -> dict[str, Any]:
-        """Read a manifest with what the store has added."""
+        """Read a manifest with what the store has added, wherever it is."""
+        return self._read_here(key)
+
+    def _read_here(self, key: Key) -> dict[str, Any]:
+        """Read the manifest in the folder."""
         try:
             manifest = parse_json((self.path(key) / MANIFEST).read_bytes())
         except ValueError:
             raise ValueError("not JSON") from None
-        if not isinstance(manifest, dict) or (_SEAL in manifest and manifest[_SEAL] != _seal(manifest)):
+        if not isinstance(manifest, dict) or not has_own_seal(manifest):
             raise ValueError("not what was written")
         return manifest
 
@@ -159,36 +167,15 @@ class ArtifactStore:
             manifest: JSON-ready facts; secrets in it are written as references.
             replace: whether an artifact that is there gives way.
         """
-        final = self.path(key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=f"{_SCRATCH}{os.getpid()}-"))
-        mark = _mark(scratch)
-        try:
+        with self._writing(self.path(key).parent) as scratch:
             yield scratch
             files = sorted(file for file in scratch.rglob("*") if file.is_file())
             (scratch / MANIFEST).write_text(_sealed(hidden(manifest), scratch, files))
-            scratch.chmod(0o755)
-            for file in (*files, scratch / MANIFEST):
-                _flush(file)
-            try:
-                if self.is_damaged(key):
-                    self.remove(key)
-                if replace and final.exists():
-                    exchange(scratch, final)
-                    self._sound.discard(key)
-                else:
-                    scratch.rename(final)
-            except OSError:
-                if key not in self:  # lost a race to an equal result: keep theirs
-                    raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-            _unmark(mark)
+            self._install(key, scratch, replace=replace)
 
     @contextmanager
-    def scratch_folder(self) -> Iterator[Path]:
-        """Give a folder for what nobody needs afterwards; `sweep` removes it where this process is killed meanwhile."""
-        folder = self.root / "scratch"
+    def _writing(self, folder: Path) -> Iterator[Path]:
+        """Give a new folder in `folder`, which is gone afterwards unless it was renamed."""
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder, prefix=f"{_SCRATCH}{os.getpid()}-"))
         mark = _mark(scratch)
@@ -198,8 +185,49 @@ class ArtifactStore:
             shutil.rmtree(scratch, ignore_errors=True)
             _unmark(mark)
 
+    def _install(self, key: Key, scratch: Path, *, replace: bool) -> None:
+        """Make a complete folder the artifact, in one rename."""
+        final = self.path(key)
+        scratch.chmod(0o755)
+        for file in scratch.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        try:
+            if self.is_damaged(key):
+                self._forget(key)
+            if replace and final.exists():
+                exchange(scratch, final)
+                self._sound.discard(key)
+            else:
+                scratch.rename(final)
+        except OSError:
+            if not self.is_whole(key):  # lost a race to an equal result: keep theirs
+                raise
+
+    @contextmanager
+    def scratch_folder(self) -> Iterator[Path]:
+        """Give a folder for what nobody needs afterwards; `sweep` removes it where this process is killed meanwhile."""
+        with self._writing(self.root / "scratch") as scratch:
+            yield scratch
+
     def remove(self, key: Key) -> None:
         """Forget an artifact: the manifest goes first, so that it is never seen half removed."""
+        self._forget(key)
+
+    def share(self, keys: Iterable[Key]) -> None:
+        """Put results that are here where others find them: a folder alone has no others."""
+
+    def checkpoints(self, key: Key, scratch: Path) -> AbstractContextManager[None]:
+        """Hold while a job works in `scratch`: what it keeps there survives its process.
+
+        Those of a folder lie in `scratch` and nowhere else.
+        """
+        return nullcontext()
+
+    def release(self) -> None:
+        """Take note that what `folder` has given is read: it may give way to other results, where room is short."""
+
+    def _forget(self, key: Key) -> None:
         self._sound.discard(key)
         folder = self.path(key)
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -262,6 +290,11 @@ def _sealed(manifest: Mapping[str, Any], folder: Path, files: Sequence[Path]) ->
     }
     content = json.loads(json.dumps({**manifest, _FILES: listed}))
     return json.dumps({**content, _SEAL: _seal(content)}, indent=1, sort_keys=True)
+
+
+def has_own_seal(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is what was written, by its digest; older versions wrote none."""
+    return _SEAL not in manifest or manifest[_SEAL] == _seal(manifest)
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

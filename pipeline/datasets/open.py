@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic_core import to_jsonable_python
 
 from ops.core.registry import nearest
@@ -13,11 +16,16 @@ from ops.core.tasks.task import TASKS
 from pipeline.core.config_entry import EntryKind
 from pipeline.core.keys import digest
 from pipeline.core.user_code import code_of_definition, edited
-from pipeline.datasets.api import DATASETS, DataError, Dataset
+from pipeline.datasets.api import DATASETS, DataError, Dataset, DatasetFactory
+from pipeline.datasets.array_cache import derived_arrays
 from pipeline.datasets.errors import errors_named
 from pipeline.datasets.interface import Interface
+from pipeline.datasets.reserve import ENOUGH, Reserve, Reserved, default_reserve
+from pipeline.datasets.splits import SplitDataset
 
 _KIND = EntryKind("Data set", "dataset", "dataset", DATASETS, ("name", "dataset"), DataError)
+_CONFIRMATION = "confirmation"
+"""Key of every entry: `pipeline.datasets.reserve.Reserved`."""
 
 
 def check_dataset_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,7 +34,7 @@ def check_dataset_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DataError: for an unknown data set or parameter (with the nearest name), or a value of the wrong type or range.
     """
-    _, checked = _KIND.check(entry, lambda factory: factory)
+    _, checked = _KIND.check(entry, _signature)
     return {key: getattr(checked, key) for key in type(checked).model_fields}
 
 
@@ -41,6 +49,7 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
         DataError: naming the entry, and the parameter or the file, the problem and what to do.
     """
     parameters = check_dataset_entry(entry)
+    size = parameters.pop(_CONFIRMATION)
     name = entry.get("name", entry["dataset"])
     factory = DATASETS[entry["dataset"]]
     with errors_named(name):
@@ -52,7 +61,55 @@ def open_dataset(entry: Mapping[str, Any], folder: Path) -> Dataset:
         task_code = _code_of_task(data.task)
         if code is not None or task_code is not None:
             data.fingerprint = _whole_fingerprint(data, code, parameters)
+        _set_aside(data, size, parameters, folder.expanduser())
     return data
+
+
+def _signature(factory: DatasetFactory) -> DatasetFactory:
+    """Return the signature of an entry: the parameters of its data set, and the size of the confirmation split."""
+    own = inspect.signature(factory)
+    size = inspect.Parameter(_CONFIRMATION, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Reserved)
+    others = [each for each in own.parameters.values() if each.name != _CONFIRMATION]
+
+    @functools.wraps(factory)  # names in its annotations are those of its module
+    def declared(*arguments: Any, **words: Any) -> Dataset:
+        return factory(*arguments, **words)
+
+    declared.__signature__ = own.replace(parameters=[*others, size])  # type: ignore[attr-defined]
+    return declared
+
+
+def _set_aside(data: Dataset, size: Reserved, parameters: Mapping[str, Any], folder: Path) -> None:
+    """Take what is kept for confirmation out of the evaluation split; where nothing is, the data set stays what it was.
+
+    Raises:
+        DataError: if a person asks for some of a data set that has no splits of ours.
+    """
+    if size == 0:
+        return
+    if not isinstance(data, SplitDataset):
+        if size is not None:
+            raise DataError(
+                "confirmation: only a data set that is a `SplitDataset` can set instances aside; leave it out"
+            )
+        return
+    reserve = _default(data, parameters, folder) if size is None else Reserve(size)
+    if reserve is not None:
+        data.reserve, data.fingerprint = reserve, reserve.fingerprint(data.fingerprint)
+        data.change_instances(reserve.remainder)
+
+
+def _default(data: SplitDataset, parameters: Mapping[str, Any], folder: Path) -> Reserve | None:
+    """Return the reserve of a data set of this size, which is counted once and noted beside its files."""
+    most = parameters.get("evaluation")
+    if isinstance(most, int) and most < ENOUGH:
+        return None
+    size = derived_arrays(
+        folder,
+        f"evaluated-{data.fingerprint[:32]}",
+        lambda: {"count": np.array([data.size("evaluation")], np.int64)},
+    )
+    return default_reserve(int(size["count"][0]))
 
 
 def _code_of_task(name: str) -> str | None:

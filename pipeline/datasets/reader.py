@@ -8,9 +8,16 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Arrays", "Reader", "RowReader"]
+__all__ = ["Arrays", "Reader", "RowReader", "targets_at"]
 
 Arrays = Mapping[str, np.ndarray]
+
+
+def targets_at(targets: np.ndarray | Arrays, rows: np.ndarray) -> Arrays:
+    """Return the targets of some rows by name; an array alone holds the numbers of classes, `labels`."""
+    if isinstance(targets, Mapping):
+        return {name: np.array(values[rows]) for name, values in targets.items()}
+    return {"labels": targets[rows].astype(np.int64)}
 
 
 class Reader(Protocol):

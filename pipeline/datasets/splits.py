@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.core.keys import digest
 from pipeline.datasets.api import SPLITS, Batch, DataError, Split
 from pipeline.datasets.class_order import ClassOrder
+from pipeline.datasets.division import first_spread
 from pipeline.datasets.errors import errors_named
 from pipeline.datasets.reader import Reader, RowReader
+
+if TYPE_CHECKING:
+    from pipeline.datasets.reserve import Reserve
 
 _ARRAYS = "arrays"
 """Field of a row that is a file of arrays."""
@@ -43,6 +46,12 @@ class SplitInstances:
     """int (N,): tokens of each instance without padding; None where all instances are of one size."""
     order: ClassOrder | None = None
     """Where the order of the classes comes from; None where it is part of the data set's definition."""
+    tolerances: tuple[float, ...] = ()
+    """Of numbers that are estimated, how far off one may be and still be right, for each; empty of other tasks."""
+    groups: Sequence[str] | None = None
+    """Of each row: rows of one group (a patient, a document) stay in one split. None: each row is a group."""
+    withheld: int = 0
+    """Instances in no split: they are set aside for confirmation."""
     notes: Callable[[], Sequence[str]] = tuple
     """What people should know of how the data are read, in sentences."""
 
@@ -65,15 +74,31 @@ class SplitDataset:
         self.name = name
         self.task = task
         self.fingerprint = fingerprint
+        self.is_random = False
+        """Whether random numbers stand in the place of inputs as models will see them."""
         self._load = load
         self._is_own = is_own
+        self.instances_change: Callable[[SplitInstances], SplitInstances] = lambda instances: instances
+        self.reserve: Reserve | None = None
+        """What is set aside for confirmation."""
 
     @cached_property
     def _all(self) -> SplitInstances:
         with errors_named(self.name):
             instances = self._load()
             _check_disjoint(instances)
-        return instances
+            return self.instances_change(instances)
+
+    def change_instances(self, change: Callable[[SplitInstances], SplitInstances]) -> None:
+        """Have the instances be what `change` makes of those that are loaded, in the place of an earlier change."""
+        self.instances_change = change
+        for name in ("_all", "_row_of", "notes"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def withheld(self) -> int:
+        """Number of instances that are set aside for confirmation."""
+        return self._all.withheld
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -84,6 +109,11 @@ class SplitDataset:
     def class_order(self) -> ClassOrder | None:
         """The rule behind the order of the classes; None where it is part of the data set's definition."""
         return self._all.order if self._is_own else None
+
+    @property
+    def tolerances(self) -> tuple[float, ...]:
+        """Return how far off estimates may be and still be right, for each number; empty of other tasks."""
+        return self._all.tolerances
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -224,19 +254,14 @@ def _check_disjoint(instances: SplitInstances) -> None:
     owner: dict[str, str] = {}
     for split in SPLITS:
         ids = instances.ids[instances.splits[split]]
-        twice = owner.keys() & set(ids)
-        if twice:
+        if twice := owner.keys() & set(ids):
             one = min(twice)
             raise DataError(f"the instance id '{one}' is in '{owner[one]}' and in '{split}'; ids must be unique")
         before = len(owner)
         owner |= dict.fromkeys(ids, split)
         if len(owner) < before + len(ids):
-            raise DataError(f"the instance id '{_repeated(ids)}' is twice in '{split}'; ids must be unique")
-
-
-def _repeated(ids: np.ndarray) -> str:
-    values, counts = np.unique(ids, return_counts=True)
-    return str(values[counts > 1][0])
+            values, counts = np.unique(ids, return_counts=True)
+            raise DataError(f"the instance id '{values[counts > 1][0]}' is twice in '{split}'; ids must be unique")
 
 
 def fingerprint(name: str, *, version: int, content: str, **settings: Any) -> str:
@@ -251,138 +276,3 @@ def fingerprint(name: str, *, version: int, content: str, **settings: Any) -> st
         settings: parameters that change what models see, JSON-ready.
     """
     return digest({"what": "dataset", "dataset": name, "version": version, "content": content, "settings": settings})
-
-
-def scrambled(count: int) -> np.ndarray:
-    """uint64 (count,): a fixed pseudo-random number for each row, the same in every version of NumPy.
-
-    Not `numpy.random`: its streams may change between versions, and with them the splits under one fingerprint. This is
-    the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
-    """
-    state = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-def spread_order(strata: np.ndarray) -> np.ndarray:
-    """A fixed shuffle of the rows in which every beginning holds the strata in proportion. int64 (N,)."""
-    shuffled = np.argsort(scrambled(len(strata)), kind="stable")
-    groups = strata[shuffled]
-    counts = np.bincount(groups)
-    by_group = np.argsort(groups, kind="stable")
-    rank = np.empty(len(strata))
-    rank[by_group] = np.arange(len(strata)) - np.repeat(np.cumsum(counts) - counts, counts)
-    offset = scrambled(len(counts)) / 2.0**64  # else a sample of few instances would take those of the first groups
-    place = (rank + offset[groups]) / counts[groups]
-    order: np.ndarray = shuffled[np.argsort(place, kind="stable")]
-    return order
-
-
-def first_spread(rows: np.ndarray, strata: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` of a fixed shuffle of `rows`, spread over their strata, in stored order.
-
-    Args:
-        rows: int (N,), rows of the data set in stored order.
-        strata: int, the stratum (class, attribute) of every row of the data set.
-        count: the most rows.
-    """
-    if count >= len(rows):
-        return rows
-    selection: np.ndarray = rows[np.sort(spread_order(strata[rows])[:count])]
-    return selection
-
-
-def fixed_split(strata: np.ndarray, *, evaluation: int, calibration: int, train: int | None) -> dict[Split, np.ndarray]:
-    """Divide rows by a fixed shuffle, each split with the strata in proportion; `train` None: all that is left.
-
-    Evaluation comes first, so that the other sizes do not change what models are judged on.
-
-    Args:
-        strata: int (N,), the stratum (class, attribute) of every row.
-        evaluation: rows of that split.
-        calibration: rows of that split.
-        train: rows of that split, or None.
-    """
-    order = spread_order(strata)
-    holdout = evaluation + calibration
-    return {
-        "evaluation": np.sort(order[:evaluation]),
-        "calibration": np.sort(order[evaluation:holdout]),
-        "train": np.sort(order[holdout : None if train is None else holdout + train]),
-    }
-
-
-def hashed_split(groups: Sequence[str], *, evaluation: float, calibration: float) -> dict[Split, np.ndarray]:
-    """Give each row to a split by the hash of its group alone: a row stays where it is when others come or go.
-
-    Rows of one group (an id, a patient, a document) are never in two splits. Where there are so few groups that a wanted
-    split would be empty, it gets the group that comes nearest.
-
-    Args:
-        groups: one per row.
-        evaluation: the share of groups that goes into that split, 0 to 1.
-        calibration: likewise.
-    """
-    place = np.fromiter((_unit(group) for group in groups), dtype=np.float64, count=len(groups))
-    held_out = _lowest(place, evaluation, np.ones(len(place), bool))
-    calibrating = _lowest(place, evaluation + calibration if calibration else 0, ~held_out)
-    return {
-        "train": np.flatnonzero(~held_out & ~calibrating),
-        "calibration": np.flatnonzero(calibrating),
-        "evaluation": np.flatnonzero(held_out),
-    }
-
-
-def completed_split(
-    names: Sequence[Split | None], groups: Sequence[str], *, evaluation: float, calibration: float
-) -> dict[Split, np.ndarray]:
-    """Rows of each split as they are named; a split that has no rows is held out of the training rows, as `hashed_split` does.
-
-    Args:
-        names: The split of each row; if one has none, none counts.
-        groups: Of each row.
-        evaluation: The share that is held out if no row is named so.
-        calibration: Likewise.
-    """
-    if None in names:
-        return hashed_split(groups, evaluation=evaluation, calibration=calibration)
-    values = np.array(names, object)
-    splits: dict[Split, np.ndarray] = {split: np.flatnonzero(values == split) for split in SPLITS}
-    within = splits["train"]
-    holdout = hashed_split(
-        [groups[row] for row in within],
-        evaluation=0 if len(splits["evaluation"]) else evaluation,
-        calibration=0 if len(splits["calibration"]) else calibration,
-    )
-    return {
-        "train": within[holdout["train"]],
-        **{split: np.concatenate([splits[split], within[holdout[split]]]) for split in SPLITS[1:]},
-    }
-
-
-def _lowest(place: np.ndarray, share: float, among: np.ndarray) -> np.ndarray:
-    selection: np.ndarray = among & (place < share)
-    if share and among.any() and not selection.any():
-        selection = among & (place == place[among].min())
-    return selection
-
-
-def _unit(text: str) -> float:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) / 2.0**64
-
-
-def limited(
-    splits: Mapping[Split, np.ndarray], strata: np.ndarray, limits: Mapping[Split, int | None]
-) -> dict[Split, np.ndarray]:
-    """Keep at most so many instances of each split, spread over the strata.
-
-    Args:
-        splits: split -> its rows, in stored order.
-        strata: int, the stratum of every row of the data set.
-        limits: split -> the most instances; None, or absent: all.
-    """
-    return {
-        split: rows if (limit := limits.get(split)) is None else first_spread(rows, strata, limit)
-        for split, rows in splits.items()
-    }

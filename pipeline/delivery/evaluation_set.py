@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ops.core.registry import nearest
-from ops.core.tasks.table_classification import TableClassification
-from ops.core.tasks.task import TASKS
+from ops.core.tasks.classification import TableClassification
+from ops.core.tasks.task import TASKS, AnswerKind
 from pipeline.core.errors import BouillonError
 from pipeline.core.keys import digest
 from pipeline.store.reader import open_results
@@ -53,8 +53,8 @@ class EvaluationSet:
         Raises:
             LogError: naming the argument.
         """
-        if self.task not in TASKS or not TASKS[self.task].has_classes:
-            tasks = [name for name in TASKS if TASKS[name].has_classes]
+        tasks = [name for name in TASKS if TASKS[name].answer_kind is AnswerKind.CLASS]
+        if self.task not in tasks:
             raise LogError(
                 f"task: models of '{self.task}' cannot be logged.{nearest(self.task, tasks)} There are {', '.join(tasks)}"
             )

@@ -8,8 +8,35 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pipeline.core.keys import Key
+from pipeline.core.sharing.shared_artifacts import SharedPlace
 
 P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a job takes of the node that runs it."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_bytes: int | None = None
+    """None: not reckoned with."""
+    device: str = ""
+    """Short name of the machine whose figures the job takes (`pipeline.core.environment.device_id`); empty: any will do."""
+    alone: bool = False
+    """Whether no other job may run beside it on its node."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNode:
+    """A machine that runs jobs."""
+
+    name: str
+    device: str
+    """Short name of the kind of machine."""
+    cpus: float
+    gpus: float = 0.0
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +57,7 @@ class Job(Generic[P]):
     """The conf/target entry that it uses; empty if it uses none."""
     force: bool = False
     """Make the artifact although it is there; the new one takes its place when it is whole."""
+    resources: Resources = Resources()
 
     @property
     def makes_model(self) -> bool:
@@ -66,6 +94,8 @@ class Workplace:
     limits: Limits = Limits()
     data_fingerprint: str | None = None
     """Of the data that the run was planned with; None: not known."""
+    shared: SharedPlace | None = None
+    """The object store behind the artifacts; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +118,8 @@ class Failed:
     """None where it is not known."""
     error: str
     traceback: str = ""
+    halts: bool = False
+    """Whether it is the surroundings that failed, not the job: no other job would fare better, and the run stops."""
 
 
 @dataclass(frozen=True, slots=True)

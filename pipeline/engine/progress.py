@@ -4,15 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from pipeline.core.keys import Key
 from pipeline.engine.jobs import Job
 
-__all__ = ["Durations", "JobProgress"]
+__all__ = ["Durations", "ExpectedSeconds", "JobProgress"]
 
 Durations = Mapping[tuple[str, str], float]
 """(kind of job, operation) -> median seconds in past runs."""
+
+
+class ExpectedSeconds:
+    """How long jobs take, by what such jobs took in past runs: in plans and while a run goes on."""
+
+    def __init__(self, durations: Durations) -> None:
+        self._durations = durations
+        self._of_stage: dict[str, list[float]] = {}
+        for (stage, _), seconds in durations.items():
+            self._of_stage.setdefault(stage, []).append(seconds)
+
+    def of(self, job: Job[Any], op: str) -> float | None:
+        """Return the median of such jobs; of evidence about models of a new operation that about other models.
+
+        Args:
+            job: the job.
+            op: the operation that makes its model.
+
+        Returns:
+            None where no run tells: of the step of an operation that none has finished.
+        """
+        seconds = self._durations.get((job.stage, op))
+        if seconds is not None or job.makes_model or job.stage not in self._of_stage:
+            return seconds
+        return median(self._of_stage[job.stage])
 
 
 class JobProgress:
@@ -31,7 +57,8 @@ class JobProgress:
         """
         self.total = len(jobs)
         self._workers = max(1, workers)
-        self._expected = {job.key: durations.get((job.stage, operations[job.model])) for job in jobs}
+        expected = ExpectedSeconds(durations)
+        self._expected = {job.key: expected.of(job, operations[job.model]) for job in jobs}
         self._seconds: dict[Key, float] = {}
         self._running: dict[Key, float] = {}
 

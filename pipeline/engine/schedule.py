@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pipeline.core.keys import Key
@@ -19,9 +20,15 @@ def jobs_of(planning: Planning) -> list[Job[Any]]:
         StageError: if a stage gives a job that cannot be run, or stages need one another.
     """
     jobs: dict[Key, Job[Any]] = {}
+    device = planning.plan.facts.device
     for stage in stages_in_order():
         for job in planning.jobs_of(stage):
-            jobs.setdefault(job.key, job)
+            jobs.setdefault(job.key, _placed(job, device) if stage.on_device else job)
     step_places = {step.key: place for place, step in enumerate(planning.plan.steps)}
     target_places = {name: place for place, name in enumerate(("", *planning.targets))}
     return sorted(jobs.values(), key=lambda job: (step_places[job.model], target_places[job.target]))
+
+
+def _placed(job: Job[Any], device: str) -> Job[Any]:
+    """A job that must run on the machine, or one of its kind, whose figures it takes."""
+    return replace(job, resources=replace(job.resources, device=device))

@@ -38,6 +38,8 @@ from pipeline.core.errors import BouillonError
 from pipeline.core.keys import Key, evidence_key
 from pipeline.core.user_code import code_of_definition
 from pipeline.engine.jobs import Job
+from pipeline.plan.allocation import AllocatedStep
+from pipeline.plan.candidates import SensitivityRequest
 from pipeline.plan.steps import Plan, Step
 
 if TYPE_CHECKING:
@@ -72,6 +74,10 @@ class Planning:
     """The conf/bench entry, in full, of the timing session at the end; None: there is none."""
     rough_preset: Mapping[str, Any] | None = None
     """That of the rough figures which are taken while others work; None: none are taken."""
+    sensitivity: tuple[SensitivityRequest, ...] = ()
+    """Models whose layers are measured, candidate by candidate."""
+    allocations: tuple[AllocatedStep, ...] = ()
+    """Steps whose strengths were found by `allocate`."""
     _jobs: dict[Stage[Any], tuple[Job[Any], ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -147,6 +153,8 @@ class Stage(ABC, Generic[P]):
     """Word for the artifacts in their keys; empty: the name."""
     needs: ClassVar[tuple[str, ...]] = ("operation",)
     """Names of the stages whose artifacts its jobs need: it comes after them."""
+    on_device: ClassVar[bool] = False
+    """Whether its figures are those of a machine: its jobs run on one of the kind that the run is planned for."""
     stored: ClassVar[bool] = True
     """Whether the store gets records of its artifacts."""
 
@@ -192,7 +200,7 @@ class Stage(ABC, Generic[P]):
         return None
 
 
-STAGES: Registry[Stage[Any]] = Registry("stage", "pipeline.stages")
+STAGES: Registry[Stage[Any]] = Registry("stage", "pipeline.stages", "pipeline.stages.evaluation_sets")
 S = TypeVar("S", bound=Stage[Any])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import shutil
 import time
 import traceback
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pipeline.core.artifacts import ArtifactStore
-from pipeline.core.environment import device, device_id
+from pipeline.core.environment import device, device_id, versions
 from pipeline.core.machine.lock import working
 from pipeline.core.plugins import load_plugins
+from pipeline.core.sharing.object_store import ObjectStoreError
+from pipeline.core.sharing.shared_artifacts import open_artifacts
 from pipeline.engine.jobs import Done, Failed, Job, Workplace
 from pipeline.engine.stage import STAGES
 
 if TYPE_CHECKING:
+    from pipeline.core.artifacts import ArtifactStore
     from pipeline.datasets.api import Dataset
 
 _TRACEBACK_LINES = 60
@@ -31,8 +34,16 @@ class Worker:
 
     def __init__(self, workplace: Workplace) -> None:
         self.workplace = workplace
-        self.artifacts = ArtifactStore(workplace.artifacts)
         self._prepared = False
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """The results of this and other runs, opened when first used.
+
+        Raises:
+            ObjectStoreError: if the object store behind them refuses, or is out of reach for too long.
+        """
+        return open_artifacts(self.workplace.artifacts, self.workplace.shared)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -71,12 +82,12 @@ class Worker:
         `on_start` is called when the waiting is over, for other runs and for measurements: what follows is the job itself.
         """
         start, cpu = time.perf_counter(), time.process_time()
-        if job.key in self.artifacts and not job.force:
-            return Done(job.key, cached=True)
         try:
+            if self._is_there(job):
+                return Done(job.key, cached=True)
             self.prepare()
             with working(), self._scratch(job) as scratch:
-                if job.key in self.artifacts and not job.force:  # another run has made it meanwhile
+                if self._is_there(job):  # another run has made it meanwhile
                     return Done(job.key, cached=True)
                 on_start()
                 _reset_peak()
@@ -86,13 +97,28 @@ class Worker:
                     "path": job.path,
                     "model": job.model,
                     "machines": {device_id(): device()},
+                    "environment": {"host": platform.node(), "versions": versions()},
                 }
                 with self.artifacts.publish(job.key, manifest, replace=job.force) as folder:
                     manifest |= STAGES[job.stage].make(self, job, folder, scratch)
         except Exception as error:  # noqa: BLE001 - boundary: an operation may raise anything; the failure becomes a record
             text = traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]
-            return Failed(job.key, time.perf_counter() - start, _storable(_explain(error)), _storable("\n".join(text)))
+            why, halts = _storable(_explain(error)), isinstance(error, ObjectStoreError)
+            return Failed(job.key, time.perf_counter() - start, why, _storable("\n".join(text)), halts=halts)
+        finally:
+            self._release()
         return Done(job.key, time.perf_counter() - start, time.process_time() - cpu, _peak_bytes())
+
+    def _is_there(self, job: Job[Any]) -> bool:
+        """Whether the artifact is there and is not to be made again; one that is here alone is sent to where others look."""
+        if job.force:
+            return False
+        self.artifacts.share((job.key,))
+        return job.key in self.artifacts
+
+    def _release(self) -> None:
+        if "artifacts" in self.__dict__:  # it was opened
+            self.artifacts.release()
 
     @contextlib.contextmanager
     def _scratch(self, job: Job[Any]) -> Iterator[Path]:
@@ -104,7 +130,8 @@ class Worker:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.workplace.scratch / f"{job.key}.lock")
         with lock:
-            yield folder
+            with self.artifacts.checkpoints(job.key, folder):
+                yield folder
             shutil.rmtree(folder, ignore_errors=True)
             Path(lock.lock_file).unlink(missing_ok=True)
 
@@ -117,6 +144,8 @@ def _explain(error: BaseException) -> str:
         return f"The disk is full: {error}. Free some space and run again; what is finished is kept"
     if isinstance(error, MemoryError):
         return "Out of memory"
+    if isinstance(error, ObjectStoreError):
+        return str(error)
     name = type(error).__name__
     return f"{name}: {error}" if str(error) else name
 

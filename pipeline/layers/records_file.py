@@ -8,12 +8,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.store.records.run_records import Change, Distribution, Finding, Layer, LayerTime
+from pipeline.store.records.run_records import (
+    Allocation,
+    Change,
+    Distribution,
+    Finding,
+    Layer,
+    LayerTime,
+    Sensitivity,
+    SensitivityTime,
+)
 
 DISTRIBUTIONS, CHANGES, FINDINGS, SAMPLES = "distributions.jsonl", "changes.jsonl", "findings.jsonl", "samples.npz"
 TIMES = "times.jsonl"
 _LAYERS = "layers.json"
-R = TypeVar("R", Distribution, Change, Finding, LayerTime)
+R = TypeVar("R", Distribution, Change, Finding, LayerTime, Sensitivity, SensitivityTime, Allocation)
 
 
 def save_records(records: Iterable[R], file: Path) -> None:

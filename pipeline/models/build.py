@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ops.core.forward import all_outputs, call, give_shapes, task_outputs
 from ops.core.model import Architecture
 from ops.core.operation import OnnxModel, TorchModel
-from ops.core.output_kind import LOGITS, output_kind, torch_operations
-from ops.core.tasks.task import TASKS, Axis
+from ops.core.output_kind import LOGITS, label_kind, output_kind, torch_operations
+from ops.core.tasks.task import TASKS, Axis, Task
 from pipeline.core.config_entry import EntryKind
 from pipeline.core.errors import blame, reason
 from pipeline.models import factories
@@ -148,6 +148,8 @@ def _check_fit(module: torch.nn.Module, need: Need) -> tuple[dict[str, str], lis
     except Exception as error:  # noqa: BLE001 - boundary: a network of the user's may raise anything
         raise ModelError(f"the network does not run on {described}: its forward pass raises {blame(error)}") from None
     task = TASKS[need.task]
+    if task.any_outputs:
+        check_any_outputs({name: tuple(output.shape) for name, output in outputs.items()})
     for name in task.outputs:
         if not isinstance(outputs[name], torch.Tensor):
             names = ", ".join(map(repr, all_outputs(result))) or f"a {type(result).__name__}"
@@ -159,12 +161,17 @@ def _check_fit(module: torch.nn.Module, need: Need) -> tuple[dict[str, str], lis
     left_out = [
         name for name, output in all_outputs(result).items() if id(output) not in used and not task.is_by_product(name)
     ]
-    kinds = {name: _kind(output) if name in task.softmax_outputs else LOGITS for name, output in outputs.items()}
-    return kinds, left_out
+    return {name: _kind(name, output, task) for name, output in outputs.items()}, left_out
 
 
-def _kind(output: torch.Tensor) -> str:
-    return output_kind(torch_operations(output), output.detach().float().numpy())
+def _kind(name: str, output: torch.Tensor, task: Task) -> str:
+    if name in task.sigmoid_outputs:
+        return label_kind(torch_operations(output))
+    return (
+        output_kind(torch_operations(output), output.detach().float().numpy())
+        if name in task.softmax_outputs
+        else LOGITS
+    )
 
 
 def _check_names(module: torch.nn.Module, need: Need) -> None:
@@ -178,6 +185,21 @@ def _check_names(module: torch.nn.Module, need: Need) -> None:
             else "rename its parameters"
         )
         raise ModelError(f"the network takes no {', '.join(unknown)}; {fix}")
+
+
+def check_any_outputs(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the shapes of outputs for two instances, of whatever names: each must have an axis of instances first.
+
+    Raises:
+        ModelError: naming the output.
+    """
+    if not shapes:
+        raise ModelError("the network returns no tensor; return one, or a tuple, a list or a dict of them")
+    for name, shape in shapes.items():
+        if shape[:1] != (2,):
+            raise ModelError(
+                f"output '{name}' has shape {list(shape)} for 2 instances; its first axis must be that of the instances"
+            )
 
 
 def check_output(name: str, shape: tuple[int, ...], need: Need) -> None:

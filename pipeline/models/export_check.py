@@ -37,7 +37,7 @@ def check_export(model: TorchModel, path: Path, inputs: Mapping[str, np.ndarray]
         return
     session = open_session(path)
     in_use = [value.name for value in session.get_inputs()]
-    names = list(TASKS[model.architecture.task].outputs)
+    names = list(TASKS[model.architecture.task].outputs) or [value.name for value in session.get_outputs()]
     free = all(not isinstance(size, int) for value in session.get_inputs() for size in value.shape[:2])
     for feed in [inputs, _shortened(inputs)] if free and TOKENS[0] in inputs else [inputs]:
         with torch.no_grad():

@@ -13,13 +13,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.core.errors import BadParamsError
-from ops.core.operation import OPERATIONS, Ancestry, Format, OpSpec, Uses
+from ops.core.operation import OPERATIONS, Ancestry, Format, OpSpec, Requirement, Uses
 from ops.core.registry import UnknownNameError, nearest
 from ops.core.text import show
 from pipeline.core.keys import CONTENT, Key, canonical_json, step_key
 from pipeline.core.machine.libraries import releases
 from pipeline.plan.recipe import MOST_PROBLEMS, SEEDS, Recipe, RecipeError, RecipeNode, is_seed
 from pipeline.plan.steps import SEED, Facts, Plan, Step
+
+_WITHOUT_LABELS = (
+    "Without labels there are `load`, `magnitude_prune`, `channel_prune`, `factorize`, `quantize`, `calibrate`, and `finetune` "
+    "with `teacher: base` and `distillation_weight: 1`"
+)
+_WITHOUT_INSTANCES = (
+    "`quantize` with `method: dynamic`, `weight_only` or `float16`, `magnitude_prune`, `factorize`, `palettize`"
+)
 
 
 def entry_id(entry: Mapping[str, Any]) -> str:
@@ -37,7 +45,7 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
     planner.plan_all()
     if planner.problems:
         raise RecipeError(planner.problems)
-    return Plan(recipe, facts, tuple(planner.steps.values()), planner.aliases)
+    return Plan(recipe, facts, tuple(planner.steps.values()), planner.aliases, planner.omissions)
 
 
 @dataclass(slots=True)
@@ -49,6 +57,7 @@ class _Planner:
     at: dict[str, Step] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     ancestries: dict[str, Ancestry] = field(default_factory=dict)
+    omissions: dict[str, str] = field(default_factory=dict)
 
     def plan_all(self) -> None:
         """Plan nodes parents first; one that names a model planned later waits for it."""
@@ -122,9 +131,13 @@ class _Planner:
             ancestry = self._ancestry(node, spec, params, parent)
             if spec.refuse and (reason := spec.refuse(ancestry, params)):
                 raise BadParamsError(f"'{spec.name}' cannot be applied here: {reason}")
+            self._check_requirement(spec, params)
             self._check_targets(spec)
         except (UnknownNameError, BadParamsError) as error:
-            self.problems.append(f"Step '{node.path}': {error}")
+            if node.is_variant:
+                self.omissions[node.path] = str(error)
+            else:
+                self.problems.append(f"Step '{node.path}': {error}")
             return None
         self.ancestries[node.path] = Ancestry(
             ancestry.model, ancestry.task, (*ancestry.operations, (spec.name, params))
@@ -238,6 +251,24 @@ class _Planner:
             raise BadParamsError(
                 f"'{spec.name}' gives an ONNX model, which none of the targets takes ({', '.join(targets)}). "
                 "Add `onnxruntime` to `targets`"
+            )
+
+    def _check_requirement(self, spec: OpSpec, params: Mapping[str, Any]) -> None:
+        """Refuse a step that needs what the data lack.
+
+        Raises:
+            BadParamsError: naming it, and what can be done without.
+        """
+        needs = spec.needs(params) if spec.needs else None
+        if needs is Requirement.LABELS and not self.facts.has_labels:
+            raise BadParamsError(
+                f"'{spec.name}' cannot be applied here: it needs to be told what is right, and the data are without a task. "
+                f"{_WITHOUT_LABELS}"
+            )
+        if needs is not None and not self.facts.has_instances:
+            raise BadParamsError(
+                f"'{spec.name}' cannot be applied here: it needs inputs as the model will see them, and the data are random "
+                f"numbers. Give arrays (`dataset.path`), or take {_WITHOUT_INSTANCES}"
             )
 
     def _ancestry(self, node: RecipeNode, spec: OpSpec, params: Mapping[str, Any], parent: Step | None) -> Ancestry:

@@ -12,6 +12,9 @@ from typing import Any
 from ops.core.registry import nearest
 from ops.core.text import cut, show
 from pipeline.core.errors import BouillonError
+from pipeline.plan.chains import ABLATE, PERMUTE, StepOfVariant, with_variants
+from pipeline.plan.evaluation_sets import EvaluationSpec, evaluation_problems, evaluation_specs
+from pipeline.plan.search_words import OPTIONAL, search_refusals
 
 MOST_STEPS = 20_000
 MOST_SEED = 2**32 - 1
@@ -21,8 +24,10 @@ MOST_PROBLEMS = 10
 _MOST_CHARACTERS = 2_000
 _LONGEST_NAME = 200
 
-NODE_WORDS = ("op", "with", "then")
-RECIPE_WORDS = ("name", "description", "model", "dataset", "targets", "seed", "tree")
+NODE_WORDS = ("op", "with", "then", "allocate", ABLATE, PERMUTE, OPTIONAL)
+ALLOCATE = "allocate"
+"""Stands for the operation of a step whose operations and strengths are found by layer."""
+RECIPE_WORDS = ("name", "description", "model", "dataset", "targets", "seed", "evaluate", "tree")
 
 
 SEEDS = f"a whole number from 0 to {MOST_SEED}"
@@ -50,6 +55,8 @@ class RecipeNode:
     parent: str | None
     op: str
     params: Mapping[str, Any]
+    is_variant: bool = False
+    """Whether `ablate` or `permute` has added it: left out, with its reason, where it cannot be planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,17 @@ class Recipe:
     description: str = ""
     dataset: str | None = None
     model: str | None = None
+    evaluate: tuple[EvaluationSpec, ...] = ()
+    """Evaluation sets beside the data set's own."""
+
+    @property
+    def operations(self) -> set[str]:
+        """Names of the operations that its steps use, those that `allocate` may choose from among them."""
+        names = {node.op for node in self.nodes if node.op != ALLOCATE}
+        for node in self.nodes:
+            candidates = node.params.get("candidates") if node.op == ALLOCATE else None
+            names |= {str(name) for name in candidates} if isinstance(candidates, Mapping) else set()
+        return names
 
 
 @dataclass(slots=True)
@@ -101,6 +119,7 @@ def parse(config: object) -> Recipe:
     for word in ("model", "dataset", "description"):
         if not isinstance(raw.get(word), str | None):
             reader.problems.append(f"recipe.{word}: expected a name, got {show(raw[word])}")
+    reader.problems.extend(evaluation_problems(evaluate := raw.get("evaluate") or {}))
     nodes = tuple(itertools.islice(_expand(raw.get("tree"), reader), MOST_STEPS + 1))
     if len(nodes) > MOST_STEPS:
         reader.problems.append(_too_many("recipe.tree"))
@@ -116,6 +135,7 @@ def parse(config: object) -> Recipe:
         description=raw.get("description") or "",
         dataset=raw.get("dataset"),
         model=raw.get("model"),
+        evaluate=evaluation_specs(evaluate),
     )
 
 
@@ -133,6 +153,7 @@ def _expand(tree: Any, reader: _Reader) -> Iterator[RecipeNode]:
     if not isinstance(tree, Mapping):
         reader.problems.append(f"recipe.tree: expected a mapping from names to steps, got {show(tree)}")
         return
+    tree = with_variants(tree, reader.problems.append)
     waiting: list[tuple[str, str | None, Any] | tuple[RecipeNode, Mapping[str, Any]]]
     waiting = [(str(name), None, node) for name, node in reversed(list(tree.items()))]
     while waiting and len(reader.problems) < MOST_PROBLEMS:
@@ -158,6 +179,8 @@ def _branches(
         return []
     present = len(reader.problems)
     raw = reader.mapping(raw_node, f"Step '{path}'", NODE_WORDS)
+    if ALLOCATE in raw:
+        return _allocated(path, parent, raw, reader)
     if not isinstance(raw.get("op"), str):
         if len(reader.problems) == present:
             reader.problems.append(f"Step '{path}': `op` must name an operation, got {show(raw.get('op'))}")
@@ -166,8 +189,32 @@ def _branches(
     if not isinstance(then, Mapping):
         reader.problems.append(f"Step '{path}': `then` must map names to steps, got {show(then)}")
         then = {}
-    branches = _each(raw.get("with") or {}, path, reader)
-    return [(RecipeNode(path + suffix, parent, raw["op"], params), then) for suffix, params in branches]
+    if refusals := list(search_refusals(raw, path)):
+        reader.problems.extend(refusals)
+        return []
+    is_variant, branches = isinstance(raw_node, StepOfVariant), _each(raw.get("with") or {}, path, reader)
+    return [(RecipeNode(path + suffix, parent, raw["op"], params, is_variant), then) for suffix, params in branches]
+
+
+def _allocated(
+    path: str, parent: str | None, raw: Mapping[str, Any], reader: _Reader
+) -> list[tuple[RecipeNode, Mapping[str, Any]]]:
+    """Read a step with `allocate`: what it asks for is checked where the model above it is known."""
+    problem = ""
+    if "op" in raw or "with" in raw:
+        problem = "`allocate` chooses the operation and its strengths; leave `op` and `with` out"
+    elif parent is None:
+        problem = "`allocate` needs a model: put it under `then` of a `load` or `train` step"
+    elif "[" in path:
+        problem = (
+            "`allocate` cannot stand below `each`, since each branch would get another choice; write a step for each"
+        )
+    then = raw.get("then") or {}
+    if problem or not isinstance(raw[ALLOCATE], Mapping) or not isinstance(then, Mapping):
+        problem = problem or "`allocate` must hold `candidates` and `budget`, and `then` must map names to steps"
+        reader.problems.append(f"Step '{path}': {problem}")
+        return []
+    return [(RecipeNode(path, parent, ALLOCATE, {str(name): value for name, value in raw[ALLOCATE].items()}), then)]
 
 
 def _each(params: Any, path: str, reader: _Reader) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -199,7 +246,7 @@ def _labelled(name: str, value: Mapping[str, Any], path: str, reader: _Reader) -
         return None
     labelled: dict[str, Any] = {}
     for item in values:
-        label = _label(item)
+        label = value_label(item)
         if len(label) > _LONGEST_NAME:
             reader.problems.append(
                 f"Step '{path}': `{name}: each` has a value that is too long for a name, {show(item)}. "
@@ -216,7 +263,7 @@ def _labelled(name: str, value: Mapping[str, Any], path: str, reader: _Reader) -
     return labelled
 
 
-def _label(value: Any) -> str:
+def value_label(value: Any) -> str:
     """A value as part of a path: short, in one line, without the path's own marks."""
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
     text = text if text.isprintable() else json.dumps(text)

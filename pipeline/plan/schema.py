@@ -12,7 +12,8 @@ from typing import Any
 
 from ops.core.operation import OPERATIONS, OpSpec, Uses
 from ops.core.params import argument_texts
-from pipeline.plan.recipe import MOST_SEED
+from pipeline.plan.allocation import COSTS, DAMAGES, SAMPLES
+from pipeline.plan.recipe import ALLOCATE, MOST_SEED
 from pipeline.plan.steps import SEED
 
 __all__ = ["operation_schemas", "recipe_schema"]
@@ -21,12 +22,64 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 """A reference to another value, which is put in its place before the recipe is checked."""
 _NAME = {"type": "string", "minLength": 1}
+_BOUND = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]}
+_ALLOCATION = {
+    "type": "object",
+    "description": "In the place of `op`: choose one candidate for each layer, of the least damage under budgets.",
+    "additionalProperties": False,
+    "required": ["candidates", "budget"],
+    "properties": {
+        "candidates": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"type": ["object", "null"]},
+            "description": "Operation -> parameters; a list makes a candidate of each value.",
+        },
+        "budget": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": False,
+            "properties": dict.fromkeys(COSTS, _BOUND),
+            "description": "Cost -> the most of it: a share of the parent's, or an amount such as 150 kB.",
+        },
+        "damage": {"enum": list(DAMAGES), "default": DAMAGES[0]},
+        "exclude": {"type": "array", "items": _NAME, "description": "Layers that stay: names or globs."},
+        "limits": {
+            "type": "object",
+            "additionalProperties": {"type": "number", "minimum": 0},
+            "description": "Name or glob -> the most damage of such a layer.",
+        },
+        "samples": {"type": "integer", "minimum": 1, "default": SAMPLES, "description": "Calibration instances."},
+        "exact": {"type": ["integer", "null"], "minimum": 1, "description": "Layers of a candidate that are measured."},
+    },
+}
 _SEED = {
     "type": "integer",
     "minimum": 0,
     "maximum": MOST_SEED,
     "description": "in the place of the recipe's, of the random numbers that the step draws.",
 }
+_OPEN: tuple[dict[str, Any], ...] = (
+    {
+        "type": "object",
+        "description": "Values that `search` tries.",
+        "properties": {
+            "from": {"type": "number"},
+            "to": {"type": "number"},
+            "log": {"type": "boolean"},
+            "step": {"type": "number", "exclusiveMinimum": 0},
+        },
+        "required": ["from", "to"],
+        "additionalProperties": False,
+    },
+    {
+        "type": "object",
+        "properties": {"any": {"type": "array", "minItems": 1}},
+        "required": ["any"],
+        "additionalProperties": False,
+    },
+)
+"""What a recipe may leave open for `search` (`pipeline.plan.search_words`)."""
 
 
 def recipe_schema(names: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
@@ -56,6 +109,11 @@ def recipe_schema(names: Mapping[str, Sequence[str]] | None = None) -> dict[str,
                 "description": "Runtimes: entries of conf/target.",
             },
             "seed": _or_reference({"type": "integer", "minimum": 0, "maximum": MOST_SEED, "default": 0}),
+            "evaluate": {
+                "type": ["object", "array"],
+                "description": "Evaluation sets beside the data set's own: NAME: {corruption, severity}, {slice} or {dataset, ...}; or a "
+                "list of corruptions with their severity, gaussian_blur-3.",
+            },
             "defaults": {
                 "type": "array",
                 "description": "Files of conf/ that the recipe builds on, composed by Hydra.",
@@ -93,11 +151,21 @@ def _step(operations: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
-        "required": ["op"],
+        "oneOf": [{"required": ["op"]}, {"required": [ALLOCATE]}],
         "properties": {
+            ALLOCATE: _ALLOCATION,
             "op": {"anyOf": [{"enum": list(operations)}, _NAME], "description": "An operation; plug-ins have more."},
             "with": {"type": "object", "description": "Parameters; {each: [...]} makes a branch per value."},
             "then": {"$ref": "#/$defs/steps", "description": "Steps that take what this one makes."},
+            "ablate": {
+                "enum": [True, False, "all"],
+                "description": "Run the chain without each step, or all its parts.",
+            },
+            "permute": {
+                "anyOf": [{"type": "boolean"}, {"type": "array", "minItems": 2, "items": _NAME}],
+                "description": "Run the chain in all orders, or those of the named steps.",
+            },
+            "optional": {"type": "boolean", "description": "A search may leave the step out."},
         },
         "allOf": [
             {
@@ -127,7 +195,7 @@ def _parameters(spec: OpSpec) -> dict[str, Any]:
             "required": ["each"],
             "additionalProperties": False,
         }
-        properties[name] = {**words, "anyOf": [*value["anyOf"], each]}
+        properties[name] = {**words, "anyOf": [*value["anyOf"], each, *_OPEN]}
     return {**own, "properties": properties}
 
 

@@ -45,6 +45,12 @@ class Facts:
     """Target -> versions, or the code, of what runs models on it."""
     device: str = ""
     """Short name of the machine that runs models."""
+    has_labels: bool = True
+    """Whether the task says what is right."""
+    has_instances: bool = True
+    """Whether the data hold inputs as models will see them; False: random numbers in their place."""
+    evaluation_sets: Mapping[str, str] = field(default_factory=dict)
+    """Name -> identity of the content of each evaluation set beside the data set's own."""
 
     def export_key(self, model: Key) -> Key:
         """Key of a torch model's ONNX export, as it is made in this run."""
@@ -89,6 +95,8 @@ class Plan:
     facts: Facts
     steps: tuple[Step, ...]
     aliases: Mapping[str, Key]
+    omissions: Mapping[str, str] = field(default_factory=dict)
+    """Path -> why a branch of `ablate` or `permute` ends before it."""
 
     def by_key(self) -> dict[Key, Step]:
         """Steps by their key."""

@@ -44,6 +44,7 @@ class ActivationsStage(Stage[ActivationParams]):
     """Distributions and samples of the outputs of every model's layers."""
 
     name, version, params = "activations", 5, ActivationParams
+    on_device = True
     needs = ("operation", "export")
 
     def key_on(

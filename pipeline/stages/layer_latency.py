@@ -27,6 +27,7 @@ class LayerTimesStage(Stage[RunParams]):
     """The time of every layer of every model, on the targets that can tell it."""
 
     name, version, params = "layer_times", 2, RunParams
+    on_device = True
     needs = ("operation", "export", "predict")
 
     def jobs(self, planning: Planning) -> Iterator[Job[RunParams]]:

@@ -56,6 +56,7 @@ class MeasureStage(Stage[MeasureParams]):
     """The figures of every model on every target."""
 
     name, version, params = "measure", 4, MeasureParams
+    on_device = True
     evidence = "measures"
     needs = ("operation", "export", "layers", "predict")
 
@@ -111,7 +112,7 @@ class MeasureStage(Stage[MeasureParams]):
         now = datetime.now(UTC)
         for name, measure in measures.items():
             yield Measurement(model_key=job.model, run_id=recording.run_id, measured_at=now, metric=name, **measure)
-        for name, values in load_values(recording.artifacts.path(job.key)).items():
+        for name, values in load_values(recording.artifacts.folder(job.key)).items():
             place = {field: measures[name][field] for field in _PLACE}
             yield InstanceValues(model_key=job.model, metric=name, values=values, **place)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import Format
+from ops.core.tasks.task import TASKS, AnswerKind
 from pipeline.core.environment import device_id
 from pipeline.core.keys import Key
 from pipeline.engine.jobs import Job
@@ -20,7 +21,10 @@ from pipeline.store.records.run_records import PredictionSet
 from pipeline.targets.open import open_target
 
 if TYPE_CHECKING:
+    from pipeline.datasets.api import Dataset
     from pipeline.engine.worker import Worker
+    from pipeline.measure.metrics.api import Predictions
+    from pipeline.targets.api import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class PredictStage(Stage[RunParams]):
     """The answers of every model, on every target that takes it."""
 
     name, version, params = "predict", 2, RunParams
+    on_device = True
     evidence = "predictions"
     needs = ("operation", "export")
 
@@ -75,14 +80,12 @@ class PredictStage(Stage[RunParams]):
         workplace = worker.workplace
         target = open_target(workplace.targets[job.target])
         source = worker.artifacts.folder(job.params.source)
-        file = source / ONNX_FILE if target.accepts is Format.ONNX else source
-        kinds = load_architecture(source).output_kinds
-        with target.open(file, threads=workplace.threads) as session:
-            size = SERVED_BATCH if depends_on_batch(file) else workplace.batch_size
-            predictions = predict(session, worker.dataset, batch_size=size, output_kinds=kinds)
+        predictions, size = answers_of_model(
+            target, source, worker.dataset, threads=workplace.threads, batch_size=workplace.batch_size
+        )
         save_predictions(predictions, folder)
         return {
-            "output_kinds": dict(kinds),
+            "output_kinds": dict(load_architecture(source).output_kinds),
             "target": target.describe(),
             "dataset": worker.dataset.fingerprint,
             "device": device_id(),
@@ -90,10 +93,35 @@ class PredictStage(Stage[RunParams]):
         }
 
     def records(self, job: Job[RunParams], recording: Recording) -> Iterator[PredictionSet]:
-        """All answers."""
+        """All answers, of tasks that have such."""
+        if TASKS[recording.plan.facts.task].answer_kind is AnswerKind.NOTHING:
+            return
         predictions = load_predictions(recording.artifacts.folder(job.key))
         data = recording.plan.facts.data_fingerprint
         yield prediction_record(predictions, model=job.model, target=job.target, dataset=data)
 
 
 PREDICT = register(PredictStage())
+
+
+def answers_of_model(
+    target: Target, source: Path, data: Dataset, *, threads: int, batch_size: int
+) -> tuple[Predictions, int]:
+    """Return what a model answers to every instance of the evaluation split, and how many it was given at a time.
+
+    Args:
+        target: the runtime.
+        source: the artifact of the model, or of its export.
+        data: gives the instances.
+        threads: of the runtime.
+        batch_size: instances per run, where a model's answers do not depend on it.
+
+    Raises:
+        EvaluationError: if the model does not fit the data.
+        TargetError: if the runtime fails.
+    """
+    file = source / ONNX_FILE if target.accepts is Format.ONNX else source
+    with target.open(file, threads=threads) as session:
+        size = SERVED_BATCH if depends_on_batch(file) else batch_size
+        kinds = load_architecture(source).output_kinds
+        return predict(session, data, batch_size=size, output_kinds=kinds), size

@@ -46,6 +46,7 @@ class LatencyStage(Stage[LatencyParams]):
     """A first figure of every model's latency, while others work."""
 
     name, version, params = "latency", TIMING_VERSION, LatencyParams
+    on_device = True
     evidence = "timing"
     needs = ("operation", "export", "predict")
 

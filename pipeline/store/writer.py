@@ -13,19 +13,20 @@ block a writer, and never see half of a call.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipeline.store.database import Stamp, attached, check_version, connect, read_stamp
+from pipeline.store.database import Stamp, attach_results, attached, check_version, connect, read_stamp
 from pipeline.store.documents import json_mapping
 from pipeline.store.errors import ForeignFileError, InvalidRecordError, WriteError
+from pipeline.store.merge import MergeReport, merge_tables, own_tables
 from pipeline.store.publication import StoreFiles
 from pipeline.store.queries.metrics import stored_metrics
-from pipeline.store.records.run_records import Metric, Record
+from pipeline.store.records.run_records import EvaluationSetContent, Metric, Record
 from pipeline.store.schema import definition, scoreboard
 from pipeline.store.views import settle_views
 from pipeline.store.write.transaction import Incoming
@@ -84,6 +85,32 @@ class Store:
             self._files.publish()
         return True
 
+    def merge(self, source: Path) -> MergeReport:
+        """Add what other results have and this store lacks, in one transaction; what both have stays as it is here.
+
+        Raises:
+            StoreError: if they cannot be read, are not of this program's version, or contradict themselves.
+        """
+        with self._files.turn(), closing(connect(self._files.working, source, threads=1)) as db:
+            try:
+                with attached(db, self._files.working, read_only=False):
+                    self._stamp(db)
+                    check_version(source, attach_results(db, source, "source"))
+                    db.execute("BEGIN")
+                    report = merge_tables(db, own_tables(db))
+                    if report.rows:
+                        scoreboard.refresh(db)
+                        definition.count_revision(db)
+                    db.execute("COMMIT")
+                    db.execute("DETACH source")
+            except InvalidRecordError as error:
+                raise InvalidRecordError(f"{source}: nothing was merged: {error}") from None
+            except (duckdb.IntegrityError, duckdb.DataError) as error:
+                raise InvalidRecordError(f"{source}: nothing was merged: {error}") from None
+            except duckdb.Error as error:
+                raise WriteError(self._files.explain(error)) from error
+        return report
+
     @property
     def identity(self) -> str:
         """The store's own name: it stays what it is when the file is moved, copied or written to."""
@@ -93,6 +120,12 @@ class Store:
     def ingested(self) -> set[str]:
         """Keys of the evidence that is in the store."""
         return {key for (key,) in self._read("SELECT evidence_key FROM ingestion")}
+
+    def set_contents(self, dataset_key: str) -> list[EvaluationSetContent]:
+        """Return which contents the names of evaluation sets beside a data set's own stand for."""
+        query = "SELECT name, identity, definition FROM evaluation_set WHERE dataset_key = ? ORDER BY ALL"
+        rows = self._read(query, dataset_key)
+        return [EvaluationSetContent(dataset_key, name, identity, json_mapping(text)) for name, identity, text in rows]
 
     def has_models(self) -> bool:
         """Whether there is any model, or failed step, in the store."""

@@ -23,7 +23,7 @@ from pipeline.core import secret_values
 if TYPE_CHECKING:
     from pipeline.sweep.config import Config
 
-__all__ = ["KnownData", "allow", "is_own", "recall", "refusal", "remember"]
+__all__ = ["KnownData", "allow", "is_own", "pass_on", "recall", "refusal", "remember"]
 
 _FOLDER = Path("~/.cache/bouillon/known_data")
 
@@ -76,6 +76,28 @@ def is_own(store: str) -> bool:
     except (OSError, RuntimeError, ValueError):
         return False
     return any(isinstance(note, dict) and store in note.get("own", ()) for note in notes)
+
+
+def pass_on(source: str, target: str, *, own: bool) -> None:
+    """Note that a store has received what another holds: it is the person's own only if all of that is.
+
+    Args:
+        source: identity of the store whose content was merged.
+        target: identity of the store that received it.
+        own: whether both were the person's own.
+    """
+    with contextlib.suppress(OSError, RuntimeError):
+        for file in sorted(_FOLDER.expanduser().glob("*.json")):
+            with contextlib.suppress(ValueError, AttributeError):
+                note = json.loads(file.read_text())
+                stores, owned = set(note.get("stores", ())), set(note.get("own", ()))
+                if own and source in owned:
+                    stores, owned = stores | {target}, owned | {target}
+                elif not own:
+                    owned -= {target}
+                changed = {**note, "stores": sorted(stores), "own": sorted(owned)}
+                if changed != note:
+                    _replace(file, changed)
 
 
 def allow(fingerprint: str, store: str) -> None:
@@ -148,6 +170,10 @@ def _read(fingerprint: str) -> dict[str, Any] | None:
 def _write(fingerprint: str, note: Mapping[str, Any]) -> None:
     file = _file(fingerprint)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _replace(file, note)
+
+
+def _replace(file: Path, note: Mapping[str, Any]) -> None:
     scratch = file.with_suffix(f".{os.getpid()}.new")
     scratch.write_text(json.dumps(note))
     scratch.replace(file)

@@ -13,6 +13,7 @@ from pipeline.measure.metrics.definitions import metric_records
 from pipeline.store.records.run_records import Device, Record, Run
 from pipeline.sweep.config import ConfigError
 from pipeline.sweep.known_data import is_own, remember
+from pipeline.sweep.preflight import set_records
 from pipeline.sweep.prepare import Prepared
 from pipeline.sweep.recorder import dataset_records
 
@@ -72,6 +73,7 @@ def open_workplace(prepared: Prepared, targets: Mapping[str, Mapping[str, Any]])
         threads_alone=config.executor.threads_alone(),
         batch_size=config.batch_size,
         limits=Limits(limits.seconds, int(limits.memory_gb * _GIGA) if limits.memory_gb else None),
+        shared=config.shared_place(),
         data_fingerprint=prepared.plan.facts.data_fingerprint,
     )
 
@@ -98,4 +100,5 @@ def opening_records(prepared: Prepared, run_id: str) -> list[Record]:
         Device(environment.device_id(), environment.device()),
         *metric_records(),
         *(dataset_records(prepared.data, prepared.config.dataset or {}) if news else ()),
+        *set_records(prepared.plan.facts, prepared.plan.recipe),
     ]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from statistics import median
 from typing import Any
 
 from pipeline.core.secret_values import hidden
-from pipeline.stages.operation import OPERATION
+from pipeline.engine.progress import ExpectedSeconds
 from pipeline.sweep.prepare import Prepared
 
 __all__ = ["plan_summary"]
@@ -20,8 +18,8 @@ def plan_summary(prepared: Prepared) -> dict[str, Any]:
     measured of its model is expected to take as long as of the others.
     """
     missing = {job.key for job in prepared.missing()}
-    expected, steps = _Expectation(prepared.store.durations()), prepared.plan.by_key()
-    waiting = [expected.seconds(job.stage, steps[job.model].op) for job in prepared.jobs if job.key in missing]
+    expected, steps = ExpectedSeconds(prepared.store.durations()), prepared.plan.by_key()
+    waiting = [expected.of(job, steps[job.model].op) for job in prepared.jobs if job.key in missing]
     return {
         "steps": [
             {
@@ -38,20 +36,3 @@ def plan_summary(prepared: Prepared) -> dict[str, Any]:
         "jobs_of_unknown_length": sum(one is None for one in waiting),
         "notes": [*prepared.preprocessing, *prepared.notes],
     }
-
-
-class _Expectation:
-    """How long jobs take, by what they took."""
-
-    def __init__(self, durations: Mapping[tuple[str, str], float]) -> None:
-        self._durations = durations
-        self._of_stage: dict[str, list[float]] = {}
-        for (stage, _), seconds in durations.items():
-            self._of_stage.setdefault(stage, []).append(seconds)
-
-    def seconds(self, stage: str, op: str) -> float | None:
-        """Return the median of such jobs; of evidence about models of a new operation that about other models."""
-        median_seconds = self._durations.get((stage, op))
-        if median_seconds is not None or stage == OPERATION.name or stage not in self._of_stage:
-            return median_seconds
-        return median(self._of_stage[stage])

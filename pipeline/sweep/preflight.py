@@ -8,26 +8,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.operation import OPERATIONS, OpSpec, Uses
+from ops.core.tasks.task import TASKS
+from ops.core.text import show
 from ops.quantize.quantize import processor
 from pipeline.core.environment import device_id
 from pipeline.core.keys import CONTENT
 from pipeline.core.machine.libraries import EXPORTER, installed
 from pipeline.core.user_code import code_of_definition, edited
 from pipeline.models.identity import content_of
+from pipeline.plan.candidates import DEFAULT_CANDIDATES
 from pipeline.plan.planner import entry_id
 from pipeline.plan.recipe import MOST_PROBLEMS, Recipe
 from pipeline.plan.steps import Facts
 from pipeline.stages.export import EXPORT
+from pipeline.store.records.run_records import EvaluationSetContent
 from pipeline.sweep.config import Config, ConfigError
 
 if TYPE_CHECKING:
     from pipeline.datasets.api import Dataset
+    from pipeline.store.writer import Store
 
 
 def register_ours() -> None:
     """Ours come first, so that a name that a plug-in takes again is an error in the plug-in, at its line."""
     from ops.core.operation import OPERATIONS
-    from ops.core.tasks.task import TASKS
     from pipeline.datasets.api import DATASETS
     from pipeline.measure.lints.api import LINTS
     from pipeline.measure.metrics.api import METRICS
@@ -76,9 +80,21 @@ def data_notes(data: Dataset, more: Sequence[str] = ()) -> tuple[str, ...]:
     from pipeline.datasets.api import DataError
 
     try:
-        return (*getattr(data, "notes", ()), *more)  # data sets of people's own may have none
+        return (*getattr(data, "notes", ()), *_withheld(data), *more)  # data sets of people's own may have none
     except DataError as error:
         raise ConfigError(f"dataset: {error}") from None
+
+
+def _withheld(data: Dataset) -> tuple[str, ...]:
+    """Say how many instances nothing reads."""
+    count = getattr(data, "withheld", 0)
+    if not count:
+        return ()
+    whole = count + data.size("evaluation")
+    return (
+        f"{count:,} of {whole:,} evaluation instances of '{data.name}' are set aside: nothing reads them but `confirm`, which says how "
+        "good a choice is that was made by the others (dataset.confirmation=0 evaluates on all)",
+    )
 
 
 def open_data(config: Config) -> Dataset:
@@ -126,7 +142,7 @@ def gather(
         contents = _contents(written, config.data_folder)
     except (ModelError, TargetError) as error:
         raise ConfigError(str(error)) from None
-    specs = operations_of(recipe)
+    specs = [*operations_of(recipe), *_candidates_of(config)]
     return Facts(
         task=data.task,
         data_fingerprint=data.fingerprint,
@@ -144,12 +160,23 @@ def gather(
         processor=processor(),
         runtimes={name: runtime_of(target) for name, target in classes.items()},
         device=device_id(),
+        has_labels=bool(TASKS[data.task].targets),
+        has_instances=not getattr(data, "is_random", False),
+        evaluation_sets=_evaluation_sets(data, recipe, config.data_folder.expanduser()),
     )
 
 
 def operations_of(recipe: Recipe) -> list[OpSpec]:
     """Return the operations that a recipe uses, as far as they exist."""
-    return [OPERATIONS[name] for name in sorted({node.op for node in recipe.nodes}) if name in OPERATIONS]
+    return [OPERATIONS[name] for name in sorted(recipe.operations) if name in OPERATIONS]
+
+
+def _candidates_of(config: Config) -> list[OpSpec]:
+    """Return the operations whose effect on layers is to be measured."""
+    if config.sensitivity is None:
+        return []
+    names = config.sensitivity.candidates or DEFAULT_CANDIDATES
+    return [OPERATIONS[name] for name in sorted(map(str, names)) if name in OPERATIONS]
 
 
 def code_of_operations(specs: Iterable[OpSpec]) -> dict[str, str]:
@@ -188,6 +215,51 @@ def _interface(data: Dataset) -> dict[str, Any]:
         return Interface.of(data).plain()
     except DataError as error:
         raise ConfigError(f"dataset: {error}") from None
+
+
+def _evaluation_sets(data: Dataset, recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Name -> identity of the content of every evaluation set beside the data set's own.
+
+    Raises:
+        ConfigError: naming the set that cannot be opened, or does not fit.
+    """
+    if not recipe.evaluate:
+        return {}
+    from pipeline.datasets.api import DataError
+    from pipeline.datasets.evaluation_sets.opening import set_identity
+
+    identities = {}
+    for spec in recipe.evaluate:
+        try:
+            identities[spec.name] = set_identity(data, spec.plain(), folder)
+        except DataError as error:
+            raise ConfigError(f"recipe.evaluate.{spec.name}: {error}") from None
+    return identities
+
+
+def set_records(facts: Facts, recipe: Recipe) -> list[EvaluationSetContent]:
+    """Return which content the name of each evaluation set of a recipe stands for."""
+    return [
+        EvaluationSetContent(facts.data_fingerprint, spec.name, facts.evaluation_sets[spec.name], spec.plain())
+        for spec in recipe.evaluate
+    ]
+
+
+def check_sets(facts: Facts, recipe: Recipe, store: Store) -> None:
+    """Look that every evaluation set is what the results know by its name: else figures of two sets would stand in one column.
+
+    Raises:
+        ConfigError: naming the set, with what the results know by its name.
+    """
+    known = store.set_contents(facts.data_fingerprint) if recipe.evaluate else []
+    for own in set_records(facts, recipe):
+        for other in known:
+            if other.name == own.name and other.identity != own.identity:
+                words = {word: value for word, value in other.definition.items() if value and word != "name"}
+                raise ConfigError(
+                    f"recipe.evaluate.{own.name}: {store.results} has figures of another set by this name, {show(words)}, and the two "
+                    "would stand in one column. Give it another name, or other results: results=FILE"
+                )
 
 
 def _check_written(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

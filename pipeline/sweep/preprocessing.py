@@ -87,7 +87,7 @@ def _part(dataset: Mapping[str, Any] | None) -> str:
     if "fit" in parameters:
         return _PICTURES
     task = _task(dataset)
-    part = "" if task is None else _PICTURES if task.reads_pictures else _TEXTS
+    part = "" if task is None else _PICTURES if task.reads_pictures else _TEXTS if task.reads_texts else ""
     return part if part in parameters else ""
 
 

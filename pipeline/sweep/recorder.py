@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ops.core.tasks.task import TASKS, AnswerKind
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.environment import device_id, id_of
 from pipeline.core.errors import blame, reason
@@ -88,6 +89,7 @@ class Recorder:
             self._jobs.end(job)
         if isinstance(outcome, Done):
             outcome = self._record_evidence(job, outcome)
+        self._artifacts.release()
         self._groups.append(([self._step(job, outcome)], None))
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self.flush()
@@ -209,13 +211,21 @@ class Recorder:
 
 def dataset_records(data: Dataset, entry: Mapping[str, Any]) -> list[Record]:
     """The data set and the instances of its evaluation split, which predictions refer to."""
+    # a data set of one's own may know of neither
+    kind, tolerances, withheld = (
+        TASKS[data.task].answer_kind,
+        getattr(data, "tolerances", ()),
+        getattr(data, "withheld", 0),
+    )
+    known = kind in (AnswerKind.LABELS, AnswerKind.NUMBERS, AnswerKind.NOTHING)
+    answers = {"answers": str(kind), "tolerances": list(tolerances)} if known else {}
     info = DatasetInfo(
         dataset_key=data.fingerprint,
         name=data.name,
         task=data.task,
-        classes=list(data.classes),
-        splits={split: data.size(split) for split in SPLITS},
-        entry=dict(entry),
+        classes=[] if kind is AnswerKind.NUMBERS else list(data.classes),
+        splits={split: data.size(split) for split in SPLITS} | ({"confirmation": withheld} if withheld else {}),
+        entry=dict(entry) | answers,
     )
     split: Split = "evaluation"
     instances = Instances(data.fingerprint, split, data.ids(split), data.labels(split), group_names(data, split))

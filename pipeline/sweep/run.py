@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,6 +57,24 @@ def run(prepared: Prepared, reporter: Reporter | None = None) -> Result:
         return _Run(prepared, reporter or SilentReporter()).run()
 
 
+def run_all(prepared: Prepared, reporter: Reporter | None = None) -> tuple[Prepared, Result]:
+    """Run; where steps with `allocate` wait for the sensitivity of models, measure it first, plan them, and run the rest.
+
+    Returns:
+        What was run last, and its end. A run whose measurement failed ends there.
+
+    Raises:
+        RecipeError: a budget cannot be met.
+        ConfigError, StoreError: as `run`.
+    """
+    while prepared.resume is not None:
+        result = run(replace(prepared, preset=None), reporter)
+        if not result.succeeded:
+            return prepared, result
+        prepared = prepared.resume()
+    return prepared, run(prepared, reporter)
+
+
 class _Run:
     """One run of a plan."""
 
@@ -92,7 +110,7 @@ class _Run:
         outcomes: list[tuple[Job[Any], Outcome]] = []
         try:
             with (
-                open_executor(options.executor, workplace, options.workers) as executor,
+                open_executor(options.executor, workplace, options.workers, options.cluster()) as executor,
                 self.reporter.jobs(self.prepared, workplace.scratch) as report,
             ):
                 for job, end in run_jobs(self.jobs, executor, self.artifacts, force=force):

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ops.core.forward import forward, tensors
+from ops.core.forward import forward, output_names, tensors
 from ops.core.model import Architecture, TorchModel
-from ops.core.tasks.task import TASKS
 from pipeline.core.machine.cpu_quota import cores
 from pipeline.targets.api import TargetError
 
@@ -58,7 +57,7 @@ class TorchSession:
     def __init__(self, module: torch.nn.Module, architecture: Architecture, folder: Path) -> None:
         self._module, self._task, self._folder = module, architecture.task, folder
         self.inputs = tuple(architecture.inputs)
-        self.outputs = TASKS[architecture.task].outputs
+        self.outputs = output_names(module, architecture)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         """Return the task's outputs as NumPy arrays."""

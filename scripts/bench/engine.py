@@ -1,6 +1,7 @@
 """What the engine itself costs: planning, steps, reruns, parallelism, start-up.
 
     python scripts/bench/engine.py [--workspace DIR]
+    python scripts/bench/engine.py --shared [--url s3://BUCKET/PREFIX]
 
 Operations here do nothing (or spin for a known CPU time), so that what is measured is ours. CPU seconds are those of this
 process and its children; ratios are taken within one run. The rerun needs a finished sweep: it runs `quickstart` first.
@@ -9,6 +10,7 @@ process and its children; ratios are taken within one run. The rerun needs a fin
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import resource
 import subprocess
@@ -24,10 +26,11 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("PYTHONPATH", str(ROOT))
 
 from ops.core.operation import OPERATIONS, Format
-from pipeline.core.artifacts import ArtifactStore
+from pipeline.core.sharing.shared_artifacts import SharedPlace, open_artifacts
 from pipeline.datasets.interface import Interface
 from pipeline.datasets.open import open_dataset
 from pipeline.engine.executors.local import LocalPool
+from pipeline.engine.executors.open import open_executor
 from pipeline.engine.jobs import Done, Workplace
 from pipeline.engine.runner import run
 from pipeline.engine.schedule import jobs_of
@@ -71,15 +74,21 @@ def workplace_in(folder: Path) -> Workplace:
     return Workplace(folder / "artifacts", folder / "scratch", folder / "data", DIGITS, {}, (PLUGIN,))
 
 
-def run_all(plan: Plan, folder: Path, *, workers: int = 1) -> tuple[float, float]:
-    """Run and record every operation of a plan; return (CPU seconds, wall seconds)."""
-    workplace = workplace_in(folder)
-    artifacts = ArtifactStore(workplace.artifacts)
+def run_all(
+    plan: Plan, folder: Path, *, workers: int = 1, url: str | None = None, cluster: str | None = None
+) -> tuple[float, float]:
+    """Run and record every operation of a plan; return (CPU seconds, wall seconds) without the start of a cluster."""
+    place = None if url is None else SharedPlace(url, leads=cluster is not None)
+    workplace = replace(workplace_in(folder), shared=place)
+    artifacts = open_artifacts(workplace.artifacts, place)
+    executor = LocalPool(workplace, workers=workers)
+    if cluster is not None:
+        executor = open_executor("ray", workplace, workers, {"address": cluster, "folder": str(folder / "node")})
     jobs = [job for job in jobs_of(Planning(plan, {"onnxruntime": {}})) if job.makes_model]
     start, cpu = time.perf_counter(), cpu_seconds()
     recorder = Recorder(Store(folder / "results.duckdb"), plan, artifacts, run_id="bench")
     recorder.add([Run("bench", "bench", {}, {}, {}, None, datetime.now(UTC))])
-    with LocalPool(replace(workplace, artifacts=artifacts.root), workers=workers) as pool:
+    with executor as pool:
         for job, outcome in run(jobs, pool, artifacts):
             if outcome is not None:
                 assert isinstance(outcome, Done), outcome
@@ -101,6 +110,22 @@ def bench_overhead(folder: Path) -> None:
     print(
         f"overhead per step: {1000 * (large - small) / (LARGE - SMALL):.1f} ms CPU (limit 50 ms), over {LARGE - SMALL} steps"
     )
+
+
+def bench_shared(folder: Path, url: str | None) -> None:
+    """Wall-clock time per job: the store's part over a folder alone, and Ray's over both."""
+    with_ray = importlib.util.find_spec("ray") is not None
+    ways = {"a folder": (None, None), "an object store": (url, None), "Ray and an object store": (url, "local")}
+    for way, (base, cluster) in ways.items():
+        if cluster is not None and not with_ray:
+            print("Ray is not installed: not measured")
+            continue
+        walls = []
+        for size in (SMALL, LARGE):
+            name = f"{way.replace(' ', '_')}{size}"
+            place = (base or (folder / "objects").as_uri()) + f"/{name}" if way != "a folder" else None
+            walls.append(run_all(plan_of(adds(size)), folder / name, url=place, cluster=cluster)[1])
+        print(f"wall-clock per job through {way}: {1000 * (walls[1] - walls[0]) / (LARGE - SMALL):.1f} ms")
 
 
 def bench_parallel(folder: Path) -> None:
@@ -147,9 +172,15 @@ def timed(arguments: list[str], folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, help="where to run (default: a temporary folder)")
-    chosen = parser.parse_args().workspace
+    parser.add_argument("--url", help="an object store for the shared artifacts (default: a folder)")
+    parser.add_argument("--shared", action="store_true", help="measure only what an object store and a cluster cost")
+    options = parser.parse_args()
+    chosen = options.workspace
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen or Path(temporary)
+        if options.shared:
+            bench_shared(folder / "shared", options.url)
+            return
         bench_plan()
         bench_overhead(folder / "overhead")
         bench_parallel(folder / "parallel")

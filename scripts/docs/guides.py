@@ -21,6 +21,8 @@ GUIDES = (
     ROOT / "conf" / "README.md",
     OPERATIONS_GUIDE,
     ROOT / "pipeline" / "delivery" / "README.md",
+    ROOT / "pipeline" / "engine" / "README.md",
+    ROOT / "pipeline" / "delivery" / "search" / "README.md",
     ROOT / "pipeline" / "measure" / "README.md",
     SQL_GUIDE,
     ROOT / "viewer" / "README.md",

@@ -196,3 +196,14 @@ def test_one_value_is_stored_as_it_always_was_and_the_order_of_a_mapping_is_no_o
     assert check({"sparsity": 0.5})["sparsity"] == 0.5
     one, other = (check({"sparsity": dict(pairs)}) for pairs in itertools.permutations([("head", 0.1), ("conv", 0.2)]))
     assert digest(one) == digest(other)
+
+
+def test_n_of_m_by_layer_keeps_as_many_of_each_m():
+    ctx = context()
+    found = apply("nm_prune", base("residual"), ctx, n={"default": 2, "stages.1.*": 1, "stages.0.0.conv1": 0}, m=4)
+    kept = {name: (found.module.get_submodule(name).weight != 0) for name in LAYERS[1:-1]}
+    most = {
+        name: int(each.reshape(each.shape[0], -1, 4, *each.shape[2:]).sum(dim=2).max()) for name, each in kept.items()
+    }
+    assert most == dict(zip(LAYERS[1:-1], [4, 2, 1, 1, 1], strict=True))
+    assert "0 ('stages.0.0.conv1')" in ctx.notes["unchanged"]["stages.0.0.conv1"]

@@ -1,8 +1,12 @@
 """What every executor must do. Subclass, provide `executor`, inherit the tests."""
 
+import platform
+from dataclasses import replace
+
 import pytest
 
-from pipeline.engine.jobs import Done
+from pipeline.core import environment
+from pipeline.engine.jobs import Done, Resources
 from pipeline.engine.runner import run
 
 TREE = {
@@ -37,7 +41,20 @@ class ExecutorContract:
         outcomes = ends(jobs, executor, artifacts)
         assert all(isinstance(outcome, Done) and not outcome.cached for outcome in outcomes.values()), outcomes
         assert all(job.key in artifacts for job in jobs)
-        assert artifacts.manifest(jobs[1].key)["notes"]["added"] == 1.0
+        manifest = artifacts.manifest(jobs[1].key)
+        assert manifest["notes"]["added"] == 1.0
+        assert manifest["environment"] == {"host": platform.node(), "versions": environment.versions()}
+
+    def test_what_no_node_has_is_named_and_holds_up_nothing(self, executor, planned, operations, artifacts):
+        base, other = operations(
+            planned({"base": {"op": "toy_base"}, "other": {"op": "toy_base", "with": {"seed": 1}}})
+        )
+        greedy = replace(other, resources=Resources(gpus=1000))
+        outcomes = ends([greedy, base], executor, artifacts)
+        assert outcomes["other"].error.startswith(
+            "No node has what the job needs (1000 GPUs, 1 processors). There are: "
+        )
+        assert isinstance(outcomes["base"], Done)
 
     def test_a_second_run_is_all_cached(self, executor, again, workplace, planned, operations, artifacts):
         jobs = operations(planned(TREE))
@@ -86,8 +103,6 @@ class ExecutorContract:
     def test_the_same_jobs_make_the_same_bytes(
         self, executor, again, planned, operations, artifacts, workplace, tmp_path
     ):
-        from dataclasses import replace
-
         from pipeline.core.artifacts import ArtifactStore
 
         jobs = operations(planned(TREE))

@@ -9,8 +9,9 @@ import numpy as np
 from ops.core.tasks.rows import valid_rows
 from ops.core.tasks.task import INVALID, PICTURES, Axis, Evaluation, Input, Judgement, Task, task
 from pipeline.datasets.api import dataset
+from pipeline.datasets.division import fixed_split
 from pipeline.datasets.readers.image_arrays import png
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 from pipeline.measure.metrics.api import Better, Predictions, metric
 from pipeline.models.api import Need, builder
 

@@ -230,3 +230,8 @@ def test_an_unknown_level_of_the_log_is_refused_with_the_known_ones(plan):
     refused(
         plan("recipe=small", "--log-level", "shout"), "--log-level: invalid choice: 'shout'", "debug|info|warning|error"
     )
+
+
+def test_nodes_that_may_not_hand_on_their_results_are_refused(plan):
+    words = ("recipe=small", "executor=ray", "artifacts.url=s3://team/nowhere", "artifacts.upload=false")
+    refused(plan(*words), "artifacts.upload: false does not go with executor=ray", "name an object store of your own")

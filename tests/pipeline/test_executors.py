@@ -15,8 +15,8 @@ import pytest
 from pipeline.core import secret_values
 from pipeline.core.machine.lock import measuring
 from pipeline.engine.executors.inprocess import InProcess
-from pipeline.engine.executors.local import LocalPool, _Process, _resident_bytes
-from pipeline.engine.jobs import Done, Failed, Limits
+from pipeline.engine.executors.local import LocalPool, WorkerProcess, _resident_bytes
+from pipeline.engine.jobs import Done, Failed, Limits, Resources
 from pipeline.engine.worker import Worker
 from pipeline.sweep.config import ExecutorConfig
 from tests.pipeline.executor_contract import ExecutorContract, ends
@@ -103,7 +103,7 @@ def test_waiting_is_no_part_of_a_job(workplace, planned, operations, artifacts, 
 
 
 def test_a_job_that_waits_is_not_over_its_limit_of_time(workplace):
-    process = _Process(replace(workplace, limits=Limits(seconds=1e-9)))
+    process = WorkerProcess(replace(workplace, limits=Limits(seconds=1e-9)))
     never = threading.Event()
     assert process._over_limit(None, None, never) is None
     assert "time limit" in process._over_limit(None, time.monotonic() - 1, never)
@@ -165,3 +165,34 @@ def test_a_job_that_no_process_can_be_given_is_a_failure_like_any_other(workplac
     assert isinstance(outcomes["base"], Done)
     assert isinstance(outcomes["base/a"], Failed)
     assert outcomes["base/a"].error.startswith("The job cannot be handed to a worker process: ")
+
+
+def test_a_job_that_is_cancelled_gives_its_worker_back(workplace, planned, operations, tmp_path):
+    hang = {"op": "toy_fail", "with": {"how": "hang", "marker": str(tmp_path / "begun")}}
+    base, hanging = operations(planned({"base": {"op": "toy_base", "then": {"x": hang}}}))
+    with LocalPool(workplace) as pool:
+        assert isinstance(pool.submit(base).result(), Done)
+        future = pool.submit(hanging)
+        assert not pool.free(hanging.resources)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        pool.cancel(hanging.key)
+        assert future.result().error == "Interrupted"
+        assert pool.free(hanging.resources)
+        assert isinstance(pool.submit(base).result(), Done)
+
+
+def test_a_job_that_wants_to_be_alone_waits_for_all_others_and_they_for_it(workplace, planned, operations, tmp_path):
+    spin = {"op": "toy_spin", "with": {"seconds": 0.5}}
+    base, spinning = operations(planned({"base": {"op": "toy_base", "then": {"x": spin}}}))
+    alone = Resources(alone=True)
+    with LocalPool(workplace, workers=2) as pool:
+        pool.submit(base).result()
+        assert pool.free(alone)
+        future = pool.submit(spinning)
+        assert pool.free(Resources())
+        assert not pool.free(alone)
+        future.result()
+        future = pool.submit(replace(spinning, resources=alone, force=True))
+        assert not pool.free(Resources())
+        future.result()

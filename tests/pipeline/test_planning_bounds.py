@@ -103,7 +103,7 @@ def references(levels):
         (f"defaults: [/branch/recovry@tree.base.then]\n{HEAD}{TREE}", ("No branch is called 'recovry'", "'recovery'?")),
         ("name: m\nmodel: [1.5]\ndataset: digits\n" + TREE, ("recipe.model: expected the name of an entry", "got [1.5]")),
         ("name: m\nmodel: 'x y'\ndataset: digits\n" + TREE, ("recipe.model: expected the name", "got 'x y'")),
-        ("name: m\nmodel: digits_resnet\ndataset: {a: 1}\n" + TREE, ("dataset: ", "no `dataset` is given. Known: cifar10")),
+        ("name: m\nmodel: digits_resnet\ndataset: {a: 1}\n" + TREE, ("dataset: ", "no `dataset` is given. Known: arrays")),
         (
             f"{HEAD}tree: {{base: {{op: train, with: {{epochs: {'[' * 300}{']' * 300}}}}}}}\n",
             ("Step 'base': Operation 'train': epochs: Input should be a valid integer (got [[[",),

@@ -17,7 +17,12 @@ __all__ = ["plan"]
 @pytest.mark.parametrize(
     ("word", "parts"),
     [
-        ("recipe.tree.x=", ("Step 'x': expected a mapping with `op`, `with`, `then`, got ''",)),
+        (
+            "recipe.tree.x=",
+            (
+                "Step 'x': expected a mapping with `op`, `with`, `then`, `allocate`, `ablate`, `permute`, `optional`, got ''",
+            ),
+        ),
         ("+", ("'+' is not key=value. Write key=value, e.g. recipe=quickstart",)),
         ("~", ("'~': is not key=value. The key is missing",)),
         ("=5", ("'=5': is not key=value. The key is missing",)),

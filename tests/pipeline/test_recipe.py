@@ -32,7 +32,9 @@ def tree(**nodes):
             tree(a={"op": "x", "then": {"b": {"with": {}}}}), "Step 'a/b': `op` must name an operation", id="no op"
         ),
         pytest.param(
-            tree(a="prune"), "Step 'a': expected a mapping with `op`, `with`, `then`, got 'prune'", id="a word"
+            tree(a="prune"),
+            "Step 'a': expected a mapping with `op`, `with`, `then`, `allocate`, `ablate`, `permute`, `optional`, got 'prune'",
+            id="a word",
         ),
         pytest.param(tree(a={"op": "x", "with": [1]}), "Step 'a': `with` must map parameters to values", id="with"),
         pytest.param(tree(a={"op": "x", "then": ["b"]}), "Step 'a': `then` must map names to steps", id="then"),

@@ -17,6 +17,8 @@ from pipeline.engine.jobs import Job
 from pipeline.engine.schedule import jobs_of
 from pipeline.engine.stage import STAGES, NoParameters, Planning, Stage, StageError, register, stages_in_order
 from pipeline.measure.timing.preset import parse_preset
+from pipeline.plan.allocation import AllocatedStep
+from pipeline.plan.candidates import SensitivityRequest, read_candidates
 from pipeline.plan.planner import make_plan
 from pipeline.plan.recipe import parse
 from pipeline.plan.steps import Facts
@@ -43,6 +45,7 @@ FACTS = Facts(
     processor=Processor("uint8", True),
     runtimes={"onnxruntime": {"onnxruntime": "1.32.0"}, "pytorch": {"torch": "2.13.0"}},
     device="here",
+    evaluation_sets={"gaussian_noise-3": "s0"},
 )
 
 
@@ -60,7 +63,7 @@ def planning():
     """
     recipe = yaml.safe_load((CONF / "recipe" / "small.yaml").read_text())
     del recipe["dataset"]
-    plan = make_plan(parse({**recipe, "targets": list(TARGETS)}), FACTS)
+    plan = make_plan(parse({**recipe, "targets": list(TARGETS), "evaluate": ["gaussian_noise-3"]}), FACTS)
     keys = {step.key: digest({"path": step.path}) for step in plan.steps} | {None: None}
     steps = [
         replace(
@@ -98,12 +101,59 @@ def test_a_job_comes_after_all_that_it_needs_and_before_the_next_model(planning)
     assert paths == sorted(paths, key=[step.path for step in planning.plan.steps].index)
 
 
+def asked_for(planning):
+    """The planning with the layers of the base measured, and one of its models allocated."""
+    (base,) = [step for step in planning.plan.steps if step.path == "base"]
+    candidates = read_candidates(
+        {"magnitude_prune": {"sparsity": 0.5, "scope": "layer"}, "quantize": {"method": "static"}},
+        FACTS,
+        where="candidates",
+        parent=Format.TORCH,
+        ancestry=None,
+    )
+    request = SensitivityRequest(base.key, candidates, samples=64, targets=("onnxruntime",))
+    allocated = AllocatedStep(
+        path="base/pruned",
+        parent="base",
+        request={"budget": {"seconds": 0.5}},
+        choices={"conv": candidates[0].label},
+        damage="kl",
+        predicted_damage=0.1,
+        predicted_error=0.01,
+        predicted={"seconds": 1.0},
+        before={"seconds": 2.0},
+        samples=64,
+        target="onnxruntime",
+    )
+    return replace(planning, sensitivity=(request,), allocations=(allocated,))
+
+
 def test_jobs_can_go_to_another_machine_as_json(planning):
-    jobs = jobs_of(planning)
+    jobs = jobs_of(asked_for(planning))
     assert {job.stage for job in jobs} == set(STAGES)
     for job in jobs:
         adapter = TypeAdapter(STAGES[job.stage].params)
-        assert adapter.validate_json(adapter.dump_json(job.params)) == job.params
+        text = adapter.dump_json(job.params)
+        assert adapter.dump_json(adapter.validate_json(text)) == text
+        if job.stage not in ("sensitivity", "sensitivity_times"):  # theirs hold tuples, as operations check them
+            assert adapter.validate_json(text) == job.params
+
+
+def test_a_candidate_is_measured_once_for_each_target_and_files_by_machine(planning):
+    jobs = [job for job in jobs_of(asked_for(planning)) if job.stage.startswith("sensitivity")]
+    assert sorted((job.stage, job.target, job.params.op) for job in jobs) == [
+        ("sensitivity", "", "magnitude_prune"),
+        ("sensitivity", "", "quantize"),
+        ("sensitivity_times", "onnxruntime", "magnitude_prune"),
+        ("sensitivity_times", "onnxruntime", "quantize"),
+    ]
+    elsewhere = replace(planning.plan, facts=replace(FACTS, device="there"))
+    moved = [job for job in jobs_of(asked_for(replace(planning, plan=elsewhere))) if job.stage == "sensitivity"]
+    same = {job.params.op: job.key for job in jobs if job.stage == "sensitivity"}
+    assert {job.params.op: job.key == same[job.params.op] for job in moved} == {
+        "magnitude_prune": True,
+        "quantize": False,
+    }
 
 
 class Own(Stage[NoParameters]):
@@ -133,6 +183,7 @@ def test_a_stage_comes_after_those_that_it_needs(planning, registered):
     jobs = jobs_of(planning)
     assert [job.stage for job in jobs if job.path == "base" and job.target == "pytorch"] == [
         "predict",
+        "evaluate",
         "measure",
         "own_of_test",
     ]

@@ -40,6 +40,21 @@ class Own(ImageClassification):
     def loss(self, outputs, targets, *, label_smoothing=0.0):
         return {factor} * super().loss(outputs, targets, label_smoothing=label_smoothing)
 """
+FUNCTIONS = """
+from ops.core.tasks.functions import task_of
+from own_losses import loss
+
+def answer(outputs):
+    return ["?"] * len(outputs["count"])
+
+def score(outputs, targets):
+    return outputs["count"][:, 0] * {factor}
+
+task_of(
+    "toy-own", inputs={{"pixel_values": "float32"}}, outputs={{"count": (1,)}}, targets=["labels"],
+    loss=loss, answer=answer, score=score,
+)
+"""
 DATA = """
 from pathlib import Path
 from pipeline.datasets.api import dataset
@@ -106,11 +121,13 @@ def test_a_task_of_a_persons_own_goes_through_the_whole_pipeline(tmp_path):
     assert set(shown) == {"image", "tags"}
 
 
-def test_the_code_of_a_task_of_a_persons_own_is_part_of_the_keys(tmp_path):
+@pytest.mark.parametrize("code", [TASK, FUNCTIONS])
+def test_the_code_of_a_task_of_a_persons_own_is_part_of_the_keys(code, tmp_path):
     (tmp_path / "own_data.py").write_text(DATA)
+    (tmp_path / "own_losses.py").write_text("def loss(outputs, targets):\n    return outputs['count'].mean()\n")
     prints = {}
     for factor in (1, 2, 1):
-        (tmp_path / "own_task.py").write_text(TASK.format(factor=factor))
+        (tmp_path / "own_task.py").write_text(code.format(factor=factor))
         own, ours = (_python(tmp_path, "-c", OPEN, name) for name in ("toy-own", "image-classification"))
         assert own.endswith(" True")
         assert ours.endswith(" False")

@@ -114,3 +114,29 @@ def toy_spin(model: TorchModel, ctx: Context, *, seconds: float = 0.1, label: in
     while time.thread_time() < end:
         pass
     return model.copy()
+
+
+@operation(kind=Kind.FINETUNE, version=1, uses={Uses.SEED})
+def toy_epochs(model: TorchModel, ctx: Context, *, epochs: int = 3, log: str = "") -> TorchModel:
+    """Add a random number to every weight in each epoch, with a checkpoint after it; half a second each."""
+    import torch
+
+    model = model.copy()
+    checkpoint = ctx.scratch / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
+    if state is not None:
+        torch.set_rng_state(state["random"])
+        model.module.load_state_dict(state["weights"])
+    for epoch in range(state["epoch"] if state else 0, epochs):
+        with torch.no_grad():
+            for parameter in model.module.parameters():
+                parameter.add_(torch.randn(parameter.shape))
+        time.sleep(0.5)
+        if log:
+            with Path(log).open("a") as stream:
+                stream.write(f"{epoch}\n")
+        beside = checkpoint.with_suffix(".new")
+        torch.save({"epoch": epoch + 1, "weights": model.module.state_dict(), "random": torch.get_rng_state()}, beside)
+        beside.replace(checkpoint)
+        ctx.progress(epoch + 1, epochs, f"epoch {epoch + 1}/{epochs}")
+    return model

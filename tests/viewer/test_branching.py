@@ -13,8 +13,10 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from pipeline.delivery.branches.offer import offer_of, queue_folder
-from pipeline.delivery.branches.queue import BranchQueue, RequestState
+from pipeline.cli.main import run
+from pipeline.delivery.branches.offer import SIGN, announce, offer_of, queue_folder
+from pipeline.delivery.branches.queue import BranchQueue, RequestState, RequestStatus
+from pipeline.store.heartbeat import heartbeat
 from tests.pipeline.command import ROOT
 from tests.viewer.browsing import Visitor, errors_of_ours, served, why_not
 from tests.viewer.test_browser_layout import COLLISIONS, CUT, SIZES, SMALL, WIDE
@@ -137,6 +139,79 @@ def test_a_visitor_without_the_token_gets_no_further(store):
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0, "it ends cleanly"
         assert "waits for the next worker" in process.stdout.read()
+
+
+def asked(store, plan, who, user=""):
+    own = {"origin": plan["origin"]["key"], "origin_name": "broken", "change": "again: {op: palettize}\n"}
+    return BranchQueue(store).add(offer_of(store), TOKEN, recipe=plan["recipe"], who=who, user=user, **own)
+
+
+def test_a_visitor_withdraws_what_they_asked_for_and_clears_what_is_finished(store, plan):
+    page = Page(visit(store, {"page": "branch"}))
+    page.app.session.user = "ann"
+    announce(store, TOKEN)
+    with heartbeat(store, SIGN):
+        mine, other = asked(store, plan, "Ann", "ann"), asked(store, plan, "Bob", "bob")
+        assert "t_withdraw" not in page.app._draw_page(), "not without the token"
+        drawn = page.say("t_token", token=TOKEN)["panes"]["page"]
+        assert drawn.count("t_withdraw") == 1
+        assert f'data-do="t_withdraw" data-name="{mine.name}"' in drawn
+        assert "who asked for it" in page.say("t_withdraw", name=other.name)["panes"]["page"]
+        assert "Withdrawn" in page.say("t_withdraw", name=mine.name)["flash"]
+        assert [each.name for each in BranchQueue(store).requests()] == [other.name]
+        assert "no request is called" in page.say("t_withdraw", name=mine.name)["panes"]["page"]
+        BranchQueue(store).write(other, RequestStatus(RequestState.REFUSED, "for a reason"))
+        page.app._look_again()
+        assert "t_clear" in page.updates[-1]["panes"]["page"]
+        assert page.say("t_clear")["flash"] == "1 cleared away"
+    assert BranchQueue(store).requests() == []
+
+
+def test_who_has_no_token_withdraws_nothing_and_who_has_it_nothing_of_others(store, plan, monkeypatch):
+    page = Page(visit(store, {"page": "branch"}))
+    announce(store, TOKEN)
+    monkeypatch.setattr("viewer.branch.view._MOST_SHOWN", 1)
+    with heartbeat(store, SIGN):
+        old, new = asked(store, plan, "Bob", "bob"), asked(store, plan, "Eve", "eve")
+        for name in (old.name, new.name):
+            assert "who asked for it" in page.say("t_withdraw", name=name)["panes"]["page"]
+        page.say("t_token", token=TOKEN)
+        for name in (old.name, new.name):
+            assert "who asked for it" in page.say("t_withdraw", name=name)["panes"]["page"]
+    assert [each.name for each in BranchQueue(store).requests()] == [old.name, new.name], (
+        "the page lists the newest alone"
+    )
+    for each in (old, new):
+        BranchQueue(store).withdraw(each.name)
+
+
+def test_the_command_line_lists_withdraws_and_clears(store, plan, monkeypatch, capsys):
+    monkeypatch.chdir(store.parent)
+
+    def branch(*words):
+        capsys.readouterr()
+        return run(["branch", *words]), *capsys.readouterr()
+
+    announce(store, TOKEN)
+    with heartbeat(store, SIGN):
+        one, two = asked(store, plan, "Ann"), asked(store, plan, "Bob")
+    BranchQueue(store).write(two, RequestStatus(RequestState.FAILED, "of an error"))
+    _, listed, _ = branch("--list")
+    assert [line.split()[:2] for line in listed.splitlines()] == [[one.name, "queued"], [two.name, "failed"]]
+    assert "(of an error)" in listed
+    for words, why in (
+        (["--withdraw", two.name], "it is failed already"),
+        (["--withdraw", one.name[:-1]], f"Did you mean '{one.name}'?"),
+        (["--withdraw", one.name, "base"], "go without a model"),
+        ([], "name the model"),
+    ):
+        status, _, told = branch(*words)
+        assert status == 2, words
+        assert why in told
+    assert branch("--withdraw", one.name)[1] == f"Withdrawn: {one.name}\n"
+    assert branch("--clear")[1] == "Cleared away: 1 finished request\n"
+    assert json.loads(branch("--list", "--json")[1]) == {"requests": []}
+    assert list(queue_folder(store).glob("*.lock")) == [], "nothing is left of what is gone"
 
 
 def decide(visitor):

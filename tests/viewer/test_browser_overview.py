@@ -394,6 +394,6 @@ def test_effects_unfold_select_and_draw_curves_by_keyboard(visitor, address):
             page.locator(f"#e-show-{show}").click()
             visitor.until(f"document.querySelector('#e-show-{show}').getAttribute('aria-pressed') === 'true'")
             assert {name: found for name, code in (("small", SMALL), ("collides", COLLISIONS), ("cut", CUT), ("wide", WIDE)) if (found := visitor.run(code))} == {}  # fmt: skip
-    page.locator(".curves svg [data-do]").nth(1).focus()
+    page.locator(".sweep-curves svg [data-do]").nth(1).focus()
     page.keyboard.press("Enter")
     expect_selected(visitor, key_of("resnet50trained-gra50"))

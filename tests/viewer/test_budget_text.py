@@ -230,14 +230,3 @@ def test_the_obvious_words_are_understood(text, expected):
     ]
     (budget,) = parse_budgets(text, specs)
     assert (budget.metric, budget.high) == expected
-
-
-@pytest.mark.parametrize("name", ["Model Size", "size", "file_bytes", "Peak Memory"])
-def test_bytes_may_be_typed_where_an_imported_file_gives_no_unit(name):
-    spec = MetricInfo(name, "", ".3~s")
-    assert parse_budgets(f"{name} <= 25 MB", [spec]) == [Budget(name, high=25e6)]
-    assert parse_bound("1.5 KiB", "low", spec) == 1536.0
-    with pytest.raises(BudgetError, match="the unit 'MB' does not fit"):
-        parse_bound("25 MB", "high", MetricInfo("parameters"))
-    with pytest.raises(BudgetError, match="the unit 'ms' does not fit"):
-        parse_bound("25 ms", "high", spec)

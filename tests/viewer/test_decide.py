@@ -83,7 +83,7 @@ def test_the_smallest_without_measurable_loss_is_told_with_its_evidence():
     chosen, text = decided(results, Aim.SMALLEST, base="base")
     assert text == (
         "“int8” is the smallest with no measurable loss: 2.5 × smaller, 2.0 × faster, "  # noqa: RUF001
-        "accuracy within noise (−0.5 ± 1.4 pp)"  # noqa: RUF001
+        "accuracy within noise (−0.5 ± 1.4 pp), classes not compared (the answers cannot be read)"  # noqa: RUF001
     )
     told = reasons(results, chosen)
     assert told["tiny"].startswith("measurable loss: accuracy −20.0")  # noqa: RUF001
@@ -96,7 +96,7 @@ def test_losses_are_told_against_the_best_original_or_the_base_that_was_chosen()
     assert results.keys[recommend(results, Aim.SMALLEST, "accuracy", []).original] == "base"
     chosen, text = decided(results, Aim.SMALLEST, base="better")
     assert results.keys[chosen.row] == "better", "all others lose measurably against it"
-    assert text.startswith("Ship “better” as it is: nothing smaller keeps its accuracy")
+    assert text.startswith("Ship “better” as it is, since nothing smaller keeps its accuracy")
 
 
 def test_the_best_within_a_budget_respects_it_and_names_what_just_misses():
@@ -138,7 +138,7 @@ def test_ties_are_named_and_never_put_another_before_the_original():
     assert reasons(results, chosen)["twin"].startswith("cannot be told apart from it: as fast within noise")
     models = {"base": ((0.9, 0.01), (5.0, 0.1), 9e3), "other": ((0.9, 0.01), (4.95, 0.1), 9e3)}
     chosen, text = decided(results_of(models), Aim.FASTEST)
-    assert text.startswith("Ship “base” as it is: nothing measurably faster keeps its accuracy")
+    assert text.startswith("Ship “base” as it is, since nothing measurably faster keeps its accuracy")
 
 
 def test_of_models_that_are_shown_alike_the_one_with_the_best_quality_is_chosen():
@@ -159,6 +159,7 @@ def test_without_known_noise_bare_values_decide_and_that_is_said():
     chosen = recommend(results, Aim.SMALLEST, "accuracy", [])
     assert results.keys[chosen.row] == "same"
     sentence = headline(results, chosen, [])
+    assert sentence.after == " is the smallest with no loss (noise unknown)"
     assert sentence.notes == ["Nothing is known of the noise of accuracy: models are ranked by the bare values."]
     assert "accuracy no change" in sentence.text("same")
     assert "noise unknown" in reasons(results, chosen)["less"]
@@ -170,6 +171,74 @@ def test_without_models_or_figures_the_reason_is_said():
     quality_only = results_of({name: values[:1] for name, values in MODELS.items()}, metrics=("accuracy",))
     assert "nothing that was measured says how small" in decided(quality_only, Aim.SMALLEST)[1]
     assert decided(quality_only, Aim.BEST)[1].startswith("“better” has the best accuracy")
+
+
+def test_a_base_without_a_known_quality_tells_no_loss_and_that_is_said():
+    models = {**MODELS, "odd": (math.nan, (9.0, 0.1), 90e3)}
+    chosen, text = decided(results_of(models, broken=["stuck"]), Aim.SMALLEST, base="odd")
+    assert (chosen.original, text) == (None, "“tiny” is the smallest: size 10 kB")
+    results = results_of(models, broken=["stuck"])
+    assert headline(results, chosen, []).notes[0] == (
+        "What it loses cannot be told: “odd” has no known accuracy. Pin a model that has one as the base."
+    )
+
+
+def test_a_broken_base_is_drawn_without_a_band_and_said_to_be_broken():
+    models = {name: MODELS[name] for name in ("base", "int8", "tiny", "stuck")}
+    results = results_of(models, broken=["stuck"])
+    chosen = recommend(results, Aim.SMALLEST, "accuracy", [], "stuck")
+    assert decision_plot(results, chosen, "size", [], []).bands == []
+    assert "Losses are told against “stuck”, which is broken itself: pin another base." in (
+        headline(results, chosen, []).notes
+    )
+
+
+def test_the_nearest_is_measurably_better_by_the_aim():
+    models = {
+        "base": ((0.90, 0.01), (10.0, 0.5), 9e3),
+        "alike": ((0.85, 0.01), (9.9, 0.5), 9e3),
+        "faster": ((0.80, 0.01), (5.0, 0.1), 9e3),
+    }
+    results = results_of(models)
+    (nearest,) = headline(results, recommend(results, Aim.FASTEST, "accuracy", []), []).notes
+    assert nearest.startswith("Nearest is “faster”: 2.0 × faster"), "the other is as fast within noise"  # noqa: RUF001
+
+
+def test_without_a_metric_of_quality_the_original_may_be_the_smallest():
+    results = results_of({"base": (10.0, 9e3), "other": (9.0, 10e3)}, metrics=("time", "size"))
+    chosen = recommend(results, Aim.SMALLEST, "", [])
+    sentence = headline(results, chosen, [])
+    assert sentence.text("base") == "“base” is the smallest: size 9 kB"
+    assert sentence.notes[0] == "Nothing that was measured tells what a model loses."
+
+
+@pytest.mark.parametrize("quality", ["size", "time"])
+@pytest.mark.parametrize("aim", [Aim.SMALLEST, Aim.FASTEST])
+@pytest.mark.parametrize("base", ["", "stuck", "better"])
+def test_sizes_and_costs_tell_nothing_of_a_loss(quality, aim, base):
+    """Where a task says nothing of what is right, models are judged by their files or their times."""
+    results = results_of({name: values[1:] for name, values in MODELS.items()}, metrics=("time", "size"))
+    chosen = recommend(results, aim, quality, [], base)
+    sentence = headline(results, chosen, [])
+    whole = sentence.text("it") + " ".join(each.about for each in sentence.evidence)
+    assert "los" not in whole, whole
+    assert "keeps" not in whole, whole
+    if chosen.row is not None:
+        assert f"{quality} tells nothing of what a model's answers lose." in sentence.notes
+    assert "loss" not in str(reasons(results, chosen))
+    assert "loss" not in str(decision_plot(results, chosen, "size" if quality == "time" else "time", [], []))
+
+
+@pytest.mark.parametrize("aim", list(Aim))
+@pytest.mark.parametrize("base", ["", *MODELS])
+@pytest.mark.parametrize("most", [None, 500.0, 9e3, 50e3])
+def test_a_sentence_has_one_colon(aim, base, most):
+    filters = [] if most is None else [("size", None, most)]
+    for unsure in ([], list(MODELS)):
+        results = results_of(MODELS, broken=["stuck"], unsure=unsure)
+        chosen = recommend(results, aim, "accuracy", filters, base)
+        sentence = headline(results, chosen, filters)
+        assert sentence.text("name").count(":") <= 1, sentence.text("name")
 
 
 figures = st.tuples(st.integers(0, 9), st.integers(1, 9))

@@ -19,8 +19,8 @@ from tests.studies import study
 from tests.viewer.stores import key_of, publish
 from tests.viewer.visits import Page, visit
 from viewer.compare.effects.curve_chart import Curve, CurvePoint, curve_chart
-from viewer.compare.effects.effects import effects, pooled
-from viewer.compare.effects.page import EffectsPage, swept
+from viewer.compare.effects.effects import effects, pool
+from viewer.compare.effects.page import EffectsPage, parameter_sweeps
 from viewer.compare.effects.words import EffectText, describe_effect, factor_text
 from viewer.format.metrics import Better, MeasuredValue, MetricInfo, MetricRole
 from viewer.results.lineage import Node, StepOutcome
@@ -125,12 +125,12 @@ def test_seeds_of_one_lineage_are_one_place():
 
 def test_the_mean_over_places_has_students_interval_but_none_narrower_than_theirs():
     parts = [MeasuredValue(value, value - 0.01, value + 0.02) for value in (0.10, 0.30, 0.20, 0.25)]
-    found, student = pooled(parts), scipy.stats.ttest_1samp([0.10, 0.30, 0.20, 0.25], 0).confidence_interval(0.95)
+    found, student = pool(parts), scipy.stats.ttest_1samp([0.10, 0.30, 0.20, 0.25], 0).confidence_interval(0.95)
     assert (found.value, found.low, found.high) == pytest.approx((0.2125, student.low, student.high))
-    alike = pooled([MeasuredValue(0.1, 0.05, 0.2)] * 3)
+    alike = pool([MeasuredValue(0.1, 0.05, 0.2)] * 3)
     assert (alike.value, alike.low, alike.high) == pytest.approx((0.1, 0.05, 0.2))
-    assert pooled(parts[:1]) == parts[0]
-    assert math.isnan(pooled([*parts, MeasuredValue(0.2)]).low), "what is unknown of one is unknown of the mean"
+    assert pool(parts[:1]) == parts[0]
+    assert math.isnan(pool([*parts, MeasuredValue(0.2)]).low), "what is unknown of one is unknown of the mean"
 
 
 def test_shares_change_by_points_and_sizes_by_factors():
@@ -200,7 +200,7 @@ def test_a_sweep_has_the_values_that_the_same_models_had_applied():
         "other": ("net", "prune", {"sparsity": 0.25, "scope": "layer"}, 0.7, 800),
         "tuned9": ("half", "prune", MOST, 0.2, 100),
     }
-    (sweep,) = swept(results_of({**NETS, **others}))
+    (sweep,) = parameter_sweeps(results_of({**NETS, **others}))
     assert (sweep.op, sweep.parameter, sweep.fixed) == ("prune", "sparsity", "")
     (lineage,) = sweep.lineages
     assert lineage.parents == ("net",), "net2 and half had one value each"
@@ -213,7 +213,7 @@ def test_a_seed_that_lacks_a_value_is_on_no_curve():
     models |= {"most1": ("net1", "prune", MOST, 0.5, 200)}
     results = results_of(models)
     same_name = [replace(node, name="net") if node.parent is None else node for node in results.snapshot.nodes]
-    ((lineage,),) = (sweep.lineages for sweep in swept(Results(replace(results.snapshot, nodes=same_name))))
+    ((lineage,),) = (sweep.lineages for sweep in parameter_sweeps(Results(replace(results.snapshot, nodes=same_name))))
     assert [each.children for each in lineage.values] == [("half1",), ("most1",)]
 
 

@@ -214,7 +214,7 @@ EFFECTS = {
     "note_text": ({}, {"text": "slow"}, {"notes_text": "slow"}),
     "note_tag": ({}, {"tag": "ship"}, {"tag": "ship"}),
     "note_models": ({"selected": [ROOT], "tag": "on no model"}, {}, {"selected": []}),
-    "note_table": ({"tag": "ship"}, {}, {"page": "table", "where": {" tags": '"ship"'}}),
+    "note_table": ({"tag": "ship"}, {}, {"page": "table", "where": {" tags": "= ship"}}),
     "note_open": ({"b_rows": "instances"}, {"kind_of": "class", "about": "cat"}, {"page": "behaviours", "b_rows": "classes"}),
     "view_open": ({"arrange": "step"}, {"query": "page=help"}, {"arrange": "operation", "page": "help"}),
     "row": ({"selected": [ROOT]}, {"key": MAG50}, {"selected": [ROOT, MAG50]}),
@@ -251,6 +251,7 @@ EFFECTS = {
     "l_filter": ({"l_from": 50}, {"text": "conv"}, {"l_filter": "conv", "l_from": 0}),
     "l_type": ({"l_types": ["Linear"]}, {"type": "Conv2d"}, {"l_types": ["Linear", "Conv2d"]}),
     "l_toggle": ({"l_open": ["stem", "block"]}, {"name": "block"}, {"l_open": ["stem"]}),
+    "l_damage": ({}, {"cell": "palettize|head"}, {"l_damage": "palettize|head"}),
     "l_cell": ({}, {"site": "head"}, {"l_site": "head"}),
     "l_sort": ({}, {"key": "size"}, {"l_order": "size", "l_descending": True}),
     "l_by": ({"selected": ["base", "int8"]}, {"value": "sqnr_db"}, {"l_by": "sqnr_db", "l_order": "int8", "l_descending": False}),
@@ -277,7 +278,6 @@ ANSWERS = {
     "b_flag": ({}, {"kind_of": "class", "about": HOSTILE, "why": "odd one"}, "panes", lambda panes: "odd one" in panes["page"]),
     "b_unflag": ({}, {"kind_of": "class", "about": HOSTILE}, "panes", lambda panes: "odd one" not in panes["page"]),
     "b_export": ({}, {}, "save", lambda file: all(name in file["text"] for name in ("int8", CLASSES[0]))),
-    "l_copy": ({}, {"text": "exclude: [norm]"}, "copy", lambda text: text == "exclude: [norm]"),
     "l_flag": ({}, {"kind_of": "layer", "about": "head", "why": "odd two"}, "panes", lambda panes: "odd two" in panes["page"]),
     "l_unflag": ({}, {"kind_of": "layer", "about": "head"}, "panes", lambda panes: "odd two" not in panes["page"]),
     "t_flag": ({"page": "table", "card": MAG50}, {"kind_of": "model", "about": MAG50, "why": "odd three"}, "panes", lambda p: "odd three" in p["page"]),
@@ -292,7 +292,7 @@ ANSWERS = {
 """Kind of message that leaves the state alone -> the state, what the page says, and what it is answered."""
 SELECTS = {"front_all", "clean", "rail_take"}
 """What they select depends on figures and lineages: the tests of the front, of confounded selections and of the rail have it."""
-NEED_A_WORKER = {"try", "t_token", "t_queue", "t_save", "t_show"}  # test_branching has them
+NEED_A_WORKER = {"try", "t_token", "t_queue", "t_save", "t_show", "t_withdraw", "t_clear"}  # test_branching has them
 
 
 def prepared(request, kind, before):

@@ -172,7 +172,7 @@ def test_flagged_instances_can_be_filtered(page, results, sheet):
     notes = Notes(results)
     notes.add("instance", "i0007", "look", dataset_key="d1")
     assert page(b_only="flagged").mask.sum() == 1
-    assert page(b_rows="instances", b_only="flagged").rows()[0][0]["note"].why == "look"
+    assert page(b_rows="instances", b_only="flagged").rows()[0][0]["notes"].own.why == "look"
     notes.add("class", HOSTILE, "all of them", dataset_key="d1")
     assert page(b_only="flagged").mask.sum() == 61
     assert {row["name"] for row in page(b_only="flagged").rows()[0]} == {HOSTILE, CLASSES[7 % 4]}

@@ -261,7 +261,7 @@ def test_the_rest_of_the_controls_of_layers(visit):
     page.click("#l-types summary")
     settle(v, lambda: page.locator("#l-types label", has_text="BatchNorm2d").locator("input").click())
     assert len(v.texts("#l-chart")) == 1
-    page.locator("[data-do=l_copy]").first.click()
+    page.locator("[data-do=copy_text]").first.click()
     v.until("document.getElementById('live').textContent !== ''")
     with page.expect_download() as download:
         page.click("[data-do=l_export]")

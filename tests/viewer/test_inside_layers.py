@@ -101,7 +101,7 @@ def test_flagged_layers_and_what_lies_in_flagged_modules(layers, results):
     notes.add("layer", "hea", "no layer is called so")
     assert layers(l_flagged=True).sites == ["stem.conv.weight", "stem.norm.weight", "head.bias"]
     rows, _, _ = layers(l_flagged=True, l_open=[NOTHING]).page()
-    assert [(row["row"].name, row["note"].why if row["note"] else "") for row in rows] == [
+    assert [(row["row"].name, row["notes"].own.why if row["notes"] else "") for row in rows] == [
         ("stem", "look at the stem"),
         ("head", ""),
     ]

@@ -1,9 +1,13 @@
 """The layers behind changed answers: which instances are set against which, and what the page says."""
 
 import math
+import time
+from functools import partial
+from threading import Event
 
 import numpy as np
 import pytest
+from bokeh.document import Document
 
 from pipeline.layers.compare.contrast import InstanceSets
 from pipeline.stages.layer_contrast import LayerContrastRecord
@@ -14,8 +18,9 @@ from tests.viewer.visits import Page, visit
 from viewer.behaviours import instance_previews, joint_layers
 from viewer.behaviours.joint_layers import scope_of
 from viewer.behaviours.queries import open_sheet
-from viewer.layers.comparison_jobs import ComparisonJob
+from viewer.layers.comparison_jobs import ComparisonJob, comparison_of
 from viewer.layers.queries import read_contrast
+from viewer.session.view import NextTick
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +137,28 @@ def test_the_key_is_of_the_instances_whatever_their_order():
     assert len(one.sample().changed) == 64
     assert InstanceSets.parse(one.text()) == one
     assert not np.isin(one.sample().changed, one.sample().same).any()
+
+
+def test_a_page_that_is_closed_ends_no_comparison_and_all_who_asked_hear_of_it(tmp_path, monkeypatch):
+    begun, go_on, heard = Event(), Event(), []
+
+    def run(job, notify):
+        begun.set()
+        assert go_on.wait(60)
+        job.finished = True
+        notify()
+
+    monkeypatch.setattr(ComparisonJob, "run", run)
+    gone, open_, server = Document(), Document(), object()
+    gone.on_change_dispatch_to(server)
+    monkeypatch.setattr(open_, "add_next_tick_callback", lambda callback: callback())
+    ask = partial(comparison_of, tmp_path / "results.duckdb", "pruned", "base")
+    tell = partial(heard.append, "told")
+    job = ask(NextTick(gone, tell))
+    assert begun.wait(60)
+    assert [ask(NextTick(open_, tell)) for _ in range(3)] == [job] * 3
+    gone.destroy(server)
+    go_on.set()
+    while job.listeners:
+        time.sleep(0.01)
+    assert heard == ["told"], "once, and not on the page that is closed"

@@ -11,11 +11,13 @@ import pytest
 from tests.studies import study
 from tests.viewer.stores import key_of, publish
 from tests.viewer.visits import Page, visit
+from viewer.decide.rail_view import Rail
 from viewer.overview.notes_view import NotesPage
 from viewer.overview.report import ReportView
 from viewer.session.author import author_of
 from viewer.session.notes import Notes, notes_path, read_tags, this_user
 from viewer.session.saved_views import SavedViews
+from viewer.table.table_view import TableView
 
 
 def test_who_when_and_why(tmp_path):
@@ -28,7 +30,7 @@ def test_who_when_and_why(tmp_path):
     assert first.who
     assert first.when.endswith("+00:00")
     assert second.kind == "model"
-    assert notes.of("class", "d")["cat"].why == "too many errors"
+    assert notes.of("class", "d")["cat"].own.why == "too many errors"
     assert notes.of("class", "another data set") == {}
 
 
@@ -205,3 +207,55 @@ def test_the_author_is_who_logged_in_by_a_signed_cookie_alone(monkeypatch):
     for secret, who in (("secret", "rosa"), ("guess", "anonymous")):
         cookie = create_signed_value(secret, "user", "rosa").decode()
         assert author_of(SimpleNamespace(cookies={"user": cookie}), ["--address=0.0.0.0"]) == who
+
+
+def test_a_flag_offers_ones_own_note_to_change_and_shows_what_others_said(tmp_path):
+    results = tmp_path / "results.duckdb"
+    publish(results, study(8)).close()
+    key = key_of("resnet50trained-mag50")
+    Notes(results).add("model", key, "rosas words", who="rosa", tags=("ship",))
+    page = Page(visit(results, {"selected": key, "page": "table", "card": key}))
+    page.app.session.user = "emil"
+    for markup in (page.app._view_of(Rail).draw_rail(), page.app._draw_page()):
+        form = markup[markup.index('data-about="' + key) :].partition("</form>")
+        assert "rosas words" not in form[0], "it is not emil's to save as his own"
+        assert "unflag" not in markup
+        assert "rosas words" in form[2]
+    page.say("rail_flag", kind_of="model", about=key, why="emils words", tags="")
+    assert {(note.who, note.why) for note in Notes(results).all()} == {("rosa", "rosas words"), ("emil", "emils words")}
+    markup = page.app._view_of(Rail).draw_rail()
+    assert "emils words</textarea>" in markup
+    assert markup.count("rail_unflag") == 1
+    page.say("rail_find", text="tag=ship nothing")
+    assert "No other model matches" in page.updates[-1]["panes"]["rail_found"]
+    page.app.state.pick([])
+    assert key in page.say("rail_find", text="tag=ship")["panes"]["rail_found"], "tags are words of this search too"
+
+
+def test_the_table_shows_the_models_of_the_very_tag(tmp_path):
+    results = tmp_path / "results.duckdb"
+    publish(results, study(8)).close()
+    first, second = (key_of(f"resnet50trained-{name}") for name in ("mag50", "mag75"))
+    Notes(results).add("model", first, "", who="rosa", tags=("ship or not",))
+    Notes(results).add("model", second, "", who="rosa", tags=("ship or not yet",))
+    page = Page(visit(results, {"page": "notes"}))
+    page.say("note_tag", tag="ship or not")
+    page.say("note_table")
+    table = page.app._view_of(TableView)
+    assert [page.app.session.results.keys[row] for row in table.rows()] == [first]
+
+
+def test_a_view_has_no_colours_of_its_author_and_too_much_for_one_is_refused(tmp_path):
+    results = tmp_path / "results.duckdb"
+    publish(results, study(8)).close()
+    page = Page(visit(results, {"page": "table", "theme": "dark"}))
+    page.app.session.user = "emil"
+    page.say("view_save", name="mine")
+    assert "theme" not in SavedViews(results).find("mine", "emil").query
+    page.app.state.change({"page": "compare"})
+    page.say("view_open", query="page=table&theme=light")
+    assert (page.app.state.page, page.app.state.theme) == ("table", "dark"), "the reader's own stay"
+    page.app.state.change({"notes_text": "x" * 70_000})
+    assert page.say("view_save", name="much")["flash"].startswith("Not saved: the address has 70,")
+    assert page.say("view_save", name=" ")["flash"] == "A view needs a name"
+    assert [view.name for view in SavedViews(results).all()] == ["mine"]

@@ -69,6 +69,21 @@ def test_the_base_is_pinned_and_stands_on_the_rail_though_it_was_not_chosen(insi
     assert [each.key for each in models_on_rail(app.session) if each.is_base] == ["pruned"], "the nearest to the root"
 
 
+def test_a_base_that_nobody_chose_can_be_pinned_and_a_pin_taken_away(inside):
+    page = Page(visit(inside, {"selected": "pruned,int8"}))
+    rail = rail_of(page)
+    assert rail.draw_rail().count('data-do="rail_base"') == 2
+    assert [each.is_pinned for each in models_on_rail(page.app.session)] == [False, False]
+    page.say("rail_base", key="pruned")
+    page.say("rail_add", key="base")
+    assert [(each.key, each.is_base, each.is_pinned) for each in models_on_rail(page.app.session)] == [
+        ("pruned", True, True), ("int8", False, False), ("base", False, False),
+    ]  # fmt: skip
+    page.say("rail_base", key="pruned")
+    assert page.app.state.base == ""
+    assert [each.key for each in models_on_rail(page.app.session) if each.is_base] == ["base"]
+
+
 def test_many_models_have_letters_of_their_own(fifty):
     app = visit(fifty)
     app.state.pick(list(app.session.results.keys))

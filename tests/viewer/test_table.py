@@ -11,12 +11,13 @@ from tests.studies import study
 from tests.viewer.stores import key_of, publish
 from tests.viewer.test_experiments import records
 from tests.viewer.visits import Page, visit
+from viewer.format.filter_text import whole_text
 from viewer.results.results import load_results
 from viewer.session.state import ViewState
-from viewer.table.columns import TableColumns
+from viewer.table.columns import TableColumn, TableColumns
 from viewer.table.filters import FilterError, matching
 from viewer.table.parallel import ParallelCoordinates, axis_of
-from viewer.table.replicates import pool_seeds
+from viewer.table.replicates import summarize_seeds
 from viewer.table.rows import TableRows
 from viewer.table.table_view import TableView
 
@@ -221,7 +222,7 @@ def test_models_that_differ_in_their_seeds_alone_are_one_row_with_mean_spread_an
         [["s0", "s7"], ["s0/int8", "s7/int8"], ["words"], ["unmeasured"], ["a0"], ["a1"], ["b0"]]
     )
     entry = next(entry for entry in table.entries if table.results.keys[entry[0]] == "s0")
-    figures = pool_seeds(table.results.values("accuracy"), entry)
+    figures = summarize_seeds(table.results.values("accuracy"), entry)
     assert (figures.mean, figures.low, figures.high, figures.count) == (pytest.approx(0.905), 0.90, 0.91, 2)
     drawn = html.unescape(table_of(page).draw_page())
     assert "2 models: seeds 0, 7" in drawn
@@ -323,3 +324,46 @@ def test_lines_that_look_alike_are_drawn_once_and_many_are_drawn_together(result
     assert 1 < len(together["groups"]) < 30
     assert moves <= 52
     assert ParallelCoordinates(TableRows(results, ViewState(), {}), dark=True).drawing()["front"] == 52
+
+
+def test_a_budget_that_is_dragged_on_an_axis_leaves_out_of_the_selection_what_it_excludes(page):
+    page.app.state.change({"look": "lines"})
+    results = page.app.session.results
+    values = results.values("Top-1 Accuracy")
+    order = np.argsort(np.nan_to_num(values, nan=-1.0))
+    worst, best = (results.keys[row] for row in (order[0], order[-1]))
+    page.app.state.pick([worst, best])
+    page.say("axis", column="Top-1 Accuracy", low=0.5, high=1.0)
+    assert page.app.state.selected == [best]
+
+
+TEXTS = ["one or two", "one", "two", "a|b", 'say "x"', "none", "not one", "", "= one", "any"]
+
+
+@pytest.mark.parametrize("text", filter(None, TEXTS))
+def test_a_whole_text_is_written_so_that_it_is_found_alone(text):
+    column = TableColumn("words", "words", TEXTS.__getitem__)
+    assert np.flatnonzero(matching(whole_text(text), column, len(TEXTS))).tolist() == [TEXTS.index(text)]
+    both = matching(f"{whole_text(text)} or {whole_text('two')}", column, len(TEXTS))
+    assert set(np.flatnonzero(both)) == {TEXTS.index(text), TEXTS.index("two")}
+
+
+def test_quotes_hold_words_together_and_a_minus_before_them_takes_them_out():
+    column = TableColumn("words", "words", TEXTS.__getitem__)
+
+    def rows(text):
+        return [TEXTS[row] for row in np.flatnonzero(matching(text, column, len(TEXTS)))]
+
+    assert rows('"or two"') == ["one or two"]
+    assert rows('one -"or two" -no') == ["one", "= one"]
+    assert rows('"a|b" | two') == ["one or two", "two", "a|b"]
+    assert rows('"say ""x"""') == ['say "x"']
+    with pytest.raises(FilterError, match="longer than"):
+        matching("x " * 3000, column, len(TEXTS))
+
+
+def test_a_tag_is_found_by_itself_and_not_within_another():
+    tags = [("ship",), ("shipping",), ("do not ship", "ask"), ("ask", "ship")]
+    column = TableColumn(" tags", "Tags", lambda row: ", ".join(tags[row]), texts=tags.__getitem__)
+    assert np.flatnonzero(matching(whole_text("ship"), column, 4)).tolist() == [0, 3]
+    assert np.flatnonzero(matching("ship", column, 4)).tolist() == [0, 1, 2, 3]

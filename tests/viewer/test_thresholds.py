@@ -1,5 +1,7 @@
 """Thresholds of two classes: against one instance after the other, and on the page."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from tests.viewer.visits import Page, visit
 from viewer.behaviours.queries import open_sheet
 from viewer.behaviours.threshold_panel import threshold_panel
 from viewer.behaviours.thresholds import Truth, curve, operating_point, resamples
+from viewer.session.compared_models import models_on_rail
 
 CLASSES = ["fine", "toxic"]
 NAMES = {"base": "base", "shifted": "shifted", "worse": "worse"}
@@ -136,6 +139,8 @@ def test_only_two_classes_with_probabilities_have_thresholds(two_classes, result
 def test_the_page_has_them_and_the_address_what_is_kept(two_classes):
     page = Page(visit(two_classes, {"page": "behaviours", "selected": "base,shifted,worse"}))
     assert "Thresholds that keep the base's recall" in page.app._draw_page()
+    lines = re.findall(r'<polyline [^>]*class="line own-line" style="--own: (#\w+)"', page.app._draw_page())
+    assert lines == [each.color for each in models_on_rail(page.app.session)], "the colours that the rail has"
     page.say("set", field="b_keep", value="precision")
     page.say("b_positive", value="fine")
     markup = page.app._draw_page()

@@ -112,7 +112,7 @@ class InstanceFilter:
     def _differing(self, kind: str) -> np.ndarray:
         base = self._base
         tests = {
-            "changed": lambda model: model.predicted != base.predicted,
+            "changed": lambda model: model.differs(base),
             "broken": lambda model: base.correct & ~model.correct,
             "mended": lambda model: ~base.correct & model.correct,
         }

@@ -66,7 +66,8 @@ def scope_of(sheet: Sheet, model: str, base: str, kind: str, names: Sequence[str
         names: of the class; of the group and the attributes that make it; of the answers before and after.
     """
     before, after = sheet.answers(base).predicted, sheet.answers(model).predicted
-    changed, same = before != after, before == after
+    changed = sheet.answers(model).differs(sheet.answers(base))
+    same = ~changed
     if kind == "all":
         return Scope("instances that changed their answer", changed, same, "that kept theirs")
     if kind == "flip" and len(names) == _FLIP:

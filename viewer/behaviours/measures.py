@@ -34,6 +34,19 @@ class ModelAnswers:
     rows: LogRows | None = None
     """Logarithms of all classes' probabilities, read from the store as they are needed; None where there are none."""
 
+    numbers: np.ndarray | None = None
+    """float64 (N, numbers): estimates in units of the data set's tolerance; None where answers are no numbers."""
+    error: np.ndarray | None = None
+    """float32 (N,): size of the largest error of an estimate, in units of the tolerance; likewise."""
+
+    def differs(self, other: ModelAnswers) -> np.ndarray:
+        """Return where the answer is another than another model's, bool (N,): of numbers, by more than the tolerance."""
+        if self.numbers is None or other.numbers is None:
+            different: np.ndarray = self.predicted != other.predicted
+            return different
+        near: np.ndarray = (np.abs(self.numbers - other.numbers) <= 1).all(axis=1)
+        return ~near  # what is no number is near to nothing
+
     def probabilities(self) -> np.ndarray | None:
         """All classes' probabilities, float32 (N, classes): 200 MB for 50,000 instances of 1,000 classes."""
         return None if self.rows is None else all_probabilities(self.rows)
@@ -58,7 +71,7 @@ class Measure:
     of_pair: bool = False
     """Says how far model and base are apart: there is no difference to show."""
     needs: str = ""
-    """`label`, `probabilities` or `score`: left out where the sheet has none. Only what needs `probabilities` gets them."""
+    """`label`, `probabilities`, `score` or `numbers`: left out where the sheet has none. Only what needs `probabilities` gets them."""
     doc: str = ""
 
 
@@ -82,7 +95,7 @@ def measure_together(
         better: `higher`, `lower` or `neither`.
         format: of numbers, as in f-strings.
         of_pair: whether it already compares a model with its base, as agreement does.
-        needs: `label`, `probabilities`, `score`, or empty: the measure is left out where the sheet lacks them.
+        needs: `label`, `probabilities`, `score`, `numbers`, or empty: the measure is left out where the sheet lacks them.
     """
 
     def register(compute: ComputeTogether) -> ComputeTogether:
@@ -110,7 +123,7 @@ def measure(
         better: `higher`, `lower` or `neither`.
         format: of numbers, as in f-strings.
         of_pair: whether it already compares a model with its base, as agreement does.
-        needs: `label`, `probabilities`, `score`, or empty: the measure is left out where the sheet lacks them.
+        needs: `label`, `probabilities`, `score`, `numbers`, or empty: the measure is left out where the sheet lacks them.
     """
 
     def register(compute: Compute) -> Compute:
@@ -145,7 +158,7 @@ def _confidence(model: ModelAnswers, base: ModelAnswers) -> np.ndarray:
 @measure("changed", "Changed answers", better="lower", format=".1%", of_pair=True)
 def _changed(model: ModelAnswers, base: ModelAnswers) -> np.ndarray:
     """Share of answers that are not the base's."""
-    return np.asarray(model.predicted != base.predicted, np.float32)
+    return model.differs(base).astype(np.float32)
 
 
 @measure_together("margin", "Margin", better="higher", needs="probabilities")
@@ -170,6 +183,12 @@ def _js(models: Sequence[ModelAnswers], base: ModelAnswers) -> np.ndarray:
 def _f1(model: ModelAnswers, base: ModelAnswers) -> np.ndarray:
     """Token F1 of the answer to the nearest accepted one."""
     return model.score
+
+
+@measure("error_size", "Error [tolerances]", better="lower", format=".3g", needs="numbers")
+def _error_size(model: ModelAnswers, base: ModelAnswers) -> np.ndarray:
+    """Size of the error of an estimate, of several numbers the largest, in units of the data set's tolerance."""
+    return np.full(len(model.correct), np.nan, np.float32) if model.error is None else model.error
 
 
 def _divergences(

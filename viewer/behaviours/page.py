@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.answer_text import AnswerKind
 from viewer.behaviours.groups import error_groups
 from viewer.behaviours.instance_filter import InstanceFilter
 from viewer.behaviours.measures import MEASURES, Measure, ModelAnswers
@@ -157,7 +158,6 @@ class BehaviourPage:
             "differences": not is_base and not self.measure.of_pair,
             "sorted": self.state.behaviours.order == column.key
             or (self.state.behaviours.order == "" and column is self._sorted_by),
-            "note": self.notes.of("model").get(column.key),
         }
 
     def matrix(self, key: str) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class BehaviourPage:
             "name": name,
             "count": f"{int(self.table[0].count[row]):,}",
             "cells": [cell(cells, row, look, base=at == 0, p=float(p[at, row])) for at, cells in enumerate(self.table)],
-            "note": flagged.get(name),
+            "notes": flagged.get(name),
         }
 
     def _instances(self) -> tuple[list[dict[str, Any]], int]:
@@ -239,7 +239,7 @@ class BehaviourPage:
                     "free": not self.sheet.classes,
                     "value": format_number(value, self.measure.format),
                     "correct": bool(column.answers.correct[at]),
-                    "changed": bool(column.answers.predicted[at] != self.base.answers.predicted[at]),
+                    "changed": bool(column.answers.differs(self.base.answers)[at]),
                     "confidence": _share_text(float(column.answers.confidence[at])),
                 }
             )
@@ -249,7 +249,7 @@ class BehaviourPage:
             "attributes": sorted(instance.attributes.items()),
             "changed_in": int(self.exemplars[at]),
             "cells": cells,
-            "note": flagged.get(instance.id),
+            "notes": flagged.get(instance.id),
         }
 
     def group_panel(self) -> dict[str, Any] | None:
@@ -313,9 +313,15 @@ class BehaviourPage:
         return max((float(part.max()) for part in finite if part.size), default=1.0) or 1.0
 
     def _fits(self, measure: Measure) -> bool:
-        if measure.needs == "score":
-            return not self.sheet.classes
-        return bool(self.sheet.classes) if measure.needs else True
+        kind = self.sheet.answer_kind
+        if not measure.needs:
+            return True
+        fitting = {
+            "score": (AnswerKind.TEXT,),
+            "numbers": (AnswerKind.NUMBERS,),
+            "label": (AnswerKind.CLASS, AnswerKind.LABELS),
+        }
+        return kind in fitting.get(measure.needs, (AnswerKind.CLASS,))  # probabilities of labels are no distribution
 
     def _column(self, key: str, values: np.ndarray) -> _Column:
         alone = key == self.models[0] or self.measure.of_pair

@@ -47,7 +47,7 @@ def matrix_of(sheet: Sheet, model: ModelAnswers, base: ModelAnswers, mask: np.nd
     """
     codes, table = flip_matrix(model, base, mask)
     top = max(1, int(table.max(initial=1)))
-    changed = mask & (model.predicted != base.predicted)
+    changed = mask & model.differs(base)
     return {
         "names": [sheet.texts[code] for code in codes],
         "rows": [[{"count": f"{n:,}" if n else "", "shade": round(n / top, 3)} for n in row] for row in table.tolist()],

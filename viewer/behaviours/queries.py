@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import duckdb
 import numpy as np
 
-from pipeline.core.answer_text import normalized
+from pipeline.core.answer_text import AnswerKind, answer_numbers, normalized
+from pipeline.store.documents import json_mapping
 from pipeline.store.reader import log_probabilities, open_results
 from viewer.behaviours.measures import Measure, ModelAnswers
 from viewer.behaviours.statistics import Members, members
@@ -55,6 +56,10 @@ class Sheet:
     instance_set: int
     sets: Mapping[str, int]
     """Model key -> its predictions' number in the store."""
+    tolerances: tuple[float, ...] = ()
+    """Of numbers that are estimated, how far off one may be and still be right."""
+    answers_hold: str = ""
+    """`labels` or `numbers`, as the data set's entry says; else classes where there are any, or texts."""
     lock: RLock = field(default_factory=RLock)
     _answers: dict[str, ModelAnswers] = field(default_factory=dict)
     _values: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
@@ -63,6 +68,15 @@ class Sheet:
     _codes: dict[str, int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     """Code of an answer -> the answer, as one of the models wrote it."""
+
+    @property
+    def answer_kind(self) -> AnswerKind:
+        """Return what answers hold."""
+        usual = AnswerKind.CLASS if self.classes else AnswerKind.TEXT
+        if self.answers_hold not in (AnswerKind.LABELS, AnswerKind.NUMBERS):
+            return usual
+        kind = AnswerKind(self.answers_hold)
+        return usual if kind is AnswerKind.NUMBERS and not self.tolerances else kind
 
     def load(self, keys: Sequence[str]) -> None:
         """Read the answers of several models in one go."""
@@ -195,13 +209,32 @@ class Sheet:
                 column[places] = np.ma.filled(values, np.nan) if values.dtype.kind == "f" else values
                 return column
 
+            codes = column("code")
+            numbers, error = self._estimates(codes)
             self._answers[key] = ModelAnswers(
-                predicted=column("code"),
+                predicted=codes,
                 confidence=column("confidence"),
                 label_probability=column("label_probability"),
                 correct=column("correct"),
                 score=column("score"),
+                numbers=numbers,
+                error=error,
             )
+
+    def _estimates(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+        """Numbers and errors of answers that hold numbers, from the codes of their texts."""
+        if self.answer_kind is not AnswerKind.NUMBERS:
+            return None, None
+        numbers = self._in_tolerances([self.texts[code] for code in codes])
+        away = np.abs(numbers - self._in_tolerances([label or "" for label in self._column("label", [])]))
+        return numbers, away.max(axis=1).astype(np.float32)
+
+    def _in_tolerances(self, texts: Sequence[str]) -> np.ndarray:
+        count = len(self.tolerances)
+        rows = [answer_numbers(text) for text in texts]
+        numbers = np.array([row if len(row) == count else [np.nan] * count for row in rows], np.float64)
+        scaled: np.ndarray = numbers.reshape(-1, count) / np.array(self.tolerances)
+        return scaled
 
     def _find_rows(self, keys: Sequence[str]) -> None:
         """Look for the probabilities of all classes: only for measures that need them."""
@@ -214,7 +247,7 @@ class Sheet:
 
     def code_of(self, text: str) -> int:
         """Return the code of an answer that some model gave; -1 of any other."""
-        return self._codes.get(text if self.classes else normalized(text), -1)
+        return self._codes.get(self._same(text), -1)
 
     def ids(self, positions: np.ndarray) -> list[str]:
         """Ids of instances, in the order of their places.
@@ -229,12 +262,15 @@ class Sheet:
             return [name for (name,) in self.db.execute(query, [self.instance_set, positions.tolist()]).fetchall()]
 
     def _code(self, text: str) -> int:
-        """Names of classes are what they are; written answers are compared as the metrics do it."""
-        same = text if self.classes else normalized(text)
+        same = self._same(text)
         if same not in self._codes:
             self._codes[same] = len(self.texts)
             self.texts.append(text)
         return self._codes[same]
+
+    def _same(self, text: str) -> str:
+        """Names of classes and numbers are what they are; written answers are compared as the metrics do it."""
+        return normalized(text) if self.answer_kind is AnswerKind.TEXT else text
 
     def _labels(self, attributes: tuple[str, ...]) -> list[str | None]:
         """The class or group of each instance; None where it lacks a value, and so is in no group."""
@@ -256,7 +292,7 @@ def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet 
     """
     db = open_results(path)
     query = """
-        SELECT s.target, s.dataset_key, s.split, s.instance_set, t.size, d.name, d.task, d.classes,
+        SELECT s.target, s.dataset_key, s.split, s.instance_set, t.size, d.name, d.task, d.classes, d.entry,
                list(s.model_key ORDER BY s.prediction_set), list(s.prediction_set ORDER BY s.prediction_set)
         FROM (
             SELECT * FROM prediction_set
@@ -284,5 +320,16 @@ def open_sheet(path: Path, *, target: str = "", dataset_key: str = "") -> Sheet 
         dataset=row[5],
         task=row[6],
         classes=tuple(row[7]),
-        sets=dict(zip(row[8], row[9], strict=True)),
+        sets=dict(zip(row[9], row[10], strict=True)),
+        tolerances=_tolerances(row[8]),
+        answers_hold=str(json_mapping(row[8] or "{}").get("answers", "")),
     )
+
+
+def _tolerances(entry: str | None) -> tuple[float, ...]:
+    """Read what a data set's entry says of tolerances; results may be anybody's: what makes no sense is none."""
+    try:
+        values = tuple(float(value) for value in json_mapping(entry or "{}").get("tolerances", ()))
+    except (TypeError, ValueError):
+        return ()
+    return values if all(value > 0 for value in values) else ()

@@ -148,7 +148,7 @@ def flips(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray, most: int =
         mask: bool (N,), the instances that count.
         most: the most changes to return.
     """
-    differ = mask & (model.predicted != base.predicted)
+    differ = mask & model.differs(base)
     before, after = base.predicted[differ].astype(np.int64), model.predicted[differ].astype(np.int64)
     if not before.size:
         return []
@@ -190,14 +190,14 @@ def negative_flips(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray) ->
 
 def agreement_rate(model: ModelAnswers, base: ModelAnswers, mask: np.ndarray) -> float | None:
     """Share of the same answers; None of nothing."""
-    return float((model.predicted == base.predicted)[mask].mean()) if mask.any() else None
+    return float((~model.differs(base))[mask].mean()) if mask.any() else None
 
 
 def changed_in(models: Sequence[ModelAnswers], base: ModelAnswers) -> np.ndarray:
     """In how many of the models each answer is not the base's, int64 (N,): many is what Hooker et al. (2019) call an exemplar."""
     flips = np.zeros(len(base.correct), np.int64)
     for model in models:
-        flips += model.predicted != base.predicted
+        flips += model.differs(base)
     return flips
 
 

@@ -8,16 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.answer_text import AnswerKind
 from pipeline.core.statistics import Interval
 from viewer.behaviours.instance_filter import members_mask
 from viewer.behaviours.queries import Sheet
 from viewer.behaviours.thresholds import OperatingPoint, Truth, curve, operating_point, positive_scores, resamples
+from viewer.format.metrics import Better, MeasuredValue, MetricInfo, change, format_change, told_change
 from viewer.format.numbers import MISSING, format_number
+from viewer.format.palette import SERIES
 
 __all__ = ["threshold_panel"]
 
 _PAIR = 2
-_COLORS = 6
+_SHARE = MetricInfo("share", format=".1%", better=Better.HIGHER)
+"""Of recall and precision."""
 _STEP = 0.1
 """The precision axis begins at such a multiple below the curves."""
 
@@ -34,7 +38,7 @@ def threshold_panel(
         positive: the class that is looked for; of any other name the second.
         keep: `recall` or `precision`.
     """
-    if len(sheet.classes) != _PAIR:
+    if len(sheet.classes) != _PAIR or sheet.answer_kind is not AnswerKind.CLASS:
         return None
     target = positive if positive in sheet.classes else sheet.classes[1]
     sheet.load(models)
@@ -53,7 +57,7 @@ def threshold_panel(
         return sheet.computed(name, lambda: operating_point(scored[key], own, truth, keep))
 
     points = {key: point(key) for key in scored}
-    lined = list(scored)[:_COLORS]  # as many lines as can be told apart
+    lined = list(scored)[: len(SERIES)]  # as many lines as can be told apart
     other = "precision" if keep == "recall" else "recall"
     return {
         "positive": target,
@@ -62,8 +66,8 @@ def threshold_panel(
         "other": other,
         "base": _figures(base, is_positive),
         "count": f"{int(is_positive.sum()):,} of {sheet.size:,}",
-        "rows": [_row(names[key], points[key], is_base=key == models[0]) for key in scored],
-        "chart": _chart({names[key]: curve(scored[key], is_positive) for key in lined}, [points[key] for key in lined]),
+        "rows": [{"key": key, **_row(names[key], points[key], is_base=key == models[0])} for key in scored],
+        "chart": _chart({key: curve(scored[key], is_positive) for key in lined}, names, [points[key] for key in lined]),
         "without": [names[key] for key in models if key not in scored],
     }
 
@@ -90,19 +94,17 @@ def _row(name: str, point: OperatingPoint, *, is_base: bool) -> dict[str, Any]:
         "recall": _percent(point.recall),
         "precision": _percent(point.precision),
         "rest": _brackets(point.rest),
-        **_verdict(point.difference),
+        **_change(point.difference),
     } | ({"change": "", "tone": ""} if is_base else {})
 
 
-def _verdict(difference: Interval | None) -> dict[str, str]:
-    """The change against the base, in words that say whether it may be chance."""
+def _change(difference: Interval | None) -> dict[str, str]:
+    """The change against the base, in words that say whether it may be chance, as on every page."""
     if difference is None:
         return {"change": "", "tone": ""}
-    low, value, high = (100 * each for each in (difference.low, difference.value, difference.high))
-    text = f"{format_number(value, '+.1f')} pp [{format_number(low, '+.1f')}, {format_number(high, '+.1f')}]"
-    if low <= 0 <= high:
-        return {"change": f"within noise ({text})" if value else "unchanged", "tone": "soft"}
-    return {"change": text, "tone": "good" if value > 0 else "bad"}
+    measured = MeasuredValue(difference.value, difference.low, difference.high)
+    shift = change(measured, MeasuredValue(0.0), _SHARE.better, measured)
+    return {"change": "", "tone": ""} if shift is None else told_change(shift, _SHARE, format_change(shift, _SHARE))
 
 
 def _brackets(interval: Interval | None) -> str:
@@ -113,7 +115,9 @@ def _percent(share: float) -> str:
     return format_number(share, ".1%") if math.isfinite(share) else MISSING
 
 
-def _chart(curves: Mapping[str, Sequence[tuple[float, float]]], points: Sequence[OperatingPoint]) -> dict[str, Any]:
+def _chart(
+    curves: Mapping[str, Sequence[tuple[float, float]]], names: Mapping[str, str], points: Sequence[OperatingPoint]
+) -> dict[str, Any]:
     """Curves in percent of the drawing; the axis of the precision is fitted to them."""
     lowest = min(precision for line in curves.values() for _, precision in line)
     bottom = max(0.0, min(0.9, math.floor(lowest / _STEP) * _STEP))
@@ -123,11 +127,11 @@ def _chart(curves: Mapping[str, Sequence[tuple[float, float]]], points: Sequence
 
     lines = [
         {
-            "name": name,
-            "color": at % _COLORS,
+            "key": key,
+            "name": names[key],
             "path": " ".join("{:.2f},{:.2f}".format(*place(*each)) for each in line),
             "at": None if math.isnan(point.recall) else "{:.2f} {:.2f}".format(*place(point.recall, point.precision)),
         }
-        for at, ((name, line), point) in enumerate(zip(curves.items(), points, strict=True))
+        for (key, line), point in zip(curves.items(), points, strict=True)
     ]
     return {"lines": lines, "bottom": f"{bottom:.0%}"}

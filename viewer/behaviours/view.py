@@ -18,17 +18,23 @@ from viewer.behaviours.page import PAGE, BehaviourPage, page_start
 from viewer.behaviours.queries import Sheet
 from viewer.behaviours.threshold_panel import threshold_panel
 from viewer.format.numbers import format_number
+from viewer.format.spreadsheet import spreadsheet_safe
 from viewer.format.templates import render
 from viewer.session.compared_models import ComparedModels, compared_models, flag, models_on_rail
 from viewer.session.messages import whole_number
 from viewer.session.notes import Notes
 from viewer.session.state import page_fields
-from viewer.session.view import Action, View
+from viewer.session.view import Action, NextTick, View
 
 __all__ = ["Behaviours"]
 
 _FIELDS = page_fields("behaviours") | {"selected", "base", "setting"}
 _RESETS_PAGE = {"b_from": 0}
+_IMPORTED = "These models were imported. The file had their figures, and not what they answer to single instances."
+_NO_ANSWERS = (
+    "These models have no task: nothing says what their outputs mean, so there are no answers to compare. How far outputs "
+    "moved from the base's is in the table and on the other pages."
+)
 _ONLY = [
     ("all", "all instances"),
     ("changed", "changed answers"),
@@ -77,6 +83,11 @@ class Behaviours(View):
     def draw_page(self) -> str:
         """Return the page's markup."""
         sheet = self._sheet()
+        if sheet is None and self.session.results.snapshot.is_imported:
+            return render("inside_empty", title="No predictions", text=_IMPORTED)
+        data = self.session.results.snapshot.data.get(self.session.results.context.dataset_key)
+        if sheet is None and data is not None and not data.has_answers:
+            return render("inside_empty", title="No answers", text=_NO_ANSWERS)
         if sheet is None:
             return render(
                 "inside_empty",
@@ -91,7 +102,7 @@ class Behaviours(View):
                 "inside_empty", title="None of these models has predictions", text=self._missing(compared, names)
             )
         with sheet.lock:
-            page = BehaviourPage(sheet, self.state, compared.models, names, self._notes)
+            page = BehaviourPage(sheet, self.state, compared.models, names, self._seen_notes)
             return self._markup(page, compared, names)
 
     def _markup(self, page: BehaviourPage, compared: ComparedModels, names: Mapping[str, str]) -> str:
@@ -135,7 +146,7 @@ class Behaviours(View):
             only_choices=_ONLY,
             chips=self._chips(page, names),
             size=f"{sheet.size:,}",
-            shown=f"{int(page.mask.sum()):,}",
+            passing=f"{int(page.mask.sum()):,}",
             dataset=sheet.dataset,
             target=sheet.target,
             untested=page.untested,
@@ -157,13 +168,11 @@ class Behaviours(View):
         return matrix | {"key": key, "names_and_rows": list(zip(matrix["names"], matrix["rows"], strict=True))}
 
     def _joint(self, sheet: Sheet, compared: ComparedModels) -> dict[str, Any] | None:
-        joint, document = self.state.behaviours.joint, curdoc()
+        joint = self.state.behaviours.joint
         if len(joint) < 2 or joint[0] not in compared.others:  # noqa: PLR2004 - the model and the kind of row
             return None
 
-        def notify() -> None:
-            document.add_next_tick_callback(self._redraw)
-
+        notify = NextTick(curdoc(), self._redraw)
         bench = Bench(self.session.results.snapshot.path, self._pictures(sheet).refusal(runs=True), notify)
         return joint_panel(sheet, joint, compared.base, bench)
 
@@ -185,11 +194,7 @@ class Behaviours(View):
         return f"No predictions in this setting: {listed}" + (" and others." if len(compared.unable) > 5 else ".")  # noqa: PLR2004 - as many as are listed
 
     def _add_pictures(self, sheet: Sheet, rows: list[dict[str, Any]]) -> None:
-        document = curdoc()
-
-        def arrived() -> None:
-            document.add_next_tick_callback(self._redraw)
-
+        arrived = NextTick(curdoc(), self._redraw)
         previews = self._pictures(sheet).get([row["id"] for row in rows], arrived)
         for row in rows:
             row["picture"] = previews.get(row["id"])
@@ -320,6 +325,10 @@ class Behaviours(View):
         fields = {"l_show": "activations", "l_stage": stage, "l_site": str(message.get("site"))}
         self.state.change({"page": "layers", "base": compared.base, **fields})
 
+    @property
+    def _seen_notes(self) -> Notes:
+        return self._notes.seen_by(self.session.user)
+
     def _flag(self, message: Mapping[str, Any]) -> None:
         sheet = self._sheet()
         where = sheet.dataset_key if sheet else ""
@@ -336,7 +345,7 @@ class Behaviours(View):
         if sheet is None or not compared.models:
             return ""
         names = {key: self.session.results.text.name(key) for key in compared.models}
-        page = BehaviourPage(sheet, self.state, compared.models, names, self._notes)
+        page = BehaviourPage(sheet, self.state, compared.models, names, self._seen_notes)
         write = csv.writer(text).writerow
         write(
             ["row", "model_key", "model", "measure", "instances", "value", "low", "high", "change", "relative_change"]
@@ -348,9 +357,9 @@ class Behaviours(View):
                     changes = [repr(float(change[row])) for change in (cells.change, cells.relative)]
                     write(
                         [
-                            _safe(name),
+                            spreadsheet_safe(name),
                             key,
-                            _safe(names[key]),
+                            spreadsheet_safe(names[key]),
                             page.measure.name,
                             int(cells.count[row]),
                             repr(float(cells.mean[row])),
@@ -359,10 +368,14 @@ class Behaviours(View):
                         ]
                     )
         for note in self._notes.all():
-            write(["note", note.kind, _safe(note.about), _safe(note.who), note.when, _safe(note.why)])
+            write(
+                [
+                    "note",
+                    note.kind,
+                    spreadsheet_safe(note.about),
+                    spreadsheet_safe(note.who),
+                    note.when,
+                    spreadsheet_safe(note.why),
+                ]
+            )
         return text.getvalue()
-
-
-def _safe(text: str) -> str:
-    """Text that a spreadsheet would run as a formula is marked as text."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, ClassVar
 
@@ -24,9 +23,11 @@ from viewer.branch.drafts import (
     write_change,
 )
 from viewer.branch.plans import BranchPlan, operation_schemas_of, plan_of
+from viewer.branch.wording import by_kind, is_below, length_text, marked_lines, step_names
 from viewer.format.templates import render
+from viewer.session.author import ANONYMOUS
 from viewer.session.state import page_fields
-from viewer.session.view import Action, View
+from viewer.session.view import Action, NextTick, View
 
 __all__ = ["Branch"]
 
@@ -34,7 +35,6 @@ _MOST_SHOWN = 50
 _MOST_TRIES = 5
 _MOST_OFFERED = 6
 _LONGEST, _LONGEST_ADVICE = 200, 2_000
-_MINUTE = 60.0
 _TONES = {RequestState.DONE: "good", RequestState.FAILED: "bad", RequestState.REFUSED: "bad"}
 
 
@@ -46,13 +46,15 @@ class Branch(View):
 
     def __init__(self, session: Any) -> None:
         super().__init__(session)
-        self._token, self._who, self._problem = "", "", ""
+        self._token, self._who, self._problem, self._refusal = "", "", "", ""
+        self._asked_for: set[str] = set()
+        """Names of the requests of this visit."""
         self._tries = 0
         self._sources: Any = None
         """What the page was drawn from, besides the state: a look at it tells whether it must be drawn again."""
 
     def actions(self) -> dict[str, Action]:
-        """Messages of the page and of the buttons `Try this` on others."""
+        """Messages of the page and of the buttons `Try` on others."""
         return {
             "try": self._try,
             "t_token": self._take_token,
@@ -63,6 +65,8 @@ class Branch(View):
             "t_queue": self._queue,
             "t_save": self._save,
             "t_show": self._show,
+            "t_withdraw": self._withdraw,
+            "t_clear": self._clear,
         }
 
     # ---- drawing
@@ -75,9 +79,12 @@ class Branch(View):
             "branch",
             file=self.session.path.name,
             offered=offer is not None,
+            imported=self.session.results.snapshot.is_imported,
             known=is_known,
             problem=self._problem,
+            refusal=self._refusal,
             requests=self._draw_requests(),
+            can_clear=bool(self._token) and any(each.status.state.is_final for each in self._requests()),
             draft=self._draft() if is_known else None,
             selected=self._selected(),
         )
@@ -90,7 +97,7 @@ class Branch(View):
     def update(self, changed: Set[str]) -> None:
         super().update(changed)
         if changed & self.shows:
-            self._problem = ""
+            self._problem = self._refusal = ""
 
     def look_again(self) -> None:
         """Say what has changed in the queue, and whether a plan has arrived."""
@@ -122,16 +129,22 @@ class Branch(View):
                 "name": each.name,
                 "when": each.when.replace("T", " ").removesuffix("+00:00"),
                 "who": each.who,
-                "steps": _step_names(each.change),
+                "steps": step_names(each.change),
                 "origin": text.name(each.origin) if each.origin in rows else each.origin_name,
                 "state": each.status.state.value,
                 "tone": _TONES.get(each.status.state, ""),
                 "reason": each.status.reason,
                 "progress": f"{each.status.done} of {each.status.total} jobs" if each.status.total else "",
                 "models": sum(key in rows for key in each.status.models),
+                "can_withdraw": each.status.state is RequestState.QUEUED and self._is_own(each),
             }
             for each in reversed(self._requests())
         ]
+
+    def _is_own(self, request: BranchRequest) -> bool:
+        """Whether a visitor who has the token asked for it: on this visit, or as whom the server knows."""
+        is_known = request.user and request.user != ANONYMOUS and request.user == self.session.user
+        return bool(self._token) and (request.name in self._asked_for or bool(is_known))
 
     # ---- the draft
     def _draft(self) -> dict[str, Any] | None:
@@ -157,7 +170,7 @@ class Branch(View):
             "text_problem": problem,
             "name": name,
             "op": op,
-            "ops": _by_kind({each: schema for each, schema in schemas.items() if can_follow(schema, form)}),
+            "ops": by_kind({each: schema for each, schema in schemas.items() if can_follow(schema, form)}),
             "summary": schemas[op]["summary"] if op else "",
             "controls": controls,
             "far": sum(not each.is_near for each in controls),
@@ -174,11 +187,7 @@ class Branch(View):
                 return None
         except DraftError:
             return None
-        document = curdoc()
-
-        def notify() -> None:
-            document.add_next_tick_callback(self.look_again)
-
+        notify = NextTick(curdoc(), self.look_again)
         return plan_of(self.session.path, len(results.keys), state.origin, state.change, notify)
 
     def _shown_plan(self) -> dict[str, Any] | None:
@@ -192,14 +201,14 @@ class Branch(View):
         return {
             "finished": True,
             "problems": [],
-            "above": sum(not _is_below(step, path) for step in steps),
-            "lost": [step["path"] for step in steps if not _is_below(step, path) and not step["is_there"]],
-            "steps": [{**step, "short": step["path"][len(path) + 1 :]} for step in steps if _is_below(step, path)],
+            "above": sum(not is_below(step, path) for step in steps),
+            "lost": [step["path"] for step in steps if not is_below(step, path) and not step["is_there"]],
+            "steps": [{**step, "short": step["path"][len(path) + 1 :]} for step in steps if is_below(step, path)],
             "new": sum(not step["is_there"] for step in steps),
             "jobs": content["jobs_to_run"],
-            "length": _length(content["expected_seconds"], content["jobs_of_unknown_length"]),
+            "length": length_text(content["expected_seconds"], content["jobs_of_unknown_length"]),
             "notes": content["notes"],
-            "lines": _marked(content["origin"]["recipe"], content["recipe"]),
+            "lines": marked_lines(content["origin"]["recipe"], content["recipe"]),
         }
 
     # ---- what a person does
@@ -216,7 +225,7 @@ class Branch(View):
         self._change(text, t_origin=draft.origin, page="branch")
 
     def _try(self, message: Mapping[str, Any]) -> None:
-        """`Try this` beside a model, one of its lints, or a finding in one of its layers."""
+        """`Try` below a model's card, beside one of its lints, or beside a finding in one of its layers."""
         key = str(message.get("key"))
         if not self.session.known_models([key]) or offer_of(self.session.path) is None:
             return
@@ -294,7 +303,7 @@ class Branch(View):
         if offer is None or plan is None or not plan.finished or plan.problems:
             return
         try:
-            BranchQueue(self.session.path).add(
+            request = BranchQueue(self.session.path).add(
                 offer,
                 self._token,
                 origin=plan.origin,
@@ -302,11 +311,40 @@ class Branch(View):
                 change=plan.change,
                 recipe=str(plan.content["recipe"]),
                 who=self._who,
+                user=self.session.user,
             )
+            self._asked_for.add(request.name)
             self._problem = ""
             self.session.send("flash", "Queued")
         except QueueError as error:
             self._problem = f"Not queued: {error}."
+        self._redraw()
+
+    def _withdraw(self, message: Mapping[str, Any]) -> None:
+        """Take a request of one's own away, as long as it waits."""
+        name = str(message.get("name", ""))
+        queue = BranchQueue(self.session.path)
+        request = next((each for each in queue.requests() if each.name == name), None)  # more than the page lists
+        try:
+            if not self._token or (request is not None and not self._is_own(request)):
+                raise QueueError("a request is withdrawn by who asked for it, or on the command line")
+            queue.withdraw(name)
+            self._refusal = ""
+            self.session.send("flash", "Withdrawn")
+        except QueueError as error:
+            self._refusal = f"Not withdrawn: {error}."
+        self._redraw()
+
+    def _clear(self, message: Mapping[str, Any]) -> None:
+        """Take the finished requests away; the models that they made stay."""
+        if not self._token:
+            return
+        try:
+            count = BranchQueue(self.session.path).clear()
+            self._refusal = ""
+            self.session.send("flash", f"{count} cleared away")
+        except QueueError as error:
+            self._refusal = f"Not cleared away: {error}."
         self._redraw()
 
     def _save(self, message: Mapping[str, Any]) -> None:
@@ -328,37 +366,3 @@ class Branch(View):
             self.state.change({"page": "overview", "pane": "selection"})
             self.state.pick(models)
             self.session.reveal(models[0])
-
-
-def _by_kind(schemas: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """Operations by their kind."""
-    kinds = dict.fromkeys(schema["kind"] for schema in schemas.values())
-    return [(kind, [name for name, schema in schemas.items() if schema["kind"] == kind]) for kind in sorted(kinds)]
-
-
-def _step_names(change: str) -> str:
-    """The names of the steps that a request adds."""
-    try:
-        return ", ".join(parse_change(change))
-    except DraftError:
-        return "?"
-
-
-def _is_below(step: Mapping[str, Any], path: str) -> bool:
-    return str(step["path"]).startswith(f"{path}/")
-
-
-def _length(seconds: float, unknown: int) -> str:
-    """How long a plan takes by earlier runs, in words."""
-    about = f"about {seconds:.0f} s" if seconds < 2 * _MINUTE else f"about {seconds / _MINUTE:.0f} min"
-    length = f"{about} by earlier runs" if seconds >= 1 else "less than a second by earlier runs"
-    steps = f"{unknown} step{'s' if unknown > 1 else ''} of a kind that was never run here"
-    if not unknown:
-        return length
-    return f"{length}, and {steps}" if seconds else f"{steps}: how long is not known"
-
-
-def _marked(before: str, now: str) -> list[tuple[bool, str]]:
-    """The lines of a recipe, and whether each is new."""
-    lines = difflib.ndiff(before.splitlines(), now.splitlines())
-    return [(line.startswith("+ "), line[2:]) for line in lines if line[:2] in ("  ", "+ ")]

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from pipeline.delivery.branches.offer import offer_of
 from viewer.branch.drafts import names_a_step
+from viewer.format.metrics import MetricInfo
 from viewer.format.templates import render
 from viewer.map.appearance import appearance
 from viewer.map.bundles import Bundle
@@ -18,7 +19,7 @@ from viewer.results.lineage import Node, StepOutcome
 from viewer.results.results import Results
 from viewer.session.state import ViewState
 
-__all__ = ["bundle_card", "fold_buttons", "model_card", "selected_alone", "selection"]
+__all__ = ["bundle_card", "fold_buttons", "model_card", "selected_alone", "selection", "whole_card"]
 
 _MOST_PARAMETERS = 12
 _MOST_LINTS = 3
@@ -44,8 +45,9 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
             "label": results.label(metric.name),
             "about": results.about(metric.name),
             **results.figure(metric.name, node.key, parent if against else None),
+            "confirmed": results.confirmed(metric.name, node.key),
         }
-        for metric in (results.primary if exists else [])
+        for metric in (_metrics_of(results, results.row[node.key]) if exists else [])
     ]
     status = (
         ""
@@ -69,6 +71,13 @@ def model_card(results: Results, node: Node, hint: str = "", *, whole: bool = Fa
         key=node.key,
         offered=offered,
     )
+
+
+def _metrics_of(results: Results, row: int) -> list[MetricInfo]:
+    """Return the primary metrics that a model has, and those that others of its data have."""
+    expected = [] if results.elsewhere[row] else [spec.name for spec in results.primary]
+    primary = [spec for spec in results.metrics if spec.primary] or results.metrics
+    return [spec for spec in primary if spec.name in expected or isfinite(results.values(spec.name)[row])]
 
 
 def bundle_card(results: Results, bundle: Bundle) -> tuple[str, str]:
@@ -105,11 +114,17 @@ def bundle_card(results: Results, bundle: Bundle) -> tuple[str, str]:
     )
 
 
-def selected_alone(results: Results, state: ViewState, key: str) -> str:
-    """Return the selection's pane when this model is all that is selected."""
+def whole_card(results: Results, key: str) -> tuple[Markup, list[dict[str, str]]]:
+    """Return a model's card with all that is odd, and the buttons that belong below it: where a worker lives, what to try."""
     offered = key in results.row and offer_of(results.snapshot.path) is not None
     card = Markup(model_card(results, results.forest[key], whole=True, offered=offered))  # a template has escaped it
-    return selection(card=card, buttons=[*fold_buttons(results, state, [key]), *_tries(results, key, offered=offered)])
+    return card, _tries(results, key, offered=offered)
+
+
+def selected_alone(results: Results, state: ViewState, key: str) -> str:
+    """Return the selection's pane when this model is all that is selected."""
+    card, tries = whole_card(results, key)
+    return selection(card=card, buttons=[*fold_buttons(results, state, [key]), *tries])
 
 
 def _tries(results: Results, key: str, *, offered: bool) -> list[dict[str, str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 from viewer.compare.comparison import compare_selection
 from viewer.compare.variables import NONE, Variable, VariableKind
 from viewer.format.metrics import MetricInfo, MetricRole
@@ -90,7 +92,13 @@ class Compare(View):
         return (results.text.telling_text(steps[0].brief) if len(steps) == 1 else "") or "yes"
 
     def _group(self, role: MetricRole, base: str, others: list[str]) -> dict[str, Any]:
-        metrics = [metric for metric in self.session.results.metrics if metric.role is role]
+        results = self.session.results
+        rows = [results.row[key] for key in (base, *others)]
+        metrics = [
+            metric
+            for metric in results.metrics
+            if metric.role is role and np.isfinite(results.values(metric.name)[rows]).any()
+        ]
         return {"title": _GROUPS[role], "rows": [self._row(metric, base, others) for metric in metrics]}
 
     def _row(self, spec: MetricInfo, base: str, others: list[str]) -> dict[str, Any]:

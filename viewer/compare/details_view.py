@@ -67,6 +67,7 @@ class Details(SideView):
             "count": len(rows),
             "left": len(rows) - len(best),
             "budget": results.ranking.filter_texts(state.filters),
+            "bare": [results.label(m) for m in dict.fromkeys(metrics) if not results.has_known_noise(m)],
             "headings": [results.label(metric) for metric in dict.fromkeys(metrics)],
             "columns": [(results.label(metric), results.about(metric)) for metric in dict.fromkeys(metrics)],
             "rows": [

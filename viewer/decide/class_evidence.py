@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from viewer.behaviours.measures import MEASURES
 from viewer.behaviours.open_sheets import sheet_of
 from viewer.behaviours.statistics import cells
 from viewer.behaviours.table import ALPHA, change_text, corrected
-from viewer.results.queries import StoreError
 
 if TYPE_CHECKING:
     from viewer.results.results import Results
@@ -52,13 +50,15 @@ def class_evidence(results: Results, key: str, original: str) -> ClassEvidence |
         original: the one that it is compared with.
 
     Returns:
-        None where the answers of one were not recorded or cannot be read, or the data set has fewer than two classes.
+        None where the answers of one were not recorded, or the data set has fewer than two classes.
+
+    Raises:
+        StoreError: if the answers cannot be read.
     """
     memory: dict[tuple[str, str], ClassEvidence | None] = results.shared(_memory)
     if (key, original) not in memory:
-        with suppress(StoreError):
-            memory[key, original] = _compare(results, key, original)
-    return memory.get((key, original))
+        memory[key, original] = _compare(results, key, original)
+    return memory[key, original]
 
 
 def _memory(results: Results) -> dict[tuple[str, str], ClassEvidence | None]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from viewer.decide.class_evidence import class_evidence
-from viewer.decide.recommendation import Aim, Recommendation
-from viewer.decide.wording import quoted_names, ratio_text
+from viewer.decide.recommendation import Aim, Recommendation, tells_losses
+from viewer.decide.wording import gain_text, loss_texts, quoted_names, ratio_text
 from viewer.format.metrics import Better, MetricRole
 from viewer.overview.near_miss import near_miss
+from viewer.results.queries import StoreError
 from viewer.session.proposals import size_metric, speed_metric
 
 if TYPE_CHECKING:
@@ -65,23 +66,38 @@ def headline(results: Results, decision: Recommendation, filters: Sequence[Range
     key = results.keys[decision.row]
     original = None if decision.original is None else results.keys[decision.original]
     within = " within the budget" if filters else ""
-    notes = _notes(results, decision)
+    notes = [*_confirmed(results, decision, key), *_against_what(results, decision), *_notes(results, decision)]
     if decision.aim is Aim.BEST:
         value = results.show(decision.objective, decision.row, interval=True)
         label = results.label(decision.objective)
         evidence = [Statement(f"{label} {value}"), *_against(results, decision, key, original)]
         return Headline("", key, f" has the best {label}{within}", evidence, notes)
-    if key == original:
-        gain = "measurably faster" if decision.aim is Aim.FASTEST else "smaller"
-        after = f" as it is: nothing {gain}{within} keeps its {results.label(decision.quality)}"
+    if key == original and decision.quality:
+        by_noise = decision.aim is Aim.FASTEST and results.has_known_noise(decision.objective)
+        gain = f"{'measurably ' if by_noise else ''}{_GAINS[decision.aim]}"
+        loses = (
+            f"keeps its {results.label(decision.quality)}" if tells_losses(results, decision.quality) else "qualifies"
+        )
+        after = f" as it is, since nothing {gain}{within} {loses}"
         figure = results.show(decision.objective, decision.row, interval=True)
         evidence = [Statement(f"{results.label(decision.objective)} {figure}")]
         return Headline("Ship ", key, after, evidence, [*_nearest(results, decision), *notes])
-    claim = f" is the {decision.aim.value}{within} with no measurable loss"
-    if not decision.quality or original is None:
-        claim = f" is the {decision.aim.value}{within}"
-        notes = [*notes, "Nothing was measured that tells what it loses."]
-    return Headline("", key, claim, _against(results, decision, key, original), notes)
+    claim = f" is the {decision.aim.value}{within}"
+    if tells_losses(results, decision.quality) and original is not None:
+        claim = f"{claim} with {loss_texts(results, decision.quality)[0]}"
+        return Headline("", key, claim, _against(results, decision, key, original), notes)
+    figure = results.show(decision.objective, decision.row, interval=True)
+    evidence = _against(results, decision, key, original) or [
+        Statement(f"{results.label(decision.objective)} {figure}")
+    ]
+    return Headline("", key, claim, evidence, notes)
+
+
+def _confirmed(results: Results, decision: Recommendation, key: str) -> list[str]:
+    """Say what instances that no choice had seen told of the model, or nothing where nobody has asked them."""
+    metric = decision.quality or decision.objective
+    text = results.confirmed(metric, key)["text"] if metric else ""
+    return [f"{results.label(metric)} {text}."] if text else []
 
 
 def _against(results: Results, decision: Recommendation, key: str, original: str | None) -> list[Statement]:
@@ -94,33 +110,57 @@ def _against(results: Results, decision: Recommendation, key: str, original: str
             figures = (results.show(metric, results.row[each], interval=True) for each in (key, original))
             about = f"{results.label(metric)} {' against '.join(figures)}"
             evidence.append(Statement(text, results.change(metric, key, original)["tone"], about))
-    quality = decision.quality
+    quality = decision.quality if tells_losses(results, decision.quality) else ""
     change = results.change(quality, key, original) if quality else {"change": "", "tone": ""}
     if change["change"]:
         label = results.label(quality)
         values = (results.show(quality, results.row[each], interval=True) for each in (key, original))
         about = f"{label} {' against '.join(values)}"
         evidence.append(Statement(f"{label} {change['change']}", change["tone"], about))
-    if (classes := class_evidence(results, key, original)) is not None:
-        evidence.append(Statement(classes.text, "bad" if classes.worse else "", _TESTS))
-    return evidence
+    return [*evidence, *_classes(results, key, original)]
+
+
+def _classes(results: Results, key: str, original: str) -> list[Statement]:
+    try:
+        classes = class_evidence(results, key, original)
+    except StoreError as error:
+        return [Statement("classes not compared (the answers cannot be read)", "soft", str(error))]
+    return [] if classes is None else [Statement(classes.text, "bad" if classes.worse else "", _TESTS)]
 
 
 def _nearest(results: Results, decision: Recommendation) -> list[str]:
     """Name, of the models that would be better by the aim, the one that loses least."""
     assert decision.row is not None
-    values, goods = results.values(decision.objective), results.values(decision.quality)
-    sign = -1 if results.better(decision.objective) is Better.HIGHER else 1
+    goods = results.values(decision.quality)
     ahead = decision.within & results.sound & results.scope & ~results.elsewhere & ~results.unsure(decision.objective)
-    ahead &= (sign * (values - values[decision.row]) < 0) & np.isfinite(goods) & ~decision.lossless
+    ahead &= (results.ranking.order(decision.objective, decision.row) > 0) & np.isfinite(goods) & ~decision.lossless
     if not ahead.any():
         return []
     goods = np.where(ahead, goods, np.nan)
     row = int(np.nanargmin(goods) if results.better(decision.quality) is Better.LOWER else np.nanargmax(goods))
     key, original = results.keys[row], results.keys[decision.row]
     change = results.change(decision.quality, key, original)["change"]
-    gain = ratio_text(results, decision.objective, key, original)
+    gain = gain_text(results, decision.objective, key, original)
     return [f"Nearest is “{results.text.name(key)}”: {gain}, {results.label(decision.quality)} {change}."]
+
+
+def _against_what(results: Results, decision: Recommendation) -> list[str]:
+    """Say where losses cannot be told, or are told against a model that is broken."""
+    if decision.aim is Aim.BEST:
+        return []
+    if not decision.quality:
+        return ["Nothing that was measured tells what a model loses."]
+    if not tells_losses(results, decision.quality):
+        return [f"{results.label(decision.quality)} tells nothing of what a model's answers lose."]
+    if decision.original is None:
+        name = "" if decision.unmeasured is None else results.text.name(results.keys[decision.unmeasured])
+        label = results.label(decision.quality)
+        why = f"“{name}” has no known {label}" if name else f"no original with a known {label} is at hand"
+        return [f"What it loses cannot be told: {why}. Pin a model that has one as the base."]
+    if not results.sound[decision.original]:
+        name = results.text.name(results.keys[decision.original])
+        return [f"Losses are told against “{name}”, which is broken itself: pin another base."]
+    return []
 
 
 def _notes(results: Results, decision: Recommendation) -> list[str]:
@@ -185,7 +225,7 @@ def _outside(results: Results, filters: Sequence[Range]) -> Headline:
 
 
 def _least_loss(results: Results, decision: Recommendation, measurable: np.ndarray) -> Headline:
-    """Name the model that loses least, where all lose measurably."""
+    """Name the model that loses least, where all lose: measurably, as far as noise is known."""
     goods = np.where(measurable, results.values(decision.quality), np.nan)
     label = results.label(decision.quality)
     if not np.isfinite(goods).any() or decision.original is None:
@@ -194,5 +234,9 @@ def _least_loss(results: Results, decision: Recommendation, measurable: np.ndarr
     original = results.keys[decision.original]
     change = results.change(decision.quality, results.keys[row], original)["change"]
     within = "" if decision.within[results.scope].all() else " within the budget"
-    before = f"Every model{within} measurably loses {label} against “{results.text.name(original)}”. Least loses "
+    measurably = "measurably " if results.has_known_noise(decision.quality) else ""  # else the change says so
+    fault, least = f"{measurably}loses {label} against", "Least loses"
+    if not tells_losses(results, decision.quality):
+        fault, least = f"has a {measurably}worse {label} than", "Nearest is"
+    before = f"Every model{within} {fault} “{results.text.name(original)}”. {least} "
     return Headline(before, results.keys[row], f": {label} {change}.", is_answer=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from viewer.decide.recommendation import Aim, Recommendation
+from viewer.decide.wording import loss_texts
 from viewer.format.metrics import Better
 from viewer.session.proposals import size_metric
 
@@ -98,6 +99,9 @@ def decision_plot(
     many = len(rows) > _MOST_MARKS
     marked = [row for row in rows if row in special or not many]
     crowd = "".join(f"M{along[row]:.1f} {up[row]:.1f}h0" for row in rows if many and row not in special)
+    rows_with_label = list(dict.fromkeys(prominent))
+    short = results.text.short_names([results.keys[row] for row in rows_with_label])
+    labels = dict(zip(rows_with_label, short, strict=True))
     front = results.ranking.outline(x_metric, decision.quality, decision.within)
     beyond = sum(ys[row] < axes[1].low or ys[row] > axes[1].high for row in rows)
     return DecisionPlot(
@@ -109,7 +113,7 @@ def decision_plot(
         line=_line([(along[row], up[row]) for row in front if row in set(rows)]),
         crowd=crowd,
         marks=[
-            _mark(results, decision, x_metric, row, label=row in prominent)
+            _mark(results, decision, x_metric, row, labels.get(row, ""))
             | {
                 "x": round(along[row], 2),
                 "y": round(up[row], 2),
@@ -191,21 +195,32 @@ def _round_values(axis: _Axis) -> list[float]:
 def _bands(
     results: Results, decision: Recommendation, x_metric: str, axes: tuple[_Axis, _Axis]
 ) -> list[dict[str, Any]]:
-    """Return where the models lie that cannot be told apart: from the original in quality, from the one to ship across."""
+    """Return where the models lie that cannot be told apart: from the original in quality, from the one to ship across.
+
+    Each says in words from which, and in what; from a broken original no sound model may be. Where nothing is known of the
+    noise, nothing says what cannot be told apart.
+    """
     bands = []
-    if decision.original is not None and decision.aim is not Aim.BEST:
+    if decision.original is not None and decision.aim is not Aim.BEST and results.has_known_noise(decision.quality):
         order = results.ranking.order(decision.quality, decision.original)
         values = results.values(decision.quality)
         alike = (order == 0) & np.isfinite(values) & results.scope & ~results.elsewhere & results.sound
-        low, high = (axes[1].share(float(end)) for end in (values[alike].min(), values[alike].max()))
-        bands.append(_rectangle((0.0, 1.0), (low, high)))
-    if decision.row is not None and decision.alike:
-        metric = x_metric if decision.objective == x_metric else decision.quality
+        if alike.any():
+            low, high = (axes[1].share(float(end)) for end in (values[alike].min(), values[alike].max()))
+            text = _alike_text(results, decision.quality, decision.original)
+            bands.append(_rectangle((0.0, 1.0), (low, high)) | {"text": text})
+    metric = x_metric if decision.objective == x_metric else decision.quality
+    if decision.row is not None and decision.alike and results.has_known_noise(metric):
         values = results.values(metric)[[decision.row, *decision.alike]]
         axis = axes[0] if metric == x_metric else axes[1]
         ends = axis.share(float(values.min())), axis.share(float(values.max()))
-        bands.append(_rectangle(ends, (0.0, 1.0)) if metric == x_metric else _rectangle((0.0, 1.0), ends))
+        rectangle = _rectangle(ends, (0.0, 1.0)) if metric == x_metric else _rectangle((0.0, 1.0), ends)
+        bands.append(rectangle | {"text": _alike_text(results, metric, decision.row)})
     return bands
+
+
+def _alike_text(results: Results, metric: str, row: int) -> str:
+    return f"cannot be told apart from {results.text.name(results.keys[row])} in {results.label(metric)}"
 
 
 def _rectangle(across: tuple[float, float], up: tuple[float, float]) -> dict[str, float]:
@@ -224,7 +239,7 @@ def _line(points: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
     ]
 
 
-def _mark(results: Results, decision: Recommendation, x_metric: str, row: int, *, label: bool) -> dict[str, Any]:
+def _mark(results: Results, decision: Recommendation, x_metric: str, row: int, label: str) -> dict[str, Any]:
     key = results.keys[row]
     figures = " · ".join(
         f"{results.label(metric)} {results.show(metric, row, interval=True)}" for metric in (decision.quality, x_metric)
@@ -234,7 +249,7 @@ def _mark(results: Results, decision: Recommendation, x_metric: str, row: int, *
         "key": key,
         "kind": kind,
         "text": f"{results.text.name(key)}: {figures}{note}",
-        "label": results.text.short_names([key])[0] if label else "",
+        "label": label,
         "first": row == decision.row,
     }
 
@@ -246,7 +261,7 @@ def _kind(results: Results, decision: Recommendation, x_metric: str, row: int) -
     if not decision.within[row]:
         return "outside", " · outside the budget"
     if not decision.lossless[row]:
-        return "worse", f" · measurable loss of {results.label(decision.quality)}"
+        return "worse", f" · {loss_texts(results, decision.quality)[1]} of {results.label(decision.quality)}"
     if results.unsure(x_metric)[row]:
         return "rough", " · timed roughly or while others used the machine"
     return "fit", ""

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from viewer.format.templates import render
-from viewer.results.search import search_models
-from viewer.session.compared_models import add_model, drop_model, flag, models_on_rail, proposed_models, set_base
+from viewer.results.model_text import short_ends
+from viewer.session.compared_models import (
+    add_model,
+    drop_model,
+    flag,
+    matching_models,
+    models_on_rail,
+    proposed_models,
+    set_base,
+)
 from viewer.session.notes import Notes
 from viewer.session.view import Action, View
 
@@ -57,18 +65,20 @@ class Rail(View):
         is_chosen = bool(self.session.known_models(self.state.selected))
         proposed = [] if is_chosen else proposed_models(self.session)
         models = models_on_rail(self.session, proposed)
-        notes = self._notes.of("model")
+        notes = self._notes.seen_by(self.session.user).of("model")
         why = {each.key: each.why for each in proposed}
+        texts = short_ends([each.name for each in models[:_MOST_CHIPS]])
         return render(
             "rail",
             models=[
                 {
                     "model": each,
-                    "note": notes.get(each.key),
+                    "text": text,
+                    "notes": notes.get(each.key),
                     "whole": results.text.name(each.key),
                     "why": why.get(each.key, ""),
                 }
-                for each in models[:_MOST_CHIPS]
+                for each, text in zip(models[:_MOST_CHIPS], texts, strict=True)
             ],
             more=max(len(self.state.selected), len(models)) - len(models[:_MOST_CHIPS]),
             chosen=is_chosen,
@@ -81,9 +91,8 @@ class Rail(View):
     def _find(self, message: Mapping[str, Any]) -> None:
         """Offer models to add while their name is typed; Enter adds the first."""
         text, results = str(message.get("text", "")).strip(), self.session.results
-        matches = search_models(results.forest, text, results.text.name, results.experiments.words) if text else []
         on_rail = {each.key for each in models_on_rail(self.session)} if self.state.selected else set()
-        models = [key for key in self.session.known_models(matches) if key not in on_rail]
+        models = [key for key in self.session.known_models(matching_models(self.session, text)) if key not in on_rail]
         if message.get("submitted") and models:
             self.state.pick([*self.state.selected, models[0]])
             return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from viewer.format.metrics import Better
+from viewer.format.metrics import Better, MetricRole
 from viewer.session.proposals import original_of, size_metric, speed_metric
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from viewer.results.budget import Range
     from viewer.results.results import Results
 
-__all__ = ["Aim", "Recommendation", "objectives", "recommend"]
+__all__ = ["Aim", "Recommendation", "objectives", "recommend", "tells_losses"]
 
 _NEAR = 0.05
 """Values farther apart than so much of them are not shown alike."""
@@ -42,6 +42,8 @@ class Recommendation:
     """The metric that the model is the best in; empty where nothing of the kind was measured."""
     original: int | None
     """Row of the model that losses are told against; None where none can be."""
+    unmeasured: int | None
+    """Row of the model that they would be told against, had it a known quality; else None."""
     within: np.ndarray
     """bool (N,): the rows within the budget."""
     lossless: np.ndarray
@@ -50,6 +52,11 @@ class Recommendation:
     """Row of the model to ship."""
     alike: tuple[int, ...] = ()
     """Rows of the others that qualify and cannot be told apart from it in the objective."""
+
+
+def tells_losses(results: Results, metric: str) -> bool:
+    """Return whether a metric can tell what a model's answers lose: the room that it takes and what it costs do not."""
+    return bool(metric) and results.spec(metric).role not in (MetricRole.SIZE, MetricRole.COST)
 
 
 def objectives(results: Results, quality: str) -> dict[Aim, str]:
@@ -61,9 +68,10 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
     """Choose the model to ship.
 
     A model qualifies if it is sound, within the budget, and, unless the aim is the best quality, not measurably worse than the
-    original in `quality`. Of these the best in the objective is decision; times that were taken roughly or while others used
-    the machine win nothing. Of several that are shown alike in it, the one with the best quality. Where the original cannot
-    be told apart from the best, it is the one to ship: nothing speaks for another.
+    original in `quality`. Of these the best in the objective is chosen; times that were taken roughly or while others used
+    the machine win nothing. Of several that are shown alike in it, the one with the best quality. Where the smallest or the
+    fastest cannot be told apart from the original, that is the one to ship: nothing speaks for another. An original whose
+    quality is not known is none: nothing can be lost against it.
 
     Args:
         results: those to choose from.
@@ -74,7 +82,9 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
     """
     ranking = results.ranking
     within = ranking.passing(filters)
-    original = original_of(results, quality, base)
+    original, unmeasured = original_of(results, quality, base), None
+    if original is not None and quality and not np.isfinite(results.values(quality)[original]):
+        original, unmeasured = None, original
     objective = objectives(results, quality)[aim]
     lossless = np.ones(len(results.keys), dtype=bool)
     if aim is not Aim.BEST and quality:
@@ -83,7 +93,7 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
             lossless &= ranking.order(quality, original) >= 0
     best = ranking.best(objective, within & lossless) if objective else None
     if best is None:
-        return Recommendation(aim, quality, objective, original, within, lossless, None)
+        return Recommendation(aim, quality, objective, original, unmeasured, within, lossless, None)
     qualifying = within & lossless & results.sound & results.scope & ~results.elsewhere
     row = _best_shown_alike(results, objective, quality, best.row, qualifying)
     if aim is not Aim.BEST and original is not None and original in best.alike and qualifying[original]:
@@ -91,7 +101,7 @@ def recommend(results: Results, aim: Aim, quality: str, filters: Iterable[Range]
     tied = qualifying & np.isfinite(results.values(objective)) & (ranking.order(objective, row) == 0)
     tied[row] = False
     alike = tuple(np.flatnonzero(tied).tolist())
-    return Recommendation(aim, quality, objective, original, within, lossless, row, alike)
+    return Recommendation(aim, quality, objective, original, unmeasured, within, lossless, row, alike)
 
 
 def _best_shown_alike(results: Results, objective: str, quality: str, first: int, qualifying: np.ndarray) -> int:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from viewer.decide.recommendation import Aim, Recommendation
-from viewer.decide.wording import ratio_text
+from viewer.decide.recommendation import Aim, Recommendation, tells_losses
+from viewer.decide.wording import gain_text
 from viewer.format.metrics import Better
 from viewer.results.snapshot import BROKEN
 
@@ -102,13 +102,12 @@ def _loss(results: Results, quality: str, key: str, original: int | None) -> str
         return f"{results.label(quality)} was not measured"
     against = results.keys[original]
     change = results.change(quality, key, against)["change"]
-    return f"measurable loss: {results.label(quality)} {change} against {results.text.name(against)}"
+    measurable = "measurable " if results.has_known_noise(quality) else ""  # else the change says that it is unknown
+    what = "loss" if tells_losses(results, quality) else "disadvantage"
+    return f"{measurable}{what}: {results.label(quality)} {change} against {results.text.name(against)}"
 
 
 def _against(results: Results, decision: Recommendation, key: str, winner: str) -> str:
     if decision.aim is Aim.BEST:
         return f"{results.label(decision.objective)} {results.change(decision.objective, key, winner)['change']}"
-    return (
-        ratio_text(results, decision.objective, key, winner)
-        or results.change(decision.objective, key, winner)["change"]
-    )
+    return gain_text(results, decision.objective, key, winner)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from markupsafe import Markup
-
-from viewer.compare.cards import model_card
+from viewer.compare.cards import whole_card
 from viewer.decide.headline import Headline, headline
 from viewer.decide.model_files import model_files
 from viewer.decide.plot import decision_plot, x_metric_of
 from viewer.decide.recommendation import Aim, Recommendation, objectives, recommend
 from viewer.decide.runners_up import runners_up
+from viewer.decide.wording import loss_texts
 from viewer.format.templates import render
 from viewer.overview.relaxation import best_curve
 from viewer.results.results import Results
@@ -23,11 +22,7 @@ from viewer.session.view import Action, View
 
 __all__ = ["Decide", "prepare_decision"]
 
-_AIMS = {
-    Aim.SMALLEST: "Smallest without measurable loss",
-    Aim.FASTEST: "Fastest without measurable loss",
-    Aim.BEST: "Best",
-}
+_AIMS = {Aim.SMALLEST: "Smallest with", Aim.FASTEST: "Fastest with", Aim.BEST: "Best"}
 
 
 def prepare_decision(results: Results) -> None:
@@ -51,7 +46,6 @@ class Decide(View):
 
     def actions(self) -> dict[str, Action]:
         return {
-            "copy_text": lambda message: self.session.send("copy", str(message.get("text", ""))),
             "explore": self._explore,
         }
 
@@ -65,12 +59,21 @@ class Decide(View):
         picked = [results.row[each.key] for each in rail[:_MOST_NAMED]] if state.selected else []
         plot = decision_plot(results, decision, x_metric, rail, [each.row for each in others] + picked)
         goal = choices(results).metric("goal", state)
+        losses = loss_texts(results, goal)
         return render(
             "decide",
-            aims=[(aim.value, text, bool(objectives(results, goal)[aim])) for aim, text in _AIMS.items()],
+            aims=[
+                (aim.value, text if aim is Aim.BEST else f"{text} {losses[0]}", bool(objectives(results, goal)[aim]))
+                for aim, text in _AIMS.items()
+            ],
+            losses=losses,
             aim=decision.aim.value,
             goal=goal,
-            goals=[c for c in results.choices if results.better(c["name"]) != "neither"],
+            goals=[
+                c
+                for c in results.choices
+                if results.better(c["name"]) != "neither" and (c["name"] == goal or results.is_at_hand(c["name"]))
+            ],
             goal_label=results.label(goal),
             objective=results.label(decision.objective),
             objective_about=results.about(decision.objective),
@@ -98,12 +101,11 @@ class Decide(View):
         """Return the card of the model that is named, and what gets it, if it is to be shipped."""
         results = self.session.results
         if not sentence.key:
-            return {"card": "", "files": None, "chosen": False}
-        card = Markup(
-            model_card(results, results.forest[sentence.key], whole=True)
-        )  # a template has escaped what is in it
+            return {"card": "", "tries": [], "files": None, "chosen": False}
+        card, tries = whole_card(results, sentence.key)
         return {
             "card": card,
+            "tries": tries,
             "files": model_files(results, sentence.key),
             "chosen": sentence.key in self.state.selected,
         }

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pipeline.core.statistics import independent_sides
+from viewer.decide.recommendation import tells_losses
 from viewer.format.metrics import Better, MetricRole
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from viewer.results.results import Results
 
-__all__ = ["quoted_names", "ratio_text"]
+__all__ = ["gain_text", "loss_texts", "quoted_names", "ratio_text"]
 
 _WORDS = {MetricRole.SIZE: ("smaller", "larger", "as large"), MetricRole.COST: ("faster", "slower", "as fast")}
 _OTHERS = ("better", "worse", "the same")
@@ -54,6 +55,26 @@ def ratio_text(results: Results, metric: str, key: str, other: str) -> str:
     if not difference.has_known_noise:
         return f"{text} (noise unknown)"
     return f"{text}{_interval(ends, ratio)}"
+
+
+def loss_texts(results: Results, metric: str) -> tuple[str, str]:
+    """Return what "no loss" and "loss" in a metric may be called: measurable only where its noise is known.
+
+    Sizes and costs tell nothing of what answers lose: what is worse in them is a disadvantage.
+
+    Args:
+        results: those of all models.
+        metric: of quality; empty: none is known.
+    """
+    loss = "loss" if not metric or tells_losses(results, metric) else "disadvantage"
+    if not metric or results.has_known_noise(metric):
+        return f"no measurable {loss}", f"measurable {loss}"
+    return f"no {loss} (noise unknown)", f"{loss} (noise unknown)"
+
+
+def gain_text(results: Results, metric: str, key: str, other: str) -> str:
+    """Return `ratio_text`, or where no ratio can be told the change as the Compare page has it."""
+    return ratio_text(results, metric, key, other) or results.change(metric, key, other)["change"]
 
 
 def _ratio_ends(results: Results, metric: str, key: str, other: str) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -21,11 +22,21 @@ __all__ = [
     "Pairing",
     "behind_value",
     "change",
+    "counts_bytes",
     "exact_value",
     "format_change",
     "format_value",
     "told_change",
 ]
+
+_BYTES = {
+    "bytes": r".*",
+    "size": "model|file|network|disk|storage|download|checkpoint|artifact|binary|package",
+    "memory": "model|peak|max|maximum|total|usage|use|used|footprint|ram|gpu|cpu|runtime",
+}
+"""Words of which one says that a metric counts bytes, if every word beside it is one of these: a size of vocabularies, batches
+or in parameters is none."""
+_EMPTY_WORDS = frozenset(["the", "of", "on", "in"])
 
 _CLOCKS = {Pairing.WALL_TIME: "wall", Pairing.CPU_TIME: "cpu"}
 _DEFAULT = ".3g"
@@ -75,6 +86,11 @@ class MetricInfo:
     def is_share(self) -> bool:
         """Whether values are shares of one, shown in percent."""
         return _spec(self.format).type in ("%", "p")
+
+    @property
+    def points(self) -> float | None:
+        """How many percentage points a change by one is; None of what is not in percent."""
+        return 100.0 if self.is_share else 1.0 if self.unit == "%" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +228,15 @@ def change(
 
 
 def format_change(difference: MetricChange, metric: MetricInfo) -> str:
-    """Write a change: shares in percentage points ("-1.2 pp"), others relative ("+3.4%"), with noise ("+1.2 ± 0.3 pp",
+    """Write a change: what is in percent in percentage points ("-1.2 pp"), others relative ("+3.4%"), with noise ("+1.2 ± 0.3 pp",
     and "+1.2 pp [0.7, 1.9]" where the interval is not symmetric).
 
     "no change" where the values are equal; the difference in the metric's unit where the relative change says nothing.
     """
     if difference.absolute == 0:
         return "no change"
-    if metric.is_share:
-        return _with_noise(difference, 100, " pp")
+    if metric.points is not None:
+        return _with_noise(difference, metric.points, " pp")
     if not abs(difference.relative) < _TELLING:
         return ("+" if difference.absolute > 0 else "") + format_value(difference.absolute, metric)
     scale = 100 * difference.relative / difference.absolute
@@ -269,3 +285,17 @@ def _joined(unit: str) -> str:
     if unit in ("", "%", "x", "\N{MULTIPLICATION SIGN}"):
         return unit
     return unit.removeprefix("1") if unit.startswith("1/") else f" {unit}"
+
+
+def counts_bytes(metric: str, files: Sequence[str] = ()) -> bool:
+    """Whether its name alone says that a metric counts bytes.
+
+    Args:
+        metric: its name.
+        files: ends of names that say which imported file a metric is of, and nothing of what it counts.
+    """
+    name = metric.removesuffix(next(filter(metric.endswith, files), ""))
+    words = set(re.findall(r"[^\W_]+", name.casefold())) - _EMPTY_WORDS
+    return any(
+        word in words and all(re.fullmatch(beside, each) for each in words - {word}) for word, beside in _BYTES.items()
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, Thread
 
@@ -31,6 +31,8 @@ class ComparisonJob:
     finished: bool = False
     problem: str = ""
     """Why it failed: one sentence."""
+    listeners: set[Callable[[], None]] = field(default_factory=set)
+    """All who have asked for it: called when something is new."""
 
     @property
     def text(self) -> str:
@@ -84,21 +86,30 @@ def comparison_of(
         results: the results file.
         model: key of the model.
         base: key of the one that it is compared with.
-        notify: called, in another thread, when something is new; only that of the first call for the pair is.
+        notify: called, in another thread, when something is new, once of those that are equal.
         sets: instances that both are run on.
     """
     with _starting:
         where = (results.absolute(), model, base, sets.key(model, base) if sets else "")
         if where not in _jobs:
             _jobs[where] = ComparisonJob(results.absolute(), model, base, sets)
-            Thread(target=_one_at_a_time, args=(_jobs[where], notify), daemon=True, name="compare").start()
-        return _jobs[where]
+            Thread(target=_one_at_a_time, args=(_jobs[where],), daemon=True, name="compare").start()
+        job = _jobs[where]
+        if not job.finished:
+            job.listeners.add(notify)
+        return job
 
 
 _turn = Lock()
 
 
-def _one_at_a_time(job: ComparisonJob, notify: Callable[[], None]) -> None:
+def _one_at_a_time(job: ComparisonJob) -> None:
     """Two would hold four models' pages, and slow each other down."""
+
+    def notify() -> None:
+        for listener in tuple(job.listeners):
+            listener()
+
     with _turn:
         job.run(notify)
+    job.listeners.clear()

@@ -129,7 +129,7 @@ class LayerPage:
         return {
             "row": row,
             "shape": shape,
-            "note": self.flagged.get(row.name),
+            "notes": self.flagged.get(row.name),
             "cells": cells,
             "limits": _share_axis(cells),
         }

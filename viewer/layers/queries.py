@@ -13,10 +13,12 @@ from pipeline.store.reader import StoreError, open_results
 __all__ = [
     "ContrastRow",
     "Found",
+    "LayerDamage",
     "LayerData",
     "LayerSite",
     "able_models",
     "read_contrast",
+    "read_damages",
     "read_layer_data",
     "side_file",
 ]
@@ -124,6 +126,45 @@ def read_contrast(results: Path, contrast: str) -> list[ContrastRow]:
             return [ContrastRow(*row) for row in db.execute(query, [contrast]).fetchall()]
     except (StoreError, duckdb.Error):  # of before there were any; it is made anew
         return []
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDamage:
+    """What a candidate does to one layer alone, as the view `sensitivities` says it."""
+
+    model_key: str
+    candidate: str
+    layer: str
+    members: tuple[str, ...]
+    numbers: Mapping[str, float | None]
+    """score, kl, kl_se, loss, loss_se, flips, flips_se, weight_bytes, compressed_weight_bytes, macs, saved_seconds, ..."""
+    reason: str
+    target: str
+
+
+_DAMAGES = (
+    "score", "kl", "kl_se", "loss", "loss_se", "flips", "flips_se", "weight_bytes", "compressed_weight_bytes", "macs",
+    "saved_seconds", "saved_se", "before_seconds", "whole_seconds", "whole_se", "instances",
+)  # fmt: skip
+
+
+def read_damages(path: Path, models: Sequence[str]) -> list[LayerDamage]:
+    """Read the sensitivity of some models' layers, in the order of the network.
+
+    Raises:
+        StoreError: if the results cannot be read.
+    """
+    query = f"""
+        SELECT model_key, candidate, layer, members, reason, target, {", ".join(_DAMAGES)} FROM sensitivities
+        WHERE model_key IN (SELECT unnest(?::VARCHAR[])) ORDER BY position, layer, candidate"""
+    with open_results(path) as db:
+        rows = db.execute(query, [list(models)]).fetchall()
+    return [
+        LayerDamage(
+            key, candidate, layer, tuple(members), dict(zip(_DAMAGES, numbers, strict=True)), reason, target or ""
+        )
+        for key, candidate, layer, members, reason, target, *numbers in rows
+    ]
 
 
 def able_models(path: Path) -> frozenset[str]:

@@ -24,7 +24,7 @@ _FEWEST_ROWS = 4
 _WIDEST, _NARROWEST, _WIDTH = 44, 14, 980
 ROW, LINES, GAP = 22, 120, 8
 """Heights of a model's row, of the lines under them, and of the space between."""
-_LABEL, _LETTER = 16, 6.3
+_LABEL, _LETTER = 16, 7.2
 """An upright name takes so much of the axis; a letter of it so much of its length."""
 _LONGEST = 26
 _IDENTICAL = 160.0
@@ -83,7 +83,6 @@ def strip(page: LayerPage, findings: Sequence[Found]) -> dict[str, Any] | None:
         "width": wide,
         "whole": wide * len(sites),
         "row": ROW,
-        "rows_height": ROW * len(models),
         "lines_top": ROW * len(models) + GAP,
         "lines_height": LINES,
         "lines": _lines(page, table, wide, (name, axis)),
@@ -110,7 +109,7 @@ def _identical(name: str, value: float) -> bool:
 
 
 def _shade(name: str, value: float | None, axis: FittedAxis) -> float | None:
-    """Return how dark a cell is, from 0 to 1: the worse the darker."""
+    """Return how strong the colour of a cell is, from 0 to 1: the worse the stronger."""
     if value is None or math.isnan(value):
         return None
     if _identical(name, value):

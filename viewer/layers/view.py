@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 from bokeh.io import curdoc
 
 from pipeline.delivery.branches.offer import offer_of
+from viewer.format.spreadsheet import spreadsheet_safe
 from viewer.format.templates import render
 from viewer.layers.comparison_jobs import ComparisonJob, comparison_of
+from viewer.layers.damage_map import damage_maps
 from viewer.layers.page import NOTHING, PAGE, LayerPage, in_turn
-from viewer.layers.queries import LayerData, able_models, read_layer_data, side_file
+from viewer.layers.queries import LayerDamage, LayerData, able_models, read_damages, read_layer_data, side_file
 from viewer.layers.strip import strip
 from viewer.layers.table import NUMBERS
 from viewer.results.queries import snapshot_id
@@ -21,14 +23,16 @@ from viewer.session.compared_models import ComparedModels, compared_models, flag
 from viewer.session.messages import whole_number
 from viewer.session.notes import Notes
 from viewer.session.state import page_fields
-from viewer.session.view import Action, View
+from viewer.session.view import Action, NextTick, View
 
 __all__ = ["Layers"]
 
 _FIELDS = page_fields("layers") | {"selected", "base"}
-_SHOWN = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
+_IMPORTED = "These models were imported. The file had their figures, and not their weights."
+_TABS = [("sparsity", "Sparsity"), ("weights", "Weights"), ("activations", "Activations"), ("numbers", "All numbers")]
 _CHANGES = ("unchanged", "to 1 %", "to 10 %", "to 50 %", "below 100 %", "100 % or more")
 _MOST_FINDINGS = 24
+_LONGEST_CELL = 400
 _HEADS = 3
 """Findings in sight; the others unfold."""
 
@@ -44,6 +48,7 @@ class Layers(View):
         self._notes = Notes(session.path)
         self._able: tuple[Any, frozenset[str]] = (None, frozenset())
         self._data: tuple[Any, LayerData | None] = (None, None)
+        self._sensitivity: tuple[Any, list[LayerDamage]] = (None, [])
 
     def actions(self) -> dict[str, Action]:
         """Messages of the page; every value is checked before it enters the state."""
@@ -52,11 +57,11 @@ class Layers(View):
             "l_type": self._type,
             "l_toggle": self._toggle,
             "l_cell": self._cell,
+            "l_damage": self._damage,
             "l_sort": self._sort,
             "l_by": self._by,
             "l_turn": lambda message: self.state.change({"l_from": max(0, whole_number(message, "start"))}),
             "l_flat": lambda message: self._change(l_flat=message.get("value") == "1", l_order=""),
-            "l_copy": lambda message: self.session.send("copy", str(message.get("text", ""))),
             "l_flag": self._flag,
             "l_unflag": self._flag,
             "l_export": lambda message: self._export(),
@@ -66,6 +71,8 @@ class Layers(View):
         """Return the page's markup."""
         compared, names = self._compared_models(), self._names()
         if not compared.models:
+            if self.session.results.snapshot.is_imported:
+                return render("inside_empty", title="No layers", text=_IMPORTED)
             missing = _listed(compared.unable, names)
             text = (
                 f"No statistics of layers are known of {missing}."
@@ -74,12 +81,12 @@ class Layers(View):
             )
             return render("inside_empty", title="No layers yet", text=text)
         data = self._read(compared)
-        page = LayerPage(data, self.state, compared.models, names, self._notes)
+        page = LayerPage(data, self.state, compared.models, names, self._notes.seen_by(self.session.user))
         rows, start, total = page.page()
         return render(
             "layers",
             state=self.state,
-            shows=_SHOWN,
+            shows=_TABS,
             rows=rows,
             start=start,
             stop=min(start + PAGE, total),
@@ -94,6 +101,7 @@ class Layers(View):
             by=[(name, text) for name, (text, _) in NUMBERS.items()],
             classes=_CHANGES,
             strip=strip(page, data.findings),
+            damages=damage_maps(self._damages(compared.models), compared.models, names, self.state.layers),
             histograms=page.histograms(self.state.layers.site) if self.state.layers.site else None,
             filter_problem=page.filter_problem,
             findings=[(finding, names[finding.model_key]) for finding in in_turn(data.findings)[:_MOST_FINDINGS]],
@@ -128,13 +136,17 @@ class Layers(View):
         assert data is not None
         return data
 
+    def _damages(self, models: Sequence[str]) -> list[LayerDamage]:
+        """Kept until the results or the models change."""
+        snapshot = self.session.results.snapshot
+        identity = (snapshot.id, tuple(models))
+        if self._sensitivity[0] != identity:
+            self._sensitivity = identity, read_damages(snapshot.path, models)
+        return self._sensitivity[1]
+
     def _waiting(self, page: LayerPage, names: Mapping[str, str]) -> list[str]:
         """Start what nobody compared yet, and say how far it is."""
-        document = curdoc()
-
-        def notify() -> None:
-            document.add_next_tick_callback(self._redraw)
-
+        notify = NextTick(curdoc(), self._redraw)
         jobs: list[ComparisonJob] = [
             comparison_of(self.session.results.snapshot.path, model, page.base, notify) for model in page.uncompared()
         ]
@@ -183,6 +195,12 @@ class Layers(View):
         self.state.change({"l_site": "" if site == self.state.layers.site else site})
         self.session.send("reveal", "l-site")
 
+    def _damage(self, message: Mapping[str, Any]) -> None:
+        """Open what a candidate does to a layer, or close it."""
+        value = str(message.get("cell", ""))[:_LONGEST_CELL]
+        self.state.change({"l_damage": "" if value == self.state.layers.damage else value})
+        self.session.send("reveal", "l-damage")
+
     def _sort(self, message: Mapping[str, Any]) -> None:
         key = str(message.get("key", ""))
         if key == self.state.layers.order:
@@ -226,9 +244,27 @@ class Layers(View):
                 count, zeros = site.numbers["count"], site.numbers["zeros"]
                 numbers["sparsity"] = zeros / count if count and zeros is not None else None
                 values = ["" if numbers.get(name) is None else repr(numbers[name]) for name in NUMBERS]
-                write([model, _safe(names[model]), *key[:2], _safe(key[2]), change.status if change else "", *values])
+                write(
+                    [
+                        model,
+                        spreadsheet_safe(names[model]),
+                        *key[:2],
+                        spreadsheet_safe(key[2]),
+                        change.status if change else "",
+                        *values,
+                    ]
+                )
         for note in self._notes.all():
-            write(["note", note.kind, _safe(note.about), _safe(note.who), note.when, _safe(note.why)])
+            write(
+                [
+                    "note",
+                    note.kind,
+                    spreadsheet_safe(note.about),
+                    spreadsheet_safe(note.who),
+                    note.when,
+                    spreadsheet_safe(note.why),
+                ]
+            )
         return text.getvalue()
 
 
@@ -239,8 +275,3 @@ def _worst_is_most(number: str) -> bool:
 
 def _listed(keys: Sequence[str], names: Mapping[str, str]) -> str:
     return ", ".join(names[key] for key in keys[:5]) + (" and others" if len(keys) > 5 else "")  # noqa: PLR2004 - as many as are listed
-
-
-def _safe(text: str) -> str:
-    """Text that a spreadsheet would run as a formula is marked as text."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

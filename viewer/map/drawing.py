@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,7 @@ def draw(layout: Layout, forest: Forest, row: Mapping[str, int], looks: Looks, w
         "below": below,
         "members": [rows if each.id not in row else [] for each, rows in zip(positions, members, strict=True)],
         "label": [_label(each, forest, label) for each in positions],
-        "brief": [_brief(each, forest, label) for each in positions],
+        "brief": _briefs(positions, forest, label),
         "name": ["" if each.bundle or each.parent else words.name(each.id) for each in positions],
         "inside": [_inside(each) for each in positions],
     }
@@ -195,12 +196,27 @@ def _label(each: Placed, forest: Forest, label: Callable[[Node], str]) -> str:
     return label(forest[each.id]) if each.parent else ""
 
 
-def _brief(each: Placed, forest: Forest, label: Callable[[Node], str]) -> str:
-    """Name one parameter with its value, for narrow columns; between the two stands a space that does not break."""
+def _briefs(positions: list[Placed], forest: Forest, label: Callable[[Node], str]) -> list[str]:
+    """Name one parameter with its value, for narrow columns, and the values of more where that tells no siblings apart.
+
+    Between the first and its value stands a space that does not break.
+    """
+    parts = [[] if each.bundle or not each.parent else label(forest[each.id]).split(", ") for each in positions]
+    families: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for at, each in enumerate(positions):
+        if len(parts[at]) > 1:
+            families[each.parent or "", forest[each.id].op, parts[at][0]].append(at)
+    for family in families.values():
+        if len(family) == 1:
+            del parts[family[0]][1:]
+    return [_brief(each, own) for each, own in zip(positions, parts, strict=True)]
+
+
+def _brief(each: Placed, parts: list[str]) -> str:
     if each.bundle is not None:
         return _BOUND.join(filter(None, [each.bundle.parameter.replace("_", " "), each.bundle.span]))
-    first = label(forest[each.id]).split(", ")[0] if each.parent else ""
-    return _BOUND.join(first.rsplit(" ", 1))
+    first, rest = _BOUND.join("".join(parts[:1]).rsplit(" ", 1)), [part.rsplit(" ", 1)[-1] for part in parts[1:]]
+    return ", ".join([first, *rest])
 
 
 def _inside(each: Placed) -> str:

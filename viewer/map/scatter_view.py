@@ -110,8 +110,10 @@ class Scatterplot(View):
             if front
             else f"No Pareto front{within}"
         )
+        known = all(results.has_known_noise(metric) for metric in (x, y))
+        measurably, unknown = ("measurably ", "") if known else ("", ", by bare values: their noise is unknown")
         why = (
-            f"No other model measurably has {' or '.join(directions)} without being measurably worse in the other"
+            f"No other model {measurably}has {' or '.join(directions)} without being {measurably}worse in the other{unknown}"
             if directions
             else "Neither metric has a better end"
         )

@@ -104,7 +104,7 @@ def _bound(sign: str, text: str, spec: MetricInfo, values: Mapping[str, np.ndarr
 
 def _number(text: str, spec: MetricInfo, values: np.ndarray | None) -> float:
     """Read a number, and refuse what the metric cannot be: people write 90 for 90%."""
-    read = partial(parse_quantity, unit=_unit(spec), share=spec.is_share)
+    read = partial(parse_quantity, unit=spec.unit, share=spec.is_share)
     try:
         number = read(text)
     except QuantityError as error:
@@ -118,11 +118,6 @@ def _number(text: str, spec: MetricInfo, values: np.ndarray | None) -> float:
         raise BudgetError(f"{spec.label} is a share: {text} would be {percent}; did you mean {text}%?")
     nearest = math.copysign(100 * most / whole, number)
     raise BudgetError(f"{spec.label} is a share: it cannot be {percent}; did you mean {nearest:,.6g}%?")
-
-
-def _unit(spec: MetricInfo) -> str:
-    """Return a metric's unit; bytes where a file that was imported gives none and the name says so: "Model Size"."""
-    return "B" if not spec.unit and _holds_bytes(spec) else spec.unit
 
 
 def _holds_bytes(spec: MetricInfo) -> bool:

@@ -270,12 +270,8 @@ class Budgets(SideView):
         self.session.send("panes", {"side": self.draw_side()})
 
     def _apply(self, filters: list[Range]) -> None:
-        """Set the filters; what they exclude is no longer selected."""
         self._rejection = None
-        self.state.change({"filters": filters})
-        results = self.session.results
-        visible = choices(results).visible_rows(self.state)
-        self.state.pick([key for key in self.state.selected if key not in results.row or visible[results.row[key]]])
+        choices(self.session.results).set_filters(self.state, filters)
 
     def _replace(self, index: int, filter_: Range) -> None:
         filters = list(self.state.filters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pipeline.core.units import format_seconds
@@ -10,8 +10,7 @@ from pipeline.store.heartbeat import RunProgress, is_alive, read_progress
 from viewer.format.templates import render
 from viewer.results.experiments import FACETS
 from viewer.results.lineage import StepOutcome
-from viewer.results.search import search_models
-from viewer.session.notes import Notes
+from viewer.session.compared_models import matching_models
 from viewer.session.url import write_link
 from viewer.session.view import Action, View
 
@@ -43,6 +42,7 @@ class Header(View):
             "find": self._find,
             "scope": self._scope,
             "copy_link": self._copy_link,
+            "copy_text": lambda message: self.session.send("copy", str(message.get("text", ""))),
         }
 
     def draw_study(self) -> str:
@@ -144,7 +144,7 @@ class Header(View):
     def _search(self, message: Mapping[str, Any]) -> None:
         text = str(message.get("text", "")).strip()
         results = self.session.results
-        matches = search_models(results.forest, text, results.text.name, self._words()) if text else []
+        matches = matching_models(self.session, text)
         models = self.session.known_models(matches)
         if message.get("submitted") and models:
             self._show(models)
@@ -156,12 +156,6 @@ class Header(View):
         ]
         markup = render("found", text=text, hits=hits, more=max(0, len(matches) - _MOST_HITS))
         self.session.send("panes", {"found": markup})
-
-    def _words(self) -> Callable[[str], list[str]]:
-        """Return what gives a model's words beside its name: its experiments, and the tags that people gave it."""
-        notes = Notes(self.session.path).about_models()
-        experiments = self.session.results.experiments
-        return lambda key: experiments.words(key) + [f"tag={tag}" for note in notes.get(key, []) for tag in note.tags]
 
     def _find(self, message: Mapping[str, Any]) -> None:
         keys = [key for key in [str(message.get("key"))] if key in self.session.results.forest]

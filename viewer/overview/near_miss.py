@@ -29,13 +29,14 @@ def near_miss(results: Results, filters: Sequence[Range], *, some: bool) -> dict
     below = miss.budget.low is not None and value < miss.budget.low
     bound = miss.budget.low if below else miss.budget.high
     assert bound is not None
-    distance, share = abs(value - bound), results.spec(metric).is_share
-    relative = distance if share or bound == 0 else distance / abs(bound)
-    if some and relative > (_NEAR_SHARE if share else _NEAR):
+    distance, points = abs(value - bound), results.spec(metric).points
+    in_points = points is not None
+    relative = distance * points / 100 if points is not None else distance / abs(bound) if bound else distance
+    if some and relative > (_NEAR_SHARE if in_points else _NEAR):
         return None
     far = (
-        f"{_rounded(100 * relative)} {'pp' if share else '%'}"
-        if share or bound
+        f"{_rounded(100 * relative)} {'pp' if in_points else '%'}"
+        if in_points or bound
         else exact_value(distance, results.spec(metric))
     )
     return {

@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from viewer.format.filter_text import whole_text
 from viewer.format.spreadsheet import csv_text
 from viewer.format.templates import render
 from viewer.results.results import Results
 from viewer.session.compared_models import flag
 from viewer.session.notes import Kind, Note, Notes, read_tags
-from viewer.session.saved_views import SavedView, SavedViews
+from viewer.session.saved_views import SavedView, SavedViews, ViewError
 from viewer.session.session import VisitorSession
-from viewer.session.state import TAGS
+from viewer.session.state import OWN_FIELDS, TAGS
 from viewer.session.url import write_link
 from viewer.session.view import Action, View
 
@@ -113,7 +114,7 @@ class NotesPage(View):
 
     def _show_in_table(self, message: Mapping[str, Any]) -> None:
         """Show the models with the tag, or with any note, as rows."""
-        where = {TAGS: f'"{self.state.tag}"' if self.state.tag else "any"}
+        where = {TAGS: whole_text(self.state.tag) if self.state.tag else "any"}
         self.state.change({"page": "table", "look": "rows", "where": where, "within": False, "rows_from": 0})
 
     def _open(self, message: Mapping[str, Any]) -> None:
@@ -158,14 +159,16 @@ class NotesPage(View):
 
     # ---- saved views
     def _save_view(self, message: Mapping[str, Any]) -> None:
-        name = str(message.get("name", ""))
+        query = write_link(self.state, self.session.keys, without=OWN_FIELDS)
         try:
-            saved = self._views.save(name, write_link(self.state, self.session.keys), self.session.user)
+            name = self._views.save(str(message.get("name", "")), query, self.session.user)
+        except ViewError as problem:
+            self.session.send("flash", str(problem))
         except OSError as error:
             self.session.send("flash", f"The view cannot be saved: {error.strerror} ({self._views.path})")
-            return
-        self.session.send("flash", f"Saved as '{' '.join(name.split())}'" if saved else "A view needs a name")
-        self._redraw()
+        else:
+            self.session.send("flash", f"Saved as '{name}'")
+            self._redraw()
 
     def _remove_view(self, message: Mapping[str, Any]) -> None:
         try:

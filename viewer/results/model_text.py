@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from viewer.results.names import unique_names
 if TYPE_CHECKING:
     from viewer.results.results import Results
 
-__all__ = ["ModelText", "value_words"]
+__all__ = ["ModelText", "short_ends", "value_words"]
 
-_SHORT = 28
+_SHORT, _BEGINNING = 28, 12
+"""Characters of a name in a plot, and how many of them are its beginning where the ends of two are the same."""
 
 
 class ModelText:
@@ -69,10 +71,20 @@ class ModelText:
         return self._names[key]
 
     def short_names(self, keys: Sequence[str]) -> list[str]:
-        """Return names short enough to stand in a plot: their ends, which tell most; whole where these are the same."""
-        names = [self.name(key) for key in keys]
-        short = [name if len(name) <= _SHORT else "…" + name[1 - _SHORT :].lstrip() for name in names]
-        return [text if short.count(text) == 1 else name for text, name in zip(short, names, strict=True)]
+        """Return names short enough to stand in a plot."""
+        return short_ends([self.name(key) for key in keys])
+
+
+def short_ends(names: Sequence[str]) -> list[str]:
+    """Return the ends of long names, which tell most; of those with one end the beginnings too; whole where nothing else tells."""
+    forms = [
+        [name]
+        if len(name) <= _SHORT
+        else ["…" + name[1 - _SHORT :].lstrip(), f"{name[:_BEGINNING]}…{name[1 + _BEGINNING - _SHORT :]}", name]
+        for name in names
+    ]
+    counts = Counter(form for each in forms for form in each)
+    return [next((form for form in each if counts[form] == 1), each[-1]) for each in forms]
 
 
 def _joined(value: object) -> str:

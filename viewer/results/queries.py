@@ -12,13 +12,26 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from pipeline.core.answer_text import AnswerKind
 from pipeline.store.documents import json_mapping
 from pipeline.store.reader import StoreError, open_results, snapshot_id
-from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing
+from viewer.format.metrics import Better, MetricInfo, MetricRole, Pairing, counts_bytes
 from viewer.results.lineage import Node, StepOutcome
-from viewer.results.snapshot import MetricColumn, ModelLint, RunStart, Setting, Snapshot, StudiedData, identity_of
+from viewer.results.snapshot import (
+    Confirmed,
+    MetricColumn,
+    ModelLint,
+    RunStart,
+    Setting,
+    Snapshot,
+    StudiedData,
+    identity_of,
+)
 
 __all__ = ["StoreError", "instance_values", "load_snapshot", "snapshot_id", "speedups"]
+
+_LEAST_BYTES = 10_000
+"""Whole numbers from here on are counts of bytes: no model is that large in kB."""
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -47,6 +60,7 @@ def load_snapshot(path: Path) -> Snapshot:
             runs=_runs(db),
             runs_of=_grouped(db, "SELECT DISTINCT model_key, run_id FROM steps WHERE job = 'operation' ORDER BY ALL"),
             workspace=_workspace(db),
+            confirmed=_confirmed(db),
             recipes_of=_grouped(db, "SELECT model_key, unnest(recipes) FROM models"),
         )
     finally:
@@ -127,9 +141,21 @@ def _datasets(db: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
 
 
 def _data(db: duckdb.DuckDBPyConnection) -> dict[str, StudiedData]:
+    rows = db.execute("SELECT dataset_key, dataset, task, entry FROM datasets").fetchall()
     return {
-        key: StudiedData(*row) for key, *row in db.execute("SELECT dataset_key, dataset, task FROM datasets").fetchall()
+        key: StudiedData(name, task, json_mapping(entry or "{}").get("answers") != AnswerKind.NOTHING)
+        for key, name, task, entry in rows
     }
+
+
+def _confirmed(db: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str, str], Confirmed]:
+    """Figures of the first look at each model: the one that no other look at it can have influenced."""
+    rows = db.execute(
+        "SELECT model_key, target, dataset_key, metric, value, low, high, chosen_value, within_noise, among, look"
+        " FROM confirmations WHERE part = ''"
+        " QUALIFY rank() OVER (PARTITION BY model_key, target, dataset_key ORDER BY look) = 1"
+    ).fetchall()
+    return {(key, target, data, metric): Confirmed(*figures) for key, target, data, metric, *figures in rows}
 
 
 def _runs(db: duckdb.DuckDBPyConnection) -> dict[str, RunStart]:
@@ -230,20 +256,33 @@ def _metrics(db: duckdb.DuckDBPyConnection) -> list[MetricInfo]:
         " WHERE metric IN (SELECT metric FROM measurements) ORDER BY is_primary DESC, metric"
     ).fetchall()
     declared = _declared(db, {name for name, *_ in rows})
+    in_bytes = _in_bytes(db)
     return [
         MetricInfo(
             name,
-            unit,
+            "B" if name in in_bytes else unit,
             format_,
             Better(better),
             primary,
             *declared.get(name, (None, None)),
-            description,
+            f"{description}; taken for bytes, as it has no unit" if name in in_bytes else description,
             MetricRole(role),
             Pairing(pairing),
         )
         for name, unit, format_, better, primary, description, role, pairing in rows
     ]
+
+
+def _in_bytes(db: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the metrics without a unit whose names and values say that they are counts of bytes: "Model Size", 95246447."""
+    rows = db.execute(
+        "SELECT metric FROM measurements WHERE metric IN"
+        " (SELECT metric FROM metrics WHERE unit = '' AND NOT contains(format, '%') AND role IN ('size', 'cost'))"
+        " GROUP BY metric HAVING bool_and(value = round(value)) AND max(value) >= ?",
+        [_LEAST_BYTES],
+    ).fetchall()
+    files = [f" ({file})" for (file,) in db.execute("SELECT DISTINCT recipe FROM runs").fetchall()]
+    return {name for (name,) in rows if counts_bytes(name, files)}
 
 
 def _declared(db: duckdb.DuckDBPyConnection, metrics: set[str]) -> dict[str, tuple[float | None, float | None]]:

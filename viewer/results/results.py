@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -63,7 +63,6 @@ class Results:
         self.row = {key: row for row, key in enumerate(self.keys)}
         self._columns = snapshot.columns[self.context]
         self.metrics = _ordered([spec for spec in snapshot.metrics if spec.name in self._columns])
-        self.primary = [spec for spec in self.metrics if spec.primary] or self.metrics
         self._by_name = {spec.name: spec for spec in self.metrics}
         self.choices = [{"name": spec.name, "label": spec.label} for spec in self.metrics]
         self.columns_by_name = {name: column.value for name, column in self._columns.items()}
@@ -120,6 +119,16 @@ class Results:
         return ModelText(self)
 
     # ---- metrics
+    @cached_property
+    def primary(self) -> list[MetricInfo]:
+        """The metrics that people see first; of other experiments' only where there are no others."""
+        primary = [spec for spec in self.metrics if spec.primary] or self.metrics
+        return [spec for spec in primary if self.is_at_hand(spec.name)] or primary
+
+    def is_at_hand(self, metric: str) -> bool:
+        """Whether a model in scope, and of the data at hand, has a value."""
+        return bool(np.isfinite(self.values(metric)[self.scope & ~self.elsewhere]).any())
+
     def spec(self, metric: str) -> MetricInfo:
         """Return what a metric means; of one that is not here, that it has no values."""
         return self._by_name.get(metric) or MetricInfo(metric)
@@ -140,8 +149,8 @@ class Results:
     def about(self, metric: str) -> str:
         """Say what it is and which way is better; empty where nobody has described it."""
         spec, direction = self.spec(metric), self.direction(metric)
-        ending = f" {direction[0].upper()}{direction[1:]}." if direction else ""
-        return f"{spec.description}{ending}" if spec.description else ""
+        sentences = [f"{text[0].upper()}{text[1:].rstrip('.')}." for text in (spec.description, direction) if text]
+        return " ".join(sentences) if spec.description else ""
 
     def column(self, metric: str) -> MetricColumn:
         """Return values and intervals of all rows; NaN where not measured."""
@@ -199,6 +208,19 @@ class Results:
         spec = self.spec(metric)
         rough = bool(self.unsure(metric)[[self.row[key], self.row[base or key]]].any())
         return told_change(difference, spec, format_change(difference, spec), rough=rough)
+
+    def confirmed(self, metric: str, key: str) -> dict[str, str]:
+        """Write a model's figure on instances that no choice had seen, and the tone; empty texts where nobody has looked."""
+        figure = self.snapshot.confirmed.get((key, self.context.target, self.context.dataset_key, metric))
+        if figure is None:
+            return {"text": "", "tone": ""}
+        show = partial(self.show_value, metric)
+        ends = "" if figure.low is None or figure.high is None else f" [{show(figure.low)}, {show(figure.high)}]"
+        choice = "" if figure.choice is None else f", chosen at {show(figure.choice)} among {figure.among:,}"
+        look = "" if figure.look == 1 else f", at look {figure.look}"
+        within = {True: ": within noise", False: ": differs by more than chance", None: ""}[figure.within_noise]
+        tone = "bad" if figure.within_noise is False else "soft"
+        return {"text": f"confirmed at {show(figure.value)}{ends}{choice}{look}{within}", "tone": tone}
 
     def difference(self, metric: str, key: str, other: str) -> MetricChange | None:
         """Return what a model differs by from another, as well as it is known; None where one has no value."""

@@ -12,7 +12,17 @@ import numpy as np
 from viewer.format.metrics import MeasuredValue, MetricInfo
 from viewer.results.lineage import Node
 
-__all__ = ["BROKEN", "MetricColumn", "ModelLint", "RunStart", "Setting", "Snapshot", "StudiedData", "identity_of"]
+__all__ = [
+    "BROKEN",
+    "Confirmed",
+    "MetricColumn",
+    "ModelLint",
+    "RunStart",
+    "Setting",
+    "Snapshot",
+    "StudiedData",
+    "identity_of",
+]
 
 BROKEN = frozenset({"constant_predictor", "not_a_number"})
 """Lints of models that are of no use, whatever their figures."""
@@ -97,6 +107,25 @@ class StudiedData:
 
     name: str
     task: str
+    has_answers: bool = True
+    """False: nothing is known that would be right, so models give outputs and no answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A figure of a chosen model on instances that nothing else reads."""
+
+    value: float
+    low: float | None
+    high: float | None
+    choice: float | None
+    """The figure that it was chosen by, when it was looked at."""
+    within_noise: bool | None
+    """Whether the two differ by no more than chance; None where that is not known."""
+    among: int
+    """Models that were chosen among."""
+    look: int
+    """Number of the look at these instances."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +160,15 @@ class Snapshot:
     """Model key -> ids of the runs that made or found it."""
     recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model key -> recipes that contain it."""
+    confirmed: Mapping[tuple[str, str, str, str], Confirmed] = field(default_factory=dict)
+    """(model key, target, data set, metric) -> the figure on instances that no choice had seen, of the first look at the model."""
     workspace: str | None = None
     """The folder that the latest run kept its models in, as it was named; None where no run made these results."""
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether there are models, and no run has made any of them."""
+        return bool(self.keys) and self.workspace is None and not self.runs_of
 
 
 def identity_of(context: Setting) -> tuple[str, str, str]:

@@ -25,6 +25,7 @@ from viewer.session.state import (
     TAGS,
     ViewState,
 )
+from viewer.session.url import clip
 
 __all__ = ["Choices", "choices"]
 
@@ -56,12 +57,12 @@ class Choices:
         accepted, notices = dict(values), []
         for name in _METRIC_FIELDS:
             if accepted.get(name, AUTO) not in {AUTO, NOTHING, *_ALSO.get(name, ()), *self._names}:
-                notices.append(f"There is no metric '{_clip(accepted.pop(name))}' in these results.")
+                notices.append(f"There is no metric '{clip(accepted.pop(name))}' in these results.")
         if "page" in accepted and accepted["page"] not in pages:
-            notices.append(f"There is no page '{_clip(accepted.pop('page'))}'.")
+            notices.append(f"There is no page '{clip(accepted.pop('page'))}'.")
         if "filters" in accepted:
             accepted["filters"], unknown = self.known_filters(accepted["filters"])
-            notices += [f"The budget on '{_clip(name)}' was left out: there is no such metric." for name in unknown]
+            notices += [f"The budget on '{clip(name)}' was left out: there is no such metric." for name in unknown]
         notices += self._accept_columns(accepted)
         if accepted.get("setting") and accepted["setting"] not in {
             context.id for context in self._results.snapshot.contexts
@@ -80,21 +81,21 @@ class Choices:
             filters = accepted["where"]
             accepted["where"] = {name: text for name, text in filters.items() if name in self._columns and text.strip()}
             absent = filters.keys() - self._columns
-            notices += [f"The table has no column '{_clip(name)}' to filter by." for name in sorted(absent)]
+            notices += [f"The table has no column '{clip(name)}' to filter by." for name in sorted(absent)]
         if accepted.get("order", "") not in {"", *self._columns}:
-            notices.append(f"The table cannot be sorted by '{_clip(accepted.pop('order'))}'.")
+            notices.append(f"The table cannot be sorted by '{clip(accepted.pop('order'))}'.")
         return notices
 
     def _accept_experiments(self, accepted: dict[str, Any]) -> list[str]:
         """Take away what names no experiments of these results, and return a sentence for each."""
         notices = []
         if accepted.get("group", "") not in {"", REPLICATES, *FACETS}:
-            notices.append(f"The table cannot be grouped by '{_clip(accepted.pop('group'))}'.")
+            notices.append(f"The table cannot be grouped by '{clip(accepted.pop('group'))}'.")
         if accepted.get("only"):
             given, known = accepted["only"], self._results.experiments.existing(accepted["only"])
             accepted["only"] = known
             unknown = [value for facet in given for value in given[facet] if value not in known.get(facet, ())]
-            notices += [f"No model of these results is of '{_clip(value)}'." for value in unknown]
+            notices += [f"No model of these results is of '{clip(value)}'." for value in unknown]
         return notices
 
     @cached_property
@@ -150,6 +151,12 @@ class Choices:
         passing = self._results.ranking.passing(state.filters)
         return passing & self.undominated(state) if state.dim_dominated else passing
 
+    def set_filters(self, state: ViewState, filters: list[Range]) -> None:
+        """Set the budget; what it excludes is no longer selected."""
+        state.change({"filters": filters})
+        row, visible = self._results.row, self.visible_rows(state)
+        state.pick([key for key in state.selected if key not in row or visible[row[key]]])
+
     def undominated(self, state: ViewState) -> np.ndarray:
         """Return which rows are on the Pareto front of the scatterplot, within the budget."""
         mask = np.zeros(len(self._results.keys), dtype=bool)
@@ -159,7 +166,3 @@ class Choices:
             )
         ] = True
         return mask
-
-
-def _clip(text: str, longest: int = 60) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"

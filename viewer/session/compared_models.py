@@ -8,6 +8,7 @@ from typing import Any
 
 from viewer.format.palette import MISSING, SERIES
 from viewer.results.names import unique_names
+from viewer.results.search import search_models
 from viewer.session.choices import choices
 from viewer.session.notes import Kind, Notes, read_tags
 from viewer.session.proposals import Proposal, proposals
@@ -21,6 +22,7 @@ __all__ = [
     "compared_models",
     "drop_model",
     "flag",
+    "matching_models",
     "models_on_rail",
     "proposed_models",
     "set_base",
@@ -43,6 +45,8 @@ class ComparedModel:
     name: str
     """The shortest that no other compared model has."""
     is_base: bool
+    is_pinned: bool = False
+    """Whether a person made it the base; else it is so as long as none stands nearer to a root."""
 
 
 def models_on_rail(session: VisitorSession, proposed: Sequence[Proposal] | None = None) -> list[ComparedModel]:
@@ -62,10 +66,12 @@ def models_on_rail(session: VisitorSession, proposed: Sequence[Proposal] | None 
     if base and base not in keys:
         keys = [base, *keys]
     keys = keys[:MOST]
-    pinned = session.results.base_of(keys, base) if keys else ""
+    of_all = session.results.base_of(keys, base) if keys else ""
     names = unique_names(session.results.forest, keys)
     return [
-        ComparedModel(key, _letter(at), SERIES[at] if at < len(SERIES) else MISSING, names[key], key == pinned)
+        ComparedModel(
+            key, _letter(at), SERIES[at] if at < len(SERIES) else MISSING, names[key], key == of_all, key == base
+        )
         for at, key in enumerate(keys)
     ]
 
@@ -115,6 +121,18 @@ def compared_models(session: VisitorSession, able: Collection[str]) -> ComparedM
     return ComparedModels(session, able)
 
 
+def matching_models(session: VisitorSession, text: str) -> list[str]:
+    """Return the keys of all steps that match every word of a text, best first: by names, facts, experiments and tags."""
+    if not text.strip():
+        return []
+    results, notes = session.results, Notes(session.path).about_models()
+
+    def facts(key: str) -> list[str]:
+        return results.experiments.words(key) + [f"tag={tag}" for note in notes.get(key, []) for tag in note.tags]
+
+    return search_models(results.forest, text.strip(), results.text.name, facts)
+
+
 def add_model(session: VisitorSession, message: Mapping[str, Any]) -> None:
     """Put one more model on the rail."""
     for key in session.known_models([str(message.get("key"))]):
@@ -122,20 +140,17 @@ def add_model(session: VisitorSession, message: Mapping[str, Any]) -> None:
 
 
 def drop_model(session: VisitorSession, message: Mapping[str, Any]) -> None:
-    """Take a model from the rail; of those that were proposed, the others stay."""
+    """Take a model from the rail."""
     key = str(message.get("key"))
-    keys = session.known_models(session.state.selected) or [each.key for each in proposed_models(session)]
-    session.state.pick([other for other in keys if other != key])
+    session.state.pick([other for other in session.state.selected if other != key])
     if session.state.base == key:
         session.state.change({"base": ""})
 
 
 def set_base(session: VisitorSession, message: Mapping[str, Any]) -> None:
-    """Compare with another model, which is on the rail then."""
+    """Pin a model on the rail as the base, or take its pin away: then the one nearest to a root is it again."""
     for key in session.known_models([str(message.get("key"))]):
-        keys = session.known_models(session.state.selected) or [each.key for each in proposed_models(session)]
-        session.state.pick(keys if key in keys else [key, *keys])
-        session.state.change({"base": key})
+        session.state.change({"base": "" if key == session.state.base else key})
 
 
 def flag(

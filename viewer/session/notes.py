@@ -8,13 +8,14 @@ from __future__ import annotations
 import getpass
 import re
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from viewer.session.journal import Journal, utc_now
 
-__all__ = ["Kind", "Note", "Notes", "notes_path", "read_tags", "this_user"]
+__all__ = ["Kind", "Note", "Notes", "NotesOn", "notes_path", "read_tags", "this_user"]
 
 Kind = Literal["instance", "class", "model", "layer"]
 _LONGEST = 4000
@@ -38,6 +39,26 @@ class Note:
     tags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NotesOn:
+    """All that people said of one thing, as one of them sees it."""
+
+    own: Note | None
+    """What this visitor said: that alone is theirs to change or take away."""
+    others: tuple[Note, ...]
+    """What others said, oldest first."""
+
+    @property
+    def all(self) -> tuple[Note, ...]:
+        """The visitor's own first."""
+        return ((self.own,) if self.own else ()) + self.others
+
+    @property
+    def text(self) -> str:
+        """All in one text, a line for each."""
+        return "\n".join(f"{note.who}, {note.when[:16].replace('T', ' ')}: {note.why}" for note in self.all)
+
+
 def notes_path(results: Path) -> Path:
     """Return the file of the notes on some results: `results.notes.jsonl`."""
     return results.with_suffix(".notes.jsonl")
@@ -56,7 +77,14 @@ class Notes:
 
     def __init__(self, results: Path) -> None:
         self.path = notes_path(results)
+        self._user = ""
         self._journal = Journal(self.path, _read, lambda note: (note.kind, note.dataset_key, note.about, note.who))
+
+    def seen_by(self, user: str) -> Notes:
+        """Return the same notes as a visitor sees them; of no name, as who runs this program does."""
+        notes = copy(self)
+        notes._user = user
+        return notes
 
     def add(
         self, kind: Kind, about: str, why: str, *, dataset_key: str = "", tags: Iterable[str] = (), who: str = ""
@@ -95,9 +123,19 @@ class Notes:
         """The flags that stand, oldest first."""
         return sorted(self._journal.entries(), key=lambda note: note.when)
 
-    def of(self, kind: str, dataset_key: str = "") -> dict[str, Note]:
-        """About -> its latest note, of one kind; those on instances and classes belong to a data set."""
-        return {note.about: note for note in self.all() if note.kind == kind and note.dataset_key in ("", dataset_key)}
+    def of(self, kind: str, dataset_key: str = "") -> dict[str, NotesOn]:
+        """About -> the notes on it, of one kind; those on instances and classes belong to a data set."""
+        user, by_thing = self._user or this_user(), dict[str, list[Note]]()
+        for note in self.all():
+            if note.kind == kind and note.dataset_key in ("", dataset_key):
+                by_thing.setdefault(note.about, []).append(note)
+        return {
+            about: NotesOn(
+                next((note for note in notes if note.who == user), None),
+                tuple(note for note in notes if note.who != user),
+            )
+            for about, notes in by_thing.items()
+        }
 
     def about_models(self) -> dict[str, list[Note]]:
         """Key of a model -> all notes on it, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["Proposal", "original_of", "proposals", "size_metric", "speed_metric"]
 
 _FEWEST = 2
+_TRAINING = "finetune"
+"""The kind of operations that change weights and leave the network as it is."""
+_UNNAMED = "base"
+"""The operation of a root for which an imported file names none."""
 _MOST = 4
+
+
+_SMALLEST_OF_USE = {
+    Better.HIGHER: "smallest on the Pareto front that keeps half of the {}",
+    Better.LOWER: "smallest on the Pareto front with at most twice the {}",
+    Better.NEITHER: "smallest on the Pareto front",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,8 @@ class Proposal:
 def proposals(results: Results, quality: str, filters: Sequence[Range], base: str = "") -> list[Proposal]:
     """Return the original, the best within the budget and the smallest that nothing measurably beats; each model once.
 
-    Where these are one, the models that were made of it first stand beside it.
+    The smallest keeps at least half of the original's quality, or has at most twice its error: what has lost more is on the
+    front of many studies, and of use to nobody. Where these are one, the models that were made of it first stand beside it.
 
     Args:
         results: those of all models.
@@ -49,9 +62,13 @@ def proposals(results: Results, quality: str, filters: Sequence[Range], base: st
     if best is not None:
         reasons.setdefault(results.keys[best.row], f"best {results.label(quality)}{within}")
     front = results.ranking.front(size, quality, passing) if size and quality else []
-    if front:
-        smallest = min(front, key=lambda row: results.values(size)[row])
-        reasons.setdefault(results.keys[smallest], f"smallest on the Pareto front{within}")
+    useful = [row for row in front if _is_of_use(results, quality, row, original)]
+    if useful:
+        smallest = min(useful, key=lambda row: results.values(size)[row])
+        what = (
+            "smallest on the Pareto front" if len(useful) == len(front) else _SMALLEST_OF_USE[results.better(quality)]
+        )
+        reasons.setdefault(results.keys[smallest], f"{what.format(results.label(quality))}{within}")
     if original is not None and len(reasons) < _FEWEST:
         root = results.forest.root(results.keys[original])
         below = [key for key in results.forest.preorder if key in results.row and results.forest.root(key) == root]
@@ -60,18 +77,53 @@ def proposals(results: Results, quality: str, filters: Sequence[Range], base: st
     return [Proposal(key, why) for key, why in reasons.items()]
 
 
+def _is_of_use(results: Results, quality: str, row: int, original: int | None) -> bool:
+    """Whether a model keeps half of the original's quality, or has at most twice its error; where that tells nothing, it does."""
+    value, before = results.values(quality)[row], math.nan if original is None else results.values(quality)[original]
+    if not before > 0:
+        return True
+    return bool(value <= 2 * before if results.better(quality) is Better.LOWER else value >= before / 2)
+
+
 def original_of(results: Results, quality: str, base: str = "") -> int | None:
-    """Return the row that losses are told against: that of the chosen base, else of the best sound model that was not compressed."""
+    """Return the row that losses are told against: that of the chosen base, else of the best sound original.
+
+    A root, or what models were compressed from where that is measurably better: see `_originals`.
+    """
     if base in results.row:
         return results.row[base]
     eligible = results.sound & results.scope & ~results.elsewhere
-    roots = [row for row in np.flatnonzero(eligible).tolist() if results.parent_rows[row] < 0]
-    if not roots or not quality:
-        return roots[0] if roots else None
-    among = np.zeros(len(results.keys), dtype=bool)
-    among[roots] = True
-    best = results.ranking.best(quality, among)
-    return best.row if best is not None else roots[0]
+    roots = eligible & (results.parent_rows < 0)
+    first = next(iter(np.flatnonzero(roots).tolist()), None)
+    best_root = results.ranking.best(quality, roots) if quality else None
+    if best_root is None:
+        return first
+    best = results.ranking.best(quality, eligible & _originals(results))
+    return best_root.row if best is None or best_root.row in best.alike else best.row
+
+
+def _originals(results: Results) -> np.ndarray:
+    """Return which rows are originals, bool (N,): roots, and what training alone made of one, if models were compressed from that.
+
+    Where they were compressed from the root itself, it is the original, and a model that was trained on stands beside it: but
+    for a root of a file that names no operation for it, which may be a network before its training.
+    """
+    forest = results.forest
+    uncompressed: set[str] = set()
+    starts: set[str] = set()
+    for key in forest.preorder:  # parents come before their children
+        parent = forest.parent(key)
+        if parent is None or (parent in uncompressed and forest[key].kind == _TRAINING):
+            uncompressed.add(key)
+        else:
+            starts.add(parent)
+
+    def is_original(key: str) -> bool:
+        root = forest.root(key)
+        is_begun_there = root not in starts or forest[root].op == _UNNAMED
+        return key == root or (key in uncompressed and key in starts and is_begun_there)
+
+    return np.fromiter(map(is_original, results.keys), dtype=bool, count=len(results.keys))
 
 
 def size_metric(results: Results) -> str:

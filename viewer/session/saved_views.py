@@ -8,7 +8,7 @@ from typing import Any
 
 from viewer.session.journal import Journal, utc_now
 
-__all__ = ["SavedView", "SavedViews", "views_path"]
+__all__ = ["SavedView", "SavedViews", "ViewError", "views_path"]
 
 _LONGEST_NAME = 80
 _LONGEST_QUERY = 60_000
@@ -26,6 +26,10 @@ class SavedView:
     removed: bool = False
 
 
+class ViewError(ValueError):
+    """A view cannot be saved: the message says why, and what to do."""
+
+
 def views_path(results: Path) -> Path:
     """Return the file of the views of some results: `results.views.jsonl`."""
     return results.with_suffix(".views.jsonl")
@@ -38,8 +42,8 @@ class SavedViews:
         self.path = views_path(results)
         self._journal = Journal(self.path, _read, lambda view: (view.name, view.who))
 
-    def save(self, name: str, query: str, who: str) -> bool:
-        """Save a view, in the place of the author's earlier one of that name; returns False where there is no name.
+    def save(self, name: str, query: str, who: str) -> str:
+        """Save a view, in the place of the author's earlier one of that name; return the name as it is kept.
 
         Args:
             name: what it is called.
@@ -47,13 +51,18 @@ class SavedViews:
             who: the author.
 
         Raises:
+            ViewError: if there is no name, or what is seen is too much for a view.
             OSError: if the file cannot be written.
         """
         name = " ".join(name.split())[:_LONGEST_NAME]
-        if name and len(query) <= _LONGEST_QUERY:
-            self._journal.append(SavedView(name, query, who, utc_now()))
-            return True
-        return False
+        if not name:
+            raise ViewError("A view needs a name")
+        if len(query) > _LONGEST_QUERY:
+            raise ViewError(
+                f"Not saved: the address has {len(query):,} characters, a view at most {_LONGEST_QUERY:,}. Select fewer models"
+            )
+        self._journal.append(SavedView(name, query, who, utc_now()))
+        return name
 
     def remove(self, name: str, who: str) -> None:
         """Take an author's view away; those of others stay.

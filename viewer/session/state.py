@@ -16,6 +16,7 @@ __all__ = [
     "NAME",
     "NOTHING",
     "OPERATION",
+    "OWN_FIELDS",
     "PARAMETER",
     "REPLICATES",
     "TAGS",
@@ -27,6 +28,8 @@ __all__ = [
     "page_fields",
 ]
 
+OWN_FIELDS = frozenset({"theme"})
+"""Fields that are a visitor's own, and no part of what they show others under a name."""
 AUTO = ""
 """A metric that nobody chose: the viewer picks one."""
 NOTHING = "-"
@@ -84,6 +87,7 @@ class LayersState(param.Parameterized):
     types = param.List([], item_type=str, doc="types of module shown; empty: all")
     flagged = param.Boolean(False, doc="only what is flagged, or lies in a flagged module")
     site = param.String("", doc="the layer whose histograms are open; empty: none")
+    damage = param.String("", doc="model, candidate and layer whose damage is open; empty: none")
     start = param.Integer(0, bounds=(0, None), doc="first row on the page")
 
 
@@ -97,7 +101,7 @@ class BranchState(param.Parameterized):
 class EffectsState(param.Parameterized):
     """Everything that a person can change on the Effects page. What is selected is `ViewState.selected`."""
 
-    show = param.Selector(default="operations", objects=["operations", "sweeps"])
+    show = param.Selector(default="operations", objects=["operations", "sweeps", "chains"])
     columns = param.List([], item_type=str, doc="metrics; empty: the viewer's choice")
     flat = param.Boolean(False, doc="rows of one operation need not stand together")
     order = param.String("", doc="metric that the rows are sorted by, or ` places`; empty: by operation and parameters")

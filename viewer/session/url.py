@@ -14,9 +14,9 @@ from viewer.results.budget import Range
 from viewer.results.names import unique_length
 from viewer.session.state import ViewState
 
-__all__ = ["Keys", "name_page", "read_link", "write_link"]
+__all__ = ["Keys", "clip", "name_page", "read_link", "write_link"]
 
-_FIRST_EDITION = "overview"
+_UNNAMED_PAGE = "overview"
 """The page of an address that says something, but names no page."""
 _BUNDLE = "bundle-"
 
@@ -40,17 +40,23 @@ class Keys:
         return matches[0] if len(matches) == 1 else None
 
 
-def write_link(state: ViewState, keys: Keys) -> str:
-    """Return the query that reproduces the state; what is as it was at the start is left out."""
+def write_link(state: ViewState, keys: Keys, without: Collection[str] = ()) -> str:
+    """Return the query that reproduces the state; what is as it was at the start is left out, and so are fields of no matter.
+
+    Args:
+        state: of a visitor.
+        keys: of the models at hand.
+        without: fields that are left out in any case.
+    """
     pairs: list[tuple[str, str]] = []
     for name in state.fields():
         value = state.value(name)
-        if value != state.parameter(name).default:
+        if name not in without and value != state.parameter(name).default:
             pairs.extend((name, text) for text in _WRITERS.get(name, _plain)(value, keys))
     page = ("page", state.page)
     others = [pair for pair in pairs if pair[0] != "page"]
     if others:
-        pairs = others if state.page == _FIRST_EDITION else [page, *others]
+        pairs = others if state.page == _UNNAMED_PAGE else [page, *others]
     return urlencode(pairs, quote_via=quote, safe=":,.[]~")
 
 
@@ -67,13 +73,13 @@ def read_link(query: str, keys: Keys) -> tuple[dict[str, Any], list[str]]:
     fresh = ViewState()
     for name, texts in parts.items():
         if name not in fresh.fields():
-            notices.append(f"The address has an unknown part '{_clip(name)}'; it was ignored.")
+            notices.append(f"The address has an unknown part '{clip(name)}'; it was ignored.")
             continue
         try:
             value = _READERS.get(name, _read_plain(fresh.parameter(name)))(texts, keys, notices)
             fresh.change({name: value})  # the parameter's own check: type, bounds, allowed values
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-            notices.append(f"The address says {name}={_clip(', '.join(texts))}, which means nothing here; ignored.")
+            notices.append(f"The address says {name}={clip(', '.join(texts))}, which means nothing here; ignored.")
         else:
             values[name] = value
     return values, notices
@@ -81,10 +87,11 @@ def read_link(query: str, keys: Keys) -> tuple[dict[str, Any], list[str]]:
 
 def name_page(values: Mapping[str, Any]) -> dict[str, Any]:
     """Add the page that an address without one means: the first page if it says nothing else, else that of old addresses."""
-    return {"page": _FIRST_EDITION, **values} if values else {}
+    return {"page": _UNNAMED_PAGE, **values} if values else {}
 
 
-def _clip(text: str, longest: int = 60) -> str:
+def clip(text: str, longest: int = 60) -> str:
+    """Return a part of an address for a message: not too long."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from bokeh.document import Document
 
 from viewer.session.session import VisitorSession
 
-__all__ = ["RESULTS", "Action", "SideView", "View"]
+__all__ = ["RESULTS", "Action", "NextTick", "SideView", "View"]
 
 RESULTS = "results"
 """Stands among the changed fields when the results themselves changed."""
@@ -69,3 +73,15 @@ class SideView(View):
 
     def markup(self) -> dict[str, str]:
         return super().markup() | ({"side": self.draw_side()} if self.state.pane == self.name else {})
+
+
+@dataclass(frozen=True)
+class NextTick:
+    """Call something of a page in its next turn; two of the same page and method are equal."""
+
+    document: Document
+    callback: Callable[[], None]
+
+    def __call__(self) -> None:
+        with suppress(AttributeError):  # Bokeh takes the attributes of a document away whose page was closed
+            self.document.add_next_tick_callback(self.callback)

@@ -7,8 +7,8 @@ export const alike = (some, others) =>
 
 // `views`: name -> [what is shown, what is shown at the start or null where that is not known]
 export function hashOf(views) {
-  const parts = Object.entries(views).filter(([, [shown, whole]]) => whole && !alike(shown, whole))
-    .map(([name, [shown]]) => `${name}=${shown.map((end) => Number(end.toPrecision(DIGITS))).join(",")}`);
+  const parts = Object.entries(views).filter(([, [ends, whole]]) => whole && !alike(ends, whole))
+    .map(([name, [ends]]) => `${name}=${ends.map((end) => Number(end.toPrecision(DIGITS))).join(",")}`);
   return parts.length ? "#" + parts.join("&") : "";
 }
 

@@ -7,8 +7,8 @@ export const within = (value, low, high) => value >= (low ?? -Infinity) && value
 export function written(value, units) {
   if (value === null) return "";
   const fitting = units.filter(([, divisor]) => value === 0 ? divisor === 1 : Math.abs(value) >= divisor * 0.9995);
-  const [unit, divisor] = fitting.at(-1) ?? units[0], shown = value / divisor;
-  return (shown === 0 || Math.abs(shown) >= TINY ? digits.format(shown) : String(Number(shown.toPrecision(4)))) + unit;
+  const [unit, divisor] = fitting.at(-1) ?? units[0], number = value / divisor;
+  return (number === 0 || Math.abs(number) >= TINY ? digits.format(number) : String(Number(number.toPrecision(4)))) + unit;
 }
 
 // The value at a part (0 to 1) of a histogram: bins are equally wide on screen, whatever their values

@@ -41,21 +41,21 @@ const dimPoints = whenNew(() => [model("models").data.alpha], (mask) => {
 });
 
 const dimMap = whenNew(() => [model("nodes").data.alpha, model("ribbons").data.child], (mask) => {
-  const nodes = model("nodes"), ribbons = model("ribbons"), {alpha, kept} = dimming(nodes.data, ribbons.data, mask);
+  const nodes = model("nodes"), ribbons = model("ribbons"), {alpha, full} = dimming(nodes.data, ribbons.data, mask);
   nodes.data.alpha = alpha;
   nodes.change.emit();
   // Ribbons that are seen are the "selected" ones: that repaints, where new alphas would rebuild thousands of patches
-  ribbons.selected.setv({indices: kept === null ? [] : kept.length ? kept : [-1]}, {sync: false});
+  ribbons.selected.setv({indices: full === null ? [] : full.length ? full : [-1]}, {sync: false});
 });
 
 // What is said of the budget; which model is best of those that pass, the server says on release
 function count(mask) {
-  const sum = (some) => some.reduce((total, each) => total + each, 0), kept = sum(mask), total = scope ? sum(scope) : mask.length;
+  const sum = (some) => some.reduce((total, each) => total + each, 0), count = sum(mask), total = scope ? sum(scope) : mask.length;
   const verdict = byId("verdict"), words = document.createElement("b");
-  words.textContent = kept ? `${kept} of ${total} models pass.` : "No model passes.";
+  words.textContent = count ? `${count} of ${total} models pass.` : "No model passes.";
   verdict.replaceChildren(words);
-  verdict.classList.toggle("none", !kept);
-  byId("tab-passing").textContent = `${kept} of ${total} pass`;
+  verdict.classList.toggle("none", !count);
+  byId("tab-passing").textContent = `${count} of ${total} pass`;
 }
 
 // A frame of both plots takes longer than the pointer's next move on most machines: as much time is left for the

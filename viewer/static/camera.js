@@ -30,8 +30,8 @@ export function fitting({columns, rows, left, right: least, focus, names}, {widt
 
 // Each direction stays between the closest look and the one that shows everything
 export function zoomed([start, end], factor, [from, to], closest, center) {
-  const span = Math.abs(end - start), wanted = Math.max(closest, Math.min(span / factor, Math.abs(to - from)));
-  return [center + (start - center) * wanted / span, center + (end - center) * wanted / span];
+  const span = Math.abs(end - start), length = Math.max(closest, Math.min(span / factor, Math.abs(to - from)));
+  return [center + (start - center) * length / span, center + (end - center) * length / span];
 }
 
 // However the map is moved, half of what is seen is map, or all of the map is seen if it is smaller.

@@ -9,8 +9,8 @@ const meet = (a, b) => a.left < b.right + GAP && b.left < a.right + GAP && a.top
 const inside = (a, b) => a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom;
 const isFirst = (name) => name.closest(".first") !== null;
 
-function put(name, frame, kept, models) {
-  const own = box(name.closest(".mark").querySelector(".dot"));
+function put(name, frame, obstacles, models) {
+  const own = box(name.closest(".decision-mark").querySelector(".dot"));
   // the one to ship is named even among many
   const others = isFirst(name) ? [] : models.filter((each) => each.left !== own.left || each.top !== own.top);
   for (const [x, y, anchor] of PLACES) {
@@ -18,7 +18,7 @@ function put(name, frame, kept, models) {
     name.setAttribute("y", y);
     name.setAttribute("text-anchor", anchor);
     const here = box(name);
-    if (inside(here, frame) && ![...kept, ...others].some((other) => meet(here, other))) { kept.push(here); return; }
+    if (inside(here, frame) && ![...obstacles, ...others].some((other) => meet(here, other))) { obstacles.push(here); return; }
   }
   name.style.display = "none";
 }
@@ -26,10 +26,10 @@ function put(name, frame, kept, models) {
 function place() {
   const plot = byId("decision");
   if (!plot?.checkVisibility()) return;
-  const frame = box(plot), kept = [...plot.querySelectorAll(".tick")].map(box), models = [...plot.querySelectorAll(".dot")].map(box);
+  const frame = box(plot), obstacles = [...plot.querySelectorAll(".tick")].map(box), models = [...plot.querySelectorAll(".dot")].map(box);
   const names = [...plot.querySelectorAll(".name")];
   for (const name of names) name.style.display = "";
-  for (const name of names.toSorted((a, b) => Number(isFirst(b)) - Number(isFirst(a)))) put(name, frame, kept, models);
+  for (const name of names.toSorted((a, b) => Number(isFirst(b)) - Number(isFirst(a)))) put(name, frame, obstacles, models);
 }
 
 listen("panes", (panes) => { if ("page" in panes) place(); });

@@ -16,10 +16,10 @@ export function dimming({model: index, members, below}, {parent, child}, mask) {
   const isModel = (i) => index[i] >= 0 || members[i].length > 0;
   for (let i = index.length - 1; i >= 0; i--)
     if (above.has(i) && (leads[i] || (passes[i] && isModel(i)))) leads[above.get(i)] = true;
-  const kept = [];
+  const full = [];
   for (let i = 0; i < child.length; i++) {
     const from = parent[i], to = child[i];
-    if (leads[to] || (passes[to] && (leads[from] || passes[from]))) kept.push(i);
+    if (leads[to] || (passes[to] && (leads[from] || passes[from]))) full.push(i);
   }
-  return {alpha: Float32Array.from(passes, (pass, i) => pass ? 1 : leads[i] ? LINEAGE : FAINT), kept: kept.length === child.length ? null : kept};
+  return {alpha: Float32Array.from(passes, (pass, i) => pass ? 1 : leads[i] ? LINEAGE : FAINT), full: full.length === child.length ? null : full};
 }

@@ -45,4 +45,4 @@ function svg(name) {
 
 listen("do png", (button) => png(button.dataset.plot));
 listen("do svg", (button) => svg(button.dataset.plot));
-listen("do print", () => window.print());
+

@@ -1,7 +1,7 @@
 // What the pointer is over: the card, the linked highlight in both plots, the lines to parent and children.
 const {send, listen, model, view, byId} = bouillon;
 const cards = new Map(), alone = new Map();   // key -> markup: of the card, and of the pane when it alone is selected
-let over = null, at = [0, 0], wanted = null, size = null;
+let over = null, at = [0, 0], waiting = null, size = null;
 
 document.addEventListener("pointermove", (event) => { at = [event.clientX, event.clientY]; if (!byId("hover").hidden) place(); }, {passive: true});
 
@@ -31,7 +31,7 @@ function hovered(plot, index) {
   if (key === null) { byId("hover").hidden = true; return; }
   if (!cards.has(key) && window.bouillonLeftOut) cards.set(key, window.bouillonLeftOut);
   if (cards.has(key)) open(key);
-  else { wanted = key; send("hover", {key}); }
+  else { waiting = key; send("hover", {key}); }
 }
 
 // One model was clicked: its details came with its card and are shown at once; the server's answer follows.
@@ -70,7 +70,7 @@ function light(key) {
 listen("card", ({key, html, alone: details}) => {
   cards.set(key, html);
   alone.set(key, details);
-  if (key === wanted && key === over) open(key);
+  if (key === waiting && key === over) open(key);
 });
 listen("forget", () => { cards.clear(); alone.clear(); });
 for (const [on, off] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {

@@ -97,7 +97,7 @@ function labels() {
   source.change.emit();
 }
 
-function shown() {                              // says when part of the map is out of sight
+function outOfSight() {                              // says when part of the map is out of sight
   const note = byId("map-more"); if (!note || !content) return;
   const {x, y, left, top, width, height} = frame();
   note.textContent = [
@@ -112,7 +112,7 @@ function settle() {                             // once per frame, however many 
   waiting = true;
   requestAnimationFrame(() => { waiting = false; settleNow(); });
 }
-function settleNow() { headers(); shown(); labels(); }
+function settleNow() { headers(); outOfSight(); labels(); }
 
 // ---- colours of text follow the page's theme
 function paint() {
@@ -168,9 +168,9 @@ listen("do closer", () => zoom(1.3));
 listen("do farther", () => zoom(1 / 1.3));
 listen("do tool", (button) => {
   const {plot, tool} = button.dataset, toolbar = model(plot).toolbar;
-  const wanted = toolbar.tools.find((t) => t.name === tool);
-  toolbar.setv({active_drag: wanted}, {sync: false});
-  toolbar.tools.forEach((t) => { if (["pan", "box", "lasso"].includes(t.name)) t.active = t === wanted; });
+  const active = toolbar.tools.find((t) => t.name === tool);
+  toolbar.setv({active_drag: active}, {sync: false});
+  toolbar.tools.forEach((t) => { if (["pan", "box", "lasso"].includes(t.name)) t.active = t === active; });
   document.querySelectorAll(`[data-here=tool][data-plot=${plot}]`).forEach((b) => b.setAttribute("aria-pressed", b === button));
 });
 const ground = () => send("ground", {dark: document.documentElement.dataset.theme === "dark"});

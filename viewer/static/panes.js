@@ -29,10 +29,10 @@ function percentAt(name, event) {
 function key(event) {
   const name = event.target.id, [less, more] = name === "split-across" ? ["ArrowLeft", "ArrowRight"] : ["ArrowUp", "ArrowDown"];
   const step = event.shiftKey ? LEAP : STEP;
-  const wanted = {[less]: sizes[name] - step, [more]: sizes[name] + step, Home: LEAST[name], End: MOST, Enter: START[name]}[event.key];
-  if (wanted === undefined) return;
+  const size = {[less]: sizes[name] - step, [more]: sizes[name] + step, Home: LEAST[name], End: MOST, Enter: START[name]}[event.key];
+  if (size === undefined) return;
   event.preventDefault();
-  put(name, wanted);
+  put(name, size);
   remember();
 }
 
@@ -44,10 +44,10 @@ function begin(event) {
 }
 
 listen("start", () => {
-  const kept = remembered();
+  const earlier = remembered();
   for (const name of Object.keys(START)) {
     const bar = byId(name);
-    put(name, kept[name] ?? START[name]);
+    put(name, earlier[name] ?? START[name]);
     bar.addEventListener("keydown", key);
     bar.addEventListener("dblclick", () => { put(name, START[name]); remember(); });
     bar.addEventListener("pointerdown", begin);

@@ -50,8 +50,8 @@ function key(event) {
 
 // Where it is looked at from: [start, end] of both ranges; `null` shows it as at the start
 function show(ends) {
-  const wanted = ends ?? whole.flat();
-  if (wanted.length === 4) ranges().forEach((range, at) => set(range, wanted.slice(2 * at, 2 * at + 2)));
+  const target = ends ?? whole.flat();
+  if (target.length === 4) ranges().forEach((range, at) => set(range, target.slice(2 * at, 2 * at + 2)));
 }
 
 listen("front", (next) => {

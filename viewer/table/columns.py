@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,6 +42,8 @@ class TableColumn:
     spec: MetricInfo | None = None
     """Unit and format of the numbers."""
     is_metric: bool = False
+    texts: Callable[[int], Sequence[str]] | None = None
+    """Of a column with several texts in a row, such as tags: each by itself."""
 
     @property
     def title(self) -> str:
@@ -200,11 +202,13 @@ def tag_column(results: Results, notes: Mapping[str, list[Note]]) -> TableColumn
         notes: key of a model -> the notes on it.
     """
 
-    def text(row: int) -> str:
-        own = notes.get(results.keys[row], [])
-        return ", ".join(dict.fromkeys(tag for note in own for tag in note.tags)) or ("⚑" if own else "")
+    def tags(row: int) -> list[str]:
+        return list(dict.fromkeys(tag for note in notes.get(results.keys[row], ()) for tag in note.tags))
 
-    return TableColumn(TAGS, "Tags", text)
+    def text(row: int) -> str:
+        return ", ".join(tags(row)) or ("⚑" if notes.get(results.keys[row]) else "")
+
+    return TableColumn(TAGS, "Tags", text, texts=tags)
 
 
 def _is_number(value: object) -> bool:

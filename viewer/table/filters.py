@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from viewer.format.filter_text import QUOTED, alternatives, unquoted
 from viewer.format.metrics import MetricInfo
 from viewer.overview.budget_text import BudgetError, parse_bound
 from viewer.results.budget import Budget, effective_budget, passing
 from viewer.table.columns import TableColumn
 
-__all__ = ["FilterError", "matching", "range_text"]
+__all__ = ["LONGEST_FILTER", "FilterError", "matching", "range_text"]
 
-_EITHER = re.compile(r"\s+or\s+|\s*\|\s*", re.IGNORECASE)
+LONGEST_FILTER = 4_000
+"""Characters of a filter; a longer one is refused, as a part of it would let other rows through."""
 _SIGNS = r"<=|>=|!=|<>|≤|≥|≠|<|>|="
 _TERMS = re.compile(
     rf"\s*(?P<sign>{_SIGNS})\s*(?P<value>(?:(?!{_SIGNS}|\band\b).)+?)\s*(?:\band\b|(?={_SIGNS})|$)", re.IGNORECASE
 )
 _RANGE = re.compile(r"(?P<low>.*\d.*?)\s*(?:\bto\b|\.\.+|\N{EN DASH})\s*(?P<high>.*\d.*)", re.IGNORECASE)
-_WORD = re.compile(r'"([^"]*)"|(\S+)')
+_WORD = re.compile(rf"(?P<minus>-(?=\")|)(?P<quoted>{QUOTED})(?=\s|$)|(?P<bare>\S+)")
 _NOTHING = frozenset({"none", "—", "-", "empty", "missing"})
 _ANYTHING = frozenset({"any", "*", "known"})
 _EQUAL, _UNEQUAL = "=", frozenset({"!=", "<>", "≠"})
@@ -43,7 +45,11 @@ def matching(text: str, column: TableColumn, count: int) -> np.ndarray:
     Raises:
         FilterError: if it cannot be read.
     """
-    parts = [part for part in _EITHER.split(text.strip()) if part]
+    if len(text) > LONGEST_FILTER:
+        raise FilterError(
+            f"'{column.title}': the filter is longer than {LONGEST_FILTER:,} characters; write fewer words."
+        )
+    parts = [part for part in alternatives(text.strip()) if part]
     masks = [_part(part, column, count) for part in parts]
     return np.logical_or.reduce(masks) if masks else np.ones(count, dtype=bool)
 
@@ -82,22 +88,34 @@ def _has_value(column: TableColumn, count: int) -> np.ndarray:
 
 
 def _words(text: str, column: TableColumn, count: int) -> np.ndarray:
-    """Every word must be in the row's text, and none of those behind a minus; a sign asks for the whole text."""
+    """Every word must be in the row's text, and none of those behind a minus; a sign asks for the whole text.
+
+    Of a column that has several texts in a row, such as tags, the sign asks for one of them.
+    """
     exact = re.fullmatch(rf"\s*({_SIGNS})\s*(.*)", text, re.DOTALL)
     texts = [column.text(row).casefold() for row in range(count)]
     if exact:
         if exact[1] not in (_EQUAL, *_UNEQUAL):
             raise FilterError(f"'{column.title}' holds words: write some of them, or = and the whole text.")
-        is_same = np.array([each == exact[2].strip().casefold() for each in texts], dtype=bool)
+        whole = unquoted(exact[2].strip()).casefold()
+        is_same = np.array([whole in _whole_texts(column, row, texts[row]) for row in range(count)], dtype=bool)
         return is_same if exact[1] == _EQUAL else ~is_same
-    words = [(match[1] if match[1] is not None else match[2]).casefold() for match in _WORD.finditer(text)]
-    demands = [word for word in words if not (word.startswith("-") and len(word) > 1)]
-    exclusions = [word[1:] for word in words if word.startswith("-") and len(word) > 1]
+    demands: list[str] = []
+    exclusions: list[str] = []
+    for match in _WORD.finditer(text):
+        quoted, bare = match["quoted"], match["bare"] or ""
+        is_excluded = bool(match["minus"]) if quoted else bare.startswith("-") and len(bare) > 1
+        word = unquoted(quoted) if quoted else bare[is_excluded:]
+        (exclusions if is_excluded else demands).append(word.casefold())
     return np.fromiter(
         (all(word in each for word in demands) and not any(word in each for word in exclusions) for each in texts),
         dtype=bool,
         count=count,
     )
+
+
+def _whole_texts(column: TableColumn, row: int, text: str) -> Sequence[str]:
+    return [text] if column.texts is None else [each.casefold() for each in column.texts(row)]
 
 
 def _numbers(text: str, column: TableColumn, values: np.ndarray, spec: MetricInfo) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from viewer.format.filter_text import whole_text
 from viewer.format.metrics import Better, format_value
 from viewer.format.natural_order import natural_sorted
 from viewer.map.appearance import appearance
@@ -207,7 +208,7 @@ class ParallelCoordinates:
         low, high = _ends(message)
         if axis.words:
             some = [word for at, word in enumerate(axis.words) if low <= _word_place(at, len(axis.words)) <= high]
-            return "" if len(some) == len(axis.words) else " or ".join(f"= {word}" for word in some)
+            return "" if len(some) == len(axis.words) else " or ".join(map(whole_text, some))
         return range_text(*("" if bound is None else f"{bound:g}" for bound in _numbers(axis, low, high)))
 
 

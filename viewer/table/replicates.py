@@ -13,14 +13,14 @@ import numpy as np
 from viewer.format.natural_order import NaturalKey, natural_key
 from viewer.results.results import Results
 
-__all__ = ["Pooled", "Replicates", "pool_seeds"]
+__all__ = ["Replicates", "SeedSummary", "summarize_seeds"]
 
 _SEED = "seed"
 _SEED_WORDS = re.compile(r"(?: ·)? seed \d+,?")
 
 
 @dataclass(frozen=True, slots=True)
-class Pooled:
+class SeedSummary:
     """A figure over several seeds: never an interval of one model's."""
 
     mean: float
@@ -31,7 +31,7 @@ class Pooled:
     """How many of the models have a value."""
 
 
-def pool_seeds(values: np.ndarray, rows: Sequence[int]) -> Pooled | None:
+def summarize_seeds(values: np.ndarray, rows: Sequence[int]) -> SeedSummary | None:
     """Return mean, lowest and highest of some rows' values; None where none has one.
 
     Args:
@@ -42,7 +42,7 @@ def pool_seeds(values: np.ndarray, rows: Sequence[int]) -> Pooled | None:
     measured = measured[np.isfinite(measured)]
     if not measured.size:
         return None
-    return Pooled(float(measured.mean()), float(measured.min()), float(measured.max()), int(measured.size))
+    return SeedSummary(float(measured.mean()), float(measured.min()), float(measured.max()), int(measured.size))
 
 
 class Replicates:

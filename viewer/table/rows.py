@@ -15,7 +15,7 @@ from viewer.session.notes import Note
 from viewer.session.state import NAME, OPERATION, REPLICATES, TAGS, ViewState
 from viewer.table.columns import TableColumn, TableColumns, tag_column
 from viewer.table.filters import FilterError, matching
-from viewer.table.replicates import Replicates, pool_seeds
+from viewer.table.replicates import Replicates, summarize_seeds
 
 __all__ = ["TableRows"]
 
@@ -97,7 +97,7 @@ class TableRows:
         values = None if column is None else column.values
         if values is None:
             return groups
-        means = [each.mean if (each := pool_seeds(values, group)) else np.nan for group in groups]
+        means = [each.mean if (each := summarize_seeds(values, group)) else np.nan for group in groups]
         sign = -1 if self.state.descending else 1
         return [groups[at] for at in sorted(range(len(groups)), key=lambda at: _last_if_unknown(sign * means[at]))]
 
@@ -142,7 +142,7 @@ class TableRows:
         if not column.is_metric or column.values is None:
             texts = list(dict.fromkeys(column.text(row) for row in entry))
             return {"value": ", ".join(filter(None, texts)), "note": "", "kind": kind}
-        figures = pool_seeds(column.values, entry)
+        figures = summarize_seeds(column.values, entry)
         if figures is None:
             return {"value": "—", "note": "", "kind": kind}
         return {

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from viewer.compare.cards import model_card
+from viewer.compare.cards import whole_card
 from viewer.format.templates import render
 from viewer.results.experiments import FACETS
+from viewer.session.choices import choices
 from viewer.session.compared_models import flag
 from viewer.session.messages import whole_number
 from viewer.session.notes import Notes
@@ -17,13 +18,13 @@ from viewer.session.state import NAME, REPLICATES
 from viewer.session.view import Action, View
 from viewer.table.columns import TableColumn
 from viewer.table.export import models_csv, rows_sql
+from viewer.table.filters import LONGEST_FILTER
 from viewer.table.parallel import MOST_AXES, ParallelCoordinates
 from viewer.table.rows import TableRows
 
 __all__ = ["TableView"]
 
 PAGE = 50
-_LONGEST_FILTER = 200
 _FIELDS = ("columns", "where", "order", "descending", "rows_from", "selected", "filters", "setting", "within", "group")
 
 
@@ -116,7 +117,7 @@ class TableView(View):
             (
                 kind,
                 [
-                    {"id": name, "label": column.title, "about": column.about, "shown": name in visible}
+                    {"id": name, "label": column.title, "about": column.about, "is_visible": name in visible}
                     for name, column in some.items()
                 ],
             )
@@ -165,13 +166,13 @@ class TableView(View):
         key, results = self.state.card, self.session.results
         if key not in results.row:
             return None
-        notes = self._notes.about_models().get(key, [])
+        card, tries = whole_card(results, key)
         return {
             "key": key,
-            "markup": model_card(results, results.forest[key], whole=True),
+            "markup": card,
+            "tries": tries,
             "chosen": key in self.state.selected,
-            "own": next((note for note in notes if note.who == self.session.user), None),
-            "others": [note for note in notes if note.who != self.session.user],
+            "notes": self._notes.seen_by(self.session.user).of("model").get(key),
         }
 
     def _card(self, message: Mapping[str, Any]) -> None:
@@ -230,7 +231,8 @@ class TableView(View):
             self.state.change({"columns": [name for name in all_columns if name in names]})
 
     def _where(self, message: Mapping[str, Any]) -> None:
-        name, text = str(message.get("column")), str(message.get("text", message.get("value", "")))[:_LONGEST_FILTER]
+        name, text = str(message.get("column")), str(message.get("text", message.get("value", "")))
+        text = text[: LONGEST_FILTER + 1]  # too long by one: it is refused with the reason
         if self.table().find(name) is None:
             return
         where = {**self.state.where, name: text.strip()}
@@ -247,7 +249,7 @@ class TableView(View):
             self.state.pick(self._keys(lines.within(column, message)))
         elif column.is_metric:
             others = [each for each in self.state.filters if each[0] != column.id]
-            self.state.change({"filters": [*others, *lines.budget(column, message)]})
+            choices(self.session.results).set_filters(self.state, [*others, *lines.budget(column, message)])
         else:
             self._where({"column": column.id, "text": lines.filter_text(column, message)})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CLASS", "OUTPUTS", "SPAN", "WRITTEN"]
+__all__ = ["CLASS", "LABELS", "NUMBERS", "OUTPUTS", "SPAN", "WRITTEN"]
 
 CLASS = """
 def answer(inputs, row):  # the likeliest class; none where the outputs are not numbers
@@ -12,6 +12,29 @@ def answer(inputs, row):  # the likeliest class; none where the outputs are not 
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     probabilities = dict(zip(SETTINGS["classes"], shares.tolist()))
     return {"answer": SETTINGS["classes"][logits.argmax()], "probability": shares.max(), "probabilities": probabilities}
+"""
+LABELS = """
+def answer(inputs, row):  # the labels whose probability reaches their threshold; none where the outputs are not numbers
+    logits = run(inputs)["logits"][0].astype(np.float64)
+    if not np.isfinite(logits.max()):
+        return {"answer": None}
+    by_sigmoid = SETTINGS["outputs"]["logits"] == "independent"  # the model took it: `run` gives logarithms
+    shares = np.exp(logits) if by_sigmoid else 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+    given = shares >= np.array(SETTINGS["thresholds"])
+    names = [name for name, holds in zip(SETTINGS["classes"], given) if holds]
+    probabilities = dict(zip(SETTINGS["classes"], shares.tolist()))
+    weakest = np.where(given, shares, 1 - shares).min()
+    thresholds = dict(zip(SETTINGS["classes"], SETTINGS["thresholds"]))
+    said = {"answer": "|".join(names) or "(none)", "probability": weakest}
+    return {**said, "probabilities": probabilities, "thresholds": thresholds}
+"""
+NUMBERS = """
+def answer(inputs, row):  # the estimates in the targets' units; none where the outputs are not numbers
+    values = run(inputs)["logits"][0] * np.array(SETTINGS["target_scale"]) + np.array(SETTINGS["target_centre"])
+    if not np.isfinite(values).all():
+        return {"answer": None}
+    named = dict(zip(SETTINGS["targets"], values.tolist()))
+    return {"answer": ", ".join(f"{value:.7g}" for value in values), "values": named}
 """
 SPAN = """
 def answer(inputs, row):  # the span of the highest start plus end; nothing, where the first token may win and does

@@ -7,7 +7,7 @@ from typing import Any
 
 from ops.core.programs.program import Program
 
-__all__ = ["QUESTION", "TEXT", "WRITTEN_QUESTION", "array_program", "picture_program", "token_program"]
+__all__ = ["QUESTION", "TEXT", "WRITTEN_QUESTION", "array_program", "picture_program", "row_program", "token_program"]
 
 _SIDES = {
     "crop nearest": "max({size}, round(side * ({resize} / min(picture.size))))",
@@ -88,11 +88,27 @@ def read(row):  # a file of NumPy's, with the inputs of one instance by their na
     with np.load(row["arrays"], allow_pickle=False) as file:
         return {name: file[name][None] for name in file.files}
 """
+_ROW = """
+def read(row):  # the numbers of the columns, standardised as in training
+    values = np.array([float(row[field]) for field in SETTINGS["fields"]])
+    values = (values - np.array(SETTINGS["mean"])) / np.array(SETTINGS["std"])
+    return {"features": values.astype(np.float32)[None]}
+"""
 
 
 def array_program(answer: str) -> Program:
     """Return a program that reads arrays: where a data set does not say how its inputs are made."""
     return Program(_ARRAYS, answer, "FILE.npz ...")
+
+
+def row_program(settings: Mapping[str, Any], answer: str) -> Program:
+    """Return a program that reads rows of numbers.
+
+    Args:
+        settings: what the data set says of its inputs.
+        answer: how answers are written.
+    """
+    return Program(_ROW, answer, "NUMBER ...") if "std" in settings else array_program(answer)
 
 
 def token_program(settings: Mapping[str, Any], read: str, answer: str, words: str) -> Program:

@@ -1,12 +1,15 @@
-"""One class for each instance, whatever it is read from."""
+"""One class for each instance, whatever it is read from; and the task of one class for each row of a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ops.core.programs.answers import CLASS
+from ops.core.programs.program import Program
+from ops.core.programs.reading import row_program
 from ops.core.tasks.rows import cross_entropy, log_softmax, valid_rows
-from ops.core.tasks.task import INVALID, Axis, Evaluation, Input, Judgement, Task
+from ops.core.tasks.task import INVALID, Axis, Evaluation, Input, Judgement, Task, task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +21,8 @@ TEXT_INPUTS = (
     Input("token_type_ids", "int64", ("tokens",), optional=True),
 )
 """A tokenised text, or pair of texts."""
+ROW_INPUTS = (Input("features", "float32", ("features",)),)
+"""The numbers of a table's row."""
 
 
 class Classification(Task):
@@ -95,3 +100,16 @@ def predicted_classes(evaluation: Evaluation) -> np.ndarray:
 
     best = evaluation.outputs["logits"].argmax(axis=1)
     return np.where(valid_rows(evaluation), best, -1)
+
+
+@task
+class TableClassification(Classification):
+    """One class for each row of numbers."""
+
+    name = "table-classification"
+    inputs = ROW_INPUTS
+    hub_tag = "tabular-classification"
+
+    def program(self, settings: Mapping[str, Any]) -> Program:
+        """Read the numbers of a row, and say the likeliest class."""
+        return row_program(settings, CLASS)

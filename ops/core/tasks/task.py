@@ -26,6 +26,7 @@ from ops.core.errors import OperationError
 from ops.core.programs.answers import OUTPUTS
 from ops.core.programs.reading import array_program, picture_program
 from ops.core.registry import Registry
+from ops.core.tasks.answer_text import AnswerKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
     from ops.core.programs.program import Program
 
-__all__ = ["INVALID", "TASKS", "Axis", "Evaluation", "Input", "Judgement", "OpenModel", "Task", "task"]
+__all__ = ["INVALID", "TASKS", "AnswerKind", "Axis", "Evaluation", "Input", "Judgement", "OpenModel", "Task", "task"]
 
-PICTURES, DECODER_TOKENS = "pixel_values", "decoder_input_ids"
-"""Inputs by which a task of pictures, and one whose answers are written token by token, can be told."""
+PICTURES, TOKENS, DECODER_TOKENS = "pixel_values", "input_ids", "decoder_input_ids"
+"""Inputs by which a task of pictures, one of texts, and one whose answers are written token by token, can be told."""
 INVALID = "(not a number)"
 """The answer that stands for outputs that are not numbers."""
 
@@ -148,8 +149,14 @@ class Task(ABC):
     """Arrays that say what is right: of batches in training, of evaluations in scoring."""
     softmax_outputs: ClassVar[tuple[str, ...]] = ()
     """Outputs whose last axis holds the logits of one distribution."""
+    sigmoid_outputs: ClassVar[tuple[str, ...]] = ()
+    """Outputs that hold a logit for each label by itself: a sigmoid that a model took is taken back."""
     has_classes: ClassVar[bool] = False
     """Whether the data's classes are what networks choose among."""
+    any_outputs: ClassVar[bool] = False
+    """Whether the outputs are all that a network gives, by its own names."""
+    answer: ClassVar[AnswerKind | None] = None
+    """None: a class where the task has classes, else a text."""
     has_contexts: ClassVar[bool] = False
     """Whether instances refer to long texts, which are cut."""
     transformers_class: ClassVar[str | None] = None
@@ -166,6 +173,16 @@ class Task(ABC):
     def is_autoregressive(self) -> bool:
         """Whether an answer is written token by token, each after those before it."""
         return any(one.name == DECODER_TOKENS for one in self.inputs)
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether instances are tokenised texts."""
+        return any(one.name == TOKENS for one in self.inputs)
+
+    @property
+    def answer_kind(self) -> AnswerKind:
+        """Return what the text of an answer holds."""
+        return self.answer or (AnswerKind.CLASS if self.has_classes else AnswerKind.TEXT)
 
     # ---- training
     @abstractmethod
@@ -277,6 +294,12 @@ class Task(ABC):
     @abstractmethod
     def correct(self, evaluation: Evaluation) -> np.ndarray:
         """Return whether the model is right, bool (N,): paired tests compare models by it."""
+
+    def valid(self, evaluation: Evaluation) -> np.ndarray:
+        """Return whether an instance's outputs can be judged at all, bool (N,): by default, `rows.valid_rows`."""
+        from ops.core.tasks.rows import valid_rows
+
+        return valid_rows(evaluation)
 
     def loss_rows(self, evaluation: Evaluation) -> np.ndarray | None:
         """Return each instance's loss in nats, float64 (N,), NaN where it has none; None: the task knows none."""

@@ -100,10 +100,10 @@ def note_achieved(ctx: Context, model: TorchModel, sparsities: Mapping[str, floa
         sparsities: path of a pruned layer -> the share of its weights that was asked for, 0 to 1.
     """
     same = identities(model.module)
-    asked = {f"{layer}.weight": share for layer, share in sparsities.items()}
-    names = {same[name]: name for name in asked if name in model.masks}
+    requested = {f"{layer}.weight": share for layer, share in sparsities.items()}
+    names = {same[name]: name for name in requested if name in model.masks}
     masks = [model.masks[name] for name in names.values()]
-    request = sum(round(asked[name] * model.masks[name].numel()) for name in names.values())
+    request = sum(round(requested[name] * model.masks[name].numel()) for name in names.values())
     total = sum(mask.numel() for mask in masks)
     removed = total - sum(int(mask.count_nonzero()) for mask in masks)
     note_sparsity(ctx, removed=removed, total=total, target=request)

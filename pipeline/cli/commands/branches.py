@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from pipeline.cli.configuration.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
     from pipeline.delivery.branches.branch_recipe import BranchSource
+    from pipeline.delivery.branches.queue import BranchRequest
     from pipeline.sweep.prepare import Prepared
 
 __all__ = ["BRANCH_COMMANDS"]
@@ -26,12 +28,16 @@ _VARIABLE = "BOUILLON_TOKEN"
 
 
 def _add_branch(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", help="name or key (its beginning is enough)")
+    command.add_argument("model", nargs="?", help="name or key (its beginning is enough)")
     command.add_argument(
         "--change", type=Path, metavar="FILE", help="YAML of the steps to add: name: {op: ..., with: ..., then: ...}"
     )
     command.add_argument("--run", action="store_true", help="run it, with the settings of the run that made the model")
     command.add_argument("--expect", type=Path, metavar="FILE", help="refuse if the recipe is not that of this file")
+    requests = command.add_mutually_exclusive_group()
+    requests.add_argument("--list", action="store_true", help="list the requests of the page, oldest first")
+    requests.add_argument("--withdraw", metavar="REQUEST", help="take a request away that waits (its name, as listed)")
+    requests.add_argument("--clear", action="store_true", help="take all finished requests away; their models stay")
     _add_folders(command)
     add_json(command)
 
@@ -52,6 +58,55 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
 
 # ---- branch
 def _branch(options: argparse.Namespace) -> CommandOutcome:
+    if options.list or options.clear or options.withdraw is not None:
+        return _requests(options)
+    if options.model is None:
+        raise UsageError("branch: name the model that steps are added below; --list has the requests of the page")
+    return _branch_below(options)
+
+
+def _requests(options: argparse.Namespace) -> CommandOutcome:
+    """List the requests of the page, or take some away."""
+    from ops.core.registry import nearest
+    from pipeline.delivery.branches.queue import BranchQueue, QueueError
+    from pipeline.store.reader import open_results
+
+    if options.model is not None or options.change or options.run or options.expect:
+        raise UsageError(
+            "branch: --list, --withdraw and --clear are about requests, and go without a model or a change"
+        )
+    open_results(options.results).close()  # refuses what are no results
+    queue = BranchQueue(options.results)
+    try:
+        if options.withdraw is not None:
+            queue.withdraw(options.withdraw)
+            return CommandOutcome(f"Withdrawn: {options.withdraw}", {"withdrawn": options.withdraw})
+        if options.clear:
+            count = queue.clear()
+            return CommandOutcome(
+                f"Cleared away: {count} finished request{'' if count == 1 else 's'}", {"cleared": count}
+            )
+    except QueueError as error:
+        near = nearest(
+            options.withdraw or "", [each.name for each in queue.requests() if each.name != options.withdraw]
+        )
+        raise UsageError(f"{error}{near}") from None
+    requests = queue.requests()
+    lines = [
+        f"{each.name}  {each.status.state:<8}  {each.who}, {each.when}: below {each.origin_name}"
+        f"{f' ({each.status.reason})' if each.status.reason else ''}"
+        for each in requests
+    ]
+    return CommandOutcome("\n".join(lines) or "No branch was asked for.", {"requests": list(map(_listed, requests))})
+
+
+def _listed(request: BranchRequest) -> dict[str, Any]:
+    """A request for programs."""
+    content = {name: getattr(request, name) for name in ("name", "who", "when", "origin", "origin_name", "change")}
+    return {**content, **asdict(request.status)}
+
+
+def _branch_below(options: argparse.Namespace) -> CommandOutcome:
     from pipeline.delivery.branches.branch_recipe import BranchError, branch_recipe
     from pipeline.delivery.packaging.branch import recipe_text
     from pipeline.sweep.plan_summary import plan_summary
@@ -163,7 +218,7 @@ def _tell(text: str) -> None:
 BRANCH_COMMANDS = (
     Command(
         "branch",
-        "print or run the recipe that adds steps below a model; all above it is found again",
+        "print or run the recipe that adds steps below a model; all above it is found again. Or list and withdraw requests",
         _branch,
         _add_branch,
     ),

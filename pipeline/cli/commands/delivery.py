@@ -1,4 +1,4 @@
-"""Commands by which models leave the house, or are made anew: package, reproduce, clean and gate."""
+"""Commands by which models leave the house, or are made anew: package, reproduce, clean, confirm and gate."""
 
 from __future__ import annotations
 
@@ -162,6 +162,34 @@ def _gate(options: argparse.Namespace) -> CommandOutcome:
         return CommandOutcome(as_text(verdict, pair), as_json(verdict, pair), int(verdict.outcome))
 
 
+# ---- confirm
+def _add_confirm(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "models",
+        nargs="+",
+        metavar="model",
+        help='name, key (its beginning is enough), or: best under "file_bytes <= 5 MB"',
+    )
+    command.add_argument("--workspace", type=Path, help="where the models are; default: that of the last run")
+    command.add_argument("--target", help="the runtime, where the models were evaluated on several")
+    command.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of your own runtimes")
+    add_json(command)
+
+
+def _confirm(options: argparse.Namespace) -> CommandOutcome:
+    from pipeline.delivery.choice import best_models, budget_of
+    from pipeline.delivery.confirmation.confirm import confirm
+    from pipeline.delivery.confirmation.confirmation_report import confirmation_json, confirmation_text
+
+    names: list[str] = []
+    for text in options.models:
+        budget = budget_of(text)
+        names.append(text if budget is None else best_models(options.results, 1, budget)[0].key)
+    _, entries = compose([], extra=options.config_dir, recipe={"name": "confirm", "tree": {}})
+    done = confirm(options.results, names, entries["target"], workspace=options.workspace, target=options.target)
+    return CommandOutcome(confirmation_text(done), confirmation_json(done), 0)
+
+
 DELIVERY_COMMANDS = (
     Command(
         "package", "put a model as it is deployed into a folder, with all that using it takes", _package, _add_package
@@ -177,6 +205,12 @@ DELIVERY_COMMANDS = (
         "judge whether a model may take the place of another; exit status 0: passes, 1: fails, 3: cannot be told",
         _gate,
         _add_gate,
+    ),
+    Command(
+        "confirm",
+        "measure chosen models on instances that nothing else reads, and write down that they were looked at",
+        _confirm,
+        _add_confirm,
     ),
     Command(
         "clean",

@@ -13,7 +13,10 @@ from pipeline.cli.commands.branches import BRANCH_COMMANDS
 from pipeline.cli.commands.command import Command, CommandOutcome, printed
 from pipeline.cli.commands.delivery import DELIVERY_COMMANDS
 from pipeline.cli.commands.programs import PROGRAM_COMMANDS
+from pipeline.cli.commands.searches import SEARCH_COMMANDS
+from pipeline.cli.commands.sensitivity import SENSITIVITY_COMMANDS
 from pipeline.cli.commands.stores import STORE_COMMANDS
+from pipeline.cli.commands.transfers import TRANSFER_COMMANDS
 from pipeline.cli.completion import SHELLS, completion_script
 from pipeline.cli.configuration.compose import UsageError, entry_names, recipe_names
 
@@ -77,8 +80,11 @@ def _completion(options: argparse.Namespace) -> CommandOutcome:
 
 COMMANDS = (
     *STORE_COMMANDS,
+    *TRANSFER_COMMANDS,
     *DELIVERY_COMMANDS,
     *BRANCH_COMMANDS,
+    *SENSITIVITY_COMMANDS,
+    *SEARCH_COMMANDS,
     *PROGRAM_COMMANDS,
     Command("completion", "print a script by which a shell completes the command `bouillon`", _completion, _add_shell),
 )

@@ -389,8 +389,12 @@ def _explained(error: BaseException) -> str:
 
 def _keys() -> list[str]:
     """Return the keys that can be set besides the words of recipes and entries."""
-    from pipeline.sweep.config import Config, ExecutorConfig, LimitsConfig
+    from pipeline.sweep.config import ArtifactsConfig, Config, ExecutorConfig, LimitsConfig
 
-    groups: dict[str, type[BaseModel]] = {"executor": ExecutorConfig, "limits": LimitsConfig}
+    groups: dict[str, type[BaseModel]] = {
+        "executor": ExecutorConfig,
+        "limits": LimitsConfig,
+        "artifacts": ArtifactsConfig,
+    }
     inner = [f"{group}.{name}" for group, fields in groups.items() for name in fields.model_fields]
     return [*(name for name in Config.model_fields if name not in groups), *inner]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from pipeline.datasets.api import DataError
-from pipeline.datasets.reader import Arrays
+from pipeline.datasets.reader import Arrays, targets_at
 
 Statistic = FiniteFloat | list[FiniteFloat]
 """One number for all channels, or one for each."""
@@ -85,7 +85,8 @@ class ArrayReader:
 
     pictures: np.ndarray
     """uint8 (N, channels, height, width); at most as large as the form, centred on zeros."""
-    labels: np.ndarray
+    labels: np.ndarray | Arrays
+    """Numbers of classes, or the targets by name."""
     form: Form
     repeat: int = 1
     """Enlarge each pixel to so many by so many."""
@@ -93,13 +94,15 @@ class ArrayReader:
     """Augmentation: move by up to so many pixels (of the form)."""
     flip: bool = False
     """Augmentation: mirror half of the pictures."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the task's program must know besides the inputs."""
 
     def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
         """As `Reader.read`."""
         pictures = centred(enlarged(self.pictures[rows], self.repeat), self.form.size)
         if noise is not None:
             pictures = augmented(pictures, noise, shift=self.shift, flip=self.flip)
-        return {"pixel_values": self.form.normalise(pictures)}, {"labels": self.labels[rows].astype(np.int64)}
+        return {"pixel_values": self.form.normalise(pictures)}, targets_at(self.labels, rows)
 
     def show(self, row: int) -> Mapping[str, Any]:
         """As `Reader.show`: the picture as it was given."""
@@ -108,19 +111,23 @@ class ArrayReader:
     def write_settings(self, folder: Path) -> dict[str, Any]:
         """As `RowReader.write_settings`."""
         _, channels, height, width = self.pictures.shape
-        return self.form.settings() | {
-            "channels": channels,
-            "fit": "none",
-            "rounding": "torchvision",
-            "interpolation": "nearest",
-            "channel_order": "rgb",
-            "resize": self.form.size,
-            "enlarge": self.repeat,
-            "shape": [width, height],
-            "background": "white",
-            "bits": None,
-            "deep": False,
-        }
+        return (
+            self.form.settings()
+            | dict(self.facts)
+            | {
+                "channels": channels,
+                "fit": "none",
+                "rounding": "torchvision",
+                "interpolation": "nearest",
+                "channel_order": "rgb",
+                "resize": self.form.size,
+                "enlarge": self.repeat,
+                "shape": [width, height],
+                "background": "white",
+                "bits": None,
+                "deep": False,
+            }
+        )
 
     def write_row(self, row: int, folder: Path) -> dict[str, str]:
         """As `RowReader.write_row`."""

@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.datasets.api import DataError
 from pipeline.datasets.paths import readable
-from pipeline.datasets.reader import Arrays
+from pipeline.datasets.reader import Arrays, targets_at
 from pipeline.datasets.readers.decoding import MAX_PIXELS, Decoder, is_deep, open_picture, orientation_of
 from pipeline.datasets.readers.geometry import Geometry
 from pipeline.datasets.readers.image_arrays import Form
@@ -37,11 +37,14 @@ class PictureReader:
     """A path, a file's content, or {bytes: ..., path: ...} as Hugging Face stores pictures."""
     root: Path
     """Where relative paths start."""
-    labels: np.ndarray
+    labels: np.ndarray | Arrays
+    """Numbers of classes, or the targets by name."""
     form: Form
     geometry: Geometry
     flip: bool
     decoder: Decoder = Decoder()  # noqa: RUF009 - frozen
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the task's program must know besides the inputs."""
 
     def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
         """As `Reader.read`. Raises DataError, naming the file, for a picture that cannot be decoded."""
@@ -51,7 +54,7 @@ class PictureReader:
         if noise is not None and self.flip:
             mirrored = places[:, 2] < 0.5  # noqa: PLR2004 - one half
             pictures[mirrored] = pictures[mirrored, :, :, ::-1]
-        return {"pixel_values": self.form.normalise(pictures)}, {"labels": self.labels[rows].astype(np.int64)}
+        return {"pixel_values": self.form.normalise(pictures)}, targets_at(self.labels, rows)
 
     def show(self, row: int) -> Mapping[str, Any]:
         """As `Reader.show`: the whole picture, at most 512 pixels wide and high."""
@@ -72,6 +75,7 @@ class PictureReader:
         return (
             self.form.settings()
             | geometry
+            | dict(self.facts)
             | {
                 "channels": self.form.channels,
                 "enlarge": 1,

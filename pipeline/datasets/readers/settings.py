@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from pipeline.datasets.api import Count, Share
 from pipeline.datasets.readers.decoding import Background, Bits
@@ -37,6 +37,12 @@ class Columns(_Group):
     attributes: list[str] = []
     """For groups in the results."""
     label: str = "label"
+    labels: list[str] = []
+    """Several labels: a column of 0 and 1 for each; none: `label` holds lists."""
+    targets: list[str] = []
+    """Regression: a column for each number; none: `label` alone."""
+    features: list[str] = []
+    """Tables of numbers: the columns that models see."""
     text: str | list[str] = "text"
     """One column, or two for pairs of texts."""
     image: str = "image"
@@ -45,6 +51,11 @@ class Columns(_Group):
     context: str = "context"
     answers: str = "answers"
     """A text, a list of texts, or {text: [...], answer_start: [...]} as in SQuAD; also as JSON."""
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-ready, for fingerprints: columns of several labels and of numbers only where there are any."""
+        plain = self.model_dump()
+        return {name: value for name, value in plain.items() if value or name not in ("labels", "targets", "features")}
 
 
 class Text(_Group):
@@ -134,6 +145,31 @@ class Picture(_Group):
             "flip": self.flip,
             **self.geometry().identity,
         }
+
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Thresholds = Probability | dict[str, Probability]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class Targets(_Group):
+    """Settings of how numbers and sets of labels are judged, and numbers learned."""
+
+    thresholds: Thresholds = 0.5
+    """Several labels: the probability from which on a label is given, one for all or by label (others: 0.5)."""
+    tolerance: Positive | list[Positive] | None = None
+    """Regression: how far an estimate may be from its target and still be right, in the target's unit, one for each
+    target; None: half of the standard deviation of the training targets."""
+    standardise: bool = True
+    """Regression: networks learn and give (target - mean) / deviation of the training targets; False: the target itself,
+    as models of other tools do."""
+
+
+class Features(_Group):
+    """Settings of numbers of a table as a model's input."""
+
+    standardise: bool = True
+    """By mean and deviation of the training rows; False: as they are."""
 
 
 class Shares(_Group):

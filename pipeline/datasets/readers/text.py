@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.datasets.array_cache import derived_arrays
-from pipeline.datasets.reader import Arrays
+from pipeline.datasets.reader import Arrays, targets_at
 from pipeline.datasets.readers.settings import Text
 from pipeline.datasets.readers.tokenizers import as_arrays, input_names, open_tokenizer, write_tokenizer
 
@@ -25,15 +25,18 @@ class TextReader:
     """The one or two texts of each instance, as written."""
     tokens: Mapping[str, np.ndarray]
     """Input name -> int32 (N, length)."""
-    labels: np.ndarray
+    labels: np.ndarray | Arrays
+    """Numbers of classes, or the targets by name."""
     text: Text
     tokenizer: Path
     """Its folder."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the task's program must know besides the inputs."""
 
     def read(self, rows: np.ndarray, noise: np.random.Generator | None) -> tuple[Arrays, Arrays]:
         """As `Reader.read`; text is not augmented."""
         inputs = {name: array[rows].astype(np.int64) for name, array in self.tokens.items()}
-        return inputs, {"labels": self.labels[rows].astype(np.int64)}
+        return inputs, targets_at(self.labels, rows)
 
     def show(self, row: int) -> Mapping[str, Any]:
         """As `Reader.show`."""
@@ -43,7 +46,7 @@ class TextReader:
         """As `RowReader.write_settings`."""
         length = self.tokens["input_ids"].shape[1]
         tokens = write_tokenizer(self.tokenizer, folder, longest=self.text.longest, length=length)
-        return {"fields": list(self._row(0)), **tokens}
+        return {"fields": list(self._row(0)), **tokens, **self.facts}
 
     def write_row(self, row: int, folder: Path) -> dict[str, str]:
         """As `RowReader.write_row`."""

@@ -13,10 +13,11 @@ import numpy as np
 from ops.core.tasks.image_classification import ImageClassification
 from pipeline.datasets.api import Count, DataError, dataset
 from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.division import fixed_split
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic
 from pipeline.datasets.readers.settings import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.datasets.sources._bigbench import BIGBENCH, CIFAR10, bigbench
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 
 _VERSION = 1
 _SIDE = 32

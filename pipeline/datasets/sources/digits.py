@@ -6,18 +6,24 @@ import gzip
 import hashlib
 import importlib.util
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from ops.core.tasks.image_classification import ImageClassification
+from ops.core.tasks.multi_label import ImageMultiLabel, label_sets
 from pipeline.datasets.api import Count, DataError, dataset
+from pipeline.datasets.division import fixed_split
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic, terciles
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, fixed_split
+from pipeline.datasets.readers.settings import Targets, Thresholds
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
+from pipeline.datasets.tabular.outcomes import check_thresholds, label_facts, label_targets
 
 _VERSION = 1
 _SIDE, _PEAK, _COUNT = 8, 16, 1797
+_TRAITS = ("even", "prime", "large", "loop", "heavy")
 
 
 @dataset
@@ -57,6 +63,67 @@ def digits(
             "digits", version=_VERSION, content=hashlib.sha256(content).hexdigest(), form=form.identity, **settings
         ),
         load=lambda: _instances(content, form, (evaluation, calibration, train), shift),
+    )
+
+
+@dataset
+def digit_traits(
+    folder: Path,
+    *,
+    size: Count = 8,
+    channels: Literal[1, 3] = 1,
+    train: Count = 1200,
+    calibration: Count = 200,
+    evaluation: Count = 397,
+    mean: Statistic = 0.305,
+    std: Statistic = 0.376,
+    shift: Shift = 1,
+    thresholds: Thresholds = 0.5,
+) -> SplitDataset:
+    """The same digits with what holds of each: any number of the labels even, prime, large (5 or more), loop and heavy.
+
+    `loop` holds of 0, 6, 8 and 9; `heavy` of the third of the pictures with the most ink. A label is given from the
+    probability `thresholds` on. Otherwise as `digits`.
+
+    Raises:
+        DataError: as `digits`, and for a threshold of a label that there is not.
+    """
+    numbers = digits(
+        folder,
+        size=size,
+        channels=channels,
+        train=train,
+        calibration=calibration,
+        evaluation=evaluation,
+        mean=mean,
+        std=std,
+        shift=shift,
+    )
+    learned = Targets(thresholds=thresholds)
+    check_thresholds(learned, _TRAITS)
+    form = Form.of(size=size, channels=channels, mean=mean, std=std, peak=_PEAK)
+    content, sizes = _content(), (evaluation, calibration, train)
+    return SplitDataset(
+        name="digit_traits",
+        task=ImageMultiLabel.name,
+        fingerprint=fingerprint(
+            "digit_traits", version=_VERSION, content=numbers.fingerprint, targets=learned.model_dump()
+        ),
+        load=lambda: _with_traits(_instances(content, form, sizes, shift), learned),
+    )
+
+
+def _with_traits(instances: SplitInstances, learned: Targets) -> SplitInstances:
+    number, heavy = instances.strata, np.array(instances.attributes["ink"]) == "heavy"
+    holds = [number % 2 == 0, np.isin(number, (2, 3, 5, 7)), number >= 5, np.isin(number, (0, 6, 8, 9)), heavy]  # noqa: PLR2004
+    present = np.stack(holds, axis=1)
+    targets = label_targets(present, _TRAITS, learned)
+    assert isinstance(instances.reader, ArrayReader)
+    return replace(
+        instances,
+        labels=label_sets(present, _TRAITS),
+        classes=_TRAITS,
+        reader=replace(instances.reader, labels=targets, facts=label_facts(targets)),
     )
 
 

@@ -15,9 +15,10 @@ from ops.core.tasks.image_classification import ImageClassification
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
 from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.division import first_spread, limited
 from pipeline.datasets.fetch import Download, fetch
 from pipeline.datasets.readers.image_arrays import ArrayReader, Form, Shift, Statistic, terciles
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, first_spread, limited
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 
 _VERSION = 1
 _SIDE = 28

@@ -15,7 +15,7 @@ from pipeline.core.extras import install_command
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
 from pipeline.datasets.class_order import name_list
-from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
+from pipeline.datasets.readers.settings import Columns, Features, Picture, Shares, Targets, Text
 from pipeline.datasets.splits import SplitDataset
 from pipeline.datasets.tabular.by_task import Rules, TaskName, dataset_of
 from pipeline.datasets.tabular.rows import Records, common_orders, split_named
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset as HubDataset
 
 _COLUMNS, _TEXT, _PICTURE, _SHARES = Columns(), Text(), Picture(), Shares()
+_TARGETS, _FEATURES = Targets(), Features()
 _EVALUATION = ("evaluation", "validation", "test")
 
 
@@ -38,6 +39,8 @@ def huggingface(
     columns: Columns = _COLUMNS,
     text: Text = _TEXT,
     picture: Picture = _PICTURE,
+    features: Features = _FEATURES,
+    targets: Targets = _TARGETS,
     shares: Shares = _SHARES,
     classes: list[str] | None = None,
     train: Count | None = None,
@@ -57,6 +60,8 @@ def huggingface(
         shares,
         classes,
         {"train": train, "calibration": calibration, "evaluation": evaluation},
+        targets,
+        features,
     )
     rules.check()
     parts = _parts(path, subset, revision, folder)

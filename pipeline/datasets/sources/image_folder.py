@@ -14,6 +14,7 @@ from pipeline.core.download.checksums import content_digest, file_digests
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Share, Split, dataset
 from pipeline.datasets.class_order import lookalikes, name_list, order_of
+from pipeline.datasets.division import completed_split, limited
 from pipeline.datasets.paths import check_regular, readable
 from pipeline.datasets.readers.decoding import Background, Bits, Decoder
 from pipeline.datasets.readers.geometry import ChannelOrder, Fit, Geometry, Interpolation, Rounding, default_resize
@@ -21,7 +22,7 @@ from pipeline.datasets.readers.image_arrays import Form, Statistic
 from pipeline.datasets.readers.image_files import PictureReader
 from pipeline.datasets.readers.settings import DEFAULT_SIZE, IMAGENET_MEAN, IMAGENET_STD, statistic
 from pipeline.datasets.sources._folders import PictureFile, list_pictures
-from pipeline.datasets.splits import SplitDataset, SplitInstances, completed_split, fingerprint, limited
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
 from pipeline.datasets.tabular.files import read_table
 from pipeline.datasets.tabular.rows import attribute_texts
 

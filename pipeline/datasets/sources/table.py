@@ -10,13 +10,14 @@ from pipeline.core.download.checksums import file_digests
 from pipeline.core.keys import digest
 from pipeline.datasets.api import Count, DataError, Split, dataset
 from pipeline.datasets.paths import check_regular
-from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
+from pipeline.datasets.readers.settings import Columns, Features, Picture, Shares, Targets, Text
 from pipeline.datasets.splits import SplitDataset
 from pipeline.datasets.tabular.by_task import Rules, TaskName, dataset_of
 from pipeline.datasets.tabular.files import read_table
 from pipeline.datasets.tabular.rows import Records, common_orders, split_named
 
 _COLUMNS, _TEXT, _PICTURE, _SHARES = Columns(), Text(), Picture(), Shares()
+_TARGETS, _FEATURES = Targets(), Features()
 
 
 @dataset
@@ -28,6 +29,8 @@ def table(
     columns: Columns = _COLUMNS,
     text: Text = _TEXT,
     picture: Picture = _PICTURE,
+    features: Features = _FEATURES,
+    targets: Targets = _TARGETS,
     shares: Shares = _SHARES,
     classes: list[str] | None = None,
     train: Count | None = None,
@@ -48,6 +51,8 @@ def table(
         shares,
         classes,
         {"train": train, "calibration": calibration, "evaluation": evaluation},
+        targets,
+        features,
     )
     rules.check()
     files = _files(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,12 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from ops.core.registry import Registry, UnknownNameError
+from ops.core.tasks.classification import TableClassification
 from ops.core.tasks.extractive_qa import ExtractiveQuestionAnswering
 from ops.core.tasks.generative_qa import GenerativeQuestionAnswering
 from ops.core.tasks.image_classification import ImageClassification
+from ops.core.tasks.multi_label import ImageMultiLabel, TableMultiLabel, TextMultiLabel
+from ops.core.tasks.regression import ImageRegression, TableRegression, TextRegression
 from ops.core.tasks.task import TASKS
 from ops.core.tasks.text_classification import TextClassification
 from pipeline.core.download.checksums import content_digest
@@ -23,21 +27,38 @@ from pipeline.core.errors import nearest_path
 from pipeline.core.keys import digest
 from pipeline.core.user_code import code_of_definition
 from pipeline.datasets.api import DataError, Split
-from pipeline.datasets.class_order import ClassOrder, lookalikes, order_of
 from pipeline.datasets.paths import check_regular, readable, targets_outside
+from pipeline.datasets.reader import Reader
 from pipeline.datasets.readers.decoding import Decoder
-from pipeline.datasets.readers.extractive_qa import Question, QuestionSet, WindowReader, parsed, windowed
-from pipeline.datasets.readers.generative_qa import INPUTS, WrittenReader, WrittenSet, encoded_questions
+from pipeline.datasets.readers.extractive_qa import QuestionSet
+from pipeline.datasets.readers.features import FeatureReader
+from pipeline.datasets.readers.generative_qa import WrittenSet
 from pipeline.datasets.readers.image_files import PictureReader, source_of
-from pipeline.datasets.readers.settings import Columns, Picture, Shares, Text
+from pipeline.datasets.readers.settings import Columns, Features, Picture, Shares, Targets, Text
 from pipeline.datasets.readers.text import TextReader, inputs_of, lengths_of, tokenised
 from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_folder
-from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint, limited
-from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of, splits_of
+from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
+from pipeline.datasets.tabular.outcomes import (
+    Outcomes,
+    OutcomesOf,
+    class_outcomes,
+    label_outcomes,
+    number_outcomes,
+    numbers_of,
+    tolerances_of,
+)
+from pipeline.datasets.tabular.questions import (
+    check_padding,
+    extractive_questions,
+    question_columns,
+    written_questions,
+)
+from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of
 
 _ATTRIBUTES_VERSION = 2
 _VERSION = 3
 _CLASSIFICATION_VERSION = 4  # the order of classes
+_TARGETS, _FEATURES = Targets(), Features()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +72,8 @@ class Rules:
     shares: Shares
     classes: Sequence[str] | None
     limits: Mapping[Split, int | None]
+    targets: Targets = _TARGETS
+    features: Features = _FEATURES
 
     def column_names(self) -> list[str]:
         """Names of the columns to read."""
@@ -69,7 +92,7 @@ class Rules:
         Raises:
             DataError: naming the parameter.
         """
-        if not TASKS[self.task].reads_pictures and self.text.tokenizer is None:
+        if TASKS[self.task].reads_texts and self.text.tokenizer is None:
             raise DataError(f"text.tokenizer: {self.task} needs one, a folder or a Hugging Face hub id")
         READINGS[self.task].check(self)
         if self.shares.evaluation + self.shares.calibration >= 1:
@@ -77,15 +100,18 @@ class Rules:
 
     def identity(self) -> dict[str, Any]:
         """JSON-ready: all that decides what models see, but for the tokenizer, which counts by content."""
-        part = "picture" if TASKS[self.task].reads_pictures else "text"
+        task = TASKS[self.task]
+        part = "picture" if task.reads_pictures else "text" if task.reads_texts else "features"
+        settings = {"picture": self.picture.identity, "text": self.text.identity, "features": self.features.model_dump}
         code = code_of_definition(READINGS[self.task].load)  # ours have versions
         return {
             "task": self.task,
-            "columns": self.columns.model_dump(),
+            "columns": self.columns.identity(),
             "shares": self.shares.model_dump(),
             "classes": self.classes,
             "limits": dict(self.limits),
-            part: self.picture.identity() if part == "picture" else self.text.identity(),
+            part: settings[part](),
+            **({} if self.targets == _TARGETS else {"targets": self.targets.model_dump()}),
             **({} if code is None else {"reading_code": code}),
         }
 
@@ -118,6 +144,14 @@ def dataset_of(
             task=task.name,
             fingerprint=identity,
             load=lambda: reading.load(rules, read(), root, decoding),
+            is_own=task.has_classes,
+        )
+    if not task.reads_texts:
+        return reading.kind(
+            name=name,
+            task=task.name,
+            fingerprint=fingerprint(name, version=version, content=content, **rules.identity(), **_groups(rules)),
+            load=lambda: reading.load(rules, read()),
             is_own=task.has_classes,
         )
     tokenizer = tokenizer_folder(str(rules.text.tokenizer), folder)
@@ -182,151 +216,71 @@ def _check_picture(file: Path, root: Path) -> None:
     check_regular(file)
 
 
-def _classes(rules: Rules, records: Records) -> tuple[list[str], np.ndarray, ClassOrder]:
-    """The label of each row, its number as int64, and the order of the classes."""
-    column = rules.columns.label
-    names = records.labels(column)
-    numbers = records.are_numbers(column)
-    order = order_of(names, setting=rules.classes, data=records.orders.get(column), numbers=numbers)
-    return names, np.array(order.numbers(names, records.places), np.int64), order
-
-
-def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder) -> SplitInstances:
-    names, labels, order = _classes(rules, records)
-    picture = rules.picture
-    form = picture.form()
-    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
-    sources = records.columns[rules.columns.image]
-    reader = PictureReader(sources, root, labels, form, picture.geometry(), picture.flip, decoder)
+def _instances(
+    rules: Rules, records: Records, outcomes: Outcomes, inputs: Mapping[str, Any], reader: Reader, **more: Any
+) -> SplitInstances:
+    notes = more.pop("notes", tuple)
     return SplitInstances(
         ids=np.array(records.ids, object),
-        labels=names,
-        strata=labels,
-        splits=limited(splits, labels, rules.limits),
-        classes=order.classes,
-        inputs=form.inputs,
+        labels=outcomes.labels,
+        strata=outcomes.strata,
+        splits=outcomes.splits,
+        classes=outcomes.classes,
+        inputs=inputs,
         reader=reader,
         attributes=attributes_of(records, rules.columns),
-        order=order,
-        notes=lambda: (
-            *lookalikes(order.classes),
-            *_notes_on_places(sources, root),
-            *reader.notes(np.arange(len(records))),
-        ),
+        groups=groups_of(records, rules.columns),
+        order=outcomes.order,
+        tolerances=tolerances_of(outcomes.targets),
+        notes=lambda: (*outcomes.notes, *notes()),
+        **more,
     )
 
 
-def _texts(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
+def _pictures(rules: Rules, records: Records, root: Path, decoder: Decoder, outcomes_of: OutcomesOf) -> SplitInstances:
+    outcomes, picture = outcomes_of(rules, records), rules.picture
+    form = picture.form()
+    sources = records.columns[rules.columns.image]
+    reader = PictureReader(
+        sources, root, outcomes.targets, form, picture.geometry(), picture.flip, decoder, outcomes.facts or {}
+    )
+    notes = partial(_notes_on_pictures, sources, root, reader, len(records))
+    return _instances(rules, records, outcomes, form.inputs, reader, notes=notes)
+
+
+def _notes_on_pictures(sources: Sequence[Any], root: Path, reader: PictureReader, count: int) -> list[str]:
+    return [*_notes_on_places(sources, root), *reader.notes(np.arange(count))]
+
+
+def _texts(
+    rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path, *, outcomes_of: OutcomesOf
+) -> SplitInstances:
     texts = list(zip(*(records.texts(column) for column in rules.text_columns()), strict=True))
-    names, labels, order = _classes(rules, records)
+    outcomes = outcomes_of(rules, records)
     tokens = tokenised(texts, rules.text, tokenizer=tokenizer, key=key, folder=folder)
-    splits = splits_of(records, columns=rules.columns, shares=rules.shares, groups=groups_of(records, rules.columns))
-    return SplitInstances(
-        ids=np.array(records.ids, object),
-        labels=names,
-        strata=labels,
-        splits=limited(splits, labels, rules.limits),
-        classes=order.classes,
-        inputs=inputs_of(tokens),
-        reader=TextReader(texts, tokens, labels, rules.text, tokenizer),
-        lengths=lengths_of(tokens),
-        attributes=attributes_of(records, rules.columns),
-        order=order,
-        notes=lambda: tuple(lookalikes(order.classes)),
+    reader = TextReader(texts, tokens, outcomes.targets, rules.text, tokenizer, outcomes.facts or {})
+    return _instances(rules, records, outcomes, inputs_of(tokens), reader, lengths=lengths_of(tokens))
+
+
+def _rows(rules: Rules, records: Records, outcomes_of: OutcomesOf) -> SplitInstances:
+    names = rules.columns.features
+    values = np.stack([numbers_of(records, name) for name in names], axis=1)
+    outcomes = outcomes_of(rules, records)
+    reader = FeatureReader.of(
+        values,
+        names,
+        outcomes.splits["train"],
+        outcomes.targets,
+        standardise=rules.features.standardise,
+        facts=outcomes.facts,
     )
-
-
-def _split_questions(rules: Rules, records: Records) -> tuple[list[Question], dict[Split, np.ndarray]]:
-    """Questions on one context stay in one split, so that no context is both trained on and judged."""
-    columns = rules.columns
-    texts, contexts = records.texts(columns.question), records.texts(columns.context)
-    answers = records.columns[columns.answers]
-    questions = [parsed(*one) for one in zip(texts, contexts, answers, records.places, strict=True)]
-    groups = groups_of(records, columns) if columns.group else contexts
-    splits = splits_of(records, columns=columns, shares=rules.shares, groups=groups)
-    return questions, limited(splits, np.zeros(len(records), np.int64), rules.limits)
-
-
-def _check_answers(questions: Sequence[Question], rows: np.ndarray, places: Sequence[str]) -> None:
-    """Refuse answers of training questions that are not in the context: models would learn that there is none."""
-    for row in rows:
-        one = questions[row]
-        if one.answers and one.start < 0:
-            raise DataError(
-                f"{places[row]}: the context does not hold the answer '{one.answers[0][:40]}', and extractive models learn where "
-                "it stands; mend the row, or remove it"
-            )
-
-
-def _questions(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
-    columns = rules.columns
-    questions, splits = _split_questions(rules, records)
-    _check_answers(questions, splits["train"], records.places)
-    windows, names = windowed(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
-    number = windows["question"]
-    heads = np.unique(number, return_index=True)[1]
-    of_window = [int(one) for one in number]
-    evaluated = np.isin(number, splits["evaluation"])
-    part = np.arange(len(number)) - heads[number]
-    ids = [
-        records.ids[question] if whole else f"{records.ids[question]}#{index}"
-        for question, whole, index in zip(of_window, evaluated, part, strict=True)
-    ]
-    return SplitInstances(
-        ids=np.array(ids, object),
-        labels=[(questions[question].answers or ("",))[0] for question in of_window],
-        strata=np.zeros(len(number), np.int64),
-        splits={
-            "train": np.flatnonzero(np.isin(number, splits["train"])),
-            "calibration": np.flatnonzero(np.isin(number, splits["calibration"])),
-            "evaluation": heads[splits["evaluation"]],
-        },
-        classes=(),
-        inputs=inputs_of({name: windows[name] for name in names}),
-        reader=WindowReader(questions, windows, names, rules.text, tokenizer),
-        lengths=lengths_of(windows),
-        attributes={
-            name: [values[question] for question in of_window]
-            for name, values in attributes_of(records, columns).items()
-        },
-    )
-
-
-def _written(rules: Rules, records: Records, tokenizer: Path, key: str, folder: Path) -> SplitInstances:
-    questions, splits = _split_questions(rules, records)
-    tokens = encoded_questions(questions, rules.text, tokenizer=tokenizer, key=key, folder=folder)
-    evaluated = np.zeros(len(questions), bool)
-    evaluated[splits["evaluation"]] = True
-    shapes = zip(INPUTS, ("input_ids", "attention_mask", "answers"), strict=True)
-    return SplitInstances(
-        ids=np.array(records.ids, object),
-        labels=[(one.answers or ("",))[0] for one in questions],
-        strata=np.zeros(len(questions), np.int64),
-        splits=splits,
-        classes=(),
-        inputs=inputs_of({name: tokens[of] for name, of in shapes}),
-        reader=WrittenReader(questions, tokens, evaluated, rules.text, tokenizer),
-        lengths=lengths_of(tokens),
-        attributes=attributes_of(records, rules.columns),
-    )
+    return _instances(rules, records, outcomes, reader.inputs, reader)
 
 
 def _check_texts(rules: Rules) -> None:
     count = len(rules.text_columns())
     if count not in (1, 2):
         raise DataError(f"columns.text: name one column, or two for pairs (got {count})")
-
-
-def _check_padding(rules: Rules) -> None:
-    if rules.text.padding == "longest":
-        raise DataError(
-            f"text.padding: `longest` does not apply to {rules.task}, whose texts are padded to max_length; leave it out, or "
-            "lower text.max_length"
-        )
-
-
-def _question_columns(rules: Rules) -> list[str]:
-    return [rules.columns.question, rules.columns.context, rules.columns.answers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,15 +298,56 @@ class Reading:
 
 READINGS: Registry[Reading] = Registry("task for tables")
 """Task -> how tables of it are read: a newcomer's row goes here, or a plug-in adds it."""
-READINGS.add(ImageClassification.name, Reading(lambda rules: [rules.columns.image, rules.columns.label], _pictures))
+
+
+def _reading(inputs: str, outcomes_of: OutcomesOf, outcome_columns: Callable[[Rules], list[str]]) -> Reading:
+    """Return how rows of `pictures`, `texts` or `rows` are read that have such outcomes."""
+    columns: dict[str, Callable[[Rules], list[str]]] = {
+        "pictures": lambda rules: [rules.columns.image],
+        "texts": Rules.text_columns,
+        "rows": lambda rules: list(rules.columns.features),
+    }
+    loads: dict[str, Callable[..., SplitInstances]] = {"pictures": _pictures, "texts": _texts, "rows": _rows}
+    checks: dict[str, Callable[[Rules], None]] = {
+        "texts": _check_texts,
+        "rows": lambda rules: _check_features(rules, outcome_columns(rules)),
+    }
+    return Reading(
+        lambda rules: [*columns[inputs](rules), *outcome_columns(rules)],
+        partial(loads[inputs], outcomes_of=outcomes_of),
+        check=checks.get(inputs, lambda rules: None),
+    )
+
+
+def _check_features(rules: Rules, outcomes: Sequence[str]) -> None:
+    if not rules.columns.features:
+        raise DataError(f"columns.features: {rules.task} needs the names of the columns that models see")
+    for name in rules.columns.features:
+        if name in outcomes:
+            raise DataError(f"columns.features: '{name}' is what models are to tell; leave it out")
+
+
+for _inputs, _class, _labels, _numbers in (
+    ("pictures", ImageClassification, ImageMultiLabel, ImageRegression),
+    ("texts", TextClassification, TextMultiLabel, TextRegression),
+    ("rows", TableClassification, TableMultiLabel, TableRegression),
+):
+    READINGS.add(_class.name, _reading(_inputs, class_outcomes, lambda rules: [rules.columns.label]))
+    READINGS.add(
+        _labels.name,
+        _reading(_inputs, label_outcomes, lambda rules: list(rules.columns.labels or [rules.columns.label])),
+    )
+    READINGS.add(
+        _numbers.name,
+        _reading(_inputs, number_outcomes, lambda rules: list(rules.columns.targets or [rules.columns.label])),
+    )
 READINGS.add(
-    TextClassification.name,
-    Reading(lambda rules: [*rules.text_columns(), rules.columns.label], _texts, check=_check_texts),
+    ExtractiveQuestionAnswering.name,
+    Reading(question_columns, extractive_questions, QuestionSet, check=check_padding),
 )
 READINGS.add(
-    ExtractiveQuestionAnswering.name, Reading(_question_columns, _questions, QuestionSet, check=_check_padding)
+    GenerativeQuestionAnswering.name, Reading(question_columns, written_questions, WrittenSet, check=check_padding)
 )
-READINGS.add(GenerativeQuestionAnswering.name, Reading(_question_columns, _written, WrittenSet, check=_check_padding))
 
 
 def _check_task(name: str) -> str:

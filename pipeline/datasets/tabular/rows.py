@@ -12,8 +12,8 @@ import numpy as np
 from ops.core.registry import nearest
 from pipeline.datasets.api import DataError, Split, is_missing
 from pipeline.datasets.class_order import name_list
+from pipeline.datasets.division import completed_split
 from pipeline.datasets.readers.settings import Columns, Shares
-from pipeline.datasets.splits import completed_split
 
 SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train",

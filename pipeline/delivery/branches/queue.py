@@ -1,5 +1,7 @@
 """The queue of branches: each request is a recipe file, and its state a file beside it that only workers write.
 
+A request that waits can be withdrawn, and those that are finished be cleared away: their files go, and no model with them.
+
     .bouillon/results.duckdb.queue/20260131T120000-1a2b3c4d.yaml        the recipe, with what was asked for in its head
     .bouillon/results.duckdb.queue/20260131T120000-1a2b3c4d.state.json  written by the worker; missing: it is queued
     .bouillon/results.duckdb.queue/20260131T120000-1a2b3c4d.lock        locked by whoever works on it
@@ -16,7 +18,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -50,6 +52,11 @@ class RequestState(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether no worker takes such a request up again."""
+        return self in (RequestState.DONE, RequestState.FAILED, RequestState.REFUSED)
+
 
 @dataclass(frozen=True, slots=True)
 class RequestStatus:
@@ -82,6 +89,8 @@ class BranchRequest:
     who: str
     when: str
     """UTC, ISO 8601."""
+    user: str = ""
+    """Whom the server of the page knew as the one who asked; `who` is what they typed."""
     signature: str = ""
     status: RequestStatus = field(default=RequestStatus(), compare=False)
 
@@ -104,6 +113,7 @@ class BranchRequest:
 
     def _signature(self, key: bytes) -> str:
         parts = [self.name, self.origin, self.origin_name, self.change, self.recipe, self.who, self.when]
+        parts += [self.user] if self.user else []  # requests of earlier versions have none
         return hmac.new(key, json.dumps(parts).encode(), hashlib.sha256).hexdigest()
 
 
@@ -115,7 +125,16 @@ class BranchQueue:
 
     # ---- those who ask
     def add(
-        self, offer: Offer, token: str, *, origin: str, origin_name: str, change: str, recipe: str, who: str
+        self,
+        offer: Offer,
+        token: str,
+        *,
+        origin: str,
+        origin_name: str,
+        change: str,
+        recipe: str,
+        who: str,
+        user: str = "",
     ) -> BranchRequest:
         """Queue a branch.
 
@@ -126,7 +145,8 @@ class BranchQueue:
             origin_name: what the page calls it.
             change: YAML of the steps that are added.
             recipe: YAML of the whole recipe.
-            who: the visitor's name, as far as it is known.
+            who: the visitor's name, as they give it.
+            user: their name as the server knows it.
 
         Raises:
             QueueError: for a wrong token, a full queue or disk.
@@ -147,6 +167,7 @@ class BranchQueue:
             recipe=recipe,
             who="".join(letter for letter in who if letter.isprintable()).strip()[:_LONGEST_NAME] or "someone",
             when=now.isoformat(timespec="seconds"),
+            user=user,
         ).signed(key)
         try:
             write_atomically(self._file(request), request.text)
@@ -164,6 +185,50 @@ class BranchQueue:
             return []
         return [request for file in files if (request := _read(file)) is not None]
 
+    def withdraw(self, name: str) -> None:
+        """Take a request away that nobody works on, and that is not finished.
+
+        Args:
+            name: the request's.
+
+        Raises:
+            QueueError: if there is none, it is being worked on, or it is finished.
+        """
+        request = next((each for each in self.requests() if each.name == name), None)
+        if request is not None and self._take_away(request, lambda state: not state.is_final):
+            return
+        again = None if request is None else _read(self._file(request))
+        if again is None:
+            raise QueueError(
+                f"no request is called {name[:_LONGEST_NAME]!r}; it may have been withdrawn or cleared away"
+            )
+        state = again.status.state
+        why = f"it is {state} already" if state.is_final else "a worker runs it; wait for its end, or end the worker"
+        raise QueueError(f"request '{name}' cannot be withdrawn: {why}")
+
+    def clear(self) -> int:
+        """Take all finished requests away; return how many. What they have made stays.
+
+        Raises:
+            QueueError: if a file cannot be deleted.
+        """
+        requests = [each for each in self.requests() if each.status.state.is_final]
+        return sum(self._take_away(each, lambda state: state.is_final) for each in requests)
+
+    def _take_away(self, request: BranchRequest, fits: Callable[[RequestState], bool]) -> bool:
+        """Delete the files of a request unless somebody works on it or its state is another; return whether they are gone."""
+        file = self._file(request)
+        try:
+            with self._turn(request) as lock:
+                again = _read(file) if lock is not None else None
+                if again is None or not fits(again.status.state):
+                    return False
+                for each in (file, _state_file(file)):  # the lock goes at the end of the turn
+                    each.unlink(missing_ok=True)
+        except OSError as error:
+            raise QueueError(f"{self.folder}: {os.strerror(error.errno or errno.EIO)}. The request stays") from None
+        return True
+
     # ---- workers
     @contextmanager
     def next_request(self) -> Iterator[tuple[BranchRequest, int] | None]:
@@ -172,16 +237,13 @@ class BranchQueue:
         Yields the request and the descriptor of its lock, which a process that works on it may inherit; None: there is none.
         """
         for request in self.requests():
-            if request.status.state not in (RequestState.QUEUED, RequestState.RUNNING):
+            if request.status.state.is_final:
                 continue
             with self._turn(request) as lock:
                 again = _read(self._file(request)) if lock is not None else None
-                if (
-                    lock is None
-                    or again is None
-                    or again.status.state not in (RequestState.QUEUED, RequestState.RUNNING)
-                ):
+                if again is None or again.status.state.is_final:
                     continue
+                assert lock is not None, "what is read again is locked"
                 yield again, lock
                 return
         yield None
@@ -200,9 +262,14 @@ class BranchQueue:
 
     @contextmanager
     def _turn(self, request: BranchRequest) -> Iterator[int | None]:
-        descriptor = os.open(self.folder / f"{request.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        """Have the lock of a request, or None; that of a request which is gone goes with it."""
+        lock = self.folder / f"{request.name}.lock"
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            yield descriptor if _is_locked(descriptor) else None
+            is_locked = _is_locked(descriptor)
+            yield descriptor if is_locked else None
+            if is_locked and not self._file(request).exists():
+                lock.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 

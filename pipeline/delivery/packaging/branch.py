@@ -9,6 +9,7 @@ from typing import Any
 from ops.core.operation import OPERATIONS
 from pipeline.core.keys import CONTENT
 from pipeline.core.secret_values import hidden
+from pipeline.plan.chains import with_variants
 from pipeline.plan.recipe import RECIPE_WORDS, RecipeNode, parse
 from pipeline.store.queries.model_facts import ModelFacts
 
@@ -54,7 +55,8 @@ def branch(
             needed[at] = nodes[at]
             at = nodes[at].parent
     remaining = {name: value for name, value in recipe.items() if name not in ("model", "dataset", "tree")}
-    tree = _pruned(recipe["tree"], [None], list(needed.values()), params)
+    written = with_variants(recipe["tree"], lambda problem: None)  # what `parse` has said already
+    tree = _pruned(written, [None], list(needed.values()), params)
     return {**remaining, "dataset": dict(dataset), "tree": tree}
 
 

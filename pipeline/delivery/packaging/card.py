@@ -104,8 +104,36 @@ def _measured(model: DeployedModel) -> Iterable[str]:
         has_interval = each.low is not None and each.high is not None
         ends = f"{figure_text(each.low or 0, each)} to {figure_text(each.high or 0, each)}" if has_interval else ""
         yield f"| {_cell(each.metric)} | {figure_text(each.value, each)} | {ends} | {_cell(each.description)} |"
+    yield from _confirmed(model)
     yield from _table("By class", "class", facts.classes)
     yield from _table("By group", "group", facts.groups)
+
+
+def _confirmed(model: DeployedModel) -> Iterable[str]:
+    """The figures on instances that no choice had seen, of the first look."""
+    values, known = model.facts.confirmed, {each.metric: each for each in model.facts.figures}
+    if not values:
+        return
+    first = values[0]
+    number = "" if first.look == 1 else f", look {first.look} at them"
+    yield ""
+    yield "### Confirmed"
+    yield ""
+    yield f"On {first.instances:,} instances that nothing else reads, {first.looked_at:%Y-%m-%d}{number}; chosen among {first.among:,} models."
+    yield ""
+    yield "| figure | chosen at | confirmed at | interval | |"
+    yield "|---|---|---|---|---|"
+    for each in values:
+        figure = known.get(each.metric)
+        if figure is None or each.chosen_value is None:
+            continue
+        has_interval = each.low is not None and each.high is not None
+        ends = f"{figure_text(each.low or 0, figure)} to {figure_text(each.high or 0, figure)}" if has_interval else ""
+        noise = {True: "within noise", False: "differs by more than chance", None: ""}[each.within_noise]
+        yield (
+            f"| {_cell(each.metric)} | {figure_text(each.chosen_value, figure)} | {figure_text(each.value, figure)} | {ends} "
+            f"| {noise} |"
+        )
 
 
 def _table(title: str, noun: str, parts: Sequence[PartFigure]) -> Iterable[str]:

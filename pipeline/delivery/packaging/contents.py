@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.operation import Format
-from ops.core.output_kind import LOG_PROBABILITIES, LOGITS
+from ops.core.output_kind import INDEPENDENT, LOG_PROBABILITIES, LOGITS
 from ops.core.programs.program import Program
 from ops.core.tasks.task import TASKS
 from pipeline.delivery.packaging.deployed import DeployedModel
@@ -68,11 +68,18 @@ def _write_json(file: Path, value: Any) -> None:
     file.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _outputs(present: Sequence[str], model: DeployedModel) -> dict[str, bool]:
-    """Output -> whether it holds probabilities, of which programs take the logarithm; those that the task has a use for."""
+def _outputs(present: Sequence[str], model: DeployedModel) -> dict[str, bool | str]:
+    """Output -> whether it holds probabilities, of which programs take the logarithm; those that the task has a use for.
+
+    `independent` of probabilities of labels that do not exclude each other.
+    """
     kinds = model.architecture.output_kinds
     names = [name for name in TASKS[model.architecture.task].outputs if name in present] or present
-    return {name: kinds.get(name, LOGITS) not in (LOGITS, LOG_PROBABILITIES) for name in names}
+    return {
+        name: kind if kind == INDEPENDENT else kind not in (LOGITS, LOG_PROBABILITIES)
+        for name in names
+        for kind in [kinds.get(name, LOGITS)]
+    }
 
 
 def _lengths_of_graph(graph: Any) -> dict[str, int]:
@@ -99,7 +106,12 @@ def _configuration(model: DeployedModel) -> dict[str, Any]:
     if not TASKS[architecture.task].reads_pictures:
         return common
     # what transformers calls networks that it knows by the name of their architecture alone
-    return {**common, "model_type": "timm_wrapper", "num_classes": len(classes), "label_names": list(classes)}
+    return {
+        **common,
+        "model_type": "timm_wrapper",
+        "num_classes": len(architecture.classes),
+        "label_names": list(classes),
+    }
 
 
 def _image_processor(settings: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -66,7 +66,7 @@ def write_network(source: Path, folder: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from ops.core.forward import example_inputs
+    from ops.core.forward import example_inputs, output_names
     from ops.core.network.parametrized import plain_weights
 
     model = storage.load(source)
@@ -95,7 +95,7 @@ def write_network(source: Path, folder: Path) -> None:
         tensors=TENSORS,
         names=[str(spec.target) for spec in own],
         inputs=list(example),
-        outputs=list(_names(model.architecture)),
+        outputs=list(output_names(model.module, model.architecture)),
         places=[place for place, spec in enumerate(outputs) if spec.kind.name == "USER_OUTPUT"],
         code=code,
     )
@@ -104,12 +104,6 @@ def write_network(source: Path, folder: Path) -> None:
     save_file(
         {str(spec.target): state[str(spec.target)].detach().clone().contiguous() for spec in own}, folder / TENSORS
     )
-
-
-def _names(architecture: Architecture) -> tuple[str, ...]:
-    from ops.core.tasks.task import TASKS
-
-    return TASKS[architecture.task].outputs
 
 
 def _only_outputs(module: torch.nn.Module, architecture: Architecture) -> torch.nn.Module:

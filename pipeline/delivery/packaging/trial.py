@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.answer_text import answer_numbers
 from pipeline.delivery.packaging.deployed import DeployedModel
 from pipeline.delivery.packaging.package_error import PackageError
 from pipeline.store.queries.model_facts import Answer
@@ -80,13 +81,37 @@ def _agrees(expected: Answer, line: Mapping[str, Any], model: DeployedModel) -> 
     """Whether a program gives the stored answer; of two classes that are as likely, either."""
     if "outputs" in line:
         return _are_close(line["outputs"], model.outputs.get(expected.instance))
+    if "values" in line:
+        return _same_numbers(expected, line, model)
     answer, shares, classes = line["answer"], expected.probabilities, model.facts.dataset.classes
     if answer is None or expected.confidence is None or shares is None:
         return (answer is None) == (shares is None and bool(classes)) and (
             answer is None or answer == expected.predicted
         )
+    if "thresholds" in line:
+        return _same_labels(expected, line, classes)
     close = abs(float(line["probability"]) - expected.confidence) <= _TOLERANCE
     return close and shares[classes.index(answer)] >= expected.confidence - _TOLERANCE
+
+
+def _same_labels(expected: Answer, line: Mapping[str, Any], classes: Sequence[str]) -> bool:
+    """Whether every label's probability is the stored one, and so is the set, but for labels at their threshold."""
+    assert expected.probabilities is not None  # the caller has looked
+    own = np.array([line["probabilities"][name] for name in classes])
+    if not np.allclose(own, expected.probabilities, rtol=0, atol=_TOLERANCE):
+        return False
+    at_threshold = np.abs(own - np.array([line["thresholds"][name] for name in classes])) <= _TOLERANCE
+    return bool(line["answer"] == expected.predicted or at_threshold.any())
+
+
+def _same_numbers(expected: Answer, line: Mapping[str, Any], model: DeployedModel) -> bool:
+    """Whether all numbers are the stored ones, to a five-hundredth of the range of those that are compared."""
+    stored = np.array([answer_numbers(each.predicted) for each in model.answers])
+    finite = stored[np.isfinite(stored).all(axis=1)]
+    reach = np.ptp(finite, axis=0) if len(finite) else 0.0
+    own = np.array(answer_numbers(expected.predicted))
+    away = np.abs(np.array(list(line["values"].values())) - own)
+    return bool((away <= _TOLERANCE * np.maximum(reach, np.maximum(np.abs(own), 1e-6))).all())
 
 
 def _are_close(outputs: Mapping[str, Any], expected: Mapping[str, np.ndarray] | None) -> bool:

@@ -15,14 +15,24 @@ import time
 from concurrent.futures import Future
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import psutil
 
-from pipeline.engine.jobs import Done, Failed, Job, Workplace
+from pipeline.core.keys import Key
+from pipeline.engine.executors.nodes import missing, this_machine
+from pipeline.engine.jobs import ClusterNode, Done, Failed, Job, Resources, Workplace
 
 _POLL_SECONDS = 0.25
 _GRACE_SECONDS = 2.0
+
+
+class _Item(NamedTuple):
+    """A job in the queue."""
+
+    job: Job[Any]
+    future: Future[Done | Failed]
+    stop: threading.Event
 
 
 class LocalPool:
@@ -35,17 +45,44 @@ class LocalPool:
     def __init__(self, workplace: Workplace, *, workers: int = 1) -> None:
         self.workers = workers
         self._workplace = workplace
-        self._queue: queue.SimpleQueue[tuple[Job[Any], Future[Done | Failed]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._active: dict[Key, tuple[Resources, threading.Event]] = {}
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
 
+    def nodes(self) -> list[ClusterNode]:
+        """This machine."""
+        return [this_machine()]
+
+    def refuse(self, resources: Resources) -> str | None:
+        """Say what this machine lacks. A job has a worker of its own, so processors are no matter."""
+        return missing(resources, self.nodes())
+
+    def free(self, resources: Resources) -> bool:
+        """Whether a worker is idle, and nobody wants to be alone."""
+        active = [taken for taken, _ in list(self._active.values())]
+        if resources.alone or any(taken.alone for taken in active):
+            return not active
+        return len(active) < self.workers
+
     def submit(self, job: Job[Any]) -> Future[Done | Failed]:
         """Queue a job."""
         future: Future[Done | Failed] = Future()
-        self._queue.put((job, future))
+        reason = self.refuse(job.resources)
+        if reason is not None:
+            future.set_result(Failed(job.key, None, reason))
+            return future
+        stop = threading.Event()
+        self._active[job.key] = (job.resources, stop)
+        self._queue.put(_Item(job, future, stop))
         return future
+
+    def cancel(self, key: Key) -> None:
+        """Stop a job: one that runs is terminated."""
+        if key in self._active:
+            self._active[key][1].set()
 
     def __enter__(self) -> Self:
         return self
@@ -53,28 +90,36 @@ class LocalPool:
     def __exit__(self, *exc: object) -> None:
         """Stop at once: running jobs are terminated, queued ones dropped. Half-written artifacts are never published."""
         self._stopping.set()
+        for _, stop in list(self._active.values()):
+            stop.set()
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
 
     def _serve(self) -> None:
-        process = _Process(self._workplace)
+        process = WorkerProcess(self._workplace)
         try:
             while (item := self._queue.get()) is not None and not self._stopping.is_set():
-                job, future = item
-                try:
-                    future.set_result(process.run(job, self._stopping))
-                except (OSError, RuntimeError) as error:
-                    future.set_result(Failed(job.key, 0.0, f"No worker process could be started: {error}"))
-                except Exception as error:  # noqa: BLE001 - what a person's own stage plans may not be plain data
-                    why = f"The job cannot be handed to a worker process: {type(error).__name__}: {error}"
-                    future.set_result(Failed(job.key, 0.0, why))
+                outcome = outcome_in(process, item.job, item.stop)
+                self._active.pop(item.job.key, None)
+                item.future.set_result(outcome)
         finally:
             process.stop()
 
 
-class _Process:
+def outcome_in(process: WorkerProcess, job: Job[Any], stop: threading.Event) -> Done | Failed:
+    """Run a job in a worker process to its end, whatever that is. Never raises."""
+    try:
+        return process.run(job, stop)
+    except (OSError, RuntimeError) as error:
+        return Failed(job.key, 0.0, f"No worker process could be started: {error}")
+    except Exception as error:  # noqa: BLE001 - what a person's own stage plans may not be plain data
+        why = f"The job cannot be handed to a worker process: {type(error).__name__}: {error}"
+        return Failed(job.key, 0.0, why)
+
+
+class WorkerProcess:
     """One worker process, started again whenever it has died."""
 
     def __init__(self, workplace: Workplace) -> None:
@@ -221,4 +266,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        for process in _children(os.getpid()):  # what a job has started must not outlive it either
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         os._exit(1)

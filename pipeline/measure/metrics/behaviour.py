@@ -8,7 +8,7 @@ from ops.core.tasks.rows import divergence, valid_rows
 from ops.core.tasks.task import TASKS
 from pipeline.core.errors import BouillonError
 from pipeline.core.statistics import benjamini_hochberg, holm, mcnemar
-from pipeline.measure.metrics._outcomes import correct_rows
+from pipeline.measure.metrics._outcomes import correct_rows, is_judged
 from pipeline.measure.metrics.api import Better, Estimate, Pairing, Predictions, metric
 from pipeline.measure.metrics.estimates import mean, share, share_difference
 
@@ -29,7 +29,7 @@ def agreement(predictions: Predictions, base: Predictions) -> Estimate | None:
 def negative_flip_rate(predictions: Predictions, base: Predictions) -> Estimate | None:
     """Share of instances that the base gets right and this model gets wrong."""
     _check(predictions, base)
-    return share(correct_rows(base) & ~correct_rows(predictions))
+    return share(correct_rows(base) & ~correct_rows(predictions)) if is_judged(predictions) else None
 
 
 @metric(unit="", format=".1%", better=Better.LOWER)
@@ -56,7 +56,7 @@ def kl_to_base(predictions: Predictions, base: Predictions) -> Estimate | None:
 def mcnemar_p(predictions: Predictions, base: Predictions) -> float | None:
     """P value that this model is right as often as the base (exact McNemar test); not corrected for many models."""
     _check(predictions, base)
-    return mcnemar(correct_rows(predictions), correct_rows(base))
+    return mcnemar(correct_rows(predictions), correct_rows(base)) if is_judged(predictions) else None
 
 
 @metric(unit="", format=".1%", better=Better.LOWER, pairing=Pairing.NONE)
@@ -96,6 +96,8 @@ def _class_losses(predictions: Predictions, base: Predictions) -> list[tuple[flo
 
 def _group_losses(predictions: Predictions, base: Predictions) -> list[tuple[float, float]]:
     _check(predictions, base)
+    if not is_judged(predictions):
+        return []
     correct, before = correct_rows(predictions), correct_rows(base)
     attributes = (np.asarray(values) for values in (predictions.attributes or {}).values())
     return [

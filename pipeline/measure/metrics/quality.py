@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ops.core.tasks.classification import predicted_classes
+from ops.core.tasks.functions import FunctionTask
 from ops.core.tasks.question_answering import token_f1_rows
 from ops.core.tasks.rows import log_softmax, valid_rows
 from ops.core.tasks.task import TASKS
@@ -98,10 +99,17 @@ def exact_match(predictions: Predictions) -> Estimate | None:
     return share(correct_rows(predictions)) if predictions.references else None
 
 
+@metric(unit="", format=".1%", better=Better.HIGHER, primary=True)
+def mean_score(predictions: Predictions) -> Estimate | None:
+    """Mean score of the answers, from 0 to 1, of a task of a person's own that is given by functions."""
+    task = TASKS[predictions.task]
+    return mean(task.scores(predictions)) if isinstance(task, FunctionTask) else None
+
+
 @metric(unit="", format=".2%", better=Better.LOWER)
 def invalid_outputs(predictions: Predictions) -> Estimate | None:
     """Share of instances for which the model gives NaN or infinity."""
-    return share(~valid_rows(predictions))
+    return share(~TASKS[predictions.task].valid(predictions))
 
 
 def _worst(correct: np.ndarray, groups: np.ndarray) -> Estimate | None:

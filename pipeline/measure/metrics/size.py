@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.measure.metrics.api import Better, MetricRole, ModelFiles, metric
 
-_ZSTD_LEVEL = 3
+ZSTD_LEVEL = 3
 _CHUNK = 1 << 20
 
 
@@ -27,7 +27,7 @@ def compressed_bytes(files: ModelFiles) -> float:
 
     total = 0
     for file in _all_files(files.file):
-        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj(size=file.stat().st_size)
+        compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj(size=file.stat().st_size)
         with file.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 total += len(compressor.compress(chunk))

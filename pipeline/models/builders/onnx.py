@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from ops.core.output_kind import graph_operations, output_kind
+from ops.core.output_kind import graph_operations, label_kind, output_kind
 from ops.core.tasks.task import TASKS
 from ops.onnx_graph.layers import rename_values
 from ops.onnx_graph.session import open_session
 from pipeline.core.errors import reason
 from pipeline.models.api import LocalFile, ModelError, Need, OnnxFile, builder
-from pipeline.models.build import check_output, fits
+from pipeline.models.build import check_any_outputs, check_output, fits
 from pipeline.models.onnx_files.external_data import is_large, write_whole
 from pipeline.models.onnx_files.graph import (
     check_graph,
@@ -61,15 +61,18 @@ def onnx(need: Need, *, path: Annotated[str, LocalFile()]) -> OnnxFile:
     outputs = _match_outputs(results, need, file)
     changed |= any(old != new for old, new in outputs.items())
     rename_values(model, outputs)
-    names_of_task = TASKS[need.task].outputs
+    names_of_task = TASKS[need.task].outputs or tuple(outputs.values())
     adaptations += adapt_outputs(model, [name for name in names_of_task if name in outputs.values()])
     values = {new: results[old] for old, new in outputs.items()}
-    for name in names_of_task:
-        check_output(name, values[name].shape, need)
+    if TASKS[need.task].any_outputs:
+        check_any_outputs({name: value.shape for name, value in values.items()})
+    else:
+        for name in names_of_task:
+            check_output(name, values[name].shape, need)
     kinds = {
         name: output_kind(graph_operations(model.graph, name), values[name].astype(np.float32))
         for name in TASKS[need.task].softmax_outputs
-    }
+    } | {name: label_kind(graph_operations(model.graph, name)) for name in TASKS[need.task].sigmoid_outputs}
     further = [value.name for value in model.graph.output if value.name not in names_of_task]
     notes: dict[str, Any] = {"further_outputs": further} if further else {}
     if adaptations:
@@ -121,6 +124,9 @@ def _feed(need: Need) -> dict[str, np.ndarray]:
 def _match_outputs(results: Mapping[str, Any], need: Need, file: Path) -> dict[str, str]:
     """Output of the file -> output of the task: by name, else by order, else the ones of the right shape."""
     expected = list(TASKS[need.task].outputs)
+    if TASKS[need.task].any_outputs:
+        expected = [name for name, value in results.items() if isinstance(value, np.ndarray)]
+        return {name: name for name in expected}
     remaining = [name for name in expected if name not in results]
     others = [name for name in results if name not in expected]
     if len(others) != len(remaining):

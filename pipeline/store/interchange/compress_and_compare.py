@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from pipeline.store.writer import Store
 
 FORMAT = "compress-and-compare"
+_SHARE = ".2%"
+"""Of a metric from 0 to 1 that has neither a unit nor a format."""
 
 
 def import_file(store: Store, path: Path) -> Imported:
@@ -108,10 +110,12 @@ def _model(model: Mapping[str, Any]) -> ForeignModel:
 
 def _metric(name: str, document: Document) -> ForeignMetric:
     declared = next((metric for metric in document.metrics if metric["name"] == name), {})
+    unit, format_ = declared.get("unit") or "", declared.get("format")
+    is_share = not unit and not format_ and (declared.get("min"), declared.get("max")) == (0, 1)
     return ForeignMetric(
         name,
-        unit=declared.get("unit") or "",
-        format=to_python(declared.get("format"), document.largest(name)),
+        unit=unit,
+        format=_SHARE if is_share else to_python(format_, document.largest(name)),
         primary=bool(declared.get("primary")),
     )
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pipeline.store.documents import json_mapping
 from pipeline.store.errors import StoreError
+from pipeline.store.queries.confirmed import ConfirmedValue, confirmed_values
 from pipeline.store.queries.model_pair import find_model
 from pipeline.store.reader import Connection
 
@@ -136,6 +137,8 @@ class ModelFacts:
     groups: tuple[PartFigure, ...]
     lints: tuple[tuple[str, str, str], ...]
     """(rule, message, advice)."""
+    confirmed: tuple[ConfirmedValue, ...]
+    """Figures on instances that no choice had seen, those of the first look; empty where nobody has looked."""
     notes: Mapping[str, Any]
 
     @property
@@ -177,6 +180,7 @@ def model_facts(db: Connection, text: str, *, target: str | None = None) -> Mode
                 [model.key, answered_on],
             ).fetchall()
         ),
+        confirmed=confirmed_values(db, model.key, answered_on, dataset.key),
         notes=json_mapping(_row(db, "SELECT notes FROM models WHERE model_key = ?", model.key)[0]),
     )
 

@@ -28,22 +28,23 @@ def primary_metrics(results: Path) -> list[Metric]:
     return sorted(primary, key=lambda metric: places.get(metric.role, len(places)))
 
 
-def scores(results: Path, target: str, device: str) -> dict[str, dict[str, Score]]:
-    """Return model_key -> metric -> score, on one target as measured on one machine.
+def scores(results: Path, target: str, device: str, dataset_key: str) -> dict[str, dict[str, Score]]:
+    """Return model_key -> metric -> score, on one target as measured on one machine, of one data set.
 
-    Numbers that depend on no target, or on no machine, belong to all.
+    Numbers that depend on no target, on no machine, or on no data, belong to all.
 
     Args:
         results: the results file.
         target: name of the target.
         device: id of the machine.
+        dataset_key: fingerprint of the data set: the same model may have been evaluated on others.
     """
     db = open_results(results)
     try:
         rows = db.execute(
             "SELECT model_key, metric, value, low, high FROM measurements"
-            " WHERE coalesce(target, ?) = ? AND coalesce(device, ?) = ?",
-            [target, target, device, device],
+            " WHERE coalesce(target, ?) = ? AND coalesce(device, ?) = ? AND coalesce(dataset_key, ?) = ?",
+            [target, target, device, device, dataset_key, dataset_key],
         ).fetchall()
     finally:
         db.close()

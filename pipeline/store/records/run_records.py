@@ -10,14 +10,21 @@ from typing import Annotated, Any, ClassVar, Protocol
 from pipeline.core.metric_kinds import Better, MetricRole, Pairing
 from pipeline.store.records.answer_records import Instances, InstanceValues, PredictionSet
 from pipeline.store.records.columns import Int32, Sql, record_table
+from pipeline.store.records.confirmation_records import ConfirmationFigure, ConfirmationLook
+from pipeline.store.records.evaluation_set_records import EvaluationSetContent
 from pipeline.store.records.layer_records import Change, Distribution, Finding, Layer, LayerTime
+from pipeline.store.records.sensitivity_records import Allocation, Sensitivity, SensitivityTime
 from pipeline.store.records.timing_records import Lint, Speedup, TimingFailure, TimingSamples
 
 __all__ = [
+    "Allocation",
     "Change",
+    "ConfirmationFigure",
+    "ConfirmationLook",
     "DatasetInfo",
     "Device",
     "Distribution",
+    "EvaluationSetContent",
     "Finding",
     "ImportDetail",
     "Ingested",
@@ -33,6 +40,8 @@ __all__ = [
     "Record",
     "Run",
     "RunEnd",
+    "Sensitivity",
+    "SensitivityTime",
     "Speedup",
     "Step",
     "TimingFailure",
@@ -107,8 +116,8 @@ class Step:
     path: Annotated[str, "Path of the step in the recipe."]
     job: Annotated[
         str,
-        "operation (makes the model), or what observes it: export, predict, layers, activations, compare, measure, "
-        "layer_times, latency (a rough one), timing (only where it failed).",
+        "operation (makes the model), or what observes it: export, predict, evaluate (on another set), layers, activations, "
+        "compare, measure, layer_times, latency (a rough one), timing (only where it failed).",
     ]
     """Name of the stage: `pipeline.engine.stage.STAGES`; or `timing`, the session at the end."""
     target: Annotated[str, "The runtime; empty for jobs that use none."] = field(default="", kw_only=True)

@@ -1,19 +1,28 @@
 -- Accuracy of parts of the data, each with its Wilson interval (z = 1.96): where compression hurts whom.
 
 CREATE OR REPLACE VIEW class_accuracy AS
-WITH counted AS (
-    SELECT model_key, model, target, dataset_key, dataset, split, label AS class,
+WITH labelled AS (
+    SELECT p.model_key, p.model, p.target, p.dataset_key, p.dataset, p.split, p.correct,
+           -- an instance of several labels counts in the row of each
+           unnest(CASE WHEN json_extract_string(d.entry, '$.answers') = 'labels' THEN string_split(p.label, '|')
+                       ELSE [p.label] END) AS class
+    FROM predictions p
+    JOIN datasets d USING (dataset_key)
+    WHERE len(d.classes) > 0
+),
+counted AS (
+    SELECT model_key, model, target, dataset_key, dataset, split, class,
            count(*) AS instances, count(*) FILTER (correct) AS hits
-    FROM predictions
-    WHERE dataset_key IN (SELECT dataset_key FROM datasets WHERE len(classes) > 0)
+    FROM labelled
     GROUP BY ALL
 )
 SELECT model_key, model, target, dataset_key, dataset, split, class, instances, hits / instances AS accuracy,
        greatest(0, (hits + 1.9207 - 1.96 * sqrt(hits * (instances - hits) / instances + 0.9604)) / (instances + 3.8415)) AS low,
        least(1, (hits + 1.9207 + 1.96 * sqrt(hits * (instances - hits) / instances + 0.9604)) / (instances + 3.8415)) AS high
 FROM counted;
-COMMENT ON VIEW class_accuracy IS 'Accuracy of each model on the instances of each class.';
+COMMENT ON VIEW class_accuracy IS 'Accuracy of each model on the instances of each class. One of several labels counts in the row of each.';
 COMMENT ON COLUMN class_accuracy.target IS 'The runtime that ran the model.';
+COMMENT ON COLUMN class_accuracy.class IS 'The label as people read it: a class, or one of several labels.';
 COMMENT ON COLUMN class_accuracy.instances IS 'Instances with that label.';
 COMMENT ON COLUMN class_accuracy.accuracy IS 'Share of them that the model gets right.';
 COMMENT ON COLUMN class_accuracy.low IS 'Lower end of the 95 % interval (Wilson).';

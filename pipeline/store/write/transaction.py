@@ -115,7 +115,7 @@ def _column(table: str, name: str, values: list[Any]) -> Any:
 
 
 def _check(db: duckdb.DuckDBPyConnection, table: str, column: str, referred: str, values: set[str]) -> None:
-    names = sorted(values - {""})
+    names = sorted(value for value in values if value)
     key = key_columns()[referred]
     query = f"SELECT value FROM (SELECT unnest(?::VARCHAR[]) AS value) ANTI JOIN {referred} ON value = {referred}.{key}"
     missing = one(db, query, names)

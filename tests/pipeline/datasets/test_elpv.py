@@ -108,3 +108,18 @@ def test_more_cells_than_there_are_are_refused(tmp_path):
     message = "Data set 'cells': train + calibration + evaluation: there are 2624 cells (got 2625)"
     with pytest.raises(DataError, match=re.escape(message)):
         open_dataset({"name": "cells", "dataset": "elpv", "train": 1501}, tmp_path)
+
+
+def test_the_probability_itself_can_be_estimated(place, tmp_path):
+    words = {"size": 16, "calibration": 1, "evaluation": 3, "target": "probability", "tolerance": 0.2}
+    data = open_dataset({"name": "cells", "dataset": "elpv", **words}, tmp_path / "cache")
+    assert data.task == "image-regression"
+    assert data.tolerances == (pytest.approx(0.2),)
+    for split in ("train", "evaluation"):
+        (batch,) = data.batches(split, batch_size=10)
+        expected = [(int(one.removeprefix("cell")) - 1) % 4 / 3 for one in batch.ids]
+        assert batch.targets["values"][:, 0] == pytest.approx(expected, abs=1e-6)
+        assert [float(label) for label in data.labels(split)] == pytest.approx(expected, abs=1e-5)
+    plain = _open(tmp_path / "cache")
+    assert data.ids("evaluation") == plain.ids("evaluation")
+    assert data.fingerprint != plain.fingerprint

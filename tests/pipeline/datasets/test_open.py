@@ -38,10 +38,10 @@ def test_every_data_set_has_an_entry():
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({}, "Data set 'd': no `dataset` is given. Known: cifar10, digits, "),
+        ({}, "Data set 'd': no `dataset` is given. Known: arrays, cifar10, diabetes, digit_traits, digits, "),
         (
             {"dataset": "digit"},
-            "Data set 'd': No dataset is called 'digit'. Did you mean 'digits'? Known: cifar10, digits, ",
+            "Data set 'd': No dataset is called 'digit'. Did you mean 'digits'? Known: arrays, cifar10, diabetes, digit_traits, digits, ",
         ),
         (
             {"dataset": "digits", "sise": 1},

@@ -4,15 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.datasets.api import DataError
-from pipeline.datasets.splits import (
-    SplitDataset,
-    SplitInstances,
-    bucketed,
-    first_spread,
-    hashed_split,
-    scrambled,
-    spread_order,
-)
+from pipeline.datasets.division import first_spread, hashed_split, scrambled, spread_order
+from pipeline.datasets.splits import SplitDataset, SplitInstances, bucketed
 
 
 def test_scrambled_numbers_never_change():

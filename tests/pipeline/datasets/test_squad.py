@@ -88,6 +88,15 @@ class TestSquad(DatasetContract):
         assert {one.split("/")[0] for one in data.ids("evaluation")} == {"squaddev"}
         assert {one.split("/")[0] for one in data.ids("train")} == {"new_wiki", "nyt"}
 
+    def test_shifted_questions_are_judged_and_nothing_else_changes(self, data, entry, folder, files):
+        text = (files / "squaddev_v1.1.json").read_text()
+        (files / "reddit_v1.0.json").write_text(text.replace("how many", "why"))
+        other = open_dataset({**entry, "domain": "reddit"}, folder)
+        assert {one.split("/")[0] for one in other.ids("evaluation")} == {"reddit"}
+        assert set(other.attributes("evaluation")["question_word"]) == {"who", "why"}
+        assert other.ids("train") == data.ids("train")
+        assert other.fingerprint != data.fingerprint
+
     def test_groups(self, data):
         groups = data.attributes("evaluation")
         assert set(groups["question_word"]) == {"who", "how many"}

@@ -210,3 +210,58 @@ def test_a_process_that_a_killed_worker_left_behind_keeps_its_request(results):
         orphan.wait()
     with BranchQueue(results).next_request() as turn:
         assert turn is not None
+
+
+# ---- taking requests away
+def test_a_request_that_waits_can_be_withdrawn_and_one_that_is_worked_on_or_finished_cannot(results):
+    queue, (first, second, third) = BranchQueue(results), [ask(results) for _ in range(3)]
+    queue.withdraw(second.name)
+    assert [each.name for each in queue.requests()] == [first.name, third.name]
+    assert [file for file in queue_folder(results).iterdir() if second.name in file.name] == []
+    with queue.next_request() as turn:
+        assert turn[0].name == first.name
+        with pytest.raises(QueueError, match="a worker runs it"):
+            queue.withdraw(first.name)
+        queue.write(first, RequestStatus(RequestState.RUNNING))
+    queue.write(third, RequestStatus(RequestState.FAILED, "of an error"))
+    with pytest.raises(QueueError, match="it is failed already"):
+        queue.withdraw(third.name)
+    for odd in (second.name, "", "../offer", "*"):
+        with pytest.raises(QueueError, match="no request is called"):
+            queue.withdraw(odd)
+    queue.withdraw(first.name)
+    assert [each.name for each in queue.requests()] == [third.name], "its worker was killed: it waited again"
+
+
+def test_what_is_finished_is_cleared_away_and_nothing_else(results):
+    queue, requests = BranchQueue(results), [ask(results) for _ in RequestState]
+    for request, state in zip(requests, RequestState, strict=True):
+        queue.write(request, RequestStatus(state))
+    assert queue.clear() == 3
+    assert states(results) == [RequestState.QUEUED, RequestState.RUNNING]
+    assert queue.clear() == 0
+    assert offer_of(results) is not None
+
+
+def test_a_worker_that_had_listed_a_request_passes_over_it_when_it_is_withdrawn(results, monkeypatch):
+    queue, (first, second) = BranchQueue(results), (ask(results), ask(results))
+    listed = queue.requests()
+    queue.withdraw(first.name)
+    monkeypatch.setattr(queue, "requests", lambda: listed)
+    with queue.next_request() as turn:
+        assert turn[0].name == second.name
+    assert not (queue_folder(results) / f"{first.name}.lock").exists()
+
+
+def test_the_name_that_the_server_knows_is_signed_and_requests_without_one_stay_good(results):
+    key = offer_of(results).key(TOKEN)
+    named, plain = ask(results, user="rosa"), ask(results)
+    assert named.is_signed(key)
+    assert plain.is_signed(key)
+    assert [each.user for each in BranchQueue(results).requests()] == ["rosa", ""]
+    file = queue_folder(results) / f"{named.name}.yaml"
+    file.write_text(file.read_text().replace('"user": "rosa"', '"user": "emil"'))
+    assert not BranchQueue(results).requests()[0].is_signed(key)
+    old = queue_folder(results) / f"{plain.name}.yaml"
+    old.write_text(old.read_text().replace('"user": "", ', ""))
+    assert BranchQueue(results).requests()[1].is_signed(key), "as earlier versions wrote it"

@@ -14,6 +14,7 @@ from pipeline.measure.lints.overlap import calibration_overlap
 from tests.pipeline.lints.sweep_rows import NOW, Sweep
 
 ISSUE = {
+    "costs_more_under_shift",
     "slower_with_fewer_macs", "int8_slower_than_float", "low_integer_share", "larger_at_higher_ratio",
     "quantized_without_preprocessing", "unsteady_latency", "contended", "drifted", "target_disagrees",
     "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay", "timed_apart",

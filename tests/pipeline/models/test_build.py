@@ -140,7 +140,7 @@ def test_entries_without_blanks_build(name, need):
 
 
 def test_every_builder_has_an_entry():
-    ours = {"residual_cnn", "depthwise_cnn", "huggingface", "timm", "torchvision", "python", "onnx"}
+    ours = {"residual_cnn", "depthwise_cnn", "perceptron", "huggingface", "timm", "torchvision", "python", "onnx"}
     named = {yaml.safe_load(file.read_text())["builder"] for file in CONF.glob("*.yaml")}
     assert ours <= set(BUILDERS)
     assert named == ours

@@ -88,22 +88,22 @@ class CurveChart:
 
 
 def curve_chart(curves: Sequence[Curve], show: Callable[[float], str]) -> CurveChart | None:
-    """AppliedPlace the curves; None where nothing was measured.
+    """Lay out the curves; None where nothing was measured.
 
     Args:
         curves: at most as many as there are colours.
         show: writes a value of the metric.
     """
     points = [point for curve in curves for point in curve.points if _mean(point) is not None]
-    swept = [point.at for point in points if point.at is not None]
-    if not swept:
+    values = [point.at for point in points if point.at is not None]
+    if not values:
         return None
-    has_before = len(swept) < len(points)
+    has_before = len(values) < len(points)
     ends = [value for p in points for value in (*p.values, p.low, p.high) if math.isfinite(value)]
     up = _ticks(min(ends), max(ends))
     y = _scale((min(*up, *ends), max(*up, *ends)), (HEIGHT - _BOTTOM, _TOP))
     start = _LEFT + (_BEFORE if has_before else 10)
-    x = _scale((min(swept), max(swept)), (start, WIDTH - _RIGHT - 8))
+    x = _scale((min(values), max(values)), (start, WIDTH - _RIGHT - 8))
     before = _LEFT + 14 if has_before else None
     marks: list[CurveMark] = []
     lines: list[tuple[str, str]] = []
@@ -111,7 +111,7 @@ def curve_chart(curves: Sequence[Curve], show: Callable[[float], str]) -> CurveC
         own = [_mark(point, (x, y), before or 0.0, color) for point in curve.points if _mean(point) is not None]
         marks += own
         lines.append((" ".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in own if not mark.is_before), color))
-    across = _apart([Tick(f"{value:.6g}", x(value)) for value in sorted(set(swept))])
+    across = _apart([Tick(f"{value:.6g}", x(value)) for value in sorted(set(values))])
     return CurveChart(lines, marks, across, [Tick(show(value), y(value)) for value in up], before)
 
 

@@ -1,6 +1,6 @@
 """Effects: what an operation changed, from parent to child, pooled over seeds and over the places where it was applied.
 
-Shares change by points, sizes and costs by a factor, everything else by a difference. Factors are pooled as logarithms.
+What is in percent changes by points, sizes and costs by a factor, everything else by a difference. Factors are pooled as logarithms.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from viewer.compare.effects.places import AppliedOperation, AppliedPair, Applied
 from viewer.format.metrics import Better, MeasuredValue, MetricRole
 from viewer.results.results import Results
 
-__all__ = ["Effect", "Effects", "Heterogeneity", "effects", "pooled"]
+__all__ = ["Effect", "Effects", "Heterogeneity", "effects", "pool"]
 
 _MOST_JUDGED = 40
 """Places of one operation whose own intervals are looked at; of more, some from the whole list."""
@@ -86,7 +86,8 @@ class Effects:
         if metric not in self._factors:
             spec, values = self._results.spec(metric), self._results.values(metric)
             positive = bool((values[np.isfinite(values)] > 0).all())
-            self._factors[metric] = spec.role in (MetricRole.SIZE, MetricRole.COST) and not spec.is_share and positive
+            takes_factors = spec.role in (MetricRole.SIZE, MetricRole.COST) and spec.points is None
+            self._factors[metric] = takes_factors and positive
         return self._factors[metric]
 
     def of_place(self, place: AppliedPlace, metric: str) -> Effect | None:
@@ -140,19 +141,19 @@ class Effects:
         return self._values[metric]
 
     def _pooled_pairs(self, pairs: Sequence[AppliedPair], metric: str) -> Effect | None:
-        changes = [(pair, each) for pair in pairs if (each := self._change(pair, metric)) is not None]
+        changes = [(pair, each) for pair in pairs if (each := self.change(pair, metric)) is not None]
         if not changes:
             return None
         rows = [self._results.row[key] for pair, _ in changes for key in (pair.parent, pair.child)]
         parents = [float(self._results.values(metric)[self._results.row[pair.parent]]) for pair, _ in changes]
         return Effect(
-            measured=pooled([each for _, each in changes]),
+            measured=pool([each for _, each in changes]),
             reference=0.0 if self.is_factor(metric) else float(np.mean(parents)),
             parts=tuple(each.value for _, each in changes),
             rough=bool(self._results.unsure(metric)[rows].any()),
         )
 
-    def _change(self, pair: AppliedPair, metric: str) -> MeasuredValue | None:
+    def change(self, pair: AppliedPair, metric: str) -> MeasuredValue | None:
         """Return the paired change from parent to child, as everywhere else; as a logarithm where it is a factor."""
         difference = self._results.difference(metric, pair.child, pair.parent)
         if difference is None:
@@ -176,7 +177,7 @@ class Effects:
         values = [each.measured.value for each in samples] if is_all else list(changes.values())
         rough = any(each.rough for each in samples)
         return Effect(
-            measured=pooled([each.measured for each in samples], values),
+            measured=pool([each.measured for each in samples], values),
             reference=float(np.mean([each.reference for each in samples])),
             parts=tuple(values),
             rough=rough,
@@ -184,7 +185,7 @@ class Effects:
         )
 
 
-def pooled(parts: Sequence[MeasuredValue], values: Sequence[float] = ()) -> MeasuredValue:
+def pool(parts: Sequence[MeasuredValue], values: Sequence[float] = ()) -> MeasuredValue:
     """Return the mean of changes at places, or with seeds, with its 95 % interval over them: Student's.
 
     It is never narrower than the mean of their own intervals: all are of the same instances, or of one machine, so that what

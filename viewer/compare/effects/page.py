@@ -16,7 +16,7 @@ from viewer.format.palette import SERIES, kind_color
 from viewer.results.results import Results
 from viewer.session.state import EffectsState
 
-__all__ = ["MOST_PLACES", "PAGE", "EffectsPage", "swept"]
+__all__ = ["MOST_PLACES", "PAGE", "EffectsPage", "parameter_sweeps"]
 
 PAGE = 50
 MOST_PLACES = 40
@@ -25,7 +25,7 @@ _MOST_CURVES = 5
 _MOST_SWEEPS = 24
 
 
-def swept(results: Results) -> list[Sweep]:
+def parameter_sweeps(results: Results) -> list[Sweep]:
     """Return the sweeps of these results; found once for all visitors."""
     return results.shared(_Sweeps).all
 
@@ -89,7 +89,7 @@ class EffectsPage:
     def _unit(self, metric: str) -> str:
         if self._effects.is_factor(metric):
             return "times the parent's"
-        return "points" if self._results.spec(metric).is_share else "change"
+        return "change" if self._results.spec(metric).points is None else "points"
 
     def _direction(self, metric: str) -> str:
         if not self._results.direction(metric):
@@ -161,7 +161,7 @@ class EffectsPage:
     # ---- the curves
     def sweeps(self) -> list[dict[str, Any]]:
         """Return the first sweeps with a picture for each column that was measured."""
-        return [self._sweep(each) for each in swept(self._results)[:_MOST_SWEEPS]]
+        return [self._sweep(each) for each in parameter_sweeps(self._results)[:_MOST_SWEEPS]]
 
     def _sweep(self, sweep: Sweep) -> dict[str, Any]:
         lineages = sweep.lineages[:_MOST_CURVES]
@@ -174,7 +174,9 @@ class EffectsPage:
             chart = curve_chart(curves, partial(self._results.show_value, metric))
             if chart is not None:
                 label, about = self._results.label(metric), self._results.about(metric)
-                charts.append({"label": label, "about": about, "note": self._results.direction(metric), "drawn": chart})
+                noise = "" if self._results.has_known_noise(metric) else "noise unknown"
+                note = ", ".join(filter(None, (self._results.direction(metric), noise)))
+                charts.append({"label": label, "about": about, "note": note, "drawn": chart})
         return {
             "id": sweep.id,
             "color": kind_color(sweep.kind),

@@ -8,8 +8,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from viewer.compare.effects.chain_tables import chain_tables
 from viewer.compare.effects.effects import effects
-from viewer.compare.effects.page import PAGE, EffectsPage, swept
+from viewer.compare.effects.page import PAGE, EffectsPage, parameter_sweeps
+from viewer.format.spreadsheet import spreadsheet_safe
 from viewer.format.templates import render
 from viewer.session.choices import choices
 from viewer.session.messages import whole_number
@@ -56,13 +58,14 @@ class OperationEffects(View):
             order=state.order,
             gain=state.gain,
             metrics=[
-                {"name": m.name, "label": m.label, "about": results.about(m.name), "shown": m.name in columns}
+                {"name": m.name, "label": m.label, "about": results.about(m.name), "is_visible": m.name in columns}
                 for m in results.metrics
             ],
             headings=page.headings(),
             rows=page.rows(start) if state.show == "operations" else [],
             sweeps=page.sweeps() if state.show == "sweeps" else [],
-            curves=len(swept(results)),
+            curves=len(parameter_sweeps(results)),
+            tables=chain_tables(results, columns) if state.show == "chains" else [],
             start=start,
             stop=min(start + PAGE, len(operations)),
             total=len(operations),
@@ -137,12 +140,12 @@ class OperationEffects(View):
                     is_factor = store.is_factor(metric)
                     numbers = effect.measured.value, effect.measured.low, effect.measured.high
                     yield [
-                        *(_safe(text) for text in (operation.op, operation.text)),
+                        *(spreadsheet_safe(text) for text in (operation.op, operation.text)),
                         *(
-                            _safe(" ".join(dict.fromkeys(keys)))
+                            spreadsheet_safe(" ".join(dict.fromkeys(keys)))
                             for keys in zip(*((p.parent, p.child) for p in place.pairs), strict=True)
                         ),
-                        _safe(metric),
+                        spreadsheet_safe(metric),
                         *(_number(math.exp(each) if is_factor else each) for each in numbers),
                         "yes" if is_factor else "no",
                     ]
@@ -150,8 +153,3 @@ class OperationEffects(View):
 
 def _number(value: float) -> str:
     return repr(value) if math.isfinite(value) else ""
-
-
-def _safe(text: str) -> str:
-    """Text that a spreadsheet would run as a formula is marked as text."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

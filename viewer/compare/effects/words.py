@@ -48,12 +48,13 @@ def describe_effect(effect: Effect | None, metric: MetricInfo, *, is_factor: boo
     caution = _caution(effect.heterogeneity, text)
     if caution and difference.within_noise:  # what differs between places by more than noise is not within it
         verdict = {"change": "", "tone": "soft"}
-    is_nothing = is_factor and text == factor_text(MeasuredValue(0.0))
+    is_nothing = is_factor and factor_text(MeasuredValue(effect.measured.value)) == factor_text(MeasuredValue(0.0))
     spread = ""
     if len(effect.parts) > 1 and max(effect.parts) > min(effect.parts):
         ends = [_bare(effect, end, metric, is_factor=is_factor) for end in (min(effect.parts), max(effect.parts))]
         spread = " to ".join(ends) if ends[0] != ends[1] else ""
-    return EffectText(verdict["change"], "" if is_nothing else verdict["tone"], spread, caution)
+    tone = "" if is_nothing and verdict["tone"] != "soft" else verdict["tone"]
+    return EffectText(verdict["change"], tone, spread, caution)
 
 
 def factor_text(logarithm: MeasuredValue) -> str:

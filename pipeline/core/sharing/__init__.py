@@ -1,0 +1,1 @@
+"""Results beyond one machine: an object store behind the folder of artifacts."""

@@ -1,0 +1,1 @@
+"""Evaluation sets beside a data set's own: corruptions, slices and other data."""

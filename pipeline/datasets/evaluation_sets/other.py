@@ -1,0 +1,44 @@
+"""Other data of the same task as an evaluation set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.datasets.api import DataError, Dataset
+from pipeline.datasets.interface import Interface
+from pipeline.datasets.open import open_dataset
+
+__all__ = ["open_other"]
+
+
+def open_other(data: Dataset, entry: Mapping[str, Any], folder: Path) -> Dataset:
+    """Open a data set whose evaluation split the models of another can answer.
+
+    Args:
+        data: that of the recipe.
+        entry: the conf/dataset entry of the other.
+        folder: the data folder.
+
+    Raises:
+        DataError: if it cannot be opened, or its task, classes or inputs are not those of the recipe's.
+    """
+    other = open_dataset(entry, folder)
+    mine, theirs = Interface.of(data), Interface.of(other)
+    for what, one, two in (
+        ("the task", mine.task, theirs.task),
+        ("the classes", mine.classes, theirs.classes),
+        ("the inputs", dict(mine.inputs), dict(theirs.inputs)),
+    ):
+        if one != two:
+            raise DataError(
+                f"Data set '{other.name}': {what} must be {_short(one)}, as of '{data.name}', which its models are made for; they are "
+                f"{_short(two)}"
+            )
+    return other
+
+
+def _short(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f"{text[:80]} ..." if len(text) > 80 else text  # noqa: PLR2004 - what a message can hold

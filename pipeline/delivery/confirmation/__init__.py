@@ -1,0 +1,1 @@
+"""A choice is confirmed on instances that nobody had looked at: `python -m pipeline confirm`."""

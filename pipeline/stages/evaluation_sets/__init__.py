@@ -1,0 +1,1 @@
+"""Models on evaluation sets beside the data set's own."""
