@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,15 @@ class Visitor:
     def until(self, code: str) -> None:
         """Wait until an expression is true."""
         self.page.wait_for_function(code)
+
+    def settle(self, act: Callable[[], Any]) -> None:
+        """Do something that asks the server, and wait until all that it asked is answered and shown.
+
+        The first update that comes may be another's: of results that arrived, or of what was asked before.
+        """
+        before = self.run("bouillon.sent()")
+        act()
+        self.until(f"bouillon.sent() > {before} && bouillon.answered() === bouillon.sent()")
 
     def drawn(self) -> None:
         """Wait until the browser has shown two more frames: what was asked for before is in the second at the latest."""

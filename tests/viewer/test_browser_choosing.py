@@ -117,9 +117,7 @@ def test_a_range_that_ends_as_it_was_leaves_nothing_behind(enter):
         page.mouse.down()
         for point in way[1:]:
             page.mouse.move(*point, steps=3)
-        answered = visitor.run("bouillonUpdates")
-        page.mouse.up()
-        visitor.until(f"bouillonUpdates > {answered}")
+        visitor.settle(page.mouse.up)
         assert page.locator("#verdict").inner_text() == said
         assert page.get_by_label("Highest Latency").input_value() == ""
         assert page.locator(".brush").get_attribute("width") == "100.0%"

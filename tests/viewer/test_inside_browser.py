@@ -45,19 +45,12 @@ def visit(chromium, address):
         page.close()
 
 
-def settle(visitor, act):
-    """Do something and wait for the server's answer."""
-    before = visitor.run("window.bouillonUpdates ?? 0")
-    act()
-    visitor.until(f"(window.bouillonUpdates ?? 0) > {before}")
-
-
 def add_to_rail(v, name):
     """Put a model on the rail by words of its name."""
     v.page.click("#menu-rail summary")
     v.page.fill("#rail-text", name)
     v.page.locator("#pane-rail_found [data-do=rail_add]").first.wait_for()
-    settle(v, lambda: v.page.press("#rail-text", "Enter"))
+    v.settle(lambda: v.page.press("#rail-text", "Enter"))
 
 
 def first_cells(visitor):
@@ -69,19 +62,19 @@ def test_behaviours_by_hand(visit):
     page = v.page
     assert first_cells(v)[0] == HOSTILE
     assert "+100.0 pp" in first_cells(v)[2]
-    settle(v, lambda: page.click("#b-rel"))
+    v.settle(lambda: page.click("#b-rel"))
     assert "from 0" in first_cells(v)[2]
-    settle(v, lambda: page.click("#b-sort-3"))
-    settle(v, lambda: page.click("#b-sort-name"))
+    v.settle(lambda: page.click("#b-sort-3"))
+    v.settle(lambda: page.click("#b-sort-name"))
     assert first_cells(v)[0] == HOSTILE, "by name"
-    settle(v, lambda: page.select_option("#b-measure", "kl"))
+    v.settle(lambda: page.select_option("#b-measure", "kl"))
     assert "KL" in page.locator("#b-measure option:checked").inner_text()
-    settle(v, lambda: page.select_option("#b-only", "broken"))
-    settle(v, lambda: page.select_option("#b-of", "pruned"))
+    v.settle(lambda: page.select_option("#b-only", "broken"))
+    v.settle(lambda: page.select_option("#b-of", "pruned"))
     assert page.locator("#b-count").inner_text().startswith("60 of 240 instances")
-    settle(v, lambda: page.fill("#b-text", "i0005") or page.press("#b-text", "Enter"))
+    v.settle(lambda: page.fill("#b-text", "i0005") or page.press("#b-text", "Enter"))
     assert page.locator("#b-count").inner_text().startswith("1 of 240")
-    settle(v, lambda: page.click(".chip"))
+    v.settle(lambda: page.click(".chip"))
     assert page.locator("#b-count").inner_text().startswith("60 of 240")
     assert "b_of=" in page.url
     assert "b_only=broken" in page.url
@@ -91,10 +84,10 @@ def test_behaviours_by_hand(visit):
 
 def test_a_class_opens_its_instances_and_the_link_brings_them_back(visit):
     v = visit("page=behaviours&selected=base,pruned,int8")
-    settle(v, lambda: v.page.click("#b-row-1"))
+    v.settle(lambda: v.page.click("#b-row-1"))
     assert v.texts("#b-page")[0] == "Instances 1 to 50 of 60"
     assert len(v.texts(".behaviours tbody tr")) == 50
-    settle(v, lambda: v.page.click("#b-next"))
+    v.settle(lambda: v.page.click("#b-next"))
     assert v.texts("#b-page")[0] == "Instances 51 to 60 of 60"
     v.until("document.querySelector('#pane-page p.bad') !== null")
     assert "instances cannot be shown" in v.texts("#pane-page p.bad")[0].lower()
@@ -107,33 +100,33 @@ def test_dragging_over_a_histogram(visit):
     v = visit("page=behaviours&selected=base,pruned,int8")
     box = v.page.locator("svg.histogram[data-model=pruned]").bounding_box()
     y = box["y"] + box["height"] / 2
-    settle(v, lambda: v.drag((box["x"] + box["width"] * 0.8, y), (box["x"] + box["width"] - 1, y)))
+    v.settle(lambda: v.drag((box["x"] + box["width"] * 0.8, y), (box["x"] + box["width"] - 1, y)))
     assert v.texts("#b-count")[0].startswith("60 of 240")
-    settle(v, lambda: v.page.click(".chip"))
+    v.settle(lambda: v.page.click(".chip"))
     assert v.texts("#b-count")[0].startswith("240 of 240")
 
 
 def test_groups_models_and_the_flip_matrix(visit):
     v = visit("page=behaviours&selected=base,pruned")
-    settle(v, lambda: v.page.select_option("#b-group-0", "sex"))
-    settle(v, lambda: v.page.select_option("#b-group-1", "age"))
+    v.settle(lambda: v.page.select_option("#b-group-0", "sex"))
+    v.settle(lambda: v.page.select_option("#b-group-1", "age"))
     assert len(v.texts("#b-groups tbody tr, #b-groups table > tr, #b-groups tr")) >= 4
     assert "p " in v.texts("#b-groups td")[2]
     add_to_rail(v, "other")
     assert len(v.texts(".behaviours th.model")) == 3
-    settle(v, lambda: v.page.click("#rail [data-do=rail_base][data-key=pruned]"))
+    v.settle(lambda: v.page.click("#rail [data-do=rail_base][data-key=pruned]"))
     assert "pruned" in v.texts(".behaviours th.base .who")[0]
-    settle(v, lambda: v.page.click("#rail [data-do=rail_drop][data-key=other]"))
+    v.settle(lambda: v.page.click("#rail [data-do=rail_drop][data-key=other]"))
     assert len(v.texts(".behaviours th.model")) == 2
     assert "Bars: change against the base, harm to the left" in v.texts("#b-scale")[0]
     assert "p is below 0.05: exact McNemar tests" in v.texts("#b-scale")[0]
-    settle(v, lambda: v.page.select_option("#b-only", "broken"))
+    v.settle(lambda: v.page.select_option("#b-only", "broken"))
     assert v.texts("#b-untested") == ["Instances were chosen by what the models say of them: no test applies."]
     assert "no test applies" in v.texts("#b-groups p")[0]
     assert "p " not in " ".join(v.texts("#b-groups td"))
     assert "p is below" not in v.texts("#b-scale")[0]
     assert "instances chosen" in v.texts(".behaviours th.model:last-child")[0]
-    settle(v, lambda: v.page.select_option("#b-only", "all"))
+    v.settle(lambda: v.page.select_option("#b-only", "all"))
     assert v.texts("#b-untested") == []
     assert HOSTILE in " ".join(v.texts("#b-matrix th"))
     assert v.run("window.hurt") is None
@@ -142,17 +135,17 @@ def test_groups_models_and_the_flip_matrix(visit):
 def test_a_flip_shows_its_instances_and_asks_for_the_layers_behind_them(visit):
     v = visit("page=behaviours&selected=base,pruned,int8")
     page = v.page
-    settle(v, page.locator("th.model", has_text="int8").locator("[data-do=b_flip]").first.click)
+    v.settle(page.locator("th.model", has_text="int8").locator("[data-do=b_flip]").first.click)
     assert v.texts("#b-count")[0].startswith("12 of 240"), "60 of each class, of which a fifth changed"
     assert len(v.texts(".behaviours td.changed")) >= 12
-    settle(v, lambda: page.click(".chip"))
+    v.settle(lambda: page.click(".chip"))
     page.locator("th.model", has_text="int8").locator("[data-row=flip]").first.focus()
-    settle(v, lambda: page.keyboard.press("Enter"))
+    v.settle(lambda: page.keyboard.press("Enter"))
     v.until("document.activeElement.id === 'b-joint'")
     assert v.texts("#b-joint h2")[0].startswith("Layers that differ on these: 12 answers that changed from")
     v.until("document.querySelector('#b-joint .bad')?.textContent.includes('is not what it was')")
     assert "b_joint=int8" in page.url
-    settle(v, lambda: page.click("#b-joint button[data-row='']"))
+    v.settle(lambda: page.click("#b-joint button[data-row='']"))
     assert v.texts("#b-joint") == []
     page.go_back()
     v.until("document.getElementById('b-joint') !== null")
@@ -167,12 +160,12 @@ def test_the_strip_is_walked_by_arrows_and_opens_a_layer(visit):
     for key, at in (("ArrowRight", "0-1"), ("ArrowDown", "1-1"), ("ArrowRight", "1-2")):
         page.keyboard.press(key)
         assert v.run("document.activeElement.id") == f"l-cell-{at}"
-    settle(v, lambda: page.keyboard.press("Enter"))
+    v.settle(lambda: page.keyboard.press("Enter"))
     assert HOSTILE in v.texts("#l-site h2")[0]
     assert len(v.texts("#l-site figure")) == 3
     page.locator(".mark").first.focus()
     assert "was flattened" in v.texts("#about")[0]
-    settle(v, page.go_back)
+    v.settle(page.go_back)
     v.until("document.getElementById('l-site') === null")
     assert v.run("window.hurt") is None
     assert not v.complaints
@@ -182,11 +175,11 @@ def test_a_note_is_kept_and_taken_away(visit):
     v = visit("page=behaviours&selected=base,pruned")
     v.page.locator("tbody .flag summary").first.click()
     v.page.locator("tbody .flag textarea").first.fill(HOSTILE)
-    settle(v, v.page.locator("tbody .flag button[type=submit]").first.click)
+    v.settle(v.page.locator("tbody .flag button[type=submit]").first.click)
     assert "⚑" in v.texts("tbody .flag summary")
     again = visit("page=behaviours&selected=base,pruned")
     assert "⚑" in again.texts("tbody .flag summary")
-    settle(again, lambda: again.run("document.querySelector('[data-do=b_unflag]').click()"))
+    again.settle(lambda: again.run("document.querySelector('[data-do=b_unflag]').click()"))
     assert "⚑" not in again.texts("tbody .flag summary")
     assert again.run("window.hurt") is None
 
@@ -194,19 +187,19 @@ def test_a_note_is_kept_and_taken_away(visit):
 def test_the_rest_of_the_controls_of_behaviours(visit):
     v = visit("page=behaviours&selected=base,pruned,int8")
     page = v.page
-    settle(v, lambda: page.select_option("#b-by", "value"))
+    v.settle(lambda: page.select_option("#b-by", "value"))
     assert "b_by=value" in page.url
-    settle(v, lambda: page.click("#b-rows-instances"))
+    v.settle(lambda: page.click("#b-rows-instances"))
     assert v.texts("#b-page")[0] == "Instances 1 to 50 of 240"
-    settle(v, lambda: page.select_option("#b-only", "exemplars"))
+    v.settle(lambda: page.select_option("#b-only", "exemplars"))
     assert v.texts("#b-count")[0].startswith("12 of 240")
-    settle(v, lambda: page.fill("#b-least", "1") or page.press("#b-least", "Enter"))
+    v.settle(lambda: page.fill("#b-least", "1") or page.press("#b-least", "Enter"))
     assert v.texts("#b-count")[0].startswith("96 of 240")
-    settle(v, lambda: page.click("#b-rows-classes"))
+    v.settle(lambda: page.click("#b-rows-classes"))
     add_to_rail(v, "other")
-    settle(v, lambda: page.click("#rail [data-do=rail_base][data-key=other]"))
+    v.settle(lambda: page.click("#rail [data-do=rail_base][data-key=other]"))
     assert v.texts(".behaviours th.base .who")[0].startswith("Dother"), "any model may be the base, with its own letter"
-    settle(v, lambda: page.select_option("#b-matrix-of", "int8"))
+    v.settle(lambda: page.select_option("#b-matrix-of", "int8"))
     again = visit(page.url.partition("?")[2])
     assert again.run("document.getElementById('b-matrix-of').value") == "int8", "it is part of the address"
     with page.expect_download() as download:
@@ -244,29 +237,29 @@ def test_the_rest_of_the_controls_of_layers(visit):
     page = v.page
     add_to_rail(v, "int8")
     assert len(v.texts(".layers thead tr:first-child th")) == 4
-    settle(v, lambda: page.click("#rail [data-do=rail_drop][data-key=pruned]"))
+    v.settle(lambda: page.click("#rail [data-do=rail_drop][data-key=pruned]"))
     assert len(v.texts(".layers thead tr:first-child th")) == 3
-    settle(v, lambda: page.select_option("#l-by", "cosine"))
+    v.settle(lambda: page.select_option("#l-by", "cosine"))
     assert "l_by=cosine" in page.url
     page.click("#l-types summary")
-    settle(v, lambda: page.locator("#l-types label", has_text="BatchNorm2d").locator("input").click())
+    v.settle(lambda: page.locator("#l-types label", has_text="BatchNorm2d").locator("input").click())
     assert v.texts(".layers tbody tr .site")[0].startswith("stem.norm.weight")
-    settle(v, lambda: page.click("#l-show-numbers"))
+    v.settle(lambda: page.click("#l-show-numbers"))
     assert "time 250 µs" in " ".join(v.texts(".layers td")).replace("\n", " ")
     assert "The time of each layer is not known of int8" in v.texts("#pane-page p.soft")[0]
-    settle(v, lambda: page.click("#l-show-activations"))
-    settle(v, lambda: page.click("#l-stage-onnx"))
+    v.settle(lambda: page.click("#l-show-activations"))
+    v.settle(lambda: page.click("#l-stage-onnx"))
     assert "l_stage=onnx" in page.url
     assert v.texts("#l-chart") == [], "int8 has no such layer"
     page.click("#l-types summary")
-    settle(v, lambda: page.locator("#l-types label", has_text="BatchNorm2d").locator("input").click())
+    v.settle(lambda: page.locator("#l-types label", has_text="BatchNorm2d").locator("input").click())
     assert len(v.texts("#l-chart")) == 1
     page.locator("[data-do=copy_text]").first.click()
     v.until("document.getElementById('live').textContent !== ''")
     with page.expect_download() as download:
         page.click("[data-do=l_export]")
     assert download.value.path().read_text().startswith("model_key,model,place,stage,site,status,relative_change")
-    settle(v, lambda: page.click("#rail [data-do=rail_base][data-key=int8]"))
+    v.settle(lambda: page.click("#rail [data-do=rail_base][data-key=int8]"))
     assert "int8" in v.texts(".layers thead th")[1]
 
 
@@ -274,14 +267,14 @@ def test_a_note_on_a_layer(visit):
     v = visit("page=layers&selected=base,pruned")
     v.page.locator("tbody .flag summary").first.click()
     v.page.locator("tbody .flag textarea").first.fill(HOSTILE)
-    settle(v, v.page.locator("tbody .flag button[type=submit]").first.click)
+    v.settle(v.page.locator("tbody .flag button[type=submit]").first.click)
     rows = len(v.texts(".layers tbody tr"))
-    settle(v, lambda: v.page.click("#l-flagged"))
+    v.settle(lambda: v.page.click("#l-flagged"))
     assert v.texts(".layers tbody tr .site")[0].startswith("▾stem")
     assert 0 < len(v.texts(".layers tbody tr")) < rows
     again = visit(v.page.url.partition("?")[2])
     assert "⚑" in again.texts("tbody .flag summary")[0]
-    settle(again, lambda: again.run("document.querySelector('tbody [data-do=l_unflag]').click()"))
+    again.settle(lambda: again.run("document.querySelector('tbody [data-do=l_unflag]').click()"))
     assert again.texts(".layers tbody tr") == ["No layer matches."]
     assert again.run("window.hurt") is None
 
@@ -291,27 +284,27 @@ def test_layers_by_hand(visit):
     page = v.page
     assert v.texts(".layers tbody tr .site")[0].startswith("▾stem"), "a small network is open"
     rows = len(v.texts(".layers tbody tr"))
-    settle(v, lambda: page.click("#l-open-1"))
+    v.settle(lambda: page.click("#l-open-1"))
     assert v.texts(".layers tbody tr .site")[0].startswith("▸stem")
     assert len(v.texts(".layers tbody tr")) < rows
-    settle(v, lambda: page.click("#l-open-1"))
+    v.settle(lambda: page.click("#l-open-1"))
     assert len(v.texts(".layers tbody tr")) >= 5
-    settle(v, lambda: page.click("#l-list"))
+    v.settle(lambda: page.click("#l-list"))
     assert len(v.texts(".layers tbody tr")) == 5
-    settle(v, lambda: page.click("#l-sort-2"))
+    v.settle(lambda: page.click("#l-sort-2"))
     assert v.texts(".layers tbody tr:first-child .site")[0].startswith("head.bias")
     low = page.locator("svg.bars").first.bounding_box()["height"]
     page.locator("svg.bars").first.click()
     assert page.locator("svg.bars").first.bounding_box()["height"] > 2 * low, "a row grows when it is clicked"
-    settle(v, lambda: page.fill("#l-filter", "(((") or page.press("#l-filter", "Enter"))
+    v.settle(lambda: page.fill("#l-filter", "(((") or page.press("#l-filter", "Enter"))
     assert "No valid expression: missing )" in v.texts("#l-filter-problem")[0]
     assert page.locator("#l-filter").get_attribute("aria-invalid") == "true"
-    settle(v, lambda: page.fill("#l-filter", "^stem") or page.press("#l-filter", "Enter"))
+    v.settle(lambda: page.fill("#l-filter", "^stem") or page.press("#l-filter", "Enter"))
     assert v.texts("#l-filter-problem") == []
     assert len(v.texts(".layers tbody tr")) == 2
     assert "not in this model: folded into 'stem.conv'" in " ".join(v.texts(".layers td"))
     for kind in ("sparsity", "activations", "numbers"):
-        settle(v, lambda kind=kind: page.click(f"#l-show-{kind}"))
+        v.settle(lambda kind=kind: page.click(f"#l-show-{kind}"))
         assert len(v.texts(".layers tbody tr")) == 2
     assert HOSTILE in " ".join(v.run("[...document.querySelectorAll('.finding')].map((each) => each.textContent)"))
     assert "l_filter=%5Estem" in page.url
@@ -325,7 +318,7 @@ def test_models_whose_files_are_gone_give_a_sentence_and_the_rest_of_the_page_wo
     said = v.texts("#pane-page [role=status]")
     assert len(said) == 2
     assert len(v.texts(".layers tbody tr")) > 3
-    settle(v, lambda: v.page.click("#l-list"))
+    v.settle(lambda: v.page.click("#l-list"))
     assert len(v.texts(".layers tbody tr")) == 5
 
 

@@ -30,7 +30,10 @@ class Bridge(DataModel):
     """The ends of the wire; `viewer/static/page.js` holds the other ones."""
 
     message = AnyValue(default=None, help="what a person did: {number, kind, ...}; from the page")
-    update = AnyValue(default=None, help="what changed: {kind: content, number}; to the page")
+    update = AnyValue(
+        default=None,
+        help="what changed: {kind: content, number} and, if a message asked, `answers`: its number; to the page",
+    )
     first = AnyValue(default=None, help="the update that the page starts with")
 
 
@@ -64,6 +67,7 @@ class Outbox:
     def _arrived(self, attr: str, old: Any, new: Any) -> None:
         if isinstance(new, Mapping) and isinstance(new.get("kind"), str):
             self._handle(new["kind"], {name: _encodable(value) for name, value in new.items()})
+            self.add("answers", whole_number(new, "number"))
             self.send()
 
 

@@ -1,7 +1,7 @@
 // The page's side of the viewer: what a person does goes to the server as a message; what the server answers is put in
 // its place. Markup comes from the server, escaped there; nothing here builds markup from data.
 const on = {};                     // kind of update -> functions that take it
-let bridge = null, count = 0, state = {};
+let bridge = null, count = 0, answered = 0, state = {};
 const byId = (id) => document.getElementById(id);
 const model = (name) => Bokeh.documents[0].get_model_by_name(name);
 const view = (name) => { const found = model(name); return found && Bokeh.index.find_one(found); };
@@ -37,6 +37,8 @@ function scrollBack(pane, before) {
 // where the pages' names do not all fit, that of the open page is among those in sight
 const showPageName = () => byId("pane-pages")?.querySelector("[aria-current]")?.scrollIntoView({block: "nearest", inline: "nearest"});
 listen("start", showPageName);
+// The number of the last message that the server has answered: other updates, of results that arrive, answer nothing
+listen("answers", (number) => { answered = number; });
 listen("panes", (panes) => {
   for (const [name, html] of Object.entries(panes)) {
     const pane = byId("pane-" + name);
@@ -87,7 +89,6 @@ function save(name, blob) {
 function receive(update) {
   if (!update) return;
   for (const [kind, content] of Object.entries(update)) for (const take of on[kind] ?? []) take(content);
-  window.bouillonUpdates = (window.bouillonUpdates ?? 0) + 1;
 }
 
 function valueOf(element) {
@@ -163,5 +164,8 @@ function start() {
   }
   window.bouillonReady = performance.now();
 }
-window.bouillon = {send, listen, model, view, byId, save, state: () => state, live: () => bridge !== null};
+window.bouillon = {
+  send, listen, model, view, byId, save, state: () => state, live: () => bridge !== null,
+  sent: () => count, answered: () => answered,
+};
 if (window.Bokeh) requestAnimationFrame(start);
