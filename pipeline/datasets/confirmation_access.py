@@ -73,5 +73,5 @@ def _withheld(instances: SplitInstances, reserve: Reserve) -> SplitInstances:
     return replace(
         instances,
         splits={"train": rows[:0], "calibration": rows[:0], "evaluation": rows[reserve.rows(instances)]},
-        withheld=0,
+        withheld=rows[:0],
     )

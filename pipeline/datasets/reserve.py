@@ -86,9 +86,8 @@ class Reserve:
         """Return the instances without those that are set aside."""
         selection = self.rows(instances)
         rows = instances.splits["evaluation"][~selection]
-        return replace(
-            instances, splits={**instances.splits, "evaluation": rows}, withheld=int(np.count_nonzero(selection))
-        )
+        withheld = instances.splits["evaluation"][selection]
+        return replace(instances, splits={**instances.splits, "evaluation": rows}, withheld=withheld)
 
 
 def default_reserve(count: int) -> Reserve | None:

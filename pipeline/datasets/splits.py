@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.core.keys import digest
-from pipeline.datasets.api import SPLITS, Batch, DataError, Split
+from pipeline.datasets.api import SPLITS, Batch, DataError, Dataset, Split
 from pipeline.datasets.class_order import ClassOrder
 from pipeline.datasets.division import first_spread
 from pipeline.datasets.errors import errors_named
@@ -50,8 +50,8 @@ class SplitInstances:
     """Of numbers that are estimated, how far off one may be and still be right, for each; empty of other tasks."""
     groups: Sequence[str] | None = None
     """Of each row: rows of one group (a patient, a document) stay in one split. None: each row is a group."""
-    withheld: int = 0
-    """Instances in no split: they are set aside for confirmation."""
+    withheld: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Rows in no split: they are set aside for confirmation."""
     notes: Callable[[], Sequence[str]] = tuple
     """What people should know of how the data are read, in sentences."""
 
@@ -98,7 +98,29 @@ class SplitDataset:
     @property
     def withheld(self) -> int:
         """Number of instances that are set aside for confirmation."""
-        return self._all.withheld
+        return len(self._all.withheld)
+
+    def withheld_in(self, other: Dataset, *, most: int = 64) -> int:
+        """Return how many of the instances set aside here another data set's evaluation split holds: of one id and equal inputs.
+
+        Args:
+            other: data of the same inputs.
+            most: of those of one id so many are read and compared, and counted.
+        """
+        own = {str(self._all.ids[row]): int(row) for row in self._all.withheld}
+        common = [name for name in other.ids("evaluation") if name in own][:most]
+        if not common:
+            return 0
+        count, wanted = 0, set(common)
+        for batch in other.batches("evaluation", batch_size=most):
+            for place, name in enumerate(batch.ids):
+                if name in wanted:
+                    wanted.discard(name)
+                    mine, _ = self._all.reader.read(np.array([own[name]]), None)
+                    count += all(np.array_equal(mine[key][0], batch.inputs[key][place]) for key in mine)
+            if not wanted:
+                break
+        return count
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ class _Making:
             self._refuse(reader)
         nothing = rows[:0]
         splits: dict[Split, np.ndarray] = {"train": nothing, "calibration": nothing, "evaluation": rows}
-        return replace(instances, reader=reader, splits=splits, withheld=0)
+        return replace(instances, reader=reader, splits=splits, withheld=instances.withheld[:0])
 
     def _refuse(self, reader: Reader) -> NoReturn:
         is_picture = isinstance(getattr(reader, "form", None), Form)

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.datasets.api import DataError, Dataset
 from pipeline.datasets.interface import Interface
 from pipeline.datasets.open import open_dataset
+from pipeline.datasets.splits import SplitDataset
 
 __all__ = ["open_other"]
 
@@ -22,7 +23,8 @@ def open_other(data: Dataset, entry: Mapping[str, Any], folder: Path) -> Dataset
         folder: the data folder.
 
     Raises:
-        DataError: if it cannot be opened, or its task, classes or inputs are not those of the recipe's.
+        DataError: if it cannot be opened, or its task, classes or inputs are not those of the recipe's, or it holds
+            instances that are set aside for confirmation.
     """
     other = open_dataset(entry, folder)
     mine, theirs = Interface.of(data), Interface.of(other)
@@ -36,7 +38,18 @@ def open_other(data: Dataset, entry: Mapping[str, Any], folder: Path) -> Dataset
                 f"Data set '{other.name}': {what} must be {_short(one)}, as of '{data.name}', which its models are made for; they are "
                 f"{_short(two)}"
             )
+    _refuse_withheld(data, other)
     return other
+
+
+def _refuse_withheld(data: Dataset, other: Dataset) -> None:
+    """Refuse what would show, by another entry, the instances that nothing but a confirmation may look at."""
+    count = data.withheld_in(other) if isinstance(data, SplitDataset) and data.withheld else 0
+    if count:
+        raise DataError(
+            f"Data set '{other.name}' holds instances that are set aside for confirmation (of the first that were compared, {count}). Leave "
+            "`confirmation` out of its entry, or take a slice of the own split"
+        )
 
 
 def _short(value: object) -> str:

@@ -116,6 +116,28 @@ def test_thirds_need_no_labels(digits, tmp_path):
     assert (both <= low).all()
 
 
+@pytest.mark.parametrize("other", [0, 60, 0.1], ids=["whole", "another number", "another share"])
+def test_other_data_cannot_show_what_is_set_aside(tmp_path, other):
+    data = open_dataset({**DIGITS, "confirmation": 200}, tmp_path)
+    same = EvaluationSpec("s", dataset={"name": "again", "dataset": "digits", "confirmation": other}).plain()
+    with pytest.raises(DataError, match="'again' holds instances that are set aside for confirmation"):
+        set_identity(data, same, tmp_path)
+
+
+def test_other_data_with_the_same_names_of_instances_are_other_data(tmp_path):
+    """Names such as 1, 2, 3 are everybody's: what is set aside is known by its pixels too."""
+    pictures = np.random.default_rng(0).random((60, 1, 8, 8), np.float32)
+    entries = []
+    for name, values in (("mine", pictures), ("theirs", pictures[::-1])):
+        np.savez(tmp_path / f"{name}.npz", x=values)
+        entries.append(
+            {"name": name, "dataset": "arrays", "path": str(tmp_path / f"{name}.npz"), "shares": {"evaluation": 0.6}}
+        )
+    data = open_dataset({**entries[0], "confirmation": 0.5}, tmp_path)
+    assert data.withheld_in(open_dataset({**entries[0], "confirmation": 0}, tmp_path)) == data.withheld > 5
+    assert data.withheld_in(open_dataset({**entries[1], "confirmation": 0}, tmp_path)) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -33,7 +33,7 @@ def test_what_is_left_and_what_is_set_aside_are_the_whole():
     whole, reserve = instances(500), Reserve(120)
     left = reserve.remainder(whole)
     aside = ids_of(whole, reserve)
-    assert left.withheld == len(aside) == 120
+    assert len(left.withheld) == len(aside) == 120
     assert {*left.ids[left.splits["evaluation"]], *aside} == {f"i{number}" for number in range(10, 510)}
     assert left.splits["train"] is whole.splits["train"]
 
