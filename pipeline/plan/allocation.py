@@ -13,7 +13,7 @@ from pipeline.core.units import QuantityError, parse_quantity
 
 __all__ = ["COSTS", "DAMAGES", "SAMPLES", "AllocatedStep", "AllocationRequest", "CostBudget", "read_allocation"]
 
-COSTS = {"weight_bytes": "B", "compressed_weight_bytes": "B", "macs": ""}
+COSTS = {"weight_bytes": "B", "compressed_weight_bytes": "B", "macs": "", "seconds": "s"}
 """Cost that a budget may bound -> its unit."""
 DAMAGES = ("kl", "loss", "flips")
 SAMPLES = 256
@@ -124,7 +124,7 @@ def _budget(cost: str, bound: Any, where: str) -> CostBudget:
         raise BadParamsError(
             f"{place}: expected a share such as 0.5 or 50%, or an amount such as 150 kB (got {show(bound)})"
         )
-    # a number alone up to 1 is a share of the parent's: no model costs a byte or one multiplication
+    # a number alone up to 1 is a share of the parent's: no model costs a byte or one multiplication, and seconds are written 5 ms
     return CostBudget(cost, value, is_share or (not isinstance(bound, str) and value <= 1))
 
 

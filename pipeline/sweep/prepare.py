@@ -97,9 +97,10 @@ def prepare(config: Config, entries: Entries) -> Prepared:
     targets = {name: entries["target"][name] for name in recipe.targets if name in entries["target"]}
     artifacts = open_artifacts(config.workspace / "artifacts", config.shared_place())
     allocated = settle_allocations(config.recipe, facts, targets, artifacts)
-    plan, requests = allocated.plan, allocated.requests
-    if config.sensitivity is not None:
+    plan, requests, allocations = allocated.plan, allocated.requests, allocated.allocations
+    if config.sensitivity is not None:  # of one model, in the place of all that the recipe comes to
         plan, requests = requested_sensitivity(config.sensitivity, plan)
+        allocations = ()
     if allocated.allocations or allocated.waiting:
         config = config.model_copy(update={"recipe": dict(allocated.raw)})
     name_factories(value for step in plan.steps for value in step.params.values())
@@ -117,7 +118,7 @@ def prepare(config: Config, entries: Entries) -> Prepared:
         session_preset=_in_full(preset),
         rough_preset=_in_full(_preset(entries["bench"].get(PRESET))),
         sensitivity=requests,
-        allocations=allocated.allocations,
+        allocations=allocations,
     )
     if config.explain is not None:
         step_at(plan, config.explain, allocated.waiting)

@@ -2,17 +2,21 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
 import pytest
 import yaml
 
+from ops.core.errors import BadParamsError
 from pipeline.cli.main import run
 from pipeline.core.artifacts import ArtifactStore
 from pipeline.core.keys import Key
 from pipeline.datasets.open import open_dataset
 from pipeline.models import storage
+from pipeline.plan.allocation import read_allocation
+from pipeline.sweep.allocation.settle import request_at
 
 TREE = {
     "base": {
@@ -178,7 +182,6 @@ def test_nothing_is_measured_twice(folder, finished):
     [
         ({"budget": {"compressed_weight_bytes": 0.01}}, "Step 'base/mixed': compressed_weight_bytes <= "),
         ({"budget": {"macs": 0.5}}, "macs: no candidate changes it"),
-        ({"budget": {"seconds": 0.5}}, "no cost is called 'seconds'."),
         ({"budget": {"weight_byte": 0.5}}, "no cost is called 'weight_byte'. Did you mean 'weight_bytes'?"),
         ({"candidates": {"paletize": {"bits": [1]}}}, "no operation is called 'paletize'. Did you mean 'palettize'?"),
         ({"candidates": {"palettize": {"bits": [12]}}}, "palettize bits=12"),
@@ -204,6 +207,45 @@ def test_what_cannot_be_is_refused_in_one_line(folder, finished, capsys, change,
     assert len(lines) == 1
     assert message in lines[0]
     assert "base/mixed" in lines[0]
+
+
+def test_times_of_layers_are_measured_and_bound(folder, finished, capsys):
+    """How long a layer takes is the machine's affair: that no choice reaches a nanosecond, and every model an hour, is not."""
+    candidates = {"factorize": {"energy": [0.5]}}
+    request = {"candidates": candidates, "budget": {"seconds": "1 ns"}, "samples": 64}
+    tree = {"base": TREE["base"] | {"then": {"mixed": {"allocate": request}}}}
+    recipe = folder / "conf" / "recipe" / "timed.yaml"
+    recipe.write_text(yaml.dump({"name": "timed", "model": "wide", "dataset": "digits", "tree": tree}))
+    arguments = ["recipe=timed", "bench=none", *words(folder), "--config-dir", str(folder / "conf")]
+    assert run(arguments) != 0
+    assert "seconds <= 1e-09 cannot be met: the candidates reach" in capsys.readouterr().err
+    recipe.write_text(recipe.read_text().replace("1 ns", "1 h"))
+    assert run(arguments) == 2
+    assert "the budget is met by 'base' as it is" in capsys.readouterr().err
+    file = folder / "times.json"
+    sensitivity = ["sensitivity", "recipe=mix", "at=base", "times=true", "samples=64", *words(folder)]
+    sensitivity += ["candidates={factorize:{energy:[0.5]}}", "--json", str(file), "--config-dir", str(folder / "conf")]
+    assert run(sensitivity) == 0
+    found = json.loads(file.read_text())
+    times = {row["layer"]: row for row in found["times"]}
+    assert times.keys() == {"1", "2", ""}, "every layer, and all that belongs to none"
+    assert all(row["before_seconds"] >= 0 and row["rounds"] > 1 for row in times.values())
+    assert times["1"]["before_seconds"] > 0
+    sampled = [row for row in times.values() if row["whole_seconds"] is not None]
+    parts, whole, error = found["time_additivity"]["factorize energy=0.5"]
+    assert parts == pytest.approx(sum(row["saved_seconds"] for row in sampled))
+    assert whole == pytest.approx(sum(row["whole_seconds"] for row in sampled))
+    assert error == pytest.approx(sum(row["whole_se"] ** 2 for row in sampled) ** 0.5)
+
+
+def test_a_bound_on_time_needs_a_target_that_tells_it():
+    plan = SimpleNamespace(
+        recipe=SimpleNamespace(targets=("openvino",)), facts=SimpleNamespace(profilers=frozenset({"onnxruntime"}))
+    )
+    request = read_allocation({"candidates": {}, "budget": {"seconds": "5 ms"}}, "allocate")
+    assert request.budgets[0].absolute(1.0) == pytest.approx(0.005)
+    with pytest.raises(BadParamsError, match="no target of the recipe tells the time of layers"):
+        request_at(SimpleNamespace(key="k"), (), request, plan)
 
 
 def test_a_step_that_is_not_planned_yet_cannot_be_forced(folder, finished, capsys):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SENSITIVITY_COMMANDS"]
 
-_OWN = ("at", "candidates", "samples", "exact")
+_OWN = ("at", "candidates", "samples", "exact", "times")
 _ROWS = 15
 
 
@@ -28,7 +28,7 @@ def _add(command: argparse.ArgumentParser) -> None:
         "words",
         nargs="+",
         metavar="key=value",
-        help="recipe=NAME at=PATH, and if wanted candidates={palettize:{bits:[2,4]}} samples=256 exact=20; "
+        help="recipe=NAME at=PATH, and if wanted candidates={palettize:{bits:[2,4]}} samples=256 exact=20 times=true; "
         "everything else as in a run",
     )
     command.add_argument(

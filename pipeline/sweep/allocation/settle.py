@@ -96,7 +96,10 @@ def _settle(
 ) -> bool:
     """Put steps in the place of one with `allocate`; False where evidence is missing, which is asked for then."""
     request, candidates = _read(written, plan)
-    needed = request_at(_step(plan, written.parent), candidates, request)
+    try:
+        needed = request_at(_step(plan, written.parent), candidates, request, plan)
+    except BadParamsError as error:
+        raise RecipeError([f"Step '{written.path}': {error}"]) from None
     if needed not in progress.requests:
         progress.requests.append(needed)
     evidence = _evidence(needed, plan, targets, artifacts)
@@ -169,9 +172,22 @@ def _check_additive(candidates: Sequence[LayerCandidate]) -> None:
         )
 
 
-def request_at(step: Step, candidates: tuple[LayerCandidate, ...], request: AllocationRequest) -> SensitivityRequest:
-    """Return the sensitivity that a choice for a model needs."""
-    return SensitivityRequest(step.key, candidates, request.samples, request.exact)
+def request_at(
+    step: Step, candidates: tuple[LayerCandidate, ...], request: AllocationRequest, plan: Plan
+) -> SensitivityRequest:
+    """Return the sensitivity that a choice for a model needs; where time is bound, with times of layers on the first target.
+
+    Raises:
+        BadParamsError: no target can tell the time of layers.
+    """
+    targets: tuple[str, ...] = ()
+    if any(budget.cost == "seconds" for budget in request.budgets):
+        targets = tuple(name for name in plan.recipe.targets if name in plan.facts.profilers)[:1]
+        if not targets:
+            raise BadParamsError(
+                "allocate.budget.seconds: no target of the recipe tells the time of layers; add onnxruntime"
+            )
+    return SensitivityRequest(step.key, candidates, request.samples, request.exact, targets)
 
 
 def _evidence(
