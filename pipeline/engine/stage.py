@@ -200,7 +200,9 @@ class Stage(ABC, Generic[P]):
         return None
 
 
-STAGES: Registry[Stage[Any]] = Registry("stage", "pipeline.stages", "pipeline.stages.evaluation_sets")
+STAGES: Registry[Stage[Any]] = Registry(
+    "stage", "pipeline.stages", "pipeline.stages.evaluation_sets", "pipeline.stages.language"
+)
 S = TypeVar("S", bound=Stage[Any])
 
 

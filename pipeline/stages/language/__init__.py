@@ -1,0 +1,1 @@
+"""Stages of language models alone."""
