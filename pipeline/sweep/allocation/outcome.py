@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pipeline.core.keys import Key
 from pipeline.measure.metrics.size import compressed_bytes
@@ -10,7 +11,9 @@ from pipeline.plan.allocation import read_allocation
 from pipeline.stages.sensitivity import ALLOCATION
 from pipeline.store.queries.scores import scores
 from pipeline.store.records.run_records import Allocation
-from pipeline.sweep.prepare import Prepared
+
+if TYPE_CHECKING:
+    from pipeline.sweep.prepare import Prepared
 
 __all__ = ["allocation_notes", "outcome_of"]
 
