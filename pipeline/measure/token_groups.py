@@ -52,7 +52,7 @@ def token_groups(predictions: Predictions, base: Predictions | None) -> Iterator
     flipped = None if base is None else first_choices(predictions) != first_choices(base)
     margin = None if base is None else margins(base)
     for grouping, name, members in _groups(predictions):
-        having = members.any(axis=1)
+        having = np.asarray(members.any(axis=1))
         if not having.any():
             continue
         part = members[having]

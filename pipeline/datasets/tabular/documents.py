@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.datasets.api import DataError
+from pipeline.datasets.api import DataError, Split
+from pipeline.datasets.division import limited
 from pipeline.datasets.readers.documents import INPUTS, DocumentReader, windowed_documents
 from pipeline.datasets.readers.text import inputs_of, lengths_of
-from pipeline.datasets.splits import SplitInstances, limited
+from pipeline.datasets.splits import SplitInstances
 from pipeline.datasets.tabular.rows import Records, attributes_of, groups_of, splits_of
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def read_documents(rules: Rules, records: Records, tokenizer: Path, key: str, fo
     ]
     attributes = attributes_of(records, columns)
     strata = _strata(attributes, len(records))[number]
-    rows = {
+    rows: dict[Split, np.ndarray] = {
         "train": np.flatnonzero(np.isin(number, splits["train"])),
         "calibration": np.flatnonzero(np.isin(number, splits["calibration"])),
         "evaluation": heads[splits["evaluation"]],
@@ -83,7 +85,7 @@ def check_documents(rules: Rules) -> None:
         )
 
 
-def _strata(attributes: dict[str, list[str]], count: int) -> np.ndarray:
+def _strata(attributes: Mapping[str, Sequence[str]], count: int) -> np.ndarray:
     """Documents with the same attributes: limits keep their proportions."""
     if not attributes:
         return np.zeros(count, np.int64)
