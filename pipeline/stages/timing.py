@@ -168,7 +168,9 @@ class Timing:
         predict = PREDICT.job(step, target, self._planning)
         if predict is None or not all(key in self.artifacts for key in (predict.key, *predict.needs)):
             return None
-        folder = self.artifacts.folder(predict.params.source).resolve()
+        folder = self.artifacts.path(
+            predict.params.source
+        ).resolve()  # `_sound` brings it here, and says if it is damaged
         return folder / ONNX_FILE if self.plan.facts.accepts[target] is Format.ONNX else folder
 
     def _failures(self, result: SessionResult, failed_metrics: FailedMetrics) -> list[tuple[Job[NoParameters], Failed]]:

@@ -163,7 +163,7 @@ def test_the_strip_is_walked_by_arrows_and_opens_a_layer(visit):
     v.settle(lambda: page.keyboard.press("Enter"))
     assert HOSTILE in v.texts("#l-site h2")[0]
     assert len(v.texts("#l-site figure")) == 3
-    page.locator(".mark").first.focus()
+    page.locator(".finding-mark").first.focus()
     assert "was flattened" in v.texts("#about")[0]
     v.settle(page.go_back)
     v.until("document.getElementById('l-site') === null")

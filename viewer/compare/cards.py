@@ -90,6 +90,7 @@ def bundle_card(results: Results, bundle: Bundle) -> tuple[str, str]:
             "value": _span(results, m.name, rows),
             "change": "",
             "tone": "",
+            "confirmed": None,
         }
         for m in results.primary
     ]

@@ -45,6 +45,7 @@ class Outbox:
         self._handle = handle
         self._pending: dict[str, Any] = {}
         self._count = 0
+        self._is_answering = False
         bridge.on_change("message", self._arrived)
 
     def add(self, kind: str, content: Any) -> None:
@@ -55,8 +56,11 @@ class Outbox:
             self._pending[kind] = content
 
     def send(self) -> None:
-        """Send what was collected, if anything; numbered, as a property that is set to what it is already tells nobody."""
-        if self._pending:
+        """Send what was collected, if anything; numbered, as a property that is set to what it is already tells nobody.
+
+        While a message is handled everything waits for the answer: one update, whoever adds to it.
+        """
+        if self._pending and not self._is_answering:
             self._count += 1
             self._bridge.update, self._pending = {**self._pending, "number": self._count}, {}
 
@@ -66,7 +70,11 @@ class Outbox:
 
     def _arrived(self, attr: str, old: Any, new: Any) -> None:
         if isinstance(new, Mapping) and isinstance(new.get("kind"), str):
-            self._handle(new["kind"], {name: _encodable(value) for name, value in new.items()})
+            self._is_answering = True
+            try:
+                self._handle(new["kind"], {name: _encodable(value) for name, value in new.items()})
+            finally:
+                self._is_answering = False
             self.add("answers", whole_number(new, "number"))
             self.send()
 

@@ -132,6 +132,16 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") document.querySelectorAll("details.menu[open]").forEach((menu) => { menu.open = false; });
   if (event.target.role === "tab") otherTab(event);
 });
+// A menu hangs from its button, which may stand anywhere in a row that wraps: what would lie beyond an edge is moved inside
+const EDGE = 4;   // pixels
+document.addEventListener("toggle", ({target}) => {
+  if (!target.matches?.("details.menu[open]")) return;
+  const box = target.lastElementChild;
+  box.style.translate = "";
+  const {left, right} = box.getBoundingClientRect();
+  const shift = left < EDGE ? EDGE - left : Math.min(0, document.documentElement.clientWidth - EDGE - right);
+  if (shift) box.style.translate = `${shift}px`;
+}, true);
 // Of a row of tabs the chosen one is reached by Tab, the others by the arrows (ARIA's pattern for tabs)
 function otherTab(event) {
   const tabs = [...event.target.closest("[role=tablist]").querySelectorAll("[role=tab]")], at = tabs.indexOf(event.target);

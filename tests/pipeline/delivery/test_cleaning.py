@@ -72,7 +72,7 @@ def test_a_run_makes_again_what_it_needs(copy, call):
     before, weights = copy.sql(figures), digests(copy, "base/pruned/tuned")
     assert call("clean", "base/int8", "--yes", folder=copy.folder)[0] == 0
     assert digests(copy, "base/pruned/tuned") == {}
-    code, _, said = copy.run("recipe=small", "bench=none", "executor.threads=1")
+    code, _, said = copy.run("recipe=small", "bench=none", "executor.threads=1", "dataset.confirmation=0.4")
     assert code == 0, said
     assert digests(copy, "base/pruned/tuned") == weights
     assert copy.sql(figures) == before

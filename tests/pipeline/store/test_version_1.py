@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.measure.metrics.api import METRICS
 from pipeline.measure.metrics.definitions import metric_records
-from pipeline.store.migration import migrate
+from pipeline.store.migration import migrate, migrations
 from pipeline.store.records import run_records
 from pipeline.store.writer import Store
 from tests.pipeline.store.facts import DATA, DEVICE, INSTANCES, RUN, measurement, model, predictions
@@ -28,6 +28,9 @@ DROP TABLE value_set;
 DROP TABLE instance_value;
 UPDATE meta SET value = '1' WHERE key = 'schema_version';
 """
+STATEMENTS = migrations()[2]
+KNOWN = [record for record in metric_records() if f"'{record.metric}'" in STATEMENTS]
+"""Metrics of version 1: those that came later are in no such store."""
 IMPORTED = {"Top-5 Accuracy": "quality", "Latency": "cost", "Model Size": "size", "Epochs": "other"}
 
 
@@ -35,7 +38,7 @@ IMPORTED = {"Top-5 Accuracy": "quality", "Latency": "cost", "Model Size": "size"
 def version_1(store, path):
     """A store as the first version left it: `child` answers one more of four wrongly; `elsewhere` was evaluated again."""
     wrong = {"base": 0, "child": 1, "elsewhere": 2}
-    facts = [RUN, DEVICE, DATA, INSTANCES, *metric_records()]
+    facts = [RUN, DEVICE, DATA, INSTANCES, *KNOWN]
     facts += [run_records.Metric(name, "", ".3g", "higher", False, name, "other") for name in IMPORTED]
     for name, count in wrong.items():
         right = np.arange(4) >= count
@@ -58,8 +61,10 @@ def version_1(store, path):
 def test_every_metric_gets_the_kinds_that_it_is_registered_with(version_1, query):
     migrate(version_1)
     kinds = {name: kinds for name, *kinds in query("SELECT metric, role, pairing FROM metrics")}
-    assert {name: kinds.pop(name) for name in METRICS} == {
-        name: [METRICS[name].role, METRICS[name].pairing] for name in METRICS
+    names = [record.metric for record in KNOWN]
+    assert len(names) > 30
+    assert {name: kinds.pop(name) for name in names} == {
+        name: [METRICS[name].role, METRICS[name].pairing] for name in names
     }
     assert kinds == {name: [role, "none"] for name, role in IMPORTED.items()}
 
@@ -93,4 +98,4 @@ def test_answers_are_paired_as_before_unless_they_are_of_another_evaluation(vers
 def test_a_run_goes_on_in_it(version_1):
     migrate(version_1)
     assert Store(version_1).write([model("next", "child")]) == 1
-    assert Store(version_1).write(metric_records()) == 0
+    assert Store(version_1).write(KNOWN) == 0
