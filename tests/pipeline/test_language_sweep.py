@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.pipeline.command import Place
+from tests.pipeline.delivery.conftest import Home
 from tests.pipeline.language import TALES, write_documents
 
 RECIPE = """
@@ -30,17 +30,17 @@ tree:
 
 @pytest.mark.slow
 def test_a_language_model_goes_through_the_whole_pipeline(tmp_path):
-    place = Place(tmp_path)
+    place = Home(tmp_path)
     (tmp_path / "conf" / "recipe").mkdir(parents=True)
     (tmp_path / "conf" / "recipe" / "tales.yaml").write_text(RECIPE)
     words = [
-        "--config-dir", str(tmp_path / "conf"), "recipe=tales", "bench=none", f"model.weights={TALES}",
+        "recipe=tales", "--config-dir", str(tmp_path / "conf"), "bench=none", f"model.weights={TALES}",
         f"dataset.path={write_documents(tmp_path)}", "dataset.task=language-modeling", "dataset.columns.split=split",
         "dataset.text.max_length=32", "dataset.text.stride=8",
     ]  # fmt: skip
     code, said, errors = place.run(*words)
     assert code == 0, errors
-    assert "bits_per_byte" in said
+    assert "bits per byte" in said
     names = "model, bits_per_byte, perplexity_ratio, kl_to_base, agreement"
     boards = {name: figures for name, *figures in place.sql(f"SELECT {names} FROM scoreboard")}
     assert len(boards) == 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pipeline.measure.metrics.api import Estimate
 
 _GROUPS = "groups.json"
-_ESTIMATES = ("loss", "loss_change", "flips", "flip_margin")
 
 
 @own_table("token_groups", model_key="model")
@@ -88,9 +87,10 @@ class TokenGroupStage(Stage[TokenGroupParams]):
         base = None if params.base is None else load_predictions(worker.artifacts.folder(params.base))
         rows = []
         for group in token_groups(predictions, base):
-            row: dict[str, Any] = {name: getattr(group, name) for name in ("grouping", "name", "documents", "tokens")}
-            for name in _ESTIMATES:
-                row |= _ends(name, getattr(group, name))
+            row: dict[str, Any] = {}
+            for each in fields(group):
+                value = getattr(group, each.name)
+                row |= {each.name: value} if isinstance(value, int | str) else _ends(each.name, value)
             rows.append(row)
         (folder / _GROUPS).write_text(json.dumps(rows))
         return {}
