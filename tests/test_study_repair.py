@@ -65,6 +65,7 @@ def test_what_breaks_and_what_mends_differ_in_the_normalisation_alone(plan):
     assert step["base/everything30/restored"].params["include"] == ["norm"]
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_small_run_of_it(tmp_path):
     """A small BERT on a handful of real questions: every kind of step that the story is made of."""

@@ -36,6 +36,7 @@ def results(tmp_path_factory):
     return under
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_hash_seed_gives_the_same_bytes(results, seed):
     first, found = results(0), results(seed)
@@ -44,6 +45,7 @@ def test_every_hash_seed_gives_the_same_bytes(results, seed):
     assert [name for name in first if found[name] != first[name]] == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("op", ["train", "finetune"])
 def test_a_training_killed_between_epochs_goes_on_in_a_process_with_another_hash_seed(tmp_path, op):
     folders = calm, killed = tmp_path / "calm", tmp_path / "killed"

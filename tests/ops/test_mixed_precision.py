@@ -19,6 +19,7 @@ def answers(path, pictures):
     return session.run(None, {session.get_inputs()[0].name: pictures})[0]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("net", "chain", "expected"),
     [

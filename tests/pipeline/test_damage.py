@@ -44,6 +44,7 @@ def accuracies(place):
     return place.sql("SELECT model, accuracy FROM scoreboard ORDER BY model")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("file", "job"),
     [
@@ -78,6 +79,7 @@ def test_an_empty_manifest_is_that_of_no_result(place):
     assert (folder / "manifest.json").stat().st_size
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_a_damaged_parent_is_made_again_in_the_run_that_reads_it(place, damage):
     """Also where size and dates are as before: a flipped bit of a weight is a wrong model."""

@@ -1,5 +1,7 @@
 """A metric that raises fails its job by name; the other figures are kept, and it is tried again."""
 
+import pytest
+
 from tests.pipeline.command import Place
 
 PLUGIN = """\
@@ -16,6 +18,7 @@ def moody(predictions: Predictions) -> float:
 """
 
 
+@pytest.mark.matrix
 def test_the_others_are_kept_and_it_is_tried_again(tmp_path):
     mended = tmp_path / "mended"
     (tmp_path / "moody_plugin.py").write_text(PLUGIN.format(mended=str(mended)))
@@ -53,6 +56,7 @@ def gloomy(subject):
 """
 
 
+@pytest.mark.matrix
 def test_timings_are_kept_where_a_metric_of_them_raises(tmp_path):
     """Under the quick preset both the rough figure and the session at the end compute it."""
     mended, plugin = tmp_path / "mended", tmp_path / "moody_plugin.py"

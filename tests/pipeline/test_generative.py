@@ -54,6 +54,7 @@ def _questions():
         }  # fmt: skip
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_model_that_writes_goes_through_the_whole_pipeline(tmp_path):
     place = Place(tmp_path)

@@ -28,6 +28,7 @@ tree:
 """
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_language_model_goes_through_the_whole_pipeline(tmp_path):
     place = Home(tmp_path)

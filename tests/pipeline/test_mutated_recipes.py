@@ -26,6 +26,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path / "conf"
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("part", range(SLICES))
 def test_a_mutant_is_planned_or_refused_in_plain_lines(place, capsys, part):
     for number in range(FIRST + part, FIRST + MUTANTS, SLICES):

@@ -171,6 +171,7 @@ def test_a_workspace_of_another_machine_is_recorded_with_that_machine(swept, tmp
     assert place.sql("SELECT exit_code FROM runs") == [(0,)]
 
 
+@pytest.mark.matrix
 def test_a_session_takes_the_place_of_rough_latencies(swept, tmp_path):
     """Of the same models in another store's copy: nothing is computed again but the times."""
     place, _ = swept
@@ -220,6 +221,7 @@ def test_without_any_target_nothing_is_started(tmp_path):
     assert not (tmp_path / ".bouillon" / "artifacts").exists()
 
 
+@pytest.mark.matrix
 def test_a_model_that_cannot_be_timed_is_a_failure_and_is_tried_again(tmp_path):
     """It answers, but its process is killed while it is timed: early, and by the session."""
     place = Place(tmp_path)
@@ -338,6 +340,7 @@ def test_a_folder_without_write_permission_is_named(tmp_path):
     assert "locked" in err
 
 
+@pytest.mark.matrix
 def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path):
     """A limit on the size of files stands in for a full disk: writing fails in the middle of a file."""
     import resource
@@ -360,6 +363,7 @@ def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path):
     assert code == 0, err
 
 
+@pytest.mark.matrix
 def test_a_damaged_artifact_is_named_and_made_again(swept, tmp_path):
     place, _ = swept
     copy = Place(tmp_path / "copy")

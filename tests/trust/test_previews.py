@@ -71,6 +71,7 @@ def test_planning_with_somebodys_results_runs_nothing(place):
     assert not (place / "ran").exists()
 
 
+@pytest.mark.matrix
 def test_results_are_ones_own_where_ones_runs_have_written_all_of_them(place, monkeypatch):
     """Models of others bring code: neither a plan nor a run into their file makes what they have made one's own."""
     from pipeline.datasets.open import open_dataset

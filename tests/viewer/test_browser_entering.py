@@ -84,6 +84,7 @@ def test_hostile_names_are_shown_as_text_in_every_place(chromium, tmp_path):
         assert visitor.complaints + report.complaints == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -148,6 +149,7 @@ CLASHES = """(() => {
 })()"""
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("models", [0, 1, 20, 500, 5000])
 def test_nothing_overlaps_or_is_cut_off_at_any_size(models, chromium, tmp_path):
     publish(tmp_path / "results.duckdb", synthetic_study(models) if models > 52 else study(models)).close()

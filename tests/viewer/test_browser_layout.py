@@ -80,6 +80,7 @@ def address(results, tmp_path_factory):
     assert errors_of_ours(log) == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("width", "height", "theme"), SIZES)
 def test_text_can_be_read_and_nothing_collides_or_is_cut(width, height, theme, address, chromium):
     page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=theme)

@@ -340,6 +340,7 @@ NARROW = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("width", [1024, 860, 720, 390])
 def test_every_page_can_be_read_in_a_narrow_window(visit, width):
     v = visit("")

@@ -145,6 +145,7 @@ def test_without_twins_the_noise_is_unknown():
     assert process_noise([process("base", np.log([1e6] * 12))], "cpu") == ProcessNoise(0.0, 0)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("processes", [0.0, 0.02])
 def test_equal_models_differ_in_no_more_than_ten_of_a_hundred_comparisons(processes):
     """The promise of an interval of 95 %, with few rounds, few twins, and with processes that differ."""

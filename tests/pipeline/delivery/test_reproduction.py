@@ -48,6 +48,7 @@ def test_a_package_is_made_anew_bit_for_bit(packaged, call, tmp_path):
     assert (tmp_path / "anew" / "recipe.yaml").read_bytes() == (packaged / "recipe.yaml").read_bytes()
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_what_has_changed_is_named(packaged, call, tmp_path):
     """Another seed, written into the recipe of a package that is sealed again: weights and figures are others."""

@@ -44,6 +44,7 @@ def bench(tmp_path_factory):
     return made
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("op", "parameters"), CASES, ids=str)
 def test_every_artifact_opens(bench, op, parameters):
     name = f"{op}{sorted(parameters.items())}"

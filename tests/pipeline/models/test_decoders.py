@@ -64,6 +64,7 @@ def decoder(request, tmp_path_factory):
     return own, model, place / "model.onnx", notes
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_file_answers_as_transformers_at_every_length(decoder, side):
     own, model, file, notes = decoder
