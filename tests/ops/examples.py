@@ -246,7 +246,7 @@ EXAMPLES: dict[str, list[Example]] = {
         Example({"ratio": 0.25, "round_to": 1, "importance": "hessian", "samples": 8, "scope": "isomorphic"}, narrower(0.25), spreads=True),
         Example({"ratio": 0.25, "round_to": 1, "importance": "random"}, narrower(0.25), spreads=True),
     ],
-    "drop_layers": [Example({"samples": 16}, fewer_weights, nets=("transformer",))],
+    "drop_layers": [Example({"samples": 16}, fewer_weights, nets=("transformer",), names_change=True)],
     "round_weights": [
         Example({"samples": 32}, on_grids(16), nets=("transformer",), tolerance=FEW_BITS),
         Example({"samples": 32, "bits": 3, "activation_order": True}, on_grids(8), nets=("transformer",), tolerance=FEW_BITS),
