@@ -76,8 +76,9 @@ def a_few_pay(subject: Subject) -> Finding | None:
             continue
         if drop < max(overall + _MUCH_MORE, 2 * overall):  # of a model that is lost, all pay
             continue
+        all_together = f"{'lost' if overall >= 0 else 'gained'} {100 * abs(overall):.1f}"
         return Finding(
-            f"One {what} lost {drop:.1%} of accuracy where all together lost {overall:.1%} (p = {p:.1g}, corrected)",
+            f"One {what} lost {100 * drop:.1f} points of accuracy where all together {all_together} (p = {p:.1g}, corrected)",
             f"See Behaviours by {what}; {_remedy(subject, what)}, and put {worst.__name__} into the budget",
             {worst.__name__: drop, chance.__name__: p, accuracy_drop.__name__: overall},
         )

@@ -19,7 +19,7 @@ ISSUE = {
     "quantized_without_preprocessing", "unsteady_latency", "contended", "drifted", "target_disagrees",
     "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay", "timed_apart",
     "untrained_head", "outputs_left_out", "further_outputs", "fixed_length",
-    "weights_left_out", "matched_by_order",
+    "weights_left_out", "weights_from_grid", "matched_by_order",
     "outputs_far_from_parent",
     "nothing_done", "little_done", "larger_than_parent",
 }  # fmt: skip
@@ -215,7 +215,13 @@ def test_target_disagrees(sweep):
 def test_a_few_pay(sweep, what):
     sweep.model("m", accuracy_drop=0.01, **{f"worst_{what}_drop": 0.3, f"{what}_drop_p": 0.001})
     message = sweep.findings()["m", "a_few_pay"].message
-    assert message == f"One {what} lost 30.0% of accuracy where all together lost 1.0% (p = 0.001, corrected)"
+    assert message == f"One {what} lost 30.0 points of accuracy where all together lost 1.0 (p = 0.001, corrected)"
+
+
+def test_a_few_pay_where_all_together_gain(sweep):
+    sweep.model("m", accuracy_drop=-0.128, worst_class_drop=0.282, class_drop_p=0.01)
+    message = sweep.findings()["m", "a_few_pay"].message
+    assert message == "One class lost 28.2 points of accuracy where all together gained 12.8 (p = 0.01, corrected)"
 
 
 @pytest.mark.parametrize(("drop", "p"), [(0.3, 0.2), (0.05, 0.001)])
