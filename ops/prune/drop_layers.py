@@ -64,6 +64,10 @@ def drop_layers(
             "left out; take `channel_prune` to make layers narrower"
         )
     able = _removable(influence)
+    if not able:
+        raise OperationError(
+            "drop_layers: no block can go, since something must remain of each stack; take `channel_prune` to make layers narrower"
+        )
     if count > len(able):
         raise OperationError(f"drop_layers: {count} blocks are to go, and at most {len(able)} can; lower `count`")
     lowest = sorted(sorted(able, key=lambda name: influence[name])[:count], key=list(influence).index)
