@@ -55,7 +55,7 @@ def store(seeds, cut, tune, together, order, noise=0.001):
     models = {}
     for seed, offset in enumerate(seeds):
         base, accuracy = f"r[seed={seed}]", 0.8 + offset
-        models[base] = (None, "train", {}, accuracy, 100)
+        models[base] = (None, "train", {"seed": seed}, accuracy, 100)
         models[f"{base}c"] = (base, "cut", {"at": 1}, accuracy + cut, 50)
         models[f"{base}t"] = (base, "tune", {}, accuracy + tune, 100)
         models[f"{base}ct"] = (f"{base}c", "tune", {}, accuracy + cut + tune + together, 50)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pipeline.core.statistics import independent_sides
 from pipeline.measure.contributions import shapley_weights, subsequences
 from viewer.compare.effects.effects import Effect, effects, pool
-from viewer.compare.effects.places import AppliedPair, step_id
+from viewer.compare.effects.places import AppliedPair, step_id, step_texts
 from viewer.format.metrics import MeasuredValue
-from viewer.results.lineage import StepOutcome
+from viewer.results.lineage import Node, StepOutcome
 from viewer.results.results import Results
 
 __all__ = ["ChainShares", "Chains", "StepContrast", "chains"]
@@ -191,20 +191,22 @@ def _models(results: Results) -> tuple[dict[tuple[str, Steps], str], dict[str, s
     forest = results.forest
     numbers: dict[str, str] = {}
     models: dict[tuple[str, Steps], str] = {}
-    names: dict[str, str] = {}
+    first: dict[tuple[str, str], Node] = {}
     at: dict[str, tuple[str, Steps]] = {}
     for node in forest:  # parents come before their children
         parent = forest.parent(node.key)
         if parent is None:
             at[node.key] = node.key, ()
-            numbers[node.key] = _SEED.sub("", f"{node.name} {node.title} {step_id(node.op, node.params)}")
+            own = step_id(node.op, {name: value for name, value in node.params.items() if name != "seed"})
+            numbers[node.key] = _SEED.sub("", f"{node.name} {node.title} {own}")
         elif parent in at and len(at[parent][1]) < 2 * _LONGEST:
             own = step_id(node.op, node.params)
             at[node.key] = at[parent][0], (*at[parent][1], own)
-            names.setdefault(own, results.text.operation(node.key) if node.key in results.row else node.op)
+            first.setdefault((node.op, own), node)
         if node.key in at and node.key in results.row and node.outcome is StepOutcome.DONE:
             models.setdefault(at[node.key], node.key)
-    return models, numbers, names
+    texts = step_texts(results, first)
+    return models, numbers, {own: f"{op.replace('_', ' ')} {texts[op, own]}".strip() for op, own in first}
 
 
 def _exchanges(steps: Steps) -> Iterator[tuple[str, str, Steps, list[Steps]]]:

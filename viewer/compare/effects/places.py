@@ -13,7 +13,7 @@ from viewer.format.natural_order import natural_key
 from viewer.results.lineage import Forest, Node, StepOutcome
 from viewer.results.results import Results
 
-__all__ = ["AppliedOperation", "AppliedPair", "AppliedPlace", "applied_operations", "lineages", "step_id"]
+__all__ = ["AppliedOperation", "AppliedPair", "AppliedPlace", "applied_operations", "lineages", "step_id", "step_texts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def applied_operations(results: Results) -> list[AppliedOperation]:
         else:
             continue
         first.setdefault(_step(node), node)
-    texts = _texts(results, first)
+    texts = step_texts(results, first)
     operations = [
         AppliedOperation(
             id=step_id(node.op, node.params),
@@ -125,8 +125,13 @@ def step_id(op: str, params: Mapping[str, Any]) -> str:
     return blake2s("\0".join(_words(op, params)).encode("utf-8", "replace"), digest_size=5).hexdigest()
 
 
-def _texts(results: Results, first: Mapping[tuple[str, str], Node]) -> dict[tuple[str, str], str]:
-    """Return what tells each step from others of its operation: more of its parameters where few would not do."""
+def step_texts(results: Results, first: Mapping[tuple[str, str], Node]) -> dict[tuple[str, str], str]:
+    """Return what tells each step from others of its operation: more of its parameters where few would not do.
+
+    Args:
+        results: those that the steps are of.
+        first: operation and an identity of its parameters -> a node that was made so.
+    """
     texts = {step: results.text.telling_text(node.brief) for step, node in first.items()}
     alike = Counter((node.op, texts[step]) for step, node in first.items())
     return {
