@@ -12,7 +12,6 @@ from ops.core.forward import forward, tensors
 from ops.core.operation import Context, TorchModel
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 Layers = Mapping[str, "torch.nn.Module"]
@@ -34,21 +33,14 @@ def call_order(model: TorchModel, layers: Layers, ctx: Context) -> list[str]:
         ctx: gives one calibration instance to run.
     """
     order: dict[str, None] = {}
-    _run(model, layers, lambda name, *_: order.setdefault(name), ctx, samples=1, batch_size=1)
+    _run(model, layers, lambda name, _: order.setdefault(name), ctx, samples=1, batch_size=1)
     return list(order)
 
 
 def visit_inputs(
-    model: TorchModel,
-    layers: Layers,
-    visit: Visit,
-    ctx: Context,
-    *,
-    samples: int,
-    batch_size: int = 32,
-    padding: bool = True,
+    model: TorchModel, layers: Layers, visit: Visit, ctx: Context, *, samples: int, batch_size: int = 32
 ) -> None:
-    """Call `visit(name, columns)` with what each layer sees, in pieces; without `padding`, of texts only the tokens.
+    """Call `visit(name, columns)` with what each layer sees, in pieces.
 
     Columns have the shape (groups, inputs of a group, positions): multiplied from the left by the weights of `as_rows` they
     give the layer's outputs without bias. A forward pass stops after the last of the layers has been called.
@@ -57,8 +49,7 @@ def visit_inputs(
         OperationError: the calibration split is empty, or a layer's input holds NaN or infinity; names the layer.
     """
 
-    def check(name: str, values: torch.Tensor, inputs: Mapping[str, np.ndarray]) -> None:
-        values = values if padding else _tokens_alone(values, inputs)
+    def check(name: str, values: torch.Tensor) -> None:
         if not bool(values.isfinite().all()):
             raise OperationError(f"Layer '{name}': its input has NaN or infinity on the calibration split")
         for columns in columns_of(layers[name], values):
@@ -134,19 +125,7 @@ def unsuitable(layer: torch.nn.Module) -> str | None:
     return f"{type(layer).__name__} is neither Linear nor Conv2d"
 
 
-def _tokens_alone(values: torch.Tensor, inputs: Mapping[str, np.ndarray]) -> torch.Tensor:
-    """Take out of a layer's input (N, tokens, features) what is at places of padding; another shape stays as it is."""
-    import torch
-
-    mask = inputs.get("attention_mask")
-    if mask is None or values.dim() != 3 or values.shape[:2] != mask.shape:  # noqa: PLR2004 - axes
-        return values
-    return values[torch.from_numpy(mask) != 0]
-
-
-def _run(
-    model: TorchModel, layers: Layers, visit: Callable[..., Any], ctx: Context, *, samples: int, batch_size: int
-) -> None:
+def _run(model: TorchModel, layers: Layers, visit: Visit, ctx: Context, *, samples: int, batch_size: int) -> None:
     import torch
 
     calls: dict[str, int] = {}
@@ -154,14 +133,9 @@ def _run(
         remaining = dict(calls)
 
         def before(
-            name: str,
-            values: torch.Tensor,
-            *,
-            first: bool = number == 0,
-            rest: dict[str, int] = remaining,
-            inputs: Mapping[str, np.ndarray] = batch.inputs,
+            name: str, values: torch.Tensor, *, first: bool = number == 0, rest: dict[str, int] = remaining
         ) -> None:
-            visit(name, values.detach(), inputs)
+            visit(name, values.detach())
             if first:
                 calls[name] = calls.get(name, 0) + 1
                 return

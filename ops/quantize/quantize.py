@@ -37,7 +37,6 @@ _ABLE = {"static": (), "dynamic": ("conv", "linear", "embedding"), "weight_only"
 _FIXED_BITS = {"static": 8, "dynamic": 8, "float16": 16, "bfloat16": 16}
 """What a method gives, whatever `bits` says; at its default it asks for nothing."""
 _DEFAULT_BITS = 8
-_ROUNDING = "round_weights"
 _RECURRENT = "a recurrent layer, which `quantize` leaves in float"
 _MOST_TOLD = 5
 """Layers that a warning names."""
@@ -54,12 +53,6 @@ def _refuse(ancestry: Ancestry, params: Mapping[str, Any]) -> str | None:
         )
     if before and params["compute"] == "float16":
         return "`compute: float16` converts the whole graph, and a step above has quantized parts of it"
-    groups = {earlier["group_size"] for name, earlier in ancestry.operations if name == _ROUNDING}
-    if groups and (method, bits) == ("weight_only", 4) and params["block_size"] not in groups:
-        return (
-            f"`{_ROUNDING}` above has rounded groups of {min(groups)} inputs: set `block_size: {min(groups)}`, or the weights "
-            "would be rounded a second time, to other values"
-        )
     if method in _FIXED_BITS and bits != _DEFAULT_BITS:
         return (
             f"`bits: {bits}` is for `method: weight_only`; `{method}` always gives {_FIXED_BITS[method]} bits. Set "
@@ -87,7 +80,7 @@ def _settle(params: Mapping[str, Any], cpu: Processor) -> dict[str, Any]:
 
 @operation(
     kind=Kind.QUANTIZE,
-    version=8,
+    version=7,
     consumes=Format.ONNX,
     uses={Uses.DATA},
     refuse=_refuse,
@@ -124,7 +117,7 @@ def quantize(
 
     Mixed precision is a chain: a second step takes the layers that are in float still, with another method or other bits
     (`static` for convolutions, then `weight_only` with 4 bits for linear layers, the head excluded). Distances are to the
-    step's parent. Weights that `round_weights` has put on grids of 4 bits or fewer are stored as they are.
+    step's parent.
 
     Args:
         model: stays as it is.

@@ -200,9 +200,7 @@ class Stage(ABC, Generic[P]):
         return None
 
 
-STAGES: Registry[Stage[Any]] = Registry(
-    "stage", "pipeline.stages", "pipeline.stages.evaluation_sets", "pipeline.stages.language"
-)
+STAGES: Registry[Stage[Any]] = Registry("stage", "pipeline.stages", "pipeline.stages.evaluation_sets")
 S = TypeVar("S", bound=Stage[Any])
 
 

@@ -111,16 +111,9 @@ def _joined(parts: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _predictions(
-    task: Task,
-    dataset: Dataset,
-    ids: Sequence[str],
-    outputs: Mapping[str, np.ndarray],
-    targets: Mapping[str, np.ndarray],
+    task: Task, dataset: Dataset, ids: Sequence[str], outputs: dict[str, np.ndarray], targets: dict[str, np.ndarray]
 ) -> Predictions:
-    answers, joined = task.answers(dataset, outputs), task.joined_rows(ids, outputs, targets)
-    if joined is not None:
-        ids, (outputs, targets) = dataset.ids(_SPLIT), joined
-    rows = None if joined is not None else task.instance_rows(ids, targets)
+    rows = task.instance_rows(ids, targets)
     single = rows is None
     return Predictions(
         task=task.name,
@@ -128,7 +121,7 @@ def _predictions(
         ids=tuple(ids) if single else tuple(dataset.ids(_SPLIT)),
         outputs=outputs if single else {name: array[rows] for name, array in outputs.items()},
         targets=targets if single else {name: array[rows] for name, array in targets.items()},
-        answers=answers,
+        answers=task.answers(dataset, outputs),
         references=task.references(dataset),
         attributes=group_names(dataset, _SPLIT) or None,
     )

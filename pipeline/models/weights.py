@@ -41,9 +41,7 @@ def read_tensors(path: str) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise ModelError(f"{file}: there is no such file")
     if file.suffix == ".gguf":
-        raise ModelError(
-            f"{file}: a GGUF file says its own network: it is for `builder: huggingface`, without `architecture`"
-        )
+        raise ModelError(f"{file}: GGUF files are not read; save the network's state_dict() as safetensors")
     tensors: dict[str, torch.Tensor] = {}
     for part in weight_files(file):
         tensors |= _tensors_of(part)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.errors import OperationError
 from ops.core.operation import OPERATIONS, OnnxModel, OpSpec, TorchModel, Uses
-from ops.core.tasks.task import TASKS
 from pipeline.core import environment
 from pipeline.core.keys import Key
 from pipeline.core.user_code import code_of, edited
@@ -21,7 +20,6 @@ from pipeline.engine.stage import Planning, Recording, Stage, register
 from pipeline.measure.change_count import count_changed
 from pipeline.models import storage
 from pipeline.models.identity import check_content
-from pipeline.models.preprocessing.vocabulary import check_vocabulary
 from pipeline.stages.operation_context import WorkerContext
 from pipeline.store.records.run_records import Model
 
@@ -176,9 +174,6 @@ def _build(
     from pipeline.models.identity import with_located_weights
 
     fit = Interface.of(worker.dataset) if interface is None else Interface.parse(interface)
-    model = build(
+    return build(
         with_located_weights(entry, worker.workplace.data_folder), Need(fit.task, fit.classes, fit.inputs, pretrained)
     )
-    if isinstance(model, TorchModel) and TASKS[fit.task].needs_own_tokenizer:
-        check_vocabulary(model, worker.dataset)
-    return model

@@ -11,7 +11,6 @@ import inspect
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ops.core.tasks.task import TASKS, Task
@@ -291,12 +290,10 @@ def _check_tokenizer(
     try:
         folder = tokenizer_folder(tokenizer, cache)
         pad = pad_token_id(folder)
-        own_folder = own.folder if own.folder is None else tokenizer_folder(str(own.folder), cache)
-        differs = own_folder is not None and tokenizer_digest(folder, cache) != tokenizer_digest(own_folder, cache)
+        differs = own.folder is not None and tokenizer_digest(folder, cache) != tokenizer_digest(own.folder, cache)
     except DataError:
         return  # opening the data set says it
-    if differs and own_folder is not None:
-        _check_vocabulary(settled, name, folder, own_folder, tokenizer)
+    if differs:
         settled.notes.append(f"The entry's tokenizer {tokenizer} is taken, not the one of model '{name}'; they differ")
     if pad is None or pad == own.pad:
         return
@@ -308,21 +305,6 @@ def _check_tokenizer(
     if own.decoder and entry.get("builder") != "onnx":
         settled.notes.append(f"Model '{name}' does not say which token is padding: it is {pad}, as the tokenizer says")
         _set_padding(settled, name, entry, pad)
-
-
-def _check_vocabulary(settled: SettledPreprocessing, name: str, folder: Path, own: Path, tokenizer: str) -> None:
-    """Refuse other tokens than the model's where tokens are what it answers."""
-    from pipeline.datasets.readers.tokenizers import open_tokenizer
-
-    task = _task(settled.config.dataset or {})
-    if task is None or not task.needs_own_tokenizer:
-        return
-    theirs, ours = (open_tokenizer(place, padding=False).get_vocab() for place in (own, folder))
-    if theirs != ours:
-        raise ConfigError(
-            f"model '{name}': the tokenizer {tokenizer} ({len(ours)} tokens) is not the model's ({len(theirs)} tokens), and "
-            f"{task.name} asks for the model's tokens. Leave text.tokenizer out"
-        )
 
 
 def _set_padding(settled: SettledPreprocessing, name: str, entry: Mapping[str, Any], pad: int) -> None:

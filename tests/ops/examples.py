@@ -29,9 +29,6 @@ ADAM = {**SHORT, "learning_rate": 0.02, "weight_decay": 0.5}
 """Steps large enough to be seen in the figures. Not for transformers: Adam divides a gradient by its size, and the one of
 the bias of attention's keys is zero on paper, in truth rounding that would move each number by the learning rate."""
 SGD = {**SHORT, "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.5, "schedule": "linear", "clip_norm": 1.0}
-FEW_BITS = 0.02
-"""Where weights are rounded to 4 bits, a last bit can lift one over a border, and GPTQ lets it take its row along: a level is a
-15th of a group's range, and the sums of outputs have thousands of such parts."""
 STEPS = 5 * ROUNDING
 """Of two steps: a forward and a backward pass each, and the last forward pass."""
 
@@ -148,31 +145,6 @@ def few_values(bits: int):
     return met
 
 
-def fewer_weights(case: Case) -> None:
-    before, after = (sum(p.numel() for p in each.module.parameters()) for each in (case.before, case.after))
-    assert before - after == case.notes["achieved"]["removed"] > 0
-    assert len(case.notes["dropped"]) == 1
-
-
-def on_grids(levels: int, group: int = 32):
-    import torch
-
-    def met(case: Case) -> None:
-        changed = [
-            name
-            for name, value in case.after.module.named_parameters()
-            if name.endswith("weight")
-            and value.dim() == 2
-            and not torch.equal(value, case.before.module.get_parameter(name))
-        ]
-        assert changed
-        for name in changed:
-            rows = case.after.module.get_parameter(name).detach()
-            assert all(len(part.unique()) <= levels for row in rows for part in row.split(group))
-
-    return met
-
-
 def saved_weights(net: str, folder: Path) -> Mapping[str, Any]:
     """An entry with a file of weights."""
     from safetensors.torch import save_file
@@ -245,13 +217,6 @@ EXAMPLES: dict[str, list[Example]] = {
         Example({"ratio": 0.25, "round_to": 1, "importance": "bn_scale", "iterations": 2}, narrower(0.25), nets=CNNS, spreads=True),
         Example({"ratio": 0.25, "round_to": 1, "importance": "hessian", "samples": 8, "scope": "isomorphic"}, narrower(0.25), spreads=True),
         Example({"ratio": 0.25, "round_to": 1, "importance": "random"}, narrower(0.25), spreads=True),
-    ],
-    "drop_layers": [Example({"samples": 16}, fewer_weights, nets=("transformer",), names_change=True)],
-    "round_weights": [
-        Example({"samples": 32}, on_grids(16), nets=("transformer",), tolerance=FEW_BITS),
-        Example({"samples": 32, "bits": 3, "activation_order": True}, on_grids(8), nets=("transformer",), tolerance=FEW_BITS),
-        Example({"samples": 32, "method": "awq"}, on_grids(16), nets=("transformer",), tolerance=FEW_BITS),
-        Example({"method": "nearest", "bits": 2, "group_size": 16}, on_grids(4, 16), nets=("transformer",), tolerance=FEW_BITS),
     ],
     "factorize": [
         Example({"ratio": 0.5}, smaller_layers(0.5), names_change=True),

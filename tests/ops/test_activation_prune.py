@@ -11,7 +11,7 @@ from ops.core.errors import OperationError
 from ops.core.forward import forward, tensors
 from ops.core.operation import TorchModel
 from ops.prune.weights.layerwise import Rows
-from ops.prune.weights.sparsegpt import inverse_factor, sparsegpt
+from ops.prune.weights.sparsegpt import _inverse_factor, sparsegpt
 from tests.ops.digits import Changed, apply, bert, context, digits, with_nan
 from tests.ops.stored import base
 
@@ -130,7 +130,7 @@ def test_sparsegpt_corrects_as_with_explicit_inverses():
 def test_singular_second_moments_are_damped_until_they_can_be_inverted():
     columns = torch.randn(1, 300, 2, generator=torch.Generator().manual_seed(0)) * 1e4  # rank 2 of 300
     hessian = columns @ columns.mT
-    factor = inverse_factor(hessian.clone(), torch.zeros(1, 300, dtype=torch.bool), 1e-7, "layer")[0].triu()
+    factor = _inverse_factor(hessian.clone(), torch.zeros(1, 300, dtype=torch.bool), 1e-7, "layer")[0].triu()
     added = 1e-7 * hessian[0].diagonal().mean() * torch.tensor([1, 11, 111, 1111])
     inverses = [torch.linalg.inv(hessian[0].double() + part * torch.eye(300)) for part in added]
     found = (factor.T @ factor).double()
@@ -138,7 +138,7 @@ def test_singular_second_moments_are_damped_until_they_can_be_inverted():
     with pytest.raises(
         OperationError, match="Layer 'layer': the second moments of its inputs cannot be inverted; raise"
     ):
-        inverse_factor(-hessian, torch.zeros(1, 300, dtype=torch.bool), 1e-7, "layer")
+        _inverse_factor(-hessian, torch.zeros(1, 300, dtype=torch.bool), 1e-7, "layer")
 
 
 @pytest.mark.parametrize("net", ["residual", "transformer"])
@@ -182,7 +182,7 @@ def test_what_cannot_be_pruned_this_way_is_noted():
     _, notes = prune(pieces(), sparsity=0.5)
     assert notes["unchanged"] == {"unused": "the network never calls it"}
     model = TorchModel(nn.Sequential(nn.Flatten(2), nn.Conv1d(1, 2, 1)), base("residual").architecture)
-    message = "None of the chosen layers can be changed this way: '1': Conv1d is neither Linear nor Conv2d"
+    message = "None of the chosen layers can be pruned this way: '1': Conv1d is neither Linear nor Conv2d"
     with pytest.raises(OperationError, match=re.escape(message)):
         prune(model, sparsity=0.5)
 

@@ -6,14 +6,13 @@ import torch
 
 from ops.core.errors import OperationError
 from ops.core.tasks.classification import Classification
-from ops.core.tasks.language.language_modeling import compact
 from ops.core.tasks.task import TASKS, Task
 from pipeline.measure.metrics.api import Predictions
 
 OURS = ["generative-question-answering", "image-classification", "question-answering", "text-classification"]
 LABELS = [f"{kind}-multi-label-classification" for kind in ("image", "table", "text")]
 NUMBERS = [f"{kind}-regression" for kind in ("image", "table", "text")]
-TRAINED = [*OURS, "language-modeling", "table-classification", *LABELS, *NUMBERS]
+TRAINED = [*OURS, "table-classification", *LABELS, *NUMBERS]
 CLASSES, LENGTH, VOCABULARY, BATCH = 5, 7, 11, 4
 SIZES = {"features": 6, "tokens": LENGTH, "tokens of the answer": LENGTH, "channels": 3, "height": 8, "width": 8}
 
@@ -42,8 +41,7 @@ def _targets(task):
     }
     if set(task.targets) <= set(floats):
         return {name: floats[name] for name in task.targets}
-    tokens = (VOCABULARY, (BATCH, LENGTH))
-    sizes = {"answer_tokens": tokens, "next_tokens": tokens, "labels": (CLASSES, (BATCH,))}
+    sizes = {"answer_tokens": (VOCABULARY, (BATCH, LENGTH)), "labels": (CLASSES, (BATCH,))}
     return {name: torch.randint(0, *sizes.get(name, (LENGTH, (BATCH,))), generator=draw) for name in task.targets}
 
 
@@ -57,7 +55,7 @@ def test_the_tasks_are_those_that_recipes_and_stores_name():
 def test_answers_say_what_they_hold():
     kinds = {name: str(TASKS[name].answer_kind) for name in TRAINED}
     assert kinds == {
-        "generative-question-answering": "text", "question-answering": "text", "language-modeling": "text", "image-classification": "class",
+        "generative-question-answering": "text", "question-answering": "text", "image-classification": "class",
         "text-classification": "class", "table-classification": "class", **dict.fromkeys(LABELS, "labels"),
         **dict.fromkeys(NUMBERS, "numbers"),
     }  # fmt: skip
@@ -83,7 +81,7 @@ def test_a_teacher_is_near_itself_and_far_from_others(name):
     assert task.divergence(one, other, targets, temperature=2.0).item() > 0.1
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if name != "language-modeling"])
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_loss_of_each_instance_is_that_of_training(name):
     task, outputs, targets = TASKS[name], _outputs(TASKS[name]), _targets(TASKS[name])
     predictions = Predictions(
@@ -109,28 +107,6 @@ def test_a_task_without_distributions_has_no_teacher():
     assert isinstance(Scores(), Task)
     with pytest.raises(OperationError, match="the outputs of scores are no distributions"):
         Scores().divergence({}, {}, {}, temperature=1.0)
-
-
-def test_the_losses_of_documents_are_those_of_training():
-    task, outputs, targets = (
-        TASKS["language-modeling"],
-        *(of(TASKS["language-modeling"]) for of in (_outputs, _targets)),
-    )
-    targets["next_tokens"][:, -1] = -100  # the row ends there
-    following = targets["next_tokens"].numpy()
-    tokens = np.concatenate([np.zeros((BATCH, 1), np.int64), following[:, :-1]], axis=1)
-    short = compact(outputs["logits"].detach().numpy(), tokens)
-    ids = tuple(map(str, range(BATCH)))
-    rows = task.loss_rows(Predictions("language-modeling", (), ids, short, {"next_tokens": following}))
-    assert np.mean(rows) == pytest.approx(task.loss(outputs, targets).item(), rel=1e-5)
-
-
-def test_training_on_documents_may_leave_out_padding_at_the_end():
-    task = TASKS["language-modeling"]
-    outputs, targets = _outputs(task), _targets(task)
-    targets["next_tokens"][:, -2:] = -100
-    shorter = {"logits": outputs["logits"][:, :-2]}
-    assert task.loss(shorter, targets) == task.loss(outputs, targets)
 
 
 def _numbers(outputs, values, tolerance=0.5):

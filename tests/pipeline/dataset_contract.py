@@ -143,7 +143,7 @@ class DatasetContract:
                 with Image.open(io.BytesIO(shown["image"])) as picture:
                     assert picture.format == "PNG"
                     assert min(picture.size) > 0
-            elif data.task in ("text-classification", "language-modeling"):
+            elif data.task == "text-classification":
                 assert isinstance(shown["text"], str)
             else:
                 assert {"question", "context", "answers"} <= set(shown)

@@ -19,17 +19,3 @@ def writing_tokenizer(folder: Path, words: list[str]) -> Path:
     )  # fmt: skip
     fast.save_pretrained(folder)
     return folder
-
-
-def byte_tokenizer(folder: Path, texts: list[str], size: int = 300) -> Path:
-    """Save a byte-level tokenizer of the GPT-2 kind, made from texts: the end is 0, and nothing is for padding."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    made = ByteLevelBPETokenizer()
-    made.train_from_iterator(texts, vocab_size=size, min_frequency=2, special_tokens=["<end>"], show_progress=False)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=made._tokenizer, eos_token="<end>", model_input_names=["input_ids", "attention_mask"]
-    )
-    fast.save_pretrained(folder)
-    return folder

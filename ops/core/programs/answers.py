@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CLASS", "FIRST_CHOICES", "LABELS", "NUMBERS", "OUTPUTS", "SPAN", "WRITTEN"]
+__all__ = ["CLASS", "LABELS", "NUMBERS", "OUTPUTS", "SPAN", "WRITTEN"]
 
 CLASS = """
 def answer(inputs, row):  # the likeliest class; none where the outputs are not numbers
@@ -63,20 +63,4 @@ def answer(inputs, row):  # greedy search: all tokens are guessed at once, and t
 OUTPUTS = """
 def answer(inputs, row):  # the outputs, as they are
     return {"outputs": {name: values[0].tolist() for name, values in run(inputs).items()}}
-"""
-FIRST_CHOICES = """
-def answer(inputs, row):  # what the model would have written at each place, and how probable it found what stands there
-    tokens, length, shared = inputs["tokens"], SETTINGS["window"], SETTINGS["stride"]
-    choices, total, judged = [], 0.0, 1
-    for start in range(0, max(1, len(tokens) - shared), length - shared):
-        ids = np.array([tokens[start : start + length]])
-        logits = run({"input_ids": ids, "attention_mask": np.ones_like(ids)})["logits"][0].astype(np.float64)
-        logits = logits[judged - start - 1 : ids.shape[1] - 1]
-        shares = logits - logits.max(axis=1, keepdims=True)
-        shares -= np.log(np.exp(shares).sum(axis=1, keepdims=True))
-        choices += logits.argmax(axis=1).tolist()
-        total += float(shares[np.arange(len(shares)), tokens[judged : judged + len(shares)]].sum())
-        judged += len(shares)
-    text = TOKENIZER.decode(choices, skip_special_tokens=False)
-    return {"answer": text, "log_probability": total, "tokens": len(choices)}
 """

@@ -7,16 +7,7 @@ from typing import Any
 
 from ops.core.programs.program import Program
 
-__all__ = [
-    "DOCUMENT",
-    "QUESTION",
-    "TEXT",
-    "WRITTEN_QUESTION",
-    "array_program",
-    "picture_program",
-    "row_program",
-    "token_program",
-]
+__all__ = ["QUESTION", "TEXT", "WRITTEN_QUESTION", "array_program", "picture_program", "row_program", "token_program"]
 
 _SIDES = {
     "crop nearest": "max({size}, round(side * ({resize} / min(picture.size))))",
@@ -91,12 +82,6 @@ WRITTEN_QUESTION = """
 def read(row):
     encoding = TOKENIZER.encode(f"question: {row['question'].strip()} context: {row['context']}")
     return {name: np.array([getattr(encoding, part)]) for name, part in TOKENS.items()}
-"""
-DOCUMENT = """
-def read(row):
-    TOKENIZER.no_padding()
-    TOKENIZER.no_truncation()
-    return {"tokens": TOKENIZER.encode(row["text"]).ids[: SETTINGS["document_tokens"]]}
 """
 _ARRAYS = """
 def read(row):  # a file of NumPy's, with the inputs of one instance by their names

@@ -159,8 +159,6 @@ class Task(ABC):
     """None: a class where the task has classes, else a text."""
     has_contexts: ClassVar[bool] = False
     """Whether instances refer to long texts, which are cut."""
-    needs_own_tokenizer: ClassVar[bool] = False
-    """Whether tokens are what is answered, so that another tokenizer than the model's makes every figure meaningless."""
     transformers_class: ClassVar[str | None] = None
     """The automatic class of transformers that builds its networks; None: that library has none."""
     hub_tag: ClassVar[str | None] = None
@@ -280,18 +278,6 @@ class Task(ABC):
         """
         return None
 
-    def joined_rows(
-        self, ids: Sequence[str], outputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
-    ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] | None:
-        """Return outputs and targets with one row per instance, where all its rows count; None: `instance_rows` decides.
-
-        Args:
-            ids: the instance of each row, those of one beside each other.
-            outputs: of `run`, of all rows.
-            targets: of the data set, of all rows.
-        """
-        return None
-
     def answers(self, dataset: Any, outputs: Mapping[str, np.ndarray]) -> tuple[str, ...]:
         """Return each instance's answer, from the outputs of all rows, of tasks whose answers are texts."""
         return ()
@@ -320,30 +306,12 @@ class Task(ABC):
         return None
 
     def agreement(self, evaluation: Evaluation, base: Evaluation) -> np.ndarray | None:
-        """Return whether two models give the same answer, bool (N,); None: there are no answers.
-
-        Of instances with many answers (tokens): float64 (N,), whose mean is the share of answers that are the same.
-        """
+        """Return whether two models give the same answer, bool (N,); None: there are no answers."""
         import numpy as np
 
         ours, theirs = self.judge(evaluation).predicted, self.judge(base).predicted
         pairs = zip(ours, theirs, strict=True)
         return np.array([mine == other != INVALID for mine, other in pairs], dtype=bool)
-
-    def divergence_rows(self, evaluation: Evaluation, base: Evaluation) -> np.ndarray | None:
-        """Return each instance's Kullback-Leibler divergence from the base's probabilities in nats, float64 (N,).
-
-        By default the mean over `softmax_outputs`; None: there are no distributions.
-        """
-        import numpy as np
-
-        from ops.core.tasks.rows import divergence
-
-        names = [name for name in self.softmax_outputs if name in base.outputs]
-        if not names:
-            return None
-        rows: np.ndarray = np.mean([divergence(base.outputs[name], evaluation.outputs[name]) for name in names], axis=0)
-        return rows
 
     # ---- packages
     def program(self, settings: Mapping[str, Any]) -> Program:
@@ -373,7 +341,7 @@ class Task(ABC):
         }
 
 
-TASKS: Registry[Task] = Registry("task", "ops.core.tasks", "ops.core.tasks.language")
+TASKS: Registry[Task] = Registry("task", "ops.core.tasks")
 T = TypeVar("T", bound=type[Task])
 
 

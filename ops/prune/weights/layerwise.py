@@ -1,4 +1,4 @@
-"""Prune a network, or change its weights otherwise, layer by layer from the inputs that its layers see on calibration data."""
+"""Prune a network layer by layer from the inputs that its layers see on the calibration split."""
 
 from __future__ import annotations
 
@@ -45,8 +45,6 @@ class Rows:
 
 Prune = Callable[[Rows], "torch.Tensor"]
 """Changes `weights` in place where it corrects the remaining ones, and returns which stay (bool, of the same shape)."""
-Change = Callable[[TorchModel, Rows, "torch.nn.Module"], None]
-"""Changes the rows of a layer of a model in place."""
 
 
 def prune_layers(
@@ -68,43 +66,6 @@ def prune_layers(
     Raises:
         OperationError: no layer can be handled, a layer would lose all its weights, or the calibration data is unfit.
     """
-
-    def change(result: TorchModel, rows: Rows, layer: torch.nn.Module) -> None:
-        _prune_one(result, rows, layer, prune)
-
-    result = change_layers(model, layers, ctx, change, samples=samples, full=full, unchanged=unchanged)
-    result.masks = spread_masks(result.module, result.masks)
-    return result
-
-
-def change_layers(
-    model: TorchModel,
-    layers: Mapping[str, torch.nn.Module],
-    ctx: Context,
-    change: Change,
-    *,
-    samples: int,
-    full: bool = False,
-    unchanged: Mapping[str, str] | None = None,
-    padding: bool = True,
-) -> TorchModel:
-    """Return a copy whose layers are changed in the order in which they run, each with inputs from those changed before.
-
-    As `prune_layers`; the moments of one block of the network are held at a time.
-
-    Args:
-        model: stays as it is.
-        layers: path -> layer.
-        ctx: gives calibration instances, and takes the notes.
-        change: what to do with a layer.
-        samples: calibration instances; 0: none are asked for.
-        full: whether all second moments are needed, or their diagonal.
-        unchanged: layers that were left before, with the reason.
-        padding: whether inputs at places that a text's `attention_mask` leaves out count.
-
-    Raises:
-        OperationError: no layer can be handled, or the calibration data is unfit.
-    """
     result = model.copy()
     remaining = {name: reason for name, layer in layers.items() if (reason := unsuitable(layer))}
     able = {name: result.module.get_submodule(name) for name in layers if name not in remaining}
@@ -115,15 +76,16 @@ def change_layers(
     owner = {user: name for name, group in users.items() for user in group}
     order = list(dict.fromkeys(owner[user] for user in called))
     if not order:
-        raise OperationError(f"None of the chosen layers can be changed this way: {reasons_in_line(remaining)}")
+        raise OperationError(f"None of the chosen layers can be pruned this way: {reasons_in_line(remaining)}")
     done = 0
     for wave in waves(order, able, largest=WAVE_BYTES):
         inputs = {name: users[name] for name in wave}
-        moments = second_moments(result, inputs, ctx, samples=samples, full=full, padding=padding) if samples else {}
+        moments = _moments(result, inputs, ctx, samples=samples, full=full) if samples else {}
         for name, layer in wave.items():
-            change(result, _rows(result, name, layer, moments.pop(name, None)), layer)
+            _prune_one(result, name, layer, moments.pop(name, None), prune)
         done += len(wave)
         ctx.progress(done, len(order), next(iter(wave)))
+    result.masks = spread_masks(result.module, result.masks)
     if remaining or unchanged:
         ctx.note("unchanged", {**(unchanged or {}), **remaining})
     return result
@@ -147,19 +109,10 @@ def note_achieved(ctx: Context, model: TorchModel, sparsities: Mapping[str, floa
     note_sparsity(ctx, removed=removed, total=total, target=request)
 
 
-def second_moments(
-    model: TorchModel, users: Mapping[str, Layers], ctx: Context, *, samples: int, full: bool, padding: bool = True
+def _moments(
+    model: TorchModel, users: Mapping[str, Layers], ctx: Context, *, samples: int, full: bool
 ) -> dict[str, torch.Tensor]:
-    """Return the second moments of what the users of each weight see, by the weight's layer: see `Rows.moments`.
-
-    Args:
-        model: stays as it is.
-        users: path of a layer -> the layers that compute with its weight, by path.
-        ctx: gives calibration instances.
-        samples: how many.
-        full: whether all are needed, or their diagonal.
-        padding: whether inputs at places that a text's `attention_mask` leaves out count.
-    """
+    """Return the second moments of what the users of each weight see, by the weight's layer."""
     import torch
 
     sums: dict[str, torch.Tensor] = {}
@@ -176,11 +129,13 @@ def second_moments(
         else:
             sums[name] += values.square().sum(dim=-1, dtype=torch.float64)
 
-    visit_inputs(model, layers, add, ctx, samples=samples, padding=padding)
+    visit_inputs(model, layers, add, ctx, samples=samples)
     return sums
 
 
-def _rows(model: TorchModel, name: str, layer: torch.nn.Module, moments: torch.Tensor | None) -> Rows:
+def _prune_one(
+    model: TorchModel, name: str, layer: torch.nn.Module, moments: torch.Tensor | None, prune: Prune
+) -> None:
     import torch
 
     weight = layer.get_parameter("weight")
@@ -191,16 +146,12 @@ def _rows(model: TorchModel, name: str, layer: torch.nn.Module, moments: torch.T
         raise OperationError(f"'{name}.weight' has NaN or infinity: the model was broken before this step")
     earlier = model.masks.get(f"{name}.weight")
     remaining = torch.ones_like(weights, dtype=torch.bool) if earlier is None else rows_of(layer, earlier)
-    return Rows(name, weights, remaining, moments)
-
-
-def _prune_one(model: TorchModel, rows: Rows, layer: torch.nn.Module, prune: Prune) -> None:
-    keep = prune(rows) & rows.mask
+    keep = prune(Rows(name, weights, remaining, moments)) & remaining
     if not bool(keep.any()):
-        largest = int((1 - 1 / rows.weights.numel()) * 10_000) / 10_000
+        largest = int((1 - 1 / weights.numel()) * 10_000) / 10_000
         raise OperationError(
-            f"The sparsity would remove every weight of '{rows.name}.weight'. "
+            f"The sparsity would remove every weight of '{name}.weight'. "
             f"Largest possible: {largest:.4f}; or exclude that layer"
         )
-    rows.weights[~keep] = 0
-    model.masks[f"{rows.name}.weight"] = from_rows(layer, keep)
+    weights[~keep] = 0
+    model.masks[f"{name}.weight"] = from_rows(layer, keep)

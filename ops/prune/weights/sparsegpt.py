@@ -46,7 +46,7 @@ def sparsegpt(rows: Rows, sparsity: float, *, dampening: float, block_size: int)
     dead = (
         torch.diagonal(hessian, dim1=1, dim2=2) == 0
     )  # inputs that are never anything but zero: their weights go first
-    factor = inverse_factor(hessian, dead, dampening, rows.name)
+    factor = _inverse_factor(hessian, dead, dampening, rows.name)
     keep = torch.ones_like(rows.mask)
     removed = 0
     for start in range(0, inputs, block_size):
@@ -85,19 +85,10 @@ def _correct(weights: torch.Tensor, keep: torch.Tensor, factor: torch.Tensor, st
     weights[:, :, end:] -= errors @ factor[:, start:end, end:]
 
 
-def inverse_factor(hessian: torch.Tensor, dead: torch.Tensor, dampening: float, name: str) -> torch.Tensor:
+def _inverse_factor(hessian: torch.Tensor, dead: torch.Tensor, dampening: float, name: str) -> torch.Tensor:
     """Cholesky factor of the inverse of each group's Hessian, in the upper triangle; more dampening where it is singular.
 
     In place: the Hessian of a wide layer takes as much memory as a small network, and torch would hold four of them.
-
-    Args:
-        hessian: float32 (groups, inputs, inputs), contiguous; it is overwritten.
-        dead: bool (groups, inputs): inputs that are never anything but zero.
-        dampening: what is added to the diagonal, as a share of its mean.
-        name: of the layer, for messages.
-
-    Raises:
-        OperationError: it cannot be inverted, however much is added.
     """
     import torch
     from threadpoolctl import threadpool_limits

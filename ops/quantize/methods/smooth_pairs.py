@@ -36,19 +36,6 @@ def smooth_pairs(model: TorchModel, batch: Batch) -> list[SmoothPair]:
     return [*_norm_pairs(model, batch), *_value_pairs(model.module)]
 
 
-def gated_pairs(module: nn.Module) -> Iterator[SmoothPair]:
-    """Yield the layers of gated feed-forward parts between which a scale can pass: down(act(gate(x)) * up(x)).
-
-    They go by the names that such parts have.
-    """
-    for name, part in module.named_modules():
-        if not all(type(getattr(part, child, None)) is nn.Linear for child in ("gate_proj", "up_proj", "down_proj")):
-            continue
-        prefix = f"{name}." if name else ""
-        if part.up_proj.out_features == part.down_proj.in_features:
-            yield SmoothPair(f"{prefix}up_proj", (f"{prefix}down_proj",))
-
-
 def _norm_pairs(model: TorchModel, batch: Batch) -> Iterator[SmoothPair]:
     modules = dict(model.module.named_modules())
     norms = {layer.name: modules[layer.name] for layer in layers_of(model.module) if "norm" in layer.groups}

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
-
 from ops.onnx_graph.control_flow import bodies
 from ops.onnx_graph.layers import CONVOLUTIONS, matrix_nodes
 from ops.onnx_graph.rewrite import gemm_to_matmul
 from ops.onnx_graph.session import quiet_tools
 from ops.quantize.methods.request import Report, Request
 
-if TYPE_CHECKING:
-    import numpy as np
-    from onnx import ModelProto
-
-_GRID_BITS = 4
 _INT8_COMPUTE = 4  # accuracy level of MatMulNBits: activations are rounded to int8 block by block
 
 
 def quantize_weight_only(request: Request) -> Report:
     """Write a model whose chosen linear layers are MatMulNBits: round to nearest, one scale per block of inputs.
 
-    Blocks of 4 bits have a zero point of their own, those of 8 bits are symmetric. Zero weights stay zero. Layers whose
-    weights lie on grids of 4 bits in such blocks (`round_weights`) keep them as they are.
+    Blocks of 4 bits have a zero point of their own, those of 8 bits are symmetric. Zero weights stay zero.
     """
     import onnx
-
-    from ops.quantize.rounding.stored import keep_grids
 
     settings = request.settings
     model = onnx.load(request.source)
     gemm_to_matmul(model, request.layers, request.work)
     left_alone = [node.name for body in bodies(model.graph) for node in body.node]
     left_alone += [matrix.node.name for matrix in matrix_nodes(model) if matrix.node.name not in request.layers]
-    weights = _weights(model, request.layers) if settings.bits == _GRID_BITS else {}
     with quiet_tools(request.work):
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
@@ -42,32 +30,17 @@ def quantize_weight_only(request: Request) -> Report:
             model,
             bits=settings.bits,
             block_size=settings.block_size,
-            is_symmetric=settings.bits != _GRID_BITS,
+            is_symmetric=settings.bits != 4,  # noqa: PLR2004 - bits
             accuracy_level=_INT8_COMPUTE,
             nodes_to_exclude=left_alone,
         )
         quantizer.process()
         for node in quantizer.model.model.graph.node:
             node.name = node.name.removesuffix(f"_Q{settings.bits}")
-        already = keep_grids(quantizer.model.model, weights, settings.block_size)
         onnx.save(quantizer.model.model, request.result)
     report = Report({"weight_type": f"int{settings.bits}", "block_size": settings.block_size})
-    if already:
-        report.notes["already_on_grid"] = already
     convolutions = [product.layer for product in request.products if product.operator in CONVOLUTIONS]
     report.exclusions = dict.fromkeys(
         convolutions, "weight-only integers are for linear layers; method: static covers convolutions"
     )
     return report
-
-
-def _weights(model: ModelProto, layers: Collection[str]) -> dict[str, np.ndarray]:
-    """Weights (inputs, outputs) of the linear layers among these, by name."""
-    from onnx import numpy_helper
-
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    return {
-        matrix.node.name: numpy_helper.to_array(tensors[matrix.weight])
-        for matrix in matrix_nodes(model)
-        if matrix.node.name in layers and matrix.node.op_type == "MatMul" and matrix.weight in tensors
-    }

@@ -12,7 +12,6 @@ from pipeline.datasets.readers.geometry import ChannelOrder, Fit, Geometry, Inte
 from pipeline.datasets.readers.image_arrays import Form, Statistic
 
 DEFAULT_SIZE, DEFAULT_LENGTH = 224, 128
-_DOCUMENT_TOKENS = 1024
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 
@@ -69,9 +68,7 @@ class Text(_Group):
     padding: Literal["max_length", "longest"] | None = None
     """Whether texts are padded to `max_length`, or to the longest of the data; None: to `max_length`."""
     stride: Count = 64
-    """Question answering and language modelling: tokens that neighbouring windows of a long text share."""
-    document_tokens: Count | None = None
-    """Language modelling: tokens of a document that are read; None: 1,024."""
+    """Question answering: tokens that neighbouring windows of a long context share."""
     answer_tokens: Count = 30
     """Question answering: the longest answer."""
     token_type_ids: bool | None = None
@@ -82,11 +79,6 @@ class Text(_Group):
         """The most tokens of an instance."""
         return self.max_length or DEFAULT_LENGTH
 
-    @property
-    def most_tokens(self) -> int:
-        """The most tokens of a document."""
-        return self.document_tokens or _DOCUMENT_TOKENS
-
     def identity(self) -> dict[str, Any]:
         """JSON-ready, for fingerprints: all that decides what models see, but for the tokenizer's content."""
         return {
@@ -95,7 +87,6 @@ class Text(_Group):
             "answer_tokens": self.answer_tokens,
             "token_type_ids": self.token_type_ids,
             **({"padding": "longest"} if self.padding == "longest" else {}),
-            **({"document_tokens": self.document_tokens} if self.document_tokens else {}),
         }
 
 

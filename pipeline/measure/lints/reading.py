@@ -44,20 +44,6 @@ def weights_left_out(subject: Subject) -> Finding | None:
 
 
 @lint
-def weights_from_grid(subject: Subject) -> Finding | None:
-    """The weights had been rounded to few bits before they came here."""
-    grid = subject.notes.get("weights_from_grid")
-    if not grid:
-        return None
-    return Finding(
-        f"The weights come from a file of type {grid['type']}: most have been on a grid of {grid['bits']} bits. What rounding costs "
-        "from here is not what it costs from the original weights",
-        "Take groups that do not coincide with the file's, or begin with the original weights, where they can be had",
-        dict(grid),
-    )
-
-
-@lint
 def matched_by_order(subject: Subject) -> Finding | None:
     """Inputs or outputs of an ONNX file have names of their own, and were taken in their order."""
     names = subject.notes.get("matched_by_order")

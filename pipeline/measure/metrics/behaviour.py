@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ops.core.tasks.rows import valid_rows
+from ops.core.tasks.rows import divergence, valid_rows
 from ops.core.tasks.task import TASKS
 from pipeline.core.errors import BouillonError
 from pipeline.core.statistics import benjamini_hochberg, holm, mcnemar
@@ -19,10 +19,10 @@ class DifferentDataError(BouillonError, ValueError):
 
 @metric(unit="", format=".1%", better=Better.HIGHER)
 def agreement(predictions: Predictions, base: Predictions) -> Estimate | None:
-    """Share of instances (of tokens, in language modelling) with the same prediction as the base's."""
+    """Share of instances with the same prediction as the base's."""
     _check(predictions, base)
     rows = TASKS[predictions.task].agreement(predictions, base)
-    return None if rows is None else share(rows) if rows.dtype == bool else mean(rows)
+    return None if rows is None else share(rows)
 
 
 @metric(unit="", format=".1%", better=Better.LOWER)
@@ -45,10 +45,11 @@ def accuracy_drop(predictions: Predictions, base: Predictions) -> Estimate | Non
 def kl_to_base(predictions: Predictions, base: Predictions) -> Estimate | None:
     """Mean Kullback-Leibler divergence of this model's probabilities from the base's; none with invalid outputs."""
     _check(predictions, base)
-    if not (valid_rows(predictions) & valid_rows(base)).all():
+    names = [name for name in TASKS[predictions.task].softmax_outputs if name in base.outputs]
+    if not names or not (valid_rows(predictions) & valid_rows(base)).all():
         return None
-    rows = TASKS[predictions.task].divergence_rows(predictions, base)
-    return None if rows is None else mean(rows)
+    rows = np.mean([divergence(base.outputs[name], predictions.outputs[name]) for name in names], axis=0)
+    return mean(rows)
 
 
 @metric(unit="", format=".2g", better=Better.NEITHER, pairing=Pairing.NONE)

@@ -44,10 +44,6 @@ def check_task(name: str) -> None:
     task = TASKS[name]
     if task.is_autoregressive:
         raise OperationError(f"Sensitivity is not measured for '{name}': its answers are written token by token")
-    if task.needs_own_tokenizer:
-        raise OperationError(
-            f"Sensitivity is not measured for '{name}': every token is an answer, and not the instance"
-        )
 
 
 def run_model(model: TorchModel | OnnxModel, batches: Sequence[Batch]) -> Predictions:

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ops.core.registry import nearest
 from ops.core.tasks.task import TASKS
-from pipeline.core.download.gguf import is_gguf
 from pipeline.core.download.hub import HubError, incomplete, is_hub_id, local_folder
 from pipeline.core.errors import reason
 from pipeline.models.api import Built, LocalFile, ModelError, Need, builder
-from pipeline.models.builders._gguf import gguf_config, load_gguf
 from pipeline.models.weights import Match, is_of_pooler, listed, load_into, loading_notes, read_tensors
 
 if TYPE_CHECKING:
@@ -59,15 +57,14 @@ def huggingface(
     `architecture` is transformers' model type (`resnet`, `vit`, `bert`), `config` what differs from its defaults.
     `weights` is a folder made by `save_pretrained` or a hub id (then the architecture is that of its configuration), or
     a file of tensors (then `architecture` must be given; `match: order` if its tensors have another library's names).
-    Only safetensors, tensor-only torch files and GGUF files are read; the last say their architecture, and their weights
-    become floats. `new_head` lets a classifier that does not fit the data's
+    Only safetensors and tensor-only torch files are read. `new_head` lets a classifier that does not fit the data's
     classes start anew, to be trained. `batch_norm_momentum` is the weight of a new batch in the running statistics
     (null: the library's, which for MobileNets is 0.997, TensorFlow's weight of the old ones: only the last batch counts).
     """
     _quiet()
     source = _source(weights, revision) if need.initialise else None  # a structure alone needs no file and no network
     inherited: dict[str, Any] = {}
-    if source is not None and (source.is_dir() or is_gguf(source)):
+    if source is not None and source.is_dir():
         base = _from_folder(source, architecture)
         inherited = base.to_dict()
     else:
@@ -86,8 +83,6 @@ def huggingface(
         raise ModelError(
             "there are no pretrained weights: set `weights` to a folder, a hub id or a file, or `train` the model"
         )
-    elif is_gguf(source):
-        module, notes = _from_gguf(source, settings, need, new_head)
     elif source.is_dir():
         _check_class_order(base, need, new_head)
         module, notes = _loaded(source, settings, need, new_head)
@@ -127,10 +122,8 @@ def _source(weights: str | None, revision: str | None) -> Path | None:
 def _from_folder(folder: Path, architecture: str | None) -> Any:
     from transformers import AutoConfig
 
-    with _one_line_errors(f"{folder if is_gguf(folder) else folder / 'config.json'}: cannot be used"):
-        base = (
-            gguf_config(folder) if is_gguf(folder) else AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-        )
+    with _one_line_errors(f"{folder / 'config.json'}: cannot be used"):
+        base = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     if architecture not in (None, base.model_type):
         raise ModelError(
             f"{folder}: the weights are of architecture '{base.model_type}', not '{architecture}'; leave `architecture` out"
@@ -238,13 +231,6 @@ def _loaded(folder: Path, settings: Any, need: Need, new_head: bool) -> tuple[to
             **_attention(need),
         )
     return module, _check_report(module, report, folder, new_head)
-
-
-def _from_gguf(file: Path, settings: Any, need: Need, new_head: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
-    module = _initialised(settings, need)
-    with _one_line_errors(f"{file}: the weights cannot be read"):
-        report, notes = load_gguf(file, module, _auto(need))
-    return module, {**_check_report(module, report, file, new_head), **notes}
 
 
 def _check_report(module: torch.nn.Module, report: Mapping[str, Any], folder: Path, new_head: bool) -> dict[str, Any]:

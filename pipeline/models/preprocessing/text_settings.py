@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.download.gguf import GgufError, gguf_facts, is_gguf
-from pipeline.models.api import ModelError
-from pipeline.models.preprocessing.beside import CONFIG, KEPT_TOGETHER, model_folder, origin, read_json
+from pipeline.models.preprocessing.beside import CONFIG, KEPT_TOGETHER, model_folder, read_json
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer_config.json")
 
@@ -19,7 +17,7 @@ class TextSettings:
     """The settings with which a data set of texts suits a pretrained model."""
 
     folder: Path | None
-    """Where its own tokenizer is, if it brings one: a folder, or a GGUF file."""
+    """Where its own tokenizer is, if it brings one."""
     longest: int | None
     """The most tokens that it takes."""
     pad: int | None
@@ -37,9 +35,6 @@ def text_settings(entry: Mapping[str, Any]) -> TextSettings | None:
     """
     if entry.get("builder") not in KEPT_TOGETHER:
         return None
-    file = Path(origin(entry) or "").expanduser()
-    if is_gguf(file) and file.is_file():
-        return _of_gguf(file)
     folder = model_folder(entry, [CONFIG], _TOKENIZERS)
     if folder is None:
         return None
@@ -53,14 +48,6 @@ def text_settings(entry: Mapping[str, Any]) -> TextSettings | None:
         int(pad) if isinstance(pad, int) and not isinstance(pad, bool) else None,
         "use_cache" in config and not config.get("is_encoder_decoder") and config.get("model_type") not in _ENCODERS,
     )
-
-
-def _of_gguf(file: Path) -> TextSettings:
-    try:
-        facts = gguf_facts(file)
-    except GgufError as error:
-        raise ModelError(str(error)) from None
-    return TextSettings(file, facts.longest, facts.pad, decoder=True)
 
 
 _ENCODERS = {"bert", "roberta", "electra", "xlm-roberta", "camembert", "ernie", "data2vec-text", "roberta-prelayernorm"}

@@ -30,12 +30,8 @@ VARIANTS = [
     ("quantize", {"samples": 32, "per_channel": False}),
     ("finetune", {"epochs": 1, "samples": 32, "quantization_aware": True}),
 ]
-STACKS = {"drop_layers"}
-"""Operations that take out whole blocks of a stack, of which the network here has none."""
 CATALOGUE = [
-    name
-    for name in OPERATIONS
-    if OPERATIONS[name].consumes and OPERATIONS[name].apply.__module__.startswith("ops.") and name not in STACKS
+    name for name in OPERATIONS if OPERATIONS[name].consumes and OPERATIONS[name].apply.__module__.startswith("ops.")
 ]
 CASES = [(name, PARAMETERS.get(name, {})) for name in CATALOGUE] + VARIANTS
 MATRICES = {f"{layer}.weight" for layer in ("conv", "conv2", "mixer.0", "mixer.2", "head")}

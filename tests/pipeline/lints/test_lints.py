@@ -19,7 +19,7 @@ ISSUE = {
     "quantized_without_preprocessing", "unsteady_latency", "contended", "drifted", "target_disagrees",
     "calibration_overlaps_evaluation", "constant_predictor", "not_a_number", "a_few_pay", "timed_apart",
     "untrained_head", "outputs_left_out", "further_outputs", "fixed_length",
-    "weights_left_out", "weights_from_grid", "matched_by_order",
+    "weights_left_out", "matched_by_order",
     "outputs_far_from_parent",
     "nothing_done", "little_done", "larger_than_parent",
 }  # fmt: skip
