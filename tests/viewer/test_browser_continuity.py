@@ -133,13 +133,13 @@ def test_every_hit_of_the_search_does_something_on_every_page(visitor):
     page = visitor.page
     for name in ("Overview", "Table", "Compare", "Behaviours", "Layers"):
         for text in ("broken-0", NAMES[-1]):
-            page.locator(f"#page-{name.lower()}").click()
+            visitor.settle(page.locator(f"#page-{name.lower()}").click)
             visitor.until(f"document.title.startsWith('{name}')")
             before = visitor.run("location.search")
-            page.locator("#search").fill(text)
-            hit = page.locator("#pane-found button").first
-            hit.wait_for()
-            hit.click()
+            visitor.settle(
+                lambda text=text: page.locator("#search").fill(text)
+            )  # else the hit may be one of the word before
+            visitor.settle(page.locator("#pane-found button").first.click)
             visitor.until(f"location.search !== {before!r}")
             if text == "broken-0":
                 visitor.until("document.title.startsWith('Overview')")  # a step without a model is on the map alone
