@@ -102,6 +102,12 @@ def test_a_metric_is_named_where_it_is_defined_and_nowhere_else():
     assert not found
 
 
+def test_the_tree_holds_no_cache_of_a_tool():
+    """Caches hold paths of one machine; every folder at the top is one that the guides name."""
+    folders = {path.relative_to(ROOT).parts[0] for path in tracked() if path.parent != ROOT}
+    assert folders == {".ci", ".github", "conf", "ops", "pipeline", "scripts", "tests", "viewer"}
+
+
 def test_private_modules_of_the_operations_stay_among_them():
     """What the halves share is public. (import-linter cannot name modules by the beginning of their name.)"""
     private = re.compile(r"\bops\._\w+|\bfrom ops import .*\b_\w+")
