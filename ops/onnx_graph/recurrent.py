@@ -54,7 +54,7 @@ def recurrent_nodes(model: Any) -> list[RecurrentNode]:
         layer = match[1] if match else _module(node) or node.name or str(node.output[0])
         level = int(match[2]) if match else levels[layer]
         levels[layer] += 1
-        bias = node.input[3] if len(node.input) > 3 and node.input[3] in initializers else None  # noqa: PLR2004
+        bias = node.input[3] if len(node.input) > 3 and node.input[3] in initializers else None  # noqa: PLR2004 - the bias is the fourth
         result.append(RecurrentNode(node, layer, level, node.input[1], node.input[2], bias))
     return result
 

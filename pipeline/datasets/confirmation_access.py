@@ -1,6 +1,6 @@
 """The one way to the instances that are set aside. Only `pipeline.delivery.confirmation` may import this module.
 
-The data set that everything else opens holds no row of them (`pipeline.datasets.open`). Whoever opens them shows a
+The data set that everything else opens gives no row of them (`pipeline.datasets.open`). Whoever opens them shows a
 `WrittenLook`: the record, already published in the results, that says when and why they were looked at.
 """
 

@@ -111,14 +111,14 @@ class SplitDataset:
         common = [name for name in other.ids("evaluation") if name in own][:most]
         if not common:
             return 0
-        count, wanted = 0, set(common)
+        count, remaining = 0, set(common)
         for batch in other.batches("evaluation", batch_size=most):
             for place, name in enumerate(batch.ids):
-                if name in wanted:
-                    wanted.discard(name)
+                if name in remaining:
+                    remaining.discard(name)
                     mine, _ = self._all.reader.read(np.array([own[name]]), None)
                     count += all(np.array_equal(mine[key][0], batch.inputs[key][place]) for key in mine)
-            if not wanted:
+            if not remaining:
                 break
         return count
 

@@ -124,7 +124,9 @@ def _budget(cost: str, bound: Any, where: str) -> CostBudget:
         raise BadParamsError(
             f"{place}: expected a share such as 0.5 or 50%, or an amount such as 150 kB (got {show(bound)})"
         )
-    # a number alone up to 1 is a share of the parent's: no model costs a byte or one multiplication, and seconds are written 5 ms
+    if COSTS[cost] == "s" and not isinstance(bound, str):  # half a second, or half of the time?
+        raise BadParamsError(f"{place}: expected a time such as 5 ms, or a share such as 60% (got {show(bound)})")
+    # a number alone up to 1 is a share of the parent's: no model costs a byte or one multiplication
     return CostBudget(cost, value, is_share or (not isinstance(bound, str) and value <= 1))
 
 

@@ -39,7 +39,7 @@ _ALLOCATION = {
             "type": "object",
             "minProperties": 1,
             "additionalProperties": False,
-            "properties": dict.fromkeys(COSTS, _BOUND),
+            "properties": {cost: _BOUND["anyOf"][1] if unit == "s" else _BOUND for cost, unit in COSTS.items()},
             "description": "Cost -> the most of it: a share of the parent's, or an amount such as 150 kB.",
         },
         "damage": {"enum": list(DAMAGES), "default": DAMAGES[0]},

@@ -168,9 +168,8 @@ class Timing:
         predict = PREDICT.job(step, target, self._planning)
         if predict is None or not all(key in self.artifacts for key in (predict.key, *predict.needs)):
             return None
-        folder = self.artifacts.path(
-            predict.params.source
-        ).resolve()  # `_sound` brings it here, and says if it is damaged
+        # where it will be: `_sound` brings it here before it is timed, and says if it is damaged
+        folder = self.artifacts.path(predict.params.source).resolve()
         return folder / ONNX_FILE if self.plan.facts.accepts[target] is Format.ONNX else folder
 
     def _failures(self, result: SessionResult, failed_metrics: FailedMetrics) -> list[tuple[Job[NoParameters], Failed]]:

@@ -238,6 +238,12 @@ def test_times_of_layers_are_measured_and_bound(folder, finished, capsys):
     assert error == pytest.approx(sum(row["whole_se"] ** 2 for row in sampled) ** 0.5)
 
 
+@pytest.mark.parametrize("bound", [0.5, 2])
+def test_a_time_without_a_unit_is_refused(bound):
+    with pytest.raises(BadParamsError, match=r"budget\.seconds: expected a time such as 5 ms, or a share such as 60%"):
+        read_allocation({"candidates": {}, "budget": {"seconds": bound}}, "allocate")
+
+
 def test_a_bound_on_time_needs_a_target_that_tells_it():
     plan = SimpleNamespace(
         recipe=SimpleNamespace(targets=("openvino",)), facts=SimpleNamespace(profilers=frozenset({"onnxruntime"}))

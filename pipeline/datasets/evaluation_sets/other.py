@@ -47,8 +47,8 @@ def _refuse_withheld(data: Dataset, other: Dataset) -> None:
     count = data.withheld_in(other) if isinstance(data, SplitDataset) and data.withheld else 0
     if count:
         raise DataError(
-            f"Data set '{other.name}' holds instances that are set aside for confirmation (of the first that were compared, {count}). Leave "
-            "`confirmation` out of its entry, or take a slice of the own split"
+            f"Data set '{other.name}' holds instances that are set aside for confirmation (of the first that were compared, {count}). Give "
+            "its entry the `confirmation` of the recipe's data set, or take a slice of that"
         )
 
 
